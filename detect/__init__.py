@@ -1,0 +1,1 @@
+"""A pure-torchvision detection toolkit: Faster R-CNN and Mask R-CNN, trained, scored and run."""

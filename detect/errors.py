@@ -1,0 +1,79 @@
+"""The errors that are a user's to mend, and the words that help to mend them.
+
+    DetectError                 one clear line on stderr, exit status 2
+    ├── UsageError              a flag, a name or a YAML key that does not exist or does not fit
+    ├── MediaError              a picture or a video that cannot be read or written
+    ├── DataError               a data set: annotations, images, splits
+    ├── CheckpointError         a checkpoint that is not one, is too new, or does not fit
+    ├── FetchError              something that had to be downloaded and could not be
+    └── TrainingError           training that cannot go on (a loss that is not finite)
+
+Anything else that escapes a script is our bug and shows its traceback (exit status 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class DetectError(Exception):
+    """Something the user can mend. The message says what, where, the value, and what would be right."""
+
+
+class UsageError(DetectError):
+    """A flag, a name or a YAML key that does not exist or does not fit."""
+
+
+class MediaError(DetectError):
+    """A picture or a video that cannot be read or written."""
+
+
+class DataError(DetectError):
+    """Annotations, images or splits of a data set that do not hold together."""
+
+
+class CheckpointError(DetectError):
+    """A file that is not a checkpoint, is newer than this program, or does not fit the task."""
+
+
+class FetchError(DetectError):
+    """Something that had to be downloaded and could not be."""
+
+
+class TrainingError(DetectError):
+    """Training that cannot go on."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Words for an unknown name, near names first: ``unknown backbone 'resnet5': did you mean ...``."""
+    known = [str(k) for k in known]
+    by_lower = {k.lower(): k for k in known}
+    near = [by_lower[k] for k in difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.6)]
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    shown = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
+    return f"unknown {what} '{name}': {hint}known are {shown}"
+
+
+def first_few(items: Iterable[object], n: int = 5) -> str:
+    """The first ``n`` of ``items`` for a message: ``a, b, c, d, e and 7 more``."""
+    items = [str(i) for i in items]
+    more = f" and {len(items) - n} more" if len(items) > n else ""
+    return ", ".join(items[:n]) + more
+
+
+def exit_status(main: Callable[[], None]) -> int:
+    """Run a script's ``main`` and turn what the user can mend into one line and a status.
+
+    Returns 0 when done, 2 for a DetectError, 130 for Ctrl-C; any other exception goes on its way.
+    """
+    try:
+        main()
+    except DetectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return 130
+    return 0
