@@ -77,3 +77,8 @@ def exit_status(main: Callable[[], None]) -> int:
         print(str(stop) or "stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def warn(text: str) -> None:
+    """One line on stderr for what the user should see although the work goes on."""
+    print(f"warning: {text}", file=sys.stderr)

@@ -1,0 +1,30 @@
+"""What is done with detections: one output format a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from detect.types import ClassNames, Detections
+from detect.writers.image import ImageWriter
+from detect.writers.json import JsonLinesWriter, JsonWriter
+
+__all__ = ["FORMATS", "ImageWriter", "JsonLinesWriter", "JsonWriter", "Writer"]
+
+
+class Writer(AbstractContextManager, Protocol):
+    """Takes the detections of one picture after the other; made with the run's folder and the ClassNames."""
+
+    def write(self, source: Path, image: np.ndarray, detections: Detections) -> Path:
+        """Keep the detections of ``image`` (uint8 RGB [H, W, 3], read from ``source``); returns the file."""
+
+    def close(self) -> None:
+        """Finish the file. The ``with`` block does it, even when it ends early: what was done is kept."""
+
+
+# --save-NAME -> its writer. A new format is a file here, a line in this table and a flag in detect/config.py.
+FORMATS: dict[str, Callable[[Path, ClassNames], Writer]] = {"json": JsonWriter}

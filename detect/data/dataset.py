@@ -1,0 +1,99 @@
+"""Records as a torch Dataset, and the loader that batches them for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from detect.data.transforms import TrainTransform
+from detect.errors import DataError
+from detect.media.images import read_image
+from detect.runtime import worker_init
+from detect.types import ImageRecord
+
+Target = dict[str, Tensor]
+
+
+class DetectionDataset(Dataset):
+    """Item ``i`` is ``(image, target)`` as torchvision's detectors take them in training.
+
+    image: float32 [3, H, W] in 0..1, RGB.  target: ``boxes`` float32 [N, 4] xyxy pixels of that image,
+    ``labels`` int64 [N], ``masks`` uint8 [N, H, W] where the data has them, ``image_id`` int64 [].
+    Crowds are not trained on. An item depends on (seed, epoch, i) alone, whichever worker makes it.
+    """
+
+    def __init__(
+        self, records: Sequence[ImageRecord], transform: TrainTransform, *, with_masks: bool, seed: int = 0
+    ) -> None:
+        self.records = list(records)
+        self.transform = transform
+        self.with_masks = with_masks
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        record = self.records[index]
+        image = read_record(record)
+        single = ~record.iscrowd
+        masks = None
+        if self.with_masks:
+            if record.masks is None:
+                raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
+            masks = [m for m, keep in zip(record.masks, single, strict=True) if keep]
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        image, truth = self.transform(image, record.boxes[single], record.labels[single], masks, rng)
+
+        target = {
+            "boxes": torch.from_numpy(truth.boxes),
+            "labels": torch.from_numpy(truth.labels),
+            "image_id": torch.tensor(record.image_id),
+        }
+        if truth.masks is not None:
+            stack = np.stack(truth.masks) if truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
+            target["masks"] = torch.from_numpy(stack)
+        return to_tensor(image), target
+
+
+def read_record(record: ImageRecord) -> np.ndarray:
+    """The picture of a record, uint8 RGB [H, W, 3]; DataError where its size is not the annotated one."""
+    image = read_image(record.path)
+    if image.shape[:2] != record.image_hw:
+        raise DataError(
+            f"{record.path} is {image.shape[1]}x{image.shape[0]} pixels, "
+            f"its annotations are for {record.image_hw[1]}x{record.image_hw[0]}"
+        )
+    return image
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 RGB [H, W, 3] -> float32 [3, H, W] in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
+    """Pictures of different sizes stay a list; the model pads them."""
+    images, targets = zip(*items, strict=True)
+    return list(images), list(targets)
+
+
+def train_loader(dataset: DetectionDataset, batch_size: int, workers: int, epoch: int) -> DataLoader:
+    """One epoch's batches. The order depends on (seed, epoch) alone; workers start anew each epoch so that they
+    see its number."""
+    dataset.epoch = epoch
+    order = torch.Generator().manual_seed(dataset.seed * 1_000_003 + epoch)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        generator=order,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=worker_init,
+    )

@@ -1,0 +1,100 @@
+"""The two loops: one epoch of training, one pass of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from tqdm import tqdm
+
+from detect.data.dataset import Target, read_record
+from detect.errors import TrainingError
+from detect.metrics import coco
+from detect.predictor import Predictor
+from detect.types import ClassNames, Detections, ImageRecord
+
+# torchvision and Detectron2 score what is above 0.05; so does this, to compare with them.
+SCORE_FLOOR = 0.05
+
+
+def train_one_epoch(
+    model: nn.Module,
+    batches: Iterable[tuple[list[Tensor], list[Target]]],
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    *,
+    device: torch.device,
+    clip: float,
+    title: str = "",
+    names: dict[int, str] | None = None,
+    quiet: bool = False,
+) -> dict[str, float]:
+    """Train on every batch once; returns the mean of every loss and of their sum (``loss``).
+
+    clip: the largest norm of all gradients together, 0 for no limit.  names: image id -> file, for messages.
+    Raises TrainingError, naming the images of the batch, when a loss is not finite.
+    """
+    model.train()
+    sums: dict[str, float] = {}
+    steps = 0
+    bar = tqdm(batches, desc=title, disable=quiet, leave=False, dynamic_ncols=True)
+    for images, targets in bar:
+        losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise TrainingError(_not_finite(losses, targets, names or {}))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        schedule.step()
+
+        steps += 1
+        for name, value in {**losses, "loss": loss}.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        shown = {name.removeprefix("loss_"): f"{total / steps:.3f}" for name, total in sums.items()}
+        bar.set_postfix(shown, lr=f"{schedule.get_last_lr()[0]:.1e}", refresh=False)
+    return {name: total / max(1, steps) for name, total in sums.items()}
+
+
+def detect_records(
+    predictor: Predictor, records: Sequence[ImageRecord], *, title: str = "", quiet: bool = False
+) -> list[Detections]:
+    """Detections for every record, read from its file one at a time."""
+    bar = tqdm(records, desc=title, disable=quiet, leave=False, dynamic_ncols=True)
+    return [predictor([read_record(record)])[0] for record in bar]
+
+
+def evaluate(
+    predictor: Predictor,
+    records: Sequence[ImageRecord],
+    class_names: ClassNames,
+    *,
+    title: str = "evaluate",
+    quiet: bool = False,
+) -> dict[str, dict]:
+    """COCO metrics of ``predictor`` on ``records``, whose labels are those of ``class_names``.
+
+    Class names tie the two together, not positions: a detection of a class that the data does not know is left
+    out, and a class that the model does not know scores 0.
+    """
+    label_of = {i: class_names.label(n) for i, n in enumerate(predictor.class_names.names, 1) if n in class_names.names}
+    found = detect_records(predictor, records, title=title, quiet=quiet)
+    return coco.score(records, [_relabel(one, label_of) for one in found], class_names)
+
+
+def _relabel(found: Detections, label_of: dict[int, int]) -> Detections:
+    known = found.filter(labels=list(label_of))
+    labels = torch.tensor([label_of[int(label)] for label in known.labels], dtype=torch.int64).numpy()
+    return Detections(known.image_hw, known.boxes, known.scores, labels, known.masks)
+
+
+def _not_finite(losses: dict[str, Tensor], targets: Sequence[Target], names: dict[int, str]) -> str:
+    values = ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in losses.items())
+    ids = [int(target["image_id"]) for target in targets]
+    images = ", ".join(names.get(i, f"image {i}") for i in ids)
+    return f"the loss is not finite ({values}) on the batch of {images}; look at their boxes, or lower --lr"

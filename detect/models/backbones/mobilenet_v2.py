@@ -1,0 +1,20 @@
+"""MobileNetV2 1.0 (Sandler et al., CVPR 2018, arXiv 1801.04381) as torchvision builds it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torchvision
+
+from detect.models.backbones import Stage, Trunk
+
+
+def mobilenet_v2() -> Trunk:
+    """The 19 blocks of ``features``, 2.2 M parameters, tapped at the last block of each stride.
+
+    torchvision's own ``mobilenet_backbone`` pyramid takes blocks that end before the strides change and two maps
+    at stride 32; here each stride from 4 to 32 gives one map.
+    """
+    features = torchvision.models.mobilenet_v2(weights=None).features
+    stages = (Stage("3", 24, 4), Stage("6", 32, 8), Stage("13", 96, 16), Stage("18", 1280, 32))
+    return Trunk(features, OrderedDict(features.named_children()), stages, prefix="features.")

@@ -1,0 +1,207 @@
+"""Where a model's weights come from: published files, files of the user's, the bundled model.
+
+Names and shapes decide what is used; a report says how many tensors were and which were not. The rows of the heads
+belong to classes, so they go over by class name and only where both sides know the names.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+
+from detect import checkpoint
+from detect.downloads import fetch
+from detect.errors import CheckpointError, FetchError, UsageError, first_few, warn
+from detect.models.detectors import Architecture, build, build_trunk
+from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS
+from detect.types import ClassNames
+
+PROJECT = Path(__file__).resolve().parents[2]
+OFFLINE_HINT = "`--model balloon` works offline"
+# The tensors whose first axis runs over classes (boxes: 4 numbers a class), with background as class 0.
+_ROWS = {
+    "roi_heads.box_predictor.cls_score.": 1,
+    "roi_heads.box_predictor.bbox_pred.": 4,
+    "roi_heads.mask_predictor.mask_fcn_logits.": 1,
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file's tensors, and whose classes its heads know (None where it does not say)."""
+
+    source: str
+    state: dict[str, Tensor]
+    class_names: ClassNames | None = None
+    class_rows: tuple[int, ...] | None = None
+    norm_eps: float | None = None
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether the file holds more than a trunk."""
+        return any(name.startswith(("backbone.", "rpn.", "roi_heads.")) for name in self.state)
+
+
+def bundled(name: str) -> Path:
+    """The file of a bundled model."""
+    return PROJECT / BUNDLED[name]
+
+
+def coco_classes(weights: str) -> tuple[ClassNames, tuple[int, ...]]:
+    """The 80 classes of torchvision's COCO weights and the rows of the 91-row head that score them."""
+    categories = torchvision.models.get_weight(weights).meta["categories"]
+    rows = tuple(i for i, name in enumerate(categories) if name not in ("__background__", "N/A"))
+    return ClassNames(tuple(categories[i] for i in rows), rows), rows
+
+
+def published_detector(name: str) -> Weights:
+    """torchvision's COCO weights of a line of DETECTORS, fetched when not there yet. Raises FetchError."""
+    line = DETECTORS[name]
+    path = fetch(torchvision.models.get_weight(line.weights).url, hint=OFFLINE_HINT)
+    return replace(read(path), **dict(zip(("class_names", "class_rows"), coco_classes(line.weights), strict=True)))
+
+
+def choose(name: str, pretrained: str) -> Weights | None:
+    """What ``--pretrained auto|none|FILE`` means for the backbone or detector ``name``; None for random weights.
+
+    Raises FetchError when published weights cannot be reached, but for mobilenet_v2, which goes on from the bundled
+    model's trunk.
+    """
+    if pretrained == "none":
+        return None
+    if pretrained != "auto":
+        return read(Path(pretrained))
+    if name in DETECTORS:
+        return published_detector(name)
+    published = BACKBONES[name].weights
+    if published is None:
+        warn(f"no published weights for {name}: training from scratch; --pretrained FILE starts from a file of yours")
+        return None
+    try:
+        hint = f"{OFFLINE_HINT}; --pretrained none trains from scratch"
+        return read(fetch(torchvision.models.get_weight(published).url, hint=hint))
+    except FetchError as error:
+        if name != "mobilenet_v2" or not bundled("balloon").is_file():
+            raise
+        warn(f"{error}. Going on from the bundled balloon model's trunk instead of ImageNet's")
+        weights = read(bundled("balloon"))
+        trunk = {k: t for k, t in weights.state.items() if k.startswith("backbone.body.")}
+        return Weights(f"the trunk of {weights.source}", trunk)
+
+
+def read(path: Path) -> Weights:
+    """The tensors of a .safetensors file or, without running code from it, of a .pth file."""
+    if not path.is_file():
+        raise UsageError(f"--pretrained {path}: no such file; known besides files are auto and none")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                is_ours = "detect" in (file.metadata() or {})
+                state = {} if is_ours else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is not a .safetensors file: {error}") from None
+        if not is_ours:
+            return Weights(str(path), state)
+        ours = checkpoint.load(path)
+        return Weights(str(path), ours.state, ours.class_names, ours.class_rows, ours.architecture["norm_eps"])
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a broken file
+        raise CheckpointError(f"{path} is not a file of weights: {' '.join(str(error).split())[:200]}") from None
+    while isinstance(content, dict) and not any(isinstance(v, Tensor) for v in content.values()):
+        inner = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path} holds no dict of tensors")
+    return Weights(str(path), {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)})
+
+
+def start_model(
+    architecture: Architecture, class_names: ClassNames, weights: Weights | None
+) -> tuple[GeneralizedRCNN, Architecture, str]:
+    """The model that training starts from, its final Architecture, and a line that says what was used.
+
+    Norms are frozen where their statistics come with the weights, and never where they are random.
+    """
+    num_rows = len(class_names) + 1
+    if weights is None:
+        architecture = replace(architecture, norm="batch", norm_eps=1e-5)
+        return build(architecture, num_rows), architecture, "random weights"
+    eps = architecture.norm_eps if weights.norm_eps is None else weights.norm_eps
+    architecture = replace(architecture, norm="frozen", norm_eps=eps)
+    model = build(architecture, num_rows)
+    state = _rename(weights, architecture.model)
+    if weights.class_names is not None:
+        state = _rows_by_name(state, model, weights, class_names)
+    else:
+        state = {k: t for k, t in state.items() if not k.startswith(tuple(_ROWS))}
+    return model, architecture, load_matching(model, state, weights.source, len(weights.state))
+
+
+def load_matching(model: nn.Module, state: dict[str, Tensor], source: str, offered: int) -> str:
+    """Load the tensors whose name and shape the model knows, and say which were not used.
+
+    Raises CheckpointError where nothing of the trunk fits.
+    """
+    own = model.state_dict()
+    used = {k: t for k, t in state.items() if k in own and own[k].shape == t.shape}
+    if not any(k.startswith("backbone.body.") for k in used):
+        raise CheckpointError(f"{source}: none of its {offered} tensors fits this model's trunk")
+    model.load_state_dict(used, strict=False)
+    trunk = [k for k in own if k.startswith("backbone.body.") and not k.endswith("num_batches_tracked")]
+    missing = [k for k in trunk if k not in used]
+    if missing:
+        warn(f"{source}: {len(missing)} of {len(trunk)} tensors of the trunk are not in it: {first_few(missing, 3)}")
+    unused = [k for k in state if k not in used and not k.endswith("num_batches_tracked")]
+    words = f"{source}: {len(used)} of its {offered} tensors used, for {len(own)} in the model"
+    return words + (f"; not used: {first_few(unused, 4)}" if unused else "")
+
+
+def _rename(weights: Weights, name: str) -> dict[str, Tensor]:
+    """Names as the detector has them. A trunk's go through the trunk's own module, which knows the published ones."""
+    if weights.is_detector:
+        return dict(weights.state)
+    trunk = build_trunk(name if name in BACKBONES else "resnet50")
+    own = trunk.module.state_dict()
+    plain = {k.removeprefix(trunk.prefix): t for k, t in weights.state.items()}
+    for key, tensor in plain.items():
+        if key in own and own[key].shape == tensor.shape:
+            own[key].copy_(tensor)
+    places = {t.data_ptr(): k for k, t in nn.Sequential(OrderedDict(trunk.layers)).state_dict().items() if t.numel()}
+    renamed = {}
+    for key, tensor in plain.items():
+        fits = key in own and own[key].shape == tensor.shape
+        renamed[f"backbone.body.{places[own[key].data_ptr()]}" if fits else key] = tensor
+    return renamed
+
+
+def _rows_by_name(
+    state: dict[str, Tensor], model: nn.Module, weights: Weights, class_names: ClassNames
+) -> dict[str, Tensor]:
+    """Heads with one row a class of ``class_names``: the file's where it knows the name, the model's own where not."""
+    assert weights.class_names is not None
+    rows = weights.class_rows or range(1, len(weights.class_names) + 1)
+    row_of = dict(zip(weights.class_names.names, rows, strict=True))
+    pairs = [(0, 0)] + [(new, row_of[n]) for new, n in enumerate(class_names.names, start=1) if n in row_of]
+    own = model.state_dict()
+    out = dict(state)
+    for prefix, width in _ROWS.items():
+        for key in [k for k in state if k.startswith(prefix)]:
+            if key not in own or own[key].shape[1:] != state[key].shape[1:] or len(pairs) == 1:
+                del out[key]
+                continue
+            head = own[key].clone()
+            for new, old in pairs:
+                head[new * width : (new + 1) * width] = state[key][old * width : (old + 1) * width]
+            out[key] = head
+    return out

@@ -1,0 +1,41 @@
+"""Optimizer and learning rate schedule."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "multistep")
+
+
+def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> Optimizer:
+    """SGD with momentum 0.9 or AdamW, without decay on biases and norms (vectors), which only need to be right."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=lr)
+
+
+def build_schedule(optimizer: Optimizer, name: str, total_steps: int, warmup_steps: int) -> LambdaLR:
+    """Linear warm-up over ``warmup_steps``, then a cosine to 1 % (Loshchilov & Hutter, arXiv 1608.03983) or a tenth
+    after 2/3 and again after 8/9 of the steps (the proportions of Detectron's 1x schedule)."""
+    warmup_steps = min(warmup_steps, total_steps // 2)
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        if name == "multistep":
+            return 0.1 ** sum(step >= total_steps * part for part in (2 / 3, 8 / 9))
+        done = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,59 @@
+"""The machine: device, seeds, threads."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from detect.errors import UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` takes CUDA, then MPS, then the CPU; UsageError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device '{name}': known are auto, cpu, cuda, cuda:0, mps") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count <= (device.index or 0):
+            raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use --device cpu")
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: not available on this machine; use --device cpu")
+    elif device.type not in ("cpu", "mps"):
+        raise UsageError(f"unknown device '{name}': known are auto, cpu, cuda, cuda:0, mps")
+    return device
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch, numpy and random, for what draws from their global state (torchvision's samplers do)."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def default_workers() -> int:
+    """Loader processes for ``--workers auto``: none on up to 2 cores, where they take time from the model."""
+    return 0 if (os.cpu_count() or 1) <= 2 else min(4, (os.cpu_count() or 1) // 2)
+
+
+def set_threads(workers: int = 0) -> None:
+    """Share the cores: OpenCV's own pool is off, since it fights with torch's and the workers'; torch keeps the
+    cores that ``workers`` loader processes leave it."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - workers))
+
+
+def worker_init(worker: int) -> None:
+    """In each loader process: one thread, since there are as many processes as are wanted."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

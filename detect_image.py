@@ -1,0 +1,102 @@
+"""Find objects in pictures, and write them again with boxes, masks and labels drawn on them."""
+
+from __future__ import annotations
+
+import glob
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detect.config import DetectImageSettings
+from detect.errors import MediaError, exit_status
+from detect.flags import parse
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from detect.types import ClassNames, Detections
+
+MOST_SCORES = 5  # shown for each class on a picture's line
+
+
+def main() -> None:
+    settings, _ = parse(DetectImageSettings, "Find objects in pictures and draw them.")
+
+    # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
+    from detect.media.images import find_images, make_folder
+    from detect.runlog import new_folder
+    from detect.writers import FORMATS, ImageWriter
+
+    paths = find_images(settings.input)
+    make_folder(settings.output_dir)
+
+    from detect.predictor import load_predictor
+
+    predictor = load_predictor(
+        settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
+    )
+    class_names = predictor.class_names
+    labels = class_names.labels(settings.classes) if settings.classes else None
+    folder = new_folder(settings.output_dir, settings.name or run_name(settings.input))
+    formats = [writer for name, writer in FORMATS.items() if getattr(settings, f"save_{name}")]
+
+    objects, broken, started = 0, [], time.perf_counter()
+    with ExitStack() as stack:
+        writers = [stack.enter_context(writer(folder, class_names)) for writer in (ImageWriter, *formats)]
+        for first in range(0, len(paths), settings.batch_size):
+            pictures, unread = read(paths[first : first + settings.batch_size])
+            broken += unread
+            found = predictor([image for _, image in pictures], labels) if pictures else []
+            for (path, image), detections in zip(pictures, found, strict=True):
+                drawn, *_ = [writer.write(path, image, detections) for writer in writers]
+                objects += len(detections)
+                if not settings.quiet:
+                    print(f"{path}: {in_words(detections, class_names)} -> {drawn}", flush=True)
+
+    seconds = time.perf_counter() - started
+    print(f"{len(paths) - len(broken)} pictures, {objects} objects, {seconds:.1f} s -> {folder}")
+    if broken:
+        lines = "".join(f"\n  {line}" for line in broken)
+        raise MediaError(f"{len(broken)} of {len(paths)} pictures could not be read:{lines}")
+
+
+def run_name(source: str) -> str:
+    """A run's name from its input: a file's stem, a folder's name, or that of a pattern's first folder."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path.stem
+    while glob.has_magic(str(path)):
+        path = path.parent
+    return path.resolve().name or "run"
+
+
+def read(paths: Sequence[Path]) -> tuple[list[tuple[Path, np.ndarray]], list[str]]:
+    """The pictures that can be read, each with its path, and what is wrong with each of the others."""
+    from detect.media.images import read_image
+
+    pictures, broken = [], []
+    for path in paths:
+        try:
+            pictures.append((path, read_image(path)))
+        except MediaError as error:
+            broken.append(str(error))
+    return pictures, broken
+
+
+def in_words(detections: Detections, class_names: ClassNames) -> str:
+    """``2 balloon (0.98 0.61), 1 kite (0.77)``, best class first."""
+    scores: dict[str, list[str]] = {}
+    for label, score in zip(detections.labels.tolist(), detections.scores.tolist(), strict=True):
+        scores.setdefault(class_names.name(label), []).append(f"{score:.2f}")
+    words = []
+    for name, its in scores.items():
+        more = " ..." if len(its) > MOST_SCORES else ""
+        words.append(f"{len(its)} {name} ({' '.join(its[:MOST_SCORES])}{more})")
+    return ", ".join(words) or "nothing found"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

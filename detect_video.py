@@ -1,0 +1,108 @@
+"""Find objects in a video, and write it again, sound and all, with boxes, masks and labels drawn on it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detect.config import DetectVideoSettings
+from detect.errors import exit_status
+from detect.flags import parse
+
+if TYPE_CHECKING:
+    from detect.media.video import VideoReader
+    from detect.predictor import Predictor
+
+
+def main() -> None:
+    settings, _ = parse(DetectVideoSettings, "Find objects in a video and draw them.")
+
+    # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
+    from detect.media.images import make_folder
+    from detect.media.video import VideoReader
+    from detect.runlog import new_folder
+
+    source = Path(settings.input).expanduser()
+    with VideoReader(source) as video:
+        make_folder(settings.output_dir)
+
+        from detect.predictor import load_predictor
+
+        predictor = load_predictor(
+            settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
+        )
+        labels = predictor.class_names.labels(settings.classes) if settings.classes else None
+        out = new_folder(settings.output_dir, settings.name or source.stem) / f"{source.stem}.mp4"
+        started = time.perf_counter()
+        frames, stopped = annotate(
+            video,
+            predictor,
+            labels,
+            out,
+            stride=settings.stride,
+            max_frames=settings.max_frames,
+            save_json=settings.save_json,
+            quiet=settings.quiet,
+        )
+    seconds = time.perf_counter() - started
+    print(f"{frames} frames, {seconds:.1f} s, {frames / seconds:.1f} frames a second -> {out}")
+    if stopped:
+        raise KeyboardInterrupt(f"stopped after {frames} frames, which are kept")
+
+
+def annotate(
+    video: VideoReader,
+    predictor: Predictor,
+    labels: Sequence[int] | None,
+    out: Path,
+    *,
+    stride: int = 1,
+    max_frames: int | None = None,
+    save_json: bool = False,
+    quiet: bool = False,
+) -> tuple[int, bool]:
+    """Detect on every ``stride``-th frame and write all frames to ``out``, and with ``save_json`` beside it.
+
+    Returns the number of frames written, and whether Ctrl-C ended it early.
+    """
+    from tqdm import tqdm
+
+    from detect.drawing import draw
+    from detect.media.video import VideoWriter
+    from detect.writers import JsonLinesWriter
+
+    class_names = predictor.class_names
+    total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
+    with ExitStack() as stack:
+        picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.path))
+        lines = (
+            stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names))
+            if save_json
+            else None
+        )
+        bar = stack.enter_context(
+            tqdm(total=total if total < sys.maxsize else None, unit="frame", disable=quiet)
+        )
+        try:
+            for index, frame in enumerate(islice(video, max_frames)):
+                detected = index % stride == 0
+                if detected:
+                    (detections,) = predictor([frame], labels)
+                picture.write(draw(frame, detections, class_names, colour_instances=False))
+                if lines is not None:
+                    lines.write(index, float(index / video.fps), detections, detected=detected)
+                bar.update()
+        except KeyboardInterrupt:
+            if picture.frames == 0:
+                raise
+            return picture.frames, True
+    return picture.frames, False
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

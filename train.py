@@ -1,0 +1,147 @@
+"""Fine-tune a Faster R-CNN or Mask R-CNN on a data set.
+
+Writes outputs/train/NAME/: best.safetensors (highest bbox AP on val), last.safetensors, last_state.pt (for
+--resume), settings.yaml and metrics.jsonl.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detect.config_train import TrainSettings, settings_of_run
+from detect.errors import UsageError, exit_status
+from detect.flags import parse, save
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
+    import torch
+
+    from detect.models.detectors import Architecture
+    from detect.data.spec import DatasetSpec
+    from detect.run import TrainingRun
+    from detect.types import ClassNames, ImageRecord
+
+
+def main() -> None:
+    settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a data set.")
+    if settings.resume:
+        settings = settings_of_run(settings, given)
+    elif settings.model and given & {"backbone", "head", "fpn_channels"}:
+        raise UsageError("--model names a whole model; it excludes --backbone, --head and --fpn-channels")
+    train(settings)
+
+
+def train(settings: TrainSettings) -> None:
+    """The story: data, model, epochs, the best checkpoint."""
+    from detect import runtime
+    from detect.data.dataset import DetectionDataset, train_loader
+    from detect.data.spec import find_spec
+    from detect.data.transforms import TrainTransform
+    from detect.engine import evaluate, train_one_epoch
+    from detect.metrics import coco
+    from detect.predictor import Predictor
+
+    device = runtime.pick_device(settings.device)
+    workers = runtime.default_workers() if settings.workers is None else settings.workers
+    runtime.set_threads(workers)
+    runtime.seed_all(settings.seed)
+
+    spec = find_spec(settings.data, settings.data_root)
+    spec.prepare()
+    class_names, records = spec.read("train")
+    _, val_records = spec.read("val")
+    print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
+
+    run = begin(settings, spec, class_names, records, device)
+    transform = TrainTransform(settings.imgsz, settings.jitter)
+    dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
+    predictor = Predictor(run.model, class_names, threshold=0.05, device=device)
+    files = {record.image_id: record.path.name for record in records}
+    quiet = settings.quiet
+    try:
+        while run.epoch < settings.epochs:
+            title = f"epoch {run.epoch + 1}/{settings.epochs}"
+            batches = train_loader(dataset, settings.batch_size, workers, epoch=run.epoch)
+            losses = train_one_epoch(
+                run.model, batches, run.optimizer, run.schedule,
+                device=device, clip=settings.clip, title=title, names=files, quiet=quiet,
+            )  # fmt: skip
+            metrics = evaluate(predictor, val_records, class_names, title=f"{title} val", quiet=quiet)
+            is_best = run.finish_epoch(losses, metrics)
+            print(f"{title}  loss {losses['loss']:.3f}  {coco.one_line(metrics)}{'  best' if is_best else ''}", flush=True)
+    except KeyboardInterrupt:
+        again = f"python train.py --resume {run.folder}"
+        raise KeyboardInterrupt(f"stopped after {run.epoch} finished epochs; go on with: {again}") from None
+
+    best = run.folder / "best.safetensors"
+    print(f"best bbox AP on val {run.best:.3f}: {best}")
+    print(f"next: python evaluate.py --model {best} --data {settings.data} --split test")
+
+
+def begin(
+    settings: TrainSettings,
+    spec: DatasetSpec,
+    class_names: ClassNames,
+    records: list[ImageRecord],
+    device: torch.device,
+) -> TrainingRun:
+    """A new run in a folder of its own, or the one that --resume names, as it was after its last finished epoch."""
+    from detect import checkpoint
+    from detect.data.spec import fingerprint
+    from detect.data.transforms import resized_hw
+    from detect.models import pretrained
+    from detect.models.detectors import Architecture, anchor_recall, build
+    from detect.optim import build_optimizer, build_schedule
+    from detect.run import STATE, TrainingRun
+    from detect.runlog import new_folder
+
+    saved = checkpoint.load_training_state(settings.resume / STATE) if settings.resume else None
+    if saved:
+        if saved["class_names"] != list(class_names.names):
+            raise UsageError(f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others")
+        architecture = Architecture.from_json(saved["architecture"])
+        model = build(architecture, len(class_names) + 1)
+    else:
+        asked = choose_architecture(settings, has_masks=all(r.masks is not None for r in records))
+        weights = pretrained.choose(asked.model, settings.pretrained)
+        model, architecture, used = pretrained.start_model(asked, class_names, weights)
+        print(f"{architecture.model} ({architecture.head}) from {used}")
+    model.to(device)
+    sizes = [resized_hw(r.image_hw, settings.imgsz) for r in records]
+    boxes = [r.boxes * (min(hw) / min(r.image_hw)) for r, hw in zip(records, sizes, strict=True)]
+    print(f"anchors reach {anchor_recall(model, boxes, sizes):.1%} of the objects at IoU 0.5 without moving")
+
+    steps = settings.epochs * math.ceil(len(records) / settings.batch_size)
+    optimizer = build_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay)
+    schedule = build_schedule(optimizer, settings.schedule, steps, settings.warmup_steps)
+    folder = settings.resume or new_folder(settings.output_dir, settings.name or f"{spec.name}_{architecture.model}")
+    save(settings, folder / "settings.yaml")
+    facts = {
+        "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
+        "data": {"name": spec.name, "train_pictures": len(records), "train_sha256": fingerprint(records)},
+    }
+    run = TrainingRun(folder, model, architecture, class_names, optimizer, schedule, facts)
+    if saved:
+        run.restore(saved)
+    return run
+
+
+def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architecture:
+    """What the flags ask for; the head that fits the data where they do not say."""
+    from detect.models.detectors import backbone_architecture, detector_architecture
+
+    if settings.model:
+        architecture = detector_architecture(settings.model, settings.imgsz)
+    else:
+        head = settings.head or ("maskrcnn" if has_masks else "fasterrcnn")
+        architecture = backbone_architecture(settings.backbone, head, settings.imgsz, settings.fpn_channels)
+    if architecture.has_masks and not has_masks:
+        raise UsageError(f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2")
+    return architecture
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
