@@ -33,8 +33,10 @@ def main() -> None:
     paths = find_images(settings.input)
     make_folder(settings.output_dir)
 
+    from detect import runtime
     from detect.predictor import load_predictor
 
+    runtime.set_up()
     predictor = load_predictor(
         settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
     )

@@ -31,8 +31,10 @@ def main() -> None:
     with VideoReader(source) as video:
         make_folder(settings.output_dir)
 
+        from detect import runtime
         from detect.predictor import load_predictor
 
+        runtime.set_up()
         predictor = load_predictor(
             settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
         )
@@ -80,14 +82,8 @@ def annotate(
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
     with ExitStack() as stack:
         picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.path))
-        lines = (
-            stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names))
-            if save_json
-            else None
-        )
-        bar = stack.enter_context(
-            tqdm(total=total if total < sys.maxsize else None, unit="frame", disable=quiet)
-        )
+        lines = stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names)) if save_json else None
+        bar = stack.enter_context(tqdm(total=total if total < sys.maxsize else None, unit="frame", disable=quiet))
         try:
             for index, frame in enumerate(islice(video, max_frames)):
                 detected = index % stride == 0

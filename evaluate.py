@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from detect.config_train import EvaluateSettings
+from detect.config import EvaluateSettings
 from detect.errors import UsageError, exit_status, warn
 from detect.flags import parse
 
@@ -24,18 +24,18 @@ def main() -> None:
     from detect.predictor import load_predictor
     from detect.runlog import new_folder
 
-    runtime.set_threads()
+    runtime.set_up()
     spec = find_spec(settings.data, settings.data_root)
     spec.prepare()
     class_names, records = spec.read(settings.split)
-    predictor = load_predictor(
-        settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR
-    )
+    predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
     known = [name for name in class_names.names if name in predictor.class_names.names]
     strangers = [name for name in class_names.names if name not in known]
     if not known:
         theirs = ", ".join(predictor.class_names.names[:10])
-        raise UsageError(f"{settings.model} knows none of the classes of '{spec.name}' ({strangers}); it knows {theirs}")
+        raise UsageError(
+            f"{settings.model} knows none of the classes of '{spec.name}' ({strangers}); it knows {theirs}"
+        )
     if strangers:
         warn(f"{settings.model} does not know {', '.join(strangers)}: they score 0")
 
@@ -43,7 +43,9 @@ def main() -> None:
     folder = new_folder(settings.output_dir, name)
     metrics = evaluate(predictor, records, class_names, quiet=settings.quiet)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    print(f"{settings.model} on {spec.name} {settings.split}: {len(records)} pictures, {sum(map(len, records))} objects")
+    print(
+        f"{settings.model} on {spec.name} {settings.split}: {len(records)} pictures, {sum(map(len, records))} objects"
+    )
     print(coco.table(metrics))
     print(f"-> {folder / 'metrics.json'}")
 

@@ -12,15 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detect.config_train import TrainSettings, settings_of_run
+from detect.config import TrainSettings, settings_of_run
 from detect.errors import UsageError, exit_status
 from detect.flags import parse, save
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
     import torch
 
-    from detect.models.detectors import Architecture
     from detect.data.spec import DatasetSpec
+    from detect.models.detectors import Architecture
     from detect.run import TrainingRun
     from detect.types import ClassNames, ImageRecord
 
@@ -46,7 +46,7 @@ def train(settings: TrainSettings) -> None:
 
     device = runtime.pick_device(settings.device)
     workers = runtime.default_workers() if settings.workers is None else settings.workers
-    runtime.set_threads(workers)
+    runtime.set_up(workers)
     runtime.seed_all(settings.seed)
 
     spec = find_spec(settings.data, settings.data_root)
@@ -71,7 +71,10 @@ def train(settings: TrainSettings) -> None:
             )  # fmt: skip
             metrics = evaluate(predictor, val_records, class_names, title=f"{title} val", quiet=quiet)
             is_best = run.finish_epoch(losses, metrics)
-            print(f"{title}  loss {losses['loss']:.3f}  {coco.one_line(metrics)}{'  best' if is_best else ''}", flush=True)
+            print(
+                f"{title}  loss {losses['loss']:.3f}  {coco.one_line(metrics)}{'  best' if is_best else ''}",
+                flush=True,
+            )
     except KeyboardInterrupt:
         again = f"python train.py --resume {run.folder}"
         raise KeyboardInterrupt(f"stopped after {run.epoch} finished epochs; go on with: {again}") from None
@@ -101,7 +104,9 @@ def begin(
     saved = checkpoint.load_training_state(settings.resume / STATE) if settings.resume else None
     if saved:
         if saved["class_names"] != list(class_names.names):
-            raise UsageError(f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others")
+            raise UsageError(
+                f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others"
+            )
         architecture = Architecture.from_json(saved["architecture"])
         model = build(architecture, len(class_names) + 1)
     else:
@@ -139,7 +144,9 @@ def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architectur
         head = settings.head or ("maskrcnn" if has_masks else "fasterrcnn")
         architecture = backbone_architecture(settings.backbone, head, settings.imgsz, settings.fpn_channels)
     if architecture.has_masks and not has_masks:
-        raise UsageError(f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2")
+        raise UsageError(
+            f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2"
+        )
     return architecture
 
 

@@ -1,13 +1,86 @@
 """The settings of each script: every default of the project, once."""
 
-# ruff: noqa: RUF009 - ``option`` makes a dataclass field, as dataclasses.field does
-
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from detect.flags import REQUIRED, option
+from detect.errors import UsageError
+from detect.flags import REQUIRED, load_yaml, option
+from detect.models.zoo import BACKBONES, DETECTORS, HEADS
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "multistep")
+
+
+@dataclass
+class TrainSettings:
+    """train.py"""
+
+    data: str = option("sample", "data set: a name in datasets/ or a YAML file", metavar="NAME|PATH")
+    data_root: Path | None = option(None, "folder of its files (default: datasets/NAME)", metavar="DIR")
+    backbone: str = option("mobilenet_v2", "trunk under a feature pyramid", choices=BACKBONES)
+    head: str | None = option(None, "default: maskrcnn where the data has masks, else fasterrcnn", choices=HEADS)
+    fpn_channels: int | None = option(None, "channels of the pyramid (default: the backbone's own)", low=8)
+    model: str | None = option(None, "a whole torchvision model, in place of backbone and head", choices=DETECTORS)
+    pretrained: str = option(
+        "auto", "weights to start from: the published ones, none, a file", metavar="auto|none|FILE"
+    )
+    epochs: int = option(20, "how often every training picture is seen", low=1)
+    batch_size: int = option(2, "pictures a step", low=1)
+    optimizer: str = option("sgd", "how to step", choices=OPTIMIZERS)
+    lr: float | None = option(
+        None, "highest learning rate (default: 0.005 a picture of a batch; adamw: 0.0001)", low=0
+    )
+    schedule: str = option("cosine", "learning rate after the warm-up", choices=SCHEDULES)
+    warmup_steps: int = option(100, "steps of linear warm-up", low=0)
+    weight_decay: float = option(1e-4, "decay of weights; biases and norms have none", low=0)
+    clip: float = option(10.0, "largest norm of the gradients, 0 for no limit", low=0)
+    imgsz: int = option(480, "short side in pixels; the long side is at most 1.666 times that", low=32)
+    jitter: list[float] = option([0.6, 1.25], "range of the factor on imgsz in training", low=0.05, high=8)
+    workers: int | None = option(None, "loader processes (default: by the number of cores)", low=0)
+    device: str = option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+    seed: int = option(0, "of everything random", low=0)
+    resume: Path | None = option(None, "go on with the run in this folder, with its settings", metavar="RUN")
+    name: str | None = option(None, "the run's folder (default: DATA_MODEL, numbered when taken)")
+    output_dir: Path = option(Path("outputs/train"), "where the runs' folders go", metavar="D")
+    quiet: bool = option(False, "no progress bars")
+
+    @property
+    def learning_rate(self) -> float:
+        """``lr``, or its default."""
+        if self.lr is not None:
+            return self.lr
+        return 0.0001 * self.batch_size if self.optimizer == "adamw" else 0.005 * self.batch_size
+
+
+def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
+    """The settings in settings.yaml of the run ``settings.resume``, with what may differ: epochs, device, workers."""
+    assert settings.resume
+    stray = sorted(given - {"resume", "epochs", "device", "workers", "quiet"})
+    if stray:
+        flags = ", ".join("--" + name.replace("_", "-") for name in stray)
+        raise UsageError(f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device can)")
+    values = load_yaml(settings.resume / "settings.yaml")
+    paths = {f.name for f in fields(TrainSettings) if "Path" in str(f.type)}
+    values = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
+    kept = {name: getattr(settings, name) for name in given}
+    return replace(TrainSettings(**values), **kept)
+
+
+@dataclass
+class EvaluateSettings:
+    """evaluate.py"""
+
+    model: str = option("balloon", "a name or a checkpoint file", metavar="NAME|FILE")
+    data: str = option("sample", "data set: a name in datasets/ or a YAML file", metavar="NAME|PATH")
+    data_root: Path | None = option(None, "folder of its files (default: datasets/NAME)", metavar="DIR")
+    split: str = option("test", "train, val or test", choices=("train", "val", "test"))
+    imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32)
+    device: str = option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+    name: str | None = option(None, "the run's folder (default: MODEL_DATA_SPLIT, numbered when taken)")
+    output_dir: Path = option(Path("outputs/evaluate"), "where the runs' folders go", metavar="D")
+    quiet: bool = option(False, "no progress bars")
 
 
 @dataclass(kw_only=True)
@@ -43,9 +116,7 @@ class DetectImageSettings(_DetectSettings):
         metavar="FILE|DIR|GLOB",
     )
     batch_size: int = option(1, "pictures that go through the model together", low=1)
-    save_json: bool = option(
-        False, "also write detections.json: every picture with its boxes, scores and masks"
-    )
+    save_json: bool = option(False, "also write detections.json: every picture with its boxes, scores and masks")
 
 
 @dataclass(kw_only=True)

@@ -69,9 +69,7 @@ def fetch(url: str, folder: Path | None = None, *, sha256: str | None = None, hi
     except (OSError, HTTPException, ValueError) as error:
         kept = "what came so far is kept for the next try; " if _resumable(partial, url)[0] else ""
         by_hand = f"without a network, put the file there by hand: {path}"
-        words = (
-            f"cannot download {name} from {url}: {_why(error)}; {kept}{by_hand}{'; ' if hint else ''}{hint}"
-        )
+        words = f"cannot download {name} from {url}: {_why(error)}; {kept}{by_hand}{'; ' if hint else ''}{hint}"
         raise FetchError(" ".join(words.split())) from error
     if damage:
         raise FetchError(f"{path} is damaged: {damage}; delete it, and the next try downloads it from {url}")

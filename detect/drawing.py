@@ -127,9 +127,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     matplotlib = importlib.util.find_spec("matplotlib")  # finds its folder without the cost of its import
     places = ["DejaVuSans.ttf"]
     if matplotlib is not None and matplotlib.origin is not None:
-        places.insert(
-            0, str(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
-        )
+        places.insert(0, str(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"))
     for place in places:
         try:
             return ImageFont.truetype(place, size)

@@ -82,7 +82,9 @@ def evaluate(
     Class names tie the two together, not positions: a detection of a class that the data does not know is left
     out, and a class that the model does not know scores 0.
     """
-    label_of = {i: class_names.label(n) for i, n in enumerate(predictor.class_names.names, 1) if n in class_names.names}
+    label_of = {
+        i: class_names.label(n) for i, n in enumerate(predictor.class_names.names, 1) if n in class_names.names
+    }
     found = detect_records(predictor, records, title=title, quiet=quiet)
     return coco.score(records, [_relabel(one, label_of) for one in found], class_names)
 

@@ -58,9 +58,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def first_few(items: Iterable[object], n: int = 5) -> str:
     """The first ``n`` of ``items`` for a message: ``a, b, c, d, e and 7 more``."""
-    items = [str(i) for i in items]
-    more = f" and {len(items) - n} more" if len(items) > n else ""
-    return ", ".join(items[:n]) + more
+    shown = [str(i) for i in items]
+    more = f" and {len(shown) - n} more" if len(shown) > n else ""
+    return ", ".join(shown[:n]) + more
 
 
 def exit_status(main: Callable[[], None]) -> int:

@@ -156,7 +156,9 @@ def from_checkpoint(
         network = build(architecture, saved.num_rows)
         network.load_state_dict(saved.state)
     except (RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{source} does not describe its weights: {' '.join(str(error).split())[:200]}") from None
+        raise CheckpointError(
+            f"{source} does not describe its weights: {' '.join(str(error).split())[:200]}"
+        ) from None
     if imgsz is not None:
         network.transform.min_size = (imgsz,)
         network.transform.max_size = int(imgsz * 1.666)

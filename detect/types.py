@@ -88,7 +88,13 @@ class ImageRecord:
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        for name in ("labels", "areas", "iscrowd", "annotation_ids", *(["masks"] if self.masks is not None else [])):
+        for name in (
+            "labels",
+            "areas",
+            "iscrowd",
+            "annotation_ids",
+            *(["masks"] if self.masks is not None else []),
+        ):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{self.path}: {n} boxes but {len(getattr(self, name))} {name}")
         if self.boxes.shape != (n, 4) or self.boxes.dtype != np.float32:

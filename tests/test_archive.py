@@ -104,9 +104,7 @@ def test_an_archive_put_there_by_hand_needs_no_server(served, tmp_path):
 def test_a_failed_download_names_both_ways_by_hand(served, tmp_path):
     _, download = served
     root = tmp_path / "datasets" / "fake"
-    with pytest.raises(
-        FetchError, match=f"{root.parent / 'set.zip'}; or put the unpacked data set there: {root}"
-    ):
+    with pytest.raises(FetchError, match=f"{root.parent / 'set.zip'}; or put the unpacked data set there: {root}"):
         fetch_archive(download, root)
 
 
@@ -236,17 +234,13 @@ def test_balloons_three_splits_share_no_image(balloon):
     assert splits["test"] == {"images": "val", "annotations": "val/via_region_data.json"}
 
 
-@pytest.mark.skipif(
-    not SHARED_BALLOON.is_dir(), reason="the balloon data set is not at ../shared/data/balloon"
-)
+@pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon data set is not at ../shared/data/balloon")
 def test_balloons_val_was_drawn_as_its_file_says(balloon):
     names = sorted(path.name for path in (SHARED_BALLOON / "train").glob("*.jpg"))
     drawn = np.random.RandomState(1997).permutation(61)[:13]
     assert sorted(balloon["splits"]["val"]["files"]) == sorted(names[i] for i in drawn)
 
 
-@pytest.mark.skipif(
-    not SHARED_BALLOON.is_dir(), reason="the balloon data set is not at ../shared/data/balloon"
-)
+@pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon data set is not at ../shared/data/balloon")
 def test_the_balloons_are_the_ones_their_file_describes(balloon):
     verify_files(balloon["download"], SHARED_BALLOON)

@@ -56,9 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         if "missing" in self.path:
             return self.send_error(404)
         same = not self.server.checks_if_range or self.headers.get("If-Range") == etag
-        start = (
-            int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.knows_ranges and same else 0
-        )
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.knows_ranges and same else 0
         if start >= len(body):
             return self.send_error(416)
         self.send_response(206 if start else 200)

@@ -1,7 +1,5 @@
 """Settings come from the dataclass, the YAML file and the command line; a mistake gets one clear line."""
 
-# ruff: noqa: RUF009 - ``option`` makes a dataclass field, as dataclasses.field does
-
 from __future__ import annotations
 
 import subprocess

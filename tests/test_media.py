@@ -129,9 +129,7 @@ def test_a_file_a_folder_and_a_pattern_find_pictures(tmp_path):
     assert names("/*") == ["[1].jpg", "a.png", "b.JPG"]
 
 
-@pytest.mark.parametrize(
-    ("source", "words"), [("/none", "no such"), ("", "no picture in"), ("/*.jpg", "no picture")]
-)
+@pytest.mark.parametrize(("source", "words"), [("/none", "no such"), ("", "no picture in"), ("/*.jpg", "no picture")])
 def test_finding_nothing_is_an_error(tmp_path, source, words):
     with pytest.raises(MediaError, match=words):
         find_images(f"{tmp_path}{source}")
@@ -198,9 +196,7 @@ def test_a_video_reads_back_as_written(tmp_path):
     assert len(frames) == 20
     assert all(f.shape == (48, 64, 3) and f.dtype == np.uint8 for f in frames)
     for (y, x), want in {(12, 12): GREEN, (12, 50): RED, (40, 50): BLUE}.items():
-        assert abs(frames[9][y, x].astype(int) - want).max() < 12, (
-            "colours: RGB, not BGR, and the same matrix"
-        )
+        assert abs(frames[9][y, x].astype(int) - want).max() < 12, "colours: RGB, not BGR, and the same matrix"
     assert frames[9][1, 10].min() > 200 and frames[9][1, 30].max() < 240
     assert [p.name for p in tmp_path.iterdir()] == ["x.mp4"]
 

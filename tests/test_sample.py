@@ -143,9 +143,7 @@ def test_the_mask_is_where_the_balloon_was_painted():
     assert masks.iou([part], [changed])[0, 0] > 0.97
     x0, y0, x1, y1 = masks.box(part)
     assert x1 - x0 > 75 and y1 - y0 > 80
-    assert (
-        x0 < balloon.knot_xy[0] < 80 and y0 < balloon.knot_xy[1] < y1
-    )  # down and, turned by 0.4, to the left
+    assert x0 < balloon.knot_xy[0] < 80 and y0 < balloon.knot_xy[1] < y1  # down and, turned by 0.4, to the left
 
 
 def test_a_string_covers_nothing():
@@ -180,9 +178,7 @@ def test_the_descriptions_name_kinds_that_can_be_rendered(name):
 
 def test_shading_follows_the_balloon_as_it_turns():
     canvas = np.full((200, 200, 3), 0.5, np.float32)
-    light = replace(
-        render_scenes.light_for(canvas, np.random.default_rng(0)), key=0.0, back=0.0, highlights=()
-    )
+    light = replace(render_scenes.light_for(canvas, np.random.default_rng(0)), key=0.0, back=0.0, highlights=())
     even = replace(light, sky=np.full(3, 0.8, np.float32), ground=np.full(3, 0.8, np.float32))
     pictures = []
     for angle in (0.0, np.pi / 2):

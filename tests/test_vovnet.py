@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
-from detect.models.backbones.vovnet import VoVNet, vovnet19
+from detect.models.backbones.vovnet import WIDTHS, VoVNet
 
 TAPS = {"stage2": (4, 256), "stage3": (8, 512), "stage4": (16, 768), "stage5": (32, 1024)}
 
@@ -22,7 +22,7 @@ def taps(trunk: VoVNet, images: torch.Tensor) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def trunk() -> VoVNet:
     torch.manual_seed(0)
-    return vovnet19().eval()
+    return VoVNet(WIDTHS["vovnet19"]).eval()
 
 
 def randomize(module: nn.Module) -> None:
@@ -40,7 +40,7 @@ def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size():
     torch.manual_seed(1)
     theirs = timm_vovnet.VovNet(timm_vovnet.model_cfgs["ese_vovnet19b"], num_classes=7).eval()
     randomize(theirs)
-    ours = vovnet19().eval()
+    ours = VoVNet(WIDTHS["vovnet19"]).eval()
     state = {name: value for name, value in theirs.state_dict().items() if not name.startswith("head.")}
     ours.load_state_dict(state, strict=True)
 
@@ -71,14 +71,16 @@ def test_layers_in_order_are_the_forward_pass(trunk):
 
 
 def test_the_norm_layer_is_the_callers_everywhere():
-    trunk = vovnet19(norm_layer=FrozenBatchNorm2d)
+    trunk = VoVNet(WIDTHS["vovnet19"], norm_layer=FrozenBatchNorm2d)
     kinds = {type(m) for m in trunk.modules() if "Norm2d" in type(m).__name__}
     assert kinds == {FrozenBatchNorm2d}
 
 
 def test_a_fresh_trunk_neither_explodes_nor_dies_and_learns_everywhere():
     torch.manual_seed(0)
-    trunk = vovnet19()
+    trunk = VoVNet(
+        WIDTHS["vovnet19"],
+    )
     features = trunk(torch.randn(2, 3, 64, 64))
     assert 0.01 < features.std() < 10
     features.square().mean().backward()

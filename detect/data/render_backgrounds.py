@@ -42,17 +42,13 @@ def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
     return np.clip(picture, 0, 1)
 
 
-def noise(
-    rng: np.random.Generator, size: Size, cell: float, octaves: int = 4, stretch: float = 1.0
-) -> np.ndarray:
+def noise(rng: np.random.Generator, size: Size, cell: float, octaves: int = 4, stretch: float = 1.0) -> np.ndarray:
     """Fractal noise [H, W] of about -1..1: grains of ``cell`` px and finer; ``stretch`` makes them wider."""
     height, width = size
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
-        grid = rng.standard_normal(
-            (int(height / step) + 3, int(width / (step * stretch)) + 3), dtype=np.float32
-        )
+        grid = rng.standard_normal((int(height / step) + 3, int(width / (step * stretch)) + 3), dtype=np.float32)
         total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) * 0.5**octave
     return total * 0.6
 
@@ -90,9 +86,7 @@ def foliage(rng: np.random.Generator, size: Size) -> np.ndarray:
     """Leaves far out of focus, with patches of light."""
     shade = np.asarray([rng.uniform(0.1, 0.3), rng.uniform(0.22, 0.4), rng.uniform(0.08, 0.18)], np.float32)
     picture = shade * (0.8 + 0.45 * noise(rng, size, rng.uniform(60, 160), 5)[..., None])
-    leaves = np.asarray(
-        [(0.5, 0.62, 0.25), (0.62, 0.62, 0.35), (0.75, 0.85, 0.7), (0.3, 0.45, 0.2)], np.float32
-    )
+    leaves = np.asarray([(0.5, 0.62, 0.25), (0.62, 0.62, 0.35), (0.75, 0.85, 0.7), (0.3, 0.45, 0.2)], np.float32)
     _discs(picture, rng, leaves, count=int(rng.integers(80, 260)), height=0.35, spread=0.35)
     return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(2, 8))
 
@@ -209,9 +203,7 @@ def _tree_line(picture: np.ndarray, rng: np.random.Generator, horizon: float) ->
     crowns = noise(rng, (1, width), width / 8, 6)[0]
     tops = (height * (horizon + 0.06 * crowns)).astype(np.float32)
     share = np.clip((np.arange(height, dtype=np.float32)[:, None] - tops[None]) / 3 + 0.5, 0, 1)[..., None]
-    leaves = (
-        np.asarray([0.13, 0.2, 0.1], np.float32) * (1 + 0.35 * noise(rng, (height, width), 14, 4))[..., None]
-    )
+    leaves = np.asarray([0.13, 0.2, 0.1], np.float32) * (1 + 0.35 * noise(rng, (height, width), 14, 4))[..., None]
     picture += share * (np.clip(leaves, 0, 1) - picture)
 
 

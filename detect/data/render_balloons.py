@@ -108,9 +108,7 @@ def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> N
 
 def _knot(balloon: Balloon) -> np.ndarray:
     """The neck and the rolled lip below it, [K, 2] across and along."""
-    right = np.array(
-        [[0.045, -0.03], [0.03, 0.035], [0.055, 0.06], [0.085, 0.1], [0.075, 0.125], [0.0, 0.135]]
-    )
+    right = np.array([[0.045, -0.03], [0.03, 0.035], [0.055, 0.06], [0.085, 0.1], [0.075, 0.125], [0.0, 0.135]])
     left = right[-2::-1] * (-1, 1)
     return np.concatenate([right, left]) + np.array([0.0, balloon.knot])
 

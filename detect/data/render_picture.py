@@ -96,9 +96,7 @@ def camera(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     height, width = picture.shape[:2]
     warmth = rng.normal(0, 0.03)
-    picture = (
-        picture * np.asarray([1 + warmth, 1, 1 - warmth], np.float32) * np.float32(rng.uniform(0.92, 1.08))
-    )
+    picture = picture * np.asarray([1 + warmth, 1, 1 - warmth], np.float32) * np.float32(rng.uniform(0.92, 1.08))
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     picture = picture * (1 - rng.uniform(0, 0.18) * (x * x + y * y) / 2).astype(np.float32)[..., None]
     picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.9))

@@ -40,9 +40,7 @@ class Place:
 def picture_of(rng: np.random.Generator, index: int) -> Picture:
     """The ``index``-th picture of a split: a background, balloons, a camera. Draws from ``rng`` only."""
     short, long = int(rng.integers(*SHORT_SIDE)), int(rng.integers(*LONG_SIDE))
-    size = (
-        (min(short, long), max(short, long)) if rng.random() < 0.6 else (max(short, long), min(short, long))
-    )
+    size = (min(short, long), max(short, long)) if rng.random() < 0.6 else (max(short, long), min(short, long))
     canvas = background(rng, size)
     balloons: list[Balloon] = []
     light = light_for(canvas, rng)
@@ -52,9 +50,7 @@ def picture_of(rng: np.random.Generator, index: int) -> Picture:
     return compose(canvas, balloons, light, rng)
 
 
-def compose(
-    canvas: np.ndarray, balloons: Sequence[Balloon], light: Light, rng: np.random.Generator
-) -> Picture:
+def compose(canvas: np.ndarray, balloons: Sequence[Balloon], light: Light, rng: np.random.Generator) -> Picture:
     """A photograph of ``balloons`` (back to front) on ``canvas`` (float32 RGB, changed in place)."""
     seen = [part for part in draw(canvas, balloons, light) if part is not None]
     return Picture(camera(canvas, rng), seen, [BALLOON_ID] * len(seen))
@@ -89,13 +85,9 @@ def light_for(canvas: np.ndarray, rng: np.random.Generator) -> Light:
     size = rng.uniform(0.09, 0.18) if window else rng.uniform(0.025, 0.08)
     highlights = [Highlight((x, y), size, rng.uniform(0.55, 0.95), window)]
     highlights.append(Highlight((x, y), 0.24, rng.uniform(0.1, 0.35)))  # the haze around it
-    highlights.append(
-        Highlight((-x, -y), 0.15, rng.uniform(0.02, 0.16))
-    )  # mirrored by the far side, from within
+    highlights.append(Highlight((-x, -y), 0.15, rng.uniform(0.02, 0.16)))  # mirrored by the far side, from within
     if rng.random() < 0.5:
-        highlights.append(
-            Highlight((rng.uniform(-0.6, 0.6), rng.uniform(-0.5, 0.3)), 0.03, rng.uniform(0.3, 0.8))
-        )
+        highlights.append(Highlight((rng.uniform(-0.6, 0.6), rng.uniform(-0.5, 0.3)), 0.03, rng.uniform(0.3, 0.8)))
     return Light(
         direction=direction,
         key=level * rng.uniform(0.6, 0.8),
@@ -141,10 +133,7 @@ def hanging(start: np.ndarray, end: np.ndarray, rng: np.random.Generator) -> np.
     """A slack line from ``start`` to ``end``, [K, 2] px."""
     t = np.linspace(0, 1, 40)[:, None]
     across = np.array([-(end - start)[1], (end - start)[0]])
-    bend = (
-        rng.normal(0, 0.06) * np.sin(np.pi * t)
-        + rng.normal(0, 0.025) * np.sin(rng.uniform(2, 4) * np.pi * t) * t
-    )
+    bend = rng.normal(0, 0.06) * np.sin(np.pi * t) + rng.normal(0, 0.025) * np.sin(rng.uniform(2, 4) * np.pi * t) * t
     return start + t * (end - start) + bend * across
 
 

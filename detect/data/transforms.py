@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for a newer version at import
-import albumentations as A  # noqa: E402
+import albumentations as A
 
-from detect import masks as mask_codes  # noqa: E402
-from detect.masks import Polygons, Rle  # noqa: E402
+from detect import masks as mask_codes
+from detect.masks import Polygons, Rle
 
 MAX_RATIO = 1.666  # the long side is at most this many times the short side that was asked for
 

@@ -33,9 +33,7 @@ _FILTERS = (
     "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
 )
 
-cv2.utils.logging.setLogLevel(
-    cv2.utils.logging.LOG_LEVEL_ERROR
-)  # a file that is no video is told once, by us
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a file that is no video is told once, by us
 
 
 class VideoReader:

@@ -62,7 +62,7 @@ def table(metrics: dict[str, dict[str, Any]]) -> str:
     """The metrics as lines of text: one row for each kind and, with several classes, for each class."""
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
     kinds = [k for k in ("bbox", "segm") if k in metrics]
-    rows = [(kind, metrics[kind]) for kind in kinds]
+    rows: list[tuple[str, Scores]] = [(kind, metrics[kind]) for kind in kinds]
     if len(metrics["classes"]) > 1:
         rows += [(f"{kind} {name}", metrics["classes"][name][kind]) for name in metrics["classes"] for kind in kinds]
     width = max(len(title) for title, _ in rows)
@@ -74,11 +74,12 @@ def table(metrics: dict[str, dict[str, Any]]) -> str:
 
 
 def _truth(records: Sequence[ImageRecord], class_names: ClassNames, with_masks: bool) -> COCO:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, record in enumerate(records, start=1):
         images.append({"id": image_id, "height": record.image_hw[0], "width": record.image_hw[1]})
         for i, (x0, y0, x1, y1) in enumerate(record.boxes.astype(float).tolist()):
-            annotation = {
+            annotation: dict[str, Any] = {
                 # Ids start at 1: COCOeval takes a match with annotation 0 for none.
                 "id": len(annotations) + 1,
                 "image_id": image_id,
@@ -99,8 +100,8 @@ def _results(found: Sequence[Detections]) -> list[dict[str, Any]]:
     results = []
     for image_id, one in enumerate(found, start=1):
         for i, (x0, y0, x1, y1) in enumerate(one.boxes.astype(float).tolist()):
-            row = {"image_id": image_id, "category_id": int(one.labels[i]), "score": float(one.scores[i])}
-            row["bbox"] = [x0, y0, x1 - x0, y1 - y0]
+            row: dict[str, Any] = {"image_id": image_id, "category_id": int(one.labels[i])}
+            row |= {"score": float(one.scores[i]), "bbox": [x0, y0, x1 - x0, y1 - y0]}
             if one.masks is not None:
                 row["segmentation"] = one.masks[i]
             results.append(row)
@@ -110,7 +111,7 @@ def _results(found: Sequence[Detections]) -> list[dict[str, Any]]:
 def _evaluate(truth: COCO, results: list[dict[str, Any]], kind: str) -> COCOeval:
     rows = []
     for i, row in enumerate(results, start=1):
-        x, y, w, h = row["bbox"]
+        _, _, w, h = row["bbox"]
         area = w * h if kind == "bbox" else masks.area(row["segmentation"])
         rows.append({**row, "id": i, "area": area, "iscrowd": 0})
     evaluation = COCOeval(truth, _coco(truth.dataset["images"], rows, truth.dataset["categories"]), kind)

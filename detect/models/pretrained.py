@@ -66,7 +66,8 @@ def published_detector(name: str) -> Weights:
     """torchvision's COCO weights of a line of DETECTORS, fetched when not there yet. Raises FetchError."""
     line = DETECTORS[name]
     path = fetch(torchvision.models.get_weight(line.weights).url, hint=OFFLINE_HINT)
-    return replace(read(path), **dict(zip(("class_names", "class_rows"), coco_classes(line.weights), strict=True)))
+    class_names, class_rows = coco_classes(line.weights)
+    return replace(read(path), class_names=class_names, class_rows=class_rows)
 
 
 def choose(name: str, pretrained: str) -> Weights | None:

@@ -45,9 +45,14 @@ BACKBONES = {
     "resnet50": BackboneSpec(_RESNET + "resnet50", "ResNet50_Weights.IMAGENET1K_V1", 256, 1024, 256, 1000),
     "resnet101": BackboneSpec(_RESNET + "resnet101", "ResNet101_Weights.IMAGENET1K_V1", 256, 1024, 256, 1000),
     "mobilenet_v2": BackboneSpec(
-        "detect.models.backbones.mobilenet_v2:mobilenet_v2", "MobileNet_V2_Weights.IMAGENET1K_V1", 128, 512, 128, 300
+        "detect.models.backbones.mobilenet_v2:mobilenet_v2",
+        "MobileNet_V2_Weights.IMAGENET1K_V1",
+        128,
+        512,
+        128,
+        300,
     ),
-    "vovnet19": BackboneSpec("detect.models.backbones.vovnet:vovnet19_trunk", None, 128, 512, 128, 300),
+    "vovnet19": BackboneSpec("detect.models.backbones.vovnet:vovnet19", None, 128, 512, 128, 300),
 }
 
 # norm and eps are those the published weights were trained with; torchvision sets them only when it downloads.
@@ -56,7 +61,11 @@ DETECTORS = {
         "fasterrcnn_resnet50_fpn", "FasterRCNN_ResNet50_FPN_Weights.COCO_V1", "fasterrcnn", "frozen", 0.0
     ),
     "v2": DetectorSpec(
-        "fasterrcnn_resnet50_fpn_v2", "FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1", "fasterrcnn", "batch", 1e-5
+        "fasterrcnn_resnet50_fpn_v2",
+        "FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+        "fasterrcnn",
+        "batch",
+        1e-5,
     ),
     "maskrcnn": DetectorSpec(
         "maskrcnn_resnet50_fpn", "MaskRCNN_ResNet50_FPN_Weights.COCO_V1", "maskrcnn", "frozen", 0.0

@@ -13,7 +13,12 @@ from detect.models.backbones import Stage, Trunk
 def _trunk(network: nn.Module) -> Trunk:
     del network.fc
     layers = OrderedDict((name, child) for name, child in network.named_children() if name != "avgpool")
-    stages = (Stage("layer1", 256, 4), Stage("layer2", 512, 8), Stage("layer3", 1024, 16), Stage("layer4", 2048, 32))
+    stages = (
+        Stage("layer1", 256, 4),
+        Stage("layer2", 512, 8),
+        Stage("layer3", 1024, 16),
+        Stage("layer4", 2048, 32),
+    )
     return Trunk(network, layers, stages)
 
 

@@ -17,6 +17,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from detect.models.backbones import Stage, Trunk
+
 NormLayer = Callable[[int], nn.Module]
 
 
@@ -38,9 +40,7 @@ WIDTHS = {
 class ConvNormRelu(nn.Module):
     """Convolution that keeps the size (but for its stride), normalisation, ReLU."""
 
-    def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, norm_layer: NormLayer, stride: int = 1
-    ):
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, norm_layer: NormLayer, stride: int = 1):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
         self.bn = norm_layer(channels_out)
@@ -81,7 +81,7 @@ class OneShotAggregation(nn.Module):
         return self.attn(self.conv_concat(torch.cat(maps, dim=1)))
 
 
-class Stage(nn.Module):
+class VoVStage(nn.Module):
     """Halves the size (but for the first stage) and aggregates."""
 
     def __init__(self, block: OneShotAggregation, halve: bool):
@@ -102,6 +102,7 @@ class VoVNet(nn.Module):
 
     def __init__(self, widths: Widths, norm_layer: NormLayer = nn.BatchNorm2d):
         super().__init__()
+        self.widths = widths
         first, second, third = widths.stem
         self.stem = nn.Sequential(
             ConvNormRelu(3, first, 3, norm_layer, stride=2),
@@ -112,7 +113,7 @@ class VoVNet(nn.Module):
         before = third
         for middle, out in zip(widths.middle, widths.out, strict=True):
             block = OneShotAggregation(before, middle, out, widths.convs_per_block, norm_layer)
-            self.stages.append(Stage(block, halve=len(self.stages) > 0))
+            self.stages.append(VoVStage(block, halve=len(self.stages) > 0))
             before = out
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -132,6 +133,12 @@ class VoVNet(nn.Module):
         return OrderedDict([("stem", self.stem), *stages])
 
 
-def vovnet19(norm_layer: NormLayer = nn.BatchNorm2d) -> VoVNet:
-    """VoVNet-19 V2: stage2 to stage5 have strides 4, 8, 16, 32 and 256, 512, 768, 1024 channels."""
-    return VoVNet(WIDTHS["vovnet19"], norm_layer)
+def vovnet19() -> Trunk:
+    """VoVNet-19 V2 (V-19-eSE), 16.8 M parameters."""
+    return _trunk(VoVNet(WIDTHS["vovnet19"]))
+
+
+def _trunk(network: VoVNet) -> Trunk:
+    outs = network.widths.out
+    stages = tuple(Stage(f"stage{i}", channels, 2**i) for i, channels in enumerate(outs, start=2))
+    return Trunk(network, network.layers(), stages)

@@ -1,0 +1,103 @@
+"""Every output keeps all it is given: no name is written twice, and JSON loses nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detect import masks
+from detect.errors import MediaError
+from detect.media.images import read_image, write_image
+from detect.types import ClassNames, Detections
+from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter
+from detect.writers.json import detection_rows
+
+NAMES = ClassNames(("кот", "dog"), (17, 0))
+HW = (40, 60)
+PICTURE = np.full((*HW, 3), 90, np.uint8)
+
+
+def found(with_masks: bool = True) -> Detections:
+    boxes = np.array([[1 / 3, 2, 30.1, 33], [5, 6, 50, 39.999]], np.float32)
+    bitmap = np.zeros(HW, bool)
+    bitmap[3:20, 4:30] = True
+    rles = [masks.from_bitmap(bitmap), masks.from_bitmap(~bitmap)] if with_masks else None
+    return Detections(HW, boxes, np.array([0.1 + 0.8, 1 / 3], np.float32), np.array([2, 1]), rles)
+
+
+def test_rows_give_every_number_back():
+    rows = json.loads(json.dumps(detection_rows(found(), NAMES)))
+    assert [(r["name"], r["category_id"]) for r in rows] == [("dog", 0), ("кот", 17)]
+    np.testing.assert_array_equal(np.float32([r["score"] for r in rows]), found().scores)
+    np.testing.assert_array_equal(np.float32([r["box_xyxy"] for r in rows]), found().boxes)
+    for row, rle in zip(rows, found().masks, strict=True):
+        again = masks.from_coco(row["segmentation"], HW)
+        np.testing.assert_array_equal(masks.to_bitmap(again), masks.to_bitmap(rle))
+
+
+def test_rows_without_masks_have_no_segmentation():
+    assert all("segmentation" not in row for row in detection_rows(found(with_masks=False), NAMES))
+    assert detection_rows(Detections(HW), NAMES) == []
+
+
+@pytest.mark.parametrize("make", [ImageWriter, *FORMATS.values()])
+def test_a_writer_is_closed_by_its_with_block_and_says_where_it_wrote(tmp_path, make):
+    with make(tmp_path, NAMES) as writer:
+        path = writer.write(Path("x.jpg"), PICTURE, found())
+    assert path.parent == tmp_path and path.is_file()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_json_lists_each_picture_with_its_size(tmp_path):
+    with JsonWriter(tmp_path, NAMES) as writer:
+        writer.write(Path("a/x.jpg"), PICTURE, found())
+        writer.write(Path("y.jpg"), PICTURE, Detections(HW))
+    first, second = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
+    assert (first["source"], first["height"], first["width"]) == ("a/x.jpg", 40, 60)
+    assert len(first["detections"]) == 2
+    assert second == {"source": "y.jpg", "height": 40, "width": 60, "detections": []}
+
+
+def test_json_keeps_what_was_done_when_the_work_ends_early(tmp_path):
+    with pytest.raises(KeyboardInterrupt), JsonWriter(tmp_path, NAMES) as writer:
+        writer.write(Path("x.jpg"), PICTURE, found())
+        raise KeyboardInterrupt
+    assert len(json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))) == 1
+
+
+def test_lines_can_be_read_one_by_one(tmp_path):
+    with JsonLinesWriter(tmp_path / "x.jsonl", NAMES) as writer:
+        writer.write(0, 0.0, found())
+        writer.write(1, 0.04, found(), detected=False)
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["frame"], line["time"], line["detected"]) for line in lines] == [
+        (0, 0, True),
+        (1, 0.04, False),
+    ]
+    assert lines[0]["detections"] == detection_rows(found(), NAMES)
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    writer = JsonWriter(tmp_path / "none", NAMES)
+    with pytest.raises(MediaError, match="none"):
+        writer.close()
+    with pytest.raises(MediaError, match="none"):
+        JsonLinesWriter(tmp_path / "none" / "x.jsonl", NAMES)
+
+
+def test_two_sources_of_one_name_give_two_files(tmp_path):
+    writer = ImageWriter(tmp_path, NAMES)
+    sources = ("a/x.jpg", "b/x.jpg", "x.png", "x.bmp", "x.tif")
+    names = [writer.write(Path(source), PICTURE, found()).name for source in sources]
+    assert names == ["x.jpg", "x_2.jpg", "x.png", "x_3.jpg", "x_4.jpg"]
+    assert all(read_image(tmp_path / name).shape == (*HW, 3) for name in names)
+
+
+def test_the_input_is_never_overwritten(tmp_path):
+    source = tmp_path / "x.png"
+    write_image(source, PICTURE)
+    assert ImageWriter(tmp_path, NAMES).write(source, PICTURE, found()).name == "x_2.png"
+    np.testing.assert_array_equal(read_image(source), PICTURE)
