@@ -134,7 +134,7 @@ class VoVNet(nn.Module):
 
 
 def vovnet19() -> Trunk:
-    """VoVNet-19 V2 (V-19-eSE), 16.8 M parameters."""
+    """VoVNet-19 V2 (V-19-eSE), 10.2 M parameters."""
     return _trunk(VoVNet(WIDTHS["vovnet19"]))
 
 

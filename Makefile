@@ -1,0 +1,40 @@
+# make demo   see the toolkit work: pictures, a video, a short fine-tune
+# make test   run the tests            make test-slow   run those that take minutes
+# make check  style and types
+#
+# The first of them creates .venv and installs what it needs; PYTHON=python3.12 chooses the interpreter,
+# PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes PyTorch's smaller CPU wheels.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+BIN = .venv/bin
+
+.PHONY: demo test test-slow check clean
+
+demo: .venv/.installed
+	$(BIN)/python demo.py
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy detect
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements.txt
+	touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

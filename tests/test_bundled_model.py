@@ -1,0 +1,53 @@
+"""The model in weights/: small, honest about its data, and able to find balloons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from demo import compare
+from detect import checkpoint
+from detect.data.spec import find_spec, fingerprint
+from detect.media.images import read_image
+from detect.models.pretrained import bundled
+from detect.predictor import load_predictor
+from detect.writers.json import JsonWriter
+
+BALLOON = Path("../shared/data/balloon")
+
+
+@pytest.fixture(scope="module")
+def header() -> checkpoint.Checkpoint:
+    return checkpoint.load(bundled("balloon"))
+
+
+def test_it_is_small() -> None:
+    assert bundled("balloon").stat().st_size < 20_000_000
+
+
+def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: checkpoint.Checkpoint) -> None:
+    assert "/" not in json.dumps(header.training)
+
+
+@pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon data set")
+def test_no_picture_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Checkpoint) -> None:
+    spec = find_spec("balloon", BALLOON)
+    trained = set(header.data["train_sha256"])
+    assert trained == set(fingerprint(spec.read("train")[1]))
+    for split in ("val", "test"):
+        held_out = set(fingerprint(spec.read(split)[1]))
+        assert len(held_out) == 13
+        assert not trained & held_out
+
+
+def test_it_finds_the_balloons_of_the_demo(tmp_path: Path) -> None:
+    predictor = load_predictor("balloon", device="cpu")
+    picture = Path("input/balloons_1.jpg")
+    image = read_image(picture)
+    with JsonWriter(tmp_path, predictor.class_names) as writer:
+        writer.write(picture, image, predictor([image])[0])
+    found, there, _ = compare(Path("input/balloons_1.json"), tmp_path / "detections.json")
+    assert there == 10
+    assert found >= 8

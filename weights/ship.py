@@ -1,0 +1,39 @@
+"""Turn a training run's checkpoint into the bundled model:
+
+    python weights/ship.py outputs/train/NAME/best.safetensors weights/balloon.safetensors
+
+The same weights in half precision, and a header without the folders of the machine that trained it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from detect import checkpoint
+from detect.errors import UsageError, exit_status
+
+LARGEST = 20_000_000  # bytes, since everyone who clones the project fetches it
+LOCAL = ("data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
+
+
+def main() -> None:
+    if len(sys.argv) != 3:
+        raise UsageError("usage: python weights/ship.py CHECKPOINT OUT.safetensors")
+    source, target = map(Path, sys.argv[1:])
+    trained = checkpoint.load(source)
+    settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
+    settings["pretrained"] = Path(settings["pretrained"]).name
+    checkpoint.save(checkpoint.to_half(replace(trained, training=settings)), target)
+    size = target.stat().st_size
+    if size > LARGEST:
+        target.unlink()
+        raise UsageError(f"{source} would ship as {size / 1e6:.1f} MB; at most {LARGEST / 1e6:.0f} MB are bundled")
+    print(f"{target}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
