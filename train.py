@@ -10,7 +10,7 @@ import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detect.config import TrainSettings, settings_of_run
 from detect.errors import UsageError, exit_status
@@ -36,29 +36,31 @@ def main() -> None:
 
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
-    from detect import runtime
+    from detect import checkpoint, runtime
     from detect.data.dataset import DetectionDataset, train_loader
     from detect.data.spec import find_spec
     from detect.data.transforms import TrainTransform
-    from detect.engine import evaluate, train_one_epoch
+    from detect.engine import SCORE_FLOOR, evaluate, train_one_epoch
     from detect.metrics import coco
     from detect.predictor import Predictor
+    from detect.run import STATE
 
     device = runtime.pick_device(settings.device)
     workers = runtime.default_workers() if settings.workers is None else settings.workers
     runtime.set_up(workers)
     runtime.seed_all(settings.seed)
 
+    saved = checkpoint.load_training_state(settings.resume / STATE) if settings.resume else None
     spec = find_spec(settings.data, settings.data_root)
     spec.prepare()
     class_names, records = spec.read("train")
-    _, val_records = spec.read("val")
+    val_names, val_records = spec.read("val")
     print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
 
-    run = begin(settings, spec, class_names, records, device)
+    run = begin(settings, saved, spec, class_names, records, device)
     transform = TrainTransform(settings.imgsz, settings.jitter)
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
-    predictor = Predictor(run.model, class_names, threshold=0.05, device=device)
+    predictor = Predictor(run.model, class_names, threshold=SCORE_FLOOR, device=device)
     files = {record.image_id: record.path.name for record in records}
     quiet = settings.quiet
     try:
@@ -69,15 +71,15 @@ def train(settings: TrainSettings) -> None:
                 run.model, batches, run.optimizer, run.schedule,
                 device=device, clip=settings.clip, title=title, names=files, quiet=quiet,
             )  # fmt: skip
-            metrics = evaluate(predictor, val_records, class_names, title=f"{title} val", quiet=quiet)
+            metrics = evaluate(predictor, val_records, val_names, title=f"{title} val", quiet=quiet)
             is_best = run.finish_epoch(losses, metrics)
             print(
                 f"{title}  loss {losses['loss']:.3f}  {coco.one_line(metrics)}{'  best' if is_best else ''}",
                 flush=True,
             )
     except KeyboardInterrupt:
-        again = f"python train.py --resume {run.folder}"
-        raise KeyboardInterrupt(f"stopped after {run.epoch} finished epochs; go on with: {again}") from None
+        again = f"go on with: python train.py --resume {run.folder}" if run.epoch else "there is nothing to go on with"
+        raise KeyboardInterrupt(f"stopped after {run.epoch} finished epochs; {again}") from None
 
     best = run.folder / "best.safetensors"
     print(f"best bbox AP on val {run.best:.3f}: {best}")
@@ -86,22 +88,21 @@ def train(settings: TrainSettings) -> None:
 
 def begin(
     settings: TrainSettings,
+    saved: dict[str, Any] | None,
     spec: DatasetSpec,
     class_names: ClassNames,
     records: list[ImageRecord],
     device: torch.device,
 ) -> TrainingRun:
-    """A new run in a folder of its own, or the one that --resume names, as it was after its last finished epoch."""
-    from detect import checkpoint
+    """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says."""
     from detect.data.spec import fingerprint
-    from detect.data.transforms import resized_hw
     from detect.models import pretrained
     from detect.models.detectors import Architecture, anchor_recall, build
     from detect.optim import build_optimizer, build_schedule
-    from detect.run import STATE, TrainingRun
+    from detect.run import TrainingRun
     from detect.runlog import new_folder
+    from detect.sizes import resized_hw
 
-    saved = checkpoint.load_training_state(settings.resume / STATE) if settings.resume else None
     if saved:
         if saved["class_names"] != list(class_names.names):
             raise UsageError(

@@ -81,14 +81,17 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file): {error}") from None
     if _KEY not in metadata:
         raise CheckpointError(f"{path} holds weights but no model description; give it to train.py as --pretrained")
-    header = json.loads(metadata[_KEY])
-    if header.pop("format") > FORMAT:
-        raise CheckpointError(f"{path} was written by a newer version of this program; update the program to read it")
-    header.pop("colour_order")
-    header["class_names"] = ClassNames(**header["class_names"])
-    header["class_rows"] = tuple(header["class_rows"]) if header["class_rows"] else None
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
-    return Checkpoint(state=state, **header)
+    try:
+        header = json.loads(metadata[_KEY])
+        if header.pop("format") > FORMAT:
+            raise CheckpointError(f"{path} was written by a newer version of this program; update it to read the file")
+        header.pop("colour_order")
+        header["class_names"] = ClassNames(**header["class_names"])
+        header["class_rows"] = tuple(header["class_rows"]) if header["class_rows"] else None
+        return Checkpoint(state=state, **header)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} has a damaged model description: {error!r}") from None
 
 
 def to_half(checkpoint: Checkpoint) -> Checkpoint:

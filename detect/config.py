@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detect.errors import UsageError
-from detect.flags import REQUIRED, load_yaml, option
+from detect.flags import REQUIRED, option, parse
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -46,6 +46,11 @@ class TrainSettings:
     output_dir: Path = option(Path("outputs/train"), "where the runs' folders go", metavar="D")
     quiet: bool = option(False, "no progress bars")
 
+    def __post_init__(self) -> None:
+        if len(self.jitter) != 2 or self.jitter[0] > self.jitter[1]:
+            shown = " ".join(map(str, self.jitter))
+            raise UsageError(f"--jitter {shown} must be two numbers, the smaller one first, such as 0.6 1.25")
+
     @property
     def learning_rate(self) -> float:
         """``lr``, or its default."""
@@ -61,11 +66,8 @@ def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
     if stray:
         flags = ", ".join("--" + name.replace("_", "-") for name in stray)
         raise UsageError(f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device can)")
-    values = load_yaml(settings.resume / "settings.yaml")
-    paths = {f.name for f in fields(TrainSettings) if "Path" in str(f.type)}
-    values = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
-    kept = {name: getattr(settings, name) for name in given}
-    return replace(TrainSettings(**values), **kept)
+    former, _ = parse(TrainSettings, "", ["--config", str(settings.resume / "settings.yaml")])
+    return replace(former, **{name: getattr(settings, name) for name in given})
 
 
 @dataclass

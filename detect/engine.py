@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -91,7 +92,7 @@ def evaluate(
 
 def _relabel(found: Detections, label_of: dict[int, int]) -> Detections:
     known = found.filter(labels=list(label_of))
-    labels = torch.tensor([label_of[int(label)] for label in known.labels], dtype=torch.int64).numpy()
+    labels = np.array([label_of[label] for label in known.labels.tolist()], np.int64)
     return Detections(known.image_hw, known.boxes, known.scores, labels, known.masks)
 
 

@@ -71,12 +71,19 @@ def exit_status(main: Callable[[], None]) -> int:
     try:
         main()
     except DetectError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_own_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _own_words(error: DetectError) -> str:
+    """The message as it was written: torch hands an error of a loader process on inside the text of its traceback."""
+    if not str(error).startswith("Caught "):
+        return str(error)
+    return str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
 
 
 def warn(text: str) -> None:

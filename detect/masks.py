@@ -7,6 +7,7 @@ Polygons are lists of ``[x0, y0, x1, y1, ...]`` in absolute pixels, as COCO writ
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,15 +17,35 @@ from pycocotools import mask as coco_mask
 Rle = dict[str, Any]
 Polygons = list[list[float]]
 
+_FARTHEST = 10  # a polygon may reach out of its image by so many times the image's long side
+
+
+def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
+    """Raise ValueError where ``segmentation`` is nothing that ``from_coco`` can code on an image of ``image_hw``.
+
+    Costs microseconds, since nothing is filled. pycocotools itself takes what it is given: a code that breaks off
+    keeps its ``iou`` busy for ever, a polygon that reaches far out takes all memory.
+    """
+    height, width = image_hw
+    if isinstance(segmentation, list):
+        _check_polygons(segmentation, image_hw)
+        return
+    if not (isinstance(segmentation, dict) and "size" in segmentation and "counts" in segmentation):
+        raise ValueError("a segmentation is a list of polygons or a dict with 'size' and 'counts'")
+    size, counts = segmentation["size"], segmentation["counts"]
+    if not isinstance(size, list | tuple) or tuple(size) != tuple(image_hw):
+        raise ValueError(f"the RLE is for an image of {size}, the image is {list(image_hw)} (h, w)")
+    runs = _numbers(counts, "RLE") if isinstance(counts, list) else _runs(counts)
+    if np.any(runs < 0) or np.any(runs % 1) or runs.sum() != height * width:
+        raise ValueError(f"the RLE counts {runs.sum()} pixels, the image has {height * width}")
+
 
 def from_polygons(polygons: Sequence[Sequence[float]], image_hw: tuple[int, int]) -> Rle:
     """Code the union of ``polygons`` (absolute pixels) on an image of ``image_hw``.
 
-    Raises ValueError for a polygon of fewer than 3 points.
+    Raises ValueError for no polygon and for a polygon of fewer than 3 points.
     """
-    for polygon in polygons:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon needs at least 3 points (x, y pairs), this has {len(polygon)} numbers")
+    _check_polygons(polygons, image_hw)
     height, width = image_hw
     # pycocotools takes a 4-number list for a box; every polygon here has at least 6.
     return coco_mask.merge(coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width))
@@ -35,18 +56,13 @@ def from_coco(segmentation: Any, image_hw: tuple[int, int]) -> Rle:
 
     Raises ValueError where it is none of the three, or an RLE made for another image size.
     """
+    check(segmentation, image_hw)
     if isinstance(segmentation, list):
         return from_polygons(segmentation, image_hw)
-    if not (isinstance(segmentation, dict) and "size" in segmentation and "counts" in segmentation):
-        raise ValueError("a segmentation is a list of polygons or a dict with 'size' and 'counts'")
-    if tuple(segmentation["size"]) != tuple(image_hw):
-        raise ValueError(f"the RLE is for an image of {segmentation['size']}, the image is {list(image_hw)} (h, w)")
-    counts = segmentation["counts"]
+    size, counts = list(image_hw), segmentation["counts"]
     if isinstance(counts, list):
-        if sum(counts) != image_hw[0] * image_hw[1]:
-            raise ValueError(f"the RLE counts {sum(counts)} pixels, the image has {image_hw[0] * image_hw[1]}")
-        return coco_mask.frPyObjects({"size": list(image_hw), "counts": counts}, *image_hw)
-    return {"size": list(image_hw), "counts": counts.encode() if isinstance(counts, str) else counts}
+        return coco_mask.frPyObjects({"size": size, "counts": counts}, *image_hw)
+    return {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
 
 
 def from_bitmap(bitmap: np.ndarray) -> Rle:
@@ -99,3 +115,40 @@ def iou(found: Sequence[Rle], truth: Sequence[Rle]) -> np.ndarray:
     if not found or not truth:
         return np.zeros((len(found), len(truth)))
     return np.asarray(coco_mask.iou(list(found), list(truth), [False] * len(truth)))
+
+
+def _check_polygons(polygons: Sequence[Sequence[float]], image_hw: tuple[int, int]) -> None:
+    if not polygons:
+        raise ValueError("a mask needs at least one polygon")
+    for polygon in polygons:
+        numbers = _numbers(polygon, "polygon")
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise ValueError(f"a polygon needs at least 3 points (x, y pairs), this has {len(numbers)} numbers")
+        if not np.abs(numbers).max() <= _FARTHEST * max(image_hw):  # not NaN either
+            raise ValueError(f"a polygon reaches {np.abs(numbers).max():g}, far out of an image of {image_hw} (h, w)")
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """A flat list of numbers as an array; ValueError for anything else."""
+    with contextlib.suppress(ValueError):  # lists of different lengths
+        numbers = np.array(values)
+        if numbers.ndim == 1 and numbers.dtype.kind in "iuf":
+            return numbers
+    raise ValueError(f"a {what} is a flat list of numbers, not {str(values)[:60]}")
+
+
+def _runs(counts: Any) -> np.ndarray:
+    """The runs in a compressed code: 5 bits a character, low ones first, each run from the third on as the
+    difference to the one before last (rleFrString in the file above)."""
+    text = counts.encode() if isinstance(counts, str) else counts
+    bits = np.frombuffer(text if isinstance(text, bytes) else b"", np.uint8).astype(np.int64) - 48
+    last = (bits & 32) == 0  # the last character of its number
+    if not len(bits) or bits.min() < 0 or bits.max() > 63 or not last[-1]:
+        raise ValueError("the counts of the RLE are neither a list nor COCO's compressed text")
+    start = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    place = 5 * (np.arange(len(bits)) - np.repeat(start, np.diff([*start, len(bits)])))
+    negative = (bits[last] & 16) > 0
+    runs = np.add.reduceat((bits & 31) << place, start) - (negative << (place[last] + 5))
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs

@@ -9,9 +9,6 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "multistep")
-
 
 def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> Optimizer:
     """SGD with momentum 0.9 or AdamW, without decay on biases and norms (vectors), which only need to be right."""

@@ -14,13 +14,13 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.roi_heads import expand_boxes
 
 from detect import checkpoint, masks
-from detect.data.transforms import resized_hw
 from detect.errors import CheckpointError, UsageError, unknown
 from detect.masks import Rle
 from detect.models import pretrained
 from detect.models.detectors import Architecture, build, detector_architecture
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.runtime import pick_device
+from detect.sizes import long_side, resized_hw
 from detect.types import ClassNames, Detections
 
 DEFAULT_THRESHOLD = 0.5
@@ -57,11 +57,12 @@ class Predictor:
         Pictures padded into one batch would influence each other's features, so only pictures whose resized size
         is equal share one.
         """
+        short, most = self.model.transform.min_size[-1], self.model.transform.max_size
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, image in enumerate(images):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"image {i} is {image.dtype} {image.shape}, not uint8 RGB [H, W, 3]")
-            by_size[resized_hw(image.shape[:2], self.model.transform.min_size[-1])].append(i)
+            by_size[resized_hw(image.shape[:2], short, most)].append(i)
         found: dict[int, Detections] = {}
         for members in by_size.values():
             for i, one in zip(members, self._detect([images[i] for i in members]), strict=True):
@@ -74,7 +75,8 @@ class Predictor:
         was_training = self.model.training
         former = self.model.roi_heads.score_thresh
         self.model.eval()
-        self.model.roi_heads.score_thresh = self.threshold
+        # torchvision keeps what scores more than this; here a score equal to the threshold counts too.
+        self.model.roi_heads.score_thresh = float(np.nextafter(np.float32(self.threshold), np.float32(-1)))
         try:
             outputs = self.model(tensors)
         finally:
@@ -87,8 +89,7 @@ class Predictor:
         labels = self._label_of_row[output["labels"].numpy()]
         scores = output["scores"].numpy().astype(np.float32)
         order = np.argsort(-scores, kind="stable")
-        # torchvision keeps what scores more than the threshold; here a score equal to it counts too, and 0 is all.
-        order = order[(labels[order] > 0) & (scores[order] >= self.threshold)]
+        order = order[labels[order] > 0]
         boxes = output["boxes"].numpy().astype(np.float32)[order]
         rles = None
         if "masks" in output:
@@ -161,7 +162,7 @@ def from_checkpoint(
         ) from None
     if imgsz is not None:
         network.transform.min_size = (imgsz,)
-        network.transform.max_size = int(imgsz * 1.666)
+        network.transform.max_size = long_side(imgsz)
     return Predictor(
         network,
         saved.class_names,

@@ -44,8 +44,9 @@ class TrainingRun:
         """Write the epoch down: metrics.jsonl, last, and best where it is. Returns whether it is the best so far."""
         self.epoch += 1
         score = metrics["bbox"]["AP"]
-        is_best = score is not None and score > self.best
-        self.best = max(self.best, score if score is not None else -1.0)
+        score = -1.0 if score is None else score  # no truth to score
+        is_best = self.epoch == 1 or score > self.best
+        self.best = max(self.best, score)
         now = Checkpoint(
             state=self.model.state_dict(),
             architecture=self.architecture.to_json(),
@@ -71,7 +72,9 @@ class TrainingRun:
         """Go on from ``state``, which ``checkpoint.load_training_state`` read."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        # The functions of the schedule are the settings', not the state's; None keeps those it has.
+        functions = [None] * len(self.optimizer.param_groups)
+        self.schedule.load_state_dict({**state["schedule"], "lr_lambdas": functions})
         self.epoch, self.best = state["epoch"], state["best"]
         torch.set_rng_state(state["rng"])
         MetricsLog(self.folder / "metrics.jsonl").keep_until(self.epoch)

@@ -35,8 +35,8 @@ class MetricsLog:
             file.write(json.dumps(row) + "\n")
 
     def keep_until(self, epoch: int) -> None:
-        """Drop the lines past ``epoch``, which a run that goes on from there writes anew."""
+        """Drop the lines past ``epoch``, which a run that goes on from there writes anew, and one that broke off."""
         if self.path.is_file():
-            rows = [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            kept = [line for line in rows if json.loads(line)["epoch"] <= epoch]
+            *lines, _ = self.path.read_text(encoding="utf-8").split("\n")
+            kept = [line for line in lines if json.loads(line)["epoch"] <= epoch]
             self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -88,13 +88,8 @@ class ImageRecord:
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        for name in (
-            "labels",
-            "areas",
-            "iscrowd",
-            "annotation_ids",
-            *(["masks"] if self.masks is not None else []),
-        ):
+        parts = ("labels", "areas", "iscrowd", "annotation_ids", *(() if self.masks is None else ("masks",)))
+        for name in parts:
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{self.path}: {n} boxes but {len(getattr(self, name))} {name}")
         if self.boxes.shape != (n, 4) or self.boxes.dtype != np.float32:
@@ -131,7 +126,8 @@ class Detections:
             raise ValueError(f"{n} boxes but {len(self.masks)} masks")
         if n and not np.all(np.isfinite(self.boxes)):
             raise ValueError("boxes must be finite")
-        if n and (self.scores.min() < 0 or self.scores.max() > 1 or np.any(np.diff(self.scores) > 0)):
+        # Said so that a NaN, which compares to nothing, is refused too.
+        if n and not (self.scores.min() >= 0 and self.scores.max() <= 1 and np.all(np.diff(self.scores) <= 0)):
             raise ValueError("scores must lie in 0..1 and descend")
         if n and self.labels.min() < 1:
             raise ValueError("labels start at 1; 0 is background and never leaves the model")

@@ -8,7 +8,7 @@ pictures, the annotation file, and optionally ``files`` (only these) or ``withou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ from detect.errors import DataError, UsageError, first_few, unknown
 from detect.types import ClassNames, ImageRecord
 
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"
-_KEYS = ("name", "format", "classes", "root", "download", "render", "splits")
-_SPLIT_KEYS = ("images", "annotations", "files", "without")
+# What a description and its sections may hold, and of which kind; what they need is said where they are checked.
+_KEYS = {"name": str, "format": str, "classes": list, "root": str, "download": dict, "render": dict, "splits": dict}
+_SPLIT_KEYS = {"images": str, "annotations": str, "files": list, "without": list}
+_DOWNLOAD_KEYS = {"url": str, "sha256": dict, "images": dict, "via_sizes": list}
+_RENDER_KEYS = {"kind": str, "seed": int}
+_KIND_WORDS = {str: "text", int: "a whole number", list: "a list of texts", dict: "a mapping"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,11 @@ class DatasetSpec:
             raise UsageError(f"data set '{self.name}': {unknown('split', split, self.splits)}")
         part = self.splits[split]
         annotations = self.root / part["annotations"]
-        class_names, records = READERS[self.format](self.root / part["images"], annotations, self.classes)
-        records = _select(records, part.get("files"), part.get("without"), annotations)
+        images = self.root / part["images"]
+        class_names, records = READERS[self.format](images, annotations, self.classes)
+        names = [_name(r.path, images) for r in records]
+        chosen = _select(names, part.get("files"), part.get("without"), annotations)
+        records = [r for r, name in zip(records, names, strict=True) if name in chosen]
         if not records:
             raise DataError(f"data set '{self.name}': split '{split}' has no pictures")
         return class_names, records
@@ -74,23 +81,20 @@ def find_spec(data: str, data_root: str | Path | None = None) -> DatasetSpec:
     ``data_root``: the folder of the data set's files where they lie elsewhere than in datasets/NAME/.
     Raises UsageError for an unknown name or key.
     """
-    path = Path(data) if data.endswith((".yaml", ".yml")) else DATASETS / f"{data}.yaml"
+    is_path = data.endswith((".yaml", ".yml"))
+    path = Path(data) if is_path else DATASETS / f"{data}.yaml"
     if not path.is_file():
-        if path.suffix and path != DATASETS / f"{data}.yaml":
+        if is_path:
             raise UsageError(f"no such data set description: {path}")
         raise UsageError(unknown("data set", data, sorted(p.stem for p in DATASETS.glob("*.yaml"))))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    _check(content, path)
+    content = _load(path)
     classes = content.get("classes")
     return DatasetSpec(
         name=content.get("name", path.stem),
         format=content["format"],
         root=Path(data_root) if data_root else path.parent / content.get("root", path.stem),
         splits=content["splits"],
-        classes=tuple(str(c) for c in classes) if classes else None,
+        classes=tuple(classes) if classes else None,
         download=content.get("download"),
         render=content.get("render"),
         root_given=data_root is not None,
@@ -102,36 +106,53 @@ def fingerprint(records: Sequence[ImageRecord]) -> list[str]:
     return sorted(hashlib.sha256(r.path.read_bytes()).hexdigest() for r in records)
 
 
-def _check(content: Any, path: Path) -> None:
-    """UsageError for a key that is unknown, missing, or names an unknown format."""
+def _load(path: Path) -> dict[str, Any]:
+    """The checked content of a description. DataError where it is not YAML, UsageError where it is something else."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} does not describe a data set: it should hold 'format' and 'splits'")
-    for key in content:
-        if key not in _KEYS:
-            raise UsageError(f"{path}: {unknown('key', key, _KEYS)}")
-    for key in ("format", "splits"):
-        if key not in content:
-            raise UsageError(f"{path} lacks the key '{key}'")
+    _check(content, _KEYS, ("format", "splits"), str(path))
     if content["format"] not in READERS:
         raise UsageError(f"{path}: {unknown('format', content['format'], READERS)}")
-    if not isinstance(content["splits"], dict):
-        raise UsageError(f"{path}: 'splits' should map train, val and test to their images and annotations")
+    classes = content.get("classes") or []
+    if len(set(classes)) < len(classes):
+        raise UsageError(f"{path}: 'classes' names one twice: {', '.join(classes)}")
+    if content.get("download") is not None:
+        _check(content["download"], _DOWNLOAD_KEYS, ("url",), f"{path}: download")
+    if content.get("render") is not None:
+        _check(content["render"], _RENDER_KEYS, ("kind", "seed"), f"{path}: render")
     for split, part in content["splits"].items():
-        for key in part:
-            if key not in _SPLIT_KEYS:
-                raise UsageError(f"{path}: split {split}: {unknown('key', key, _SPLIT_KEYS)}")
-        for key in ("images", "annotations"):
-            if key not in part:
-                raise UsageError(f"{path}: split {split} lacks the key '{key}'")
+        _check(part, _SPLIT_KEYS, ("images", "annotations"), f"{path}: split {split}")
+    return content
 
 
-def _select(
-    records: list[ImageRecord], files: list[str] | None, without: list[str] | None, annotations: Path
-) -> list[ImageRecord]:
-    names = {r.path.name for r in records}
-    strangers = [f for f in [*(files or []), *(without or [])] if f not in names]
+def _check(content: Any, kinds: Mapping[str, type], needed: Sequence[str], where: str) -> None:
+    """UsageError for a key that is unknown, missing or holds another kind of value."""
+    if not isinstance(content, dict):
+        raise UsageError(f"{where} is {content!r}, it should be a mapping with the keys {', '.join(needed)}")
+    for key, value in content.items():
+        if key not in kinds:
+            raise UsageError(f"{where}: {unknown('key', key, kinds)}")
+        texts_only = not isinstance(value, list) or all(isinstance(v, str) for v in value)
+        if value is not None and not (isinstance(value, kinds[key]) and texts_only):
+            raise UsageError(f"{where}: '{key}' is {value!r}, it should be {_KIND_WORDS[kinds[key]]}")
+    for key in needed:
+        if content.get(key) is None:
+            raise UsageError(f"{where} lacks the key '{key}'")
+
+
+def _name(path: Path, images: Path) -> str:
+    """The file name as the annotations have it, with its folder if any."""
+    return path.relative_to(images).as_posix() if path.is_relative_to(images) else str(path)
+
+
+def _select(names: Collection[str], files: list[str] | None, without: list[str] | None, annotations: Path) -> set[str]:
+    """Those of ``names`` that the description takes; DataError for a listed one that is not there."""
+    strangers = set(files or []).union(without or []).difference(names)
     if strangers:
-        raise DataError(f"{annotations} has no annotations for {len(strangers)} listed files: {first_few(strangers)}")
-    if files is not None:
-        records = [r for r in records if r.path.name in set(files)]
-    return [r for r in records if r.path.name not in set(without or [])]
+        listed = first_few(sorted(strangers))
+        raise DataError(f"{annotations} has no annotations for {len(strangers)} listed files: {listed}")
+    return set(names if files is None else files).difference(without or [])

@@ -18,8 +18,7 @@ import albumentations as A
 
 from detect import masks as mask_codes
 from detect.masks import Polygons, Rle
-
-MAX_RATIO = 1.666  # the long side is at most this many times the short side that was asked for
+from detect.sizes import resized_hw
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,6 @@ class Truth:
     boxes: np.ndarray
     labels: np.ndarray
     masks: list[np.ndarray] | None
-
-
-def resized_hw(image_hw: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """The (height, width) of an image whose short side becomes ``short_side``, its long side at most 1.666 times
-    that; rounded down as torchvision's GeneralizedRCNNTransform does."""
-    height, width = image_hw
-    scale = min(short_side / min(height, width), int(short_side * MAX_RATIO) / max(height, width))
-    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 def resize_masks(
@@ -52,7 +43,7 @@ def resize_masks(
             bitmaps.append(mask_codes.to_bitmap(mask_codes.from_polygons(scaled, target_hw)))
         else:
             bitmap = mask_codes.to_bitmap(mask_codes.from_coco(mask, image_hw))
-            bitmaps.append(cv2.resize(bitmap, target_hw[::-1], interpolation=cv2.INTER_NEAREST))
+            bitmaps.append(cv2.resize(bitmap, target_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
     return bitmaps
 
 
@@ -76,8 +67,10 @@ class TrainTransform:
                 A.GaussianBlur(blur_limit=(3, 5), p=0.1),
             ],
             # Only an index travels with the boxes: labels would come back as floats, and masks of boxes that
-            # were dropped would stay behind.
-            bbox_params=A.BboxParams(format="pascal_voc", label_fields=["index"], clip=True, min_area=1.0),
+            # were dropped would stay behind. Boxes that clipping or shrinking leaves nothing of raise unless filtered.
+            bbox_params=A.BboxParams(
+                format="pascal_voc", label_fields=["index"], clip=True, filter_invalid_bboxes=True, min_area=1.0
+            ),
         )
 
     def __call__(

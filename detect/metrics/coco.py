@@ -27,13 +27,16 @@ def score(
     """``{"bbox": {"AP": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}}}``, 0..1.
 
     found: one for each record, labels those of ``class_names``. ``segm`` only where truth and detections have masks.
-    None stands where COCO says -1: no truth of that size or class to score. Raises ValueError for unequal lengths.
+    None stands where COCO says -1: no truth of that size or class to score. Raises ValueError for unequal lengths,
+    for detections of another size of image, and for labels that ``class_names`` does not have.
     """
     if len(records) != len(found):
         raise ValueError(f"{len(records)} pictures but {len(found)} results")
     for record, one in zip(records, found, strict=True):
         if record.image_hw != tuple(one.image_hw):
             raise ValueError(f"{record.path} is {record.image_hw} (h, w), its detections are for {one.image_hw}")
+        if len(one) and one.labels.max() > len(class_names):  # COCOeval passes over them in silence
+            raise ValueError(f"{record.path}: label {one.labels.max()} is not in 1..{len(class_names)}")
     with_masks = all(r.masks is not None for r in records) and all(f.masks is not None for f in found)
     truth = _truth(records, class_names, with_masks)
     results = _results(found)

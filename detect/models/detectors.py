@@ -25,9 +25,12 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from detect.errors import UsageError, unknown
 from detect.models.backbones import Trunk
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
+from detect.sizes import long_side
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# All batch norms frozen (FrozenBatchNorm2d), those of the trunk alone, or none (BatchNorm2d).
+NORMS = ("frozen", "frozen_trunk", "batch")
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Architecture:
     """Every argument that builds a model, but for the number of its classes.
 
     model: a name in BACKBONES or DETECTORS.  head: maskrcnn or fasterrcnn.
-    norm: ``frozen`` (FrozenBatchNorm2d) or ``batch`` (BatchNorm2d). The two load each other's state silently, and
-        torchvision's v1 models were trained with eps 0, so kind and eps are kept.
+    norm: a name in NORMS. Frozen and plain batch norms load each other's state silently, and torchvision's v1 models
+        were trained with eps 0, so kind and eps are kept.
     min_size, max_size: inference resizes the short side to min_size, the long side to at most max_size pixels.
     mean, std: of RGB in 0..1.
     fpn, box, mask: channels; taps: the trunk's layers; anchors: for each level its sizes in pixels of the resized
@@ -89,7 +92,7 @@ def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | 
         norm="batch",
         norm_eps=1e-5,
         min_size=imgsz,
-        max_size=int(imgsz * 1.666),
+        max_size=long_side(imgsz),
         fpn=fpn_channels or line.fpn,
         box=line.box,
         mask=line.mask,
@@ -106,7 +109,7 @@ def detector_architecture(name: str, imgsz: int) -> Architecture:
     if name not in DETECTORS:
         raise UsageError(unknown("model", name, DETECTORS))
     line = DETECTORS[name]
-    return Architecture(name, line.head, line.norm, line.norm_eps, min_size=imgsz, max_size=int(imgsz * 1.666))
+    return Architecture(name, line.head, line.norm, line.norm_eps, min_size=imgsz, max_size=long_side(imgsz))
 
 
 def anchor_sizes(imgsz: int, levels: int = 5) -> tuple[tuple[int, ...], ...]:
@@ -134,9 +137,7 @@ def build(architecture: Architecture, num_rows: int) -> GeneralizedRCNN:
     else:
         model = _build_on_backbone(architecture, num_rows)
     model.transform = _Transform(*sizes.values(), *common.values(), _skip_resize=True)
-    if architecture.norm == "frozen":
-        freeze_norms(model)
-    set_norm_eps(model, architecture.norm_eps)
+    set_norms(model, architecture.norm, architecture.norm_eps)
     return model
 
 
@@ -195,6 +196,15 @@ class _Transform(GeneralizedRCNNTransform):
         return result
 
 
+def set_norms(model: GeneralizedRCNN, norm: str, eps: float) -> None:
+    """Freeze the batch norms that ``norm`` (in NORMS) says, and set the eps of all, in place."""
+    if norm != "batch":
+        freeze_norms(model if norm == "frozen" else model.backbone.body)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d):
+            module.eps = eps
+
+
 def freeze_norms(module: nn.Module) -> None:
     """Replace every BatchNorm2d below ``module`` by FrozenBatchNorm2d with the same numbers, in place."""
     for name, child in module.named_children():
@@ -204,13 +214,6 @@ def freeze_norms(module: nn.Module) -> None:
             setattr(module, name, frozen)
         else:
             freeze_norms(child)
-
-
-def set_norm_eps(module: nn.Module, eps: float) -> None:
-    """Set the eps of every batch norm, frozen or not."""
-    for child in module.modules():
-        if isinstance(child, nn.BatchNorm2d | FrozenBatchNorm2d):
-            child.eps = eps
 
 
 def anchor_recall(

@@ -6,7 +6,8 @@ belong to classes, so they go over by class name and only where both sides know 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from detect import checkpoint
 from detect.downloads import fetch
 from detect.errors import CheckpointError, FetchError, UsageError, first_few, warn
-from detect.models.detectors import Architecture, build, build_trunk
+from detect.models.detectors import Architecture, build, build_trunk, set_norms
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS
 from detect.types import ClassNames
 
@@ -32,6 +33,12 @@ _ROWS = {
     "roi_heads.box_predictor.bbox_pred.": 4,
     "roi_heads.mask_predictor.mask_fcn_logits.": 1,
 }
+# torchvision renames these while it loads, in each module's _load_from_state_dict.
+_NEW_NAMES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)", lambda m: f"{m[1]}.0.{m[2]}"),
+    (r"rpn\.head\.conv\.(weight|bias)", lambda m: f"rpn.head.conv.0.0.{m[1]}"),
+    (r"roi_heads\.mask_head\.mask_fcn(\d+)\.(weight|bias)", lambda m: f"roi_heads.mask_head.{int(m[1]) - 1}.0.{m[2]}"),
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def choose(name: str, pretrained: str) -> Weights | None:
         warn(f"{error}. Going on from the bundled balloon model's trunk instead of ImageNet's")
         weights = read(bundled("balloon"))
         trunk = {k: t for k, t in weights.state.items() if k.startswith("backbone.body.")}
-        return Weights(f"the trunk of {weights.source}", trunk)
+        return Weights(f"the trunk of {weights.source}", trunk, norm_eps=weights.norm_eps)
 
 
 def read(path: Path) -> Weights:
@@ -138,15 +145,19 @@ def start_model(
     if weights is None:
         architecture = replace(architecture, norm="batch", norm_eps=1e-5)
         return build(architecture, num_rows), architecture, "random weights"
-    eps = architecture.norm_eps if weights.norm_eps is None else weights.norm_eps
-    architecture = replace(architecture, norm="frozen", norm_eps=eps)
-    model = build(architecture, num_rows)
+    eps = weights.norm_eps
+    if eps is None:  # a trunk alone was trained with the usual one, whatever the detector's line says
+        eps = architecture.norm_eps if weights.is_detector else 1e-5
+    model = build(replace(architecture, norm="batch"), num_rows)
     state = _rename(weights, architecture.model)
     if weights.class_names is not None:
         state = _rows_by_name(state, model, weights, class_names)
     else:
         state = {k: t for k, t in state.items() if not k.startswith(tuple(_ROWS))}
-    return model, architecture, load_matching(model, state, weights.source, len(weights.state))
+    words = load_matching(model, state, weights.source, len(weights.state))
+    architecture = replace(architecture, norm=_norm(model, state), norm_eps=eps)
+    set_norms(model, architecture.norm, eps)
+    return model, architecture, words
 
 
 def load_matching(model: nn.Module, state: dict[str, Tensor], source: str, offered: int) -> str:
@@ -155,7 +166,7 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], source: str, offer
     Raises CheckpointError where nothing of the trunk fits.
     """
     own = model.state_dict()
-    used = {k: t for k, t in state.items() if k in own and own[k].shape == t.shape}
+    used = {k: state[k] for k in _fitting(model, state)}
     if not any(k.startswith("backbone.body.") for k in used):
         raise CheckpointError(f"{source}: none of its {offered} tensors fits this model's trunk")
     model.load_state_dict(used, strict=False)
@@ -168,22 +179,38 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], source: str, offer
     return words + (f"; not used: {first_few(unused, 4)}" if unused else "")
 
 
+def _fitting(model: nn.Module, state: dict[str, Tensor]) -> set[str]:
+    """The names in ``state`` that the model has, in the same shape."""
+    own = model.state_dict()
+    return {k for k, t in state.items() if k in own and own[k].shape == t.shape}
+
+
+def _norm(model: nn.Module, state: dict[str, Tensor]) -> str:
+    """The kind of norms (in detectors.NORMS) of a model whose statistics came from ``state`` as far as they fit."""
+    random = {k for k in model.state_dict() if k.endswith(".running_var")} - _fitting(model, state)
+    if not random:
+        return "frozen"
+    return "batch" if any(k.startswith("backbone.body.") for k in random) else "frozen_trunk"
+
+
 def _rename(weights: Weights, name: str) -> dict[str, Tensor]:
-    """Names as the detector has them. A trunk's go through the trunk's own module, which knows the published ones."""
+    """Names as the detector has them now. A trunk's go by the trunk's own module, which has the published ones."""
     if weights.is_detector:
-        return dict(weights.state)
+        return {_new_name(k): t for k, t in weights.state.items()}
     trunk = build_trunk(name if name in BACKBONES else "resnet50")
-    own = trunk.module.state_dict()
+    # The published names and the detector's lead to the same tensor, so its address joins them.
+    places = {t.data_ptr(): k for k, t in nn.Sequential(trunk.layers).state_dict().items()}
+    names = {k: f"backbone.body.{places[t.data_ptr()]}" for k, t in trunk.module.state_dict().items()}
     plain = {k.removeprefix(trunk.prefix): t for k, t in weights.state.items()}
-    for key, tensor in plain.items():
-        if key in own and own[key].shape == tensor.shape:
-            own[key].copy_(tensor)
-    places = {t.data_ptr(): k for k, t in nn.Sequential(OrderedDict(trunk.layers)).state_dict().items() if t.numel()}
-    renamed = {}
-    for key, tensor in plain.items():
-        fits = key in own and own[key].shape == tensor.shape
-        renamed[f"backbone.body.{places[own[key].data_ptr()]}" if fits else key] = tensor
-    return renamed
+    return {names.get(k, k): t for k, t in plain.items()}
+
+
+def _new_name(name: str) -> str:
+    """The name since torchvision 0.13 of a tensor in a file from before, as its published v1 detectors are."""
+    for pattern, new in _NEW_NAMES:
+        if found := re.fullmatch(pattern, name):
+            return new(found)
+    return name
 
 
 def _rows_by_name(

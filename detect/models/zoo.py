@@ -30,7 +30,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """A line of DETECTORS: torchvision's builder, its published COCO weights, published box AP on COCO val2017."""
+    """A line of DETECTORS: torchvision's builder, its published COCO weights, its head, and the norms they need."""
 
     builder: str
     weights: str

@@ -27,18 +27,16 @@ def read(
     if not isinstance(content, dict):
         raise DataError(f"{annotations} is not a VIA 1 file: it should hold one dict, not a {type(content).__name__}")
     class_names = ClassNames(tuple(classes))
-    entries = sorted(content.items(), key=lambda item: str(need(item[1], "filename", f"{annotations}: {item[0]}")))
-    paths = [images / entry["filename"] for _, entry in entries]
-    check_images(paths, annotations)
+    entries = _by_name(content, annotations)
+    check_images([images / name for name in entries], annotations)
 
-    records, dropped = [], []
+    pictures, dropped = [], []
     annotation_id = 0
-    for image_id, ((key, entry), path) in enumerate(zip(entries, paths, strict=True), start=1):
-        objects = Objects(image_hw(path))
-        regions = need(entry, "regions", f"{annotations}: {key}")
-        for region in regions.values() if isinstance(regions, dict) else regions:
+    for image_id, (name, entry) in enumerate(sorted(entries.items()), start=1):
+        objects = Objects(images / name, image_id, image_hw(images / name))
+        for region in _regions(entry, f"{annotations}: {name}"):
             annotation_id += 1
-            where = f"{annotations}: {entry['filename']}, region {annotation_id}"
+            where = f"{annotations}: {name}, region {annotation_id}"
             polygon = _polygon(need(region, "shape_attributes", where), where)
             problem = objects.add(
                 box=[min(polygon[0::2]), min(polygon[1::2]), max(polygon[0::2]), max(polygon[1::2])],
@@ -46,25 +44,45 @@ def read(
                 annotation_id=annotation_id,
                 mask=[polygon],
             )
-            dropped += [f"{entry['filename']}, {problem}"] if problem else []
-        records.append(objects.record(path, image_id))
-    return class_names, finish(records, dropped, annotations)
+            dropped += [problem] if problem else []
+        pictures.append(objects)
+    return class_names, finish(pictures, dropped, annotations)
 
 
-def _polygon(shape: dict[str, Any], where: str) -> list[float]:
+def _by_name(content: dict[str, Any], annotations: Path) -> dict[str, Any]:
+    """The entries by their file names, which the keys are not; DataError where a name comes twice."""
+    entries: dict[str, Any] = {}
+    for key, entry in content.items():
+        name = need(entry, "filename", f"{annotations}: {key}", str)
+        if name in entries:
+            raise DataError(f"{annotations}: {key}: {name} is listed twice")
+        entries[name] = entry
+    return entries
+
+
+def _regions(entry: dict[str, Any], where: str) -> list[Any]:
+    """Version 1.0 writes a dict, later ones a list."""
+    regions = need(entry, "regions", where)
+    return list(regions.values()) if isinstance(regions, dict) else need(entry, "regions", where, list)
+
+
+def _polygon(shape: Any, where: str) -> list[float]:
     """``[x0, y0, x1, y1, ...]`` in pixels."""
-    if need(shape, "name", where) != "polygon":
-        raise DataError(f"{where} is a {shape['name']}; only polygons are read")
-    xs, ys = need(shape, "all_points_x", where), need(shape, "all_points_y", where)
+    if (name := need(shape, "name", where)) != "polygon":
+        raise DataError(f"{where} is a {name}; only polygons are read")
+    xs, ys = need(shape, "all_points_x", where, list), need(shape, "all_points_y", where, list)
     if len(xs) != len(ys) or not xs:
         raise DataError(f"{where} has {len(xs)} x for {len(ys)} y")
-    return [float(v) for point in zip(xs, ys, strict=True) for v in point]
+    for value in (*xs, *ys):
+        if not isinstance(value, int | float):
+            raise DataError(f"{where} has a point at {value!r}, which is not a number")
+    return [v for point in zip(xs, ys, strict=True) for v in point]
 
 
 def _label(region: dict[str, Any], class_names: ClassNames, where: str) -> int:
     if len(class_names) == 1:
         return 1
-    values = [str(v) for v in (region.get("region_attributes") or {}).values()]
+    values = [str(v) for v in need(region, "region_attributes", where, dict).values()]
     for value in values:
         if value in class_names.names:
             return class_names.label(value)

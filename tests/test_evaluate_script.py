@@ -1,0 +1,147 @@
+"""evaluate.py: the score of a checkpoint on a split, with classes tied by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import as_checkpoint, random_model, render_shapes
+
+import evaluate
+from detect import checkpoint, predictor, runtime
+from detect.data.dataset import read_record
+from detect.data.spec import find_spec
+from detect.errors import exit_status
+from detect.masks import from_coco
+from detect.metrics.coco import NAMES
+from detect.types import ClassNames, Detections
+
+SHAPES = ("circle", "square", "triangle")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A data set in two orders of its classes, and a model that was hardly trained on them."""
+    folder = tmp_path_factory.mktemp("data")
+    render_shapes(folder, {"test": 3, "val": 2}, classes=SHAPES[::-1]).rename(folder / "turned.yaml")
+    render_shapes(folder, {"test": 3, "val": 2})
+    checkpoint.save(as_checkpoint(random_model(), classes=ClassNames(SHAPES, (90, 7, 3))), folder / "m.safetensors")
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run evaluate.py's main in-process; its exit status."""
+    monkeypatch.setattr(runtime.os, "cpu_count", lambda: 1)
+
+    def call(*arguments: object) -> int:
+        line = ["evaluate.py", "--device", "cpu", "--quiet", "--output-dir", tmp_path, *arguments]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in line])
+        return exit_status(evaluate.main)
+
+    return call
+
+
+@pytest.fixture
+def oracle(monkeypatch, folder):
+    """``oracle(names)``: the script's model knows ``names``, in this order, and finds all that there is of them."""
+
+    def know(*names: str) -> None:
+        truth_names, records = find_spec(str(folder / "few.yaml")).read("test")
+        truth = {read_record(record).tobytes(): record for record in records}
+
+        class Oracle:
+            class_names = ClassNames(names)
+
+            def __call__(self, images: list[np.ndarray]) -> list[Detections]:
+                return [self.find(truth[image.tobytes()]) for image in images]
+
+            def find(self, record) -> Detections:
+                known = [i for i, label in enumerate(record.labels) if truth_names.name(label) in names]
+                labels = np.array([names.index(truth_names.name(record.labels[i])) + 1 for i in known], np.int64)
+                rles = [from_coco(record.masks[i], record.image_hw) for i in known]
+                return Detections(record.image_hw, record.boxes[known], np.ones(len(known), np.float32), labels, rles)
+
+        monkeypatch.setattr(predictor, "load_predictor", lambda *_, **__: Oracle())
+
+    return know
+
+
+def metrics(tmp_path: Path) -> dict:
+    (path,) = tmp_path.glob("*/metrics.json")
+    return json.loads(path.read_text())
+
+
+def test_a_checkpoint_is_scored_and_the_figures_have_cocos_names(run, folder, tmp_path, capsys):
+    assert run("--model", folder / "m.safetensors", "--data", folder / "few.yaml") == 0
+    found = metrics(tmp_path)
+    assert set(found) == {"bbox", "segm", "classes"}
+    assert list(found["bbox"]) == list(found["segm"]) == list(NAMES)
+    assert set(found["classes"]) == set(SHAPES)
+    assert all(v is None or 0 <= v <= 1 for kind in ("bbox", "segm") for v in found[kind].values())
+    said = capsys.readouterr().out
+    assert "m.safetensors on few test: 3 pictures, " in said
+    assert f"-> {tmp_path}/m_few_test/metrics.json" in said
+
+
+def test_a_second_run_has_its_own_folder_and_the_split_is_the_users(run, folder, tmp_path):
+    flags = ["--model", folder / "m.safetensors", "--data", folder / "few.yaml", "--split", "val"]
+    assert run(*flags) == 0 and run(*flags, "--imgsz", 32) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m_few_val", "m_few_val_2"]
+
+
+@pytest.mark.parametrize("data", ["few.yaml", "turned.yaml"])
+@pytest.mark.parametrize("names", [SHAPES, ("triangle", "dragon", "circle", "square")])
+def test_names_tie_classes_whatever_their_order(run, folder, tmp_path, oracle, data, names, capsys):
+    oracle(*names)
+    assert run("--data", folder / data) == 0
+    found = metrics(tmp_path)
+    assert found["bbox"]["AP"] == pytest.approx(1.0) and found["segm"]["AP"] == pytest.approx(1.0)
+    assert {name: found["classes"][name]["bbox"]["AP"] for name in SHAPES} == pytest.approx(dict.fromkeys(SHAPES, 1.0))
+    assert not capsys.readouterr().err
+
+
+def test_a_real_model_scores_the_same_in_any_order_of_classes(run, folder, tmp_path):
+    for data in ("few", "turned"):
+        flags = ["--data", folder / f"{data}.yaml", "--name", data]
+        assert run("--model", folder / "m.safetensors", *flags) == 0
+    few, turned = (json.loads((tmp_path / data / "metrics.json").read_text()) for data in ("few", "turned"))
+    assert few["bbox"] == pytest.approx(turned["bbox"], nan_ok=True)
+    assert few["classes"] == turned["classes"]
+
+
+def test_a_class_that_the_model_does_not_know_scores_0_and_is_told(run, folder, tmp_path, oracle, capsys):
+    oracle("square", "circle")
+    assert run("--model", "m", "--data", folder / "few.yaml") == 0
+    assert capsys.readouterr().err == "warning: m does not know triangle: they score 0\n"
+    found = metrics(tmp_path)
+    assert found["classes"]["triangle"]["bbox"]["AP"] == 0.0
+    assert found["classes"]["square"]["bbox"]["AP"] == pytest.approx(1.0)
+    assert found["bbox"]["AP"] == pytest.approx(2 / 3)
+
+
+def test_a_model_that_knows_none_of_the_classes_is_a_mistake(run, folder, tmp_path, oracle, capsys):
+    oracle("balloon", "kite")
+    assert run("--model", "m", "--data", folder / "few.yaml") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: m knows none of the classes of 'few'") and "it knows balloon, kite" in said
+    assert said.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--split", "train"], "data set 'few': unknown split 'train': known are test, val"),
+        (["--split", "tset"], "unknown split 'tset': did you mean test"),
+        (["--model", "v9"], "unknown model 'v9'"),
+        (["--model", "none.safetensors"], "no such checkpoint: none.safetensors"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(run, folder, tmp_path, capsys, flags, words):
+    assert run("--data", folder / "few.yaml", *flags) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and words in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,147 @@
+"""Who may know whom: imports point down, each third party is known by few files, and no setting is dead."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from detect import config
+
+ROOT = Path(__file__).parent.parent
+
+# Bottom to top. A module may import those of the lines below its own, and those of its own package.
+LAYERS = (
+    ("errors", "sizes"),
+    ("masks", "runtime", "flags", "downloads"),
+    ("types",),
+    ("media",),
+    ("drawing", "metrics", "checkpoint", "optim", "runlog", "data.readers", "data.archive", "data.render"),
+    ("data.sample", "data.transforms"),
+    ("data.spec", "data.dataset", "models", "writers"),
+    ("predictor", "run"),
+    ("engine",),
+    ("config",),
+)  # fmt: skip
+# config reads the tables of models; they know nothing else of the project.
+TABLES = "models.zoo"
+KNOWN_BY = {
+    "cv2": {"media", "drawing", "data.transforms", "data.render", "runtime"},
+    "pycocotools": {"masks", "metrics"},
+    "albumentations": {"data.transforms"},
+    "yaml": {"flags", "data.spec"},
+    "argparse": {"flags", "data.sample"},
+    "safetensors": {"checkpoint", "models"},
+}
+SCRIPTS = {
+    "TrainSettings": "train.py",
+    "EvaluateSettings": "evaluate.py",
+    "DetectImageSettings": "detect_image.py",
+    "DetectVideoSettings": "detect_video.py",
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere in it; ``from a import b`` counts as ``a.b``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part_of(dotted: str) -> tuple[int, str]:
+    """The layer's number, from below, and the part of it that a name below ``detect`` belongs to."""
+    for number, layer in enumerate(LAYERS):
+        for part in layer:
+            if dotted == part or dotted.startswith((f"{part}.", f"{part}_")):
+                return number, part
+    raise AssertionError(f"{dotted} stands on no layer")
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package that holds code, by its dotted name below ``detect``."""
+    found = {}
+    for path in sorted((ROOT / "detect").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "detect").with_suffix("").parts).removesuffix(".__init__")
+        if imports(path) and name not in ("__init__", "data"):
+            found[name] = path
+    return found
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_point_down(name):
+    number, part = part_of(name)
+    for imported in imports(modules()[name]):
+        top, _, below = imported.partition(".")
+        if top != "detect":
+            continue
+        theirs, other = part_of(below)
+        assert theirs < number or other == part, f"detect.{name} imports detect.{below}"
+
+
+def test_config_knows_of_the_models_their_tables_alone():
+    known = {i for i in imports(modules()["config"]) if i.startswith("detect.models")}
+    assert all(i.startswith(f"detect.{TABLES}.") for i in known)
+    assert not {i for i in imports(modules()[TABLES]) if i.startswith("detect")}
+
+
+@pytest.mark.parametrize("library", KNOWN_BY)
+def test_a_third_party_is_known_by_few_files(library):
+    knowing = {
+        part_of(n)[1] for n, path in modules().items() if any(i.split(".")[0] == library for i in imports(path))
+    }
+    assert knowing <= KNOWN_BY[library]
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in ROOT.glob("*.py")))
+def test_scripts_leave_the_work_to_the_package(script):
+    assert not {i.split(".")[0] for i in imports(ROOT / script)} & set(KNOWN_BY)
+
+
+def test_only_config_and_scripts_know_flags():
+    knowing = {name for name, path in modules().items() if any(i.startswith("detect.flags") for i in imports(path))}
+    assert knowing == {"config"}
+
+
+def test_every_settings_class_has_its_script():
+    public = {n for n, c in vars(config).items() if dataclasses.is_dataclass(c) and not n.startswith("_")}
+    assert public == set(SCRIPTS)
+
+
+@pytest.mark.parametrize(
+    ("settings_class", "name"), [(c, f.name) for c in SCRIPTS for f in dataclasses.fields(getattr(config, c))]
+)
+def test_no_setting_is_dead(settings_class, name):
+    read = attributes(ast.parse((ROOT / SCRIPTS[settings_class]).read_text(encoding="utf-8")), "settings")
+    # Properties of the class read fields for the script.
+    tree = ast.parse((ROOT / "detect" / "config.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name in read:
+            read |= attributes(node, "self")
+    # --save-json, --save-...: one flag a writer, read by name from the table of writers.
+    assert name in read or name.startswith("save_"), f"--{name.replace('_', '-')} is never read"
+
+
+def attributes(tree: ast.AST, of: str) -> set[str]:
+    """The names ``x`` of all ``of.x`` below ``tree``."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == of
+    }
+
+
+def test_flags_that_save_are_the_table_of_writers():
+    from detect.writers import FORMATS
+
+    saving = {f.name for f in dataclasses.fields(config.DetectImageSettings) if f.name.startswith("save_")}
+    assert saving == {f"save_{name}" for name in FORMATS}
+    video = ast.parse((ROOT / "detect_video.py").read_text(encoding="utf-8"))
+    saving = {f.name for f in dataclasses.fields(config.DetectVideoSettings) if f.name.startswith("save_")}
+    assert saving <= attributes(video, "settings")

@@ -1,0 +1,374 @@
+"""Annotation formats: what is written is what comes back, and a bad file is one line that says what and where."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detect import masks
+from detect.data.readers import READERS
+from detect.errors import DataError, UsageError
+from detect.media.images import write_image
+from detect.types import ImageRecord
+
+HW = (40, 60)
+SQUARE = [10, 5, 30, 5, 30, 20, 10, 20]  # columns 10..29, rows 5..19
+BITMAP = np.zeros(HW, bool)
+BITMAP[5:20, 10:30] = True
+COMPRESSED = masks.to_json(masks.from_bitmap(BITMAP))
+UNCOMPRESSED = {"size": [40, 60], "counts": [405, *[15, 25] * 19, 15, 1220]}
+NAN = float("nan")
+
+
+def assert_one_line(error: pytest.ExceptionInfo) -> None:
+    assert "\n" not in str(error.value)
+
+
+def bitmap_of(record: ImageRecord, i: int) -> np.ndarray:
+    return masks.to_bitmap(masks.from_coco(record.masks[i], record.image_hw))
+
+
+# COCO
+
+CATEGORIES = [{"id": 90, "name": "circle"}, {"id": 7, "name": "square"}, {"id": 3, "name": "triangle"}]
+IMAGES = [
+    {"id": 21, "file_name": "b.png", "height": 40, "width": 60},
+    {"id": 11, "file_name": "a.png", "height": 40, "width": 60},
+    {"id": 31, "file_name": "more/c.png", "height": 40, "width": 60},
+]
+
+
+def annotation(number: int, image_id: int = 21, category_id: int = 7, **changes: Any) -> dict[str, Any]:
+    """One of the square; a change to None takes the key away."""
+    whole = {"id": number, "image_id": image_id, "category_id": category_id, "bbox": [10, 5, 20, 15], "area": 300}
+    whole |= {"segmentation": [SQUARE], "iscrowd": 0} | changes
+    return {k: v for k, v in whole.items() if v is not None}
+
+
+def content(*annotations: Any) -> dict[str, Any]:
+    return {"categories": deepcopy(CATEGORIES), "images": deepcopy(IMAGES), "annotations": list(annotations)}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.png", "b.png", "more/c.png"):
+        write_image(folder / name, np.zeros((*HW, 3), np.uint8))
+    return folder
+
+
+@pytest.fixture
+def read(images: Path, tmp_path: Path) -> Callable:
+    """Write ``content`` as JSON and read it back with the reader of a format."""
+
+    def read(content: Any, classes: list[str] | None = None, reader: str = "coco"):
+        path = tmp_path / "truth.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return READERS[reader](images, path, classes)
+
+    return read
+
+
+def test_coco_gives_every_part_of_the_truth(read, images):
+    names, (b, a, c) = read(content(annotation(5, category_id=3), annotation(9, 31, 90, bbox=[1.5, 2, 10.25, 8])))
+    assert names.names == ("circle", "square", "triangle") and names.ids == (90, 7, 3)
+    assert [r.path for r in (b, a, c)] == [images / "b.png", images / "a.png", images / "more/c.png"]
+    assert (b.image_id, b.image_hw) == (21, HW)
+    assert b.boxes.dtype == np.float32 and b.boxes.tolist() == [[10, 5, 30, 20]]
+    assert b.labels.dtype == np.int64 and b.labels.tolist() == [3]
+    assert (b.areas.tolist(), b.iscrowd.tolist(), b.annotation_ids.tolist()) == ([300], [False], [5])
+    assert c.boxes.tolist() == [[1.5, 2, 11.75, 10]] and c.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize("segmentation", [[SQUARE], COMPRESSED, UNCOMPRESSED], ids=["polygons", "text", "counts"])
+@pytest.mark.parametrize("iscrowd", [0, 1])
+def test_coco_masks_of_every_kind_are_the_same_pixels(read, segmentation, iscrowd):
+    _, (record, *_) = read(content(annotation(1, segmentation=segmentation, iscrowd=iscrowd)))
+    np.testing.assert_array_equal(bitmap_of(record, 0), BITMAP)
+    assert record.iscrowd.tolist() == [bool(iscrowd)]
+
+
+def test_coco_pictures_without_objects_are_kept(read):
+    _, records = read(content(annotation(1)))
+    for empty in records[1:]:
+        assert empty.boxes.shape == (0, 4) and empty.boxes.dtype == np.float32
+        assert empty.labels.shape == (0,) and empty.labels.dtype == np.int64
+        assert empty.masks == []
+    names, records = read({**content(), "images": []})
+    assert len(names) == 3 and records == []
+
+
+def test_coco_classes_can_be_chosen_in_another_order(read):
+    names, (record, *_) = read(
+        content(annotation(1, category_id=90), annotation(2, category_id=7), annotation(3, category_id=3)),
+        ["triangle", "circle"],
+    )
+    assert names.names == ("triangle", "circle") and names.ids == (3, 90)
+    assert list(zip(record.annotation_ids.tolist(), record.labels.tolist(), strict=True)) == [(1, 2), (3, 1)]
+    with pytest.raises(UsageError, match=r"unknown class 'cirle': did you mean circle"):
+        read(content(), ["cirle"])
+
+
+def test_coco_without_box_or_area_the_mask_says(read):
+    _, (record, *_) = read(
+        content(annotation(1, bbox=None, area=None), annotation(2, area=None, bbox=[0, 0, 30, 30], segmentation=None))
+    )
+    assert record.boxes.tolist() == [[10, 5, 30, 20], [0, 0, 30, 30]]
+    assert record.areas.tolist() == [300, 900]
+
+
+def test_coco_ids_that_a_spreadsheet_turned_into_floats_are_still_ids(read):
+    _, (record, *_) = read(content(annotation(1.0, 21.0, 7.0)))
+    assert record.labels.tolist() == [2] and record.annotation_ids.dtype == np.int64
+
+
+def test_coco_files_may_begin_with_a_byte_order_mark(read):
+    assert len(read("\ufeff" + json.dumps(content()))[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bbox": [10, 5, 0, 15]}, r"\[10, 5, 10, 20\] \(xyxy\) has no area"),
+        ({"bbox": [10, 5, 20, -3]}, "has no area"),
+        ({"bbox": [50.0, 5, 1e-6, 15]}, "has no area"),
+        ({"bbox": [10, NAN, 20, 15]}, r"box \[10, nan, 30, nan\] is not four finite numbers"),
+        ({"bbox": [10, 5, 1e39, 15]}, "is not four finite numbers"),
+        ({"bbox": [10, 5, 20]}, r"box \[10, 5, 20\] is not four finite numbers"),
+        ({"bbox": [10, 5, 20, 15, 1]}, "is not four finite numbers"),
+        ({"bbox": ["10", "5", "20", "15"]}, r"box \['10', '5', '20', '15'\] is not four"),
+        ({"bbox": "10 5 20 15"}, "box 10 5 20 15 is not four finite numbers"),
+        ({"bbox": 5}, "box 5 is not four finite numbers"),
+        ({"bbox": [60, 5, 20, 15]}, "lies outside the 60x40 picture"),
+        ({"bbox": [-30, 5, 30, 15]}, "lies outside the 60x40 picture"),
+        ({"bbox": None, "segmentation": None}, "neither a box nor a mask"),
+        ({"area": "big"}, "area 'big' is not a number"),
+        ({"area": NAN}, "area 'nan' is not a number"),
+        ({"area": -1}, "area '-1' is not a number"),
+        ({"segmentation": [[10, 5, 30, 20]]}, "a polygon needs at least 3 points"),
+        ({"segmentation": [[*SQUARE, 7]]}, "x, y pairs"),
+        ({"segmentation": SQUARE}, "a polygon is a flat list of numbers"),
+        ({"segmentation": [[10, 5, 30, NAN, 10, 20]]}, "far out"),
+        ({"segmentation": {**COMPRESSED, "size": [60, 40]}}, r"for an image of \[60, 40\]"),
+        ({"segmentation": {**COMPRESSED, "counts": COMPRESSED["counts"][:-2]}}, "the counts of the RLE"),
+        ({"segmentation": {**UNCOMPRESSED, "counts": [405, 15]}}, "the RLE counts 420 pixels"),
+    ],
+)
+def test_coco_objects_that_cannot_be_used_are_left_out_with_one_warning(read, capsys, changes, said):
+    """Kept, each of these would end a training hours later: in a NaN, a traceback or a hang."""
+    _, (record, *_) = read(content(annotation(1), annotation(55, **changes), annotation(3)))
+    assert record.annotation_ids.tolist() == [1, 3] and len(record.masks) == 2
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "truth.json: 1 objects cannot be used" in warning and "b.png, annotation 55: " in warning
+    assert re.search(said, warning)
+
+
+def test_coco_many_bad_objects_are_still_one_warning(read, capsys):
+    read(content(*(annotation(n, bbox=[1, 1, 0, 0]) for n in range(8))))
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "8 objects" in warning and warning.endswith("and 3 more")
+
+
+@pytest.mark.parametrize("bare", [{"segmentation": None}, {"segmentation": []}])
+def test_coco_masks_are_all_or_none_and_never_given_up_in_silence(read, capsys, bare):
+    _, records = read(content(annotation(1), annotation(2, **bare)))
+    assert all(r.masks is None for r in records)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "1 pictures have objects without a mask, so no masks are used" in warning
+    _, records = read(content(annotation(1, **bare)))
+    assert all(r.masks is None for r in records)
+    assert capsys.readouterr().err == ""
+
+
+def without(key: str) -> dict[str, Any]:
+    return {k: v for k, v in content(annotation(1)).items() if k != key}
+
+
+def changed(part: str, **changes: Any) -> dict[str, Any]:
+    """The first entry of ``part`` changed; a change to None takes the key away."""
+    whole = content(annotation(1))
+    whole[part][0] = {k: v for k, v in {**whole[part][0], **changes}.items() if v is not None}
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{'id': 1}", r"truth\.json is not JSON: .* line 1 column 2"),
+        ("", r"truth\.json is not JSON"),
+        ([], r"truth\.json is a list, it should be a dict with the key 'categories'"),
+        (without("categories"), r"truth\.json lacks the key 'categories'"),
+        (without("images"), r"truth\.json lacks the key 'images'"),
+        (without("annotations"), r"truth\.json lacks the key 'annotations'"),
+        ({**content(), "categories": {"7": "square"}}, "'categories' is .* it should be a list"),
+        ({**content(), "categories": []}, "lists no categories"),
+        ({**content(), "images": None}, "'images' is 'None', it should be a list"),
+        ({**content(), "annotations": {}}, "'annotations' is '{}', it should be a list"),
+        ({**content(), "categories": [*CATEGORIES, CATEGORIES[0]]}, "class name given twice: circle"),
+        (changed("categories", id=3), "category id given twice: 3"),
+        (changed("categories", id="90"), "a category: 'id' is '90', it should be a whole number"),
+        (changed("categories", id=1.5), "'id' is '1.5', it should be a whole number"),
+        (changed("categories", name=None), "a category lacks the key 'name'"),
+        ({**content(), "images": [*IMAGES, IMAGES[1]]}, "image 11 is listed twice"),
+        ({**content(), "images": ["a.png"]}, r"images\[0\] is a str, it should be a dict with the key 'id'"),
+        (changed("images", id=None), r"images\[0\] lacks the key 'id'"),
+        (changed("images", id="x"), r"images\[0\]: 'id' is 'x', it should be a whole number"),
+        (changed("images", id=[1]), r"images\[0\]: 'id' is '\[1\]', it should be a whole number"),
+        (changed("images", height=None), "image 21 lacks the key 'height'"),
+        (changed("images", height=0), "image 21 is 60x0 pixels"),
+        (changed("images", width=-60), "image 21 is -60x40 pixels"),
+        (changed("images", width="wide"), "image 21: 'width' is 'wide', it should be a whole number"),
+        (changed("images", file_name=None), "image 21 lacks the key 'file_name'"),
+        (changed("images", file_name=7), "image 21: 'file_name' is '7', it should be text"),
+        (content("x"), r"annotations\[0\] is a str, it should be a dict"),
+        (changed("annotations", id=None), r"annotations\[0\] lacks the key 'id'"),
+        (changed("annotations", id=True), r"annotations\[0\]: 'id' is 'True', it should be a whole number"),
+        (changed("annotations", image_id=None), "annotation 1 lacks the key 'image_id'"),
+        (changed("annotations", image_id=99), "annotation 1 belongs to image 99, which the file does not list"),
+        (changed("annotations", category_id=1), "annotation 1 has category 1, which the file does not list"),
+        (changed("annotations", category_id="7"), "annotation 1: 'category_id' is '7', it should be a whole number"),
+    ],
+)
+def test_coco_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
+    with pytest.raises(DataError, match=said) as error:
+        read(bad)
+    assert "truth.json" in str(error.value)
+    assert_one_line(error)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_missing_pictures_are_counted_and_the_first_named(read, images, reader):
+    names = [f"{n}.png" for n in range(7)] + ["a.png"]
+    if reader == "coco":
+        bad = content()
+        bad["images"] = [{"id": n, "file_name": name, "height": 40, "width": 60} for n, name in enumerate(names)]
+    else:
+        bad = {name: {"filename": name, "regions": {}} for name in names}
+    with pytest.raises(DataError, match=r"truth\.json names 7 of 8 images that are not there: ") as error:
+        read(bad, ["square"] if reader == "via" else None, reader)
+    assert str(error.value).endswith("and 2 more") and str(images / "4.png") in str(error.value)
+    assert_one_line(error)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_missing_or_unreadable_file_is_named(images, tmp_path, reader):
+    with pytest.raises(DataError, match=r"no such annotation file: .*none\.json"):
+        READERS[reader](images, tmp_path / "none.json", ["square"])
+    with pytest.raises(DataError, match=r"cannot read .*images: Is a directory"):
+        READERS[reader](images, images, ["square"])
+    (tmp_path / "binary.json").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match=r"binary\.json is not JSON"):
+        READERS[reader](images, tmp_path / "binary.json", ["square"])
+
+
+# VIA
+
+
+def region(xs: Any = (10, 30, 30, 10), ys: Any = (5, 5, 20, 20), **attributes: Any) -> dict[str, Any]:
+    return {
+        "shape_attributes": {"name": "polygon", "all_points_x": xs, "all_points_y": ys},
+        "region_attributes": attributes,
+    }
+
+
+def entries(*regions: Any, as_list: bool = False) -> dict[str, Any]:
+    """b.png with ``regions`` and a.png without any."""
+    held = list(regions) if as_list else {str(i): r for i, r in enumerate(regions)}
+    return {
+        "b.png123": {"filename": "b.png", "size": 123, "regions": held},
+        "a.png45": {"filename": "a.png", "size": 45, "regions": [] if as_list else {}},
+    }
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_via_gives_polygons_in_the_order_of_the_file_names(read, images, as_list):
+    names, (a, b) = read(entries(region(), region([0, 8, 0], [0, 0, 6]), as_list=as_list), ["balloon"], "via")
+    assert names.names == ("balloon",) and names.ids == (1,)
+    assert [r.path for r in (a, b)] == [images / "a.png", images / "b.png"]
+    assert a.image_id != b.image_id and a.image_hw == b.image_hw == HW
+    assert a.boxes.shape == (0, 4) and a.masks == []
+    assert b.boxes.tolist() == [[10, 5, 30, 20], [0, 0, 8, 6]] and b.labels.tolist() == [1, 1]
+    np.testing.assert_array_equal(bitmap_of(b, 0), BITMAP)
+    assert b.areas[0] == 300 and len(set(b.annotation_ids.tolist())) == 2
+
+
+def test_via_regions_name_their_class(read):
+    _, (_, b) = read(entries(region(kind="kite"), region(note="", kind="balloon")), ["balloon", "kite"], "via")
+    assert b.labels.tolist() == [2, 1]
+
+
+def test_the_same_square_is_the_same_in_every_format(read):
+    _, (from_coco, *_) = read(content(annotation(1)))
+    _, (_, from_via) = read(entries(region()), ["square"], "via")
+    np.testing.assert_array_equal(from_coco.boxes, from_via.boxes)
+    np.testing.assert_array_equal(from_coco.areas, from_via.areas)
+    np.testing.assert_array_equal(bitmap_of(from_coco, 0), bitmap_of(from_via, 0))
+
+
+def test_via_objects_that_cannot_be_used_are_left_out_with_one_warning(read, capsys):
+    _, (_, b) = read(entries(region([1, 9], [1, 9]), region(), region([1, 9, NAN], [1, 9, 5])), ["balloon"], "via")
+    assert b.annotation_ids.tolist() == [2]
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "2 objects" in warning and "b.png, annotation 1: a polygon needs" in warning
+
+
+def shaped(**changes: Any) -> dict[str, Any]:
+    one = region()
+    one["shape_attributes"] |= changes
+    return one
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("[", "is not JSON"),
+        ([], "it should hold one dict, not a list"),
+        ({"a": 5}, r"truth\.json: a is a int"),
+        ({"a": {"regions": {}}}, r"truth\.json: a lacks the key 'filename'"),
+        ({"a": {"filename": 5, "regions": {}}}, "a: 'filename' is '5', it should be text"),
+        ({"a": {"filename": "a.png"}}, r"a\.png lacks the key 'regions'"),
+        ({"a": {"filename": "a.png", "regions": None}}, r"a\.png: 'regions' is 'None', it should be a list"),
+        (entries() | {"x": {"filename": "a.png", "regions": {}}}, r"a\.png is listed twice"),
+        (entries("x"), r"b\.png, region 1 is a str"),
+        (entries({"region_attributes": {}}), r"b\.png, region 1 lacks the key 'shape_attributes'"),
+        (entries(region(), shaped(name="circle")), r"b\.png, region 2 is a circle; only polygons are read"),
+        (entries(region([1, 2, 3], [1, 2])), r"b\.png, region 1 has 3 x for 2 y"),
+        (entries(region([], [])), r"b\.png, region 1 has 0 x for 0 y"),
+        (entries(region(5, [1])), r"region 1: 'all_points_x' is '5', it should be a list"),
+        (entries(region([1, 2, "3"], [1, 2, 3])), r"region 1 has a point at '3', which is not a number"),
+        (entries(shaped(all_points_y=None)), r"region 1: 'all_points_y' is 'None', it should be a list"),
+    ],
+)
+def test_via_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
+    with pytest.raises(DataError, match=said) as error:
+        read(bad, ["balloon"], "via")
+    assert "truth.json" in str(error.value)
+    assert_one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"kind": "baloon"}, r"b\.png, region 1: unknown class 'baloon': did you mean balloon"),
+        ({}, r"region 1: unknown class '\(none\)'"),
+        (None, r"region 1: 'region_attributes' is 'None', it should be a dict"),
+    ],
+)
+def test_via_a_region_of_no_known_class_is_refused(read, attributes, said):
+    bad = {**region(), "region_attributes": attributes}
+    with pytest.raises(DataError, match=said) as error:
+        read(entries(bad), ["balloon", "kite"], "via")
+    assert_one_line(error)
+
+
+def test_via_needs_the_classes_from_the_description(read):
+    with pytest.raises(DataError, match=r"truth\.json: VIA files name no classes; write them under 'classes'"):
+        read(entries(), None, "via")

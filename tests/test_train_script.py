@@ -1,0 +1,271 @@
+"""train.py, from command line to files: what a run leaves, how it goes on, and what it says to mistakes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny import render_shapes
+
+import train
+from detect import checkpoint, engine, runtime
+from detect.data import dataset
+from detect.errors import exit_status
+from detect.predictor import load_predictor
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--pretrained", "none", "--imgsz", "64", "--lr", "0.001", "--workers", "0", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run train.py's main in-process; its exit status."""
+    monkeypatch.setattr(runtime.os, "cpu_count", lambda: 1)
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        return exit_status(train.main)
+
+    return call
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """``interrupt_at(n)``: Ctrl-C while the ``n``-th picture from now is read for training."""
+    read = dataset.read_record
+
+    def ask(number: int) -> None:
+        left = iter(range(number - 1))
+
+        def read_or_stop(record):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return read(record)
+
+        monkeypatch.setattr(dataset, "read_record", read_or_stop)
+
+    yield ask
+    monkeypatch.setattr(dataset, "read_record", read)
+
+
+def rows(folder: Path) -> list[dict]:
+    """metrics.jsonl without the seconds."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_a_run_leaves_what_it_promises(run, data, tmp_path, capsys):
+    assert run("--data", data, "--epochs", 2, "--output-dir", tmp_path, *TINY) == 0
+    folder = tmp_path / "few_mobilenet_v2"
+    assert {p.name for p in folder.iterdir()} == {
+        "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl",
+    }  # fmt: skip
+    epochs = rows(folder)
+    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert {"loss", "loss_classifier", "loss_mask"} <= set(epochs[0]["losses"])
+    assert {"bbox", "segm", "classes"} == set(epochs[0]["val"])
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    assert settings["imgsz"] == 64 and settings["backbone"] == "mobilenet_v2"
+
+    said = capsys.readouterr().out
+    assert "few: 4 pictures to train on, 2 to validate on" in said
+    assert "mobilenet_v2 (maskrcnn) from random weights" in said
+    assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split test" in said
+
+
+def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(run, data, tmp_path):
+    assert run("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *TINY) == 0
+    saved = checkpoint.load(tmp_path / "x" / "last.safetensors")
+    assert saved.class_names.names == ("circle", "square", "triangle") and saved.class_names.ids == (90, 7, 3)
+    assert saved.training["epoch"] == 1 and saved.training["imgsz"] == 64
+    assert saved.data["train_pictures"] == 4 and len(saved.data["train_sha256"]) == 4
+    assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
+    predictor = load_predictor(str(tmp_path / "x" / "best.safetensors"), device="cpu")
+    assert predictor.model.transform.min_size == (64,)
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, interrupt_at, capsys):
+    flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert run(*flags, "--name", "whole") == 0
+    interrupt_at(2 * 4 + 3)  # in the third epoch of 4 pictures each
+    assert run(*flags, "--name", "cut") == 130
+    again = f"python train.py --resume {tmp_path}/cut"
+    assert capsys.readouterr().err == f"stopped after 2 finished epochs; go on with: {again}\n"
+    interrupt_at(1000)
+    assert run("--resume", tmp_path / "cut") == 0
+
+    whole, cut = (checkpoint.load(tmp_path / name / "last.safetensors").state for name in ("whole", "cut"))
+    assert all(torch.equal(whole[k], cut[k]) for k in whole)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
+
+
+def test_a_row_that_was_cut_off_or_belongs_to_a_lost_epoch_is_written_anew(run, data, tmp_path):
+    flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert run(*flags, "--epochs", 1) == 0
+    with (tmp_path / "x" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "lr": 1}\n{"epo')
+    assert run("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert [row["epoch"] for row in rows(tmp_path / "x")] == [1, 2]
+
+
+def test_ctrl_c_in_the_first_epoch_promises_nothing(run, data, tmp_path, interrupt_at, capsys):
+    interrupt_at(2)
+    assert run("--data", data, "--output-dir", tmp_path, *TINY) == 130
+    assert capsys.readouterr().err == "stopped after 0 finished epochs; there is nothing to go on with\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
+    command = [sys.executable, "train.py", "--data", data, "--epochs", "1000", "--output-dir", tmp_path, "--name", "x"]
+    command += ["--head", "fasterrcnn", *TINY]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "x" / "metrics.jsonl").is_file() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.count("\n") == 1 and f"go on with: python train.py --resume {tmp_path}/x" in said
+
+
+def test_val_may_list_its_classes_in_another_order(run, data, tmp_path, monkeypatch):
+    """Labels are positions in a file's own list, so val's must not be read with train's names."""
+    content = json.loads((data.parent / "files" / "val.json").read_text())
+    content["categories"] = content["categories"][::-1]
+    turned = tmp_path / "turned.json"
+    turned.write_text(json.dumps(content))
+    spec = yaml.safe_load(data.read_text())
+    spec["splits"]["val"]["annotations"] = str(turned)
+    spec["root"] = str(data.parent / "files")
+    (tmp_path / "turned.yaml").write_text(yaml.safe_dump(spec))
+
+    seen = []
+
+    def evaluate(predictor, records, class_names, **_):
+        seen.append(class_names.ids)
+        return {"bbox": {"AP": 0.0, "AP50": 0.0}}
+
+    monkeypatch.setattr(engine, "evaluate", evaluate)
+    assert run("--data", tmp_path / "turned.yaml", "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
+    assert seen == [(3, 7, 90)]
+
+
+# Mistakes
+
+
+@pytest.fixture(scope="module")
+def boxes_only(data, tmp_path_factory) -> Path:
+    """The same data without masks."""
+    folder = tmp_path_factory.mktemp("boxes")
+    spec = yaml.safe_load(data.read_text())
+    spec["root"] = str(data.parent / "files")
+    for part in spec["splits"].values():
+        content = json.loads((data.parent / "files" / part["annotations"]).read_text())
+        for annotation in content["annotations"]:
+            del annotation["segmentation"]
+        part["annotations"] = str(folder / part["annotations"])
+        Path(part["annotations"]).write_text(json.dumps(content))
+    (folder / "boxes.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "boxes.yaml"
+
+
+def test_data_without_masks_gets_a_faster_rcnn_by_default(run, boxes_only, tmp_path, capsys):
+    assert run("--data", boxes_only, "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
+    assert "mobilenet_v2 (fasterrcnn)" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "model and backbone": (["--model", "v1", "--backbone", "resnet50"], "--model names a whole model"),
+    "backbone": (["--backbone", "resnet5"], "unknown backbone 'resnet5': did you mean resnet50"),
+    "model": (["--model", "maskrcnn_v3"], "unknown model 'maskrcnn_v3': did you mean maskrcnn_v2"),
+    "data": (["--data", "shape"], "unknown data set 'shape': did you mean shapes"),
+    "data file": (["--data", "none.yaml"], "no such data set description: none.yaml"),
+    "data root": (["--data-root", "nowhere"], "--data-root nowhere is not a folder"),
+    "pretrained": (["--pretrained", "none.pth"], "--pretrained none.pth: no such file"),
+    "one jitter": (["--jitter", "0.5"], "--jitter 0.5 must be two numbers, the smaller one first"),
+    "reversed jitter": (["--jitter", "1.2", "0.5"], "--jitter 1.2 0.5 must be two numbers, the smaller one first"),
+    "device": (["--device", "tpu"], "unknown device 'tpu'"),
+    "epochs": (["--epochs", "0"], "--epochs 0 must be at least 1"),
+    "flag": (["--epoch", "3"], "unknown flag '--epoch': did you mean --epochs"),
+    "no run": (["--resume", "nowhere"], "cannot read nowhere/settings.yaml"),
+}  # fmt: skip
+
+
+def one_line(error: str) -> str:
+    assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n"), error
+    return error.removeprefix("error: ")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(run, data, tmp_path, capsys, mistake):
+    flags, words = MISTAKES[mistake]
+    base = ["--output-dir", tmp_path] if "--resume" not in flags else []
+    base += [] if {"--data", "--resume"} & set(flags) else ["--data", data]
+    assert run(*base, *flags) == 2
+    assert words in one_line(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told(run, data, capsys):
+    assert run("--data", data, "--device", "cuda") == 2
+    assert "--device cuda: this machine has 0 CUDA devices; use --device cpu" in one_line(capsys.readouterr().err)
+
+
+def test_a_mask_head_needs_masks(run, boxes_only, tmp_path, capsys):
+    for flags in (["--head", "maskrcnn"], ["--model", "maskrcnn"]):
+        assert run("--data", boxes_only, "--output-dir", tmp_path, *TINY, *flags) == 2
+        assert "learns masks and" in one_line(capsys.readouterr().err)
+
+
+def test_an_output_that_cannot_be_written_is_told(run, data, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run("--data", data, "--output-dir", tmp_path / "file" / "runs", *TINY) == 2
+    assert "cannot be written: Not a directory" in one_line(capsys.readouterr().err)
+
+
+def test_resume_takes_the_runs_own_settings(run, tmp_path, capsys):
+    assert run("--resume", tmp_path, "--imgsz", 320, "--epochs", 3) == 2
+    assert "--resume takes the run's own settings; --imgsz cannot be changed" in one_line(capsys.readouterr().err)
+    (tmp_path / "settings.yaml").write_text("epochz: 3\n")
+    assert run("--resume", tmp_path) == 2
+    assert "unknown key 'epochz': did you mean epochs" in one_line(capsys.readouterr().err)
+    (tmp_path / "settings.yaml").write_text("data: nowhere\n")
+    assert run("--resume", tmp_path, "--device", "cpu") == 2  # before any work on the data
+    assert "nothing to resume" in one_line(capsys.readouterr().err)
+
+
+def test_resume_refuses_data_with_other_classes(run, data, tmp_path, capsys):
+    flags = ["--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert run("--data", data, *flags) == 0
+    settings = yaml.safe_load((tmp_path / "x" / "settings.yaml").read_text())
+    spec = yaml.safe_load(data.read_text()) | {"classes": ["square", "circle"], "root": str(data.parent / "files")}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(spec))
+    settings["data"] = str(tmp_path / "other.yaml")
+    (tmp_path / "x" / "settings.yaml").write_text(yaml.safe_dump(settings))
+    assert run("--resume", tmp_path / "x", "--epochs", 2) == 2
+    assert "was trained on the classes ['circle', 'square', 'triangle']" in one_line(capsys.readouterr().err)
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import runpy, sys; sys.argv = ['train.py', '--help']\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "--backbone" in done.stdout and not done.stderr
