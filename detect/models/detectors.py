@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -25,7 +26,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from detect.errors import UsageError, unknown
 from detect.models.backbones import Trunk
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
-from detect.sizes import long_side
+from detect.sizes import long_side, resized_hw
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -136,7 +137,7 @@ def build(architecture: Architecture, num_rows: int) -> GeneralizedRCNN:
         model = builder(weights=None, weights_backbone=None, num_classes=num_rows, **sizes, **common)
     else:
         model = _build_on_backbone(architecture, num_rows)
-    model.transform = _Transform(*sizes.values(), *common.values(), _skip_resize=True)
+    model.transform = _Transform(*sizes.values(), *common.values())
     set_norms(model, architecture.norm, architecture.norm_eps)
     return model
 
@@ -181,8 +182,21 @@ def _build_on_backbone(architecture: Architecture, num_rows: int) -> Generalized
 
 
 class _Transform(GeneralizedRCNNTransform):
-    """torchvision's, but for the masks: it would paste all of them as float at full size, which for 100 masks on a
-    2048x1536 picture takes over 1 GiB. They stay 28x28; ``detect.predictor`` pastes one at a time."""
+    """torchvision's, with three differences.
+
+    In training it does not resize, since the loader has. In evaluation a very narrow picture keeps a pixel of width,
+    where torchvision fails. And masks stay 28x28: torchvision would paste all of them as float at full size, which
+    for 100 masks on a 2048x1536 picture takes over 1 GiB; ``detect.predictor`` pastes one at a time.
+    """
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        if self.training:
+            return image, target
+        height, width = image.shape[-2:]
+        size = resized_hw((height, width), self.min_size[-1], self.max_size)
+        return interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0], target
 
     def postprocess(
         self,
