@@ -6,6 +6,7 @@ the known truth of a rendered picture, and fails where that is fewer than 8 of 1
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 import shutil
@@ -30,7 +31,7 @@ STEPS = {
         " --output-dir outputs/demo --name video",
     ],
     "Fine-tune it for 2 epochs on rendered pictures, and score the result on others": [
-        "train.py --backbone mobilenet_v2 --data sample --pretrained weights/balloon.safetensors --epochs 2"
+        "train.py --backbone mobilenet_v2 --data sample --pretrained balloon --epochs 2"
         " --imgsz 320 --batch-size 4 --output-dir outputs/demo --name train",
         "evaluate.py --model outputs/demo/train/best.safetensors --data sample --split test"
         " --output-dir outputs/demo --name evaluate",
@@ -39,6 +40,7 @@ STEPS = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="Show what the toolkit does, in three steps.").parse_args()
     shutil.rmtree(OUT, ignore_errors=True)  # its own folder, so that a second demo looks like the first
     started = time.monotonic()
     for number, (title, commands) in enumerate(STEPS.items(), start=1):
@@ -58,7 +60,7 @@ def main() -> None:
     print(f"  {OUT}/train/best.safetensors    your first fine-tuned model")
     print(f"  {OUT}/evaluate/metrics.json     its COCO metrics on pictures that it had not seen")
     print("Next: python detect_image.py --input YOUR_PICTURE.jpg")
-    print("      python train.py --backbone mobilenet_v2        (the same fine-tune in earnest)")
+    print("      python train.py --backbone mobilenet_v2        (a longer training, from ImageNet weights)")
     if found < ENOUGH:
         sys.exit(f"fewer than {ENOUGH} balloons were found: something is wrong with this installation")
 

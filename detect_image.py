@@ -26,8 +26,8 @@ def main() -> None:
     settings, _ = parse(DetectImageSettings, "Find objects in pictures and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.media.images import find_images, make_folder
-    from detect.runlog import new_folder
+    from detect.files import make_folder, new_folder
+    from detect.media.images import find_images
     from detect.writers import FORMATS, ImageWriter
 
     paths = find_images(settings.input)

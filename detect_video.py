@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.config import DetectVideoSettings
-from detect.errors import exit_status
+from detect.errors import exit_status, warn
 from detect.flags import parse
 
 if TYPE_CHECKING:
@@ -23,9 +23,8 @@ def main() -> None:
     settings, _ = parse(DetectVideoSettings, "Find objects in a video and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.media.images import make_folder
+    from detect.files import make_folder, new_folder
     from detect.media.video import VideoReader
-    from detect.runlog import new_folder
 
     source = Path(settings.input).expanduser()
     with VideoReader(source) as video:
@@ -53,6 +52,9 @@ def main() -> None:
         )
     seconds = time.perf_counter() - started
     print(f"{frames} frames, {seconds:.1f} s, {frames / seconds:.1f} frames a second -> {out}")
+    claimed = min(video.frame_count, settings.max_frames or video.frame_count)
+    if not stopped and frames < 0.98 * claimed:  # the claim is an estimate
+        warn(f"{source} breaks off: only {frames} of its {claimed} frames could be decoded")
     if stopped:
         raise KeyboardInterrupt(f"stopped after {frames} frames, which are kept")
 

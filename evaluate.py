@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from detect.config import EvaluateSettings
-from detect.errors import UsageError, exit_status, warn
+from detect.errors import exit_status
 from detect.flags import parse
 
 
@@ -19,30 +19,25 @@ def main() -> None:
 
     from detect import runtime
     from detect.data.spec import find_spec
-    from detect.engine import SCORE_FLOOR, evaluate
+    from detect.engine import SCORE_FLOOR, check_classes, evaluate
+    from detect.files import make_folder, new_folder, write_text
     from detect.metrics import coco
     from detect.predictor import load_predictor
-    from detect.runlog import new_folder
 
     runtime.set_up()
+    make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root)
     spec.prepare()
     class_names, records = spec.read(settings.split)
     predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
-    known = [name for name in class_names.names if name in predictor.class_names.names]
-    strangers = [name for name in class_names.names if name not in known]
-    if not known:
-        theirs = ", ".join(predictor.class_names.names[:10])
-        raise UsageError(
-            f"{settings.model} knows none of the classes of '{spec.name}' ({strangers}); it knows {theirs}"
-        )
-    if strangers:
-        warn(f"{settings.model} does not know {', '.join(strangers)}: they score 0")
+    check_classes(predictor.class_names, class_names, f"data set '{spec.name}'")
 
-    name = settings.name or f"{Path(settings.model).stem}_{spec.name}_{settings.split}"
+    path = Path(settings.model)
+    model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
+    name = settings.name or f"{model}_{spec.name}_{settings.split}"
     folder = new_folder(settings.output_dir, name)
     metrics = evaluate(predictor, records, class_names, quiet=settings.quiet)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     print(
         f"{settings.model} on {spec.name} {settings.split}: {len(records)} pictures, {sum(map(len, records))} objects"
     )

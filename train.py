@@ -7,13 +7,14 @@ Writes outputs/train/NAME/: best.safetensors (highest bbox AP on val), last.safe
 from __future__ import annotations
 
 import math
+import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detect.config import TrainSettings, settings_of_run
-from detect.errors import UsageError, exit_status
+from detect.errors import DataError, UsageError, exit_status
 from detect.flags import parse, save
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
 def main() -> None:
     settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a data set.")
     if settings.resume:
-        settings = settings_of_run(settings, given)
+        settings = replace(settings_of_run(settings, given), resume=settings.resume)
     elif settings.model and given & {"backbone", "head", "fpn_channels"}:
         raise UsageError("--model names a whole model; it excludes --backbone, --head and --fpn-channels")
     train(settings)
@@ -36,25 +37,32 @@ def main() -> None:
 
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
-    from detect import checkpoint, runtime
-    from detect.data.dataset import DetectionDataset, train_loader
+    from detect import runtime
+    from detect.data.dataset import DetectionDataset, check_pictures, train_loader
     from detect.data.spec import find_spec
     from detect.data.transforms import TrainTransform
-    from detect.engine import SCORE_FLOOR, evaluate, train_one_epoch
+    from detect.engine import SCORE_FLOOR, check_classes, evaluate, train_one_epoch
+    from detect.files import make_folder
     from detect.metrics import coco
     from detect.predictor import Predictor
-    from detect.run import STATE
+    from detect.run import TrainingRun
 
     device = runtime.pick_device(settings.device)
     workers = runtime.default_workers() if settings.workers is None else settings.workers
     runtime.set_up(workers)
     runtime.seed_all(settings.seed)
 
-    saved = checkpoint.load_training_state(settings.resume / STATE) if settings.resume else None
+    make_folder(settings.output_dir)
+    saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
     spec = find_spec(settings.data, settings.data_root)
     spec.prepare()
     class_names, records = spec.read("train")
     val_names, val_records = spec.read("val")
+    check_classes(class_names, val_names, f"the val split of '{spec.name}'")
+    check_pictures([*records, *val_records])
+    for split, pictures in (("train", records), ("val", val_records)):
+        if not any(map(len, pictures)):
+            raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
     print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
 
     run = begin(settings, saved, spec, class_names, records, device)
@@ -83,7 +91,9 @@ def train(settings: TrainSettings) -> None:
 
     best = run.folder / "best.safetensors"
     print(f"best bbox AP on val {run.best:.3f}: {best}")
-    print(f"next: python evaluate.py --model {best} --data {settings.data} --split test")
+    where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
+    split = "test" if "test" in spec.splits else "val"
+    print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
 
 
 def begin(
@@ -96,12 +106,11 @@ def begin(
 ) -> TrainingRun:
     """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says."""
     from detect.data.spec import fingerprint
+    from detect.files import new_folder
     from detect.models import pretrained
     from detect.models.detectors import Architecture, anchor_recall, build
     from detect.optim import build_optimizer, build_schedule
     from detect.run import TrainingRun
-    from detect.runlog import new_folder
-    from detect.sizes import resized_hw
 
     if saved:
         if saved["class_names"] != list(class_names.names):
@@ -115,16 +124,16 @@ def begin(
         weights = pretrained.choose(asked.model, settings.pretrained)
         model, architecture, used = pretrained.start_model(asked, class_names, weights)
         print(f"{architecture.model} ({architecture.head}) from {used}")
+        print(f"anchors reach {anchor_recall(model, records, settings.imgsz):.1%} of the objects at IoU 0.5 unmoved")
     model.to(device)
-    sizes = [resized_hw(r.image_hw, settings.imgsz) for r in records]
-    boxes = [r.boxes * (min(hw) / min(r.image_hw)) for r, hw in zip(records, sizes, strict=True)]
-    print(f"anchors reach {anchor_recall(model, boxes, sizes):.1%} of the objects at IoU 0.5 without moving")
 
     steps = settings.epochs * math.ceil(len(records) / settings.batch_size)
     optimizer = build_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay)
     schedule = build_schedule(optimizer, settings.schedule, steps, settings.warmup_steps)
     folder = settings.resume or new_folder(settings.output_dir, settings.name or f"{spec.name}_{architecture.model}")
-    save(settings, folder / "settings.yaml")
+    # Whole models have no backbone and head to choose, so that --config can read the file back.
+    without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
+    save(settings, folder / "settings.yaml", without)
     facts = {
         "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
         "data": {"name": spec.name, "train_pictures": len(records), "train_sha256": fingerprint(records)},

@@ -8,8 +8,6 @@ would make the bytes of equal files differ). What only ``--resume`` needs stands
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +19,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from detect.errors import CheckpointError
+from detect.files import replacing
 from detect.types import ClassNames
 
 FORMAT = 1
+DEFAULT_THRESHOLD = 0.5  # of the score, where neither flag nor checkpoint names one
 _KEY = "detect"
 
 
@@ -42,7 +42,7 @@ class Checkpoint:
     architecture: dict[str, Any]
     class_names: ClassNames
     class_rows: tuple[int, ...] | None = None
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +66,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     metadata = {_KEY: json.dumps(header, sort_keys=True)}
     # safetensors refuses channels-last and shared tensors; contiguous() copies where needed.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
-    _replace(path, lambda temporary: save_file(state, temporary, metadata))
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata)
 
 
 def load(path: Path) -> Checkpoint:
@@ -107,7 +108,8 @@ def to_half(checkpoint: Checkpoint) -> Checkpoint:
 
 def save_training_state(values: dict[str, Any], path: Path) -> None:
     """Write plain values and tensors (no numpy) atomically; see ``load_training_state``."""
-    _replace(path, lambda temporary: torch.save(values, temporary))
+    with replacing(path) as temporary:
+        torch.save(values, temporary)
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
@@ -118,12 +120,3 @@ def load_training_state(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a broken file
         raise CheckpointError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

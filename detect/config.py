@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from detect.errors import UsageError
 from detect.flags import REQUIRED, option, parse
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS
+from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, HEADS
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep")
+
+
+def _model() -> Any:
+    return option("balloon", f"{', '.join((*BUNDLED, *DETECTORS))}, or a checkpoint file", metavar="NAME|FILE")
+
+
+def _device() -> Any:
+    return option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+
+
+def _output_dir(default: str) -> Any:
+    return option(Path(default), "where the runs' folders go", metavar="D")
 
 
 @dataclass
@@ -30,7 +43,7 @@ class TrainSettings:
     batch_size: int = option(2, "pictures a step", low=1)
     optimizer: str = option("sgd", "how to step", choices=OPTIMIZERS)
     lr: float | None = option(
-        None, "highest learning rate (default: 0.005 a picture of a batch; adamw: 0.0001)", low=0
+        None, "highest learning rate (default: 0.005, or 0.0001 for adamw, times --batch-size)", low=0
     )
     schedule: str = option("cosine", "learning rate after the warm-up", choices=SCHEDULES)
     warmup_steps: int = option(100, "steps of linear warm-up", low=0)
@@ -39,11 +52,11 @@ class TrainSettings:
     imgsz: int = option(480, "short side in pixels; the long side is at most 1.666 times that", low=32)
     jitter: list[float] = option([0.6, 1.25], "range of the factor on imgsz in training", low=0.05, high=8)
     workers: int | None = option(None, "loader processes (default: by the number of cores)", low=0)
-    device: str = option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
-    seed: int = option(0, "of everything random", low=0)
+    device: str = _device()
+    seed: int = option(0, "of everything random", low=0, high=2**32 - 1)
     resume: Path | None = option(None, "go on with the run in this folder, with its settings", metavar="RUN")
     name: str | None = option(None, "the run's folder (default: DATA_MODEL, numbered when taken)")
-    output_dir: Path = option(Path("outputs/train"), "where the runs' folders go", metavar="D")
+    output_dir: Path = _output_dir("outputs/train")
     quiet: bool = option(False, "no progress bars")
 
     def __post_init__(self) -> None:
@@ -74,21 +87,21 @@ def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
 class EvaluateSettings:
     """evaluate.py"""
 
-    model: str = option("balloon", "a name or a checkpoint file", metavar="NAME|FILE")
+    model: str = _model()
     data: str = option("sample", "data set: a name in datasets/ or a YAML file", metavar="NAME|PATH")
     data_root: Path | None = option(None, "folder of its files (default: datasets/NAME)", metavar="DIR")
     split: str = option("test", "train, val or test", choices=("train", "val", "test"))
     imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32)
-    device: str = option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+    device: str = _device()
     name: str | None = option(None, "the run's folder (default: MODEL_DATA_SPLIT, numbered when taken)")
-    output_dir: Path = option(Path("outputs/evaluate"), "where the runs' folders go", metavar="D")
+    output_dir: Path = _output_dir("outputs/evaluate")
     quiet: bool = option(False, "no progress bars")
 
 
 @dataclass(kw_only=True)
 class _DetectSettings:
     input: str = option(REQUIRED, "what to look at")
-    model: str = option("balloon", "a model's name or a checkpoint file", metavar="NAME|FILE")
+    model: str = _model()
     imgsz: int | None = option(
         None,
         "resize the short side to N pixels, the long one to at most 1.666 N (default: the model's own)",
@@ -100,8 +113,8 @@ class _DetectSettings:
     classes: list[str] | None = option(
         None, "only these classes, by name or category id (default: all)", metavar="NAME|ID"
     )
-    device: str = option("auto", "where to run the model", metavar="auto|cpu|cuda|cuda:N|mps")
-    output_dir: Path = option(Path("outputs/detect"), "where runs are kept", metavar="DIR")
+    device: str = _device()
+    output_dir: Path = _output_dir("outputs/detect")
     name: str | None = option(
         None,
         "write to OUTPUT_DIR/NAME, or NAME_2, NAME_3 ... where that is taken (default: the input's name)",

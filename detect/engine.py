@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from detect.data.dataset import Target, read_record
-from detect.errors import TrainingError
+from detect.errors import TrainingError, UsageError, first_few, warn
 from detect.metrics import coco
 from detect.predictor import Predictor
 from detect.types import ClassNames, Detections, ImageRecord
@@ -46,11 +47,12 @@ def train_one_epoch(
         losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
-            raise TrainingError(_not_finite(losses, targets, names or {}))
+            raise TrainingError(_not_finite("loss", losses, targets, names or {}))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if clip:
-            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip or math.inf)
+        if not torch.isfinite(norm):  # one step with it would make every weight NaN
+            raise TrainingError(_not_finite("gradient", losses, targets, names or {}))
         optimizer.step()
         schedule.step()
 
@@ -68,6 +70,18 @@ def detect_records(
     """Detections for every record, read from its file one at a time."""
     bar = tqdm(records, desc=title, disable=quiet, leave=False, dynamic_ncols=True)
     return [predictor([read_record(record)])[0] for record in bar]
+
+
+def check_classes(model: ClassNames, data: ClassNames, what: str) -> None:
+    """UsageError where a model and a data set (``what``) share no class name, a warning where the model lacks some."""
+    strangers = [name for name in data.names if name not in model.names]
+    if len(strangers) == len(data):
+        raise UsageError(
+            f"{what} and the model share no class: the data has {first_few(data.names)}, "
+            f"the model knows {first_few(model.names)}"
+        )
+    if strangers:
+        warn(f"{what}: the model does not know {first_few(strangers)}, which will score 0")
 
 
 def evaluate(
@@ -96,8 +110,8 @@ def _relabel(found: Detections, label_of: dict[int, int]) -> Detections:
     return Detections(known.image_hw, known.boxes, known.scores, labels, known.masks)
 
 
-def _not_finite(losses: dict[str, Tensor], targets: Sequence[Target], names: dict[int, str]) -> str:
+def _not_finite(what: str, losses: dict[str, Tensor], targets: Sequence[Target], names: dict[int, str]) -> str:
     values = ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in losses.items())
     ids = [int(target["image_id"]) for target in targets]
     images = ", ".join(names.get(i, f"image {i}") for i in ids)
-    return f"the loss is not finite ({values}) on the batch of {images}; look at their boxes, or lower --lr"
+    return f"the {what} is not finite ({values}) on the batch of {images}; look at their boxes, or lower --lr"

@@ -25,6 +25,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 
 from detect.errors import UsageError, unknown
+from detect.files import write_text
 
 S = TypeVar("S")
 
@@ -103,10 +104,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def save(settings: Any, path: Path) -> None:
-    """Write every setting to ``path`` as YAML that ``--config`` reads back, in the order of declaration."""
-    values = {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+def save(settings: Any, path: Path, without: Iterable[str] = ()) -> None:
+    """Write the settings, but for those in ``without``, to ``path`` as YAML that ``--config`` reads back."""
+    names = [f.name for f in dataclasses.fields(settings) if f.name not in set(without)]
+    values = {name: _plain(getattr(settings, name)) for name in names}
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 @dataclasses.dataclass(frozen=True)

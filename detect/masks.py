@@ -73,15 +73,16 @@ def from_bitmap(bitmap: np.ndarray) -> Rle:
 def from_pasted(crop: np.ndarray, corner_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
     """Code a boolean ``crop`` [h, w] whose upper left pixel lies at ``corner_xy`` inside the image.
 
-    Works column by column as the code does, so that the cost grows with the crop, not with the image.
+    Works column by column as the code does, so that the cost grows with the columns of the crop, not with the image.
     """
     height, width = image_hw
     x, y = corner_xy
     h, w = crop.shape
     strip = np.zeros((height, w), dtype=np.uint8, order="F")
     strip[y : y + h] = crop
-    flat = np.concatenate([[0], strip.ravel(order="F"), [0]])
-    edges = np.flatnonzero(np.diff(flat)) + x * height
+    nothing = np.zeros(1, np.uint8)
+    flat = np.concatenate([nothing, strip.ravel(order="F"), nothing])
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + x * height
     end = [height * width] if not len(edges) or edges[-1] < height * width else []
     runs = np.diff(np.concatenate([[0], edges, end]))  # starts with the run of zeros, as the code wants
     return coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)

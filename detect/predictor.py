@@ -14,6 +14,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.roi_heads import expand_boxes
 
 from detect import checkpoint, masks
+from detect.checkpoint import DEFAULT_THRESHOLD
 from detect.errors import CheckpointError, UsageError, unknown
 from detect.masks import Rle
 from detect.models import pretrained
@@ -22,8 +23,6 @@ from detect.models.zoo import BUNDLED, DETECTORS
 from detect.runtime import pick_device
 from detect.sizes import long_side, resized_hw
 from detect.types import ClassNames, Detections
-
-DEFAULT_THRESHOLD = 0.5
 
 
 class Predictor:

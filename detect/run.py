@@ -14,6 +14,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from detect import checkpoint
 from detect.checkpoint import Checkpoint
+from detect.errors import CheckpointError, warn
 from detect.models.detectors import Architecture
 from detect.runlog import MetricsLog
 from detect.types import ClassNames
@@ -68,8 +69,18 @@ class TrainingRun:
         self.started = time.monotonic()
         return is_best
 
+    @staticmethod
+    def saved_state(folder: Path) -> dict[str, Any]:
+        """What ``restore`` takes, from the folder of a run; CheckpointError where it is not one."""
+        state = checkpoint.load_training_state(folder / STATE)
+        if missing := {"epoch", "model", "optimizer", "schedule", "class_names", "train_sha256"} - set(state):
+            raise CheckpointError(f"{folder / STATE} is not of a training run: it lacks {', '.join(sorted(missing))}")
+        return state
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``, which ``checkpoint.load_training_state`` read."""
+        if state["train_sha256"] != self.facts["data"]["train_sha256"]:
+            warn(f"{self.folder}: the training pictures are no longer those of its first epochs")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         # The functions of the schedule are the settings', not the state's; None keeps those it has.
@@ -77,6 +88,8 @@ class TrainingRun:
         self.schedule.load_state_dict({**state["schedule"], "lr_lambdas": functions})
         self.epoch, self.best = state["epoch"], state["best"]
         torch.set_rng_state(state["rng"])
+        if len(state["cuda_rng"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
         MetricsLog(self.folder / "metrics.jsonl").keep_until(self.epoch)
 
     def _state(self) -> dict[str, Any]:
@@ -89,4 +102,6 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all(),
+            "train_sha256": self.facts["data"]["train_sha256"],
         }

@@ -1,4 +1,4 @@
-"""The folder of a run: its free name, its settings, its metrics line by line."""
+"""The metrics of a run, line by line."""
 
 from __future__ import annotations
 
@@ -6,21 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from detect.errors import UsageError
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Make ``parent/name``, or ``name_2``, ``name_3``, ... when taken. UsageError where nothing can be written."""
-    n = 1
-    while True:
-        folder = parent / (name if n == 1 else f"{name}_{n}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            n += 1
-        except OSError as error:
-            raise UsageError(f"--output-dir {parent} cannot be written: {error.strerror}") from None
+from detect.files import write_text
 
 
 class MetricsLog:
@@ -39,4 +25,4 @@ class MetricsLog:
         if self.path.is_file():
             *lines, _ = self.path.read_text(encoding="utf-8").split("\n")
             kept = [line for line in lines if json.loads(line)["epoch"] <= epoch]
-            self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            write_text(self.path, "".join(line + "\n" for line in kept))

@@ -49,7 +49,7 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 
 
 def dataset(records: list[ImageRecord], seed: int = 0, with_masks: bool = True) -> DetectionDataset:
-    return DetectionDataset(records, TrainTransform(64), with_masks=with_masks, seed=seed)
+    return DetectionDataset(records, TrainTransform(64, (0.6, 1.25)), with_masks=with_masks, seed=seed)
 
 
 def batches(records: list[ImageRecord], workers: int = 0, epoch: int = 0, seed: int = 0) -> list:

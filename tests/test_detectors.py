@@ -30,6 +30,7 @@ from detect.models.detectors import (
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
 from detect.predictor import from_checkpoint
 from detect.sizes import resized_hw
+from detect.types import ImageRecord
 
 ROOT = Path(__file__).parent.parent
 LIGHT_ONES = {"mobilenet_v2", "vovnet19", "v1"}
@@ -184,11 +185,27 @@ def test_anchor_sizes_grow_with_the_picture_by_half_octaves():
 
 
 def test_anchor_recall_counts_what_some_anchor_overlaps(model):
+    def recall(boxes: np.ndarray, **options) -> float:
+        return anchor_recall(model, [record_of(boxes.astype(np.float32), (64, 96))], imgsz=64, **options)
+
     generator = model.rpn.anchor_generator
-    hw = (64, 96)
-    inside = [anchor + np.array([32, 32] * 2, np.float32) for anchor in generator.cell_anchors[2].numpy()]
-    assert anchor_recall(model, [np.array(inside)], [hw], iou=0.999) == 1.0
-    far_too_large = np.array([[0, 0, 64 * 40, 64 * 40]], np.float32)
-    assert anchor_recall(model, [far_too_large], [hw]) == 0.0
-    assert anchor_recall(model, [np.concatenate([inside, far_too_large])], [hw]) == len(inside) / (len(inside) + 1)
-    assert anchor_recall(model, [np.zeros((0, 4), np.float32)], [hw]) == 1.0
+    inside = np.array([anchor + np.array([32, 32] * 2) for anchor in generator.cell_anchors[2].numpy()])
+    far_too_large = np.array([[0, 0, 64 * 40, 64 * 40]])
+    assert recall(inside, iou=0.999) == 1.0
+    assert recall(far_too_large) == 0.0
+    assert recall(np.concatenate([inside, far_too_large])) == len(inside) / (len(inside) + 1)
+    assert recall(np.zeros((0, 4))) == 1.0
+
+
+def record_of(boxes: np.ndarray, image_hw: tuple[int, int]) -> ImageRecord:
+    n = len(boxes)
+    return ImageRecord(
+        path=Path("x.jpg"),
+        image_hw=image_hw,
+        image_id=1,
+        boxes=boxes,
+        labels=np.ones(n, np.int64),
+        areas=np.ones(n),
+        iscrowd=np.zeros(n, bool),
+        annotation_ids=np.arange(n),
+    )

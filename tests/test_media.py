@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detect.errors import MediaError
+from detect.errors import MediaError, UsageError
+from detect.files import make_folder
 from detect.media import video
-from detect.media.images import find_images, image_hw, make_folder, read_image, write_image
+from detect.media.images import find_images, image_hw, read_image, write_image
 from detect.media.video import VideoReader, VideoWriter
 
 RED, GREEN, BLUE = (230, 20, 40), (30, 200, 60), (20, 40, 220)
@@ -152,7 +153,7 @@ def test_a_picture_that_cannot_be_written_is_named(tmp_path, name):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     assert make_folder(tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(MediaError, match=re.escape(str(tmp_path / "file" / "x"))):
+    with pytest.raises(UsageError, match=re.escape(str(tmp_path / "file" / "x"))):
         make_folder(tmp_path / "file" / "x")
 
 

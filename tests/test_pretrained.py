@@ -224,7 +224,7 @@ def test_wrappings_of_training_programs_are_taken_off(tmp_path):
 
 def test_what_is_no_file_of_weights_is_named(tmp_path):
     with pytest.raises(
-        UsageError, match=r"--pretrained .*none\.pth: no such file; known besides files are auto and none"
+        UsageError, match=r"--pretrained .*none\.pth: no such file; known besides files are auto, none and balloon"
     ):
         choose("mobilenet_v2", str(tmp_path / "none.pth"))
     for name in ("a.pth", "a.safetensors"):

@@ -92,13 +92,22 @@ def test_only_what_is_missing_is_rendered_or_downloaded(folder, monkeypatch):
     made = []
     monkeypatch.setattr(spec, "render_dataset", lambda kind, root, seed: made.append((kind, root, seed)))
     monkeypatch.setattr(spec, "fetch_archive", lambda download, root: made.append((download["url"], root)))
-    sources = {"render": {"kind": "shapes", "seed": 3}}, {"download": {"url": "http://x/y.zip"}}
-    for source in sources:
-        find(folder, described(**source)).prepare()
+    render, download = {"render": {"kind": "shapes", "seed": 3}}, {"download": {"url": "http://x/y.zip"}}
+    find(folder, described(**render)).prepare()
     assert made == []
-    for source in sources:
-        find(folder, described(root="none", **source)).prepare()
-    assert made == [("shapes", folder / "none", 3), ("http://x/y.zip", folder / "none")]
+    (folder / "empty").mkdir()
+    for missing in ("none", "empty"):
+        find(folder, described(root=missing, **render)).prepare()
+    assert made == [("shapes", folder / "none", 3), ("shapes", folder / "empty", 3)]
+    made.clear()
+    find(folder, described(root="none", **download)).prepare()
+    assert made == [("http://x/y.zip", folder / "none")]
+
+
+def test_downloaded_files_are_verified_where_they_lie(folder):
+    wrong = {"url": "http://127.0.0.1:9/y.zip", "sha256": {"none.json": "00"}}
+    with pytest.raises(DataError, match=r"none\.json is missing"):
+        find(folder, described(download=wrong)).prepare()
 
 
 def test_classes_can_be_chosen(folder):

@@ -82,7 +82,7 @@ def test_a_run_leaves_what_it_promises(run, data, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "few: 4 pictures to train on, 2 to validate on" in said
     assert "mobilenet_v2 (maskrcnn) from random weights" in said
-    assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split test" in said
+    assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in said
 
 
 def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(run, data, tmp_path):
@@ -235,7 +235,7 @@ def test_a_mask_head_needs_masks(run, boxes_only, tmp_path, capsys):
 def test_an_output_that_cannot_be_written_is_told(run, data, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert run("--data", data, "--output-dir", tmp_path / "file" / "runs", *TINY) == 2
-    assert "cannot be written: Not a directory" in one_line(capsys.readouterr().err)
+    assert "Not a directory" in one_line(capsys.readouterr().err)
 
 
 def test_resume_takes_the_runs_own_settings(run, tmp_path, capsys):

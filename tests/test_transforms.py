@@ -37,7 +37,7 @@ def scene(mask_of=polygon):
 
 
 def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, Truth]:
-    return TrainTransform(imgsz)(*scene(mask_of), np.random.default_rng(seed))
+    return TrainTransform(imgsz, (0.6, 1.25))(*scene(mask_of), np.random.default_rng(seed))
 
 
 def box_of(bitmap: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_a_box_that_vanishes_takes_its_label_and_mask_along(gone, place):
     labels = np.insert(labels, place, 9)
     outlines.insert(place, polygon(tuple(map(float, gone))))
     for seed in range(6):
-        _, truth = TrainTransform(96)(image, boxes, labels, outlines, np.random.default_rng(seed))
+        _, truth = TrainTransform(96, (0.6, 1.25))(image, boxes, labels, outlines, np.random.default_rng(seed))
         assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
         for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
             np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
@@ -140,7 +140,9 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
     boxes = np.float32([[-50, -50, 70, 45], [100, 60, 500, 500]])
     outlines = [polygon(tuple(map(float, box))) for box in boxes]
     for seed in range(6):
-        image_out, truth = TrainTransform(96)(image, boxes, np.array([1, 2]), outlines, np.random.default_rng(seed))
+        image_out, truth = TrainTransform(96, (0.6, 1.25))(
+            image, boxes, np.array([1, 2]), outlines, np.random.default_rng(seed)
+        )
         height, width = image_out.shape[:2]
         assert truth.boxes.min() >= 0 and truth.boxes[:, 2].max() <= width and truth.boxes[:, 3].max() <= height
         for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
@@ -150,7 +152,7 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
 @pytest.mark.parametrize("outlines", [[], None])
 def test_a_picture_without_objects_is_legal(outlines):
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    _, truth = TrainTransform(96)(scene()[0], *none, outlines, np.random.default_rng(0))
+    _, truth = TrainTransform(96, (0.6, 1.25))(scene()[0], *none, outlines, np.random.default_rng(0))
     assert truth.boxes.shape == (0, 4) and truth.boxes.dtype == np.float32
     assert truth.labels.shape == (0,) and truth.labels.dtype == np.int64
     assert truth.masks == outlines
@@ -158,13 +160,13 @@ def test_a_picture_without_objects_is_legal(outlines):
 
 def test_objects_without_masks_have_none():
     image, boxes, labels, _ = scene()
-    _, truth = TrainTransform(96)(image, boxes, labels, None, np.random.default_rng(0))
+    _, truth = TrainTransform(96, (0.6, 1.25))(image, boxes, labels, None, np.random.default_rng(0))
     assert truth.masks is None and truth.labels.tolist() == [5, 2]
 
 
 def test_what_goes_in_is_left_as_it_was():
     image, boxes, labels, outlines = scene()
-    TrainTransform(96)(image, boxes, labels, outlines, np.random.default_rng(0))
+    TrainTransform(96, (0.6, 1.25))(image, boxes, labels, outlines, np.random.default_rng(0))
     for before, after in zip(scene(), (image, boxes, labels, outlines), strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -180,9 +182,9 @@ def as_bytes(result: tuple[np.ndarray, Truth]) -> bytes:
 def test_everything_depends_on_the_seed_alone():
     """Workers forked with the same state would else draw the same, and each epoch what the last one drew."""
     noisy = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
-    used, results = TrainTransform(300), []
+    used, results = TrainTransform(300, (0.6, 1.25)), []
     for seed in range(12):
-        fresh = TrainTransform(300)(noisy, *scene()[1:], np.random.default_rng(seed))
+        fresh = TrainTransform(300, (0.6, 1.25))(noisy, *scene()[1:], np.random.default_rng(seed))
         random.seed(1), np.random.seed(1), torch.manual_seed(1)
         again = used(noisy, *scene()[1:], np.random.default_rng(seed))
         assert as_bytes(fresh) == as_bytes(again)

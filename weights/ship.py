@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from detect import checkpoint
 from detect.errors import UsageError, exit_status
+from detect.files import replacing
 
 LARGEST = 20_000_000  # bytes, since everyone who clones the project fetches it
 LOCAL = ("data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
@@ -27,11 +28,11 @@ def main() -> None:
     trained = checkpoint.load(source)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
     settings["pretrained"] = Path(settings["pretrained"]).name
-    checkpoint.save(checkpoint.to_half(replace(trained, training=settings)), target)
-    size = target.stat().st_size
-    if size > LARGEST:
-        target.unlink()
-        raise UsageError(f"{source} would ship as {size / 1e6:.1f} MB; at most {LARGEST / 1e6:.0f} MB are bundled")
+    with replacing(target) as temporary:
+        checkpoint.save(checkpoint.to_half(replace(trained, training=settings)), temporary)
+        size = temporary.stat().st_size
+        if size > LARGEST:
+            raise UsageError(f"{source} would ship as {size / 1e6:.1f} MB; at most {LARGEST / 1e6:.0f} MB are bundled")
     print(f"{target}: {size / 1e6:.1f} MB")
 
 

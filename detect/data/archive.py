@@ -19,9 +19,9 @@ from typing import Any
 
 from detect.downloads import fetch, sha256_of
 from detect.errors import DataError, first_few
+from detect.media.images import SUFFIXES
 
 MAX_UNPACKED_BYTES = 20 * 2**30  # more is a zip bomb rather than a data set for this toolkit
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def fetch_archive(download: Mapping[str, Any], root: Path) -> None:
@@ -61,7 +61,7 @@ def _problems(download: Mapping[str, Any], root: Path) -> Iterator[str]:
             damaged.add(name)
             yield f"{name} has the sha256 {found}, expected {expected}" if found else f"{name} is missing"
     for folder, expected in download.get("images", {}).items():
-        count = sum(p.suffix.lower() in IMAGE_SUFFIXES for p in root.joinpath(folder).glob("[!.]*"))
+        count = sum(p.suffix.lower() in SUFFIXES for p in root.joinpath(folder).glob("[!.]*"))
         if count != expected:
             yield f"{folder} has {count} images, expected {expected}"
     for name in download.get("via_sizes", []):

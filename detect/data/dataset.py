@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from detect.data.transforms import TrainTransform
-from detect.errors import DataError
-from detect.media.images import read_image
+from detect.errors import DataError, MediaError, first_few
+from detect.media.images import image_hw, read_image
 from detect.runtime import worker_init
 from detect.types import ImageRecord
 
@@ -61,15 +61,32 @@ class DetectionDataset(Dataset):
         return to_tensor(image), target
 
 
+def check_pictures(records: Sequence[ImageRecord]) -> None:
+    """Look at the header of every picture: DataError, with the first five, for those that are no pictures or not of
+    the annotated size, before hours of training end at one of them."""
+    problems = []
+    for record in records:
+        try:
+            _check_size(record, image_hw(record.path))
+        except (DataError, MediaError) as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError(f"{len(problems)} of {len(records)} pictures cannot be used: {first_few(problems)}")
+
+
 def read_record(record: ImageRecord) -> np.ndarray:
     """The picture of a record, uint8 RGB [H, W, 3]; DataError where its size is not the annotated one."""
     image = read_image(record.path)
-    if image.shape[:2] != record.image_hw:
+    _check_size(record, image.shape[:2])
+    return image
+
+
+def _check_size(record: ImageRecord, found_hw: tuple[int, int]) -> None:
+    if found_hw != record.image_hw:
         raise DataError(
-            f"{record.path} is {image.shape[1]}x{image.shape[0]} pixels, "
+            f"{record.path} is {found_hw[1]}x{found_hw[0]} pixels, "
             f"its annotations are for {record.image_hw[1]}x{record.image_hw[0]}"
         )
-    return image
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

@@ -20,7 +20,8 @@ from detect.data.render_inputs import render_inputs
 from detect.data.render_picture import Picture
 from detect.data.render_truth import CocoTruth
 from detect.errors import DataError, UsageError, unknown
-from detect.media.images import make_folder, write_image
+from detect.files import make_folder
+from detect.media.images import write_image
 
 SPLITS = ("train", "val", "test")
 _IDS_A_SPLIT = 10_000  # apart, so that an id taken from another split cannot fit by chance

@@ -50,12 +50,12 @@ class DatasetSpec:
                 raise DataError(f"--data-root {self.root} is not a folder")
             if self.download:
                 verify_files(self.download, self.root)
-        elif self.root.is_dir():
+        elif self.download:
+            fetch_archive(self.download, self.root)  # which verifies what is there already
+        elif self.root.is_dir() and any(self.root.iterdir()):
             return
         elif self.render:
             render_dataset(self.render["kind"], self.root, self.render["seed"])
-        elif self.download:
-            fetch_archive(self.download, self.root)
         else:
             raise DataError(f"data set '{self.name}': no such folder {self.root}")
 
@@ -122,6 +122,10 @@ def _load(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: 'classes' names one twice: {', '.join(classes)}")
     if content.get("download") is not None:
         _check(content["download"], _DOWNLOAD_KEYS, ("url",), f"{path}: download")
+        for key, kind in (("sha256", str), ("images", int)):
+            strange = [n for n, value in content["download"].get(key, {}).items() if not isinstance(value, kind)]
+            if strange:
+                raise UsageError(f"{path}: download: {key} of {first_few(strange)} should be {_KIND_WORDS[kind]}")
     if content.get("render") is not None:
         _check(content["render"], _RENDER_KEYS, ("kind", "seed"), f"{path}: render")
     for split, part in content["splits"].items():
@@ -137,7 +141,7 @@ def _check(content: Any, kinds: Mapping[str, type], needed: Sequence[str], where
         if key not in kinds:
             raise UsageError(f"{where}: {unknown('key', key, kinds)}")
         texts_only = not isinstance(value, list) or all(isinstance(v, str) for v in value)
-        if value is not None and not (isinstance(value, kinds[key]) and texts_only):
+        if not (isinstance(value, kinds[key]) and texts_only):
             raise UsageError(f"{where}: '{key}' is {value!r}, it should be {_KIND_WORDS[kinds[key]]}")
     for key in needed:
         if content.get(key) is None:

@@ -54,7 +54,7 @@ class TrainTransform:
     jitter: the range of the factor on ``imgsz``, drawn evenly.
     """
 
-    def __init__(self, imgsz: int, jitter: Sequence[float] = (0.6, 1.25)) -> None:
+    def __init__(self, imgsz: int, jitter: Sequence[float]) -> None:
         self.imgsz = imgsz
         self.jitter = jitter
         self.augment = A.Compose(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import struct
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from detect.errors import MediaError
+from detect.files import replacing
 
 SUFFIXES = (
     ".jpg",
@@ -93,24 +93,11 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
     """
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise MediaError(f"cannot write {path}: no picture format has the suffix '{path.suffix}'")
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        Image.fromarray(rgb).save(temporary, quality=JPEG_QUALITY)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            Image.fromarray(rgb).save(temporary, quality=JPEG_QUALITY)
     except (OSError, ValueError) as error:
-        temporary.unlink(missing_ok=True)
         raise MediaError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def make_folder(folder: Path) -> Path:
-    """Make ``folder`` and prove, before any long work, that it can be written to; MediaError where not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise MediaError(f"cannot write to the folder {folder}: {error.strerror}") from None
-    return folder
 
 
 @contextmanager

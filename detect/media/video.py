@@ -7,7 +7,6 @@ wheels cannot write. Everywhere else a frame is uint8 RGB [H, W, 3].
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -195,9 +194,12 @@ class VideoWriter:
 
 
 def _ffmpeg() -> list[str]:
-    """The system's ffmpeg, else the one that imageio-ffmpeg brings, quiet but for errors."""
+    """The ffmpeg that imageio-ffmpeg brings, else the system's, quiet but for errors.
+
+    In this order, since some systems' ffmpeg is built without x264.
+    """
     try:
-        program = shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+        program = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError:
         raise MediaError("no ffmpeg on this machine: install it and see that 'ffmpeg' runs") from None
     return [program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]

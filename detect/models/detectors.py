@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from detect.errors import UsageError, unknown
 from detect.models.backbones import Trunk
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
 from detect.sizes import long_side, resized_hw
+from detect.types import ImageRecord
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -231,23 +231,24 @@ def freeze_norms(module: nn.Module) -> None:
 
 
 def anchor_recall(
-    model: GeneralizedRCNN, boxes: Sequence[np.ndarray], sizes_hw: Sequence[tuple[int, int]], iou: float = 0.5
+    model: GeneralizedRCNN, records: Sequence[ImageRecord], imgsz: int, *, iou: float = 0.5, most: int = 100
 ) -> float:
-    """The share of all boxes that some anchor overlaps by at least ``iou``; 1.0 for no boxes. What no anchor reaches
-    is hard to learn.
+    """The share of objects that some anchor overlaps by at least ``iou`` when pictures have short side ``imgsz``; 1.0
+    for no objects. What no anchor reaches is hard to learn.
 
-    boxes: for each picture float32 [N, 4] xyxy in pixels of the resized picture, whose size is in ``sizes_hw``.
+    At most ``most`` of the pictures, evenly chosen, and as many objects of each are looked at.
     """
     generator = model.rpn.anchor_generator
-    levels = len(generator.sizes)
+    strides = [4 * 2**level for level in range(len(generator.sizes))]
     reached = total = 0
-    for truth, (height, width) in zip(boxes, sizes_hw, strict=True):
-        strides = [4 * 2**level for level in range(levels)]
+    for record in records[:: math.ceil(len(records) / most)]:
+        height, width = resized_hw(record.image_hw, imgsz)
+        boxes = torch.from_numpy(record.boxes[~record.iscrowd][:most]) * (min(height, width) / min(record.image_hw))
         grids = [[math.ceil(height / s), math.ceil(width / s)] for s in strides]
         anchors = torch.cat(generator.grid_anchors(grids, [[torch.tensor(s), torch.tensor(s)] for s in strides]))
-        overlaps = box_iou(torch.as_tensor(truth), anchors).max(dim=1).values if len(truth) else torch.zeros(0)
-        reached += int((overlaps >= iou).sum())
-        total += len(truth)
+        if len(boxes):
+            reached += int((box_iou(boxes, anchors).max(dim=1).values >= iou).sum())
+            total += len(boxes)
     return reached / total if total else 1.0
 
 

@@ -27,6 +27,7 @@ from detect.types import ClassNames
 
 PROJECT = Path(__file__).resolve().parents[2]
 OFFLINE_HINT = "`--model balloon` works offline"
+_COUNTER = "num_batches_tracked"  # of a BatchNorm2d, which nothing here depends on
 # The tensors whose first axis runs over classes (boxes: 4 numbers a class), with background as class 0.
 _ROWS = {
     "roi_heads.box_predictor.cls_score.": 1,
@@ -78,13 +79,15 @@ def published_detector(name: str) -> Weights:
 
 
 def choose(name: str, pretrained: str) -> Weights | None:
-    """What ``--pretrained auto|none|FILE`` means for the backbone or detector ``name``; None for random weights.
+    """What ``--pretrained auto|none|balloon|FILE`` means for a backbone or detector; None for random weights.
 
     Raises FetchError when published weights cannot be reached, but for mobilenet_v2, which goes on from the bundled
     model's trunk.
     """
     if pretrained == "none":
         return None
+    if pretrained in BUNDLED:
+        return read(bundled(pretrained))
     if pretrained != "auto":
         return read(Path(pretrained))
     if name in DETECTORS:
@@ -108,7 +111,7 @@ def choose(name: str, pretrained: str) -> Weights | None:
 def read(path: Path) -> Weights:
     """The tensors of a .safetensors file or, without running code from it, of a .pth file."""
     if not path.is_file():
-        raise UsageError(f"--pretrained {path}: no such file; known besides files are auto and none")
+        raise UsageError(f"--pretrained {path}: no such file; known besides files are auto, none and balloon")
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
@@ -149,34 +152,44 @@ def start_model(
     if eps is None:  # a trunk alone was trained with the usual one, whatever the detector's line says
         eps = architecture.norm_eps if weights.is_detector else 1e-5
     model = build(replace(architecture, norm="batch"), num_rows)
-    state = _rename(weights, architecture.model)
+    offered = _rename(weights, architecture.model)
     if weights.class_names is not None:
-        state = _rows_by_name(state, model, weights, class_names)
+        state = _rows_by_name(offered, model, weights, class_names)
     else:
-        state = {k: t for k, t in state.items() if not k.startswith(tuple(_ROWS))}
-    words = load_matching(model, state, weights.source, len(weights.state))
+        state = {k: t for k, t in offered.items() if not k.startswith(tuple(_ROWS))}
+    used = load_matching(model, state, weights.source)
+    words = f"{weights.source}: {_in_words(offered, used, weights, class_names)}"
     architecture = replace(architecture, norm=_norm(model, state), norm_eps=eps)
     set_norms(model, architecture.norm, eps)
     return model, architecture, words
 
 
-def load_matching(model: nn.Module, state: dict[str, Tensor], source: str, offered: int) -> str:
-    """Load the tensors whose name and shape the model knows, and say which were not used.
+def load_matching(model: nn.Module, state: dict[str, Tensor], source: str) -> set[str]:
+    """Load the tensors whose name and shape the model knows; returns their names.
 
-    Raises CheckpointError where nothing of the trunk fits.
+    Raises CheckpointError where nothing of the trunk fits, and warns where something of it is missing.
     """
-    own = model.state_dict()
-    used = {k: state[k] for k in _fitting(model, state)}
+    used = _fitting(model, state)
     if not any(k.startswith("backbone.body.") for k in used):
-        raise CheckpointError(f"{source}: none of its {offered} tensors fits this model's trunk")
-    model.load_state_dict(used, strict=False)
-    trunk = [k for k in own if k.startswith("backbone.body.") and not k.endswith("num_batches_tracked")]
+        raise CheckpointError(f"{source}: none of its {len(state)} tensors fits this model's trunk")
+    model.load_state_dict({k: state[k] for k in used}, strict=False)
+    trunk = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(_COUNTER)]
     missing = [k for k in trunk if k not in used]
     if missing:
         warn(f"{source}: {len(missing)} of {len(trunk)} tensors of the trunk are not in it: {first_few(missing, 3)}")
-    unused = [k for k in state if k not in used and not k.endswith("num_batches_tracked")]
-    words = f"{source}: {len(used)} of its {offered} tensors used, for {len(own)} in the model"
-    return words + (f"; not used: {first_few(unused, 4)}" if unused else "")
+    return used
+
+
+def _in_words(offered: dict[str, Tensor], used: set[str], weights: Weights, class_names: ClassNames) -> str:
+    """How many of the file's tensors are used and which are not, and for which classes the heads are new."""
+    unused = [k for k in offered if k not in used and not k.endswith(_COUNTER)]
+    words = f"{len(offered) - len(unused)} of its {len(offered)} tensors used"
+    if unused:
+        words += f"; not used: {first_few(unused, 4)}"
+    known = weights.class_names.names if weights.class_names else ()
+    if new := [name for name in class_names.names if name not in known]:
+        words += f"; new for {first_few(new)}"
+    return words
 
 
 def _fitting(model: nn.Module, state: dict[str, Tensor]) -> set[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from detect import masks
 from detect.errors import MediaError
+from detect.files import write_text
 from detect.types import ClassNames, Detections
 
 
@@ -54,12 +55,9 @@ class JsonWriter:
 
     def close(self) -> None:
         """Write the document; MediaError where that fails."""
-        temporary = self.path.with_name(f".{self.path.name}.part")
         try:
-            temporary.write_text(json.dumps(self._pictures, ensure_ascii=False), encoding="utf-8")
-            temporary.replace(self.path)
+            write_text(self.path, json.dumps(self._pictures, ensure_ascii=False))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise MediaError(f"cannot write {self.path}: {error.strerror}") from None
 
     def __enter__(self) -> JsonWriter:

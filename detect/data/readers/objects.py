@@ -43,6 +43,8 @@ def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
     value = entry[key]
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
+    if kind is int and isinstance(value, int) and abs(value) >= 2**63:
+        raise DataError(f"{where}: '{key}' is {value}, it should fit into 64 bits")
     if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         raise DataError(f"{where}: '{key}' is {str(value)[:60]!r}, it should be {_KINDS[kind]}")
     return value
