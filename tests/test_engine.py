@@ -70,6 +70,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_pictures(
     assert float(model.weight.detach()) == 1.0
 
 
+def test_a_gradient_that_is_not_finite_stops_before_the_step():
+    model = FakeDetector()
+    model.weight.register_hook(lambda gradient: gradient * float("inf"))
+    for clip in (0.0, 1.0):
+        with pytest.raises(TrainingError, match="the gradient is not finite"):
+            train(model, [batch(1.0)], clip=clip)
+    assert float(model.weight.detach()) == 1.0
+
+
 def test_pictures_without_a_name_are_told_by_their_id():
     with pytest.raises(TrainingError, match="on the batch of image 0"):
         train(FakeDetector(), [batch(float("nan"))])

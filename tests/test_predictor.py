@@ -143,9 +143,18 @@ def test_a_threshold_in_the_model_is_a_filter_afterwards(saved, predictor, pictu
         assert some.masks == kept.masks
 
 
-def test_colour_order_matters(predictor, pictures):
-    rgb, bgr = predictor([pictures[0], pictures[0][:, :, ::-1].copy()])
-    assert len(rgb) != len(bgr) or np.abs(rgb.scores - bgr.scores).max() > 1e-3
+def test_the_model_sees_red_green_blue_from_0_to_1(predictor, pictures, monkeypatch):
+    seen = []
+    model = predictor.model
+    monkeypatch.setattr(type(model), "forward", lambda self, images: seen.extend(images) or [nothing()] * len(images))
+    predictor(pictures[:1])
+    expected = pictures[0].astype(np.float32) / 255
+    for channel in range(3):
+        assert np.abs(seen[0][channel].numpy() - expected[:, :, channel]).max() < 1e-6
+
+
+def nothing() -> dict[str, torch.Tensor]:
+    return {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
 
 
 def test_labels_choose_classes(predictor, pictures):

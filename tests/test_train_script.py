@@ -164,6 +164,49 @@ def test_val_may_list_its_classes_in_another_order(run, data, tmp_path, monkeypa
     assert seen == [(3, 7, 90)]
 
 
+def changed(data: Path, folder: Path, edit) -> Path:
+    """A copy of the description whose val annotations went through ``edit``."""
+    content = json.loads((data.parent / "files" / "val.json").read_text())
+    edit(content)
+    (folder / "edited.json").write_text(json.dumps(content))
+    spec = yaml.safe_load(data.read_text())
+    spec["splits"]["val"]["annotations"] = str(folder / "edited.json")
+    spec["root"] = str(data.parent / "files")
+    (folder / "edited.yaml").write_text(yaml.safe_dump(spec))
+    return folder / "edited.yaml"
+
+
+def rename(content: dict) -> None:
+    for category in content["categories"]:
+        category["name"] = category["name"].upper()
+
+
+def empty(content: dict) -> None:
+    content["annotations"] = []
+
+
+def enlarge(content: dict) -> None:
+    for image in content["images"]:
+        image["width"] += 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [(rename, "share no class"), (empty, "not one picture of split 'val'"), (enlarge, "pixels, its annotations are")],
+)
+def test_a_val_split_that_says_nothing_is_refused_before_training(run, data, tmp_path, capsys, edit, words):
+    assert run("--data", changed(data, tmp_path, edit), "--output-dir", tmp_path, *TINY) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_settings_of_a_run_are_a_config_for_the_next(run, data, tmp_path):
+    flags = ["--data", data, "--epochs", 1, "--batch-size", 2, "--output-dir", tmp_path, *TINY]
+    assert run("--model", "v1", *flags, "--name", "one") == 0
+    assert run("--config", tmp_path / "one" / "settings.yaml") == 0
+    former, later = (yaml.safe_load((tmp_path / n / "settings.yaml").read_text()) for n in ("one", "one_2"))
+    assert former == later and former["model"] == "v1"
+
+
 # Mistakes
 
 
