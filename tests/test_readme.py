@@ -1,0 +1,44 @@
+"""The README speaks of files, flags and names that exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from detect import config
+from detect.models.zoo import BACKBONES, DETECTORS
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "weights/README.md", "input/README.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page: str) -> None:
+    path = ROOT / page
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", path.read_text())
+    assert all((path.parent / link).exists() for link in links), links
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_figure_is_left_out(page: str) -> None:
+    assert not re.search(r"@[A-Z0-9_]+@|TODO|XXX", (ROOT / page).read_text())
+
+
+def test_every_flag_it_names_exists() -> None:
+    known = {
+        "--" + field.name.replace("_", "-")
+        for settings in vars(config).values()
+        if dataclasses.is_dataclass(settings)
+        for field in dataclasses.fields(settings)
+    } | {"--config", "--help"}
+    not_ours = {"--index-url", "--extra-index-url"}
+    assert set(re.findall(r"--[a-z][a-z-]+", (ROOT / "README.md").read_text())) <= known | not_ours
+
+
+def test_every_model_stands_in_it() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in (*BACKBONES, *DETECTORS):
+        assert f"`--backbone {name}`" in text or f"`--model {name}`" in text, name
