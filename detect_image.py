@@ -61,6 +61,8 @@ def main() -> None:
     seconds = time.perf_counter() - started
     print(f"{len(paths) - len(broken)} pictures, {objects} objects, {seconds:.1f} s -> {folder}")
     if broken:
+        if len(paths) == 1:
+            raise MediaError(broken[0])
         lines = "".join(f"\n  {line}" for line in broken)
         raise MediaError(f"{len(broken)} of {len(paths)} pictures could not be read:{lines}")
 

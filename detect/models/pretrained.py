@@ -126,7 +126,9 @@ def read(path: Path) -> Weights:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise CheckpointError(f"{path} is not a file of weights: {' '.join(str(error).split())[:200]}") from None
+        raise CheckpointError(
+            f"{path} is not a file of weights: neither .safetensors nor a .pth of tensors alone"
+        ) from error
     while isinstance(content, dict) and not any(isinstance(v, Tensor) for v in content.values()):
         inner = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
         if inner is None:
