@@ -129,15 +129,32 @@ def test_ctrl_c_in_the_first_epoch_promises_nothing(run, data, tmp_path, interru
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
-    command = [sys.executable, "train.py", "--data", data, "--epochs", "1000", "--output-dir", tmp_path, "--name", "x"]
-    command += ["--head", "fasterrcnn", *TINY]
+    flags = [
+        "--data",
+        data,
+        "--epochs",
+        "1000",
+        "--output-dir",
+        tmp_path,
+        "--name",
+        "x",
+        "--head",
+        "fasterrcnn",
+        *TINY,
+    ]
+    # A process that a shell started in the background ignores Ctrl-C, and so would those that it starts.
+    listen = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    command = [sys.executable, "-c", listen + "runpy.run_path('train.py', run_name='__main__')", *flags]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "x" / "metrics.jsonl").is_file() and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "x" / "metrics.jsonl").is_file() and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said.count("\n") == 1 and f"go on with: python train.py --resume {tmp_path}/x" in said
 
