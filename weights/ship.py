@@ -7,13 +7,13 @@ The same weights in half precision, and a header without the folders of the mach
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detect import checkpoint
 from detect.errors import UsageError, exit_status
 from detect.files import replacing
 
@@ -22,9 +22,14 @@ LOCAL = ("data_root", "output_dir", "name", "resume", "quiet", "device", "worker
 
 
 def main() -> None:
-    if len(sys.argv) != 3:
-        raise UsageError("usage: python weights/ship.py CHECKPOINT OUT.safetensors")
-    source, target = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="the checkpoint of a run", metavar="CHECKPOINT")
+    parser.add_argument("target", type=Path, help="the file to bundle", metavar="OUT.safetensors")
+    arguments = parser.parse_args()
+
+    from detect import checkpoint
+
+    source, target = arguments.source, arguments.target
     trained = checkpoint.load(source)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
     settings["pretrained"] = Path(settings["pretrained"]).name
