@@ -229,6 +229,14 @@ def test_max_frames_and_classes(run, predictor, clip, tmp_path):
     assert [[d["category_id"] for d in row["detections"]] for row in rows] == [[9]] * 3
 
 
+def test_a_video_that_breaks_off_is_kept_and_told(run, predictor, clip, tmp_path, capsys, monkeypatch):
+    read, left = VideoReader._read, iter(range(3))
+    monkeypatch.setattr(VideoReader, "_read", lambda self: read(self) if next(left, None) is not None else None)
+    assert run(detect_video, "--input", clip, "--name", "x") == 0
+    assert "breaks off: only 3 of its" in capsys.readouterr().err
+    assert (tmp_path / "out" / "x" / clip.name).is_file()
+
+
 def test_ctrl_c_keeps_a_video_that_plays(run, predictor, clip, tmp_path, capsys):
     predictor.interrupt_at = 5
     assert run(detect_video, "--input", clip, "--save-json", "--quiet") == 130

@@ -268,6 +268,16 @@ def test_offline_mobilenet_goes_on_from_the_bundled_trunk(offline, trained, tmp_
     assert words.startswith("the trunk of ") and architecture.norm == "frozen"
 
 
+def test_the_bundled_model_can_be_named_and_new_classes_are_told(trained, tmp_path, monkeypatch):
+    checkpoint.save(trained, tmp_path / "b.safetensors")
+    monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
+    weights = choose("mobilenet_v2", "balloon")
+    *_, same = start(weights, classes=trained.class_names)
+    assert "new for" not in same
+    *_, more = start(weights, classes=ClassNames((*trained.class_names.names, "zebra")))
+    assert more.endswith("; new for zebra")
+
+
 @pytest.mark.parametrize("name", ["resnet50", "v1", "maskrcnn_v2"])
 def test_offline_others_say_what_works(offline, name):
     with pytest.raises(FetchError):

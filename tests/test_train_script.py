@@ -112,6 +112,19 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, i
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
 
 
+def test_going_on_with_other_pictures_is_told(run, data, tmp_path, capsys):
+    flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert run(*flags, "--epochs", 1) == 0
+    state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
+    assert "cuda_rng" in state
+    checkpoint.save_training_state({**state, "train_sha256": ["other"]}, tmp_path / "x" / "last_state.pt")
+    assert run("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert "the training pictures are no longer those of its first epochs" in capsys.readouterr().err
+    checkpoint.save_training_state({"epoch": 1}, tmp_path / "x" / "last_state.pt")
+    assert run("--resume", tmp_path / "x") == 2
+    assert "is not of a training run: it lacks" in capsys.readouterr().err
+
+
 def test_a_row_that_was_cut_off_or_belongs_to_a_lost_epoch_is_written_anew(run, data, tmp_path):
     flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert run(*flags, "--epochs", 1) == 0
