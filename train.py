@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
     import torch
 
     from detect.data.spec import DatasetSpec
-    from detect.models.detectors import Architecture
+    from detect.models.architecture import Architecture
     from detect.run import TrainingRun
     from detect.types import ClassNames, ImageRecord
 
@@ -66,9 +66,9 @@ def train(settings: TrainSettings) -> None:
     print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
 
     run = begin(settings, saved, spec, class_names, records, device)
-    transform = TrainTransform(settings.imgsz, settings.jitter)
+    transform = TrainTransform(settings.imgsz, settings.jitter, settings.copy_paste)
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
-    predictor = Predictor(run.model, class_names, threshold=SCORE_FLOOR, device=device)
+    predictor = Predictor(run.result, class_names, threshold=SCORE_FLOOR, device=device)
     files = {record.image_id: record.path.name for record in records}
     quiet = settings.quiet
     try:
@@ -77,7 +77,7 @@ def train(settings: TrainSettings) -> None:
             batches = train_loader(dataset, settings.batch_size, workers, epoch=run.epoch)
             losses = train_one_epoch(
                 run.model, batches, run.optimizer, run.schedule,
-                device=device, clip=settings.clip, title=title, names=files, quiet=quiet,
+                device=device, clip=settings.clip, average=run.average, title=title, names=files, quiet=quiet,
             )  # fmt: skip
             metrics = evaluate(predictor, val_records, val_names, title=f"{title} val", quiet=quiet)
             is_best = run.finish_epoch(losses, metrics)
@@ -108,8 +108,10 @@ def begin(
     from detect.data.spec import fingerprint
     from detect.files import new_folder
     from detect.models import pretrained
-    from detect.models.detectors import Architecture, anchor_recall, build
-    from detect.optim import build_optimizer, build_schedule
+    from detect.models.anchors import anchor_recall
+    from detect.models.architecture import Architecture
+    from detect.models.detectors import build, freeze_stages
+    from detect.optim import build_average, build_optimizer, build_schedule
     from detect.run import TrainingRun
 
     if saved:
@@ -126,6 +128,7 @@ def begin(
         print(f"{architecture.model} ({architecture.head}) from {used}")
         print(f"anchors reach {anchor_recall(model, records, settings.imgsz):.1%} of the objects at IoU 0.5 unmoved")
     model.to(device)
+    freeze_stages(model, settings.freeze)
 
     steps = settings.epochs * math.ceil(len(records) / settings.batch_size)
     optimizer = build_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay)
@@ -138,7 +141,8 @@ def begin(
         "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
         "data": {"name": spec.name, "train_pictures": len(records), "train_sha256": fingerprint(records)},
     }
-    run = TrainingRun(folder, model, architecture, class_names, optimizer, schedule, facts)
+    average = build_average(model, settings.ema) if settings.ema else None
+    run = TrainingRun(folder, model, architecture, class_names, optimizer, schedule, facts, average)
     if saved:
         run.restore(saved)
     return run
@@ -146,7 +150,7 @@ def begin(
 
 def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architecture:
     """What the flags ask for; the head that fits the data where they do not say."""
-    from detect.models.detectors import backbone_architecture, detector_architecture
+    from detect.models.architecture import backbone_architecture, detector_architecture
 
     if settings.model:
         architecture = detector_architecture(settings.model, settings.imgsz)

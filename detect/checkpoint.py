@@ -31,7 +31,7 @@ _KEY = "detect"
 class Checkpoint:
     """A model at rest.
 
-    state: parameter name -> tensor.  architecture: the arguments of detect.models.detectors.Architecture.
+    state: parameter name -> tensor.  architecture: the arguments of detect.models.architecture.Architecture.
     class_rows: for each label 1..K the row of the box head that scores it; None when row = label. The published
         COCO heads have 91 rows for 80 classes.
     threshold: the score from which on a detection is shown by default, 0..1.

@@ -50,7 +50,16 @@ class TrainSettings:
     weight_decay: float = option(1e-4, "decay of weights; biases and norms have none", low=0)
     clip: float = option(10.0, "largest norm of the gradients, 0 for no limit", low=0)
     imgsz: int = option(480, "short side in pixels; the long side is at most 1.666 times that", low=32)
-    jitter: list[float] = option([0.6, 1.25], "range of the factor on imgsz in training", low=0.05, high=8)
+    jitter: list[float] = option(
+        [0.6, 1.25], "range of the factor on imgsz in training; beyond 1 a random window is kept", low=0.05, high=8
+    )
+    copy_paste: float = option(
+        0.0, "how often objects of another picture are pasted in, 0..1; needs masks", low=0, high=1
+    )
+    ema: float = option(
+        0.0, "score and keep a moving average of the weights with this decay, such as 0.998", low=0, high=0.99999
+    )
+    freeze: int = option(0, "so many stages of the trunk keep the weights they start with", low=0, high=4)
     workers: int | None = option(None, "loader processes (default: by the number of cores)", low=0)
     device: str = _device()
     seed: int = option(0, "of everything random", low=0, high=2**32 - 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from detect.data.dataset import Target, read_record
@@ -30,13 +31,15 @@ def train_one_epoch(
     *,
     device: torch.device,
     clip: float,
+    average: AveragedModel | None = None,
     title: str = "",
     names: dict[int, str] | None = None,
     quiet: bool = False,
 ) -> dict[str, float]:
     """Train on every batch once; returns the mean of every loss and of their sum (``loss``).
 
-    clip: the largest norm of all gradients together, 0 for no limit.  names: image id -> file, for messages.
+    clip: the largest norm of all gradients together, 0 for no limit.  average: follows ``model`` at every step.
+    names: image id -> file, for messages.
     Raises TrainingError, naming the images of the batch, when a loss is not finite.
     """
     model.train()
@@ -55,6 +58,8 @@ def train_one_epoch(
             raise TrainingError(_not_finite("gradient", losses, targets, names or {}))
         optimizer.step()
         schedule.step()
+        if average:
+            average.update_parameters(model)
 
         steps += 1
         for name, value in {**losses, "loss": loss}.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 
 def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> Optimizer:
@@ -36,3 +37,19 @@ def build_schedule(optimizer: Optimizer, name: str, total_steps: int, warmup_ste
         return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     return LambdaLR(optimizer, factor)
+
+
+def build_average(model: nn.Module, decay: float) -> AveragedModel:
+    """A copy of ``model`` whose weights follow its own as an exponential moving average (Polyak & Juditsky, 1992).
+
+    decay: what is kept of the average at a step, 0..1. It rises to that from 0.1, as (1 + n) / (10 + n) after n
+    steps, so that the random weights of the first ones are soon forgotten.
+    """
+
+    def follow(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+        if not average.is_floating_point():
+            return now.clone()
+        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return average.lerp(now, 1 - kept)
+
+    return AveragedModel(model, avg_fn=follow, use_buffers=True)

@@ -18,7 +18,8 @@ from detect.checkpoint import DEFAULT_THRESHOLD
 from detect.errors import CheckpointError, UsageError, unknown
 from detect.masks import Rle
 from detect.models import pretrained
-from detect.models.detectors import Architecture, build, detector_architecture
+from detect.models.architecture import Architecture, detector_architecture
+from detect.models.detectors import build
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.runtime import pick_device
 from detect.sizes import long_side, resized_hw

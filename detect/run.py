@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from detect import checkpoint
 from detect.checkpoint import Checkpoint
 from detect.errors import CheckpointError, warn
-from detect.models.detectors import Architecture
+from detect.models.architecture import Architecture
 from detect.runlog import MetricsLog
 from detect.types import ClassNames
 
@@ -28,6 +29,7 @@ class TrainingRun:
 
     epoch: epochs finished.  best: the highest bbox AP on val so far (0..1, -1 before the first).
     facts: what the checkpoint's header says of the run's settings and data.
+    average: the moving average of the model's weights, where there is one.
     """
 
     folder: Path
@@ -37,9 +39,15 @@ class TrainingRun:
     optimizer: Optimizer
     schedule: LRScheduler
     facts: dict[str, Any] = field(default_factory=dict)
+    average: AveragedModel | None = None
     epoch: int = 0
     best: float = -1.0
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def result(self) -> GeneralizedRCNN:
+        """The model that is scored and kept: the average where there is one."""
+        return self.average.module if self.average else self.model
 
     def finish_epoch(self, losses: dict[str, float], metrics: dict[str, dict]) -> bool:
         """Write the epoch down: metrics.jsonl, last, and best where it is. Returns whether it is the best so far."""
@@ -49,7 +57,7 @@ class TrainingRun:
         is_best = self.epoch == 1 or score > self.best
         self.best = max(self.best, score)
         now = Checkpoint(
-            state=self.model.state_dict(),
+            state=self.result.state_dict(),
             architecture=self.architecture.to_json(),
             class_names=self.class_names,
             training=self.facts["training"] | {"epoch": self.epoch},
@@ -82,6 +90,8 @@ class TrainingRun:
         if state["train_sha256"] != self.facts["data"]["train_sha256"]:
             warn(f"{self.folder}: the training pictures are no longer those of its first epochs")
         self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         # The functions of the schedule are the settings', not the state's; None keeps those it has.
         functions = [None] * len(self.optimizer.param_groups)
@@ -99,6 +109,7 @@ class TrainingRun:
             "architecture": self.architecture.to_json(),
             "class_names": list(self.class_names.names),
             "model": self.model.state_dict(),
+            **({"average": self.average.state_dict()} if self.average else {}),
             "optimizer": self.optimizer.state_dict(),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "rng": torch.get_rng_state(),

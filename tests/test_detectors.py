@@ -18,15 +18,10 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detect import checkpoint, masks
 from detect.errors import UsageError
-from detect.models.detectors import (
-    NORMS,
-    Architecture,
-    anchor_recall,
-    anchor_sizes,
-    backbone_architecture,
-    build,
-    detector_architecture,
-)
+from detect.models.anchors import anchor_recall, anchor_sizes
+from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
+from detect.models.detectors import build
+from detect.models.norms import NORMS
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
 from detect.predictor import from_checkpoint
 from detect.sizes import resized_hw

@@ -20,6 +20,7 @@ LAYERS = (
     ("types",),
     ("media",),
     ("drawing", "metrics", "checkpoint", "optim", "runlog", "data.readers", "data.archive", "data.render"),
+    ("data.compose",),
     ("data.sample", "data.transforms"),
     ("data.spec", "data.dataset", "models", "writers"),
     ("predictor", "run"),
@@ -29,7 +30,7 @@ LAYERS = (
 # config reads the tables of models; they know nothing else of the project.
 TABLES = "models.zoo"
 KNOWN_BY = {
-    "cv2": {"media", "drawing", "data.transforms", "data.render", "runtime"},
+    "cv2": {"media", "drawing", "data.transforms", "data.compose", "data.render", "runtime"},
     "pycocotools": {"masks", "metrics"},
     "albumentations": {"data.transforms"},
     "yaml": {"flags", "data.spec"},

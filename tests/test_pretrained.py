@@ -16,7 +16,8 @@ from torchvision.ops import FrozenBatchNorm2d
 from detect import checkpoint
 from detect.errors import CheckpointError, FetchError, UsageError
 from detect.models import pretrained
-from detect.models.detectors import backbone_architecture, build_trunk, detector_architecture
+from detect.models.architecture import backbone_architecture, detector_architecture
+from detect.models.backbones import build_trunk
 from detect.models.pretrained import Weights, choose, read, start_model
 from detect.types import ClassNames
 

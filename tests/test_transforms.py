@@ -10,7 +10,8 @@ import torch
 from torchvision.models.detection.transform import _resize_image_and_masks
 
 from detect import masks
-from detect.data.transforms import TrainTransform, Truth, resize_masks
+from detect.data.compose import Truth
+from detect.data.transforms import Sample, TrainTransform, resize_masks
 from detect.sizes import long_side, resized_hw
 
 HW = (90, 140)
@@ -37,7 +38,7 @@ def scene(mask_of=polygon):
 
 
 def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, Truth]:
-    return TrainTransform(imgsz, (0.6, 1.25))(*scene(mask_of), np.random.default_rng(seed))
+    return TrainTransform(imgsz, (0.6, 1.0))(Sample(*scene(mask_of)), np.random.default_rng(seed))
 
 
 def box_of(bitmap: np.ndarray) -> np.ndarray:
@@ -63,12 +64,21 @@ def test_a_picture_becomes_as_large_as_torchvision_makes_it():
 def test_the_jitter_reaches_the_picture():
     """torchvision resizes all pictures to one size; a jitter that came before it would change nothing."""
     sides = [min(transformed(seed, imgsz=100)[0].shape[:2]) for seed in range(60)]
-    assert 60 <= min(sides) < 70 and 115 < max(sides) <= 125 and len(set(sides)) > 25
+    assert 60 <= min(sides) < 65 and 95 < max(sides) <= 100 and len(set(sides)) > 20
+
+
+def test_a_picture_that_grew_keeps_a_window_of_the_size_it_has_without_jitter():
+    transform = TrainTransform(72, jitter=(2, 2))
+    results = [transform(Sample(*scene()), np.random.default_rng(seed)) for seed in range(20)]
+    assert {image.shape for image, _ in results} == {(72, 112, 3)}
+    widths = [box[2] - box[0] for _, truth in results for box in truth.boxes if box[0] > 0 and box[2] < 112]
+    assert widths and all(abs(w / 40 - 2 * 0.8) < 0.1 or abs(w / 50 - 2 * 0.8) < 0.1 for w in widths)
+    assert len({as_bytes(result) for result in results}) == 20
 
 
 def test_without_jitter_every_picture_has_the_size_asked_for():
     transform = TrainTransform(72, jitter=(1, 1))
-    sizes = {transform(*scene(), np.random.default_rng(seed))[0].shape for seed in range(5)}
+    sizes = {transform(Sample(*scene()), np.random.default_rng(seed))[0].shape for seed in range(5)}
     assert sizes == {(72, 112, 3)}
 
 
@@ -129,7 +139,7 @@ def test_a_box_that_vanishes_takes_its_label_and_mask_along(gone, place):
     labels = np.insert(labels, place, 9)
     outlines.insert(place, polygon(tuple(map(float, gone))))
     for seed in range(6):
-        _, truth = TrainTransform(96, (0.6, 1.25))(image, boxes, labels, outlines, np.random.default_rng(seed))
+        _, truth = TrainTransform(96, (0.6, 1.0))(Sample(image, boxes, labels, outlines), np.random.default_rng(seed))
         assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
         for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
             np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
@@ -140,8 +150,8 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
     boxes = np.float32([[-50, -50, 70, 45], [100, 60, 500, 500]])
     outlines = [polygon(tuple(map(float, box))) for box in boxes]
     for seed in range(6):
-        image_out, truth = TrainTransform(96, (0.6, 1.25))(
-            image, boxes, np.array([1, 2]), outlines, np.random.default_rng(seed)
+        image_out, truth = TrainTransform(96, (0.6, 1.0))(
+            Sample(image, boxes, np.array([1, 2]), outlines), np.random.default_rng(seed)
         )
         height, width = image_out.shape[:2]
         assert truth.boxes.min() >= 0 and truth.boxes[:, 2].max() <= width and truth.boxes[:, 3].max() <= height
@@ -152,7 +162,7 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
 @pytest.mark.parametrize("outlines", [[], None])
 def test_a_picture_without_objects_is_legal(outlines):
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    _, truth = TrainTransform(96, (0.6, 1.25))(scene()[0], *none, outlines, np.random.default_rng(0))
+    _, truth = TrainTransform(96, (0.6, 1.0))(Sample(scene()[0], *none, outlines), np.random.default_rng(0))
     assert truth.boxes.shape == (0, 4) and truth.boxes.dtype == np.float32
     assert truth.labels.shape == (0,) and truth.labels.dtype == np.int64
     assert truth.masks == outlines
@@ -160,13 +170,13 @@ def test_a_picture_without_objects_is_legal(outlines):
 
 def test_objects_without_masks_have_none():
     image, boxes, labels, _ = scene()
-    _, truth = TrainTransform(96, (0.6, 1.25))(image, boxes, labels, None, np.random.default_rng(0))
+    _, truth = TrainTransform(96, (0.6, 1.0))(Sample(image, boxes, labels, None), np.random.default_rng(0))
     assert truth.masks is None and truth.labels.tolist() == [5, 2]
 
 
 def test_what_goes_in_is_left_as_it_was():
     image, boxes, labels, outlines = scene()
-    TrainTransform(96, (0.6, 1.25))(image, boxes, labels, outlines, np.random.default_rng(0))
+    TrainTransform(96, (0.6, 1.0))(Sample(image, boxes, labels, outlines), np.random.default_rng(0))
     for before, after in zip(scene(), (image, boxes, labels, outlines), strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -182,11 +192,11 @@ def as_bytes(result: tuple[np.ndarray, Truth]) -> bytes:
 def test_everything_depends_on_the_seed_alone():
     """Workers forked with the same state would else draw the same, and each epoch what the last one drew."""
     noisy = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
-    used, results = TrainTransform(300, (0.6, 1.25)), []
+    used, results = TrainTransform(300, (0.6, 1.6)), []
     for seed in range(12):
-        fresh = TrainTransform(300, (0.6, 1.25))(noisy, *scene()[1:], np.random.default_rng(seed))
+        fresh = TrainTransform(300, (0.6, 1.6))(Sample(noisy, *scene()[1:]), np.random.default_rng(seed))
         random.seed(1), np.random.seed(1), torch.manual_seed(1)
-        again = used(noisy, *scene()[1:], np.random.default_rng(seed))
+        again = used(Sample(noisy, *scene()[1:]), np.random.default_rng(seed))
         assert as_bytes(fresh) == as_bytes(again)
         results.append(as_bytes(again))
     assert len(set(results)) == 12

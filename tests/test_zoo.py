@@ -10,7 +10,9 @@ import pytest
 import torch
 import torchvision
 
-from detect.models.detectors import backbone_architecture, build, build_trunk
+from detect.models.architecture import backbone_architecture
+from detect.models.backbones import build_trunk
+from detect.models.detectors import build
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS
 
 ROOT = Path(__file__).parent.parent

@@ -15,7 +15,8 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from detect.checkpoint import Checkpoint
 from detect.data.sample import KINDS, render_split
-from detect.models.detectors import Architecture, backbone_architecture, build
+from detect.models.architecture import Architecture, backbone_architecture
+from detect.models.detectors import build
 from detect.types import ClassNames, Detections
 
 torch.set_num_threads(1)  # such small tensors gain nothing from more, and lose much on a busy machine

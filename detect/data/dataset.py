@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from detect.data.transforms import TrainTransform
+from detect.data.transforms import Sample, TrainTransform
 from detect.errors import DataError, MediaError, first_few
 from detect.media.images import image_hw, read_image
 from detect.runtime import worker_init
@@ -39,26 +39,28 @@ class DetectionDataset(Dataset):
         return len(self.records)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        image, truth = self.transform(self._sample(index), rng, self._sample, len(self))
+
+        target = {
+            "boxes": torch.from_numpy(truth.boxes),
+            "labels": torch.from_numpy(truth.labels),
+            "image_id": torch.tensor(self.records[index].image_id),
+        }
+        if truth.masks is not None:
+            stack = np.stack(truth.masks) if truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
+            target["masks"] = torch.from_numpy(stack)
+        return to_tensor(image), target
+
+    def _sample(self, index: int) -> Sample:
         record = self.records[index]
-        image = read_record(record)
         single = ~record.iscrowd
         masks = None
         if self.with_masks:
             if record.masks is None:
                 raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
             masks = [m for m, keep in zip(record.masks, single, strict=True) if keep]
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        image, truth = self.transform(image, record.boxes[single], record.labels[single], masks, rng)
-
-        target = {
-            "boxes": torch.from_numpy(truth.boxes),
-            "labels": torch.from_numpy(truth.labels),
-            "image_id": torch.tensor(record.image_id),
-        }
-        if truth.masks is not None:
-            stack = np.stack(truth.masks) if truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
-            target["masks"] = torch.from_numpy(stack)
-        return to_tensor(image), target
+        return Sample(read_record(record), record.boxes[single], record.labels[single], masks)
 
 
 def check_pictures(records: Sequence[ImageRecord]) -> None:

@@ -6,8 +6,9 @@ again, so the resizing happens here and the model is told not to (``detect.model
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,17 +18,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the netwo
 import albumentations as A
 
 from detect import masks as mask_codes
+from detect.data.compose import Truth, cut, paste_objects
 from detect.masks import Polygons, Rle
 from detect.sizes import resized_hw
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], masks uint8 0/1 N x [H, W] or None."""
-
-    boxes: np.ndarray
-    labels: np.ndarray
-    masks: list[np.ndarray] | None
 
 
 def resize_masks(
@@ -47,16 +40,30 @@ def resize_masks(
     return bitmaps
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A picture uint8 RGB [H, W, 3] with its boxes, labels and masks (polygons or RLE, or None) on its own pixels."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    masks: Sequence[Polygons | Rle] | None
+
+
 class TrainTransform:
-    """Scale jitter, horizontal flip, and what light and lens do to a picture.
+    """Scale jitter, objects from another picture, horizontal flip, and what light and lens do to a picture.
 
     imgsz: the short side in pixels around which the jitter draws.
-    jitter: the range of the factor on ``imgsz``, drawn evenly.
+    jitter: the range of the factor on ``imgsz``, drawn evenly on a logarithmic scale. A picture that grew keeps a
+        random window of the size it has at factor 1, so that zooming in costs no more time or memory (large-scale
+        jitter, Ghiasi et al., https://arxiv.org/abs/2012.07177).
+    copy_paste: how often (0..1) objects of a second picture are pasted in; needs masks.
     """
 
-    def __init__(self, imgsz: int, jitter: Sequence[float]) -> None:
+    def __init__(self, imgsz: int, jitter: Sequence[float], copy_paste: float = 0.0) -> None:
         self.imgsz = imgsz
         self.jitter = jitter
+        self.copy_paste = copy_paste
         self.augment = A.Compose(
             [
                 A.HorizontalFlip(p=0.5),
@@ -74,31 +81,36 @@ class TrainTransform:
         )
 
     def __call__(
-        self,
-        image: np.ndarray,
-        boxes: np.ndarray,
-        labels: np.ndarray,
-        masks: Sequence[Polygons | Rle] | None,
-        rng: np.random.Generator,
+        self, sample: Sample, rng: np.random.Generator, another: Callable[[int], Sample] | None = None, of: int = 0
     ) -> tuple[np.ndarray, Truth]:
-        """image uint8 RGB [H, W, 3], boxes and masks on its pixels -> the same on the augmented picture.
+        """The augmented picture, uint8 RGB, and its truth.
 
+        another: gives the sample of any number below ``of``, of which one may lend objects.
         Everything random comes from ``rng``, so that an item depends on its seed alone.
         """
-        image_hw: tuple[int, int] = image.shape[:2]
-        target_hw = resized_hw(image_hw, round(self.imgsz * rng.uniform(self.jitter[0], self.jitter[1])))
-        image = cv2.resize(image, target_hw[::-1], interpolation=cv2.INTER_LINEAR)
-        scale = np.array([target_hw[1] / image_hw[1], target_hw[0] / image_hw[0]] * 2, np.float32)
-        bitmaps = None if masks is None else resize_masks(masks, image_hw, target_hw)
+        image, truth = self._scaled(sample, rng)
+        if another and truth.masks is not None and rng.random() < self.copy_paste:
+            image, truth = paste_objects(image, truth, *self._scaled(another(int(rng.integers(of))), rng), rng)
 
         self.augment.set_random_seed(int(rng.integers(2**31)))
         # An empty mask *array* raises in albumentations 2.0.8, an empty list is left out of the call altogether.
-        with_masks = {"masks": bitmaps} if bitmaps else {}
-        out = self.augment(image=image, bboxes=boxes * scale, index=np.arange(len(boxes)), **with_masks)
+        with_masks = {"masks": truth.masks} if truth.masks else {}
+        out = self.augment(image=image, bboxes=truth.boxes, index=np.arange(len(truth.boxes)), **with_masks)
         kept = np.asarray(out["index"], dtype=np.int64)
-        truth = Truth(
-            boxes=np.asarray(out["bboxes"], np.float32).reshape(-1, 4),
-            labels=labels[kept],
-            masks=None if masks is None else [np.asarray(out["masks"][i]) for i in kept] if bitmaps else [],
-        )
-        return out["image"], truth
+        masks = [np.asarray(out["masks"][i]) for i in kept] if truth.masks else truth.masks
+        return out["image"], Truth(np.asarray(out["bboxes"], np.float32).reshape(-1, 4), truth.labels[kept], masks)
+
+    def _scaled(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
+        """The picture at a random scale, cut to a random window where it is larger than at factor 1."""
+        image_hw: tuple[int, int] = sample.image.shape[:2]
+        factor = math.exp(rng.uniform(*np.log(self.jitter)))
+        target_hw = resized_hw(image_hw, round(self.imgsz * factor))
+        image = cv2.resize(sample.image, target_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        scale = np.array([target_hw[1] / image_hw[1], target_hw[0] / image_hw[0]] * 2, np.float32)
+        masks = None if sample.masks is None else resize_masks(sample.masks, image_hw, target_hw)
+        truth = Truth(sample.boxes * scale, sample.labels, masks)
+        window_hw = resized_hw(image_hw, self.imgsz)
+        if factor <= 1 or window_hw == target_hw:
+            return image, truth
+        y, x = (int(rng.integers(max(1, all_ - kept + 1))) for all_, kept in zip(target_hw, window_hw, strict=True))
+        return cut(image, truth, (x, y, x + window_hw[1], y + window_hw[0]))

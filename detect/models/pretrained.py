@@ -21,7 +21,10 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from detect import checkpoint
 from detect.downloads import fetch
 from detect.errors import CheckpointError, FetchError, UsageError, first_few, warn
-from detect.models.detectors import Architecture, build, build_trunk, set_norms
+from detect.models.architecture import Architecture
+from detect.models.backbones import build_trunk
+from detect.models.detectors import build
+from detect.models.norms import set_norms
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS
 from detect.types import ClassNames
 
@@ -201,7 +204,7 @@ def _fitting(model: nn.Module, state: dict[str, Tensor]) -> set[str]:
 
 
 def _norm(model: nn.Module, state: dict[str, Tensor]) -> str:
-    """The kind of norms (in detectors.NORMS) of a model whose statistics came from ``state`` as far as they fit."""
+    """The kind of norms (in norms.NORMS) of a model whose statistics came from ``state`` as far as they fit."""
     random = {k for k in model.state_dict() if k.endswith(".running_var")} - _fitting(model, state)
     if not random:
         return "frozen"

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from importlib import import_module
 
 from torch import nn
+
+from detect.models.zoo import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,9 @@ class Trunk:
     layers: OrderedDict[str, nn.Module]
     stages: tuple[Stage, ...]
     prefix: str = ""
+
+
+def build_trunk(name: str) -> Trunk:
+    """The trunk of a line of BACKBONES with random weights."""
+    module, function = BACKBONES[name].builder.split(":")
+    return getattr(import_module(module), function)()

@@ -1,0 +1,89 @@
+"""Pictures made of parts: a window of one, or objects of another pasted in; boxes and masks stay in step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+LEAST_VISIBLE = 0.2  # of an object's area; what shows less is cut off or covered so far that it is not looked for
+LARGEST_PASTED = 0.4  # of the picture's area; more would leave little of it to see
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], masks uint8 0/1 N x [H, W] or None."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    masks: list[np.ndarray] | None
+
+
+def cut(image: np.ndarray, truth: Truth, window: tuple[int, int, int, int]) -> tuple[np.ndarray, Truth]:
+    """What of the picture lies in ``window`` (xyxy pixels), with the objects of which a fifth or more is seen.
+
+    Boxes follow what is left of their masks where there are masks, else they are clipped.
+    """
+    x0, y0, x1, y1 = window
+    boxes = np.clip(truth.boxes - np.float32([x0, y0, x0, y0]), 0, np.float32([x1 - x0, y1 - y0] * 2))
+    if truth.masks is None:
+        visible = _areas(boxes) >= LEAST_VISIBLE * _areas(truth.boxes)
+        return image[y0:y1, x0:x1], Truth(boxes[visible], truth.labels[visible], None)
+    masks = [mask[y0:y1, x0:x1] for mask in truth.masks]
+    return image[y0:y1, x0:x1], _what_is_left(Truth(boxes, truth.labels, masks), truth.masks)
+
+
+def paste_objects(
+    image: np.ndarray, truth: Truth, other: np.ndarray, other_truth: Truth, rng: np.random.Generator
+) -> tuple[np.ndarray, Truth]:
+    """``image`` with about half of the objects of ``other`` at random places, and the truth of both.
+
+    Simple copy-paste (Ghiasi et al., CVPR 2021, https://arxiv.org/abs/2012.07177): what a pasted object covers goes
+    from the masks below it, and an object of which less than a fifth is left is forgotten. Here objects move and
+    may be mirrored too, since a small data set repeats its places soon.
+    """
+    assert truth.masks is not None and other_truth.masks is not None  # outlines are what is cut along
+    image, height, width = image.copy(), *image.shape[:2]
+    masks, labels = list(truth.masks), truth.labels.tolist()
+    boxes = list(truth.boxes)
+    for mask, label in zip(other_truth.masks, other_truth.labels.tolist(), strict=True):
+        if rng.random() < 0.5 or not 0 < mask.sum() < LARGEST_PASTED * height * width:
+            continue
+        x, y, w, h = cv2.boundingRect(mask)
+        step = -1 if rng.random() < 0.5 else 1
+        shape, pixels = mask[y : y + h, x : x + w][:, ::step], other[y : y + h, x : x + w][:, ::step]
+        left, top = int(rng.integers(width)) - w // 2, int(rng.integers(height)) - h // 2
+        to = slice(max(0, top), min(height, top + h)), slice(max(0, left), min(width, left + w))
+        of = slice(to[0].start - top, to[0].stop - top), slice(to[1].start - left, to[1].stop - left)
+        pasted = np.zeros((height, width), np.uint8)
+        pasted[to] = shape[of]
+        if pasted.sum() < LEAST_VISIBLE * shape.sum():
+            continue
+        alpha = cv2.blur(shape.astype(np.float32), (3, 3))[of][..., None]  # a hard edge would tell what was pasted
+        image[to] = np.rint(alpha * pixels[of] + (1 - alpha) * image[to]).astype(np.uint8)
+        masks = [below & ~pasted & 1 for below in masks] + [pasted]
+        labels.append(label)
+        boxes.append(np.float32([left, top, left + w, top + h]))
+    before = [*truth.masks, *masks[len(truth.masks) :]]
+    return image, _what_is_left(Truth(np.float32(boxes).reshape(-1, 4), np.array(labels, np.int64), masks), before)
+
+
+def _what_is_left(truth: Truth, before: list[np.ndarray]) -> Truth:
+    """The objects that still show a fifth of their mask ``before``, with boxes around what changed."""
+    assert truth.masks is not None
+    kept, boxes = [], []
+    for i, (mask, whole) in enumerate(zip(truth.masks, before, strict=True)):
+        left, of = int(mask.sum()), int(whole.sum())
+        if left == 0 or left < LEAST_VISIBLE * of:
+            continue
+        kept.append(i)
+        boxes.append(truth.boxes[i])
+        if left < of:
+            x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask))
+            boxes[-1] = np.float32([x, y, x + w, y + h])
+    return Truth(np.float32(boxes).reshape(-1, 4), truth.labels[kept], [truth.masks[i] for i in kept])
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
