@@ -159,3 +159,12 @@ def test_a_batch_keeps_pictures_of_different_sizes_apart(records):
     (images, targets), (rest, _) = batches(records)
     assert isinstance(images, list) and isinstance(targets, list) and (len(images), len(rest)) == (4, 2)
     assert len({image.shape for image in images}) > 1
+
+
+def test_objects_are_pasted_from_the_other_pictures_as_often_as_asked(records):
+    def counts(share: float) -> list[int]:
+        items = DetectionDataset(records, TrainTransform(64, (1, 1), share), with_masks=True)
+        return [len(items[i][1]["boxes"]) for i in range(6)]
+
+    assert counts(0.0) == [2, 2, 2, 2, 2, 0]
+    assert max(counts(1.0)) > 2 and counts(1.0) == counts(1.0)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from detect.config import OPTIMIZERS, SCHEDULES
-from detect.optim import build_optimizer, build_schedule
+from detect.optim import build_average, build_optimizer, build_schedule
 
 
 def rates(name: str, total: int, warmup: int) -> list[float]:
@@ -55,3 +55,21 @@ def test_only_matrices_and_filters_decay_and_frozen_parameters_are_left_alone(na
         id(p): 0.1 if p.ndim > 1 else 0.0 for p in model.parameters() if p is not model[3].weight
     }  # fmt: skip
     assert {group["lr"] for group in groups} == {0.5}
+
+
+def test_the_average_follows_the_weights_and_their_statistics():
+    """From (1 + n) / (10 + n) up to the decay, by hand; and it is another module, which training does not move."""
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    average = build_average(model, 0.25)
+    expected = None
+    for step in range(6):
+        with torch.no_grad():
+            model[0].weight.fill_(float(step))
+            model[1].running_mean.fill_(float(-step))
+            model[1].num_batches_tracked.fill_(step)
+        average.update_parameters(model)
+        kept = min(0.25, (1 + step) / (10 + step))
+        expected = float(step) if expected is None else kept * expected + (1 - kept) * step
+        assert average.module[0].weight.item() == pytest.approx(expected)
+        assert average.module[1].running_mean.item() == pytest.approx(-expected)
+        assert average.module[1].num_batches_tracked.item() == step

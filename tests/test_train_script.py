@@ -96,8 +96,9 @@ def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(run, data, t
     assert predictor.model.transform.min_size == (64,)
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, interrupt_at, capsys):
-    flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+@pytest.mark.parametrize("more", [(), ("--ema", 0.9)])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, interrupt_at, capsys, more):
+    flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY, *more]
     assert run(*flags, "--name", "whole") == 0
     interrupt_at(2 * 4 + 3)  # in the third epoch of 4 pictures each
     assert run(*flags, "--name", "cut") == 130
@@ -110,6 +111,17 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, i
     assert all(torch.equal(whole[k], cut[k]) for k in whole)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
+
+
+def test_the_average_is_what_is_scored_and_kept(run, data, tmp_path):
+    """With the same seed, only what is kept differs: the weights themselves take the same way."""
+    flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert run(*flags, "--name", "plain") == run(*flags, "--name", "average", "--ema", 0.9) == 0
+    plain, average = (checkpoint.load_training_state(tmp_path / n / "last_state.pt") for n in ("plain", "average"))
+    kept = checkpoint.load(tmp_path / "average" / "last.safetensors").state
+    assert all(torch.equal(plain["model"][k], average["model"][k]) for k in plain["model"])
+    assert all(torch.equal(kept[k], average["average"][f"module.{k}"]) for k in kept)
+    assert not all(torch.equal(kept[k], average["model"][k]) for k in kept)
 
 
 def test_going_on_with_other_pictures_is_told(run, data, tmp_path, capsys):

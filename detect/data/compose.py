@@ -26,7 +26,7 @@ def cut(image: np.ndarray, truth: Truth, window: tuple[int, int, int, int]) -> t
     Boxes follow what is left of their masks where there are masks, else they are clipped.
     """
     x0, y0, x1, y1 = window
-    boxes = np.clip(truth.boxes - np.float32([x0, y0, x0, y0]), 0, np.float32([x1 - x0, y1 - y0] * 2))
+    boxes = np.clip(truth.boxes - _row(x0, y0, x0, y0), 0, _row(x1 - x0, y1 - y0, x1 - x0, y1 - y0))
     if truth.masks is None:
         visible = _areas(boxes) >= LEAST_VISIBLE * _areas(truth.boxes)
         return image[y0:y1, x0:x1], Truth(boxes[visible], truth.labels[visible], None)
@@ -64,9 +64,9 @@ def paste_objects(
         image[to] = np.rint(alpha * pixels[of] + (1 - alpha) * image[to]).astype(np.uint8)
         masks = [below & ~pasted & 1 for below in masks] + [pasted]
         labels.append(label)
-        boxes.append(np.float32([left, top, left + w, top + h]))
+        boxes.append(_box(pasted))
     before = [*truth.masks, *masks[len(truth.masks) :]]
-    return image, _what_is_left(Truth(np.float32(boxes).reshape(-1, 4), np.array(labels, np.int64), masks), before)
+    return image, _what_is_left(Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks), before)
 
 
 def _what_is_left(truth: Truth, before: list[np.ndarray]) -> Truth:
@@ -80,9 +80,18 @@ def _what_is_left(truth: Truth, before: list[np.ndarray]) -> Truth:
         kept.append(i)
         boxes.append(truth.boxes[i])
         if left < of:
-            x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask))
-            boxes[-1] = np.float32([x, y, x + w, y + h])
-    return Truth(np.float32(boxes).reshape(-1, 4), truth.labels[kept], [truth.masks[i] for i in kept])
+            boxes[-1] = _box(mask)
+    return Truth(np.array(boxes, np.float32).reshape(-1, 4), truth.labels[kept], [truth.masks[i] for i in kept])
+
+
+def _box(mask: np.ndarray) -> np.ndarray:
+    """The tight box around a bitmap, xyxy."""
+    x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask))
+    return _row(x, y, x + w, y + h)
+
+
+def _row(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.float32)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
