@@ -19,7 +19,7 @@ from typing import Any
 
 from detect.downloads import fetch, sha256_of
 from detect.errors import DataError, first_few
-from detect.media.images import SUFFIXES
+from detect.media.kinds import SUFFIXES
 
 MAX_UNPACKED_BYTES = 20 * 2**30  # more is a zip bomb rather than a data set for this toolkit
 
@@ -72,7 +72,8 @@ def _problems(download: Mapping[str, Any], root: Path) -> Iterator[str]:
 def _wrong_sizes(annotations: Path) -> Iterator[str]:
     """Images whose bytes are not as many as VIA noted when they were annotated."""
     try:
-        entries = json.loads(annotations.read_text(encoding="utf-8")).values()
+        content = json.loads(annotations.read_text(encoding="utf-8"))
+        entries = content.get("_via_img_metadata", content).values()  # a project of VIA 2, or the entries alone
         noted = [(entry["filename"], entry["size"]) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield f"{annotations.name} cannot be read as VIA annotations ({error})"
@@ -81,7 +82,7 @@ def _wrong_sizes(annotations: Path) -> Iterator[str]:
         image = annotations.parent / name
         if not image.is_file():
             yield f"{annotations.parent.name}/{name} is missing"
-        elif (found := image.stat().st_size) != expected:
+        elif (found := image.stat().st_size) != expected and expected != -1:  # which VIA 2 writes where it knows none
             yield f"{annotations.parent.name}/{name} has {found} bytes, expected {expected}"
 
 

@@ -27,7 +27,7 @@ def load_json(path: Path) -> Any:
         raise DataError(f"no such annotation file: {path}") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and a thousand brackets
         raise DataError(f"{path} is not JSON: {error}") from None
 
 
@@ -52,11 +52,19 @@ def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
 
 def check_images(paths: Sequence[Path], annotations: Path) -> None:
     """DataError with the count and the first five of the pictures that the annotations name and nobody has."""
-    missing = [p for p in paths if not p.is_file()]
+    missing = [p for p in paths if not is_file(p)]
     if missing:
         raise DataError(
             f"{annotations} names {len(missing)} of {len(paths)} images that are not there: {first_few(missing)}"
         )
+
+
+def is_file(path: Path) -> bool:
+    """``path.is_file()``, and False for a name that no file system takes, which raises below Python 3.14."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
@@ -81,8 +89,10 @@ class Objects:
         mask: Polygons | Rle | None = None,
         area: float | None = None,
         iscrowd: bool = False,
+        name: str | None = None,
     ) -> str | None:
-        """Add one object, box xyxy in pixels; without a box or an area, the mask's own.
+        """Add one object, box xyxy in pixels; without a box or an area, the mask's own. ``name`` is what messages
+        call it where its user knows it by something else than its id.
 
         Returns why it was dropped, or None when it was kept: a box must be finite, have an area (a box without
         one makes a loss NaN) and touch the picture, and a mask must be one that ``masks.from_coco`` can code.
@@ -100,7 +110,7 @@ class Objects:
             if not _is_finite(area) or area < 0:
                 raise ValueError(f"its area {str(area)[:60]!r} is not a number of pixels")
         except ValueError as problem:
-            return f"{self.path.name}, annotation {annotation_id}: {problem}"
+            return f"{self.path.name}, {name or f'annotation {annotation_id}'}: {problem}"
         self.boxes.append(checked)
         self.labels.append(label)
         self.areas.append(float(area))
