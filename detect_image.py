@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.config import DetectImageSettings
-from detect.errors import MediaError, exit_status
+from detect.errors import DiskError, MediaError, exit_status
 from detect.flags import parse
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main() -> None:
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
     from detect.files import make_folder, new_folder
-    from detect.media.images import find_images
+    from detect.media.images import find_images, shown
     from detect.writers import FORMATS, ImageWriter
 
     paths = find_images(settings.input)
@@ -45,21 +45,27 @@ def main() -> None:
     folder = new_folder(settings.output_dir, settings.name or run_name(settings.input))
     formats = [writer for name, writer in FORMATS.items() if getattr(settings, f"save_{name}")]
 
-    objects, broken, started = 0, [], time.perf_counter()
-    with ExitStack() as stack:
-        writers = [stack.enter_context(writer(folder, class_names)) for writer in (ImageWriter, *formats)]
-        for first in range(0, len(paths), settings.batch_size):
-            pictures, unread = read(paths[first : first + settings.batch_size])
-            broken += unread
-            found = predictor([image for _, image in pictures], labels) if pictures else []
-            for (path, image), detections in zip(pictures, found, strict=True):
-                drawn, *_ = [writer.write(path, image, detections) for writer in writers]
-                objects += len(detections)
-                if not settings.quiet:
-                    print(f"{path}: {in_words(detections, class_names)} -> {drawn}", flush=True)
+    done, objects, broken, started = 0, 0, [], time.perf_counter()
+    try:
+        with ExitStack() as stack:
+            writers = [stack.enter_context(writer(folder, class_names)) for writer in (ImageWriter, *formats)]
+            for first in range(0, len(paths), settings.batch_size):
+                pictures, unread = read(paths[first : first + settings.batch_size])
+                broken += unread
+                found = predictor([image for _, image in pictures], labels) if pictures else []
+                for (path, image), detections in zip(pictures, found, strict=True):
+                    drawn, *_ = [writer.write(path, image, detections) for writer in writers]
+                    done, objects = done + 1, objects + len(detections)
+                    if not settings.quiet:
+                        words = in_words(detections, class_names)
+                        print(f"{shown(path)}: {words} -> {shown(drawn)}", flush=True)
+    except DiskError as error:
+        raise DiskError(f"{error}; {done} of {len(paths)} pictures are done and kept") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} pictures, which are kept") from None
 
     seconds = time.perf_counter() - started
-    print(f"{len(paths) - len(broken)} pictures, {objects} objects, {seconds:.1f} s -> {folder}")
+    print(f"{done} pictures, {objects} objects, {seconds:.1f} s -> {shown(folder)}")
     if broken:
         if len(paths) == 1:
             raise MediaError(broken[0])
@@ -69,7 +75,9 @@ def main() -> None:
 
 def run_name(source: str) -> str:
     """A run's name from its input: a file's stem, a folder's name, or that of a pattern's first folder."""
-    path = Path(source).expanduser()
+    from detect.media.images import expanded
+
+    path = expanded(source)
     if path.is_file():
         return path.stem
     while glob.has_magic(str(path)):

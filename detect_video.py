@@ -1,4 +1,4 @@
-"""Find objects in a video, and write it again, sound and all, with boxes, masks and labels drawn on it."""
+"""Find objects in a video, a camera or a stream, and write it again with boxes, masks and labels drawn on it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def main() -> None:
     from detect.files import make_folder, new_folder
     from detect.media.video import VideoReader
 
-    source = Path(settings.input).expanduser()
-    with VideoReader(source) as video:
+    with VideoReader(settings.input) as video:
         make_folder(settings.output_dir)
 
         from detect import runtime
@@ -38,7 +37,10 @@ def main() -> None:
             settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
         )
         labels = predictor.class_names.labels(settings.classes) if settings.classes else None
-        out = new_folder(settings.output_dir, settings.name or source.stem) / f"{source.stem}.mp4"
+        name = video.source.name
+        out = new_folder(settings.output_dir, settings.name or name) / f"{name}.mp4"
+        if video.live and not settings.quiet:
+            print(f"{video.source.shown} until it ends or Ctrl-C -> {out}", flush=True)
         started = time.perf_counter()
         frames, stopped = annotate(
             video,
@@ -52,9 +54,6 @@ def main() -> None:
         )
     seconds = time.perf_counter() - started
     print(f"{frames} frames, {seconds:.1f} s, {frames / seconds:.1f} frames a second -> {out}")
-    claimed = min(video.frame_count, settings.max_frames or video.frame_count)
-    if not stopped and frames < 0.98 * claimed:  # the claim is an estimate
-        warn(f"{source} breaks off: only {frames} of its {claimed} frames could be decoded")
     if stopped:
         raise KeyboardInterrupt(f"stopped after {frames} frames, which are kept")
 
@@ -72,34 +71,48 @@ def annotate(
 ) -> tuple[int, bool]:
     """Detect on every ``stride``-th frame and write all frames to ``out``, and with ``save_json`` beside it.
 
+    A frame of another size than the first is looked at as it is, then drawn on and fitted into the size of the first.
     Returns the number of frames written, and whether Ctrl-C ended it early.
     """
     from tqdm import tqdm
 
     from detect.drawing import draw
-    from detect.media.video import VideoWriter
+    from detect.media.video_writer import VideoWriter, letterbox
     from detect.writers import JsonLinesWriter
 
     class_names = predictor.class_names
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
+    stopped = False
     with ExitStack() as stack:
-        picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.path))
         lines = stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names)) if save_json else None
+        picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound))
         bar = stack.enter_context(tqdm(total=total if total < sys.maxsize else None, unit="frame", disable=quiet))
+        hw = video.size_hw
         try:
             for index, frame in enumerate(islice(video, max_frames)):
-                detected = index % stride == 0
+                detected = index % stride == 0 or frame.hw != hw
+                if frame.hw != hw:
+                    with tqdm.external_write_mode(file=sys.stderr):
+                        warn(f"{video.source.shown} changes from {_words(hw)} to {_words(frame.hw)} at frame {index}")
+                    hw = frame.hw
                 if detected:
-                    (detections,) = predictor([frame], labels)
-                picture.write(draw(frame, detections, class_names, colour_instances=False))
+                    (detections,) = predictor([frame.image], labels)
+                drawn = draw(frame.image, detections, class_names, colour_instances=False)
+                picture.write(letterbox(drawn, video.size_hw), frame.time, frame.duration)
                 if lines is not None:
-                    lines.write(index, float(index / video.fps), detections, detected=detected)
+                    lines.write(index, float(frame.time), detections, detected=detected)
                 bar.update()
         except KeyboardInterrupt:
             if picture.frames == 0:
                 raise
-            return picture.frames, True
-    return picture.frames, False
+            stopped = True
+    if video.trouble:
+        warn(video.trouble)
+    return picture.frames, stopped
+
+
+def _words(hw: tuple[int, int]) -> str:
+    return f"{hw[1]}x{hw[0]} (width x height)"
 
 
 if __name__ == "__main__":

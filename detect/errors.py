@@ -6,6 +6,7 @@
     ├── DataError               a data set: annotations, images, splits
     ├── CheckpointError         a checkpoint that is not one, is too new, or does not fit
     ├── FetchError              something that had to be downloaded and could not be
+    ├── DiskError               a file that cannot be written: a full or read-only disk
     └── TrainingError           training that cannot go on (a loss that is not finite)
 
 Anything else that escapes a script is our bug and shows its traceback (exit status 1).
@@ -14,8 +15,10 @@ Anything else that escapes a script is our bug and shows its traceback (exit sta
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
 from collections.abc import Callable, Iterable
+from io import TextIOWrapper
 
 
 class DetectError(Exception):
@@ -42,8 +45,16 @@ class FetchError(DetectError):
     """Something that had to be downloaded and could not be."""
 
 
+class DiskError(DetectError):
+    """A file that cannot be written: a full or read-only disk, or a folder that is another's."""
+
+
 class TrainingError(DetectError):
     """Training that cannot go on."""
+
+
+# The errno of a disk that is full or takes nothing. EDQUOT, a user's share of it being full, is unknown to Windows.
+NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -66,12 +77,20 @@ def first_few(items: Iterable[object], n: int = 5) -> str:
 def exit_status(main: Callable[[], None]) -> int:
     """Run a script's ``main`` and turn what the user can mend into one line and a status.
 
-    Returns 0 when done, 2 for a DetectError, 130 for Ctrl-C; any other exception goes on its way.
+    Returns 0 when done, 2 for a DetectError or a full disk, 130 for Ctrl-C; any other exception goes on its way.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may have letters that the terminal's encoding has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
     except DetectError as error:
         print(f"error: {_own_words(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a write that is no result's, such as a library's own temporary file
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        print(f"error: cannot write{where}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,9 +16,11 @@ import pytest
 
 import detect_image
 import detect_video
-from detect.errors import exit_status
+from detect.errors import DiskError, exit_status
+from detect.media import ffmpeg, images, live
 from detect.media.images import read_image, write_image
-from detect.media.video import VideoReader, VideoWriter
+from detect.media.video import VideoReader
+from detect.media.video_writer import VideoWriter
 from detect.types import ClassNames, Detections
 
 ROOT = Path(__file__).parent.parent
@@ -161,11 +164,25 @@ def test_quiet_leaves_the_last_line(run, predictor, pictures, capsys):
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_ctrl_c_keeps_the_pictures_done(run, predictor, pictures, tmp_path):
+def test_ctrl_c_keeps_the_pictures_done(run, predictor, pictures, tmp_path, capsys):
     predictor.interrupt_at = 2
     assert run(detect_image, "--input", pictures, "--save-json") == 130
     assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
     assert len(json.loads((tmp_path / "out" / "in" / "detections.json").read_text())) == 1
+    assert capsys.readouterr().err == "stopped after 1 of 3 pictures, which are kept\n"
+
+
+def test_a_full_disk_keeps_the_pictures_done(run, predictor, pictures, tmp_path, capsys, monkeypatch):
+    def full_at_b(path, content):
+        if path.name == "b.jpg":
+            raise DiskError(f"cannot write {path}: No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(images, "write_bytes", full_at_b)
+    assert run(detect_image, "--input", pictures, "--save-json") == 2
+    assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith("b.jpg: No space left on device; 1 of 3 pictures are done and kept")
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])
@@ -195,7 +212,7 @@ def test_many_scores_are_cut_short():
 def read_video(path: Path) -> list[np.ndarray]:
     with VideoReader(path) as video:
         assert video.fps == Fraction(24000, 1001)
-        return list(video)
+        return [frame.image for frame in video]
 
 
 def lines(path: Path) -> list[dict]:
@@ -229,12 +246,42 @@ def test_max_frames_and_classes(run, predictor, clip, tmp_path):
     assert [[d["category_id"] for d in row["detections"]] for row in rows] == [[9]] * 3
 
 
-def test_a_video_that_breaks_off_is_kept_and_told(run, predictor, clip, tmp_path, capsys, monkeypatch):
-    read, left = VideoReader._read, iter(range(3))
-    monkeypatch.setattr(VideoReader, "_read", lambda self: read(self) if next(left, None) is not None else None)
-    assert run(detect_video, "--input", clip, "--name", "x") == 0
-    assert "breaks off: only 3 of its" in capsys.readouterr().err
-    assert (tmp_path / "out" / "x" / clip.name).is_file()
+def test_a_video_that_breaks_off_is_kept_and_told(run, predictor, clip, tmp_path, capsys):
+    clip.write_bytes(clip.read_bytes()[:-40])
+    assert run(detect_video, "--input", clip, "--name", "x", "--quiet") == 0
+    assert "is damaged or breaks off" in capsys.readouterr().err
+    assert 0 < len(read_video(tmp_path / "out" / "x" / clip.name)) < 10
+
+
+def test_a_video_that_changes_its_size_is_looked_at_as_it_is(run, predictor, tmp_path, capsys):
+    source = tmp_path / "x.h264"
+    with source.open("wb") as file:
+        for hw in ((48, 64), (80, 96)):
+            with VideoWriter(tmp_path / "part.mp4", 25, hw) as out:
+                for _ in range(4):
+                    out.write(np.zeros((*hw, 3), np.uint8))
+            command = ffmpeg.command("-i", str(tmp_path / "part.mp4"), "-c", "copy", "-f", "h264", "-")
+            file.write(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert run(detect_video, "--input", source, "--save-json", "--stride", 3, "--quiet") == 0
+    assert "x.h264 changes from 64x48 (width x height) to 96x80 (width x height) at frame 4" in capsys.readouterr().err
+    rows = lines(tmp_path / "out" / "x" / "x.jsonl")
+    assert [(row["height"], row["width"]) for row in rows] == [(48, 64)] * 4 + [(80, 96)] * 4
+    assert [row["frame"] for row in rows if row["detected"]] == [0, 3, 4, 6]
+    assert rows[4]["detections"][0]["box_xyxy"] == [1, 1, 48, 40], "in pixels of the frame itself"
+    with VideoReader(tmp_path / "out" / "x" / "x.mp4") as video:
+        assert {frame.hw for frame in video} == {(48, 64)}
+
+
+def test_a_varying_rate_is_told_truly(run, predictor, tmp_path):
+    times = [0, 0.5, 0.6, 1.5]
+    with VideoWriter(tmp_path / "x.mp4", 30, (32, 32)) as out:
+        for since in times:
+            out.write(np.zeros((32, 32, 3), np.uint8), Fraction(since))
+    assert run(detect_video, "--input", tmp_path / "x.mp4", "--save-json", "--quiet") == 0
+    rows = lines(tmp_path / "out" / "x" / "x.jsonl")
+    assert [row["time"] for row in rows] == pytest.approx(times, abs=0.001)
+    with VideoReader(tmp_path / "out" / "x" / "x.mp4") as video:
+        assert [float(frame.time) for frame in video] == pytest.approx(times, abs=0.001)
 
 
 def test_ctrl_c_keeps_a_video_that_plays(run, predictor, clip, tmp_path, capsys):
@@ -249,6 +296,51 @@ def test_ctrl_c_before_the_first_frame_leaves_no_video(run, predictor, clip, tmp
     predictor.interrupt_at = 1
     assert run(detect_video, "--input", clip, "--quiet") == 130
     assert not files(tmp_path / "out")
+
+
+@pytest.fixture
+def camera(monkeypatch):
+    """Camera 3, of 40 x 60 pixels, which is unplugged after 30 pictures."""
+
+    class Camera:
+        left = 30
+
+        def __init__(self, number: int) -> None:
+            assert number == 3
+
+        def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+            return True
+
+        def read(self):
+            self.left -= 1
+            time.sleep(0.02)
+            return self.left >= 0, np.full((40, 60, 3), 99, np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(live.cv2, "VideoCapture", Camera)
+
+
+def test_a_camera_is_recorded_until_it_is_unplugged(run, predictor, camera, tmp_path, capsys):
+    assert run(detect_video, "--input", 3, "--save-json") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"camera 3 until it ends or Ctrl-C -> {tmp_path}/out/camera_3/camera_3.mp4\n")
+    assert "warning: camera 3 has ended: " in said.err
+    rows = lines(tmp_path / "out" / "camera_3" / "camera_3.jsonl")
+    with VideoReader(tmp_path / "out" / "camera_3" / "camera_3.mp4") as video:
+        times = [float(frame.time) for frame in video]
+    assert 1 < len(rows) <= 30
+    assert times == pytest.approx([row["time"] for row in rows], abs=0.001)
+
+
+def test_ctrl_c_and_max_frames_end_a_camera(run, predictor, camera, tmp_path):
+    assert run(detect_video, "--input", 3, "--max-frames", 2, "--quiet") == 0
+    predictor.interrupt_at = len(predictor.batches) + 4
+    assert run(detect_video, "--input", 3, "--quiet") == 130
+    for name, count in {"camera_3": 2, "camera_3_2": 3}.items():
+        with VideoReader(tmp_path / "out" / name / "camera_3.mp4") as video:
+            assert len(list(video)) == count
 
 
 # The real command lines

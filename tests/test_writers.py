@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detect import masks
-from detect.errors import MediaError
+from detect.errors import DiskError
 from detect.media.images import read_image, write_image
 from detect.types import ClassNames, Detections
 from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter
@@ -36,6 +37,14 @@ def test_rows_give_every_number_back():
     for row, rle in zip(rows, found().masks, strict=True):
         again = masks.from_coco(row["segmentation"], HW)
         np.testing.assert_array_equal(masks.to_bitmap(again), masks.to_bitmap(rle))
+
+
+def test_rows_carry_every_keypoint():
+    points = np.random.default_rng(0).normal(size=(2, 17, 3)).astype(np.float32)
+    both = found(with_masks=False)
+    rows = json.loads(json.dumps(detection_rows(replace(both, keypoints=points), NAMES)))
+    np.testing.assert_array_equal(np.float32([row["keypoints"] for row in rows]), points)
+    assert all("keypoints" not in row for row in detection_rows(both, NAMES))
 
 
 def test_rows_without_masks_have_no_segmentation():
@@ -82,9 +91,9 @@ def test_lines_can_be_read_one_by_one(tmp_path):
 
 def test_an_unwritable_place_is_named(tmp_path):
     writer = JsonWriter(tmp_path / "none", NAMES)
-    with pytest.raises(MediaError, match="none"):
+    with pytest.raises(DiskError, match="none"):
         writer.close()
-    with pytest.raises(MediaError, match="none"):
+    with pytest.raises(DiskError, match="none"):
         JsonLinesWriter(tmp_path / "none" / "x.jsonl", NAMES)
 
 

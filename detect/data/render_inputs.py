@@ -24,7 +24,7 @@ from detect.data.render_scenes import (
 )
 from detect.data.render_truth import CocoTruth
 from detect.media.images import read_image, write_image
-from detect.media.video import VideoWriter
+from detect.media.video_writer import VideoWriter
 
 CATEGORIES = {BALLOON_ID: "balloon"}
 VIDEO_HW, VIDEO_FPS, VIDEO_SECONDS = (360, 640), 24, 10

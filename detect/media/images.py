@@ -1,4 +1,4 @@
-"""Reading and writing pictures: the only place that knows EXIF, colour modes and file formats.
+"""Reading and writing pictures: with its neighbours, the only place that knows EXIF, colour modes and file formats.
 
 Everywhere else a picture is uint8 RGB [H, W, 3], upright.
 """
@@ -6,141 +6,272 @@ Everywhere else a picture is uint8 RGB [H, W, 3], upright.
 from __future__ import annotations
 
 import glob
+import logging
+import os
+import stat
 import struct
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from detect.errors import MediaError
-from detect.files import replacing
+from detect.files import write_bytes
+from detect.media import colour, kinds
 
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".jfif",
-    ".avif",
-)
 JPEG_QUALITY = 92
+JPEG_MOST_SIDE = 65_500
 MAX_PIXELS = 178_956_970  # Pillow's own guard: half a GiB as RGB
+MAX_BYTES = 2 * 2**30  # of a file: more than MAX_PIXELS of four 16-bit samples; some decoders read all of it at once
 
 _ORIENTATION_TAG = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half picture must be an error, not a grey half
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns there and refuses twice as much
+PngImagePlugin.MAX_TEXT_CHUNK = 2**23  # unpacked; Pillow's 1 MiB is less than the colour profile of many a printer
 # Odd metadata is not the user's to mend. Once and for all, since catch_warnings is not safe among threads.
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors that it logs and then raises reach stderr
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(path: Path) -> np.ndarray:
     """The picture at ``path``, uint8 RGB [H, W, 3], turned as its EXIF orientation says.
 
-    Transparent pixels are laid on white; 16-bit grey is scaled to 8; an animation gives its first frame.
-    Raises MediaError for a file that is missing, no picture, truncated or absurdly large.
+    The file's content counts, not its suffix. Of an animation or of several pages the first is taken, and how other
+    colours and depths become 8-bit RGB stands in media/colour.py. While it reads it takes 8 bytes a pixel, 12 for
+    progressive JPEG and AVIF, 20 for WebP and JPEG 2000: 3.3 GiB for the largest picture. Raises MediaError for a file
+    that is missing, no picture, truncated, of more than MAX_PIXELS or of pixels without a known black and white.
     """
+    rgb, orientation = _decoded(path)  # by now what Pillow held of it is free again
+    return np.ascontiguousarray(_upright(rgb, orientation))
+
+
+def _decoded(path: Path) -> tuple[np.ndarray, int]:
+    """The picture as it lies in the file, and its orientation."""
     with _opened(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        return np.array(_to_rgb(turned), dtype=np.uint8)  # a copy: contiguous and writable
+        png_bits = _png_bits(path) if image.format == "PNG" else 8
+        with _told(path), _libtiff_silenced(image):
+            image.load()
+        orientation = _orientation(image)  # only now, since a PNG may hold it behind its pixels
+        try:
+            return colour.to_rgb(image, png_bits), orientation
+        except MediaError as error:
+            raise MediaError(f"cannot read {shown(path)}: {error}") from None
 
 
 def image_hw(path: Path) -> tuple[int, int]:
-    """(height, width) as ``read_image`` would give it, without decoding a pixel. Raises MediaError."""
+    """(height, width) as ``read_image`` would give it, from the header alone where the format allows.
+
+    Raises MediaError like ``read_image``, except for what shows only in the pixels.
+    """
     with _opened(path) as image:
+        with _told(path):
+            # An icon's list of sizes may be wrong, and a PNG may hold its orientation behind its pixels.
+            if image.format == "ICO" or (image.format == "PNG" and _text_behind_pixels(path)):
+                image.load()
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
-        return (width, height) if turned else (height, width)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have its sides swapped already
+            width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+        return (width, height) if _orientation(image) in _TURNED else (height, width)
 
 
 def find_images(source: str) -> list[Path]:
     """The pictures that ``source`` means, sorted by path, each once.
 
-    A file is taken whatever its suffix. A folder gives the pictures directly in it. Else ``source`` is a
-    pattern, ``input/*.jpg`` or, for sub-folders too, ``input/**/*.jpg``, and gives the pictures it matches.
-    Hidden files are passed over. Raises MediaError where nothing is found.
+    A file is taken whatever its suffix. A folder gives the pictures directly in it: what has a picture's suffix and
+    is no folder, also where ``read_image`` will have to refuse it (HEIC, a dangling link), and files without any
+    suffix that begin like a picture. Else ``source`` is a pattern, ``input/*.jpg`` or, for sub-folders too,
+    ``input/**/*.jpg``, and gives the pictures it matches. Hidden files are passed over. Raises MediaError where
+    nothing is found.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = _pictures(path.iterdir())
-        if not found:
-            raise MediaError(f"no picture in the folder {source} (looked for {', '.join(SUFFIXES)})")
-        return found
+    if not source:  # a variable that the shell does not know; as a path it would be the current folder
+        raise MediaError("the input is empty; give a picture, a folder or a pattern")
+    path = expanded(source)
+    looked_for = f"(looked for {', '.join(kinds.SUFFIXES)})"
+    try:
+        if path.is_dir():
+            found = _pictures(path.iterdir())
+            if not found:
+                raise MediaError(f"no picture in the folder {shown(source)} {looked_for}")
+            return found
+        if os.path.lexists(path):
+            return [path]
+    except OSError as error:
+        raise MediaError(f"cannot look into {shown(source)}: {error.strerror}") from None
     if not glob.has_magic(source):
-        raise MediaError(f"no such file or folder: {source}")
+        raise MediaError(f"no such file or folder: {shown(source)}")
     found = _pictures(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not found:
-        raise MediaError(f"no picture matches {source} (looked for {', '.join(SUFFIXES)})")
+        raise MediaError(f"no picture matches {shown(source)} {looked_for}")
     return found
+
+
+def expanded(source: str) -> Path:
+    """``source`` as a path, with ``~`` for the home folder unless a file is called so."""
+    path = Path(source)
+    try:
+        return path if os.path.lexists(path) else path.expanduser()
+    except RuntimeError:  # ~name of nobody
+        return path
+
+
+def shown(path: Path | str) -> str:
+    """``path`` for a line of text: on one line and printable, whatever bytes its name has."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 def write_image(path: Path, rgb: np.ndarray) -> None:
     """Write uint8 RGB [H, W, 3] in the format of ``path``'s suffix; a reader never sees half a file.
 
-    Raises MediaError for an unknown suffix and for a folder that cannot be written.
+    Raises MediaError for an unknown suffix and for a picture too large for the format, DiskError for a folder that
+    cannot be written and for a full disk.
     """
-    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise MediaError(f"cannot write {path}: no picture format has the suffix '{path.suffix}'")
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise MediaError(f"cannot write {shown(path)}: no picture format has the suffix '{path.suffix}'")
+    height, width = rgb.shape[:2]
+    if kind == "JPEG" and max(height, width) > JPEG_MOST_SIDE:
+        raise MediaError(
+            f"cannot write {shown(path)}: {width}x{height} pixels, and a JPEG has at most {JPEG_MOST_SIDE:,} a side"
+        )
+    content = BytesIO()  # not the file itself, since Pillow forgets why it could not be written
     try:
-        with replacing(path) as temporary:
-            Image.fromarray(rgb).save(temporary, quality=JPEG_QUALITY)
+        Image.fromarray(rgb).save(content, kind, quality=JPEG_QUALITY)
     except (OSError, ValueError) as error:
-        raise MediaError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise MediaError(f"cannot write {shown(path)}: {error}") from None
+    write_bytes(path, content.getvalue())
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The opened picture; whatever Pillow makes of a bad file becomes one MediaError."""
+    """The picture with its header read; MediaError where that shows already that it cannot be read."""
+    with _told(path):
+        _check_file(path)
+        image = Image.open(path, formats=kinds.readable_formats())
+    with image:
+        if 0 in image.size:
+            raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
+        try:
+            colour.check(image)
+        except MediaError as error:
+            raise MediaError(f"cannot read {shown(path)}: {error}") from None
+        yield image
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever Pillow makes of a bad file becomes one MediaError."""
     try:
-        with Image.open(path) as image:
-            yield image
+        yield
+    except MediaError:
+        raise
     except Image.DecompressionBombError:
-        raise MediaError(f"{path} claims more than {MAX_PIXELS:,} pixels; make it smaller first") from None
+        raise MediaError(
+            f"{shown(path)} claims more than {MAX_PIXELS:,} pixels, the most that is read; make it smaller first"
+        ) from None
     except UnidentifiedImageError:
-        raise MediaError(f"{path} is not a picture that can be read") from None
+        held = kinds.what_it_holds(path)
+        raise MediaError(f"{shown(path)} is not a picture that can be read{held and f' (it is {held})'}") from None
     except FileNotFoundError:
-        raise MediaError(f"no such file: {path}") from None
+        if path.is_symlink():
+            raise MediaError(f"{shown(path)} is a link to a file that is not there") from None
+        raise MediaError(f"no such file: {shown(path)}") from None
     except IsADirectoryError:
-        raise MediaError(f"{path} is a folder, not a picture") from None
-    # Pillow's decoders raise all of these on damaged files.
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        TypeError,
-        RuntimeError,
-        struct.error,
-    ) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MediaError(f"cannot read {path}: damaged or truncated picture ({reason})") from None
+        raise MediaError(f"{shown(path)} is a folder, not a picture") from None
+    except MemoryError:
+        raise MediaError(f"cannot read {shown(path)}: not enough memory") from None
+    except OSError as error:
+        reason = error.strerror or f"damaged or truncated picture ({error})"
+        raise MediaError(f"cannot read {shown(path)}: {reason}") from None
+    except Exception as error:  # its decoders let through whatever a damaged file makes them stumble over
+        raise MediaError(f"cannot read {shown(path)}: damaged or truncated picture ({error})") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling
-        grey = np.asarray(image, dtype=np.float64)
-        return Image.fromarray((grey / 257).round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("32-bit floating-point pixels have no known range")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+def _check_file(path: Path) -> None:
+    """MediaError or OSError for what is no file to read from: a pipe would be waited for, a device has no end."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(f"{shown(path)} is a pipe or a device, not a file")
+    if status.st_size == 0:
+        raise MediaError(f"{shown(path)} is empty")
+    if status.st_size > MAX_BYTES:
+        raise MediaError(f"{shown(path)} has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read")
+    if path.suffix.lower() in kinds.RAW_SUFFIXES:  # many open as a TIFF with a tiny preview
+        raise MediaError(f"{shown(path)} is camera raw, which is not read; save it as JPEG or PNG")
 
 
-def _pictures(paths: Iterator[Path]) -> list[Path]:
-    return sorted({p for p in paths if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()})
+def _orientation(image: Image.Image) -> int:
+    """1..8 as in EXIF; 1, as it lies, where there is none or none that makes sense."""
+    try:
+        value = Image.Image.getexif(image).get(_ORIENTATION_TAG)  # a PNG's own method would decode all pixels
+    except Exception:  # damaged EXIF fails in as many ways as there are bytes, and costs but the orientation
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation >= 5:
+        rgb = rgb.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    return rgb[:, ::-1] if orientation in (2, 3, 6, 7) else rgb
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _text_behind_pixels(path: Path) -> bool:
+    """Whether a PNG has EXIF or text, where XMP and older EXIF are, after its pixels."""
+    pixels = False
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if pixels and kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            pixels = pixels or kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)
+    return False
+
+
+_stderr_lock = threading.Lock()
+
+
+@contextmanager
+def _libtiff_silenced(image: Image.Image) -> Iterator[None]:
+    """libtiff writes its complaints straight to the process's stderr, besides the error that Pillow raises."""
+    if image.format != "TIFF":
+        yield
+        return
+    with _stderr_lock, Path(os.devnull).open("wb") as nothing:
+        kept = os.dup(2)
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    return sorted({path for path in paths if path.name[:1] != "." and _is_picture(path)})
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        if path.suffix.lower() in (*kinds.SUFFIXES, *kinds.OTHER_SUFFIXES):
+            return not path.is_dir()
+        return not path.suffix and path.is_file() and kinds.begins_as_picture(path)
+    except OSError:  # may not be looked at: its suffix decides
+        return bool(path.suffix)

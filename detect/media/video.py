@@ -1,218 +1,173 @@
-"""Reading and writing videos: the only place that knows BGR, codecs and frame rates.
-
-OpenCV reads (upright, as the file's rotation says). ffmpeg writes, since browsers play H.264, which OpenCV's
-wheels cannot write. Everywhere else a frame is uint8 RGB [H, W, 3].
-"""
+"""Reading videos: files, cameras and streams. Everywhere else a frame is uint8 RGB [H, W, 3], upright."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints become one MediaError here
-
-import cv2
-import imageio_ffmpeg
-import numpy as np
+from urllib.parse import urlsplit
 
 from detect.errors import MediaError
+from detect.media.decoder import FALLBACK_FPS, Decoder, Frame
+from detect.media.ffmpeg import complaint
+from detect.media.live import Camera, Feed
+from detect.media.source import Source
 
-FALLBACK_FPS = Fraction(25)
-CRF = 20  # x264's constant quality: 18 is all but lossless, 23 its default
-ENCODER_THREADS = 2  # the detector needs the other cores
-
-# The colour matrix is chosen *and* written down: players guess at an untagged one, each in its own way.
-_FILTERS = (
-    "pad=ceil(iw/2)*2:ceil(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
-    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
-)
-
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a file that is no video is told once, by us
+OPEN_SECONDS = 20.0  # a camera in the network may be this far from its next whole picture
+STALL_SECONDS = 15.0
+_COMPLETE = Fraction(98, 100)  # of the length that a file claims, which is an estimate
+_NO_VIDEOS = ("image2", "_pipe", "tty")  # ffmpeg's names of pictures and text, from which it makes videos
 
 
 class VideoReader:
-    """The frames of a video file, in order, each uint8 RGB [H, W, 3].
+    """The frames of a file, a camera or a stream, in order, each with its time.
 
-        with VideoReader(path) as video:
-            for frame in video: ...
+        with VideoReader("input/video_1.mp4") as video:
+            for frame in video: ... frame.image, frame.time
 
-    fps: frames a second; the mean where the rate varies, 25 where the file does not tell.
-    size_hw: (height, width), upright.
+    They are as players show them: upright, mirrored where the file says so, in square pixels. A frame may have
+    another size than the first one. Interlaced ones stay so, and transparency is left out.
+
+    source: a path, a camera's number, or a URL; see ``Source.parse``.
+    live: a camera, or a stream of unknown length. Its frames are timed by their arrival, from 0 for the first, and
+        while one is worked on others pass by unseen: what comes next is always what is to be seen now.
+    fps: frames a second as the file claims; 25 where it does not tell, and of a camera.
+    size_hw: (height, width) of the first frame.
     frame_count: what the file claims, for a progress bar; 0 where it does not tell.
+    sound: the file that may have sound to these frames; None for cameras and streams.
+    trouble: once the frames are through: why they are fewer than they should be, in words; else None.
 
-    Raises MediaError for a file that is missing, no video, or without a frame that can be decoded.
+    Raises MediaError for what is missing, cannot be opened within 20 seconds, is no video, or has no frame that
+    can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise MediaError(f"no such video file: {path}")
-        self.path = path
-        # Without a named backend OpenCV would also take a numbered picture for a video.
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise MediaError(f"{path} is not a video that can be read")
-        self._first = self._read()
-        if self._first is None:
-            self._capture.release()
-            raise MediaError(f"{path} has no frame that can be decoded")
-        height, width = self._first.shape[:2]
-        self.size_hw: tuple[int, int] = (height, width)
-        self.fps = _exact_rate(self._capture.get(cv2.CAP_PROP_FPS))
-        self.frame_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    def __init__(self, source: str | Path) -> None:
+        self.source = Source.parse(source)
+        self.trouble: str | None = None
+        self._stalled = False
+        self._decoder: Decoder | None = None
+        self._camera: Camera | None = None
+        self._feed: Feed | None = None
+        try:
+            self._first = self._open()
+        except BaseException:
+            self.close()
+            raise
+        self.size_hw = self._first.hw
+        decoder = self._decoder
+        self.live = decoder is None or (self.source.kind == "stream" and decoder.seconds is None)
+        self.fps = FALLBACK_FPS if decoder is None else decoder.fps
+        self.frame_count = round((decoder.seconds or 0) * self.fps) if decoder else 0
+        self.sound = Path(self.source.address) if self.source.kind == "file" else None
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        frame, self._first = self._first, None
+    def __iter__(self) -> Iterator[Frame]:
+        """Once only."""
+        # While a model loads a camera goes on: the first frame is only for where no other comes.
+        frame: Frame | None = (self._next() if self.live else None) or self._first
+        assert frame is not None
+        zero = frame.time if self.live else Fraction(0)
+        count, end = 0, Fraction(0)
         while frame is not None:
+            frame = replace(frame, time=frame.time - zero)
             yield frame
-            frame = self._read()
+            count += 1
+            end = frame.time + (frame.duration or 1 / self.fps)
+            frame = self._next()
+        if self.live:
+            self.trouble = self._why_ended(f"{count} frames, {float(end):.1f} s")
+        else:
+            self.trouble = self._damage(count, end)
+
+    def close(self) -> None:
+        """Let go of the file, the camera or the stream."""
+        for part in (self._decoder, self._camera, self._feed):
+            if part is not None:
+                part.close()
 
     def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._capture.release()
+        self.close()
 
-    def _read(self) -> np.ndarray | None:
-        more, bgr = self._capture.read()
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB) if more else None
-
-
-class VideoWriter:
-    """An H.264 mp4 that any browser plays, written frame by frame, with the sound of ``sound_from``.
-
-        with VideoWriter(path, video.fps, video.size_hw, sound_from=source) as out:
-            out.write(frame)
-
-    fps: kept exactly when given as a Fraction.
-    size_hw: (height, width); an odd side is padded by a pixel, as the colour planes have half the size.
-    sound_from: a video whose sound, if it has any, is cut to the length of the picture.
-
-    The file appears under its name when the ``with`` block ends well, not at all when an exception ends it.
-    Raises MediaError with ffmpeg's last words where it fails.
-    """
-
-    def __init__(
-        self, path: Path, fps: Fraction | float, size_hw: tuple[int, int], sound_from: Path | None = None
-    ) -> None:
-        self.path = path
-        self.fps = Fraction(fps)
-        self.size_hw = size_hw
-        self.sound_from = sound_from
-        self.frames = 0
-        self._silent = path.with_name(f".{path.stem}.part.mp4")
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody empties would stop ffmpeg
-        height, width = size_hw
-        # fmt: off
-        arguments = [
-            "-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}",
-            "-framerate", str(self.fps), "-i", "pipe:0",
-            "-vf", _FILTERS, "-c:v", "libx264", "-preset", "veryfast", "-crf", str(CRF),
-            "-threads", str(ENCODER_THREADS), "-movflags", "+faststart", str(self._silent),
-        ]
-        # fmt: on
-        self._process = subprocess.Popen(
-            [*_ffmpeg(), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            start_new_session=True,  # a Ctrl-C is for us; ffmpeg is to finish what it got
-        )
-
-    def write(self, frame: np.ndarray) -> None:
-        """Append ``frame``, uint8 RGB [H, W, 3] of ``size_hw``; ValueError for any other."""
-        if frame.shape != (*self.size_hw, 3) or frame.dtype != np.uint8:
-            raise ValueError(f"a frame must be uint8 {(*self.size_hw, 3)}, not {frame.dtype} {frame.shape}")
-        assert self._process.stdin is not None
+    def _open(self) -> Frame:
+        """Begin, and return the first frame."""
+        source = self.source
         try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
-        except OSError:
-            self._process.wait()
-            raise MediaError(f"cannot write {self.path}: {_last_line(self._log)}") from None
-        self.frames += 1
+            if source.kind == "file":
+                # "file:" since ffmpeg takes "concat:x" for a protocol and "-x" for a flag.
+                self._decoder = Decoder(f"file:{source.address}", with_sound=True)
+                self._frames = iter(self._decoder)
+            elif source.kind == "stream":
+                self._decoder = decoder = Decoder(source.address, _options(source.address))
+                self._feed = Feed(decoder, waits=lambda: decoder.seconds is not None)
+            else:
+                self._camera = Camera(source.address, source.shown)
+                self._feed = Feed(self._camera)
+            first = next(self._frames, None) if self._feed is None else self._feed.take(OPEN_SECONDS)
+        except TimeoutError:
+            raise MediaError(f"{source.shown} cannot be opened: no picture within {OPEN_SECONDS:.0f} s") from None
+        if first is None:
+            raise MediaError(self._why_nothing())
+        if self._decoder and self._decoder.kind.endswith(_NO_VIDEOS):
+            raise MediaError(f"{source.shown} is a picture or a text, not a video; detect_image.py takes pictures")
+        return first
 
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        if self.frames == 0:
-            raise MediaError(f"cannot write {self.path}: not one frame was given")
-        self._finish_picture()
-        if self.sound_from is None:
-            self._silent.replace(self.path)
-        else:
-            self._add_sound(self.sound_from)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _next(self) -> Frame | None:
+        if self._feed is None:
+            return next(self._frames, None)
+        if self._stalled:
+            return None
         try:
-            if error is None:
-                self.close()
-        finally:
-            self._process.kill()  # does nothing to one that has ended
-            self._process.communicate()
-            self._log.close()
-            self._silent.unlink(missing_ok=True)
+            return self._feed.take(STALL_SECONDS)
+        except TimeoutError:
+            self._stalled = True
+            return None
 
-    def _finish_picture(self) -> None:
-        self._process.communicate()
-        if self._process.returncode != 0:
-            raise MediaError(f"cannot write {self.path}: {_last_line(self._log)}")
+    def _why_nothing(self) -> str:
+        shown, decoder = self.source.shown, self._decoder
+        if decoder is None:
+            return f"{shown} cannot be opened: it gives no picture"
+        if decoder.kind:
+            why = "no picture, only sound" if decoder.has_sound else "no frame that can be decoded"
+            return f"{shown} has {why}"
+        if self.source.kind == "file":
+            return f"{shown} is not a video that can be read: {complaint(decoder.errors)}"
+        why = self.source.without_secrets(complaint(decoder.errors))
+        return f"the stream {shown} cannot be opened: {why}; see that the address is right and its server runs"
 
-    def _add_sound(self, source: Path) -> None:
-        """Join picture and sound in a second pass, when the length of the picture is known.
+    def _why_ended(self, got: str) -> str:
+        """Of a camera or a stream, which have no end of their own."""
+        shown = self.source.shown
+        if self._stalled:
+            return f"{shown} has given nothing for {STALL_SECONDS:.0f} s, so this is its end: {got}"
+        errors = self._decoder.errors if self._decoder else []
+        why = f" ({self.source.without_secrets(complaint(errors))})" if errors else ""
+        return f"{shown} has ended{why}: {got}"
 
-        -shortest in one pass would cut the picture where the sound is the shorter; -t before the second input
-        limits only the sound.
-        """
-        joined = self.path.with_name(f".{self.path.stem}.joined.mp4")
-        seconds = float(self.frames / self.fps)
-        # fmt: off
-        arguments = [
-            "-i", str(self._silent), "-t", f"{seconds:.6f}", "-i", str(source),
-            "-map", "0:v", "-map", "1:a?", "-c:v", "copy", "-c:a", "aac",
-            "-movflags", "+faststart", str(joined),
-        ]
-        # fmt: on
-        try:
-            command = [*_ffmpeg(), *arguments]
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=self._log, check=False)
-            if done.returncode != 0:
-                self._silent.replace(self.path)  # hours of detection are worth more than their sound
-                raise MediaError(
-                    f"{self.path} has no sound, as that of {source} cannot be read: {_last_line(self._log)}"
-                )
-            joined.replace(self.path)
-        finally:
-            joined.unlink(missing_ok=True)
-
-
-def _ffmpeg() -> list[str]:
-    """The ffmpeg that imageio-ffmpeg brings, else the system's, quiet but for errors.
-
-    In this order, since some systems' ffmpeg is built without x264.
-    """
-    try:
-        program = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError:
-        raise MediaError("no ffmpeg on this machine: install it and see that 'ffmpeg' runs") from None
-    return [program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+    def _damage(self, count: int, end: Fraction) -> str | None:
+        """What is wrong with a video of ``count`` frames that last until ``end``."""
+        assert self._decoder is not None
+        shown, claimed, errors = self.source.shown, self._decoder.seconds, self._decoder.errors
+        short = claimed is not None and end < claimed * _COMPLETE - 1
+        of = f" of {float(claimed):.1f} s" if claimed and claimed >= end else ""
+        got = f"{count} frames, {float(end):.1f} s{of}"
+        if self._stalled:
+            return f"{shown} has given nothing for {STALL_SECONDS:.0f} s, so this is its end: {got}"
+        if errors:
+            why = self.source.without_secrets(complaint(errors[:1]))
+            return f"{shown} is damaged or breaks off ({why}): {got}, could be decoded"
+        if short and not self._decoder.has_sound:  # the claim may be that of the sound
+            return f"{shown} is shorter than it claims: {got}"
+        return None
 
 
-def _exact_rate(fps: float) -> Fraction:
-    """The fraction meant: 23.976023976 is 24000/1001, as film in television and telephones have it."""
-    if not 0 < fps <= 1000:  # nan fails too
-        return FALLBACK_FPS
-    return Fraction(fps).limit_denominator(1001)
-
-
-def _last_line(log) -> str:  # type: ignore[no-untyped-def]
-    log.seek(0)
-    lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "ffmpeg ended without a word"
+def _options(address: str) -> tuple[str, ...]:
+    """What ffmpeg needs to know of a stream."""
+    url = urlsplit(address.lower())
+    if url.scheme in ("rtsp", "rtsps"):
+        return ("-rtsp_transport", "tcp")  # over UDP lost packets smear the picture
+    if url.path.endswith((".m3u8", ".mpd")):
+        return ("-re",)  # it comes in pieces of some seconds, each at once
+    return ()

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from detect import masks
-from detect.errors import MediaError
-from detect.files import write_text
+from detect.files import write_bytes, write_whole, writing
 from detect.types import ClassNames, Detections
 
 
 def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict[str, Any]]:
     """One dict an instance, best first: name, category_id, score, box_xyxy and, from a model with masks,
-    segmentation."""
+    segmentation, with keypoints, keypoints: [x, y, score] of each, a person's in COCO's order from the nose to the
+    right ankle."""
     rows = []
     for i, label in enumerate(detections.labels.tolist()):
         row: dict[str, Any] = {
@@ -31,6 +31,8 @@ def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict
         }
         if detections.masks is not None:
             row["segmentation"] = masks.to_json(detections.masks[i])
+        if detections.keypoints is not None:
+            row["keypoints"] = [[_number(v) for v in point] for point in detections.keypoints[i]]
         rows.append(row)
     return rows
 
@@ -54,11 +56,10 @@ class JsonWriter:
         return self.path
 
     def close(self) -> None:
-        """Write the document; MediaError where that fails."""
-        try:
-            write_text(self.path, json.dumps(self._pictures, ensure_ascii=False))
-        except OSError as error:
-            raise MediaError(f"cannot write {self.path}: {error.strerror}") from None
+        """Write the document; DiskError where that fails."""
+        text = json.dumps(self._pictures, ensure_ascii=False)
+        # A file's name may be no text; JSON's escapes of such characters look like Python's.
+        write_bytes(self.path, text.encode(errors="backslashreplace"))
 
     def __enter__(self) -> JsonWriter:
         return self
@@ -70,30 +71,30 @@ class JsonWriter:
 class JsonLinesWriter:
     """One line of JSON for each frame of a video, there as soon as it is written.
 
-    ``{"frame", "time", "detected", "detections"}``: the frame's number from 0, its time in seconds, false
-    where the result of an earlier frame is repeated, and the rows of ``detection_rows``.
+    ``{"frame", "time", "height", "width", "detected", "detections"}``: the frame's number from 0, its time in
+    seconds, its own size (boxes are pixels of it), false where the result of an earlier frame is repeated, and the
+    rows of ``detection_rows``.
     """
 
     def __init__(self, path: Path, class_names: ClassNames) -> None:
         self.path = path
         self.class_names = class_names
-        try:
-            self._file = path.open("w", encoding="utf-8")
-        except OSError as error:
-            raise MediaError(f"cannot write {path}: {error.strerror}") from None
+        with writing(path):
+            self._file = path.open("wb", buffering=0)
 
     def write(self, frame: int, time: float, detections: Detections, *, detected: bool = True) -> None:
-        """Add one frame; MediaError where that fails."""
+        """Add one frame; DiskError where that fails, and the file ends with the frame before."""
+        height, width = detections.image_hw
         rows = detection_rows(detections, self.class_names)
-        line = {"frame": frame, "time": round(time, 6), "detected": detected, "detections": rows}
-        try:
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise MediaError(f"cannot write {self.path}: {error.strerror}") from None
+        line: dict[str, Any] = {"frame": frame, "time": round(time, 6), "height": height, "width": width}
+        line |= {"detected": detected, "detections": rows}
+        with writing(self.path):
+            write_whole(self._file, f"{json.dumps(line, ensure_ascii=False)}\n".encode())
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
+        """Finish the file; DiskError where that fails."""
+        with writing(self.path):
+            self._file.close()
 
     def __enter__(self) -> JsonLinesWriter:
         return self

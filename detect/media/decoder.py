@@ -1,0 +1,171 @@
+"""The frames of a file or a stream, decoded by ffmpeg in a process of its own.
+
+ffmpeg and not OpenCV, whose frames of a turned or mirrored video, of one that changes size and of one with a
+varying rate are not those that players show, and whose wheels decode no AV1.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from queue import SimpleQueue
+
+import numpy as np
+
+from detect.media.ffmpeg import command
+
+THREADS = 2  # the detector needs the other cores
+FALLBACK_FPS = Fraction(25)
+_SHORTEST = Fraction(1, 240)  # some containers say a tick of their clock where they do not know
+_ERRORS_KEPT = 20
+
+# Turned as the file says by ffmpeg itself, then stretched to square pixels. A ratio beyond 4 is a broken header.
+_FILTERS = (
+    "scale='if(between(sar,1.01,4),iw*sar,iw)':'if(between(sar,0.25,0.99),ih/sar,ih)',setsar=1,format=rgb24,"
+    "sidedata=mode=delete,showinfo=checksum=0"
+)
+
+_DURATION = re.compile(r"^\[info\]\s+Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_INPUT = re.compile(r"^\[info\] Input #0, (.*), from ")
+_SOUND = re.compile(r"^\[info\]\s+Stream #0:.*: Audio: ")
+_CLOCK = re.compile(r"showinfo.* config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
+_FRAME = re.compile(r"showinfo.* n: *\d+ pts: *(-?\d+|NOPTS).*? s:(\d+)x(\d+)")
+_SHOWN_FOR = re.compile(r" duration: *(\d+)")
+_ERROR = re.compile(r"\[(error|fatal)\] |\[warning\] corrupt ")  # corrupt: lost packets, which may lose frames
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video.
+
+    image: uint8 RGB [H, W, 3], upright, in square pixels.
+    time: seconds since the beginning of the video, exact, and later than that of the frame before.
+    duration: for how long it is shown, in seconds; None where that is not told.
+    """
+
+    image: np.ndarray
+    time: Fraction
+    duration: Fraction | None = None
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = self.image.shape[:2]
+        return height, width
+
+
+class Decoder:
+    """The frames of what ffmpeg finds at ``address``, a URL or ``file:`` and a path, in order and at their times.
+
+    options: for ffmpeg, in front of the address.
+    with_sound: count time from the beginning of the sound where that is the earlier one.
+
+    From the first frame on these are known:
+    fps: the rate as the file claims it, the mean or the highest one where it varies, 25 where it says nothing.
+    seconds: the length that the file claims; None where it says nothing.
+    kind: ffmpeg's name of the container.
+    has_sound: whether there is sound beside the picture.
+    errors: what ffmpeg complained of since it began to decode, the first lines and the last one.
+    """
+
+    def __init__(self, address: str, options: Sequence[str] = (), *, with_sound: bool = False) -> None:
+        self.fps = FALLBACK_FPS
+        self.seconds: Fraction | None = None
+        self.kind = ""
+        self.has_sound = False
+        self.errors: list[str] = []
+        self._time_base = Fraction(1)
+        self._stamps: SimpleQueue[_Stamp | None] = SimpleQueue()
+        # Some containers' time begins with the earliest stream *in use*, so the sound is used: it goes to nowhere.
+        nowhere = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "null", "-")
+        # fmt: off
+        arguments = [
+            "-loglevel", "level+info", *options, "-threads", str(THREADS), "-i", address,
+            "-map", "0:V:0",  # V: not the cover of a song
+            "-vf", _FILTERS, "-noautoscale", "-fps_mode", "passthrough",
+            "-c:v", "rawvideo", "-f", "rawvideo", "pipe:1",
+            *(nowhere if with_sound else ()),
+        ]
+        # fmt: on
+        self._process = subprocess.Popen(
+            command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is for us
+        )
+        self._log_reader = threading.Thread(target=self._read_log, daemon=True)
+        self._log_reader.start()
+
+    def __iter__(self) -> Iterator[Frame]:
+        assert self._process.stdout is not None
+        last = None
+        while (stamp := self._stamps.get()) is not None:
+            image = np.empty((stamp.height, stamp.width, 3), np.uint8)
+            if self._process.stdout.readinto(image.data.cast("B")) < image.nbytes:  # type: ignore[attr-defined]
+                break
+            time = stamp.time
+            if last is not None and (time is None or time <= last):
+                time = last + 1 / self.fps
+            last = time or Fraction(0)
+            yield Frame(image, last, stamp.duration)
+        self._log_reader.join()
+
+    def close(self) -> None:
+        """Stop, from any thread: whoever waits for a frame gets the end."""
+        self._process.kill()  # does nothing to one that has ended
+        self._process.wait()
+        self._log_reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode(errors="replace").rstrip()
+            if found := _FRAME.search(text):
+                self._stamps.put(self._stamp(text, *found.groups()))
+            elif found := _CLOCK.search(text):
+                a, b, c, d = map(int, found.groups())
+                self._time_base = Fraction(a, b) if b else Fraction(1)
+                self.fps = sensible_rate(c / d if d else 0)
+            elif found := _DURATION.match(text):
+                hours, minutes, seconds = found.groups()
+                self.seconds = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+            elif found := _INPUT.match(text):
+                self.kind = found[1]
+                self.errors.clear()  # of chapters it cannot find and the like, which cost no frame
+            elif _SOUND.match(text):
+                self.has_sound = True
+            elif _ERROR.search(text):
+                self.errors[_ERRORS_KEPT:] = [text]
+        self._process.stderr.close()
+        self._stamps.put(None)
+
+    def _stamp(self, line: str, pts: str, width: str, height: str) -> _Stamp:
+        time = None if pts == "NOPTS" else int(pts) * self._time_base
+        shown_for = _SHOWN_FOR.search(line)
+        duration = int(shown_for[1]) * self._time_base if shown_for else Fraction(0)
+        return _Stamp(time, duration if duration >= _SHORTEST else None, int(width), int(height))
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What the log tells of a frame."""
+
+    time: Fraction | None
+    duration: Fraction | None
+    width: int
+    height: int
+
+
+def sensible_rate(fps: float) -> Fraction:
+    """The fraction meant: 23.976023976 is 24000/1001, as film in television and telephones have it; 25 where
+    ``fps`` is senseless."""
+    if not 0 < fps <= 1000:  # nan fails too
+        return FALLBACK_FPS
+    return Fraction(fps).limit_denominator(1001)

@@ -1,0 +1,129 @@
+"""Which files are pictures: by suffix, by format, and what the others hold, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".apng",
+    ".webp",
+    ".avif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".dib",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".j2k",
+    ".ico",
+)
+RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw")
+# Pictures too, which a folder must not pass over in silence although none of them can be read.
+OTHER_SUFFIXES = (*RAW_SUFFIXES, ".heic", ".heif", ".jxl", ".svg", ".psd", ".eps", ".exr", ".hdr", ".tga", ".xcf")
+
+# Pillow's names. It would open many more, with stubs for some and a PostScript interpreter for others.
+_FORMATS = {
+    "JPEG": "a JPEG, but damaged or of a rare kind such as 12 bits a colour",
+    "MPO": "",  # several JPEGs in one file
+    "PNG": "a PNG, but damaged",
+    "WEBP": "a WebP, but damaged",
+    "AVIF": "an AVIF, but damaged",
+    "TIFF": "a TIFF, but damaged or of a rare kind such as 64-bit or multi-band pixels",
+    "BMP": "a BMP, but damaged or of a rare kind",
+    "DIB": "",
+    "GIF": "a GIF, but damaged",
+    "PPM": "a PPM or PGM, but damaged",
+    "JPEG2000": "a JPEG 2000, but damaged",
+    "ICO": "an icon, but damaged",
+}
+_SAVE = "; save it as JPEG or PNG"
+_HEIC = f"HEIC, as telephones write it{_SAVE}"
+_RAW = f"camera raw{_SAVE}"
+_FTYP = {
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIC),
+    b"crx ": _RAW,
+}
+# (first bytes, what a file that begins with them is): a key of _FORMATS, or words for the user.
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\0\x10\0\0\0CR", _RAW),
+    *((start, "TIFF") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    *((b"P%d" % n + space, "PPM") for n in range(1, 7) for space in (b"\n", b"\r", b" ", b"\t")),
+    *((start, "PPM") for start in (b"Pf\n", b"PF\n")),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\0\0\1\0", "ICO"),
+    *((start, _RAW) for start in (b"IIRO", b"IIRS", b"IIU\0", b"FUJIFILMCCD-RAW")),
+    (b"\xff\x0a", f"JPEG XL{_SAVE}"),
+    (b"\0\0\0\x0cJXL ", f"JPEG XL{_SAVE}"),
+    (b"8BPS", f"a Photoshop document{_SAVE}"),
+    (b"%!PS", f"PostScript{_SAVE}"),
+    (b"\xc5\xd0\xd3\xc6", f"PostScript{_SAVE}"),
+    (b"%PDF-", f"a PDF document{_SAVE}"),
+    (b"v/1\x01", f"OpenEXR{_SAVE}"),
+    (b"#?RADIANCE", f"Radiance HDR{_SAVE}"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"version https://git-lfs", "a Git LFS pointer: fetch the picture itself with 'git lfs pull'"),
+)
+# Likewise in a text, without space before it and in lower case.
+_TEXT_SIGNATURES = (
+    (b"<!doctype html", "a web page, perhaps what a failed download brought"),
+    (b"<html", "a web page, perhaps what a failed download brought"),
+    (b"<svg", f"SVG, a drawing{_SAVE}"),
+    (b"<?xml", "XML or SVG"),
+)
+
+
+def readable_formats() -> list[str]:
+    """The formats that are read, in Pillow's names, as far as this Pillow was built with them."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Whether the first bytes of the file are those of a format that is read, whatever its name."""
+    return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
+
+
+def what_it_holds(path: Path) -> str:
+    """What a file is that Pillow did not take for a picture, for a message: ``a PDF document``. '' if unknown."""
+    head = _head(path)
+    found = _what_begins(head)
+    if found in _FORMATS:
+        return _FORMATS[found] if found in readable_formats() else f"{found}, which this Pillow was built without"
+    if not found and head and all(byte in b"\t\n\r\f" or byte >= 32 for byte in head) and b"\x7f" not in head:
+        return "text"
+    return found
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
+
+
+def _what_begins(head: bytes) -> str:
+    if head[4:8] == b"ftyp":
+        return _FTYP.get(head[8:12], "a video")
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else "sound or a video"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    known = [words for start, words in _SIGNATURES if head.startswith(start)]
+    known += [words for start, words in _TEXT_SIGNATURES if text.startswith(start)]
+    return known[0] if known else ""
