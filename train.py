@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detect.config import TrainSettings, settings_of_run
-from detect.errors import DataError, UsageError, exit_status
+from detect.errors import DataError, DiskError, UsageError, exit_status
 from detect.flags import parse, save
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
@@ -66,7 +66,7 @@ def train(settings: TrainSettings) -> None:
     print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
 
     run = begin(settings, saved, spec, class_names, records, device)
-    transform = TrainTransform(settings.imgsz, settings.jitter, settings.copy_paste)
+    transform = TrainTransform(settings.imgsz, settings.jitter, settings.copy_paste, settings.colours)
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
     predictor = Predictor(run.result, class_names, threshold=SCORE_FLOOR, device=device)
     files = {record.image_id: record.path.name for record in records}
@@ -86,14 +86,22 @@ def train(settings: TrainSettings) -> None:
                 flush=True,
             )
     except KeyboardInterrupt:
-        again = f"go on with: python train.py --resume {run.folder}" if run.epoch else "there is nothing to go on with"
-        raise KeyboardInterrupt(f"stopped after {run.epoch} finished epochs; {again}") from None
+        raise KeyboardInterrupt(stopped(run)) from None
+    except DiskError as error:
+        raise DiskError(f"{error}; {stopped(run)}") from error
 
     best = run.folder / "best.safetensors"
     print(f"best bbox AP on val {run.best:.3f}: {best}")
     where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
     split = "test" if "test" in spec.splits else "val"
     print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
+
+
+def stopped(run: TrainingRun) -> str:
+    """Words for a run that ends early: how far it is, and how to go on."""
+    again = shlex.join(["python", "train.py", "--resume", str(run.folder)])
+    how = f"go on with: {again}" if run.epoch else "there is nothing to go on with"
+    return f"stopped after {run.epoch} finished epochs; {how}"
 
 
 def begin(
@@ -126,14 +134,17 @@ def begin(
         weights = pretrained.choose(asked.model, settings.pretrained)
         model, architecture, used = pretrained.start_model(asked, class_names, weights)
         print(f"{architecture.model} ({architecture.head}) from {used}")
-        print(f"anchors reach {anchor_recall(model, records, settings.imgsz):.1%} of the objects at IoU 0.5 unmoved")
+        if architecture.head != "fcos":  # which has points in place of anchors
+            reached = anchor_recall(model, records, settings.imgsz)
+            print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
     model.to(device)
     freeze_stages(model, settings.freeze)
 
     steps = settings.epochs * math.ceil(len(records) / settings.batch_size)
     optimizer = build_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay)
     schedule = build_schedule(optimizer, settings.schedule, steps, settings.warmup_steps)
-    folder = settings.resume or new_folder(settings.output_dir, settings.name or f"{spec.name}_{architecture.model}")
+    name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
+    folder = settings.resume or new_folder(settings.output_dir, name)
     # Whole models have no backbone and head to choose, so that --config can read the file back.
     without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
     save(settings, folder / "settings.yaml", without)

@@ -8,14 +8,16 @@ from typing import Any
 
 from detect.errors import UsageError
 from detect.flags import REQUIRED, option, parse
-from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, HEADS
+from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, HEADS, TIMM, TRAINED_DETECTORS
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep")
+COLOURS = ("default", "strong")
 
 
 def _model() -> Any:
-    return option("balloon", f"{', '.join((*BUNDLED, *DETECTORS))}, or a checkpoint file", metavar="NAME|FILE")
+    names = ", ".join((*BUNDLED, *DETECTORS))
+    return option("balloon", f"{names}, or a checkpoint: a file, or its web address", metavar="NAME|FILE|URL")
 
 
 def _device() -> Any:
@@ -32,12 +34,16 @@ class TrainSettings:
 
     data: str = option("sample", "data set: a name in datasets/ or a YAML file", metavar="NAME|PATH")
     data_root: Path | None = option(None, "folder of its files (default: datasets/NAME)", metavar="DIR")
-    backbone: str = option("mobilenet_v2", "trunk under a feature pyramid", choices=BACKBONES)
+    backbone: str = option("mobilenet_v2", "trunk under a feature pyramid", choices=(*BACKBONES, f"{TIMM}NAME"))
     head: str | None = option(None, "default: maskrcnn where the data has masks, else fasterrcnn", choices=HEADS)
     fpn_channels: int | None = option(None, "channels of the pyramid (default: the backbone's own)", low=8)
-    model: str | None = option(None, "a whole torchvision model, in place of backbone and head", choices=DETECTORS)
+    model: str | None = option(
+        None, "a whole torchvision model, in place of backbone and head", choices=TRAINED_DETECTORS
+    )
     pretrained: str = option(
-        "auto", "weights to start from: the published ones, none, a file", metavar="auto|none|FILE"
+        "auto",
+        "weights to start from: the published ones, none, a file or its https:// address",
+        metavar="auto|none|FILE|URL",
     )
     epochs: int = option(20, "how often every training picture is seen", low=1)
     batch_size: int = option(2, "pictures a step", low=1)
@@ -55,6 +61,9 @@ class TrainSettings:
     )
     copy_paste: float = option(
         0.0, "how often objects of another picture are pasted in, 0..1; needs masks", low=0, high=1
+    )
+    colours: str = option(
+        "default", "how far colours change in training; strong: a thing may have any", choices=COLOURS
     )
     ema: float = option(
         0.0, "score and keep a moving average of the weights with this decay, such as 0.998", low=0, high=0.99999
@@ -145,7 +154,31 @@ class DetectImageSettings(_DetectSettings):
 
 @dataclass(kw_only=True)
 class DetectVideoSettings(_DetectSettings):
-    input: str = option(REQUIRED, "a video file", metavar="FILE")
+    input: str = option(
+        REQUIRED,
+        "a video file, a camera's number, or a stream such as rtsp://...; of cameras and live streams, which do not"
+        " wait, frames are left out while one is worked on; Ctrl-C ends them",
+        metavar="FILE|N|URL",
+    )
     stride: int = option(1, "look at every Nth frame and repeat its result on those between", low=1)
-    max_frames: int | None = option(None, "stop after N frames (default: the whole video)", low=1)
+    max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)
     save_json: bool = option(False, "also write a .jsonl file: one line of JSON for each frame")
+
+
+@dataclass
+class BenchmarkSettings:
+    """benchmark.py"""
+
+    command: str = option(REQUIRED, "what to measure", choices=("inference",), positional=True)
+    models: list[str] | None = option(
+        None, "backbones and whole models, such as vovnet19 v2 (default: all, about 5 GB of memory)", metavar="NAME"
+    )
+    heads: bool = option(False, "a line for each head of a backbone, not for Mask R-CNN's alone")
+    imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32)
+    rounds: int = option(5, "how often every model looks at the picture; the median counts", low=1)
+    device: str = _device()
+    write: Path | None = option(
+        None, "put the table between the two marker lines of this file (default: only print it)", metavar="FILE.md"
+    )
+    json: Path | None = option(None, "write every single measurement here (default: nowhere)", metavar="FILE.json")
+    quiet: bool = option(False, "no progress bars")

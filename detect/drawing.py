@@ -1,4 +1,4 @@
-"""Detections on a picture: boxes, translucent masks and labels that can be read on any background."""
+"""Detections on a picture: boxes, translucent masks, keypoints and labels that can be read on any background."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ from detect.types import ClassNames, Detections
 Colour = tuple[int, int, int]
 
 MASK_OPACITY = 0.45
+LEAST_POINT_SCORE = 2.0  # of a keypoint to be drawn: Detectron's, for the same logits (detectron/utils/vis.py)
+# Which of COCO's 17 points of a person (https://cocodataset.org/#keypoints-2017) are joined by a line.
+_BONES = (
+    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
+    *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+)
 _GOLDEN = 0.618034  # steps of the golden section keep neighbours on the colour wheel far apart
 _TONES = ((0.80, 1.00), (0.95, 0.80), (0.55, 0.95))  # (saturation, value), tried in turn
 
@@ -44,6 +50,8 @@ def draw(
     corners = inside.astype(int).tolist()
     for i in worst_first:
         _draw_box(canvas, corners[i], colours[i], line)
+        if detections.keypoints is not None:
+            _draw_points(canvas, detections.keypoints[i], colours[i], line)
     plates: list[tuple[int, int, int, int]] = []
     for i, label in enumerate(detections.labels.tolist()):
         text = f"{class_names.name(label)} {detections.scores[i]:.2f}"
@@ -84,6 +92,18 @@ def _draw_box(canvas: np.ndarray, box: list[int], rgb: Colour, line: int) -> Non
     if line > 1:  # a dark rim tells the line from a background of its own colour; a small picture has no room
         cv2.rectangle(canvas, (x0, y0), (x1, y1), tuple(c // 4 for c in rgb), line + 2)
     cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, line)
+
+
+def _draw_points(canvas: np.ndarray, points: np.ndarray, rgb: Colour, line: int) -> None:
+    """The points [P, 3] that score enough, and lines between those of a person."""
+    places = np.rint(points[:, :2]).astype(int).tolist()
+    sure = points[:, 2] >= LEAST_POINT_SCORE
+    for a, b in _BONES if len(points) == 17 else ():
+        if sure[a] and sure[b]:
+            cv2.line(canvas, places[a], places[b], rgb, line, cv2.LINE_AA)
+    for place in (place for place, is_sure in zip(places, sure, strict=True) if is_sure):
+        cv2.circle(canvas, place, 2 * line, tuple(c // 4 for c in rgb), -1, cv2.LINE_AA)
+        cv2.circle(canvas, place, line, (255, 255, 255), -1, cv2.LINE_AA)
 
 
 def _draw_plate(

@@ -112,7 +112,7 @@ def evaluate(
 def _relabel(found: Detections, label_of: dict[int, int]) -> Detections:
     known = found.filter(labels=list(label_of))
     labels = np.array([label_of[label] for label in known.labels.tolist()], np.int64)
-    return Detections(known.image_hw, known.boxes, known.scores, labels, known.masks)
+    return Detections(known.image_hw, known.boxes, known.scores, labels, known.masks, known.keypoints)
 
 
 def _not_finite(what: str, losses: dict[str, Tensor], targets: Sequence[Target], names: dict[int, str]) -> str:

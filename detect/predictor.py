@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.roi_heads import expand_boxes
 
 from detect import checkpoint, masks
 from detect.checkpoint import DEFAULT_THRESHOLD
 from detect.errors import CheckpointError, UsageError, unknown
+from detect.links import fetch_link, is_link
 from detect.masks import Rle
 from detect.models import pretrained
 from detect.models.architecture import Architecture, detector_architecture
-from detect.models.detectors import build
+from detect.models.detectors import Detector, build, score_owner
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.runtime import pick_device
-from detect.sizes import long_side, resized_hw
 from detect.types import ClassNames, Detections
 
 
@@ -35,7 +36,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: GeneralizedRCNN,
+        model: Detector,
         class_names: ClassNames,
         *,
         class_rows: Sequence[int] | None = None,
@@ -57,12 +58,11 @@ class Predictor:
         Pictures padded into one batch would influence each other's features, so only pictures whose resized size
         is equal share one.
         """
-        short, most = self.model.transform.min_size[-1], self.model.transform.max_size
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, image in enumerate(images):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"image {i} is {image.dtype} {image.shape}, not uint8 RGB [H, W, 3]")
-            by_size[resized_hw(image.shape[:2], short, most)].append(i)
+            by_size[self.model.transform.resized_hw(image.shape[:2])].append(i)
         found: dict[int, Detections] = {}
         for members in by_size.values():
             for i, one in zip(members, self._detect([images[i] for i in members]), strict=True):
@@ -73,14 +73,15 @@ class Predictor:
     def _detect(self, images: list[np.ndarray]) -> list[Detections]:
         tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
         was_training = self.model.training
-        former = self.model.roi_heads.score_thresh
+        owner: Any = score_owner(self.model)
+        former = owner.score_thresh
         self.model.eval()
         # torchvision keeps what scores more than this; here a score equal to the threshold counts too.
-        self.model.roi_heads.score_thresh = float(np.nextafter(np.float32(self.threshold), np.float32(-1)))
+        owner.score_thresh = float(np.nextafter(np.float32(self.threshold), np.float32(-1)))
         try:
             outputs = self.model(tensors)
         finally:
-            self.model.roi_heads.score_thresh = former
+            owner.score_thresh = former
             self.model.train(was_training)
         pairs = zip(outputs, images, strict=True)
         return [self._detections({k: v.cpu() for k, v in o.items()}, im.shape[:2]) for o, im in pairs]
@@ -94,7 +95,11 @@ class Predictor:
         rles = None
         if "masks" in output:
             rles = [paste(output["masks"][i, 0], output["boxes"][i], image_hw) for i in order]
-        return Detections(image_hw, boxes, scores[order], labels[order], rles)
+        points = None
+        if "keypoints" in output:  # torchvision's third number says that a point is there, which it says of all
+            seen = torch.cat([output["keypoints"][..., :2], output["keypoints_scores"][..., None]], dim=-1)
+            points = seen.numpy().astype(np.float32)[order]
+        return Detections(image_hw, boxes, scores[order], labels[order], rles, points)
 
 
 def paste(probabilities: Tensor, box: Tensor, image_hw: tuple[int, int], threshold: float = 0.5) -> Rle:
@@ -118,7 +123,8 @@ def paste(probabilities: Tensor, box: Tensor, image_hw: tuple[int, int], thresho
 def load_predictor(
     model: str, *, device: str = "auto", imgsz: int | None = None, threshold: float | None = None
 ) -> Predictor:
-    """The predictor of ``--model``: a bundled model's name, a detector's (COCO weights), or a checkpoint file.
+    """The predictor of ``--model``: a bundled model's name, a detector's (COCO weights), or a checkpoint, as a file
+    or a web address.
 
     imgsz: short side in pixels, None for the checkpoint's.  threshold: None for the checkpoint's.
     Raises UsageError for an unknown name, FetchError, CheckpointError.
@@ -127,7 +133,7 @@ def load_predictor(
     if model in DETECTORS:
         weights = pretrained.published_detector(model)
         assert weights.class_names is not None and weights.class_rows is not None
-        architecture = detector_architecture(model, imgsz or 800)
+        architecture = detector_architecture(model, imgsz)
         network = build(architecture, 1 + max(weights.class_rows))
         network.load_state_dict(weights.state)
         return Predictor(
@@ -137,10 +143,25 @@ def load_predictor(
             threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
             device=where,
         )
-    path = pretrained.bundled(model) if model in BUNDLED else Path(model)
-    if model not in BUNDLED and not path.exists() and not path.suffix and path.parent == Path():
-        raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
+    path = _checkpoint_file(model)
     return from_checkpoint(checkpoint.load(path), device=where, imgsz=imgsz, threshold=threshold, source=str(path))
+
+
+def _checkpoint_file(model: str) -> Path:
+    """The file that ``--model`` means where it is no detector's name, fetched where that is a web address."""
+    if model in BUNDLED:
+        return pretrained.bundled(model)
+    path = Path(urlsplit(model).path if is_link(model) else model)
+    if path.suffix in (".pth", ".pt"):
+        raise UsageError(
+            f"--model {path.name} holds weights alone, not which model and classes they are of: start from it with "
+            "train.py --pretrained, and give as --model the .safetensors file of that run"
+        )
+    if is_link(model):
+        return fetch_link(model, hint=pretrained.OFFLINE_HINT)
+    if not path.exists() and not path.suffix and path.parent == Path():
+        raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
+    return path
 
 
 def from_checkpoint(
@@ -161,8 +182,7 @@ def from_checkpoint(
             f"{source} does not describe its weights: {' '.join(str(error).split())[:200]}"
         ) from None
     if imgsz is not None:
-        network.transform.min_size = (imgsz,)
-        network.transform.max_size = long_side(imgsz)
+        network.transform.set_size(imgsz)
     return Predictor(
         network,
         saved.class_names,

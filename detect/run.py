@@ -11,29 +11,32 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from detect import checkpoint
 from detect.checkpoint import Checkpoint
 from detect.errors import CheckpointError, warn
+from detect.files import remove_leftovers, write_bytes
 from detect.models.architecture import Architecture
+from detect.models.detectors import Detector
 from detect.runlog import MetricsLog
 from detect.types import ClassNames
 
-STATE = "last_state.pt"
+STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
+FILES = (STATE, LAST, BEST, LOG, "settings.yaml")
 
 
 @dataclass
 class TrainingRun:
     """What ``--resume`` brings back, and how an epoch is kept.
 
-    epoch: epochs finished.  best: the highest bbox AP on val so far (0..1, -1 before the first).
+    epoch: epochs finished.  best: the highest bbox AP on val so far (0..1, -1 before the first), and best_epoch
+        the one that had it.
     facts: what the checkpoint's header says of the run's settings and data.
     average: the moving average of the model's weights, where there is one.
     """
 
     folder: Path
-    model: GeneralizedRCNN
+    model: Detector
     architecture: Architecture
     class_names: ClassNames
     optimizer: Optimizer
@@ -42,38 +45,45 @@ class TrainingRun:
     average: AveragedModel | None = None
     epoch: int = 0
     best: float = -1.0
+    best_epoch: int = 0
     started: float = field(default_factory=time.monotonic)
 
     @property
-    def result(self) -> GeneralizedRCNN:
+    def result(self) -> Detector:
         """The model that is scored and kept: the average where there is one."""
         return self.average.module if self.average else self.model
 
     def finish_epoch(self, losses: dict[str, float], metrics: dict[str, dict]) -> bool:
-        """Write the epoch down: metrics.jsonl, last, and best where it is. Returns whether it is the best so far."""
-        self.epoch += 1
+        """Write the epoch down: metrics.jsonl, last, and best where it is. Returns whether it is the best so far.
+
+        The epoch counts as finished once the state is written. What is written before it is written anew, to the
+        same bytes, by a run that goes on from the state before; what comes after it ``restore`` makes up for. Raises
+        DiskError, with the files of the epoch before in their places.
+        """
+        epoch = self.epoch + 1
         score = metrics["bbox"]["AP"]
         score = -1.0 if score is None else score  # no truth to score
-        is_best = self.epoch == 1 or score > self.best
-        self.best = max(self.best, score)
+        is_best = epoch == 1 or score > self.best
+        best, best_epoch = (score, epoch) if is_best else (self.best, self.best_epoch)
         now = Checkpoint(
             state=self.result.state_dict(),
             architecture=self.architecture.to_json(),
             class_names=self.class_names,
-            training=self.facts["training"] | {"epoch": self.epoch},
+            training=self.facts["training"] | {"epoch": epoch},
             data=self.facts["data"],
             metrics={"val": metrics},
             versions=checkpoint.versions(),
         )
-        if is_best:
-            checkpoint.save(now, self.folder / "best.safetensors")
-        checkpoint.save(now, self.folder / "last.safetensors")
-        # The state alone says how far the run is, and is written last but for the log, which is cut to fit it.
-        checkpoint.save_training_state(self._state(), self.folder / STATE)
         rate = self.schedule.get_last_lr()[0]
         seconds = round(time.monotonic() - self.started, 1)
-        row = {"epoch": self.epoch, "lr": rate, "seconds": seconds, "losses": losses, "val": metrics}
-        MetricsLog(self.folder / "metrics.jsonl").write(row)
+        row = {"epoch": epoch, "lr": rate, "seconds": seconds, "losses": losses, "val": metrics}
+        checkpoint.save(now, self.folder / LAST)
+        MetricsLog(self.folder / LOG).write(row)
+        progress = {"epoch": epoch, "best": best, "best_epoch": best_epoch}
+        checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
+        self.epoch, self.best, self.best_epoch = epoch, best, best_epoch
+        if is_best:
+            checkpoint.save(now, self.folder / BEST)
         self.started = time.monotonic()
         return is_best
 
@@ -86,7 +96,7 @@ class TrainingRun:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``, which ``checkpoint.load_training_state`` read."""
+        """Go on from ``state``, which ``saved_state`` read, and tidy up after a run that was killed."""
         if state["train_sha256"] != self.facts["data"]["train_sha256"]:
             warn(f"{self.folder}: the training pictures are no longer those of its first epochs")
         self.model.load_state_dict(state["model"])
@@ -97,15 +107,23 @@ class TrainingRun:
         functions = [None] * len(self.optimizer.param_groups)
         self.schedule.load_state_dict({**state["schedule"], "lr_lambdas": functions})
         self.epoch, self.best = state["epoch"], state["best"]
+        self.best_epoch = state.get("best_epoch", 0)  # which early states do not tell
         torch.set_rng_state(state["rng"])
         if len(state["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-        MetricsLog(self.folder / "metrics.jsonl").keep_until(self.epoch)
+        for name in FILES:
+            remove_leftovers(self.folder / name)
+        MetricsLog(self.folder / LOG).keep_until(self.epoch)
+        self._make_up_for_best()
+
+    def _make_up_for_best(self) -> None:
+        """Where a run ended just after the state of its best epoch, that epoch's weights stand in last alone."""
+        last, best = self.folder / LAST, self.folder / BEST
+        if self.best_epoch == self.epoch and _epoch_of(last) == self.epoch != _epoch_of(best):
+            write_bytes(best, last.read_bytes())
 
     def _state(self) -> dict[str, Any]:
         return {
-            "epoch": self.epoch,
-            "best": self.best,
             "architecture": self.architecture.to_json(),
             "class_names": list(self.class_names.names),
             "model": self.model.state_dict(),
@@ -116,3 +134,11 @@ class TrainingRun:
             "cuda_rng": torch.cuda.get_rng_state_all(),
             "train_sha256": self.facts["data"]["train_sha256"],
         }
+
+
+def _epoch_of(path: Path) -> int | None:
+    """The epoch whose weights a checkpoint holds; None where there is none to read."""
+    try:
+        return checkpoint.load(path).training.get("epoch")
+    except CheckpointError:
+        return None

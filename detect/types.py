@@ -104,6 +104,8 @@ class Detections:
     boxes: float32 [N, 4] xyxy, absolute pixels of the original image.
     scores: float32 [N] in 0..1, descending.  labels: int64 [N] in 1..K.
     masks: N compressed RLEs of the image's size, or None from a model without masks.
+    keypoints: float32 [N, P, 3], x and y in absolute pixels and the score of each point (the height of its heat map,
+        a logit), or None from a model without keypoints.
 
     Raises ValueError when the parts do not fit together.
     """
@@ -113,6 +115,7 @@ class Detections:
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     masks: list[Rle] | None = None
+    keypoints: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -124,6 +127,8 @@ class Detections:
             raise ValueError(f"labels must be int64 [{n}], not {self.labels.dtype} {self.labels.shape}")
         if self.masks is not None and len(self.masks) != n:
             raise ValueError(f"{n} boxes but {len(self.masks)} masks")
+        if self.keypoints is not None and (self.keypoints.ndim != 3 or self.keypoints.shape[::2] != (n, 3)):
+            raise ValueError(f"keypoints must be [{n}, P, 3], not {self.keypoints.shape}")
         if n and not np.all(np.isfinite(self.boxes)):
             raise ValueError("boxes must be finite")
         # Said so that a NaN, which compares to nothing, is refused too.
@@ -147,6 +152,7 @@ class Detections:
             self.scores[kept],
             self.labels[kept],
             None if self.masks is None else [self.masks[i] for i in kept],
+            None if self.keypoints is None else self.keypoints[kept],
         )
 
     def filter(self, threshold: float = 0.0, labels: Sequence[int] | None = None) -> Detections:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detect import masks
-from detect.drawing import colour, draw
+from detect.drawing import LEAST_POINT_SCORE, colour, draw
 from detect.types import ClassNames, Detections
 
 ONE = ClassNames(("balloon",))
@@ -32,6 +32,39 @@ def flat(hw, value=128) -> np.ndarray:
 
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return (before != after).any(axis=2)
+
+
+def person(scores: np.ndarray) -> Detections:
+    """One person, 17 points on a grid inside its box."""
+    points = np.stack([20 + 10 * (np.arange(17) % 6), 20 + 20 * (np.arange(17) // 6), scores], axis=1)
+    box = np.array([[10, 10, 90, 90]], np.float32)
+    one = np.ones(1, np.float32), np.ones(1, np.int64)
+    return Detections((100, 100), box, *one, keypoints=points[None].astype(np.float32))
+
+
+def test_keypoints_that_are_sure_are_drawn_and_joined():
+    sure = np.full(17, LEAST_POINT_SCORE)
+    without = draw(flat((100, 100)), Detections((100, 100), *astuple_of(person(sure))), ONE)
+    drawn = changed(without, draw(flat((100, 100)), person(sure), ONE))
+    for x, y, _ in person(sure).keypoints[0].astype(int):
+        assert drawn[y, x]
+    shoulders = person(sure).keypoints[0, 5:7, :2].mean(axis=0).astype(int)  # 5 and 6 are joined
+    assert drawn[shoulders[1], shoulders[0]]
+    np.testing.assert_array_equal(draw(flat((100, 100)), person(sure - 0.01), ONE), without)
+
+
+def test_a_point_without_its_neighbour_has_no_line():
+    scores = np.full(17, LEAST_POINT_SCORE - 1)
+    scores[5] = 9
+    before = draw(flat((100, 100)), person(scores - 99), ONE)
+    drawn = changed(before, draw(flat((100, 100)), person(scores), ONE))
+    x, y, _ = person(scores).keypoints[0, 5].astype(int)
+    ys, xs = np.nonzero(drawn)
+    assert len(ys) and np.abs(ys - y).max() <= 4 and np.abs(xs - x).max() <= 4
+
+
+def astuple_of(found: Detections) -> tuple:
+    return found.boxes, found.scores, found.labels
 
 
 def test_nothing_found_leaves_the_picture_as_it_is():

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 import torch
-import torchvision
-from tiny import CLASSES, LIGHT, as_checkpoint, assert_same, picture, random_model, train_a_step
+from tiny import CLASSES, LIGHT, as_checkpoint, assert_same, picture, random_model
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from detect import checkpoint, masks
 from detect.errors import CheckpointError, UsageError
-from detect.models import pretrained
-from detect.models.zoo import DETECTORS
 from detect.predictor import Predictor, from_checkpoint, load_predictor, paste
 
 SIZES = [(90, 120), (64, 96), (45, 60), (90, 120), (120, 64), (40, 160), (90, 121), (64, 96)]
@@ -33,71 +28,6 @@ def pictures():
 @pytest.fixture
 def predictor(saved):
     return from_checkpoint(saved, threshold=0)
-
-
-# Published COCO weights, with random numbers in the place of the published
-
-
-def old_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """As torchvision's v1 files are: names from before 0.13, no counters of batches."""
-    renamed = {}
-    for key, tensor in state.items():
-        key = re.sub(r"(fpn\.\w+_blocks\.\d)\.0\.", r"\1.", key)
-        key = key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
-        key = re.sub(r"mask_head\.(\d)\.0\.", lambda m: f"mask_head.mask_fcn{int(m[1]) + 1}.", key)
-        if not key.endswith("num_batches_tracked"):
-            renamed[key] = tensor
-    return renamed
-
-
-@pytest.mark.parametrize("name", [n if n == "v1" else pytest.param(n, marks=pytest.mark.slow) for n in DETECTORS])
-def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_path):
-    torch.manual_seed(0)
-    builder = getattr(torchvision.models.detection, DETECTORS[name].builder)
-    network = builder(weights=None, weights_backbone=None, num_classes=91, min_size=64, max_size=106)
-    train_a_step(network)
-    scores = network.roi_heads.box_predictor.cls_score
-    scores.weight.data *= 8  # spread them
-    network.roi_heads.score_thresh = 0.0
-    likely = network.eval()([torch.rand(3, 90, 120)])[0]["labels"].mode().values
-    scores.weight.data[12] = scores.weight.data[likely]  # so that a row of no class ("N/A") is found too
-    state = network.state_dict() if name.endswith("v2") else old_names(network.state_dict())
-    torch.save(state, tmp_path / "coco.pth")
-    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", lambda *_, **__: dict(state))
-    theirs = builder(weights="COCO_V1", min_size=64, max_size=106, box_score_thresh=0.01).eval()
-
-    monkeypatch.setattr(pretrained, "fetch", lambda *_, **__: tmp_path / "coco.pth")
-    ours = load_predictor(name, device="cpu", imgsz=64, threshold=0.01)
-    names = torchvision.models.get_weight(DETECTORS[name].weights).meta["categories"]
-    dropped = 0
-    for image in (picture((90, 120), 1), picture((50, 200), 2)):
-        with torch.inference_mode():
-            (expected,) = theirs([torch.from_numpy(image).permute(2, 0, 1) / 255])
-        rows = expected["labels"].tolist()
-        keep = [i for i, row in enumerate(rows) if names[row] != "N/A"]
-        dropped += len(rows) - len(keep)
-        (found,) = ours([image])
-        assert len(found) == len(keep) >= 20
-        assert np.abs(found.boxes - expected["boxes"][keep].numpy()).max() <= 1e-3
-        assert np.abs(found.scores - expected["scores"][keep].numpy()).max() <= 1e-5
-        assert [ours.class_names.name(label) for label in found.labels] == [names[rows[i]] for i in keep]
-        assert [ours.class_names.category_id(label) for label in found.labels] == [rows[i] for i in keep]
-        if "masks" in expected:
-            assert found.masks is not None
-            bitmaps = np.stack([masks.to_bitmap(m) for m in found.masks])
-            assert np.array_equal(bitmaps, (expected["masks"][keep, 0] > 0.5).numpy())
-    assert dropped  # else the picture does not show that rows of no class are left out
-    assert len(ours.class_names) == 80
-
-
-def test_coco_models_look_at_pictures_in_torchvisions_size(monkeypatch, tmp_path):
-    torch.manual_seed(0)
-    network = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-    torch.save(network.state_dict(), tmp_path / "coco.pth")
-    monkeypatch.setattr(pretrained, "fetch", lambda *_, **__: tmp_path / "coco.pth")
-    ours = load_predictor("v1", device="cpu").model.transform
-    assert (tuple(ours.min_size), ours.max_size) == (tuple(network.transform.min_size), network.transform.max_size)
-    assert (ours.image_mean, ours.image_std) == (network.transform.image_mean, network.transform.image_std)
 
 
 # Masks

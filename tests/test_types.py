@@ -193,3 +193,14 @@ def test_detections_are_checked_when_made(changes, said):
 
 def test_equal_scores_may_stand_in_any_order():
     assert len(replace(found(), scores=np.full(3, 0.5, np.float32))) == 3
+
+
+def test_keypoints_go_where_their_boxes_go_and_are_one_set_a_box():
+    points = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
+    boxes, scores = np.float32([[0, 0, 5, 5], [1, 1, 9, 9]]), np.float32([0.9, 0.4])
+    found = Detections(HW, boxes, scores, np.array([1, 1]), keypoints=points)
+    np.testing.assert_array_equal(found.filter(threshold=0.5).keypoints, points[:1])
+    np.testing.assert_array_equal(found[[1]].keypoints, points[1:])
+    for wrong in (points[:1], points[..., :2], points[0]):
+        with pytest.raises(ValueError, match=r"keypoints must be \[2, P, 3\]"):
+            Detections(HW, boxes, scores, np.array([1, 1]), keypoints=wrong)

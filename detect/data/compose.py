@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 LEAST_VISIBLE = 0.2  # of an object's area; what shows less is cut off or covered so far that it is not looked for
+DECOYS = 0.3  # of what is pasted
 LARGEST_PASTED = 0.4  # of the picture's area; more would leave little of it to see
 
 
@@ -41,7 +42,9 @@ def paste_objects(
 
     Simple copy-paste (Ghiasi et al., CVPR 2021, https://arxiv.org/abs/2012.07177): what a pasted object covers goes
     from the masks below it, and an object of which less than a fifth is left is forgotten. Here objects move and
-    may be mirrored too, since a small data set repeats its places soon.
+    may be mirrored too, since a small data set repeats its places soon; those that the edge of ``other`` cuts stay.
+    Now and then a decoy is pasted, background in the shape of an object, lest the seam itself tell an object (as the
+    distractors of Dwibedi et al., ICCV 2017, https://arxiv.org/abs/1708.01642).
     """
     assert truth.masks is not None and other_truth.masks is not None  # outlines are what is cut along
     image, height, width = image.copy(), *image.shape[:2]
@@ -51,8 +54,15 @@ def paste_objects(
         if rng.random() < 0.5 or not 0 < mask.sum() < LARGEST_PASTED * height * width:
             continue
         x, y, w, h = cv2.boundingRect(mask)
+        if x == 0 or y == 0 or x + w == mask.shape[1] or y + h == mask.shape[0]:
+            continue
+        shape = mask[y : y + h, x : x + w]
+        if is_decoy := rng.random() < DECOYS:
+            x, y = int(rng.integers(mask.shape[1] - w + 1)), int(rng.integers(mask.shape[0] - h + 1))
+            if any(one[y : y + h, x : x + w].any() for one in other_truth.masks):
+                continue
         step = -1 if rng.random() < 0.5 else 1
-        shape, pixels = mask[y : y + h, x : x + w][:, ::step], other[y : y + h, x : x + w][:, ::step]
+        shape, pixels = shape[:, ::step], other[y : y + h, x : x + w][:, ::step]
         left, top = int(rng.integers(width)) - w // 2, int(rng.integers(height)) - h // 2
         to = slice(max(0, top), min(height, top + h)), slice(max(0, left), min(width, left + w))
         of = slice(to[0].start - top, to[0].stop - top), slice(to[1].start - left, to[1].stop - left)
@@ -62,11 +72,15 @@ def paste_objects(
             continue
         alpha = cv2.blur(shape.astype(np.float32), (3, 3))[of][..., None]  # a hard edge would tell what was pasted
         image[to] = np.rint(alpha * pixels[of] + (1 - alpha) * image[to]).astype(np.uint8)
-        masks = [below & ~pasted & 1 for below in masks] + [pasted]
-        labels.append(label)
-        boxes.append(_box(pasted))
+        masks = [below & ~pasted & 1 for below in masks]
+        if not is_decoy:
+            masks.append(pasted)
+            labels.append(label)
+            boxes.append(_box(pasted))
     before = [*truth.masks, *masks[len(truth.masks) :]]
-    return image, _what_is_left(Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks), before)
+    return image, _what_is_left(
+        Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks), before
+    )
 
 
 def _what_is_left(truth: Truth, before: list[np.ndarray]) -> Truth:

@@ -40,6 +40,13 @@ def resize_masks(
     return bitmaps
 
 
+# What happens to colours. `strong` gives a thing any colour or none, for classes that colour does not tell apart.
+COLOURS = {
+    "default": lambda: [A.HueSaturationValue(10, 30, 10, p=0.4), A.ToGray(p=0.03)],
+    "strong": lambda: [A.HueSaturationValue(90, 60, 20, p=0.6), A.ToGray(p=0.15)],
+}
+
+
 @dataclass(frozen=True)
 class Sample:
     """A picture uint8 RGB [H, W, 3] with its boxes, labels and masks (polygons or RLE, or None) on its own pixels."""
@@ -58,19 +65,19 @@ class TrainTransform:
         random window of the size it has at factor 1, so that zooming in costs no more time or memory (large-scale
         jitter, Ghiasi et al., https://arxiv.org/abs/2012.07177).
     copy_paste: how often (0..1) objects of a second picture are pasted in; needs masks.
+    colours: a name in COLOURS.
     """
 
-    def __init__(self, imgsz: int, jitter: Sequence[float], copy_paste: float = 0.0) -> None:
+    def __init__(self, imgsz: int, jitter: Sequence[float], copy_paste: float = 0.0, colours: str = "default") -> None:
         self.imgsz = imgsz
         self.jitter = jitter
         self.copy_paste = copy_paste
         self.augment = A.Compose(
             [
                 A.HorizontalFlip(p=0.5),
+                *COLOURS[colours](),
                 A.RandomBrightnessContrast(0.25, 0.25, p=0.5),
-                A.HueSaturationValue(10, 30, 10, p=0.4),
                 A.RandomGamma((75, 130), p=0.2),
-                A.ToGray(p=0.03),
                 A.GaussianBlur(blur_limit=(3, 5), p=0.1),
             ],
             # Only an index travels with the boxes: labels would come back as floats, and masks of boxes that

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import box_iou
 
 from detect.sizes import resized_hw
 from detect.types import ImageRecord
+
+if TYPE_CHECKING:
+    from detect.models.detectors import Detector
 
 
 def anchor_sizes(imgsz: int, levels: int = 5) -> tuple[tuple[int, ...], ...]:
@@ -24,15 +27,15 @@ def anchor_sizes(imgsz: int, levels: int = 5) -> tuple[tuple[int, ...], ...]:
 
 
 def anchor_recall(
-    model: GeneralizedRCNN, records: Sequence[ImageRecord], imgsz: int, *, iou: float = 0.5, most: int = 100
+    model: Detector, records: Sequence[ImageRecord], imgsz: int, *, iou: float = 0.5, most: int = 100
 ) -> float:
     """The share of objects that some anchor overlaps by at least ``iou`` when pictures have short side ``imgsz``; 1.0
     for no objects. What no anchor reaches is hard to learn.
 
     At most ``most`` of the pictures, evenly chosen, and as many objects of each are looked at.
     """
-    generator = model.rpn.anchor_generator
-    strides = [4 * 2**level for level in range(len(generator.sizes))]
+    generator = model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
+    strides = _strides(model)
     reached = total = 0
     for record in records[:: math.ceil(len(records) / most)]:
         height, width = resized_hw(record.image_hw, imgsz)
@@ -43,3 +46,13 @@ def anchor_recall(
             reached += int((box_iou(boxes, anchors).max(dim=1).values >= iou).sum())
             total += len(boxes)
     return reached / total if total else 1.0
+
+
+@torch.inference_mode()
+def _strides(model: Detector) -> list[int]:
+    """Pixels between neighbours in each feature map, measured: some of torchvision's pyramids repeat a stride."""
+    side = 256
+    was_training = model.training
+    maps = model.eval().backbone(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))
+    model.train(was_training)
+    return [round(side / one.shape[-1]) for one in maps.values()]

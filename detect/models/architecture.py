@@ -8,21 +8,21 @@ from typing import Any
 from detect.errors import UsageError, unknown
 from detect.models.anchors import anchor_sizes
 from detect.models.backbones import build_trunk
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS
+from detect.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from detect.models.zoo import BACKBONES, DETECTORS, HEADS, LIGHT_BELOW, TIMM, TIMM_LIGHT, TIMM_WIDE
 from detect.sizes import long_side
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Every argument that builds a model, but for the number of its classes.
 
-    model: a name in BACKBONES or DETECTORS.  head: maskrcnn or fasterrcnn.
+    model: a name in BACKBONES or DETECTORS, or timm:NAME.
+    head: maskrcnn, fasterrcnn, or that of the line in DETECTORS.
     norm: a name in detect.models.norms.NORMS. Frozen and plain batch norms load each other's state silently, and
         torchvision's v1 models were trained with eps 0, so kind and eps are kept.
-    min_size, max_size: inference resizes the short side to min_size, the long side to at most max_size pixels.
+    min_size, max_size: inference resizes the short side to min_size, the long side to at most max_size pixels;
+        where fixed, both sides to min_size, whatever the picture's shape.
     mean, std: of RGB in 0..1.
     fpn, box, mask: channels; taps: the trunk's layers; anchors: for each level its sizes in pixels of the resized
         image; proposals: regions kept at inference; sampled: regions that the box loss samples in a picture.
@@ -45,6 +45,7 @@ class Architecture:
     aspect_ratios: tuple[float, ...] | None = None
     proposals: int | None = None
     sampled: int | None = None
+    fixed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -62,23 +63,26 @@ class Architecture:
 
 
 def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | None = None) -> Architecture:
-    """The Architecture of ``name`` in BACKBONES at short side ``imgsz``, with the defaults of its line."""
-    if name not in BACKBONES:
-        raise UsageError(unknown("backbone", name, BACKBONES))
+    """The Architecture of ``name`` in BACKBONES, or of timm:NAME, at short side ``imgsz``, with the defaults of its
+    line. Raises UsageError, also for what ``from_timm.trunk`` refuses."""
+    if name not in BACKBONES and not name.startswith(TIMM):
+        raise UsageError(unknown("backbone", name, (*BACKBONES, f"{TIMM}NAME")))
     if head not in HEADS:
         raise UsageError(unknown("head", head, HEADS))
-    line = BACKBONES[name]
+    trunk = build_trunk(name)
+    is_light = sum(p.numel() for p in trunk.module.parameters()) < LIGHT_BELOW
+    line = BACKBONES.get(name) or (TIMM_LIGHT if is_light else TIMM_WIDE)
     return Architecture(
         model=name,
         head=head,
         norm="batch",
-        norm_eps=1e-5,
+        norm_eps=trunk.norm_eps,
         min_size=imgsz,
         max_size=long_side(imgsz),
         fpn=fpn_channels or line.fpn,
         box=line.box,
         mask=line.mask,
-        taps=tuple(stage.layer for stage in build_trunk(name).stages),
+        taps=tuple(stage.layer for stage in trunk.stages),
         anchors=anchor_sizes(imgsz),
         aspect_ratios=(0.5, 1.0, 2.0),
         proposals=line.proposals,
@@ -86,12 +90,29 @@ def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | 
     )
 
 
-def detector_architecture(name: str, imgsz: int) -> Architecture:
-    """The Architecture of ``name`` in DETECTORS, norms as its published weights have them."""
+def detector_architecture(name: str, imgsz: int | None = None) -> Architecture:
+    """The Architecture of ``name`` in DETECTORS, norms as its published weights have them.
+
+    imgsz: short side in pixels, by default that of the line. UsageError for an unknown name, and for a size where
+    the model knows but one.
+    """
     if name not in DETECTORS:
         raise UsageError(unknown("model", name, DETECTORS))
     line = DETECTORS[name]
-    return Architecture(name, line.head, line.norm, line.norm_eps, min_size=imgsz, max_size=long_side(imgsz))
+    fixed = line.short == line.long
+    if fixed and imgsz not in (None, line.short):
+        raise UsageError(f"{name} looks at {line.short}x{line.short} pixels and nothing else; leave out --imgsz")
+    return Architecture(
+        model=name,
+        head=line.head,
+        norm=line.norm,
+        norm_eps=line.norm_eps,
+        min_size=imgsz or line.short,
+        max_size=long_side(imgsz) if imgsz and not fixed else line.long,
+        mean=line.mean or IMAGENET_MEAN,
+        std=line.std or IMAGENET_STD,
+        fixed=fixed,
+    )
 
 
 def _tuples(value: Any) -> Any:

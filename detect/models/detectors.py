@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
+import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.models.detection import FasterRCNN, MaskRCNN
+from torchvision.models.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.models.detection.ssd import SSD
+from torchvision.models.detection.transform import (
+    GeneralizedRCNNTransform,
+    resize_boxes,
+    resize_keypoints,
+)
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from detect.errors import UsageError
 from detect.models.architecture import Architecture
 from detect.models.backbones import build_trunk
 from detect.models.norms import set_norms
 from detect.models.zoo import DETECTORS
-from detect.sizes import resized_hw
+from detect.sizes import long_side, resized_hw
+
+Detector: TypeAlias = GeneralizedRCNN | RetinaNet | FCOS | SSD
 
 
-def build(architecture: Architecture, num_rows: int) -> GeneralizedRCNN:
+def build(architecture: Architecture, num_rows: int) -> Detector:
     """The model with random weights, in training mode. ``num_rows``: classes and background.
 
     It takes ``[float32 [3, H, W] RGB 0..1]`` and, in training, torchvision's targets, and returns losses or
     detections. In training it does not resize, since the loader has; in evaluation it resizes by itself and
-    returns boxes on the original pixels and masks as [N, 1, 28, 28] probabilities inside their boxes.
+    returns boxes and keypoints on the original pixels and masks as [N, 1, 28, 28] probabilities inside their boxes.
     """
-    common: dict[str, Any] = {"image_mean": list(architecture.mean), "image_std": list(architecture.std)}
-    sizes = {"min_size": architecture.min_size, "max_size": architecture.max_size}
     if architecture.model in DETECTORS:
         builder = getattr(torchvision.models.detection, DETECTORS[architecture.model].builder)
-        model = builder(weights=None, weights_backbone=None, num_classes=num_rows, **sizes, **common)
+        model = builder(weights=None, weights_backbone=None, num_classes=num_rows)
     else:
         model = _build_on_backbone(architecture, num_rows)
-    model.transform = _Transform(*sizes.values(), *common.values())
+    model.transform = DetectorTransform(architecture)
     set_norms(model, architecture.norm, architecture.norm_eps)
     return model
 
@@ -49,12 +56,13 @@ def _build_on_backbone(architecture: Architecture, num_rows: int) -> Generalized
     trunk = build_trunk(a.model)
     channels = {stage.layer: stage.channels for stage in trunk.stages}
     backbone = BackboneWithFPN(
-        nn.Sequential(trunk.layers),
-        return_layers={layer: str(i) for i, layer in enumerate(a.taps)},
+        nn.Identity(),
+        return_layers={},
         in_channels_list=[channels[layer] for layer in a.taps],
         out_channels=a.fpn,
         extra_blocks=LastLevelMaxPool(),
     )
+    backbone.body = trunk.body(a.taps)  # timm's trunks are no layers in order, which torchvision would expect
     maps = [str(i) for i in range(len(a.taps))]
     arguments: dict[str, Any] = {
         "rpn_anchor_generator": AnchorGenerator(a.anchors, (a.aspect_ratios,) * len(a.anchors)),
@@ -76,7 +84,12 @@ def _build_on_backbone(architecture: Architecture, num_rows: int) -> Generalized
     )
 
 
-class _Transform(GeneralizedRCNNTransform):
+def score_owner(model: Detector) -> nn.Module:
+    """The part of the model that holds ``score_thresh``, above which a detection is returned."""
+    return getattr(model, "roi_heads", model)
+
+
+class DetectorTransform(GeneralizedRCNNTransform):
     """torchvision's, with three differences.
 
     In training it does not resize, since the loader has. In evaluation a very narrow picture keeps a pixel of width,
@@ -84,13 +97,30 @@ class _Transform(GeneralizedRCNNTransform):
     for 100 masks on a 2048x1536 picture takes over 1 GiB; ``detect.predictor`` pastes one at a time.
     """
 
+    def __init__(self, architecture: Architecture) -> None:
+        a = architecture
+        fixed: dict[str, Any] = {"fixed_size": (a.min_size, a.min_size), "size_divisible": 1} if a.fixed else {}
+        super().__init__(a.min_size, a.max_size, list(a.mean), list(a.std), **fixed)
+
+    def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size at which the model looks at a picture of ``image_hw``."""
+        return self.fixed_size or resized_hw(image_hw, self.min_size[-1], self.max_size)
+
+    def set_size(self, short: int) -> None:
+        """Look at pictures with a short side of ``short`` pixels; UsageError for a model that knows but one size."""
+        if self.fixed_size not in (None, (short, short)):
+            raise UsageError(
+                f"this model looks at {self.fixed_size[0]}x{self.fixed_size[1]} pixels; leave out --imgsz"
+            )
+        self.min_size, self.max_size = (short,), long_side(short)
+
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
         if self.training:
             return image, target
         height, width = image.shape[-2:]
-        size = resized_hw((height, width), self.min_size[-1], self.max_size)
+        size = self.resized_hw((height, width))
         return interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0], target
 
     def postprocess(
@@ -102,17 +132,31 @@ class _Transform(GeneralizedRCNNTransform):
         if not self.training:
             for found, resized, original in zip(result, image_shapes, original_image_sizes, strict=True):
                 found["boxes"] = resize_boxes(found["boxes"], list(resized), list(original))
+                if "keypoints" in found:
+                    found["keypoints"] = resize_keypoints(found["keypoints"], list(resized), list(original))
         return result
 
 
-def freeze_stages(model: GeneralizedRCNN, stages: int) -> None:
+def freeze_stages(model: Detector, stages: int) -> None:
     """Keep the weights of the trunk's first ``stages`` stages as they are, in place: they see edges and colours,
-    which a small data set cannot teach better, and their backward pass is the dearest."""
+    which a small data set cannot teach better, and their backward pass is the dearest.
+
+    A stage is what its map needs besides the stages before it. UsageError where the trunk has fewer stages, and where
+    all of it would be frozen although it has more, as in HRNet, whose maps all come from its end.
+    """
+    if stages == 0:
+        return
     body = model.backbone.body
-    taps = list(body.return_layers)[:stages]
-    for name, layer in body.named_children():
-        if not taps:
-            return
-        layer.requires_grad_(False)
-        if name in taps:
-            taps.remove(name)
+    parameters = [p for p in body.parameters() if p.requires_grad]
+    was_training = body.training
+    maps = list(body.eval()(torch.zeros(1, 3, 96, 160, device=parameters[0].device)).values())
+    body.train(was_training)
+    if not 0 < stages <= len(maps):
+        raise UsageError(f"--freeze {stages}: this model's trunk has {len(maps)} stages")
+    total = torch.stack([one.sum() for one in maps[:stages]]).sum()
+    needed = torch.autograd.grad(total, parameters, allow_unused=True)
+    frozen = [p for p, gradient in zip(parameters, needed, strict=True) if gradient is not None]
+    if len(frozen) == len(parameters) and stages < len(maps):
+        raise UsageError(f"--freeze {stages} would freeze all of this trunk, as its first map needs all of it; take 0")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
