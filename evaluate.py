@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from detect.config import EvaluateSettings
 from detect.errors import exit_status
@@ -21,6 +22,7 @@ def main() -> None:
     from detect.data.spec import find_spec
     from detect.engine import SCORE_FLOOR, check_classes, evaluate
     from detect.files import make_folder, new_folder, write_text
+    from detect.links import is_link
     from detect.metrics import coco
     from detect.predictor import load_predictor
 
@@ -32,16 +34,16 @@ def main() -> None:
     predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
     check_classes(predictor.class_names, class_names, f"data set '{spec.name}'")
 
-    path = Path(settings.model)
+    path = Path(urlsplit(settings.model).path if is_link(settings.model) else settings.model)
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
     folder = new_folder(settings.output_dir, name)
     metrics = evaluate(predictor, records, class_names, quiet=settings.quiet)
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     print(
         f"{settings.model} on {spec.name} {settings.split}: {len(records)} pictures, {sum(map(len, records))} objects"
     )
-    print(coco.table(metrics))
+    print(coco.table(metrics))  # first, as a full disk is no reason to lose it
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     print(f"-> {folder / 'metrics.json'}")
 
 

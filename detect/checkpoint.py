@@ -13,13 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from detect.errors import CheckpointError
-from detect.files import replacing
+from detect.files import replacing, write_bytes, writing
 from detect.types import ClassNames
 
 FORMAT = 1
@@ -60,14 +60,22 @@ def versions() -> dict[str, str]:
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write atomically: a killed process leaves the old file or the new one."""
+    """Write atomically: a killed process, a full disk and a power cut leave the old file or the new one, whole.
+
+    Raises DiskError.
+    """
+    write_bytes(path, to_bytes(checkpoint))
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """The content of its file. safetensors could write one too, but beside it a temporary file of its own, which
+    nobody could tell from another's where the process is killed."""
     header = {k: v for k, v in checkpoint.__dict__.items() if k != "state"}
     header |= {"class_names": asdict(checkpoint.class_names), "format": FORMAT, "colour_order": "RGB"}
     metadata = {_KEY: json.dumps(header, sort_keys=True)}
     # safetensors refuses channels-last and shared tensors; contiguous() copies where needed.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
-    with replacing(path) as temporary:
-        save_file(state, temporary, metadata)
+    return safetensors.torch.save(state, metadata)
 
 
 def load(path: Path) -> Checkpoint:
@@ -109,9 +117,14 @@ def to_half(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def save_training_state(values: dict[str, Any], path: Path) -> None:
-    """Write plain values and tensors (no numpy) atomically; see ``load_training_state``."""
-    with replacing(path) as temporary:
-        torch.save(values, temporary)
+    """Write plain values and tensors (no numpy) atomically; see ``load_training_state``. Raises DiskError."""
+    with writing(path), replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(values, file)
+        except RuntimeError as error:  # which says "unexpected pos", and why only in what came before it
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_training_state(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
+from itertools import chain
 from pathlib import Path
 from threading import Thread
 from urllib.error import HTTPError, URLError
@@ -26,7 +27,8 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 from tqdm import tqdm
 
-from detect.errors import FetchError
+from detect.errors import NO_ROOM, FetchError
+from detect.files import put_in_place
 
 # Seconds until the first line of an answer: name, every address, TLS and redirects together. urlopen's own
 # time-out is for each address alone, and does not cover a name server that is silent.
@@ -45,15 +47,16 @@ def fetch(url: str, folder: Path | None = None, *, sha256: str | None = None, hi
     """The local file with the content of ``url``, downloaded to ``folder`` unless it is there already.
 
     folder: by default the one torch.hub keeps weights in (see ``checkpoints_folder``).
-    sha256: hex digest or its first digits; by default those in the name (``resnet50-0676ba61.pth``), if any.
+    sha256: hex digest or its first digits, '' for none; by default those in the name (``resnet50-0676ba61.pth``).
     hint: the caller's words on how to do without the file, for the end of the message.
 
     An interrupted download stays as ``NAME.partial`` and the next call goes on from there. Raises FetchError,
-    within 15 seconds where there is no network, saying where to put the file by hand; and for a file that is
-    there but damaged, which is left to the user to delete.
+    within 15 seconds where there is no network, saying where to put the file by hand; for a disk that is full or
+    cannot be written to; for a web page in place of the file; and for a file that is there but damaged, which is left
+    to the user to delete.
     """
-    name = _file_name(url)
-    expected = (sha256 or _digest_in(name)).lower()
+    name = file_name(url)
+    expected = (_digest_in(name) if sha256 is None else sha256).lower()
     folder = (checkpoints_folder() if folder is None else folder).absolute()
     path, partial = folder / name, folder / f"{name}.partial"
     try:
@@ -62,17 +65,16 @@ def fetch(url: str, folder: Path | None = None, *, sha256: str | None = None, hi
             with _one_at_a_time(path):
                 if not path.is_file():  # else another process was faster
                     _download(url, partial, expected)
-                    partial.replace(path)
+                    put_in_place(partial, path)
                     _origin(partial).unlink(missing_ok=True)
                     return path
         damage = _mismatch(path, expected)
     except (OSError, HTTPException, ValueError) as error:
         kept = "what came so far is kept for the next try; " if _resumable(partial, url)[0] else ""
-        by_hand = f"without a network, put the file there by hand: {path}"
-        words = f"cannot download {name} from {url}: {_why(error)}; {kept}{by_hand}{'; ' if hint else ''}{hint}"
-        raise FetchError(" ".join(words.split())) from error
+        words = f"cannot download {name} from {shown(url)}: {_why(error)}; {kept}{_advice(error, path)}"
+        raise FetchError(" ".join(f"{words}{'; ' if hint else ''}{hint}".split())) from error
     if damage:
-        raise FetchError(f"{path} is damaged: {damage}; delete it, and the next try downloads it from {url}")
+        raise FetchError(f"{path} is damaged: {damage}; delete it, and the next try downloads it from {shown(url)}")
     return path
 
 
@@ -92,15 +94,29 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _file_name(url: str) -> str:
-    """The last part of an http(s) address, as a file name."""
+def shown(url: str) -> str:
+    """An address for messages: without a user's name and password, and without a query, which may be a key."""
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise FetchError(f"cannot download '{url}': {error}") from error
-    name = unquote(parts.path).replace("\\", "/").rpartition("/")[2]
-    if parts.scheme not in ("http", "https") or not parts.netloc or name in ("", ".", ".."):
-        raise FetchError(f"cannot download '{url}': the address must be http(s)://HOST/.../FILE")
+        parts.port  # noqa: B018 - raises where what seems to be a port is a part of a password
+    except ValueError:
+        return re.sub(r"//.*@", "//...@", url)
+    query = "?..." if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+
+
+def file_name(url: str) -> str:
+    """The last part of an http(s) address, as a file name; FetchError where there is none."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is none
+        name = unquote(parts.path, errors="strict").replace("\\", "/").rpartition("/")[2]
+        fits = parts.scheme in ("http", "https") and parts.hostname and name.isprintable() and "@" not in parts.netloc
+    except ValueError:
+        fits = False
+    if not fits or name in ("", ".", ".."):
+        must = "the address must be http(s)://HOST/.../FILE, without a user's name and password"
+        raise FetchError(f"cannot download '{shown(url)}': {must}")
     return name
 
 
@@ -125,16 +141,23 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 def _download(url: str, partial: Path, expected: str) -> None:
     """Fill ``partial``, asking again where the connection breaks; delete it if it is not as expected."""
-    for retries_left in reversed(range(RETRIES + 1)):
-        try:
-            _stream(url, partial)
-            break
-        except _BrokenOffError:
-            if not retries_left:
-                raise
-            time.sleep(PAUSE_SECONDS)
+    try:
+        for retries_left in reversed(range(RETRIES + 1)):
+            try:
+                _stream(url, partial)
+                break
+            except _BrokenOffError:
+                if not retries_left:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+    except Exception:
+        if not _resumable(partial, url)[0]:  # of no use to anyone
+            partial.unlink(missing_ok=True)
+            _origin(partial).unlink(missing_ok=True)
+        raise
     if damage := _mismatch(partial, expected):
         partial.unlink()
+        _origin(partial).unlink(missing_ok=True)
         raise OSError(f"what came is damaged: {damage}")
 
 
@@ -150,7 +173,10 @@ def _stream(url: str, partial: Path) -> None:
         raise
     with closing(answer) as response:
         status, rest = response.status, response.headers.get("Content-Range", "")
+        blocks = _blocks(response)
+        first = next(blocks, b"")
         if status == 200:  # all of it: a first try, a changed file, or a server that knows no ranges
+            _refuse_page(response.headers.get_content_type(), first)
             start = 0
             partial.write_bytes(b"")  # first: old bytes must never lie under the origin of new ones
             _origin(partial).write_text(json.dumps({"url": url, "validator": _validator(response)}))
@@ -162,11 +188,20 @@ def _stream(url: str, partial: Path) -> None:
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         with partial.open("ab") as file, _progress_bar(partial.stem, start, total) as bar:
-            for block in _blocks(response):
+            for block in chain([first], blocks):
                 bar.update(file.write(block))
             end = file.tell()
     if total is not None and end < total:
         raise _BrokenOffError(f"the connection ended after {end} of {total} bytes")
+
+
+def _refuse_page(content_type: str, beginning: bytes) -> None:
+    """OSError for what servers send in place of a file, with an answer that says that all is well."""
+    start = beginning[:100].lstrip().lower()
+    if content_type in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html")):
+        raise OSError("a web page came in place of the file: one about it, or one to log in")
+    if start.startswith(b"version https://git-lfs"):
+        raise OSError("a pointer of Git LFS came in place of the file, which lies at another address")
 
 
 def _request(url: str, start: int, validator: str) -> Request:
@@ -214,6 +249,15 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
         raise _BrokenOffError(f"no byte came for {READ_SECONDS:.0f} seconds") from error
     except (OSError, HTTPException) as error:
         raise _BrokenOffError(f"the connection broke ({_why(error)})") from error
+
+
+def _advice(error: Exception, path: Path) -> str:
+    """What to do about a download that failed."""
+    of_disk = isinstance(error, OSError) and (error.filename or error.errno in NO_ROOM)
+    if not of_disk or isinstance(error, URLError):  # HTTPError's filename is the address
+        return f"without a network, put the file there by hand: {path}"
+    other = " (TORCH_HOME=DIR names another)" if path.is_relative_to(checkpoints_folder().absolute()) else ""
+    return f"the folder {path.parent}{other} must have room and let you write"
 
 
 def _origin(partial: Path) -> Path:

@@ -10,6 +10,7 @@
 
 A field ``batch_size`` is the flag ``--batch-size`` and the YAML key ``batch_size`` or ``batch-size``. Its
 type is str, int, float, bool (``--amp`` and ``--no-amp``), Path, a list of these, or any of them ``| None``.
+A ``positional`` field is a word without a flag, such as ``inference`` in ``benchmark.py inference``.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def option(
     metavar: str | None = None,
     low: float | None = None,
     high: float | None = None,
+    positional: bool = False,
 ) -> Any:
     """A dataclass field that ``parse`` turns into a flag.
 
     The help shows the default by itself, unless it says ``default:`` in its own words.
-    choices: the only values allowed.  low, high: the range of a number, both ends allowed.
+    choices: the only values allowed; ``x:NAME`` stands for all that begin with ``x:``.
+    low, high: the range of a number, both ends allowed.
     """
     metadata = {
         "help": help,
@@ -56,6 +59,7 @@ def option(
         "metavar": metavar,
         "low": low,
         "high": high,
+        "positional": positional,
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -77,11 +81,11 @@ def parse(settings_class: type[S], description: str, argv: Sequence[str] | None 
     config = typed.pop("config", None)
     values = {} if config is None else _from_yaml(config, fields)
     for name, value in typed.items():
-        fields[name].check(value, f"{_flag(name)} {_shown(value)}")
+        fields[name].check(value, f"{fields[name].shown_name()} {_shown(value)}")
         values[name] = value
     for name, field in fields.items():
         if field.required and name not in values:
-            raise UsageError(f"{_flag(name)} is missing: {field.help}")
+            raise UsageError(f"{field.shown_name()} is missing: {field.help}")
     return settings_class(**values), set(values)
 
 
@@ -125,6 +129,7 @@ class _Field:
     metavar: str | None
     low: float | None
     high: float | None
+    positional: bool
 
     @property
     def required(self) -> bool:
@@ -166,7 +171,7 @@ class _Field:
         for one in value if self.is_list and value is not None else [value]:
             if one is None:
                 continue
-            if self.choices is not None and str(one) not in self.choices:
+            if self.choices is not None and not any(_allows(choice, str(one)) for choice in self.choices):
                 raise UsageError(unknown(self.name.replace("_", " "), str(one), self.choices))
             # Written as "not inside" so that nan fails too.
             if self.low is not None and not one >= self.low:
@@ -183,6 +188,9 @@ class _Field:
         elif "default:" not in text:
             text += f" (default: {_shown(self.default)})"
         return text.replace("%", "%%")
+
+    def shown_name(self) -> str:
+        return self.shown_metavar() if self.positional else _flag(self.name)
 
     def shown_metavar(self) -> str:
         return self.metavar or self._choices_as_metavar() or _METAVARS[self.kind]
@@ -216,7 +224,9 @@ def _fields(settings_class: type) -> dict[str, _Field]:
 
 
 def _parser(fields: dict[str, _Field], description: str) -> _Parser:
-    required = [f"{_flag(f.name)} {f.shown_metavar()}" for f in fields.values() if f.required]
+    required = [
+        f.shown_name() + ("" if f.positional else f" {f.shown_metavar()}") for f in fields.values() if f.required
+    ]
     parser = _Parser(
         description=description,
         usage=" ".join(["%(prog)s", *required, "[flags]"]),
@@ -225,7 +235,9 @@ def _parser(fields: dict[str, _Field], description: str) -> _Parser:
     )
     for f in fields.values():
         # A default of None, never the real one, tells what the user gave.
-        if f.kind is bool:
+        if f.positional:
+            parser.add_argument(f.name, nargs="?", metavar=f.shown_metavar(), default=None, help=f.help_text())
+        elif f.kind is bool:
             action = argparse.BooleanOptionalAction
             parser.add_argument(_flag(f.name), dest=f.name, action=action, default=None, help=f.help_text())
         else:
@@ -252,7 +264,8 @@ def _refuse(extra: list[str], fields: dict[str, _Field]) -> NoReturn:
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
         raise UsageError(f"'{extra[0]}' follows no flag (see --help)")
-    known = [*map(_flag, fields), *(f"--no-{_flag(f.name)[2:]}" for f in fields.values() if f.kind is bool)]
+    known = [_flag(f.name) for f in fields.values() if not f.positional]
+    known += [f"--no-{_flag(f.name)[2:]}" for f in fields.values() if f.kind is bool]
     raise UsageError(unknown("flag", flags[0], [*known, "--config", "--help"]))
 
 
@@ -271,6 +284,10 @@ def _from_yaml(path: Path, fields: dict[str, _Field]) -> dict[str, Any]:
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
     return values
+
+
+def _allows(choice: str, value: str) -> bool:
+    return value == choice or (choice.endswith(":NAME") and value.startswith(choice.removesuffix("NAME")))
 
 
 def _flag(name: str) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from detect.files import write_text
+from detect.files import append_line, write_text
 
 
 class MetricsLog:
@@ -16,9 +16,8 @@ class MetricsLog:
         self.path = path
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append one epoch."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append one epoch; DiskError where that fails."""
+        append_line(self.path, json.dumps(row))
 
     def keep_until(self, epoch: int) -> None:
         """Drop the lines past ``epoch``, which a run that goes on from there writes anew, and one that broke off."""

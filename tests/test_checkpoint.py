@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pickle import PicklingError
 
 import pytest
 import torch
@@ -69,24 +70,11 @@ def test_channels_last_and_shared_tensors_can_be_saved(saved, tmp_path):
     assert torch.equal(checkpoint.load(tmp_path / "a.safetensors").state["a"], filters)
 
 
-@pytest.mark.parametrize("write", ["save_file", "torch.save"])
-def test_a_write_that_fails_leaves_the_old_file_alone(saved, tmp_path, monkeypatch, write):
+def test_a_state_that_cannot_be_saved_leaves_the_old_file_alone_and_shows_its_own_error(tmp_path):
     path = tmp_path / "last"
     path.write_bytes(b"old")
-
-    def half_a_file(values, to, *_):
-        to.write_bytes(b"hal")
-        raise OSError("disk full")
-
-    if write == "save_file":
-        monkeypatch.setattr(checkpoint, "save_file", half_a_file)
-    else:
-        monkeypatch.setattr(torch, "save", half_a_file)
-    with pytest.raises(OSError, match="disk full"):
-        if write == "save_file":
-            checkpoint.save(saved, path)
-        else:
-            checkpoint.save_training_state({}, path)
+    with pytest.raises((AttributeError, PicklingError)):  # a bug of ours, and no full disk
+        checkpoint.save_training_state({"w": torch.ones(9), "no": lambda: 0}, path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -12,80 +11,24 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
+from web_server import BODY, Server
 
 from detect import downloads
 from detect.downloads import checkpoints_folder, fetch
 from detect.errors import FetchError
 
-BODY = bytes(range(256)) * 2000  # 512 000 bytes
 DIGEST = hashlib.sha256(BODY).hexdigest()
 REPOSITORY = Path(__file__).parents[1]
 
 
-class Server(ThreadingHTTPServer):
-    """Serves ``body`` under every path that does not contain 'missing', and notes the ranges asked for."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.body = BODY
-        self.etag: str | None = '"one"'
-        self.knows_ranges = True
-        self.checks_if_range = True
-        self.cuts: list[int] = []  # the next answers stop after so many bytes
-        self.stall = Event()  # when set, a cut answer stays open and silent
-        self.ranges: list[str | None] = []
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/files/{name}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        body, etag = self.server.body, self.server.etag
-        if "missing" in self.path:
-            return self.send_error(404)
-        same = not self.server.checks_if_range or self.headers.get("If-Range") == etag
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.knows_ranges and same else 0
-        if start >= len(body):
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        if etag:
-            self.send_header("ETag", etag)
-        self.end_headers()
-        if not self.server.cuts:
-            return self.wfile.write(body[start:])
-        self.wfile.write(body[start : start + self.server.cuts.pop(0)])
-        if self.server.stall.is_set():
-            while self.server.stall.is_set():
-                time.sleep(0.01)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with Server().running() as server:
         yield server
-        server.stall.clear()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -288,9 +231,11 @@ def test_a_folder_that_cannot_be_made_is_told(server, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the full disk is Linux's /dev/full")
 def test_a_full_disk_is_told(server, tmp_path):
     (tmp_path / "model.bin.partial").symlink_to("/dev/full")
-    with pytest.raises(FetchError, match="No space left on device"):
+    words = f"No space left on device; the folder {tmp_path} must have room and let you write"
+    with pytest.raises(FetchError, match=words):
         fetch(server.url("model.bin"), tmp_path)
     assert server.ranges == [None]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -299,6 +244,44 @@ def test_a_full_disk_is_told(server, tmp_path):
 def test_only_web_addresses_of_files_are_fetched(url, tmp_path):
     with pytest.raises(FetchError, match="cannot download"):
         fetch(url, tmp_path)
+
+
+def test_a_name_and_a_password_are_refused_and_not_shown(tmp_path):
+    for url in ("http://me:secret@host/a.bin", "http://me:sec/ret@host/a.bin", "http://secret@host/a.bin"):
+        with pytest.raises(FetchError, match="without a user's name and password") as caught:
+            fetch(url, tmp_path)
+        assert "sec" not in str(caught.value) and "host" in str(caught.value)
+
+
+def test_a_query_may_be_a_key_and_is_not_shown(server, tmp_path):
+    with pytest.raises(FetchError) as caught:
+        fetch(server.url("missing.bin?signature=secret"), tmp_path)
+    assert "missing.bin?...: the server answers 404" in str(caught.value) and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "words"),
+    [
+        ("text/html; charset=utf-8", b"\n<p>Log in", "a web page came in place of the file"),
+        ("application/octet-stream", b"\n<!DOCTYPE html><html>", "a web page came in place of the file"),
+        ("text/plain", b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "a pointer of Git LFS"),
+    ],
+)
+def test_what_comes_in_place_of_the_file_is_told_and_not_kept(server, tmp_path, content_type, body, words):
+    left_behind(tmp_path, "model.bin", BODY[:1000], server.url("model.bin"), validator='"one"')
+    server.content_type, server.body, server.etag = content_type, body, '"page"'
+    with pytest.raises(FetchError, match=words):
+        fetch(server.url("model.bin"), tmp_path)
+    server.content_type, server.body, server.etag = "application/octet-stream", BODY, '"one"'
+    assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
+    assert server.ranges == ["bytes=1000-", "bytes=1000-"]  # what had come before is of use yet
+
+
+def test_nothing_is_left_of_what_cannot_be_continued(server, tmp_path):
+    server.etag, server.cuts = None, [1000] * 10
+    with pytest.raises(FetchError, match="ended after 1000 of 512000 bytes; without a network"):
+        fetch(server.url("model.bin"), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_never_leads_out_of_the_folder(server, tmp_path):

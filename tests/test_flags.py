@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
@@ -164,3 +165,35 @@ def test_flags_load_no_heavy_library():
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_output_format_has_its_flag(name):
     assert f"save_{name}" in {f.name for f in fields(config.DetectImageSettings)}
+
+
+@dataclass
+class CommandSettings:
+    command: str = option(REQUIRED, "what to do", choices=("draw", "write"), positional=True)
+    names: list[str] | None = option(None, "of whom (default: all)")
+
+
+@pytest.mark.parametrize("line", ["draw --names a b", "--names=a draw"])
+def test_a_positional_field_is_a_word_without_a_flag(line):
+    assert parse(CommandSettings, "Words.", line.split())[0].command == "draw"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "draw|write is missing: what to do"),
+        ("drow", "unknown command 'drow': did you mean draw"),
+        ("draw write", "'write' follows no flag"),
+        ("--command draw", "unknown flag '--command'"),
+    ],
+)
+def test_a_positional_field_gets_one_clear_line_too(line, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse(CommandSettings, "Words.", line.split())
+
+
+def test_help_shows_a_positional_field_in_the_usage(capsys):
+    with pytest.raises(SystemExit):
+        parse(CommandSettings, "Words.", ["--help"])
+    text = capsys.readouterr().out
+    assert "draw|write [flags]" in text and "--command" not in text

@@ -16,15 +16,15 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("errors", "sizes"),
     ("files",),
-    ("masks", "runtime", "flags", "downloads"),
-    ("types",),
+    ("masks", "runtime", "flags", "downloads", "markdown"),
+    ("types", "links"),
     ("media",),
     ("drawing", "metrics", "checkpoint", "optim", "runlog", "data.readers", "data.archive", "data.render"),
     ("data.compose",),
     ("data.sample", "data.transforms"),
     ("data.spec", "data.dataset", "models", "writers"),
     ("predictor", "run"),
-    ("engine",),
+    ("engine", "benchmark"),
     ("config",),
 )  # fmt: skip
 # config reads the tables of models; they know nothing else of the project.
@@ -36,12 +36,14 @@ KNOWN_BY = {
     "yaml": {"flags", "data.spec"},
     "argparse": {"flags", "data.sample"},
     "safetensors": {"checkpoint", "models"},
+    "timm": {"models"},
 }
 SCRIPTS = {
     "TrainSettings": "train.py",
     "EvaluateSettings": "evaluate.py",
     "DetectImageSettings": "detect_image.py",
     "DetectVideoSettings": "detect_video.py",
+    "BenchmarkSettings": "benchmark.py",
 }
 
 

@@ -11,11 +11,12 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from detect.errors import UsageError, exit_status
-from detect.files import replacing
+from detect.files import write_bytes
 
 LARGEST = 20_000_000  # bytes, since everyone who clones the project fetches it
 LOCAL = ("data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
@@ -32,13 +33,13 @@ def main() -> None:
     source, target = arguments.source, arguments.target
     trained = checkpoint.load(source)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
-    settings["pretrained"] = Path(settings["pretrained"]).name
-    with replacing(target) as temporary:
-        checkpoint.save(checkpoint.to_half(replace(trained, training=settings)), temporary)
-        size = temporary.stat().st_size
-        if size > LARGEST:
-            raise UsageError(f"{source} would ship as {size / 1e6:.1f} MB; at most {LARGEST / 1e6:.0f} MB are bundled")
-    print(f"{target}: {size / 1e6:.1f} MB")
+    settings["pretrained"] = Path(urlsplit(settings["pretrained"]).path).name  # no query: it may be a key
+    content = checkpoint.to_bytes(checkpoint.to_half(replace(trained, training=settings)))
+    size = len(content) / 1e6
+    if len(content) > LARGEST:
+        raise UsageError(f"{source} would ship as {size:.1f} MB; at most {LARGEST / 1e6:.0f} MB are bundled")
+    write_bytes(target, content)
+    print(f"{target}: {size:.1f} MB")
 
 
 if __name__ == "__main__":
