@@ -14,11 +14,12 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from detect import checkpoint
-from detect.errors import CheckpointError, FetchError, UsageError
+from detect.errors import CheckpointError
 from detect.models import pretrained
 from detect.models.architecture import backbone_architecture, detector_architecture
 from detect.models.backbones import build_trunk
-from detect.models.pretrained import Weights, choose, read, start_model
+from detect.models.pretrained import start_model
+from detect.models.weights import Weights, read
 from detect.types import ClassNames
 
 IMAGENET = Path(__file__).parents[2] / "shared" / "weights" / "mobilenet_v2_imagenet.safetensors"
@@ -212,95 +213,3 @@ def test_files_from_before_torchvision_0_13_fill_pyramid_rpn_and_mask_head(train
     assert counts(words) == (len(old), len(old))
     assert torch.equal(model.rpn.head.conv[0][0].weight, trained.state["rpn.head.conv.0.0.weight"])
     assert torch.equal(model.roi_heads.mask_head[3][0].weight, trained.state["roi_heads.mask_head.3.0.weight"])
-
-
-# Files and names
-
-
-def test_wrappings_of_training_programs_are_taken_off(tmp_path):
-    state = {"module.features.0.0.weight": torch.ones(32, 3, 3, 3)}
-    torch.save({"epoch": 3, "model": {"state_dict": state}}, tmp_path / "w.pth")
-    assert list(read(tmp_path / "w.pth").state) == ["features.0.0.weight"]
-
-
-def test_what_is_no_file_of_weights_is_named(tmp_path):
-    with pytest.raises(
-        UsageError, match=r"--pretrained .*none\.pth: no such file; known besides files are auto, none and balloon"
-    ):
-        choose("mobilenet_v2", str(tmp_path / "none.pth"))
-    for name in ("a.pth", "a.safetensors"):
-        (tmp_path / name).write_bytes(b"junk" * 20)
-        with pytest.raises(CheckpointError, match=rf"{name} is not a"):
-            read(tmp_path / name)
-    torch.save({"epoch": 3}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=r"a\.pth holds no dict of tensors"):
-        read(tmp_path / "a.pth")
-
-
-def test_a_pickle_that_would_run_code_is_refused(tmp_path):
-    torch.save({"model": ClassNames(("a",))}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match=r"evil\.pth is not a file of weights: [^\n]*$"):
-        read(tmp_path / "evil.pth")
-
-
-def test_none_is_random_and_vovnet_says_that_nothing_is_published(capsys):
-    assert choose("mobilenet_v2", "none") is None
-    assert not capsys.readouterr().err
-    assert choose("vovnet19", "auto") is None
-    assert "no published weights for vovnet19: training from scratch" in capsys.readouterr().err
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    def fetch(url, **_):
-        raise FetchError("cannot download it")
-
-    monkeypatch.setattr(pretrained, "fetch", fetch)
-
-
-def test_offline_mobilenet_goes_on_from_the_bundled_trunk(offline, trained, tmp_path, monkeypatch, capsys):
-    checkpoint.save(trained, tmp_path / "b.safetensors")
-    monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
-    model, architecture, words = start(choose("mobilenet_v2", "auto"), classes=CLASSES)
-    assert "warning: cannot download it. Going on from the bundled balloon model's trunk" in capsys.readouterr().err
-    state = model.state_dict()
-    same = {k for k in state if torch.equal(state[k], trained.state[k]) and state[k].ndim > 1}
-    assert same == {k for k in state if k.startswith("backbone.body.") and state[k].ndim > 1}
-    assert words.startswith("the trunk of ") and architecture.norm == "frozen"
-
-
-def test_the_bundled_model_can_be_named_and_new_classes_are_told(trained, tmp_path, monkeypatch):
-    checkpoint.save(trained, tmp_path / "b.safetensors")
-    monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
-    weights = choose("mobilenet_v2", "balloon")
-    *_, same = start(weights, classes=trained.class_names)
-    assert "new for" not in same
-    *_, more = start(weights, classes=ClassNames((*trained.class_names.names, "zebra")))
-    assert more.endswith("; new for zebra")
-
-
-@pytest.mark.parametrize("name", ["resnet50", "v1", "maskrcnn_v2"])
-def test_offline_others_say_what_works(offline, name):
-    with pytest.raises(FetchError):
-        choose(name, "auto")
-
-
-def test_offline_without_a_bundled_model_is_an_error(offline, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "none")
-    with pytest.raises(FetchError):
-        choose("mobilenet_v2", "auto")
-
-
-def test_published_files_are_asked_for_with_a_way_out(monkeypatch, mobilenet, tmp_path):
-    asked = {}
-
-    def fetch(url, *, hint):
-        asked.update(url=url, hint=hint)
-        torch.save(mobilenet, tmp_path / "m.pth")
-        return tmp_path / "m.pth"
-
-    monkeypatch.setattr(pretrained, "fetch", fetch)
-    weights = choose("mobilenet_v2", "auto")
-    assert weights is not None and not weights.is_detector
-    assert asked["url"].endswith("/mobilenet_v2-b0353104.pth")
-    assert "--pretrained none" in asked["hint"]

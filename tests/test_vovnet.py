@@ -1,28 +1,24 @@
-"""VoVNet: the same network as timm's, and taps that a pyramid can trust."""
+"""VoVNet: the same networks as timm's, and taps that a pyramid can trust."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import nn
-from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
+from detect.models.backbones import build_trunk
 from detect.models.backbones.vovnet import WIDTHS, VoVNet
+from detect.models.imagenet import PUBLISHED
+from detect.models.zoo import BACKBONES
 
-TAPS = {"stage2": (4, 256), "stage3": (8, 512), "stage4": (16, 768), "stage5": (32, 1024)}
-
-
-def taps(trunk: VoVNet, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    getter = IntermediateLayerGetter(nn.Sequential(trunk.layers()), {name: name for name in TAPS})
-    with torch.inference_mode():
-        return getter(images)
-
-
-@pytest.fixture(scope="module")
-def trunk() -> VoVNet:
-    torch.manual_seed(0)
-    return VoVNet(WIDTHS["vovnet19"]).eval()
+TIMMS = {
+    "vovnet19": "ese_vovnet19b",
+    "vovnet19_slim": "ese_vovnet19b_slim",
+    "vovnet19_dw": "ese_vovnet19b_dw",
+    "vovnet39": "ese_vovnet39b",
+    "vovnet57": "ese_vovnet57b",
+}
 
 
 def randomize(module: nn.Module) -> None:
@@ -35,33 +31,46 @@ def randomize(module: nn.Module) -> None:
             nn.init.uniform_(norm.running_var, 0.5, 2.0)
 
 
-def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size():
+def test_every_vovnet_is_compared_with_timms():
+    assert set(TIMMS) == set(WIDTHS) == {name for name in BACKBONES if name.startswith("vovnet")}
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size(name):
     timm_vovnet = pytest.importorskip("timm.models.vovnet")
     torch.manual_seed(1)
-    theirs = timm_vovnet.VovNet(timm_vovnet.model_cfgs["ese_vovnet19b"], num_classes=7).eval()
+    theirs = timm_vovnet.VovNet(timm_vovnet.model_cfgs[TIMMS[name]], num_classes=7).eval()
     randomize(theirs)
-    ours = VoVNet(WIDTHS["vovnet19"]).eval()
+    trunk = build_trunk(name)
     state = {name: value for name, value in theirs.state_dict().items() if not name.startswith("head.")}
-    ours.load_state_dict(state, strict=True)
+    trunk.module.load_state_dict(state, strict=True)
 
     images = torch.randn(2, 3, 97, 131)
     with torch.inference_mode():
         expected = theirs.forward_intermediates(images, indices=[1, 2, 3, 4], intermediates_only=True)
-    found = taps(ours, images)
+        found = trunk.body([stage.layer for stage in trunk.stages]).eval()(images)
     assert len(expected) == len(found) == 4
-    for name, wanted in zip(TAPS, expected, strict=True):
-        assert found[name].shape == wanted.shape
-        assert (found[name] - wanted).abs().max() <= 1e-5 * wanted.abs().max(), name
+    for place, (ours, wanted) in enumerate(zip(found.values(), expected, strict=True)):
+        assert ours.shape == wanted.shape
+        assert (ours - wanted).abs().max() <= 1e-5 * wanted.abs().max(), place
 
 
-def test_taps_have_the_promised_strides_and_channels(trunk):
-    found = taps(trunk, torch.randn(1, 3, 64, 128))
-    assert list(found) == list(TAPS)
-    for name, (stride, channels) in TAPS.items():
-        assert found[name].shape == (1, channels, 64 // stride, 128 // stride)
+@pytest.mark.parametrize("name", WIDTHS)
+def test_what_is_published_is_what_timm_publishes(name):
+    timm = pytest.importorskip("timm")
+    config = timm.get_pretrained_cfg(TIMMS[name]) if timm.is_model(TIMMS[name]) else None
+    line = PUBLISHED.get(name)
+    if line is None:
+        assert config is None or not (config.hf_hub_id or config.url)
+    else:
+        assert line.url == f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
+        assert (line.mean, line.std) == (tuple(config.mean), tuple(config.std))
+        assert line.licence.lower() == config.license
 
 
-def test_layers_in_order_are_the_forward_pass(trunk):
+@pytest.mark.parametrize("name", WIDTHS)
+def test_layers_in_order_are_the_forward_pass(name):
+    trunk = VoVNet(WIDTHS[name]).eval()
     images = torch.randn(1, 3, 65, 75)
     x = images
     with torch.inference_mode():
@@ -70,17 +79,17 @@ def test_layers_in_order_are_the_forward_pass(trunk):
         assert torch.equal(x, trunk(images))
 
 
-def test_the_norm_layer_is_the_callers_everywhere():
-    trunk = VoVNet(WIDTHS["vovnet19"], norm_layer=FrozenBatchNorm2d)
+@pytest.mark.parametrize("name", WIDTHS)
+def test_the_norm_layer_is_the_callers_everywhere(name):
+    trunk = VoVNet(WIDTHS[name], norm_layer=FrozenBatchNorm2d)
     kinds = {type(m) for m in trunk.modules() if "Norm2d" in type(m).__name__}
     assert kinds == {FrozenBatchNorm2d}
 
 
-def test_a_fresh_trunk_neither_explodes_nor_dies_and_learns_everywhere():
+@pytest.mark.parametrize("name", WIDTHS)
+def test_a_fresh_trunk_neither_explodes_nor_dies_and_learns_everywhere(name):
     torch.manual_seed(0)
-    trunk = VoVNet(
-        WIDTHS["vovnet19"],
-    )
+    trunk = VoVNet(WIDTHS[name])
     features = trunk(torch.randn(2, 3, 64, 64))
     assert 0.01 < features.std() < 10
     features.square().mean().backward()

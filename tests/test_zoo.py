@@ -10,10 +10,14 @@ import pytest
 import torch
 import torchvision
 
-from detect.models.architecture import backbone_architecture
+from detect.config import TrainSettings
+from detect.errors import UsageError
+from detect.flags import parse
+from detect.models.architecture import backbone_architecture, detector_architecture
 from detect.models.backbones import build_trunk
-from detect.models.detectors import build
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS
+from detect.models.detectors import build, freeze_stages
+from detect.models.imagenet import PUBLISHED
+from detect.models.zoo import BACKBONES, DETECTORS, LIGHT_BELOW
 
 ROOT = Path(__file__).parent.parent
 ODD_HW = (197, 261)
@@ -58,7 +62,6 @@ def test_the_pyramid_adds_a_pooled_level_of_its_own_width(pyramid):
 def test_heads_have_the_widths_of_the_line(pyramid):
     name, model = pyramid
     line = BACKBONES[name]
-    assert (line.fpn, line.box, line.mask) == ((256, 1024, 256) if "resnet" in name else (128, 512, 128))
     heads = model.roi_heads
     assert heads.box_head.fc6.out_features == heads.box_predictor.cls_score.in_features == line.box
     assert [conv[0].out_channels for conv in heads.mask_head] == [line.mask] * 4
@@ -66,30 +69,104 @@ def test_heads_have_the_widths_of_the_line(pyramid):
     assert model.rpn._post_nms_top_n["testing"] == line.proposals
 
 
-def test_mobilenet_v2_is_tapped_at_the_last_block_of_each_stride():
-    stages = build_trunk("mobilenet_v2").stages
-    assert [(s.layer, s.channels, s.stride) for s in stages] == [
-        ("3", 24, 4), ("6", 32, 8), ("13", 96, 16), ("18", 1280, 32),
-    ]  # fmt: skip
+def test_light_trunks_get_light_heads(pyramid):
+    name, _ = pyramid
+    line = BACKBONES[name]
+    is_light = sum(p.numel() for p in build_trunk(name).module.parameters()) < LIGHT_BELOW
+    widths = (128, 512, 128, 300) if is_light else (256, 1024, 256, 1000)
+    assert (line.fpn, line.box, line.mask, line.proposals) == widths
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_layers_in_order_are_the_network(name):
+def test_mobilenets_are_tapped_at_the_last_block_of_each_stride():
+    taps = {
+        name: [(s.layer, s.channels, s.stride) for s in build_trunk(name).stages]
+        for name in ("mobilenet_v2", "mobilenet_v3_large")
+    }
+    assert taps == {
+        "mobilenet_v2": [("3", 24, 4), ("6", 32, 8), ("13", 96, 16), ("18", 1280, 32)],
+        "mobilenet_v3_large": [("3", 24, 4), ("6", 40, 8), ("12", 112, 16), ("16", 960, 32)],
+    }
+
+
+def test_the_body_is_the_whole_network(pyramid):
     """IntermediateLayerGetter ignores ``forward``, so what a trunk runs must be told by its layers alone."""
+    name, _ = pyramid
     trunk = build_trunk(name)
-    kept = {id(p) for layer in trunk.layers.values() for p in layer.parameters()}
-    assert kept == {id(p) for p in trunk.module.parameters()}
-    assert {stage.layer for stage in trunk.stages} <= set(trunk.layers)
+    module = trunk.module.eval()
+    body = trunk.body([stage.layer for stage in trunk.stages]).eval()
+    assert {id(p) for p in body.parameters()} == {id(p) for p in module.parameters()}
+    images = torch.rand(1, 3, *ODD_HW)
+    if hasattr(module, "avgpool"):  # a ResNet's forward ends in a classifier, which trunks do not have
+        module.avgpool = torch.nn.Identity()
+        module.fc = torch.nn.Unflatten(1, (trunk.stages[-1].channels, 7, 9))
+    with torch.inference_mode():
+        assert torch.equal(module(images), body(images)["3"])
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_published_backbone_weights_exist_under_their_name(name):
-    if BACKBONES[name].weights:
-        assert torchvision.models.get_weight(BACKBONES[name].weights).url.endswith(".pth")
+def test_norms_keep_the_eps_of_their_trunk(pyramid):
+    name, model = pyramid
+    architecture = backbone_architecture(name, "maskrcnn", 64)
+    assert architecture.norm_eps == (1e-3 if name == "mobilenet_v3_large" else 1e-5)
+    assert {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {architecture.norm_eps}
+
+
+def test_freezing_takes_the_layers_up_to_the_last_frozen_map(pyramid):
+    name, model = pyramid
+    layers = list(dict(model.backbone.body.named_children()))
+    before = {k: t.clone() for k, t in model.backbone.body.state_dict().items()}
+    frozen = []
+    for stages in range(5) if BACKBONES[name].fpn == 128 else (3,):
+        freeze_stages(model.train(), stages)
+        last = build_trunk(name).stages[stages - 1].layer
+        below = [f"backbone.body.{layer}." for layer in layers[: layers.index(last) + 1]] if stages else []
+        expected = {k for k, _ in model.named_parameters() if k.startswith(tuple(below))}
+        assert {k for k, p in model.named_parameters() if not p.requires_grad} == expected
+        assert model.backbone.body.training
+        frozen.append(len(expected))
+        model.requires_grad_(True)
+    assert frozen == sorted(set(frozen))
+    assert all(torch.equal(t, before[k]) for k, t in model.eval().backbone.body.state_dict().items())
+
+
+def test_what_cannot_be_frozen_is_said():
+    model = build(backbone_architecture("mobilenet_v2", "fasterrcnn", 64), num_rows=2)
+    for stages in (-1, 5):
+        with pytest.raises(UsageError, match=f"--freeze {stages}: this model's trunk has 4 stages"):
+            freeze_stages(model, stages)
+    mobilenet = build(detector_architecture("mobilenet"), num_rows=2)
+    with pytest.raises(UsageError, match="--freeze 3: this model's trunk has 2 stages"):
+        freeze_stages(mobilenet, 3)
+    assert all(p.requires_grad for m in (model, mobilenet) for p in m.parameters())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_weights_are_those_of_a_backbone(name):
+    line = PUBLISHED[name]
+    assert name in BACKBONES
+    assert line.licence
+    if line.torchvision:
+        weights = torchvision.models.get_weight(line.torchvision)
+        assert weights == getattr(torchvision.models.get_model_weights(name), weights.name)
+        assert line.url == weights.url and line.url.endswith(".pth")
+        assert (line.mean, line.std) == (tuple(weights.transforms().mean), tuple(weights.transforms().std))
+    else:  # timm's, which test_vovnet.py looks at
+        assert line.url == f"https://huggingface.co/timm/{line.folder}/resolve/main/model.safetensors"
+
+
+def test_files_of_one_name_have_folders_of_their_own():
+    places = [(line.folder, line.url.rpartition("/")[2]) for line in PUBLISHED.values()]
+    assert len(set(places)) == len(places)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detector_lines_name_what_torchvision_has(name):
     line = DETECTORS[name]
-    assert line.head in HEADS
+    assert line.head in line.builder
     assert torchvision.models.get_weight(line.weights) == torchvision.models.get_model_weights(line.builder).COCO_V1
+
+
+def test_the_settings_take_timms_names_and_no_others():
+    settings, _ = parse(TrainSettings, "", ["--backbone", "timm:resnet18.a1_in1k"])
+    assert settings.backbone == "timm:resnet18.a1_in1k"
+    with pytest.raises(UsageError, match=r"unknown backbone 'tim:resnet18'.*timm:NAME"):
+        parse(TrainSettings, "", ["--backbone", "tim:resnet18"])

@@ -141,8 +141,8 @@ def freeze_stages(model: Detector, stages: int) -> None:
     """Keep the weights of the trunk's first ``stages`` stages as they are, in place: they see edges and colours,
     which a small data set cannot teach better, and their backward pass is the dearest.
 
-    A stage is what its map needs besides the stages before it. UsageError where the trunk has fewer stages, and where
-    all of it would be frozen although it has more, as in HRNet, whose maps all come from its end.
+    A stage is what its map needs besides the stages before it. UsageError where the trunk has fewer stages, and for
+    part of one such as HRNet, whose first map already needs half of it or more (of others, an eighth at most).
     """
     if stages == 0:
         return
@@ -153,10 +153,20 @@ def freeze_stages(model: Detector, stages: int) -> None:
     body.train(was_training)
     if not 0 < stages <= len(maps):
         raise UsageError(f"--freeze {stages}: this model's trunk has {len(maps)} stages")
-    total = torch.stack([one.sum() for one in maps[:stages]]).sum()
-    needed = torch.autograd.grad(total, parameters, allow_unused=True)
-    frozen = [p for p, gradient in zip(parameters, needed, strict=True) if gradient is not None]
-    if len(frozen) == len(parameters) and stages < len(maps):
-        raise UsageError(f"--freeze {stages} would freeze all of this trunk, as its first map needs all of it; take 0")
-    for parameter in frozen:
+    share = sum(p.numel() for p in _needed_by(maps[:1], parameters)) / sum(p.numel() for p in parameters)
+    if share > 0.3 and stages < len(maps):
+        raise UsageError(
+            f"--freeze {stages}: the first map of this trunk needs {share:.0%} of it, so it has no stages to freeze "
+            f"one by one; take 0, or {len(maps)} for all of it"
+        )
+    for parameter in _needed_by(maps[:stages], parameters):
         parameter.requires_grad_(False)
+
+
+def _needed_by(maps: list[Tensor], parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Those of ``parameters`` that ``maps`` were computed from."""
+    total = torch.stack([one.sum() for one in maps]).sum()
+    if not total.requires_grad:  # all that it needs is frozen already
+        return []
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True, retain_graph=True)
+    return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]

@@ -1,4 +1,4 @@
-"""Where a model's weights come from: published files, files of the user's, the bundled model.
+"""Where a model's weights come from: published files, files and links of the user's, the bundled model.
 
 Names and shapes decide what is used; a report says how many tensors were and which were not. The rows of the heads
 belong to classes, so they go over by class name and only where both sides know the names.
@@ -8,57 +8,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 import torchvision
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
-from detect import checkpoint
 from detect.downloads import fetch
-from detect.errors import CheckpointError, FetchError, UsageError, first_few, warn
+from detect.errors import CheckpointError, FetchError, first_few, warn
+from detect.links import fetch_link, is_link
 from detect.models.architecture import Architecture
-from detect.models.backbones import build_trunk
-from detect.models.detectors import build
+from detect.models.backbones import Trunk, build_trunk, from_timm
+from detect.models.detectors import Detector, build
+from detect.models.imagenet import PUBLISHED, TrunkWeights
 from detect.models.norms import set_norms
-from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS
+from detect.models.weights import Weights, read
+from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM
 from detect.types import ClassNames
 
 PROJECT = Path(__file__).resolve().parents[2]
 OFFLINE_HINT = "`--model balloon` works offline"
+NO_WEIGHTS_HINT = f"{OFFLINE_HINT}; --pretrained none trains from scratch"
 _COUNTER = "num_batches_tracked"  # of a BatchNorm2d, which nothing here depends on
-# The tensors whose first axis runs over classes (boxes: 4 numbers a class), with background as class 0.
+# The tensors whose first axis runs over classes (boxes: 4 numbers a class), with background as class 0; one-stage
+# heads repeat them for each anchor.
 _ROWS = {
     "roi_heads.box_predictor.cls_score.": 1,
     "roi_heads.box_predictor.bbox_pred.": 4,
     "roi_heads.mask_predictor.mask_fcn_logits.": 1,
+    "head.classification_head.cls_logits.": 1,
 }
-# torchvision renames these while it loads, in each module's _load_from_state_dict.
+# torchvision renames these while it loads, in each module's _load_from_state_dict. The last is RetinaNet's.
 _NEW_NAMES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)", lambda m: f"{m[1]}.0.{m[2]}"),
     (r"rpn\.head\.conv\.(weight|bias)", lambda m: f"rpn.head.conv.0.0.{m[1]}"),
     (r"roi_heads\.mask_head\.mask_fcn(\d+)\.(weight|bias)", lambda m: f"roi_heads.mask_head.{int(m[1]) - 1}.0.{m[2]}"),
+    (r"(head\.\w+_head\.conv)\.([0246])\.(weight|bias)", lambda m: f"{m[1]}.{int(m[2]) // 2}.0.{m[3]}"),
 )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A file's tensors, and whose classes its heads know (None where it does not say)."""
-
-    source: str
-    state: dict[str, Tensor]
-    class_names: ClassNames | None = None
-    class_rows: tuple[int, ...] | None = None
-    norm_eps: float | None = None
-
-    @property
-    def is_detector(self) -> bool:
-        """Whether the file holds more than a trunk."""
-        return any(name.startswith(("backbone.", "rpn.", "roi_heads.")) for name in self.state)
 
 
 def bundled(name: str) -> Path:
@@ -67,9 +53,9 @@ def bundled(name: str) -> Path:
 
 
 def coco_classes(weights: str) -> tuple[ClassNames, tuple[int, ...]]:
-    """The 80 classes of torchvision's COCO weights and the rows of the 91-row head that score them."""
+    """The classes of torchvision's COCO weights, 80 or the person alone, and the rows of the head that score them."""
     categories = torchvision.models.get_weight(weights).meta["categories"]
-    rows = tuple(i for i, name in enumerate(categories) if name not in ("__background__", "N/A"))
+    rows = tuple(i for i, name in enumerate(categories) if i > 0 and name != "N/A")  # row 0 is background
     return ClassNames(tuple(categories[i] for i in rows), rows), rows
 
 
@@ -82,82 +68,72 @@ def published_detector(name: str) -> Weights:
 
 
 def choose(name: str, pretrained: str) -> Weights | None:
-    """What ``--pretrained auto|none|balloon|FILE`` means for a backbone or detector; None for random weights.
+    """What ``--pretrained auto|none|balloon|FILE|URL`` means for a backbone or detector; None for random weights.
 
-    Raises FetchError when published weights cannot be reached, but for mobilenet_v2, which goes on from the bundled
-    model's trunk.
+    Raises FetchError when published weights or a link cannot be reached, but for mobilenet_v2, which goes on from the
+    bundled model's trunk; CheckpointError and UsageError for a file that is none.
     """
     if pretrained == "none":
         return None
     if pretrained in BUNDLED:
         return read(bundled(pretrained))
-    if pretrained != "auto":
-        return read(Path(pretrained))
-    if name in DETECTORS:
-        return published_detector(name)
-    published = BACKBONES[name].weights
+    if pretrained == "auto":
+        return published_detector(name) if name in DETECTORS else _published_trunk(name)
+    weights = read(fetch_link(pretrained, hint=NO_WEIGHTS_HINT) if is_link(pretrained) else Path(pretrained))
+    published = None if weights.is_detector or name in DETECTORS else published_weights(name)
+    if weights.mean is None and published:  # a trunk's file does not say it; most likely it is the published one
+        weights = replace(weights, mean=published.mean, std=published.std)
+    return weights
+
+
+def published_weights(backbone: str) -> TrunkWeights | None:
+    """The ImageNet weights that ``--pretrained auto`` takes for a line of BACKBONES or timm:NAME; None where no one
+    has published any."""
+    if backbone.startswith(TIMM):
+        return from_timm.published(backbone.removeprefix(TIMM))
+    return PUBLISHED.get(backbone)
+
+
+def _published_trunk(name: str) -> Weights | None:
+    published = published_weights(name)
     if published is None:
         warn(f"no published weights for {name}: training from scratch; --pretrained FILE starts from a file of yours")
         return None
     try:
-        hint = f"{OFFLINE_HINT}; --pretrained none trains from scratch"
-        return read(fetch(torchvision.models.get_weight(published).url, hint=hint))
+        path = published.fetch(hint=NO_WEIGHTS_HINT)
     except FetchError as error:
         if name != "mobilenet_v2" or not bundled("balloon").is_file():
             raise
         warn(f"{error}. Going on from the bundled balloon model's trunk instead of ImageNet's")
         weights = read(bundled("balloon"))
         trunk = {k: t for k, t in weights.state.items() if k.startswith("backbone.body.")}
-        return Weights(f"the trunk of {weights.source}", trunk, norm_eps=weights.norm_eps)
-
-
-def read(path: Path) -> Weights:
-    """The tensors of a .safetensors file or, without running code from it, of a .pth file."""
-    if not path.is_file():
-        raise UsageError(f"--pretrained {path}: no such file; known besides files are auto, none and balloon")
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                is_ours = "detect" in (file.metadata() or {})
-                state = {} if is_ours else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is not a .safetensors file: {error}") from None
-        if not is_ours:
-            return Weights(str(path), state)
-        ours = checkpoint.load(path)
-        return Weights(str(path), ours.state, ours.class_names, ours.class_rows, ours.architecture["norm_eps"])
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise CheckpointError(
-            f"{path} is not a file of weights: neither .safetensors nor a .pth of tensors alone"
-        ) from error
-    while isinstance(content, dict) and not any(isinstance(v, Tensor) for v in content.values()):
-        inner = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path} holds no dict of tensors")
-    return Weights(str(path), {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)})
+        return replace(
+            weights, source=f"the trunk of {weights.source}", state=trunk, class_names=None, class_rows=None
+        )
+    # timm renames what its older files call otherwise.
+    state = from_timm.load(name.removeprefix(TIMM), path) if name.startswith(TIMM) else read(path).state
+    return Weights(f"ImageNet weights {published.title}", state, mean=published.mean, std=published.std)
 
 
 def start_model(
     architecture: Architecture, class_names: ClassNames, weights: Weights | None
-) -> tuple[GeneralizedRCNN, Architecture, str]:
+) -> tuple[Detector, Architecture, str]:
     """The model that training starts from, its final Architecture, and a line that says what was used.
 
     Norms are frozen where their statistics come with the weights, and never where they are random.
     """
     num_rows = len(class_names) + 1
+    trunk = build_trunk(_trunk_of(architecture.model))
     if weights is None:
-        architecture = replace(architecture, norm="batch", norm_eps=1e-5)
+        architecture = replace(architecture, norm="batch", norm_eps=trunk.norm_eps)
         return build(architecture, num_rows), architecture, "random weights"
     eps = weights.norm_eps
-    if eps is None:  # a trunk alone was trained with the usual one, whatever the detector's line says
-        eps = architecture.norm_eps if weights.is_detector else 1e-5
+    if eps is None:  # a trunk alone was trained with its own, whatever the detector's line says
+        eps = architecture.norm_eps if weights.is_detector else trunk.norm_eps
+    if weights.mean and weights.std:
+        architecture = replace(architecture, mean=weights.mean, std=weights.std)
     model = build(replace(architecture, norm="batch"), num_rows)
-    offered = _rename(weights, architecture.model)
+    offered = _rename(weights, trunk, model)
     if weights.class_names is not None:
         state = _rows_by_name(offered, model, weights, class_names)
     else:
@@ -211,16 +187,29 @@ def _norm(model: nn.Module, state: dict[str, Tensor]) -> str:
     return "batch" if any(k.startswith("backbone.body.") for k in random) else "frozen_trunk"
 
 
-def _rename(weights: Weights, name: str) -> dict[str, Tensor]:
-    """Names as the detector has them now. A trunk's go by the trunk's own module, which has the published ones."""
+def _trunk_of(model: str) -> str:
+    """The name in BACKBONES (or timm:NAME) of a model's trunk; a detector's builder tells it."""
+    if model not in DETECTORS:
+        return model
+    return next((name for name in BACKBONES if name in DETECTORS[model].builder), "resnet50")
+
+
+def _rename(weights: Weights, trunk: Trunk, model: nn.Module) -> dict[str, Tensor]:
+    """Names as ``model`` has them now. A trunk's go by the trunk's own module, which has the published ones."""
     if weights.is_detector:
-        return {_new_name(k): t for k, t in weights.state.items()}
-    trunk = build_trunk(name if name in BACKBONES else "resnet50")
+        own = model.state_dict()  # FCOS has a name now that in RetinaNet is one of old
+        return {k if k in own else _new_name(k): t for k, t in weights.state.items()}
     # The published names and the detector's lead to the same tensor, so its address joins them.
-    places = {t.data_ptr(): k for k, t in nn.Sequential(trunk.layers).state_dict().items()}
-    names = {k: f"backbone.body.{places[t.data_ptr()]}" for k, t in trunk.module.state_dict().items()}
+    body = trunk.body([stage.layer for stage in trunk.stages])
+    places = {t.data_ptr(): k for k, t in body.state_dict().items()}
+    names = {_flat(k): f"backbone.body.{places[t.data_ptr()]}" for k, t in trunk.module.state_dict().items()}
     plain = {k.removeprefix(trunk.prefix): t for k, t in weights.state.items()}
-    return {names.get(k, k): t for k, t in plain.items()}
+    return {names.get(_flat(k), k): t for k, t in plain.items()}
+
+
+def _flat(name: str) -> str:
+    """timm's features_only networks say stages_0 where its classifiers say stages.0, some model.stages.0, body...."""
+    return re.sub(r"^(model_|body_)+", "", name.replace(".", "_"))
 
 
 def _new_name(name: str) -> str:
@@ -247,7 +236,13 @@ def _rows_by_name(
                 del out[key]
                 continue
             head = own[key].clone()
+            to, of = _by_class(head, len(class_names) + 1, width), _by_class(state[key], 1 + max(rows), width)
             for new, old in pairs:
-                head[new * width : (new + 1) * width] = state[key][old * width : (old + 1) * width]
+                to[:, new] = of[:, old]
             out[key] = head
     return out
+
+
+def _by_class(head: Tensor, num_rows: int, width: int) -> Tensor:
+    """A view [anchors, num_rows, width, ...] of a head's tensor [anchors * num_rows * width, ...]."""
+    return head.view(-1, num_rows, width, *head.shape[1:])

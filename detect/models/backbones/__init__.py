@@ -1,18 +1,21 @@
 """Trunks that a feature pyramid can stand on, one family a file.
 
-To add one: a file here with a function that returns a ``Trunk``, and one line in ``detect.models.zoo.BACKBONES``.
-The tests run over that table and prove the channels and strides that the ``Stage`` lines state.
+To add one: a file here with a function that returns a ``Trunk``, and one line in ``detect.models.zoo.BACKBONES``;
+where weights are published, another in ``detect.models.imagenet.PUBLISHED``.
+The tests run over these tables and prove the channels and strides that the ``Stage`` lines state.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 from torch import nn
+from torchvision.models._utils import IntermediateLayerGetter
 
-from detect.models.zoo import BACKBONES
+from detect.models.zoo import BACKBONES, TIMM, TIMM_LIGHT
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,37 @@ class Trunk:
     """A classification network without its classifier.
 
     module: owns the parameters under the names of the published weights.
-    layers: the same network as layers to be run in order, which is all that torchvision's
-        IntermediateLayerGetter does (it looks at direct children and ignores ``forward``).
+    body: makes, from the taps' names, the module whose ``forward`` gives their maps: ``{"0": ..., "1": ...}``.
     stages: the taps, fine to coarse.
     prefix: what stands before the names of ``module`` in the published files.
     """
 
     module: nn.Module
-    layers: OrderedDict[str, nn.Module]
+    body: Callable[[Sequence[str]], nn.Module]
     stages: tuple[Stage, ...]
     prefix: str = ""
 
+    @property
+    def norm_eps(self) -> float:
+        """That of its batch norms; torch's own where it has none."""
+        found = {m.eps for m in self.module.modules() if isinstance(m, nn.BatchNorm2d)}
+        (eps,) = found or {1e-5}
+        return eps
+
+
+def in_order(layers: OrderedDict[str, nn.Module]) -> Callable[[Sequence[str]], nn.Module]:
+    """The ``Trunk.body`` of a network that is its layers run in order, which is all that torchvision's
+    IntermediateLayerGetter does (it looks at direct children and ignores ``forward``)."""
+
+    def body(taps: Sequence[str]) -> nn.Module:
+        return IntermediateLayerGetter(nn.Sequential(layers), {layer: str(i) for i, layer in enumerate(taps)})
+
+    return body
+
 
 def build_trunk(name: str) -> Trunk:
-    """The trunk of a line of BACKBONES with random weights."""
-    module, function = BACKBONES[name].builder.split(":")
-    return getattr(import_module(module), function)()
+    """The trunk of a line of BACKBONES, or ``timm:NAME``, with random weights; UsageError as ``from_timm`` has it."""
+    line = TIMM_LIGHT if name.startswith(TIMM) else BACKBONES[name]
+    module, function = line.builder.split(":")
+    arguments = [name.removeprefix(TIMM)] if name.startswith(TIMM) else []
+    return getattr(import_module(module), function)(*arguments)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import torchvision
 
-from detect.models.backbones import Stage, Trunk
+from detect.models.backbones import Stage, Trunk, in_order
 
 
 def mobilenet_v2() -> Trunk:
@@ -17,4 +17,4 @@ def mobilenet_v2() -> Trunk:
     """
     features = torchvision.models.mobilenet_v2(weights=None).features
     stages = (Stage("3", 24, 4), Stage("6", 32, 8), Stage("13", 96, 16), Stage("18", 1280, 32))
-    return Trunk(features, OrderedDict(features.named_children()), stages, prefix="features.")
+    return Trunk(features, in_order(OrderedDict(features.named_children())), stages, prefix="features.")

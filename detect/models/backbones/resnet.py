@@ -7,26 +7,34 @@ from collections import OrderedDict
 import torchvision
 from torch import nn
 
-from detect.models.backbones import Stage, Trunk
+from detect.models.backbones import Stage, Trunk, in_order
+
+_BASIC = (64, 128, 256, 512)
+_BOTTLENECK = (256, 512, 1024, 2048)
 
 
-def _trunk(network: nn.Module) -> Trunk:
-    del network.fc
-    layers = OrderedDict((name, child) for name, child in network.named_children() if name != "avgpool")
-    stages = (
-        Stage("layer1", 256, 4),
-        Stage("layer2", 512, 8),
-        Stage("layer3", 1024, 16),
-        Stage("layer4", 2048, 32),
-    )
-    return Trunk(network, layers, stages)
+def resnet18() -> Trunk:
+    """ResNet-18, 11.2 M parameters."""
+    return _trunk(torchvision.models.resnet18(weights=None), _BASIC)
+
+
+def resnet34() -> Trunk:
+    """ResNet-34, 21.3 M parameters."""
+    return _trunk(torchvision.models.resnet34(weights=None), _BASIC)
 
 
 def resnet50() -> Trunk:
     """ResNet-50, 23.5 M parameters."""
-    return _trunk(torchvision.models.resnet50(weights=None))
+    return _trunk(torchvision.models.resnet50(weights=None), _BOTTLENECK)
 
 
 def resnet101() -> Trunk:
     """ResNet-101, 42.5 M parameters."""
-    return _trunk(torchvision.models.resnet101(weights=None))
+    return _trunk(torchvision.models.resnet101(weights=None), _BOTTLENECK)
+
+
+def _trunk(network: nn.Module, channels: tuple[int, ...]) -> Trunk:
+    del network.fc
+    layers = OrderedDict((name, child) for name, child in network.named_children() if name != "avgpool")
+    stages = tuple(Stage(f"layer{i}", width, 2 ** (i + 1)) for i, width in enumerate(channels, start=1))
+    return Trunk(network, in_order(layers), stages)

@@ -1,8 +1,10 @@
-"""VoVNetV2 (Lee & Park, CenterMask, CVPR 2020, https://arxiv.org/abs/1911.06667).
+"""VoVNetV2 (Lee & Park, CenterMask, CVPR 2020, https://arxiv.org/abs/1911.06667), after VoVNet (Lee et al., CVPR
+Workshops 2019, https://arxiv.org/abs/1904.09730).
 
 Each block runs a chain of 3x3 convolutions and concatenates *all* their outputs once, at its end
-("one-shot aggregation"), so it reads less memory than a DenseNet; V2 weighs the channels of the result
-("effective squeeze and excitation", eSE). Widths are those of github.com/youngwanLEE/vovnet-detectron2;
+("one-shot aggregation"), so it reads less memory than a DenseNet; V2 adds the input of a block where blocks follow
+each other in a stage, and weighs the channels of a stage's result ("effective squeeze and excitation", eSE).
+Widths are those of github.com/youngwanLEE/vovnet-detectron2;
 parameters carry the names of timm's ``ese_vovnet*b``, so that a state of timm without its ``head.*`` loads
 with ``strict=True``.
 """
@@ -12,28 +14,40 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from detect.models.backbones import Stage, Trunk
+from detect.models.backbones import Stage, Trunk, in_order
 
 NormLayer = Callable[[int], nn.Module]
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Channels of a VoVNet: of the stem's three convolutions, and in and after the block of each stage."""
+    """What a VoVNet is built from.
 
-    stem: tuple[int, int, int]
-    middle: tuple[int, int, int, int]
-    out: tuple[int, int, int, int]
-    convs_per_block: int
+    stem: channels of its three convolutions.  middle, out: channels in and after the blocks of each stage.
+    convs: 3x3 convolutions in a block.  blocks: how many follow each other in each stage.
+    depthwise: whether all but the first 3x3 convolution are depthwise separable ones.
+    """
+
+    stem: tuple[int, int, int] = (64, 64, 128)
+    middle: tuple[int, int, int, int] = (128, 160, 192, 224)
+    out: tuple[int, int, int, int] = (256, 512, 768, 1024)
+    convs: int = 5
+    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    depthwise: bool = False
 
 
 WIDTHS = {
-    "vovnet19": Widths((64, 64, 128), (128, 160, 192, 224), (256, 512, 768, 1024), convs_per_block=3),
+    "vovnet19": Widths(convs=3),
+    "vovnet19_slim": Widths(middle=(64, 80, 96, 112), out=(112, 256, 384, 512), convs=3),
+    "vovnet19_dw": Widths(stem=(64, 64, 64), convs=3, depthwise=True),
+    "vovnet39": Widths(blocks=(1, 1, 2, 2)),
+    "vovnet57": Widths(blocks=(1, 1, 4, 3)),
 }
 
 
@@ -50,6 +64,20 @@ class ConvNormRelu(nn.Module):
         return self.act(self.bn(self.conv(x)))
 
 
+class SeparableNormRelu(nn.Module):
+    """The same of two convolutions: 3x3 in each channel alone, then 1x1 across them (arXiv 1704.04861)."""
+
+    def __init__(self, channels_in: int, channels_out: int, norm_layer: NormLayer, stride: int = 1):
+        super().__init__()
+        self.conv_dw = nn.Conv2d(channels_in, channels_in, 3, stride, padding=1, groups=channels_in, bias=False)
+        self.conv_pw = nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
+        self.bn = norm_layer(channels_out)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.conv_pw(self.conv_dw(x))))
+
+
 class EffectiveSqueezeExcite(nn.Module):
     """Weighs channels by their means, with one layer of full width where the original has two narrow ones."""
 
@@ -63,32 +91,47 @@ class EffectiveSqueezeExcite(nn.Module):
 
 
 class OneShotAggregation(nn.Module):
-    """A chain of 3x3 convolutions; its input and all outputs, concatenated, squeezed by a 1x1 and weighed."""
+    """A chain of 3x3 convolutions; its input and all outputs, concatenated and squeezed by a 1x1.
 
-    def __init__(self, channels_in: int, middle: int, out: int, convs: int, norm_layer: NormLayer):
+    The first block of a stage changes the number of channels; any other adds its input to the result. The last one
+    weighs its channels. Separable convolutions keep their width, so a 1x1 (``conv_reduction``) stands before them.
+    """
+
+    def __init__(
+        self, channels_in: int, middle: int, out: int, widths: Widths, norm_layer: NormLayer, first: bool, last: bool
+    ):
         super().__init__()
-        widths = [channels_in] + [middle] * convs
-        self.conv_mid = nn.Sequential(
-            *(ConvNormRelu(before, after, 3, norm_layer) for before, after in pairwise(widths))
-        )
-        self.conv_concat = ConvNormRelu(sum(widths), out, 1, norm_layer)
-        self.attn = EffectiveSqueezeExcite(out)
+        self.residual = not first
+        self.conv_reduction: nn.Module = nn.Identity()
+        chain: list[nn.Module]
+        if widths.depthwise:
+            self.conv_reduction = ConvNormRelu(channels_in, middle, 1, norm_layer)
+            chain = [SeparableNormRelu(middle, middle, norm_layer) for _ in range(widths.convs)]
+        else:
+            channels = [channels_in] + [middle] * widths.convs
+            chain = [ConvNormRelu(before, after, 3, norm_layer) for before, after in pairwise(channels)]
+        self.conv_mid = nn.Sequential(*chain)
+        self.conv_concat = ConvNormRelu(channels_in + widths.convs * middle, out, 1, norm_layer)
+        self.attn = EffectiveSqueezeExcite(out) if last else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         maps = [x]
+        y = self.conv_reduction(x)
         for conv in self.conv_mid:
-            maps.append(conv(maps[-1]))
-        return self.attn(self.conv_concat(torch.cat(maps, dim=1)))
+            y = conv(y)
+            maps.append(y)
+        y = self.attn(self.conv_concat(torch.cat(maps, dim=1)))
+        return x + y if self.residual else y
 
 
 class VoVStage(nn.Module):
-    """Halves the size (but for the first stage) and aggregates."""
+    """Halves the size (but for the first stage) and aggregates, once or several times."""
 
-    def __init__(self, block: OneShotAggregation, halve: bool):
+    def __init__(self, blocks: list[OneShotAggregation], halve: bool):
         super().__init__()
         # ceil_mode: odd sizes are rounded up, as in the published networks, or weights would meet other maps.
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True) if halve else nn.Identity()
-        self.blocks = nn.Sequential(block)
+        self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.blocks(self.pool(x))
@@ -104,17 +147,21 @@ class VoVNet(nn.Module):
         super().__init__()
         self.widths = widths
         first, second, third = widths.stem
+        conv = SeparableNormRelu if widths.depthwise else partial(ConvNormRelu, kernel=3)
         self.stem = nn.Sequential(
             ConvNormRelu(3, first, 3, norm_layer, stride=2),
-            ConvNormRelu(first, second, 3, norm_layer),
-            ConvNormRelu(second, third, 3, norm_layer, stride=2),
+            conv(first, second, norm_layer=norm_layer),
+            conv(second, third, norm_layer=norm_layer, stride=2),
         )
         self.stages = nn.Sequential()
         before = third
-        for middle, out in zip(widths.middle, widths.out, strict=True):
-            block = OneShotAggregation(before, middle, out, widths.convs_per_block, norm_layer)
-            self.stages.append(VoVStage(block, halve=len(self.stages) > 0))
-            before = out
+        for middle, out, count in zip(widths.middle, widths.out, widths.blocks, strict=True):
+            blocks = []
+            for i in range(count):
+                ends = {"first": i == 0, "last": i == count - 1}
+                blocks.append(OneShotAggregation(before, middle, out, widths, norm_layer, **ends))
+                before = out
+            self.stages.append(VoVStage(blocks, halve=len(self.stages) > 0))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -134,11 +181,32 @@ class VoVNet(nn.Module):
 
 
 def vovnet19() -> Trunk:
-    """VoVNet-19 V2 (V-19-eSE), 10.2 M parameters."""
-    return _trunk(VoVNet(WIDTHS["vovnet19"]))
+    """V-19-eSE, 10.2 M parameters (timm's ese_vovnet19b)."""
+    return _trunk("vovnet19")
 
 
-def _trunk(network: VoVNet) -> Trunk:
+def vovnet19_slim() -> Trunk:
+    """V-19-Slim-eSE: half as wide, 2.6 M parameters (timm's ese_vovnet19b_slim)."""
+    return _trunk("vovnet19_slim")
+
+
+def vovnet19_dw() -> Trunk:
+    """V-19-Dw-eSE: depthwise separable convolutions, 5.5 M parameters (timm's ese_vovnet19b_dw)."""
+    return _trunk("vovnet19_dw")
+
+
+def vovnet39() -> Trunk:
+    """V-39-eSE, 23.5 M parameters (timm's ese_vovnet39b)."""
+    return _trunk("vovnet39")
+
+
+def vovnet57() -> Trunk:
+    """V-57-eSE, 37.6 M parameters (timm's ese_vovnet57b)."""
+    return _trunk("vovnet57")
+
+
+def _trunk(name: str) -> Trunk:
+    network = VoVNet(WIDTHS[name])
     outs = network.widths.out
     stages = tuple(Stage(f"stage{i}", channels, 2**i) for i, channels in enumerate(outs, start=2))
-    return Trunk(network, network.layers(), stages)
+    return Trunk(network, in_order(network.layers()), stages)

@@ -1,0 +1,38 @@
+"""What a model costs: parameters, multiply-adds, time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers training may change. As in torchvision's ``num_params``, frozen norms have none."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def multiply_adds(call: Callable[[], object]) -> int:
+    """The multiply-adds of what ``call`` runs: convolutions and matrix products, each pair of one multiplication and
+    one addition counted once, as torchvision counts its published GFLOPS. (torch's counter counts both.)
+
+    Not counted, as there: biases, norms, activations, resizing, RoIAlign, non-maximum suppression.
+    """
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() // 2
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, *, quiet: bool) -> dict[str, list[float]]:
+    """Seconds that each of ``calls`` took in each of ``rounds``. They take turns, so that what else the machine does
+    falls on all alike. Warm them up before."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in tqdm(range(rounds), desc="rounds", disable=quiet, leave=False):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
