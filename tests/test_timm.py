@@ -204,7 +204,7 @@ def test_freezing_takes_what_the_first_maps_need():
 @pytest.mark.slow
 def test_a_trunk_whose_maps_all_come_from_its_end_cannot_be_frozen_in_part():
     model = build(small("hrnet_w18_small"), num_rows=2)
-    with pytest.raises(UsageError, match="--freeze 1: the first map of this trunk needs .*% of it"):
+    with pytest.raises(UsageError, match=r"--freeze 1: the first map of this trunk needs .*% of it"):
         freeze_stages(model, 1)
     freeze_stages(model, 4)
     assert not [p for p in model.backbone.body.parameters() if p.requires_grad]

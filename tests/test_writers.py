@@ -14,6 +14,7 @@ from detect.errors import DiskError
 from detect.media.images import read_image, write_image
 from detect.types import ClassNames, Detections
 from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter
+from detect.writers.image import LONGEST_JPEG
 from detect.writers.json import detection_rows
 
 NAMES = ClassNames(("кот", "dog"), (17, 0))
@@ -110,3 +111,11 @@ def test_the_input_is_never_overwritten(tmp_path):
     write_image(source, PICTURE)
     assert ImageWriter(tmp_path, NAMES).write(source, PICTURE, found()).name == "x_2.png"
     np.testing.assert_array_equal(read_image(source), PICTURE)
+
+
+def test_a_picture_too_long_for_jpeg_becomes_a_png(tmp_path):
+    hw = (1, LONGEST_JPEG + 1)
+    with ImageWriter(tmp_path, NAMES) as writer:
+        assert writer.write(Path("long.jpg"), np.zeros((*hw, 3), np.uint8), Detections(hw)).name == "long.png"
+        shorter = (1, LONGEST_JPEG)
+        assert writer.write(Path("x.jpg"), np.zeros((*shorter, 3), np.uint8), Detections(shorter)).name == "x.jpg"

@@ -130,7 +130,7 @@ class VideoWriter:
             self._process.kill()  # does nothing to one that has ended
             self._process.communicate()
             self._log.close()
-            if self.frames == 0:
+            if self.frames == 0 or (self._part.is_file() and self._part.stat().st_size == 0):
                 self._part.unlink(missing_ok=True)
 
     def _send(self, *parts: bytes | memoryview) -> None:

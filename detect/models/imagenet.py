@@ -59,7 +59,7 @@ def of_hugging_face(
 
 _HALF = (0.5, 0.5, 0.5)
 
-# mobilenet_v3_large: V1 is what torchvision's own detectors start from; V2's recipe is tuned for ImageNet alone.
+# Where torchvision has two (V1, V2), V1, which its own detectors with such a trunk start from.
 PUBLISHED = {
     "resnet18": of_torchvision("ResNet18_Weights.IMAGENET1K_V1"),
     "resnet34": of_torchvision("ResNet34_Weights.IMAGENET1K_V1"),

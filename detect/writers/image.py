@@ -12,6 +12,7 @@ from detect.media.images import write_image
 from detect.types import ClassNames, Detections
 
 KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")  # every other format becomes .jpg, which everything shows
+LONGEST_JPEG = 65_500  # pixels of a side, which libjpeg goes no further than; what is longer becomes .png
 
 
 class ImageWriter:
@@ -26,7 +27,7 @@ class ImageWriter:
 
     def write(self, source: Path, image: np.ndarray, detections: Detections) -> Path:
         """Draw and write; returns the file. Raises MediaError where it cannot be written."""
-        path = self._free(source)
+        path = self._free(source, max(detections.image_hw))
         write_image(path, draw(image, detections, self.class_names))
         return path
 
@@ -39,7 +40,9 @@ class ImageWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _free(self, source: Path) -> Path:
+    def _free(self, source: Path, longest: int) -> Path:
         suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".jpg"
+        if longest > LONGEST_JPEG:
+            suffix = ".png"
         names = (f"{source.stem}{'' if n == 1 else f'_{n}'}{suffix}" for n in count(1))
         return next(path for path in map(self.folder.joinpath, names) if not path.exists())

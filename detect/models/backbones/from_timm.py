@@ -43,9 +43,10 @@ def trunk(name: str) -> Trunk:
     Its taps are the places of the maps of stride 4, 8, 16 and 32 among those that ``features_only`` gives.
     UsageError where timm is missing, does not know the name, or the network has no such maps at every picture size.
     """
+    _config(name)
     try:
         network = _create(name)
-    except (RuntimeError, NotImplementedError, AttributeError, TypeError, AssertionError) as error:
+    except Exception as error:  # whatever the network happens to raise
         raise UsageError(f"{TIMM}{name} offers no feature maps (features_only): {_line(error)}") from error
     info = network.feature_info
     place_of = {stride: place for place, stride in enumerate(info.reduction())}
@@ -84,7 +85,6 @@ def load(name: str, path: Path) -> dict[str, Tensor]:
 
 
 def _create(name: str) -> Any:
-    _config(name)
     # Swin's would take pictures of their training's size alone.
     any_size = {"strict_img_size": False} if name.startswith("swin") else {}
     return _timm().create_model(name, pretrained=False, features_only=True, **any_size)
