@@ -160,6 +160,9 @@ def test_an_archive_that_swells_is_refused_before_it_is_unpacked(served, tmp_pat
 def test_what_is_no_archive_is_told(served, tmp_path):
     folder, download = served
     (folder / "set.zip").write_bytes(b"<html>please log in</html>")
+    with pytest.raises(FetchError, match=r"a web page came in place of the file"):
+        fetch_archive(download, tmp_path / "datasets" / "fake")
+    (folder / "set.zip").write_bytes(b"neither a page nor an archive")
     with pytest.raises(DataError, match=r"not a zip file.*delete it"):
         fetch_archive(download, tmp_path / "datasets" / "fake")
 
