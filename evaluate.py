@@ -22,7 +22,7 @@ def main() -> None:
     from detect.data.spec import find_spec
     from detect.engine import SCORE_FLOOR, check_classes, evaluate
     from detect.files import make_folder, new_folder, write_text
-    from detect.links import is_link
+    from detect.links import is_link, without_query
     from detect.metrics import coco
     from detect.predictor import load_predictor
 
@@ -39,9 +39,8 @@ def main() -> None:
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
     folder = new_folder(settings.output_dir, name)
     metrics = evaluate(predictor, records, class_names, quiet=settings.quiet)
-    print(
-        f"{settings.model} on {spec.name} {settings.split}: {len(records)} pictures, {sum(map(len, records))} objects"
-    )
+    tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
+    print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
     print(coco.table(metrics))  # first, as a full disk is no reason to lose it
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     print(f"-> {folder / 'metrics.json'}")

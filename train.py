@@ -66,7 +66,7 @@ def train(settings: TrainSettings) -> None:
     print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
 
     run = begin(settings, saved, spec, class_names, records, device)
-    transform = TrainTransform(settings.imgsz, settings.jitter, settings.copy_paste, settings.colours)
+    transform = TrainTransform(settings.short_side, settings.jitter, settings.copy_paste, settings.colours)
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
     predictor = Predictor(run.result, class_names, threshold=SCORE_FLOOR, device=device)
     files = {record.image_id: record.path.name for record in records}
@@ -115,6 +115,7 @@ def begin(
     """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says."""
     from detect.data.spec import fingerprint
     from detect.files import new_folder
+    from detect.links import without_query
     from detect.models import pretrained
     from detect.models.anchors import anchor_recall
     from detect.models.architecture import Architecture
@@ -130,12 +131,17 @@ def begin(
         architecture = Architecture.from_json(saved["architecture"])
         model = build(architecture, len(class_names) + 1)
     else:
-        asked = choose_architecture(settings, has_masks=all(r.masks is not None for r in records))
+        has_masks = all(r.masks is not None for r in records)
+        if settings.copy_paste and not has_masks:
+            raise UsageError(f"--copy-paste cuts along masks and '{settings.data}' has none; leave it out")
+        asked = choose_architecture(settings, has_masks)
         weights = pretrained.choose(asked.model, settings.pretrained)
+        if weights is None and settings.freeze:
+            raise UsageError("--freeze keeps the weights that training starts from, and these are random")
         model, architecture, used = pretrained.start_model(asked, class_names, weights)
         print(f"{architecture.model} ({architecture.head}) from {used}")
         if architecture.head != "fcos":  # which has points in place of anchors
-            reached = anchor_recall(model, records, settings.imgsz)
+            reached = anchor_recall(model, records, settings.short_side)
             print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
     model.to(device)
     freeze_stages(model, settings.freeze)
@@ -147,6 +153,7 @@ def begin(
     folder = settings.resume or new_folder(settings.output_dir, name)
     # Whole models have no backbone and head to choose, so that --config can read the file back.
     without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
+    settings = replace(settings, pretrained=without_query(settings.pretrained))  # runs are published
     save(settings, folder / "settings.yaml", without)
     facts = {
         "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
@@ -164,10 +171,10 @@ def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architectur
     from detect.models.architecture import backbone_architecture, detector_architecture
 
     if settings.model:
-        architecture = detector_architecture(settings.model, settings.imgsz)
+        architecture = detector_architecture(settings.model, settings.short_side)
     else:
         head = settings.head or ("maskrcnn" if has_masks else "fasterrcnn")
-        architecture = backbone_architecture(settings.backbone, head, settings.imgsz, settings.fpn_channels)
+        architecture = backbone_architecture(settings.backbone, head, settings.short_side, settings.fpn_channels)
     if architecture.has_masks and not has_masks:
         raise UsageError(
             f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2"

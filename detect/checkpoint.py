@@ -22,7 +22,7 @@ from detect.errors import CheckpointError
 from detect.files import replacing, write_bytes, writing
 from detect.types import ClassNames
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no models of one size
 DEFAULT_THRESHOLD = 0.5  # of the score, where neither flag nor checkpoint names one
 _KEY = "detect"
 

@@ -55,7 +55,11 @@ class TrainSettings:
     warmup_steps: int = option(100, "steps of linear warm-up", low=0)
     weight_decay: float = option(1e-4, "decay of weights; biases and norms have none", low=0)
     clip: float = option(10.0, "largest norm of the gradients, 0 for no limit", low=0)
-    imgsz: int = option(480, "short side in pixels; the long side is at most 1.666 times that", low=32)
+    imgsz: int | None = option(
+        None,
+        "short side in pixels; the long side is at most 1.666 times that (default: 480, for mobilenet_320 320)",
+        low=32,
+    )
     jitter: list[float] = option(
         [0.6, 1.25], "range of the factor on imgsz in training; beyond 1 a random window is kept", low=0.05, high=8
     )
@@ -63,7 +67,7 @@ class TrainSettings:
         0.0, "how often objects of another picture are pasted in, 0..1; needs masks", low=0, high=1
     )
     colours: str = option(
-        "default", "how far colours change in training; strong: a thing may have any", choices=COLOURS
+        "default", "how far colours change in training; strong: to any hue, or none", choices=COLOURS
     )
     ema: float = option(
         0.0, "score and keep a moving average of the weights with this decay, such as 0.998", low=0, high=0.99999
@@ -81,6 +85,11 @@ class TrainSettings:
         if len(self.jitter) != 2 or self.jitter[0] > self.jitter[1]:
             shown = " ".join(map(str, self.jitter))
             raise UsageError(f"--jitter {shown} must be two numbers, the smaller one first, such as 0.6 1.25")
+
+    @property
+    def short_side(self) -> int:
+        """``imgsz``, or its default: a model made for small pictures keeps its size."""
+        return self.imgsz or (min(480, DETECTORS[self.model].short) if self.model else 480)
 
     @property
     def learning_rate(self) -> float:

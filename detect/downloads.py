@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from pathlib import Path
@@ -62,7 +62,7 @@ def fetch(url: str, folder: Path | None = None, *, sha256: str | None = None, hi
     try:
         if not path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            with _one_at_a_time(path):
+            with one_at_a_time(path):
                 if not path.is_file():  # else another process was faster
                     _download(url, partial, expected)
                     put_in_place(partial, path)
@@ -83,6 +83,14 @@ def checkpoints_folder() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
     home = Path(os.environ.get("TORCH_HOME", cache / "torch"))
     return home.expanduser() / "hub" / "checkpoints"
+
+
+def one_at_a_time(path: Path) -> FileLock:
+    """A lock for ``with``: the processes of one training download a file once, not all into the same partial file.
+
+    ``NAME.lock`` stays: who waits for a lock that is deleted, and who then makes a new one, would both have it.
+    """
+    return FileLock(path.with_name(f"{path.name}.lock"))
 
 
 def sha256_of(path: Path) -> str:
@@ -127,18 +135,6 @@ def _digest_in(name: str) -> str:
     return found[1] if found else ""
 
 
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Let the processes of one training download a file once, instead of all into the same partial file."""
-    lock = path.with_name(f"{path.name}.lock")
-    with FileLock(lock):
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # Windows cannot delete an open file; FileLock does it there
-                lock.unlink()
-
-
 def _download(url: str, partial: Path, expected: str) -> None:
     """Fill ``partial``, asking again where the connection breaks; delete it if it is not as expected."""
     try:
@@ -179,7 +175,7 @@ def _stream(url: str, partial: Path) -> None:
             _refuse_page(response.headers.get_content_type(), first)
             start = 0
             partial.write_bytes(b"")  # first: old bytes must never lie under the origin of new ones
-            _origin(partial).write_text(json.dumps({"url": url, "validator": _validator(response)}))
+            _origin(partial).write_text(json.dumps({"url_sha256": _sha256(url), "validator": _validator(response)}))
         elif not (start and status == 206):
             raise OSError(f"the server answers with status {status}")
         elif _validator(response) != validator or not rest.startswith(f"bytes {start}-"):
@@ -190,8 +186,8 @@ def _stream(url: str, partial: Path) -> None:
         with partial.open("ab") as file, _progress_bar(partial.stem, start, total) as bar:
             for block in chain([first], blocks):
                 bar.update(file.write(block))
-            end = file.tell()
-    if total is not None and end < total:
+    end = partial.stat().st_size
+    if total is not None and end != total:
         raise _BrokenOffError(f"the connection ended after {end} of {total} bytes")
 
 
@@ -269,11 +265,16 @@ def _resumable(partial: Path, url: str) -> tuple[int, str]:
     """How many bytes of ``url`` are in ``partial``, and of which version; 0 and '' where none count."""
     try:
         origin = json.loads(_origin(partial).read_text())
-        if origin["url"] == url and origin["validator"]:
+        if origin["url_sha256"] == _sha256(url) and origin["validator"]:
             return partial.stat().st_size, origin["validator"]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # a lost or broken origin only costs the bytes that came before
     return 0, ""
+
+
+def _sha256(url: str) -> str:
+    """What an origin has of an address, whose query may be a key."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _validator(response: HTTPResponse) -> str:

@@ -12,7 +12,11 @@ from pathlib import Path
 
 from detect.errors import DiskError, UsageError
 
+_LONGEST_NAME = 255  # bytes
 _LONGEST_STEM = 60  # of a temporary name; a name may have 255 bytes, and a character up to 4
+_UMASK = os.umask(0o077)  # it can only be read by setting it, for all threads, so once and at once
+os.umask(_UMASK)
+_MODE = 0o666 & ~_UMASK  # of a new file
 
 
 def make_folder(folder: Path) -> Path:
@@ -40,6 +44,13 @@ def new_folder(parent: Path, name: str) -> Path:
             raise UsageError(f"cannot write to the folder {parent}: {error.strerror}") from None
 
 
+def shortened(stem: str, ending: str) -> str:
+    """``stem + ending``, without the last characters of ``stem`` where a file's name could not be that long."""
+    while stem and len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + ending
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write to, with its suffix. When the block ends well the file takes the place of
@@ -52,7 +63,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:_LONGEST_STEM]}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # some libraries make files that only their owner may read
+        with suppress(OSError):  # some disks on the network know no modes
+            temporary.chmod(_MODE)  # some libraries make files that only their owner may read
         put_in_place(temporary, path)
     finally:
         with suppress(OSError):  # a disk that has become read-only keeps it
@@ -139,9 +151,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,11 +11,12 @@ import re
 from pathlib import Path
 from urllib.parse import quote, urldefrag, urlsplit
 
-from detect.downloads import checkpoints_folder, fetch, file_name, sha256_of, shown
+from detect.downloads import checkpoints_folder, fetch, file_name, one_at_a_time, sha256_of, shown
 from detect.errors import UsageError
 from detect.files import put_in_place, writing
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
+_DIGEST = re.compile(r"sha256=([0-9a-f]{8,64})")
 _IN_ADDRESSES = "!$%&'()*+,/:;=?@[]~"  # what is not percent-encoded; a space or an umlaut is
 # Sites whose addresses of a page about a file differ from those of the file by a word.
 _PAGES = {"github.com": ("/blob/", "/raw/"), "huggingface.co": ("/blob/", "/resolve/")}
@@ -42,12 +43,20 @@ def fetch_link(url: str, *, hint: str = "") -> Path:
     expected = _digest(address, fragment)
     folder = checkpoints_folder().absolute() / "links" / hashlib.sha256(address.encode()).hexdigest()[:16]
     path = folder / file_name(address)
-    if not (expected and _is_another(path, expected)):
-        return fetch(address, folder, sha256=expected, hint=hint)
-    right = fetch(address, folder / "again", sha256=expected, hint=hint)
-    with writing(path):
-        put_in_place(right, path)
-    return path
+    if expected and _is_another(path, expected):
+        with writing(path), one_at_a_time(path):
+            if _is_another(path, expected):  # else another process was faster
+                put_in_place(fetch(address, folder / "again", sha256=expected, hint=hint), path)
+    return fetch(address, folder, sha256=expected, hint=hint)
+
+
+def without_query(text: str) -> str:
+    """``text``, or where it is a web address what of it may be published: no query, which may be a key, but its
+    ``#sha256=``."""
+    if not is_link(text):
+        return text
+    address, fragment = urldefrag(text.strip())
+    return shown(address) + (f"#{fragment}" if _DIGEST.fullmatch(fragment.lower()) else "")
 
 
 def _refuse_pages(address: str, fragment: str) -> None:
@@ -65,7 +74,7 @@ def _digest(address: str, fragment: str) -> str:
     """The beginning of the sha256 that stands behind #, '' for none; UsageError where it is no digest."""
     if not fragment:
         return ""
-    if found := re.fullmatch(r"sha256=([0-9a-f]{8,64})", fragment.lower()):
+    if found := _DIGEST.fullmatch(fragment.lower()):
         return found[1]
     raise UsageError(
         f"{shown(address)}#{fragment[:80]}: behind # must stand sha256= and the 64 digits of the digest, or the first "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +47,12 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel:
     steps, so that the random weights of the first ones are soon forgotten.
     """
 
-    def follow(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
-        if not average.is_floating_point():
-            return now.clone()
+    def follow(averages: Sequence[Tensor], now: Sequence[Tensor], steps: Tensor | int) -> None:
         kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        return average.lerp(now, 1 - kept)
+        for average, value in zip(averages, now, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - kept)
+            else:  # counters
+                average.copy_(value)
 
-    return AveragedModel(model, avg_fn=follow, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)

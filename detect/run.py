@@ -22,6 +22,11 @@ from detect.runlog import MetricsLog
 from detect.types import ClassNames
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
+# What no state is without; an average is in those of runs that have one.
+STATE_KEYS = (
+    *("epoch", "best", "architecture", "class_names", "train_sha256"),
+    *("model", "optimizer", "schedule", "rng", "cuda_rng"),
+)
 FILES = (STATE, LAST, BEST, LOG, "settings.yaml")
 
 
@@ -91,7 +96,7 @@ class TrainingRun:
     def saved_state(folder: Path) -> dict[str, Any]:
         """What ``restore`` takes, from the folder of a run; CheckpointError where it is not one."""
         state = checkpoint.load_training_state(folder / STATE)
-        if missing := {"epoch", "model", "optimizer", "schedule", "class_names", "train_sha256"} - set(state):
+        if missing := set(STATE_KEYS) - set(state):
             raise CheckpointError(f"{folder / STATE} is not of a training run: it lacks {', '.join(sorted(missing))}")
         return state
 
@@ -101,6 +106,8 @@ class TrainingRun:
             warn(f"{self.folder}: the training pictures are no longer those of its first epochs")
         self.model.load_state_dict(state["model"])
         if self.average:
+            if "average" not in state:
+                raise CheckpointError(f"{self.folder / STATE} has no moving average, which its settings ask for")
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         # The functions of the schedule are the settings', not the state's; None keeps those it has.

@@ -39,9 +39,14 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def cores() -> int:
+    """How many cores this process may use: fewer than the machine has in some containers and under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Loader processes for ``--workers auto``: none on up to 2 cores, where they take time from the model."""
-    return 0 if (os.cpu_count() or 1) <= 2 else min(4, (os.cpu_count() or 1) // 2)
+    return 0 if cores() <= 2 else min(4, cores() // 2)
 
 
 def set_up(workers: int = 0) -> None:
@@ -53,7 +58,8 @@ def set_up(workers: int = 0) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - workers))
+    if "OMP_NUM_THREADS" not in os.environ:  # else the user has said it, and torch has heard
+        torch.set_num_threads(max(1, cores() - workers))
     _keep_memory()
 
 

@@ -29,7 +29,7 @@ LIGHT = ("--models", "mobilenet_v2", "ssdlite", "--imgsz", "64", "--rounds", "2"
 @pytest.fixture
 def run(monkeypatch):
     """Run benchmark.py's main in-process, on one thread; its exit status."""
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("detect.runtime.cores", lambda: 1)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from demo import compare
 from detect import checkpoint
@@ -13,8 +16,10 @@ from detect.data.spec import find_spec, fingerprint
 from detect.media.images import read_image
 from detect.models.pretrained import bundled
 from detect.predictor import load_predictor
+from detect.types import ClassNames
 from detect.writers.json import JsonWriter
 
+ROOT = Path(__file__).parents[1]
 BALLOON = Path("../shared/data/balloon")
 
 
@@ -29,6 +34,27 @@ def test_it_is_small() -> None:
 
 def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: checkpoint.Checkpoint) -> None:
     assert "/" not in json.dumps(header.training)
+
+
+@pytest.mark.parametrize(
+    ("training", "shipped"),
+    [
+        ({}, {}),
+        (
+            {"data": "/home/me/x.yaml", "data_root": "/home/me", "pretrained": "https://h/x.pth?token=k", "lr": 0.1},
+            {"pretrained": "x.pth", "lr": 0.1},
+        ),
+    ],
+)
+def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, shipped) -> None:
+    source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
+    data = {"name": "kites", "train_pictures": 1}
+    checkpoint.save(
+        checkpoint.Checkpoint({"a": torch.ones(3)}, {}, ClassNames(("kite",)), training=training, data=data), source
+    )
+    subprocess.run([sys.executable, "weights/ship.py", source, target], cwd=ROOT, check=True, capture_output=True)
+    made = checkpoint.load(target)
+    assert made.training == shipped and made.data == data
 
 
 @pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon data set")

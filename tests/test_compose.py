@@ -87,6 +87,57 @@ def _rim(bitmap: np.ndarray) -> np.ndarray:
     return bitmap.astype(bool) & (np.min(around, axis=0) == 0)
 
 
+def test_objects_pasted_over_each_other_keep_tight_boxes_and_are_forgotten_when_covered():
+    image, truth = scene((), ())
+    other, lent = scene((10, 20, 30, 40), ((2, 2, 30, 28), (32, 2, 60, 28), (2, 30, 30, 58), (32, 30, 60, 58)))
+    counts = set()
+    for seed in range(200):
+        result, both = paste_objects(image, truth, other, lent, np.random.default_rng(seed))
+        assert_together(result, both)
+        assert np.sum(both.masks, axis=0).max() <= 1
+        assert all(bitmap.sum() >= LEAST_VISIBLE**2 * 26 * 26 for bitmap in both.masks), (
+            "at most cut off, then covered"
+        )
+        counts.add(len(both.labels))
+    assert {1, 2, 3} <= counts
+
+
+def decoys(complete: bool) -> int:
+    """In how many of 200 pictures the ground of the lender (90) shows, which has one object of 10, labelled 1."""
+    image, truth = scene((200,), ((40, 25, 46, 31),))
+    other, lent = scene((10,), ((10, 10, 30, 30),))
+    other[other == 60] = 90
+    lent = Truth(lent.boxes, lent.labels, lent.masks, complete)
+    shown = 0
+    for seed in range(200):
+        result, both = paste_objects(image, truth, other, lent, np.random.default_rng(seed))
+        is_decoy = (result == 90).any()
+        assert not (is_decoy and (result == 10).any())  # one object was lent, or its shape
+        if is_decoy:
+            assert 2 not in both.labels and len(both.labels) <= 1, "a decoy has no label"
+        shown += is_decoy
+    return shown
+
+
+def test_now_and_then_background_is_pasted_in_the_shape_of_an_object():
+    assert 10 <= decoys(complete=True) <= 60
+    assert decoys(complete=False) == 0, "what lies there could be an object that nobody labelled"
+
+
+def test_a_window_that_leaves_a_sliver_of_an_object_says_so():
+    image, truth = scene()
+    assert cut(image, truth, (0, 0, 90, 60))[1].complete
+    assert cut(image, truth, (0, 52, 90, 60))[1].complete, "what is not in it at all is not missed"
+    assert not cut(image, truth, (28, 0, 90, 60))[1].complete
+
+
+def test_objects_cut_by_the_edge_of_their_picture_are_not_pasted():
+    image, truth = scene()
+    other, lent = scene((10, 20), ((0, 5, 20, 25), (70, 40, 90, 60)))
+    for seed in range(20):
+        np.testing.assert_array_equal(paste_objects(image, truth, other, lent, np.random.default_rng(seed))[0], image)
+
+
 def test_what_is_covered_is_forgotten():
     """A pasted object larger than the only one below, at a place that covers it."""
     image, truth = scene((200,), ((40, 25, 46, 31),))

@@ -168,3 +168,12 @@ def test_objects_are_pasted_from_the_other_pictures_as_often_as_asked(records):
 
     assert counts(0.0) == [2, 2, 2, 2, 2, 0]
     assert max(counts(1.0)) > 2 and counts(1.0) == counts(1.0)
+
+
+def test_masks_that_are_cut_along_reach_no_target_of_a_model_without_masks(records):
+    def items(share: float) -> list:
+        made = DetectionDataset(records, TrainTransform(64, (1, 1), share), with_masks=False)
+        return [made[i][1] for i in range(6)]
+
+    assert max(len(target["boxes"]) for target in items(1.0)) > 2, "they are pasted all the same"
+    assert all("masks" not in target for target in items(1.0) + items(0.0))

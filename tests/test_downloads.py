@@ -37,16 +37,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.0)
 
 
+def files(folder: Path) -> list[Path]:
+    """All that is there but for the empty files of locks."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def only_file(folder: Path) -> Path:
-    """Nothing but the file is left: no partial, no origin, no lock."""
-    (path,) = folder.iterdir()
+    """Nothing but the file is left: no partial and no origin."""
+    (path,) = files(folder)
     return path
 
 
 def left_behind(folder: Path, name: str, content: bytes, url: str, validator: str) -> None:
     """What an interrupted download leaves."""
+    digest = hashlib.sha256(url.encode()).hexdigest()
     (folder / f"{name}.partial").write_bytes(content)
-    (folder / f"{name}.partial.json").write_text(json.dumps({"url": url, "validator": validator}))
+    (folder / f"{name}.partial.json").write_text(json.dumps({"url_sha256": digest, "validator": validator}))
 
 
 def test_a_fresh_download_arrives_whole_and_alone(server, tmp_path):
@@ -119,6 +125,18 @@ def test_a_partial_file_that_is_complete_or_too_long_starts_again(server, tmp_pa
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
 
 
+def test_a_partial_file_that_another_process_makes_too_long_starts_again(server, tmp_path, monkeypatch):
+    progress_bar, others = downloads._progress_bar, iter([b"more"])
+
+    def meddle(*arguments):
+        with (tmp_path / "model.bin.partial").open("ab") as file:
+            file.write(next(others, b""))
+        return progress_bar(*arguments)
+
+    monkeypatch.setattr(downloads, "_progress_bar", meddle)
+    assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
+
+
 def test_a_killed_process_leaves_what_the_next_one_continues(server, tmp_path):
     server.cuts = [200_000]
     server.stall.set()
@@ -161,6 +179,13 @@ def test_processes_that_want_the_same_file_download_it_once(server, tmp_path):
     assert server.ranges == [None]
 
 
+def test_who_waits_for_a_lock_and_who_comes_after_have_the_same(tmp_path):
+    lock = tmp_path / "model.bin.lock"
+    with downloads.one_at_a_time(tmp_path / "model.bin"):
+        waited_for = lock.stat().st_ino
+    assert lock.stat().st_ino == waited_for
+
+
 def test_a_failure_says_what_where_why_and_what_to_do_in_one_line(server, tmp_path):
     url = server.url("missing.pth")
     with pytest.raises(FetchError) as caught:
@@ -169,7 +194,7 @@ def test_a_failure_says_what_where_why_and_what_to_do_in_one_line(server, tmp_pa
         f"cannot download missing.pth from {url}: the server answers 404 Not Found; without a network, "
         f"put the file there by hand: {tmp_path / 'missing.pth'}; `--model balloon` works offline"
     )
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 def test_a_refused_connection_is_told_at_once(tmp_path):
@@ -235,7 +260,7 @@ def test_a_full_disk_is_told(server, tmp_path):
     with pytest.raises(FetchError, match=words):
         fetch(server.url("model.bin"), tmp_path)
     assert server.ranges == [None]
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +282,16 @@ def test_a_query_may_be_a_key_and_is_not_shown(server, tmp_path):
     with pytest.raises(FetchError) as caught:
         fetch(server.url("missing.bin?signature=secret"), tmp_path)
     assert "missing.bin?...: the server answers 404" in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_a_query_may_be_a_key_and_is_not_left_beside_an_interrupted_download(server, tmp_path):
+    server.cuts = [1000] * 4
+    url = server.url("model.bin?signature=secret")
+    with pytest.raises(FetchError, match="what came so far is kept"):
+        fetch(url, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if b"secret" in path.read_bytes()]
+    server.cuts = []
+    assert fetch(url, tmp_path).read_bytes() == BODY and server.ranges[-1] == "bytes=4000-"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +316,7 @@ def test_nothing_is_left_of_what_cannot_be_continued(server, tmp_path):
     server.etag, server.cuts = None, [1000] * 10
     with pytest.raises(FetchError, match="ended after 1000 of 512000 bytes; without a network"):
         fetch(server.url("model.bin"), tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 def test_a_name_never_leads_out_of_the_folder(server, tmp_path):

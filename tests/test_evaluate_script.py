@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Run evaluate.py's main in-process; its exit status."""
-    monkeypatch.setattr(runtime.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(runtime, "cores", lambda: 1)
 
     def call(*arguments: object) -> int:
         line = ["evaluate.py", "--device", "cpu", "--quiet", "--output-dir", tmp_path, *arguments]
@@ -121,6 +121,14 @@ def test_a_class_that_the_model_does_not_know_scores_0_and_is_told(run, folder, 
     assert found["classes"]["triangle"]["bbox"]["AP"] == 0.0
     assert found["classes"]["square"]["bbox"]["AP"] == pytest.approx(1.0)
     assert found["bbox"]["AP"] == pytest.approx(2 / 3)
+
+
+def test_the_key_in_a_models_address_is_not_shown(run, folder, oracle, capsys):
+    oracle(*SHAPES)
+    assert run("--model", "https://h/m.safetensors?token=secret#sha256=01234567", "--data", folder / "few.yaml") == 0
+    said = capsys.readouterr()
+    assert "https://h/m.safetensors?...#sha256=01234567 on few test: 3 pictures" in said.out
+    assert "secret" not in said.out + said.err
 
 
 def test_a_model_that_knows_none_of_the_classes_is_a_mistake(run, folder, tmp_path, oracle, capsys):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,22 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
         temporary.touch(mode=0o600)
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "private.txt")}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_disk_without_modes_takes_files_too(tmp_path, monkeypatch, number):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "chmod", fail)
+    write_text(tmp_path / "x.txt", "new")
+    assert (tmp_path / "x.txt").read_text() == "new"
+
+
+def test_a_write_leaves_the_umask_of_the_process_alone(tmp_path, monkeypatch):
+    """For as long as it were another, what other threads make would have the wrong mode."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"set to {mask:o}"))
+    write_text(tmp_path / "x.txt", "new")
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])

@@ -6,16 +6,19 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from tiny import as_checkpoint, picture, random_model
 from web_server import BODY, Server
 
-from detect import checkpoint, downloads
+from detect import checkpoint, downloads, links
 from detect.errors import FetchError, UsageError
-from detect.links import fetch_link, is_link
+from detect.links import fetch_link, is_link, without_query
 from detect.media.images import write_image
 from detect.predictor import load_predictor
 
@@ -39,7 +42,8 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file())
+    """All that is there but for the empty files of locks."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,43 @@ def test_a_kept_file_with_another_digest_gives_way_to_the_right_one_alone(server
     assert fetch_link(f"{url}#sha256={newer}") == path
     assert path.read_bytes() == b"newer" and files(cache) == [path]
     assert len(server.ranges) == 3
+
+
+def test_processes_that_want_the_right_one_replace_the_other_once(server, monkeypatch):
+    """All of them see the old file before the first of them asks for the new one."""
+    url = server.url("model.pth")
+    path = fetch_link(url)
+    server.body, server.etag = b"newer", '"two"'
+    is_another, barrier, local = links._is_another, Barrier(3), threading.local()
+
+    def look_together(*arguments):
+        found = is_another(*arguments)
+        if not hasattr(local, "looked"):
+            local.looked = True
+            barrier.wait(10)
+        return found
+
+    monkeypatch.setattr(links, "_is_another", look_together)
+    link = f"{url}#sha256={hashlib.sha256(b'newer').hexdigest()}"
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(fetch_link, [link] * 3)) == [path] * 3
+    assert path.read_bytes() == b"newer" and len(server.ranges) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("https://h/x.pth?token=secret", "https://h/x.pth?..."),
+        ("https://h/x.pth?token=secret#sha256=0123ABCD", "https://h/x.pth?...#sha256=0123ABCD"),
+        ("https://h/x.pth?...#sha256=0123abcd", "https://h/x.pth?...#sha256=0123abcd"),
+        ("https://me:secret@h/x.pth#secret", "https://h/x.pth"),
+        ("https://h/x.pth", "https://h/x.pth"),
+        ("a/x?y.pth", "a/x?y.pth"),
+        ("auto", "auto"),
+    ],
+)
+def test_what_is_published_of_an_address_has_no_secrets(text, rest):
+    assert without_query(text) == rest
 
 
 @pytest.mark.parametrize(

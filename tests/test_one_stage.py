@@ -60,6 +60,21 @@ def test_heads_of_unknown_classes_are_new(name):
     assert model.state_dict()[f"{LOGITS}.bias"].max() < -4
 
 
+@pytest.mark.parametrize(("name", "other"), [ONE_STAGE, ONE_STAGE[::-1]])
+def test_the_heads_of_the_one_are_nothing_for_the_other(name, other, tmp_path):
+    """Their tensors have the same names, and other numbers of anchors."""
+    architecture = detector_architecture(other, 64)
+    saved = as_checkpoint(random_model(architecture), architecture)
+    checkpoint.save(saved, tmp_path / "other.safetensors")
+    weights = pretrained.read(tmp_path / "other.safetensors")
+    model, _, _ = pretrained.start_model(detector_architecture(name, 64), CLASSES, weights)
+    for key, tensor in model.state_dict().items():
+        if key.startswith("head."):
+            assert tensor.ndim < 4 or all(not torch.equal(tensor, theirs) for theirs in saved.state.values()), key
+        elif key.startswith("backbone.body.") and not key.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, saved.state[key]), key
+
+
 @pytest.mark.parametrize("name", ONE_STAGE)
 def test_a_step_moves_every_loss_and_the_head(name):
     model = build(detector_architecture(name, 64), 1 + len(CLASSES))

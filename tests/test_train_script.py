@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -13,11 +14,14 @@ import pytest
 import torch
 import yaml
 from tiny import render_shapes
+from web_server import Server
 
 import train
 from detect import checkpoint, engine, runtime
+from detect.config import TrainSettings
 from detect.data import dataset
 from detect.errors import exit_status
+from detect.models.pretrained import bundled
 from detect.predictor import load_predictor
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +36,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def run(monkeypatch):
     """Run train.py's main in-process; its exit status."""
-    monkeypatch.setattr(runtime.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(runtime, "cores", lambda: 1)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
@@ -96,11 +100,14 @@ def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(run, data, t
     assert predictor.model.transform.min_size == (64,)
 
 
-@pytest.mark.parametrize("more", [(), ("--ema", 0.9)])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, interrupt_at, capsys, more):
-    flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY, *more]
+FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
+
+
+@pytest.mark.parametrize(("more", "read"), [(("--head", "fasterrcnn"), 4), (("--ema", 0.9, *FROM_WEIGHTS), 8)])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, interrupt_at, capsys, more, read):
+    flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, *TINY, *more]
     assert run(*flags, "--name", "whole") == 0
-    interrupt_at(2 * 4 + 3)  # in the third epoch of 4 pictures each
+    interrupt_at(2 * read + 3)  # in the third epoch, of 4 pictures and as many to paste from
     assert run(*flags, "--name", "cut") == 130
     again = f"python train.py --resume {tmp_path}/cut"
     assert capsys.readouterr().err == f"stopped after 2 finished epochs; go on with: {again}\n"
@@ -111,6 +118,32 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run, data, tmp_path, i
     assert all(torch.equal(whole[k], cut[k]) for k in whole)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
+
+
+def test_frozen_stages_stay_as_they_were(run, data, tmp_path):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, *TINY, *FROM_WEIGHTS]
+    assert run(*flags, "--name", "x") == 0
+    before, after = checkpoint.load(bundled("balloon")).state, checkpoint.load(tmp_path / "x/last.safetensors").state
+    layers = [k for k in before if k.startswith("backbone.body.") and k.endswith("0.weight")]
+    assert {k for k in layers if torch.equal(before[k], after[k])} == {
+        k
+        for k in layers
+        if int(k.split(".")[2]) <= 6  # where stride 8 ends
+    }
+
+
+def test_random_weights_are_not_frozen_nor_masks_made_up(run, data, boxes_only, tmp_path, capsys):
+    flags = ["--epochs", 1, "--output-dir", tmp_path, *TINY]
+    assert run("--data", data, *flags, "--freeze", 1) == 2
+    assert "--freeze keeps the weights that training starts from, and these are random" in capsys.readouterr().err
+    assert run("--data", boxes_only, *flags, "--copy-paste", 0.5) == 2
+    assert "--copy-paste cuts along masks" in capsys.readouterr().err
+
+
+def test_a_model_made_for_small_pictures_keeps_its_size():
+    assert TrainSettings().short_side == TrainSettings(model="v1").short_side == 480
+    assert TrainSettings(model="mobilenet_320").short_side == 320
+    assert TrainSettings(model="mobilenet_320", imgsz=200).short_side == 200
 
 
 def test_the_average_is_what_is_scored_and_kept(run, data, tmp_path):
@@ -173,7 +206,7 @@ def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         try:
             deadline = time.monotonic() + 120
-            while not (tmp_path / "x" / "metrics.jsonl").is_file() and process.poll() is None:
+            while not (tmp_path / "x" / "best.safetensors").is_file() and process.poll() is None:  # written last
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             process.send_signal(signal.SIGINT)
@@ -332,6 +365,25 @@ def test_resume_takes_the_runs_own_settings(run, tmp_path, capsys):
     (tmp_path / "settings.yaml").write_text("data: nowhere\n")
     assert run("--resume", tmp_path, "--device", "cpu") == 2  # before any work on the data
     assert "nothing to resume" in one_line(capsys.readouterr().err)
+
+
+def test_a_run_keeps_no_key_of_the_address_it_started_from_and_goes_on(run, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert run(*flags, "--name", "first") == 0
+    server = Server()
+    server.body = (tmp_path / "first" / "last.safetensors").read_bytes()
+    url = server.url("x.safetensors")
+    digest = f"#sha256={hashlib.sha256(server.body).hexdigest()}"
+    with server.running():
+        assert run(*flags, "--pretrained", f"{url}?token=secret{digest}", "--name", "x") == 0
+    assert server.paths == ["/files/x.safetensors?token=secret"]
+    assert run("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert yaml.safe_load((tmp_path / "x" / "settings.yaml").read_text())["pretrained"] == f"{url}?...{digest}"
+    training = checkpoint.load(tmp_path / "x" / "last.safetensors").training
+    assert training["pretrained"] == f"{url}?...{digest}" and training["epoch"] == 2
+    assert not [path for path in (tmp_path / "x").iterdir() if b"secret" in path.read_bytes()]
 
 
 def test_resume_refuses_data_with_other_classes(run, data, tmp_path, capsys):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torchvision.models.detection.transform import _resize_image_and_masks
 
-from detect import masks
+from detect import config, masks
+from detect.data import transforms
 from detect.data.compose import Truth
 from detect.data.transforms import Sample, TrainTransform, resize_masks
 from detect.sizes import long_side, resized_hw
@@ -200,3 +201,19 @@ def test_everything_depends_on_the_seed_alone():
         assert as_bytes(fresh) == as_bytes(again)
         results.append(as_bytes(again))
     assert len(set(results)) == 12
+
+
+@pytest.mark.parametrize("colours", config.COLOURS)
+def test_strong_colours_reach_every_hue_and_grey(colours):
+    assert set(transforms.COLOURS) == set(config.COLOURS)
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[...] = (200, 40, 40)
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None
+    transform = TrainTransform(32, (1, 1), colours=colours)
+    drawn = [transform(Sample(red, *none), np.random.default_rng(seed))[0][16, 16].astype(int) for seed in range(300)]
+    strongest = {int(np.argmax(rgb)) for rgb in drawn if np.ptp(rgb) > 30}
+    grey = sum(np.ptp(rgb) <= 2 for rgb in drawn)
+    if colours == "strong":
+        assert strongest == {0, 1, 2} and grey > 20
+    else:
+        assert strongest == {0} and grey < 30

@@ -134,6 +134,9 @@ def test_what_cannot_be_frozen_is_said():
         with pytest.raises(UsageError, match=f"--freeze {stages}: this model's trunk has 4 stages"):
             freeze_stages(model, stages)
     mobilenet = build(detector_architecture("mobilenet"), num_rows=2)
+    freeze_stages(mobilenet, 1)  # its first map, at stride 16, needs much of it
+    assert 0 < sum(not p.requires_grad for p in mobilenet.backbone.body.parameters()) < 150
+    mobilenet.requires_grad_(True)
     with pytest.raises(UsageError, match="--freeze 3: this model's trunk has 2 stages"):
         freeze_stages(mobilenet, 3)
     assert all(p.requires_grad for m in (model, mobilenet) for p in m.parameters())

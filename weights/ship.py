@@ -19,7 +19,7 @@ from detect.errors import UsageError, exit_status
 from detect.files import write_bytes
 
 LARGEST = 20_000_000  # bytes, since everyone who clones the project fetches it
-LOCAL = ("data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
+LOCAL = ("data", "data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
 
 
 def main() -> None:
@@ -33,7 +33,8 @@ def main() -> None:
     source, target = arguments.source, arguments.target
     trained = checkpoint.load(source)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
-    settings["pretrained"] = Path(urlsplit(settings["pretrained"]).path).name  # no query: it may be a key
+    if start := settings.get("pretrained"):
+        settings["pretrained"] = Path(urlsplit(start).path).name  # no query: it may be a key
     content = checkpoint.to_bytes(checkpoint.to_half(replace(trained, training=settings)))
     size = len(content) / 1e6
     if len(content) > LARGEST:

@@ -14,11 +14,15 @@ LARGEST_PASTED = 0.4  # of the picture's area; more would leave little of it to 
 
 @dataclass(frozen=True)
 class Truth:
-    """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], masks uint8 0/1 N x [H, W] or None."""
+    """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], masks uint8 0/1 N x [H, W] or None.
+
+    complete: whether it lists all that is seen of such objects; not where there are crowds, or a window left slivers.
+    """
 
     boxes: np.ndarray
     labels: np.ndarray
     masks: list[np.ndarray] | None
+    complete: bool = True
 
 
 def cut(image: np.ndarray, truth: Truth, window: tuple[int, int, int, int]) -> tuple[np.ndarray, Truth]:
@@ -32,7 +36,7 @@ def cut(image: np.ndarray, truth: Truth, window: tuple[int, int, int, int]) -> t
         visible = _areas(boxes) >= LEAST_VISIBLE * _areas(truth.boxes)
         return image[y0:y1, x0:x1], Truth(boxes[visible], truth.labels[visible], None)
     masks = [mask[y0:y1, x0:x1] for mask in truth.masks]
-    return image[y0:y1, x0:x1], _what_is_left(Truth(boxes, truth.labels, masks), truth.masks)
+    return image[y0:y1, x0:x1], _what_is_left(Truth(boxes, truth.labels, masks, truth.complete), truth.masks)
 
 
 def paste_objects(
@@ -48,8 +52,8 @@ def paste_objects(
     """
     assert truth.masks is not None and other_truth.masks is not None  # outlines are what is cut along
     image, height, width = image.copy(), *image.shape[:2]
-    masks, labels = list(truth.masks), truth.labels.tolist()
-    boxes = list(truth.boxes)
+    masks, whole = list(truth.masks), list(truth.masks)
+    labels, boxes = truth.labels.tolist(), list(truth.boxes)
     for mask, label in zip(other_truth.masks, other_truth.labels.tolist(), strict=True):
         if rng.random() < 0.5 or not 0 < mask.sum() < LARGEST_PASTED * height * width:
             continue
@@ -59,7 +63,7 @@ def paste_objects(
         shape = mask[y : y + h, x : x + w]
         if is_decoy := rng.random() < DECOYS:
             x, y = int(rng.integers(mask.shape[1] - w + 1)), int(rng.integers(mask.shape[0] - h + 1))
-            if any(one[y : y + h, x : x + w].any() for one in other_truth.masks):
+            if not other_truth.complete or any(one[y : y + h, x : x + w].any() for one in other_truth.masks):
                 continue
         step = -1 if rng.random() < 0.5 else 1
         shape, pixels = shape[:, ::step], other[y : y + h, x : x + w][:, ::step]
@@ -75,27 +79,29 @@ def paste_objects(
         masks = [below & ~pasted & 1 for below in masks]
         if not is_decoy:
             masks.append(pasted)
+            whole.append(pasted)
             labels.append(label)
             boxes.append(_box(pasted))
-    before = [*truth.masks, *masks[len(truth.masks) :]]
-    return image, _what_is_left(
-        Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks), before
-    )
+    both = Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks, truth.complete)
+    return image, _what_is_left(both, whole)
 
 
 def _what_is_left(truth: Truth, before: list[np.ndarray]) -> Truth:
     """The objects that still show a fifth of their mask ``before``, with boxes around what changed."""
     assert truth.masks is not None
-    kept, boxes = [], []
+    kept, boxes, complete = [], [], truth.complete
     for i, (mask, whole) in enumerate(zip(truth.masks, before, strict=True)):
         left, of = int(mask.sum()), int(whole.sum())
         if left == 0 or left < LEAST_VISIBLE * of:
+            complete = complete and left == 0
             continue
         kept.append(i)
         boxes.append(truth.boxes[i])
         if left < of:
             boxes[-1] = _box(mask)
-    return Truth(np.array(boxes, np.float32).reshape(-1, 4), truth.labels[kept], [truth.masks[i] for i in kept])
+    return Truth(
+        np.array(boxes, np.float32).reshape(-1, 4), truth.labels[kept], [truth.masks[i] for i in kept], complete
+    )
 
 
 def _box(mask: np.ndarray) -> np.ndarray:

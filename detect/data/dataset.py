@@ -23,6 +23,7 @@ class DetectionDataset(Dataset):
 
     image: float32 [3, H, W] in 0..1, RGB.  target: ``boxes`` float32 [N, 4] xyxy pixels of that image,
     ``labels`` int64 [N], ``masks`` uint8 [N, H, W] where the data has them, ``image_id`` int64 [].
+    with_masks: whether the targets have them; the transform sees them wherever the data has them and it pastes.
     Crowds are not trained on. An item depends on (seed, epoch, i) alone, whichever worker makes it.
     """
 
@@ -47,7 +48,7 @@ class DetectionDataset(Dataset):
             "labels": torch.from_numpy(truth.labels),
             "image_id": torch.tensor(self.records[index].image_id),
         }
-        if truth.masks is not None:
+        if self.with_masks and truth.masks is not None:
             stack = np.stack(truth.masks) if truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
             target["masks"] = torch.from_numpy(stack)
         return to_tensor(image), target
@@ -56,11 +57,11 @@ class DetectionDataset(Dataset):
         record = self.records[index]
         single = ~record.iscrowd
         masks = None
-        if self.with_masks:
-            if record.masks is None:
-                raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
+        if self.with_masks and record.masks is None:
+            raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
+        if record.masks is not None and (self.with_masks or self.transform.copy_paste):
             masks = [m for m, keep in zip(record.masks, single, strict=True) if keep]
-        return Sample(read_record(record), record.boxes[single], record.labels[single], masks)
+        return Sample(read_record(record), record.boxes[single], record.labels[single], masks, bool(single.all()))
 
 
 def check_pictures(records: Sequence[ImageRecord]) -> None:

@@ -40,7 +40,7 @@ def resize_masks(
     return bitmaps
 
 
-# What happens to colours. `strong` gives a thing any colour or none, for classes that colour does not tell apart.
+# What happens to colours. `strong` gives a thing any hue or none, for classes that colour does not tell apart.
 COLOURS = {
     "default": lambda: [A.HueSaturationValue(10, 30, 10, p=0.4), A.ToGray(p=0.03)],
     "strong": lambda: [A.HueSaturationValue(90, 60, 20, p=0.6), A.ToGray(p=0.15)],
@@ -49,12 +49,16 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture uint8 RGB [H, W, 3] with its boxes, labels and masks (polygons or RLE, or None) on its own pixels."""
+    """A picture uint8 RGB [H, W, 3] with its boxes, labels and masks (polygons or RLE, or None) on its own pixels.
+
+    complete: as in ``Truth``.
+    """
 
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     masks: Sequence[Polygons | Rle] | None
+    complete: bool = True
 
 
 class TrainTransform:
@@ -62,8 +66,8 @@ class TrainTransform:
 
     imgsz: the short side in pixels around which the jitter draws.
     jitter: the range of the factor on ``imgsz``, drawn evenly on a logarithmic scale. A picture that grew keeps a
-        random window of the size it has at factor 1, so that zooming in costs no more time or memory (large-scale
-        jitter, Ghiasi et al., https://arxiv.org/abs/2012.07177).
+        random window of the size it has at factor 1, so that zooming in costs the model no more (large-scale jitter,
+        Ghiasi et al., https://arxiv.org/abs/2012.07177).
     copy_paste: how often (0..1) objects of a second picture are pasted in; needs masks.
     colours: a name in COLOURS.
     """
@@ -115,7 +119,7 @@ class TrainTransform:
         image = cv2.resize(sample.image, target_hw[::-1], interpolation=cv2.INTER_LINEAR)
         scale = np.array([target_hw[1] / image_hw[1], target_hw[0] / image_hw[0]] * 2, np.float32)
         masks = None if sample.masks is None else resize_masks(sample.masks, image_hw, target_hw)
-        truth = Truth(sample.boxes * scale, sample.labels, masks)
+        truth = Truth(sample.boxes * scale, sample.labels, masks, sample.complete)
         window_hw = resized_hw(image_hw, self.imgsz)
         if factor <= 1 or window_hw == target_hw:
             return image, truth

@@ -142,19 +142,20 @@ def freeze_stages(model: Detector, stages: int) -> None:
     which a small data set cannot teach better, and their backward pass is the dearest.
 
     A stage is what its map needs besides the stages before it. UsageError where the trunk has fewer stages, and for
-    part of one such as HRNet, whose first map already needs half of it or more (of others, an eighth at most).
+    part of one such as HRNet, whose first map at stride 4 already needs half of it or more (of others, an eighth).
     """
     if stages == 0:
         return
     body = model.backbone.body
     parameters = [p for p in body.parameters() if p.requires_grad]
     was_training = body.training
-    maps = list(body.eval()(torch.zeros(1, 3, 96, 160, device=parameters[0].device)).values())
+    image = torch.zeros(1, 3, 96, 160, device=parameters[0].device)
+    maps = list(body.eval()(image).values())
     body.train(was_training)
     if not 0 < stages <= len(maps):
         raise UsageError(f"--freeze {stages}: this model's trunk has {len(maps)} stages")
     share = sum(p.numel() for p in _needed_by(maps[:1], parameters)) / sum(p.numel() for p in parameters)
-    if share > 0.3 and stages < len(maps):
+    if share > 0.3 and maps[0].shape[-1] == image.shape[-1] // 4 and stages < len(maps):
         raise UsageError(
             f"--freeze {stages}: the first map of this trunk needs {share:.0%} of it, so it has no stages to freeze "
             f"one by one; take 0, or {len(maps)} for all of it"

@@ -64,7 +64,7 @@ def published_detector(name: str) -> Weights:
     line = DETECTORS[name]
     path = fetch(torchvision.models.get_weight(line.weights).url, hint=OFFLINE_HINT)
     class_names, class_rows = coco_classes(line.weights)
-    return replace(read(path), class_names=class_names, class_rows=class_rows)
+    return replace(read(path), class_names=class_names, class_rows=class_rows, head=line.head)
 
 
 def choose(name: str, pretrained: str) -> Weights | None:
@@ -134,6 +134,8 @@ def start_model(
         architecture = replace(architecture, mean=weights.mean, std=weights.std)
     model = build(replace(architecture, norm="batch"), num_rows)
     offered = _rename(weights, trunk, model)
+    if {weights.head, architecture.head} & {"retinanet", "fcos"} and weights.head not in (None, architecture.head):
+        offered = {k: t for k, t in offered.items() if not k.startswith("head.")}  # same names, another meaning
     if weights.class_names is not None:
         state = _rows_by_name(offered, model, weights, class_names)
     else:
@@ -237,6 +239,9 @@ def _rows_by_name(
                 continue
             head = own[key].clone()
             to, of = _by_class(head, len(class_names) + 1, width), _by_class(state[key], 1 + max(rows), width)
+            if len(to) != len(of):  # another number of anchors
+                del out[key]
+                continue
             for new, old in pairs:
                 to[:, new] = of[:, old]
             out[key] = head

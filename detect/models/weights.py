@@ -19,7 +19,8 @@ from detect.types import ClassNames
 class Weights:
     """A file's tensors, and what is known of their training (None where the file does not say).
 
-    class_names, class_rows: whose classes its heads know.  norm_eps: of its batch norms.
+    class_names, class_rows: whose classes its heads know.  norm_eps: of its batch norms.  head: what an Architecture
+    calls so.
     mean, std: of the pictures' RGB in 0..1.
     """
 
@@ -28,6 +29,7 @@ class Weights:
     class_names: ClassNames | None = None
     class_rows: tuple[int, ...] | None = None
     norm_eps: float | None = None
+    head: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -55,7 +57,7 @@ def read(path: Path) -> Weights:
             return Weights(str(path), state)
         ours = checkpoint.load(path)
         a = ours.architecture
-        seen = {"norm_eps": a["norm_eps"], "mean": tuple(a["mean"]), "std": tuple(a["std"])}
+        seen = {"norm_eps": a["norm_eps"], "head": a["head"], "mean": tuple(a["mean"]), "std": tuple(a["std"])}
         return Weights(str(path), ours.state, ours.class_names, ours.class_rows, **seen)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -16,12 +16,14 @@ from typing import Any
 from detect.errors import DataError
 
 _COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
+_LONGEST_CELL = 1 << 24  # characters: an outline of a million points; csv's own 1 << 17 are some ten thousand
 
 
 def entries(annotations: Path) -> dict[str, dict[str, Any]]:
     """``{key: {filename, regions}}`` in the order of the file; DataError names the line of a bad one."""
     found: dict[str, dict[str, Any]] = {}
     try:
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # the process's, so it is never lowered
         with annotations.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, strict=True)
             columns = [name.strip().lstrip("#") for name in lines.fieldnames or ()]
