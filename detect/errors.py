@@ -16,8 +16,12 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 
 
@@ -77,12 +81,27 @@ def first_few(items: Iterable[object], n: int = 5) -> str:
 def exit_status(main: Callable[[], None]) -> int:
     """Run a script's ``main`` and turn what the user can mend into one line and a status.
 
-    Returns 0 when done, 2 for a DetectError or a full disk, 130 for Ctrl-C; any other exception goes on its way.
+    Returns 0 when done, 2 for a DetectError or a full disk, 130 for Ctrl-C; 128 and the signal's number where another
+    one stopped it, 141 where nobody reads stdout any more (``| head``). Any other exception goes on its way.
     """
     if isinstance(sys.stdout, TextIOWrapper):  # a file's name may have letters that the terminal's encoding has not
         sys.stdout.reconfigure(errors="backslashreplace")
+    stopped_by = signal.SIGINT
+
+    def interrupt(number: int, _: object) -> None:
+        nonlocal stopped_by
+        stopped_by = signal.Signals(number)
+        raise KeyboardInterrupt
+
     try:
-        main()
+        with _on_other_stops(interrupt):
+            main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 141
     except DetectError as error:
         print(f"error: {_own_words(error)}", file=sys.stderr)
         return 2
@@ -94,8 +113,35 @@ def exit_status(main: Callable[[], None]) -> int:
         return 2
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
-        return 130
+        return 128 + stopped_by
     return 0
+
+
+@contextmanager
+def _on_other_stops(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Let ``handler`` hear of the stops that are no Ctrl-C, which would end Python without closing anything."""
+    former = {}
+    if threading.current_thread() is threading.main_thread():  # Python allows it there alone
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) is signal.SIG_DFL:  # not below nohup, or where another takes care of it
+                former[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)
+
+
+def _nobody_reads() -> bool:
+    """Whether it is stdout that is a broken pipe; then what is left for it goes to nowhere."""
+    try:
+        print(flush=True)  # something must be written for it to show
+        return False
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else Python complains when it flushes at the end
+        os.close(nowhere)
+        return True
 
 
 def _own_words(error: DetectError) -> str:

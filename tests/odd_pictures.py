@@ -194,6 +194,9 @@ def _pngs(rgb: np.ndarray) -> Iterator[Odd]:
         keyed = np.where((rgb == rgb[0, 0]).all(axis=2, keepdims=True), 255, rgb).astype(np.uint8)
         samples = rgb.astype(np.uint16) * scale
         yield Odd(f"keyed_rgb{bits}.png", png(samples, bits=bits, colour=2, before=png_chunk(b"tRNS", key)), keyed)
+        if bits == 16:  # all but black, and not the colour of 8 bits with these numbers
+            key = rgb[0, 0].astype(">u2").tobytes()
+            yield Odd("keyed_dark.png", png(samples, bits=bits, colour=2, before=png_chunk(b"tRNS", key)), rgb)
         key = struct.pack(">H", int(grey[0, 0]) * scale)
         keyed = three(np.where(grey == grey[0, 0], 255, grey).astype(np.uint8))
         samples = grey.astype(np.uint16) * scale

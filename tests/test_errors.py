@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from detect import errors
 from detect.errors import DataError, DetectError, UsageError, exit_status, first_few, unknown, warn
+
+ROOT = Path(__file__).parent.parent
 
 
 def raises(error: BaseException):
@@ -65,6 +75,64 @@ def test_a_stop_is_130(capsys):
     assert exit_status(raises(KeyboardInterrupt("stopped after 3 epochs"))) == 130
     assert exit_status(raises(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "stopped after 3 epochs\nstopped\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGHUP", None)])
+def test_a_stop_from_outside_closes_everything(number, capsys):
+    closed = []
+
+    def main() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            closed.append(True)
+
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert exit_status(main) == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL, "as before"
+    finally:
+        signal.signal(number, before)
+    assert closed and capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert exit_status(lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_are_left_alone_outside_of_the_main_thread():
+    got = []
+    thread = threading.Thread(target=lambda: got.append(exit_status(lambda: None)))
+    thread.start()
+    thread.join()
+    assert got == [0]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_a_reader_that_leaves_is_the_end(count, unbuffered):
+    """``| head``: when a line is printed, or at the end when the last ones leave their buffer."""
+    code = "import sys; from detect.errors import exit_status\n"
+    code += f"sys.exit(exit_status(lambda: [print(i) for i in range({count})]))"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_another_broken_pipe_is_our_bug():
+    with pytest.raises(BrokenPipeError):
+        exit_status(raises(BrokenPipeError()))
 
 
 def test_our_bug_goes_on_its_way():

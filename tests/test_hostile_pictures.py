@@ -31,6 +31,7 @@ PASSED_OVER = {
     "boxes.json": b"{}",
     "film.mp4": b"\0\0\0\x18ftypisom" + bytes(99),
     "LICENSE": b"Apache",
+    "CARS": b"BMW, Audi and others, in words alone",
     ".hidden.jpg": b"x",
 }
 
@@ -124,19 +125,21 @@ def run(hostile, tmp_path_factory) -> tuple[Path, int, list[str], list[str], str
     place = tmp_path_factory.mktemp("run")
     model = place / "tiny.safetensors"
     checkpoint.save(as_checkpoint(random_model()), model)
-    # On one core, since for so small a model threads wait for each other more than they work.
     script = """
 import atexit, os, pathlib, runpy, shutil
 if pathlib.Path("/proc/self/status").exists():
     atexit.register(shutil.copyfile, "/proc/self/status", os.environ["ITS_STATUS"])
-os.cpu_count = lambda: 1
 runpy.run_path("detect_image.py", run_name="__main__")
 """
     command = [sys.executable, "-c", script, "--input", hostile.folder, "--model", model, "--output-dir", place]
     command += ["--name", "out", "--imgsz", "64", "--threshold", "0.9", "--batch-size", "4", "--save-json"]
     said = place / "stdout", place / "stderr"
     with said[0].open("wb") as out, said[1].open("wb") as err:
-        ascii_terminal = os.environ | {"PYTHONIOENCODING": "ascii", "ITS_STATUS": str(place / "status")}
+        ascii_terminal = os.environ | {
+            "PYTHONIOENCODING": "ascii",
+            "ITS_STATUS": str(place / "status"),
+            "OMP_NUM_THREADS": "1",
+        }
         done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=err, env=ascii_terminal, check=False)
     lines = [path.read_text("ascii").splitlines() for path in said]
     memory = (place / "status").read_text() if (place / "status").exists() else ""
@@ -185,6 +188,17 @@ def test_a_name_that_is_no_text_is_told_in_escapes(hostile, tmp_path):
         pytest.skip("this file system takes text only")
     with pytest.raises(MediaError, match=r"caf\\udce9\.jpg"):
         read_image(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_a_tiff_is_read_without_a_stderr(hostile):
+    """As a service has it; its number may then be that of the picture's file."""
+    tiffs = [str(hostile.folder / odd.name) for odd in hostile.readable if odd.name.endswith(".tif")][:3]
+    code = "import sys; from pathlib import Path; from detect.media.images import read_image as read\n"
+    code += "print([read(Path(p)).shape for p in sys.argv[1:]])"
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code, *tiffs]
+    said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert tiffs and said.returncode == 0 and said.stdout.count("(") == len(tiffs)
 
 
 def test_a_pipe_named_alone_is_refused_at_once(hostile):

@@ -123,6 +123,21 @@ def test_a_senseless_frame_rate_becomes_25(claimed):
     assert decoder.sensible_rate(claimed) == 25
 
 
+@pytest.mark.parametrize("fps", [Fraction(1, 5000), Fraction(1, 1500), Fraction(2, 5)])
+def test_a_slow_rate_is_kept_exactly(tmp_path, fps):
+    assert decoder.sensible_rate(float(fps)) == fps
+    frames, reader = read(clip(tmp_path / "x.mp4", 3, (32, 32), fps))
+    assert reader.fps == fps and [f.time for f in frames] == [i / fps for i in range(3)]
+
+
+def test_a_video_claims_no_more_than_hardware_can(tmp_path):
+    path = clip(tmp_path / "x.mp4", 3, (720, 1280))
+    content = path.read_bytes()
+    level_idc = content[content.index(b"avcC") + 7]
+    assert level_idc == 31
+    assert [f.time for f in read(path)[0]] == [i / FILM for i in range(3)]
+
+
 @pytest.mark.parametrize("hw", [(1, 1), (2, 2), (3, 5), (16, 16)])
 def test_the_smallest_videos(tmp_path, hw):
     frames, _ = read(clip(tmp_path / "x.mp4", 5, hw))
@@ -190,6 +205,28 @@ def test_a_claimed_duration_counts_for_the_last_frame(tmp_path):
     assert "Duration: 00:00:04.00" in ffmpeg_says(tmp_path / "x.mp4")
 
 
+# Colours
+
+
+@pytest.mark.parametrize(
+    ("size", "coded", "tagged"),
+    [
+        ("1280x720", "bt709", False),
+        ("1280x720", "bt709", True),
+        ("1280x720", "bt601", True),
+        ("640x360", "bt601", False),
+        ("640x360", "bt709", True),
+    ],
+)
+def test_colours_are_those_that_players_show(tmp_path, size, coded, tagged):
+    tag = {"bt709": "bt709", "bt601": "smpte170m"}[coded] if tagged else "unknown"
+    green = f"color=0x1EC83C:s={size}:d=0.2:r=10,scale=out_color_matrix={coded},format=yuv420p"
+    path = make(tmp_path / "x.mp4", "-f", "lavfi", "-i", f"{green},setparams=colorspace={tag}", *X264)
+    assert ("bt709" in ffmpeg_says(path)) == (tag == "bt709")
+    frames, _ = read(path)
+    assert len(frames) == 2 and frames[0].image[100, 100] == pytest.approx(GREEN, abs=6)
+
+
 # Sound
 
 
@@ -212,6 +249,16 @@ def test_sound_that_cannot_be_read_does_not_cost_the_picture(tmp_path, capsys):
     assert re.match("warning: .*x.mp4 has no sound, as that of .*none.mp4", capsys.readouterr().err)
     assert len(read(tmp_path / "x.mp4")[0]) == 20
     assert names(tmp_path) == ["x.mp4"]
+
+
+def test_a_full_disk_is_not_blamed_on_the_sound(tmp_path, monkeypatch, capsys):
+    sound = with_sound(tmp_path, 20)
+    with VideoWriter(tmp_path / "x.mp4", 1, (64, 64), sound_from=sound) as out:
+        for _ in range(20):
+            out.write(corners((64, 64)))
+        monkeypatch.setattr(video_writer, "command", small_disk(100))
+    assert re.match("warning: .*x.mp4 has no sound, as there is no room for it: ", capsys.readouterr().err)
+    assert len(read(tmp_path / "x.mp4")[0]) == 20
 
 
 # Shapes and kinds
@@ -302,6 +349,12 @@ def test_any_file_name_is_only_a_name(tmp_path, name, monkeypatch):
     rewritten(Path(name), Path("out.mp4"))
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "日" * 83])
+def test_the_longest_names_are_written(tmp_path, stem):
+    assert len(read(clip(tmp_path / f"{stem}.mp4", 3, sound_from=with_sound(tmp_path, 1)))[0]) == 3
+    assert names(tmp_path) == sorted(["mute.mp4", "sound.mp4", f"{stem}.mp4"])
+
+
 # What is no video, or half of one
 
 
@@ -380,10 +433,55 @@ def test_a_header_that_claims_too_much_is_told(tmp_path):
     assert "is shorter than it claims: 10 frames, 1.0 s of 3600.0 s" in reader.trouble
 
 
+def test_a_crash_of_ffmpeg_is_told_as_one(tmp_path, monkeypatch):
+    def crashing(*_: str) -> list[str]:
+        return ["sh", "-c", "echo \"[info] Input #0, mpegts, from 'x':\" >&2; kill -SEGV $$"]
+
+    monkeypatch.setattr(decoder, "command", crashing)
+    with pytest.raises(MediaError, match=r"ffmpeg crashed \(signal 11\); update imageio-ffmpeg"):
+        VideoReader(clip(tmp_path / "x.mp4"))
+
+
+def test_words_in_a_file_are_only_words(tmp_path):
+    title = "showinfo n: 0 pts: 0 s:99999x99999 config in time_base: 1/7, frame_rate: 7/1 [error] x"
+    source = clip(tmp_path / "in.mp4")
+    frames, reader = read(make(tmp_path / "x.mp4", "-i", source, "-c", "copy", "-metadata", f"title={title}"))
+    assert [f.time for f in frames] == [i / FILM for i in range(20)] and reader.trouble is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_log_that_makes_no_sense(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder.Decoder, "_stamp", lambda *_: 1 // 0)
+    with pytest.raises(MediaError, match="no frame"):
+        VideoReader(clip(tmp_path / "x.mp4"))
+
+
 def test_many_errors_are_told_by_the_first(tmp_path):
     with VideoReader(clip(tmp_path / "x.mp4")) as reader:
         reader._decoder.errors = ["[h264 @ 0x1] [error] bad", "[error] worse"]
         assert "(bad)" in reader._damage(3, Fraction(1))
+
+
+# Ctrl-C
+
+
+def test_a_ctrl_c_does_not_reach_ffmpeg(tmp_path, monkeypatch):
+    started = []
+    for name in ("Popen", "run"):
+        real = getattr(subprocess, name)
+
+        def spy(*arguments, real=real, **options):
+            started.append(options)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(subprocess, name, spy)
+    rewritten(clip(tmp_path / "in.mp4"), tmp_path / "x.mp4")
+    assert len(started) >= 5 and all(ffmpeg.own_group().items() <= options.items() for options in started)
+
+
+def test_a_ctrl_c_does_not_reach_ffmpeg_on_windows(monkeypatch):
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
+    assert ffmpeg.own_group() == {"creationflags": 512}
 
 
 # Writing that fails
@@ -443,7 +541,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_whole(tmp_path, monkeypatch):
 
 def test_an_encoder_that_dies_is_told(tmp_path):
     with (
-        pytest.raises(DiskError, match=r"cannot write .*x\.mp4: ffmpeg ended without a word"),
+        pytest.raises(DiskError, match=r"cannot write .*x\.mp4: ffmpeg was killed"),
         VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out,
     ):
         out.write(corners((64, 64)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from detect.errors import MediaError
 from detect.media import ffmpeg, live, video
+from detect.media.decoder import Decoder
 from detect.media.source import Source
 from detect.media.video import VideoReader
 from detect.media.video_writer import VideoWriter
@@ -77,6 +79,27 @@ def test_messages_hold_no_secret():
     told = source.without_secrets("open rtsp://me:s3cret@h/x?token=t0ken: me:s3cret@h said no to token=t0ken")
     assert "s3cret" not in told and "t0ken" not in told and "rtsp://h/x" in told
     assert Source.parse("rtsp://h/x").without_secrets("a bad day") == "a bad day"
+    told = source.without_secrets("Error opening 'https://you:pw@other:80/a.ts?k=key1': no https://h/b?key2, or so.")
+    assert told == "Error opening 'https://other:80/a.ts': no https://h/b, or so."
+
+
+@pytest.mark.parametrize("address", ["http://h/x?1", "http://h/x?t=1", "udp://@h:1"])
+def test_messages_without_a_secret_are_left_alone(address):
+    said = "HTTP error 401 after 10 s: start=1 at a@b"
+    assert Source.parse(address).without_secrets(said) == said
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among the files")
+def test_a_pipe_is_told_as_one(tmp_path):
+    os.mkfifo(tmp_path / "x.mp4")
+    with pytest.raises(MediaError, match="is a pipe"):
+        Source.parse(tmp_path / "x.mp4")
+
+
+def test_a_long_name_leaves_room_for_endings(tmp_path):
+    (tmp_path / ("ü" * 125 + ".mp4")).touch()
+    name = Source.parse(tmp_path / ("ü" * 125 + ".mp4")).name
+    assert "ü" * 110 in name and len(f"{name}_99.jsonl".encode()) < 255
 
 
 # Cameras
@@ -90,6 +113,7 @@ class FakeCamera:
 
     def __init__(self, address: int | str) -> None:
         self.address, self.count, self.released = address, 0, False
+        self.made_on = threading.current_thread()
         type(self).last = self
 
     def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
@@ -121,6 +145,7 @@ def test_a_camera_gives_frames_by_the_clock(camera):
         assert (reader.live, reader.size_hw, reader.frame_count, reader.sound) == (True, (24, 32), 0, None)
         frames = list(reader)
     assert camera.last.address == 2 and camera.last.released
+    assert camera.last.made_on is threading.main_thread(), "macOS asks for leave there alone"
     times = [f.time for f in frames]
     assert times[0] == 0 and times == sorted(set(times)) and len(times) >= 5
     passed = int(frames[-1].image[0, 0, 2]) - int(frames[0].image[0, 0, 2])
@@ -356,6 +381,19 @@ def test_what_a_server_gives_that_is_no_video_is_told():
 
 
 def test_pieces_are_played_at_their_own_pace():
-    assert video._options("https://h/Live.M3U8?x=1") == ("-re",)
-    assert video._options("RTSP://h/x") == ("-rtsp_transport", "tcp")
-    assert video._options("http://h/x.mp4") == ()
+    assert "-re" in video._options("https://h/Live.M3U8?x=1")
+    assert "-re" not in video._options("http://h/x.mp4")
+    assert video._options("RTSP://h/x")[:2] == ("-rtsp_transport", "tcp")
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "tcp", "rtmp"])
+def test_ffmpeg_ends_by_itself_when_a_server_falls_silent(scheme, monkeypatch):
+    """So that none is left behind by a program that was killed."""
+    monkeypatch.setattr(video, "SILENCE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x"
+        orphan = Decoder(address, video._options(address))
+        try:
+            assert orphan._process.wait(10) != 0
+        finally:
+            orphan.close()

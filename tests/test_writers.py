@@ -11,10 +11,9 @@ import pytest
 
 from detect import masks
 from detect.errors import DiskError
-from detect.media.images import read_image, write_image
+from detect.media.images import JPEG_MOST_SIDE, read_image, write_image
 from detect.types import ClassNames, Detections
 from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter
-from detect.writers.image import LONGEST_JPEG
 from detect.writers.json import detection_rows
 
 NAMES = ClassNames(("кот", "dog"), (17, 0))
@@ -106,6 +105,15 @@ def test_two_sources_of_one_name_give_two_files(tmp_path):
     assert all(read_image(tmp_path / name).shape == (*HW, 3) for name in names)
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "日" * 83 + "xx"])
+def test_the_longest_names_are_shortened_where_they_must_be(tmp_path, stem):
+    writer = ImageWriter(tmp_path, NAMES)
+    names = [writer.write(Path(f"{stem}{suffix}"), PICTURE, found()).name for suffix in (".jpg", ".jpg", ".b", ".png")]
+    assert names[0] == f"{stem}.jpg" and names[3] == f"{stem}.png"
+    assert names[1].endswith("_2.jpg") and names[2].endswith("_3.jpg")
+    assert all(name[:80] == stem[:80] and len(name.encode()) <= 255 for name in names)
+
+
 def test_the_input_is_never_overwritten(tmp_path):
     source = tmp_path / "x.png"
     write_image(source, PICTURE)
@@ -114,8 +122,8 @@ def test_the_input_is_never_overwritten(tmp_path):
 
 
 def test_a_picture_too_long_for_jpeg_becomes_a_png(tmp_path):
-    hw = (1, LONGEST_JPEG + 1)
+    hw = (1, JPEG_MOST_SIDE + 1)
     with ImageWriter(tmp_path, NAMES) as writer:
         assert writer.write(Path("long.jpg"), np.zeros((*hw, 3), np.uint8), Detections(hw)).name == "long.png"
-        shorter = (1, LONGEST_JPEG)
+        shorter = (1, JPEG_MOST_SIDE)
         assert writer.write(Path("x.jpg"), np.zeros((*shorter, 3), np.uint8), Detections(shorter)).name == "x.jpg"

@@ -112,7 +112,7 @@ def _mend_transparency(image: Image.Image, png_bits: int) -> None:
     clear = image.info.get("transparency")
     if image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png_bits < 256:
         image.info["transparency"] = clear * 255 // (2**png_bits - 1)
-    elif image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
+    elif image.mode == "RGB" and isinstance(clear, tuple) and png_bits == 16:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from collections.abc import Iterable
+from typing import Any
 
 import imageio_ffmpeg
 
@@ -24,6 +27,22 @@ def command(*arguments: str) -> list[str]:
     except RuntimeError:
         raise MediaError("no ffmpeg on this machine: install it and see that 'ffmpeg' runs") from None
     return [program, "-hide_banner", "-nostdin", "-nostats", "-y", *arguments]
+
+
+def own_group() -> dict[str, Any]:
+    """What keeps a Ctrl-C from a process that is started with it: that is for us, and ffmpeg is to finish."""
+    if hasattr(subprocess, "CREATE_NEW_PROCESS_GROUP"):  # Windows
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def crash(code: int) -> str | None:
+    """What the return code ``code`` of ffmpeg tells where a signal ended it; else None."""
+    if code >= 0:
+        return None
+    if -code in (signal.SIGTERM, getattr(signal, "SIGKILL", None)):
+        return f"ffmpeg was killed (signal {-code})"
+    return f"ffmpeg crashed (signal {-code}); update imageio-ffmpeg"
 
 
 def complaint(log: Iterable[str], default: str = "ffmpeg ended without a word") -> str:

@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 import struct
+import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from detect.files import write_bytes
 from detect.media import colour, kinds
 
 JPEG_QUALITY = 92
-JPEG_MOST_SIDE = 65_500
+JPEG_MOST_SIDE = 65_500  # libjpeg goes no further
 MAX_PIXELS = 178_956_970  # Pillow's own guard: half a GiB as RGB
 MAX_BYTES = 2 * 2**30  # of a file: more than MAX_PIXELS of four 16-bit samples; some decoders read all of it at once
 
@@ -251,13 +252,14 @@ _stderr_lock = threading.Lock()
 @contextmanager
 def _libtiff_silenced(image: Image.Image) -> Iterator[None]:
     """libtiff writes its complaints straight to the process's stderr, besides the error that Pillow raises."""
-    if image.format != "TIFF":
+    # Without stderr nothing can be heard, and its number may be that of another file: the picture.
+    if image.format != "TIFF" or sys.__stderr__ is None or sys.__stderr__.closed:
         yield
         return
     with _stderr_lock, Path(os.devnull).open("wb") as nothing:
         kept = os.dup(2)
-        os.dup2(nothing.fileno(), 2)
         try:
+            os.dup2(nothing.fileno(), 2)
             yield
         finally:
             os.dup2(kept, 2)

@@ -82,6 +82,7 @@ _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"version https://git-lfs", "a Git LFS pointer: fetch the picture itself with 'git lfs pull'"),
 )
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second one
 # Likewise in a text, without space before it and in lower case.
 _TEXT_SIGNATURES = (
     (b"<!doctype html", "a web page, perhaps what a failed download brought"),
@@ -123,6 +124,8 @@ def _what_begins(head: bytes) -> str:
         return _FTYP.get(head[8:12], "a video")
     if head[:4] == b"RIFF":
         return "WEBP" if head[8:12] == b"WEBP" else "sound or a video"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:  # a text, as likely
+        return ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     known = [words for start, words in _SIGNATURES if head.startswith(start)]
     known += [words for start, words in _TEXT_SIGNATURES if text.startswith(start)]

@@ -22,29 +22,31 @@ class Camera:
     """A camera on this machine: a number as OpenCV counts them, or a device such as /dev/video0.
 
     shown: its name in messages.
+
+    Opened at once, since macOS asks the user for leave, and only on the main thread. MediaError where there is no such
+    camera.
     """
 
     def __init__(self, address: str, shown: str) -> None:
-        self.address = address
-        self.shown = shown
         self._closed = False
+        self._camera = cv2.VideoCapture(int(address) if address.isdigit() else address)
+        if not self._camera.isOpened():
+            self._camera.release()
+            raise MediaError(
+                f"{shown} cannot be opened: see that it is plugged in, that no other program uses it and"
+                " that you may read it"
+            )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames as they come, without their times; MediaError where there is no such camera."""
-        camera = cv2.VideoCapture(int(self.address) if self.address.isdigit() else self.address)
+        """Frames as they come, without their times."""
         try:
-            if not camera.isOpened():
-                raise MediaError(
-                    f"{self.shown} cannot be opened: see that it is plugged in, that no other program uses it and"
-                    " that you may read it"
-                )
             while not self._closed:
-                more, bgr = camera.read()
+                more, bgr = self._camera.read()
                 if not more:
                     return
                 yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), Fraction(0))
         finally:
-            camera.release()
+            self._camera.release()
 
     def close(self) -> None:
         """Let go of the camera once the frame that is awaited has come."""

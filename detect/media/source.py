@@ -8,9 +8,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from detect.errors import MediaError, unknown
+from detect.files import shortened
 
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
 _LONGEST_NAME = 80
+_LONGEST_ENDING = "_99999.part.jsonl"  # what else the names of the run's folder and files hold
+
+# scheme://, user and password, host and path, query; punctuation at the end is the sentence's.
+_ADDRESS = re.compile(
+    r"([a-z][a-z0-9+.-]*://)([^\s/?#'\"]*@)?([^\s?#'\"]*)([?#][^\s'\"]*?(?=[:;,.)]*(?:[\s'\"]|$)))?", re.IGNORECASE
+)
+_SHORTEST_SECRET = 6  # characters of key=value
 
 
 @dataclass(frozen=True)
@@ -41,20 +49,22 @@ class Source:
             return cls("camera", str(path), f"camera {path}", _safe(f"camera_{path.name}"))
         if path.is_dir():
             raise MediaError(f"{path} is a folder, not a video")
+        if path.is_fifo():
+            raise MediaError(f"{path} is a pipe, and a video must be a file")
         if not path.is_file():
             raise MediaError(f"no such video file: {path}")
-        return cls("file", str(path), str(path), path.stem)
+        return cls("file", str(path), str(path), shortened(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING))
 
     def without_secrets(self, text: str) -> str:
-        """``text``, such as a message of ffmpeg, without what ``shown`` leaves out."""
+        """``text``, such as a message of ffmpeg, without what ``shown`` leaves out, of whatever address."""
         if self.kind != "stream":
             return text
+        text = _ADDRESS.sub(r"\1\3", text.replace(self.address, self.shown))
         url = urlsplit(self.address)
-        text = text.replace(self.address, self.shown)
-        user, at, _ = url.netloc.rpartition("@")
-        for secret in (user + at, url.query):
-            if secret:
-                text = text.replace(secret, "")
+        user = url.netloc.rpartition("@")[0]
+        secrets = [part for part in url.query.split("&") if "=" in part and len(part) >= _SHORTEST_SECRET]
+        for secret in (f"{user}@" if user else "", *secrets):
+            text = re.sub(rf"(?<!\w){re.escape(secret)}", "", text) if secret else text
         return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from detect.media.source import Source
 
 OPEN_SECONDS = 20.0  # a camera in the network may be this far from its next whole picture
 STALL_SECONDS = 15.0
+SILENCE_SECONDS = 30.0  # then ffmpeg ends by itself, which counts where we were killed and cannot end it
 _COMPLETE = Fraction(98, 100)  # of the length that a file claims, which is an estimate
 _NO_VIDEOS = ("image2", "_pipe", "tty")  # ffmpeg's names of pictures and text, from which it makes videos
 
@@ -26,8 +28,9 @@ class VideoReader:
         with VideoReader("input/video_1.mp4") as video:
             for frame in video: ... frame.image, frame.time
 
-    They are as players show them: upright, mirrored where the file says so, in square pixels. A frame may have
-    another size than the first one. Interlaced ones stay so, and transparency is left out.
+    They are as players show them: upright, mirrored where the file says so, in square pixels, and high definition
+    without a word on its colour matrix by BT.709 (a stream's by BT.601). A frame may have another size than the first
+    one. Interlaced ones stay so, transparency is left out, and HDR looks pale.
 
     source: a path, a camera's number, or a URL; see ``Source.parse``.
     live: a camera, or a stream of unknown length. Its frames are timed by their arrival, from 0 for the first, and
@@ -96,9 +99,7 @@ class VideoReader:
         source = self.source
         try:
             if source.kind == "file":
-                # "file:" since ffmpeg takes "concat:x" for a protocol and "-x" for a flag.
-                self._decoder = Decoder(f"file:{source.address}", with_sound=True)
-                self._frames = iter(self._decoder)
+                self._frames = self._open_file()
             elif source.kind == "stream":
                 self._decoder = decoder = Decoder(source.address, _options(source.address))
                 self._feed = Feed(decoder, waits=lambda: decoder.seconds is not None)
@@ -113,6 +114,18 @@ class VideoReader:
         if self._decoder and self._decoder.kind.endswith(_NO_VIDEOS):
             raise MediaError(f"{source.shown} is a picture or a text, not a video; detect_image.py takes pictures")
         return first
+
+    def _open_file(self) -> Iterator[Frame]:
+        # "file:" since ffmpeg takes "concat:x" for a protocol and "-x" for a flag.
+        address = f"file:{self.source.address}"
+        self._decoder = Decoder(address, with_sound=True)
+        frames = iter(self._decoder)
+        first = next(frames, None)
+        if first is not None and self._decoder.untagged_hd:  # ffmpeg's filters cannot choose by themselves
+            self._decoder.close()
+            self._decoder = Decoder(address, with_sound=True, matrix="bt709")
+            return iter(self._decoder)
+        return frames if first is None else chain([first], frames)
 
     def _next(self) -> Frame | None:
         if self._feed is None:
@@ -129,7 +142,7 @@ class VideoReader:
         shown, decoder = self.source.shown, self._decoder
         if decoder is None:
             return f"{shown} cannot be opened: it gives no picture"
-        if decoder.kind:
+        if decoder.kind and not decoder.crashed:
             why = "no picture, only sound" if decoder.has_sound else "no frame that can be decoded"
             return f"{shown} has {why}"
         if self.source.kind == "file":
@@ -166,8 +179,10 @@ class VideoReader:
 def _options(address: str) -> tuple[str, ...]:
     """What ffmpeg needs to know of a stream."""
     url = urlsplit(address.lower())
+    silence = str(round(SILENCE_SECONDS * 1e6))
     if url.scheme in ("rtsp", "rtsps"):
-        return ("-rtsp_transport", "tcp")  # over UDP lost packets smear the picture
+        return ("-rtsp_transport", "tcp", "-timeout", silence)  # over UDP lost packets smear the picture
+    options = ("-rw_timeout", silence) if url.scheme in ("http", "https", "tcp", "rtmp", "rtmps") else ()
     if url.path.endswith((".m3u8", ".mpd")):
-        return ("-re",)  # it comes in pieces of some seconds, each at once
-    return ()
+        return (*options, "-re")  # it comes in pieces of some seconds, each at once
+    return options

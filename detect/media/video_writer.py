@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import tempfile
@@ -13,9 +14,9 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from detect.errors import DiskError, MediaError, warn
-from detect.files import put_in_place
-from detect.media.ffmpeg import command, complaint
+from detect.errors import NO_ROOM, DiskError, MediaError, warn
+from detect.files import put_in_place, shortened
+from detect.media.ffmpeg import command, complaint, crash, own_group
 
 CRF = 20  # x264's constant quality: 18 is all but lossless, 23 its default
 ENCODER_THREADS = 2  # the detector needs the other cores
@@ -55,14 +56,17 @@ class VideoWriter:
         self._ticks = self.fps.numerator * ceil(_TICKS / self.fps.numerator)  # a second; a frame is a whole number
         self._last = self._step = 0  # in ticks: the time of the last frame, and for how long the one before is shown
         self._duration: Fraction | None = None
-        self._part = path.with_name(f"{path.stem}.part.mp4")
+        self._part = self._beside(".part.mp4")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody empties would stop ffmpeg
+        rate = max(self.fps.limit_denominator(1001), Fraction(1))
         # fmt: off
         arguments = [
             "-loglevel", "level+error", "-f", "ivf", "-c:v", "rawvideo", "-i", "pipe:0",
             "-vf", _FILTERS, "-fps_mode", "passthrough", "-enc_time_base", f"1/{self._ticks}",
             # No B-frames, with which the last packet would not be that of the last frame.
             "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-crf", str(CRF), "-threads", str(ENCODER_THREADS),
+            # Else x264 takes the ticks for frames, and claims a level that hardware decoders refuse.
+            "-x264-params", f"fps={rate.numerator}/{rate.denominator}",
             "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})",
             "-video_track_timescale", str(self._ticks),
             "-movflags", "frag_keyframe+delay_moov+default_base_moof", f"file:{self._part}",
@@ -73,7 +77,7 @@ class VideoWriter:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
-            start_new_session=True,  # a Ctrl-C is for us; ffmpeg is to finish what it got
+            **own_group(),
         )
         # IVF, the plainest container that gives each frame its time: a header, then (size, time, pixels) of each.
         height, width = size_hw
@@ -103,12 +107,14 @@ class VideoWriter:
             raise MediaError(f"cannot write {self.path}: not one frame was given")
         self._process.communicate()
         if self._process.returncode != 0:
-            raise self._failure(complaint(self._words()))
+            raise self._failure(self._complaint())
         trouble = None
         if self.sound_from is not None:
             trouble = self._finish(self.sound_from)
             if trouble is not None:
-                warn(f"{self.path} has no sound, as that of {self.sound_from} cannot be read: {trouble}")
+                full = any(os.strerror(number) in trouble for number in NO_ROOM)
+                why = "there is no room for it" if full else f"that of {self.sound_from} cannot be read"
+                warn(f"{self.path} has no sound, as {why}: {trouble}")
         if self.sound_from is None or trouble is not None:
             trouble = self._finish(None)
             if trouble is not None:
@@ -140,7 +146,7 @@ class VideoWriter:
                 self._process.stdin.write(part)
         except OSError:
             self._process.wait()
-            raise self._failure(complaint(self._words())) from None
+            raise self._failure(self._complaint()) from None
 
     def _failure(self, why: str) -> DiskError:
         kept = f"; {self._part} plays up to there" if self.frames and self._part.is_file() else ""
@@ -155,7 +161,7 @@ class VideoWriter:
         duration = self._step if self._duration is None else max(1, round(self._duration * self._ticks))
         end = Fraction(self._last + duration, self._ticks)
         lengths = f"setts=duration='if(eq(N,{self.frames - 1}),{duration}/{self._ticks}/TB,DURATION)'"
-        done = self.path.with_name(f"{self.path.stem}.done.mp4")
+        done = self._beside(".done.mp4")
         # fmt: off
         sound = [] if sound_from is None else ["-t", f"{float(end):.6f}", "-i", f"file:{sound_from}"]
         picture = ["-map", "0:v", "-c:v", "copy", "-bsf:v", lengths]
@@ -167,9 +173,12 @@ class VideoWriter:
         ]
         # fmt: on
         try:
-            result = subprocess.run(command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            result = subprocess.run(
+                command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, check=False, **own_group()
+            )
             if result.returncode != 0:
-                return complaint(result.stderr.decode(errors="replace").splitlines())
+                words = result.stderr.decode(errors="replace").splitlines()
+                return crash(result.returncode) or complaint(words)
             put_in_place(done, self.path)
             return None
         except OSError as error:
@@ -177,9 +186,13 @@ class VideoWriter:
         finally:
             done.unlink(missing_ok=True)
 
-    def _words(self) -> list[str]:
+    def _complaint(self) -> str:
         self._log.seek(0)
-        return self._log.read().decode(errors="replace").splitlines()
+        words = self._log.read().decode(errors="replace").splitlines()
+        return crash(self._process.returncode) or complaint(words)
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(shortened(self.path.stem, ending))
 
 
 def letterbox(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

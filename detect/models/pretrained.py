@@ -28,7 +28,7 @@ from detect.types import ClassNames
 
 PROJECT = Path(__file__).resolve().parents[2]
 OFFLINE_HINT = "`--model balloon` works offline"
-NO_WEIGHTS_HINT = f"{OFFLINE_HINT}; --pretrained none trains from scratch"
+NO_WEIGHTS_HINT = "`--backbone mobilenet_v2 --pretrained balloon` works offline; --pretrained none trains from scratch"
 _COUNTER = "num_batches_tracked"  # of a BatchNorm2d, which nothing here depends on
 # The tensors whose first axis runs over classes (boxes: 4 numbers a class), with background as class 0; one-stage
 # heads repeat them for each anchor.
@@ -59,10 +59,11 @@ def coco_classes(weights: str) -> tuple[ClassNames, tuple[int, ...]]:
     return ClassNames(tuple(categories[i] for i in rows), rows), rows
 
 
-def published_detector(name: str) -> Weights:
-    """torchvision's COCO weights of a line of DETECTORS, fetched when not there yet. Raises FetchError."""
+def published_detector(name: str, hint: str = OFFLINE_HINT) -> Weights:
+    """torchvision's COCO weights of a line of DETECTORS, fetched when not there yet. Raises FetchError, whose message
+    ends with ``hint``."""
     line = DETECTORS[name]
-    path = fetch(torchvision.models.get_weight(line.weights).url, hint=OFFLINE_HINT)
+    path = fetch(torchvision.models.get_weight(line.weights).url, hint=hint)
     class_names, class_rows = coco_classes(line.weights)
     return replace(read(path), class_names=class_names, class_rows=class_rows, head=line.head)
 
@@ -78,7 +79,7 @@ def choose(name: str, pretrained: str) -> Weights | None:
     if pretrained in BUNDLED:
         return read(bundled(pretrained))
     if pretrained == "auto":
-        return published_detector(name) if name in DETECTORS else _published_trunk(name)
+        return published_detector(name, NO_WEIGHTS_HINT) if name in DETECTORS else _published_trunk(name)
     weights = read(fetch_link(pretrained, hint=NO_WEIGHTS_HINT) if is_link(pretrained) else Path(pretrained))
     published = None if weights.is_detector or name in DETECTORS else published_weights(name)
     if weights.mean is None and published:  # a trunk's file does not say it; most likely it is the published one

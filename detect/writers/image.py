@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from detect.drawing import draw
-from detect.media.images import write_image
+from detect.files import shortened
+from detect.media.images import JPEG_MOST_SIDE, write_image
 from detect.types import ClassNames, Detections
 
 KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")  # every other format becomes .jpg, which everything shows
-LONGEST_JPEG = 65_500  # pixels of a side, which libjpeg goes no further than; what is longer becomes .png
 
 
 class ImageWriter:
@@ -42,7 +42,7 @@ class ImageWriter:
 
     def _free(self, source: Path, longest: int) -> Path:
         suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".jpg"
-        if longest > LONGEST_JPEG:
+        if longest > JPEG_MOST_SIDE:
             suffix = ".png"
-        names = (f"{source.stem}{'' if n == 1 else f'_{n}'}{suffix}" for n in count(1))
+        names = (shortened(source.stem, f"{'' if n == 1 else f'_{n}'}{suffix}") for n in count(1))
         return next(path for path in map(self.folder.joinpath, names) if not path.exists())
