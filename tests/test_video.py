@@ -407,9 +407,9 @@ def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path, suffix):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     frames, reader = read(path)
     assert 5 <= len(frames) < 30
-    assert re.fullmatch(
-        r".* is damaged or breaks off \(.+\): \d+ frames, .* s of 3\.0 s, could be decoded", reader.trouble
-    )
+    # Which of the two depends on ffmpeg: two of its threads may write into one line, which is then no complaint.
+    damaged = r".* is damaged or breaks off \(.+\): \d+ frames, .* s of 3\.0 s, could be decoded"
+    assert re.fullmatch(rf"{damaged}|.* is shorter than it claims: \d+ frames, .* s of 3\.0 s", reader.trouble)
 
 
 def test_a_video_goes_on_after_damage(tmp_path):
