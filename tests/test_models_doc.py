@@ -152,3 +152,8 @@ def test_links_lead_to_files():
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", PAGE.read_text())
     assert links
     assert all((PAGE.parent / link).exists() for link in links), links
+
+
+def test_the_table_has_a_row_for_every_model():
+    rows = {line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if line.startswith("| `--")}
+    assert {f"`--backbone {name}`" for name in BACKBONES} | {f"`--model {name}`" for name in DETECTORS} <= rows
