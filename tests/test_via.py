@@ -96,7 +96,7 @@ def test_a_square_is_the_same_as_in_coco_and_as_a_rectangle(read, images, tmp_pa
 
 @pytest.mark.parametrize(
     "name",
-    ["more/c.png", "more\\c.png", "./more/c.png", "C:\\work\\a.png", "c:/work/a.png", "/no/such/folder/a.png"],
+    ["more/c.png", "more\\c.png", "./more/c.png", "C:\\mine\\a.png", "c:/mine/a.png", "/no/such/folder/a.png"],
 )
 def test_pictures_are_found_by_the_paths_of_other_machines(read, images, name):
     _, (record,) = read({"x": {"filename": name, "size": -1, "regions": [region()]}}, ["balloon"])
