@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import CLASSES, as_checkpoint, picture, random_model, train_a_step
+from tiny import CLASSES, as_checkpoint, picture, random_model, randomize_norms, train_a_step
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 from website import serving
@@ -52,16 +52,6 @@ def small(name: str, head: str = "fasterrcnn"):
     return replace(backbone_architecture(f"timm:{name}", head, 64, 16), box=32, mask=16, proposals=60)
 
 
-def randomize(module: nn.Module) -> None:
-    """Numbers and statistics that show if a norm or the activation after it is missing."""
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-            nn.init.normal_(norm.bias, std=0.2)
-            nn.init.normal_(norm.running_mean, std=0.2)
-            nn.init.uniform_(norm.running_var, 0.5, 2.0)
-
-
 @pytest.mark.parametrize("name", [*LIGHT_ONES, *slow(*HEAVY_ONES)])
 def test_a_trunk_gives_four_maps_of_the_channels_and_strides_it_states(name):
     trunk = build_trunk(f"timm:{name}")
@@ -98,7 +88,7 @@ def test_light_trunks_get_light_heads():
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "ese_vovnet19b_slim_dw", "resnet10t"])
 def test_freezing_norms_keeps_the_activations_that_timm_puts_into_them(name):
     trunk = build_trunk(f"timm:{name}")
-    randomize(trunk.module)
+    randomize_norms(trunk.module)
     body = trunk.body([stage.layer for stage in trunk.stages]).eval()
     images = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
@@ -129,7 +119,7 @@ def publish(name: str, folder: Path) -> tuple[nn.Module, Path]:
     """The whole classifier ``name``, and the file with its weights where timm says that they are."""
     torch.manual_seed(3)
     network = timm.create_model(name, pretrained=False)
-    randomize(network)
+    randomize_norms(network)
     path = folder / timm.get_pretrained_cfg(name).hf_hub_id / "resolve" / "main" / "model.safetensors"
     path.parent.mkdir(parents=True)
     save_file(network.state_dict(), path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from tiny import randomize_norms
 from torchvision.ops import FrozenBatchNorm2d
 
 from detect.models.backbones import build_trunk
@@ -21,16 +21,6 @@ TIMMS = {
 }
 
 
-def randomize(module: nn.Module) -> None:
-    """Give every BatchNorm weights and statistics that show if one is swapped, missing or has another eps."""
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
-            nn.init.normal_(norm.bias, std=0.2)
-            nn.init.normal_(norm.running_mean, std=0.2)
-            nn.init.uniform_(norm.running_var, 0.5, 2.0)
-
-
 def test_every_vovnet_is_compared_with_timms():
     assert set(TIMMS) == set(WIDTHS) == {name for name in BACKBONES if name.startswith("vovnet")}
 
@@ -40,7 +30,7 @@ def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size(name
     timm_vovnet = pytest.importorskip("timm.models.vovnet")
     torch.manual_seed(1)
     theirs = timm_vovnet.VovNet(timm_vovnet.model_cfgs[TIMMS[name]], num_classes=7).eval()
-    randomize(theirs)
+    randomize_norms(theirs)
     trunk = build_trunk(name)
     state = {name: value for name, value in theirs.state_dict().items() if not name.startswith("head.")}
     trunk.module.load_state_dict(state, strict=True)

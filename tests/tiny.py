@@ -65,6 +65,16 @@ def train_a_step(model: GeneralizedRCNN, hw: tuple[int, int] = (64, 96)) -> dict
     return losses
 
 
+def randomize_norms(module: nn.Module) -> None:
+    """Weights and statistics that show if a norm or the activation after it is swapped, missing or has another eps."""
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.2)
+            nn.init.normal_(norm.running_mean, std=0.2)
+            nn.init.uniform_(norm.running_var, 0.5, 2.0)
+
+
 def random_model(architecture: Architecture = LIGHT, num_rows: int = 1 + len(CLASSES), seed: int = 0):
     """A model after one step from random weights, that finds dozens of things in any picture at threshold 0."""
     torch.manual_seed(seed)
