@@ -30,9 +30,7 @@ def inference(settings: BenchmarkSettings) -> None:
     """Every model looks at one picture, by turns."""
     lines = choose(settings.models, settings.heads)
 
-    from tqdm import tqdm
-
-    from detect import benchmark, markdown, runtime
+    from detect import benchmark, markdown, progress, runtime
     from detect.files import make_folder, write_text
     from detect.media.images import read_image
     from detect.metrics import cost
@@ -41,16 +39,17 @@ def inference(settings: BenchmarkSettings) -> None:
         markdown.check_part(settings.write, PART)
     if settings.json:
         make_folder(settings.json.parent)
+    progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
     image = read_image(PICTURE)
 
     entries, calls = {}, {}
-    for name, head in tqdm(lines, desc="building", disable=settings.quiet, leave=False):
+    for name, head in progress.bar(lines, desc="building"):
         entry, predictor = benchmark.prepare(name, head, settings.imgsz, image, device)
         entries[name, head] = entry
         calls[name, head] = partial(predictor, [image])
-    for key, seconds in cost.interleaved(calls, settings.rounds, quiet=settings.quiet).items():
+    for key, seconds in cost.interleaved(calls, settings.rounds).items():
         entries[key].seconds = seconds
 
     command = shlex.join(["python", "benchmark.py", *sys.argv[1:]])

@@ -34,9 +34,10 @@ def main() -> None:
     paths = find_images(settings.input)
     make_folder(settings.output_dir)
 
-    from detect import runtime
+    from detect import progress, runtime
     from detect.predictor import load_predictor
 
+    progress.hide_bars(settings.quiet)
     runtime.set_up()
     predictor = load_predictor(
         settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold

@@ -29,9 +29,10 @@ def main() -> None:
     with VideoReader(settings.input) as video:
         make_folder(settings.output_dir)
 
-        from detect import runtime
+        from detect import progress, runtime
         from detect.predictor import load_predictor
 
+        progress.hide_bars(settings.quiet)
         runtime.set_up()
         predictor = load_predictor(
             settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
@@ -50,7 +51,6 @@ def main() -> None:
             stride=settings.stride,
             max_frames=settings.max_frames,
             save_json=settings.save_json,
-            quiet=settings.quiet,
         )
     seconds = time.perf_counter() - started
     print(f"{frames} frames, {seconds:.1f} s, {frames / seconds:.1f} frames a second -> {out}")
@@ -67,15 +67,13 @@ def annotate(
     stride: int = 1,
     max_frames: int | None = None,
     save_json: bool = False,
-    quiet: bool = False,
 ) -> tuple[int, bool]:
     """Detect on every ``stride``-th frame and write all frames to ``out``, and with ``save_json`` beside it.
 
     A frame of another size than the first is looked at as it is, then drawn on and fitted into the size of the first.
     Returns the number of frames written, and whether Ctrl-C ended it early.
     """
-    from tqdm import tqdm
-
+    from detect import progress
     from detect.drawing import draw
     from detect.media.video_writer import VideoWriter, letterbox
     from detect.writers import JsonLinesWriter
@@ -86,13 +84,13 @@ def annotate(
     with ExitStack() as stack:
         lines = stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names)) if save_json else None
         picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound))
-        bar = stack.enter_context(tqdm(total=total if total < sys.maxsize else None, unit="frame", disable=quiet))
+        bar = stack.enter_context(progress.bar(total=total if total < sys.maxsize else None, unit="frame", leave=True))
         hw = video.size_hw
         try:
             for index, frame in enumerate(islice(video, max_frames)):
                 detected = index % stride == 0 or frame.hw != hw
                 if frame.hw != hw:
-                    with tqdm.external_write_mode(file=sys.stderr):
+                    with bar.external_write_mode(file=sys.stderr):
                         warn(f"{video.source.shown} changes from {_words(hw)} to {_words(frame.hw)} at frame {index}")
                     hw = frame.hw
                 if detected:

@@ -18,7 +18,7 @@ from detect.flags import parse
 def main() -> None:
     settings, _ = parse(EvaluateSettings, "Score a model on a split of a data set with COCO's metrics.")
 
-    from detect import runtime
+    from detect import progress, runtime
     from detect.data.spec import find_spec
     from detect.engine import SCORE_FLOOR, check_classes, evaluate
     from detect.files import make_folder, new_folder, write_text
@@ -26,6 +26,7 @@ def main() -> None:
     from detect.metrics import coco
     from detect.predictor import load_predictor
 
+    progress.hide_bars(settings.quiet)
     runtime.set_up()
     make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root)
@@ -38,7 +39,7 @@ def main() -> None:
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
     folder = new_folder(settings.output_dir, name)
-    metrics = evaluate(predictor, records, class_names, quiet=settings.quiet)
+    metrics = evaluate(predictor, records, class_names)
     tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
     print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
     print(coco.table(metrics))  # first, as a full disk is no reason to lose it

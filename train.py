@@ -37,7 +37,7 @@ def main() -> None:
 
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
-    from detect import runtime
+    from detect import progress, runtime
     from detect.data.dataset import DetectionDataset, check_pictures, train_loader
     from detect.data.spec import find_spec
     from detect.data.transforms import TrainTransform
@@ -47,6 +47,7 @@ def train(settings: TrainSettings) -> None:
     from detect.predictor import Predictor
     from detect.run import TrainingRun
 
+    progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     workers = runtime.default_workers() if settings.workers is None else settings.workers
     runtime.set_up(workers)
@@ -70,16 +71,15 @@ def train(settings: TrainSettings) -> None:
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
     predictor = Predictor(run.result, class_names, threshold=SCORE_FLOOR, device=device)
     files = {record.image_id: record.path.name for record in records}
-    quiet = settings.quiet
     try:
         while run.epoch < settings.epochs:
             title = f"epoch {run.epoch + 1}/{settings.epochs}"
             batches = train_loader(dataset, settings.batch_size, workers, epoch=run.epoch)
             losses = train_one_epoch(
                 run.model, batches, run.optimizer, run.schedule,
-                device=device, clip=settings.clip, average=run.average, title=title, names=files, quiet=quiet,
+                device=device, clip=settings.clip, average=run.average, title=title, names=files,
             )  # fmt: skip
-            metrics = evaluate(predictor, val_records, val_names, title=f"{title} val", quiet=quiet)
+            metrics = evaluate(predictor, val_records, val_names, title=f"{title} val")
             is_best = run.finish_epoch(losses, metrics)
             print(
                 f"{title}  loss {losses['loss']:.3f}  {coco.one_line(metrics)}{'  best' if is_best else ''}",

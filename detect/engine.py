@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from detect import progress
 from detect.data.dataset import Target, read_record
 from detect.errors import TrainingError, UsageError, first_few, warn
 from detect.metrics import coco
@@ -34,7 +34,6 @@ def train_one_epoch(
     average: AveragedModel | None = None,
     title: str = "",
     names: dict[int, str] | None = None,
-    quiet: bool = False,
 ) -> dict[str, float]:
     """Train on every batch once; returns the mean of every loss and of their sum (``loss``).
 
@@ -45,7 +44,7 @@ def train_one_epoch(
     model.train()
     sums: dict[str, float] = {}
     steps = 0
-    bar = tqdm(batches, desc=title, disable=quiet, leave=False, dynamic_ncols=True)
+    bar = progress.bar(batches, desc=title)
     for images, targets in bar:
         losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
         loss = torch.stack(list(losses.values())).sum()
@@ -69,12 +68,9 @@ def train_one_epoch(
     return {name: total / max(1, steps) for name, total in sums.items()}
 
 
-def detect_records(
-    predictor: Predictor, records: Sequence[ImageRecord], *, title: str = "", quiet: bool = False
-) -> list[Detections]:
+def detect_records(predictor: Predictor, records: Sequence[ImageRecord], *, title: str = "") -> list[Detections]:
     """Detections for every record, read from its file one at a time."""
-    bar = tqdm(records, desc=title, disable=quiet, leave=False, dynamic_ncols=True)
-    return [predictor([read_record(record)])[0] for record in bar]
+    return [predictor([read_record(record)])[0] for record in progress.bar(records, desc=title)]
 
 
 def check_classes(model: ClassNames, data: ClassNames, what: str) -> None:
@@ -90,12 +86,7 @@ def check_classes(model: ClassNames, data: ClassNames, what: str) -> None:
 
 
 def evaluate(
-    predictor: Predictor,
-    records: Sequence[ImageRecord],
-    class_names: ClassNames,
-    *,
-    title: str = "evaluate",
-    quiet: bool = False,
+    predictor: Predictor, records: Sequence[ImageRecord], class_names: ClassNames, *, title: str = "evaluate"
 ) -> dict[str, dict]:
     """COCO metrics of ``predictor`` on ``records``, whose labels are those of ``class_names``.
 
@@ -105,7 +96,7 @@ def evaluate(
     label_of = {
         i: class_names.label(n) for i, n in enumerate(predictor.class_names.names, 1) if n in class_names.names
     }
-    found = detect_records(predictor, records, title=title, quiet=quiet)
+    found = detect_records(predictor, records, title=title)
     return coco.score(records, [_relabel(one, label_of) for one in found], class_names)
 
 

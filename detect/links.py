@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import quote, urldefrag, urlsplit
 
@@ -44,9 +45,7 @@ def fetch_link(url: str, *, hint: str = "") -> Path:
     folder = checkpoints_folder().absolute() / "links" / hashlib.sha256(address.encode()).hexdigest()[:16]
     path = folder / file_name(address)
     if expected and _is_another(path, expected):
-        with writing(path), one_at_a_time(path):
-            if _is_another(path, expected):  # else another process was faster
-                put_in_place(fetch(address, folder / "again", sha256=expected, hint=hint), path)
+        _replace(path, address, expected, hint)
     return fetch(address, folder, sha256=expected, hint=hint)
 
 
@@ -80,6 +79,19 @@ def _digest(address: str, fragment: str) -> str:
         f"{shown(address)}#{fragment[:80]}: behind # must stand sha256= and the 64 digits of the digest, or the first "
         "8 or more, each 0-9 or a-f"
     )
+
+
+def _replace(path: Path, address: str, expected: str, hint: str) -> None:
+    """Fetch the file anew, beside the one that is there until it is the right one."""
+    again = path.parent / "again"
+    with writing(path), one_at_a_time(path):
+        if not _is_another(path, expected):  # another process was faster
+            return
+        try:
+            put_in_place(fetch(address, again, sha256=expected, hint=hint), path)
+        finally:
+            if not any(again.glob("*.partial")):  # which the next try goes on from
+                shutil.rmtree(again, ignore_errors=True)
 
 
 def _is_another(path: Path, expected: str) -> bool:

@@ -117,7 +117,7 @@ def test_a_multiply_add_is_one():
 
 def test_models_take_turns():
     order: list[str] = []
-    seconds = cost.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, rounds=3, quiet=True)
+    seconds = cost.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, rounds=3)
     assert order == [*"ababab"]
     assert all(len(s) == 3 for s in seconds.values())
 

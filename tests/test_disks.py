@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from web_server import BODY, Server
+from web_server import BODY
 
-from detect import checkpoint, downloads, files
+from detect import checkpoint, files
 from detect.checkpoint import Checkpoint
 from detect.downloads import fetch
 from detect.errors import DetectError, DiskError, FetchError, exit_status
@@ -255,13 +255,6 @@ def test_a_write_of_a_library_on_a_full_disk_is_no_bug(capsys):
 # Downloads
 
 
-@pytest.fixture
-def server(monkeypatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server().running() as server:
-        yield server
-
-
 def test_a_download_that_fills_the_disk_goes_on_when_there_is_room(disk, server):
     server.body = BODY * 3
     other = fill(disk, left=300_000)
@@ -286,8 +279,7 @@ def test_a_download_to_a_read_only_disk_is_told(disk, server, monkeypatch):
     assert not server.ranges
 
 
-def test_a_download_that_breaks_off_for_the_disk_keeps_what_came(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.0)
+def test_a_download_that_breaks_off_for_the_disk_keeps_what_came(tmp_path, server):
     with largest_file(200_000), pytest.raises(FetchError, match="File too large; what came so far is kept"):
         fetch(server.url("model.bin"), tmp_path)
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY

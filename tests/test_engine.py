@@ -39,7 +39,7 @@ def batch(*values: float):
 def train(model, batches, lr=0.0, **options):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     schedule = build_schedule(optimizer, "cosine", 100, 0)
-    settings = {"device": torch.device("cpu"), "clip": 0.0, "quiet": True} | options
+    settings = {"device": torch.device("cpu"), "clip": 0.0} | options
     return train_one_epoch(model, batches, optimizer, schedule, **settings), schedule
 
 
@@ -114,15 +114,15 @@ def found_in(record: ImageRecord, labels: list[int]) -> Detections:
 
 def test_names_tie_classes_and_not_positions(record):
     turned = ClassNames(("bird", "dragon", "kite"))
-    metrics = evaluate(Oracle(turned, [found_in(record, [3, 1])]), [record], CLASSES, quiet=True)
+    metrics = evaluate(Oracle(turned, [found_in(record, [3, 1])]), [record], CLASSES)
     assert metrics["bbox"]["AP"] == pytest.approx(1.0)
-    same_positions = evaluate(Oracle(turned, [found_in(record, [1, 3])]), [record], CLASSES, quiet=True)
+    same_positions = evaluate(Oracle(turned, [found_in(record, [1, 3])]), [record], CLASSES)
     assert same_positions["bbox"]["AP"] == 0.0
 
 
 def test_what_the_data_does_not_know_is_left_out_and_what_the_model_does_not_know_scores_0(record):
     stranger = ClassNames(("kite", "dragon"))
-    metrics = evaluate(Oracle(stranger, [found_in(record, [1, 2])]), [record], CLASSES, quiet=True)
+    metrics = evaluate(Oracle(stranger, [found_in(record, [1, 2])]), [record], CLASSES)
     assert metrics["classes"]["kite"]["bbox"]["AP"] == pytest.approx(1.0)
     assert metrics["classes"]["bird"]["bbox"]["AP"] == 0.0
     assert metrics["classes"]["balloon"]["bbox"]["AP"] is None  # none there to find
@@ -131,5 +131,5 @@ def test_what_the_data_does_not_know_is_left_out_and_what_the_model_does_not_kno
 
 def test_a_real_model_is_scored_on_original_pixels(record):
     predictor = from_checkpoint(as_checkpoint(random_model()), threshold=0)
-    metrics = evaluate(predictor, [replace(record, masks=None)], CLASSES, quiet=True)
+    metrics = evaluate(predictor, [replace(record, masks=None)], CLASSES)
     assert set(metrics) == {"bbox", "classes"} and 0 <= metrics["bbox"]["AP"] <= 1

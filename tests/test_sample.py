@@ -37,7 +37,7 @@ def tiny(monkeypatch):
 @pytest.mark.parametrize("kind", sample.KINDS)
 def test_the_same_seed_gives_the_same_bytes(kind, tiny, tmp_path):
     for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
-        sample.render_dataset(kind, tmp_path / folder, seed, progress=False)
+        sample.render_dataset(kind, tmp_path / folder, seed)
     first, again, other = (files_of(tmp_path / folder) for folder in "abc")
     assert first == again
     assert len(first) == 8  # 5 pictures, 3 annotation files
@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_bytes(kind, tiny, tmp_path):
 
 @pytest.mark.parametrize("kind", sample.KINDS)
 def test_truth_is_coco_with_exact_boxes_and_areas(kind, tiny, tmp_path):
-    sample.render_dataset(kind, tmp_path / "set", 1, progress=False)
+    sample.render_dataset(kind, tmp_path / "set", 1)
     ids: list[int] = []
     for split in sample.SPLITS:
         truth = json.loads((tmp_path / "set" / f"{split}.json").read_text())
@@ -95,14 +95,14 @@ def test_an_interrupted_rendering_leaves_nothing(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sample.KINDS, "shapes", replace(sample.KINDS["shapes"], picture_of=stop))
     with pytest.raises(KeyboardInterrupt):
-        sample.render_dataset("shapes", tmp_path / "set", 1, progress=False)
+        sample.render_dataset("shapes", tmp_path / "set", 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_who_comes_second_keeps_the_pictures_of_the_first(tiny, tmp_path):
-    sample.render_dataset("shapes", tmp_path / "set", 1, progress=False)
+    sample.render_dataset("shapes", tmp_path / "set", 1)
     before = files_of(tmp_path / "set")
-    sample.render_dataset("shapes", tmp_path / "set", 1, progress=False)
+    sample.render_dataset("shapes", tmp_path / "set", 1)
     assert files_of(tmp_path) == {f"set/{name}": content for name, content in before.items()}
 
 

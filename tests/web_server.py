@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 
 BODY = bytes(range(256)) * 2000  # 512 000 bytes
@@ -77,3 +78,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def files(folder: Path) -> list[Path]:
+    """All that downloads left there but for the empty files of locks."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
+
+
+def only_file(folder: Path) -> Path:
+    """Nothing but the file is left: no partial and no origin."""
+    (path,) = files(folder)
+    return path

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from detect import progress
 from detect.data import render_scenes, render_shapes
 from detect.data.render_inputs import render_inputs
 from detect.data.render_picture import Picture
@@ -44,7 +44,7 @@ KINDS = {
 }
 
 
-def render_dataset(kind: str, root: Path, seed: int, progress: bool = True) -> None:
+def render_dataset(kind: str, root: Path, seed: int) -> None:
     """Render the data set ``kind`` (sample or shapes) into the new folder ``root``.
 
     Writes {train,val,test}/*.jpg and {train,val,test}.json (COCO, masks as run-length codes); the same seed
@@ -58,7 +58,7 @@ def render_dataset(kind: str, root: Path, seed: int, progress: bool = True) -> N
     try:
         temporary.chmod(0o755)  # mkdtemp makes it private
         total = sum(KINDS[kind].counts.values())
-        with tqdm(total=total, desc=f"rendering {root.name}", disable=not progress, leave=False) as bar:
+        with progress.bar(total=total, desc=f"rendering {root.name}") as bar:
             for split in SPLITS:
                 render_split(KINDS[kind], temporary, split, seed, KINDS[kind].counts[split], bar.update)
         _move(temporary, root)

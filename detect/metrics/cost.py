@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
+
+from detect import progress
 
 
 def parameters(model: nn.Module) -> int:
@@ -26,11 +27,11 @@ def multiply_adds(call: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, *, quiet: bool) -> dict[str, list[float]]:
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds that each of ``calls`` took in each of ``rounds``. They take turns, so that what else the machine does
     falls on all alike. Warm them up before."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in tqdm(range(rounds), desc="rounds", disable=quiet, leave=False):
+    for _ in progress.bar(range(rounds), desc="rounds"):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
