@@ -18,6 +18,7 @@ from detect.models.zoo import BUNDLED
 if TYPE_CHECKING:
     import numpy as np
 
+    from detect.predictor import Predictor
     from detect.types import ClassNames, Detections
 
 MOST_SCORES = 5  # shown for each class on a picture's line
@@ -27,9 +28,8 @@ def main() -> None:
     settings, _ = parse(DetectImageSettings, "Find objects in pictures and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.files import make_folder, new_folder
+    from detect.files import folder_of_run, make_folder
     from detect.media.images import find_images, shown
-    from detect.writers import FORMATS, ImageWriter
 
     paths = find_images(settings.input)
     make_folder(settings.output_dir)
@@ -43,11 +43,38 @@ def main() -> None:
         settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
     )
     class_names = predictor.class_names
-    labels = class_names.labels(settings.classes) if settings.classes else None
-    folder = new_folder(settings.output_dir, settings.name or run_name(settings.input))
-    formats = [writer for name, writer in FORMATS.items() if getattr(settings, f"save_{name}")]
+    started = time.perf_counter()
+    with folder_of_run(settings.output_dir, settings.name or run_name(settings.input)) as folder:
+        done, objects, broken = annotate(paths, predictor, folder, settings)
 
-    done, objects, broken, started = 0, 0, [], time.perf_counter()
+    seconds = time.perf_counter() - started
+    if done:
+        print(f"{done} picture{'s' * (done != 1)}, {objects} objects, {seconds:.1f} s -> {shown(folder)}")
+    if done and not objects and settings.model in BUNDLED:
+        print(
+            f"--model {settings.model} knows {', '.join(class_names.names)} alone; --model v2 knows 80 everyday things"
+        )
+    if broken:
+        if len(paths) == 1:
+            raise MediaError(broken[0])
+        lines = "".join(f"\n  {line}" for line in broken)
+        raise MediaError(f"{len(broken)} of {len(paths)} pictures could not be read:{lines}")
+
+
+def annotate(
+    paths: Sequence[Path], predictor: Predictor, folder: Path, settings: DetectImageSettings
+) -> tuple[int, int, list[str]]:
+    """Detect in every picture and write what is found to ``folder``.
+
+    Returns how many pictures were written, the objects in them, and what is wrong with each of the others.
+    """
+    from detect.media.images import shown
+    from detect.writers import FORMATS, ImageWriter
+
+    class_names = predictor.class_names
+    labels = class_names.labels(settings.classes) if settings.classes else None
+    formats = [writer for name, writer in FORMATS.items() if getattr(settings, f"save_{name}")]
+    done, objects, broken = 0, 0, []
     try:
         with ExitStack() as stack:
             writers = [stack.enter_context(writer(folder, class_names)) for writer in (ImageWriter, *formats)]
@@ -65,18 +92,7 @@ def main() -> None:
         raise DiskError(f"{error}; {done} of {len(paths)} pictures are done and kept") from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} pictures, which are kept") from None
-
-    seconds = time.perf_counter() - started
-    print(f"{done} picture{'s' * (done != 1)}, {objects} objects, {seconds:.1f} s -> {shown(folder)}")
-    if done and not objects and settings.model in BUNDLED:
-        print(
-            f"--model {settings.model} knows {', '.join(class_names.names)} alone; --model v2 knows 80 everyday things"
-        )
-    if broken:
-        if len(paths) == 1:
-            raise MediaError(broken[0])
-        lines = "".join(f"\n  {line}" for line in broken)
-        raise MediaError(f"{len(broken)} of {len(paths)} pictures could not be read:{lines}")
+    return done, objects, broken
 
 
 def run_name(source: str) -> str:

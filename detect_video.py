@@ -23,10 +23,11 @@ def main() -> None:
     settings, _ = parse(DetectVideoSettings, "Find objects in a video and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.files import make_folder, new_folder
+    from detect.files import folder_of_run, make_folder
     from detect.media.video import VideoReader
 
-    with VideoReader(settings.input) as video:
+    with ExitStack() as stack:
+        video = stack.enter_context(VideoReader(settings.input))
         make_folder(settings.output_dir)
 
         from detect import progress, runtime
@@ -39,7 +40,8 @@ def main() -> None:
         )
         labels = predictor.class_names.labels(settings.classes) if settings.classes else None
         name = video.source.name
-        out = new_folder(settings.output_dir, settings.name or name) / f"{name}.mp4"
+        folder = stack.enter_context(folder_of_run(settings.output_dir, settings.name or name))
+        out = folder / f"{name}.mp4"
         if video.live and not settings.quiet:
             print(f"{video.source.shown} until it ends or Ctrl-C -> {out}", flush=True)
         started = time.perf_counter()

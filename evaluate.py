@@ -30,9 +30,9 @@ def main() -> None:
     runtime.set_up()
     make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root)
-    spec.prepare()
-    class_names, records = spec.read(settings.split)
     predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
+    spec.prepare()  # which may render or download
+    class_names, records = spec.read(settings.split)
     check_classes(predictor.class_names, class_names, f"data set '{spec.name}'")
 
     path = Path(urlsplit(settings.model).path if is_link(settings.model) else settings.model)

@@ -71,6 +71,8 @@ def train(settings: TrainSettings) -> None:
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
     predictor = Predictor(run.result, class_names, threshold=SCORE_FLOOR, device=device)
     files = {record.image_id: record.path.name for record in records}
+    if run.epoch >= settings.epochs:
+        print(f"{run.folder} has all of its {run.epoch} epochs; --epochs with a larger number trains on")
     try:
         while run.epoch < settings.epochs:
             title = f"epoch {run.epoch + 1}/{settings.epochs}"
@@ -99,9 +101,11 @@ def train(settings: TrainSettings) -> None:
 
 def stopped(run: TrainingRun) -> str:
     """Words for a run that ends early: how far it is, and how to go on."""
+    if not run.epoch:
+        run.discard()
+        return "stopped before the first epoch was finished; there is nothing to go on with"
     again = shlex.join(["python", "train.py", "--resume", str(run.folder)])
-    how = f"go on with: {again}" if run.epoch else "there is nothing to go on with"
-    return f"stopped after {run.epoch} finished epochs; {how}"
+    return f"stopped after {run.epoch} finished epochs; go on with: {again}"
 
 
 def begin(
@@ -142,7 +146,10 @@ def begin(
         print(f"{architecture.model} ({architecture.head}) from {used}")
         if architecture.head != "fcos":  # which has points in place of anchors
             reached = anchor_recall(model, records, settings.short_side)
-            print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
+            advice = (
+                "" if reached > 0.9 else f"; a larger --imgsz than {settings.short_side} helps where they are small"
+            )
+            print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved{advice}")
     model.to(device)
     freeze_stages(model, settings.freeze)
 

@@ -89,7 +89,7 @@ def load(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file): {error}") from None
+        raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file), or it is damaged: {error}") from None
     if _KEY not in metadata:
         raise CheckpointError(f"{path} holds weights but no model description; give it to train.py as --pretrained")
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 from detect.errors import UsageError
 from detect.flags import REQUIRED, option, parse
+from detect.models.names import check_model, check_trained
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, HEADS, TIMM, TRAINED_DETECTORS
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -38,7 +39,9 @@ class TrainSettings:
     head: str | None = option(None, "default: maskrcnn where the data has masks, else fasterrcnn", choices=HEADS)
     fpn_channels: int | None = option(None, "channels of the pyramid (default: the backbone's own)", low=8)
     model: str | None = option(
-        None, "a whole torchvision model, in place of backbone and head", choices=TRAINED_DETECTORS
+        None,
+        f"a whole torchvision model, in place of backbone and head; one of {', '.join(TRAINED_DETECTORS)}",
+        metavar="NAME",
     )
     pretrained: str = option(
         "auto",
@@ -85,6 +88,8 @@ class TrainSettings:
         if len(self.jitter) != 2 or self.jitter[0] > self.jitter[1]:
             shown = " ".join(map(str, self.jitter))
             raise UsageError(f"--jitter {shown} must be two numbers, the smaller one first, such as 0.6 1.25")
+        if self.model is not None:
+            check_trained(self.model)
 
     @property
     def short_side(self) -> int:
@@ -124,6 +129,9 @@ class EvaluateSettings:
     output_dir: Path = _output_dir("outputs/evaluate")
     quiet: bool = option(False, "no progress bars")
 
+    def __post_init__(self) -> None:
+        check_model(self.model)
+
 
 @dataclass(kw_only=True)
 class _DetectSettings:
@@ -148,6 +156,9 @@ class _DetectSettings:
         metavar="NAME",
     )
     quiet: bool = option(False, "print errors and the last line only")
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
 
 
 @dataclass(kw_only=True)

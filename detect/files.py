@@ -44,6 +44,17 @@ def new_folder(parent: Path, name: str) -> Path:
             raise UsageError(f"cannot write to the folder {parent}: {error.strerror}") from None
 
 
+@contextmanager
+def folder_of_run(parent: Path, name: str) -> Iterator[Path]:
+    """A ``new_folder`` that goes again where nothing was written to it."""
+    folder = new_folder(parent, name)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
+
+
 def shortened(stem: str, ending: str) -> str:
     """``stem + ending``, without the last characters of ``stem`` where a file's name could not be that long."""
     while stem and len(os.fsencode(stem + ending)) > _LONGEST_NAME:

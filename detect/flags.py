@@ -263,7 +263,8 @@ def _refuse(extra: list[str], fields: dict[str, _Field]) -> NoReturn:
     """Raise for the first unknown flag, or where there is none the first stray word."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        raise UsageError(f"'{extra[0]}' follows no flag (see --help)")
+        quotes = "; a pattern such as '*.jpg' needs quotes" if Path(extra[0]).exists() else ""
+        raise UsageError(f"'{extra[0]}' follows no flag (see --help){quotes}")
     known = [_flag(f.name) for f in fields.values() if not f.positional]
     known += [f"--no-{_flag(f.name)[2:]}" for f in fields.values() if f.kind is bool]
     raise UsageError(unknown("flag", flags[0], [*known, "--config", "--help"]))

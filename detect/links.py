@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urldefrag, urlsplit
 
 from detect.downloads import checkpoints_folder, fetch, file_name, one_at_a_time, sha256_of, shown
-from detect.errors import UsageError
+from detect.errors import CheckpointError, UsageError
 from detect.files import put_in_place, writing
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -47,6 +49,19 @@ def fetch_link(url: str, *, hint: str = "") -> Path:
     if expected and _is_another(path, expected):
         _replace(path, address, expected, hint)
     return fetch(address, folder, sha256=expected, hint=hint)
+
+
+@contextmanager
+def blaming_link(text: str) -> Iterator[None]:
+    """Say where a file that turns out to be no weights came from, where ``text`` is a web address."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not is_link(text):
+            raise
+        raise CheckpointError(
+            f"{error}. It is what {without_query(text)} gave, and is used until you delete it"
+        ) from None
 
 
 def without_query(text: str) -> str:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -16,12 +15,13 @@ from torchvision.models.detection.roi_heads import expand_boxes
 
 from detect import checkpoint, masks
 from detect.checkpoint import DEFAULT_THRESHOLD
-from detect.errors import CheckpointError, UsageError, unknown
-from detect.links import fetch_link, is_link
+from detect.errors import CheckpointError
+from detect.links import blaming_link, fetch_link, is_link
 from detect.masks import Rle
 from detect.models import pretrained
 from detect.models.architecture import Architecture, detector_architecture
 from detect.models.detectors import Detector, build, score_owner
+from detect.models.names import check_model
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.runtime import pick_device
 from detect.types import ClassNames, Detections
@@ -129,6 +129,7 @@ def load_predictor(
     imgsz: short side in pixels, None for the checkpoint's.  threshold: None for the checkpoint's.
     Raises UsageError for an unknown name, FetchError, CheckpointError.
     """
+    check_model(model)
     where = pick_device(device)
     if model in DETECTORS:
         weights = pretrained.published_detector(model)
@@ -143,25 +144,13 @@ def load_predictor(
             threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
             device=where,
         )
-    path = _checkpoint_file(model)
-    return from_checkpoint(checkpoint.load(path), device=where, imgsz=imgsz, threshold=threshold, source=str(path))
-
-
-def _checkpoint_file(model: str) -> Path:
-    """The file that ``--model`` means where it is no detector's name, fetched where that is a web address."""
     if model in BUNDLED:
-        return pretrained.bundled(model)
-    path = Path(urlsplit(model).path if is_link(model) else model)
-    if path.suffix in (".pth", ".pt"):
-        raise UsageError(
-            f"--model {path.name} holds weights alone, not which model and classes they are of: start from it with "
-            "train.py --pretrained, and give as --model the .safetensors file of that run"
-        )
-    if is_link(model):
-        return fetch_link(model, hint=pretrained.OFFLINE_HINT)
-    if not path.exists() and not path.suffix and path.parent == Path():
-        raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
-    return path
+        path = pretrained.bundled(model)
+    else:
+        path = fetch_link(model, hint=pretrained.OFFLINE_HINT) if is_link(model) else Path(model)
+    with blaming_link(model):
+        saved = checkpoint.load(path)
+        return from_checkpoint(saved, device=where, imgsz=imgsz, threshold=threshold, source=str(path))
 
 
 def from_checkpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ class TrainingRun:
             checkpoint.save(now, self.folder / BEST)
         self.started = time.monotonic()
         return is_best
+
+    def discard(self) -> None:
+        """Delete the run's files, and its folder where nothing else is in it."""
+        for name in FILES:
+            (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     @staticmethod
     def saved_state(folder: Path) -> dict[str, Any]:

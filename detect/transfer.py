@@ -15,6 +15,7 @@ from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -157,7 +158,7 @@ def _validator(response: HTTPResponse) -> str:
 
 
 def _progress_bar(name: str, start: int, total: int | None) -> tqdm:
-    in_bytes = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+    in_bytes: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
     return progress.bar(desc=name, initial=start, total=total, leave=True, **in_bytes)
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import types
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from stand_in import FakePredictor
 from web_server import Server
 
-from detect import downloads
+import train
+from detect import downloads, runtime
+from detect.errors import exit_status
+from detect.media.images import write_image
+from detect.media.video_writer import VideoWriter
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +34,63 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.0)
     with Server().running() as server:
         yield server
+
+
+@pytest.fixture
+def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run train.py's main in-process, as on a machine of one core; its exit status."""
+    monkeypatch.setattr(runtime, "cores", lambda: 1)
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        return exit_status(train.main)
+
+    return call
+
+
+@pytest.fixture
+def predictor(monkeypatch):
+    """The stand-in; ``asked`` holds what the script asked load_predictor for."""
+    fake = FakePredictor()
+    fake.asked = {}
+
+    def load_predictor(model, **options):
+        fake.asked.update(options, model=model)
+        return fake
+
+    module = types.ModuleType("detect.predictor")
+    module.load_predictor = load_predictor
+    monkeypatch.setitem(sys.modules, "detect.predictor", module)
+    return fake
+
+
+@pytest.fixture
+def run_script(monkeypatch, tmp_path):
+    """Run a script's main in-process with ``--output-dir tmp_path/out``; its exit status."""
+
+    def call(script, *arguments) -> int:
+        line = [script.__name__, *map(str, arguments), "--output-dir", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", line)
+        return exit_status(script.main)
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """A folder with three pictures."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, name in enumerate(("a.png", "b.jpg", "c.png")):
+        write_image(folder / name, np.full((40 + i, 60, 3), 80 * i, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """A video of ten grey frames."""
+    path = tmp_path / "kite.mp4"
+    with VideoWriter(path, Fraction(24000, 1001), (46, 62)) as out:
+        for i in range(10):
+            out.write(np.full((46, 62, 3), 20 * i, np.uint8))
+    return path

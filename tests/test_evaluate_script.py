@@ -115,7 +115,7 @@ def test_a_real_model_scores_the_same_in_any_order_of_classes(run, folder, tmp_p
 
 def test_a_class_that_the_model_does_not_know_scores_0_and_is_told(run, folder, tmp_path, oracle, capsys):
     oracle("square", "circle")
-    assert run("--model", "m", "--data", folder / "few.yaml") == 0
+    assert run("--model", "v1", "--data", folder / "few.yaml") == 0
     assert capsys.readouterr().err == "warning: data set 'few': the model does not know triangle, which will score 0\n"
     found = metrics(tmp_path)
     assert found["classes"]["triangle"]["bbox"]["AP"] == 0.0
@@ -133,7 +133,7 @@ def test_the_key_in_a_models_address_is_not_shown(run, folder, oracle, capsys):
 
 def test_a_model_that_knows_none_of_the_classes_is_a_mistake(run, folder, tmp_path, oracle, capsys):
     oracle("balloon", "kite")
-    assert run("--model", "m", "--data", folder / "few.yaml") == 2
+    assert run("--model", "v1", "--data", folder / "few.yaml") == 2
     said = capsys.readouterr().err
     assert said.startswith("error: data set 'few' and the model share no class") and "knows balloon, kite" in said
     assert said.count("\n") == 1 and not list(tmp_path.iterdir())

@@ -15,8 +15,9 @@ ROOT = Path(__file__).parent.parent
 # Bottom to top. A module may import those of the lines below its own, and those of its own package.
 LAYERS = (
     ("errors", "sizes"),
-    ("files",),
-    ("masks", "runtime", "flags", "downloads", "markdown"),
+    ("files", "progress"),
+    ("masks", "runtime", "flags", "transfer", "markdown"),
+    ("downloads",),
     ("types", "links"),
     ("media",),
     ("drawing", "metrics", "checkpoint", "optim", "runlog", "data.readers", "data.archive", "data.render"),
@@ -27,8 +28,9 @@ LAYERS = (
     ("engine", "benchmark"),
     ("config",),
 )  # fmt: skip
-# config reads the tables of models; they know nothing else of the project.
+# config reads the tables of models, which know nothing else of the project, and checks names by them.
 TABLES = "models.zoo"
+NAMES = "models.names"
 KNOWN_BY = {
     "cv2": {"media", "drawing", "data.transforms", "data.compose", "data.render", "runtime"},
     "pycocotools": {"masks", "metrics"},
@@ -89,9 +91,10 @@ def test_imports_point_down(name):
         assert theirs < number or other == part, f"detect.{name} imports detect.{below}"
 
 
-def test_config_knows_of_the_models_their_tables_alone():
+def test_config_knows_of_the_models_their_tables_and_names_alone():
     known = {i for i in imports(modules()["config"]) if i.startswith("detect.models")}
-    assert all(i.startswith(f"detect.{TABLES}.") for i in known)
+    assert all(i.startswith((f"detect.{TABLES}.", f"detect.{NAMES}.")) for i in known)
+    assert not {i for i in imports(modules()[NAMES]) if i.partition(".")[0] in ("torch", "torchvision")}
     assert not {i for i in imports(modules()[TABLES]) if i.startswith("detect")}
 
 

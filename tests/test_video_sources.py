@@ -22,7 +22,6 @@ from detect.media import ffmpeg, live, video
 from detect.media.decoder import Decoder
 from detect.media.source import Source
 from detect.media.video import VideoReader
-from detect.media.video_writer import VideoWriter
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -137,75 +136,6 @@ def camera(monkeypatch):
 
     monkeypatch.setattr(live.cv2, "VideoCapture", Fake)
     return Fake
-
-
-def test_a_camera_gives_frames_by_the_clock(camera):
-    camera.frames = 20
-    with VideoReader("2") as reader:
-        assert (reader.live, reader.size_hw, reader.frame_count, reader.sound) == (True, (24, 32), 0, None)
-        frames = list(reader)
-    assert camera.last.address == 2 and camera.last.released
-    assert camera.last.made_on is threading.main_thread(), "macOS asks for leave there alone"
-    times = [f.time for f in frames]
-    assert times[0] == 0 and times == sorted(set(times)) and len(times) >= 5
-    passed = int(frames[-1].image[0, 0, 2]) - int(frames[0].image[0, 0, 2])
-    assert float(times[-1]) >= 0.8 * passed / 50
-    assert frames[0].image[0, 0, 0] == 9, "RGB"
-    assert re.fullmatch(r"camera 2 has ended: \d+ frames, .* s", reader.trouble)
-
-
-def test_who_is_slow_gets_what_is_to_be_seen_now(camera, tmp_path):
-    """A detector of 5 frames a second and a camera of 50: frames are dropped, and a second stays a second."""
-    seen = []
-    with VideoReader("0") as reader:
-        time.sleep(0.4)  # a model is loaded
-        with VideoWriter(tmp_path / "x.mp4", reader.fps, reader.size_hw) as out:
-            for frame in reader:
-                seen.append(time.monotonic())
-                assert camera.last.count - frame.image[0, 0, 2] <= 8, "the newest one, also the first time"
-                time.sleep(0.2)
-                out.write(frame.image, frame.time, frame.duration)
-                if out.frames == 5:
-                    break
-    with VideoReader(tmp_path / "x.mp4") as written:
-        times = [float(f.time) for f in written]
-    assert times == pytest.approx([t - seen[0] for t in seen], abs=0.2) and times[-1] > 0.6
-
-
-def test_a_camera_that_is_not_there_is_told(camera, capfd):
-    camera.opens = False
-    with pytest.raises(MediaError, match="camera 7 cannot be opened: see that it is plugged in"):
-        VideoReader("7")
-    assert camera.last.released and capfd.readouterr() == ("", "")
-
-
-def test_a_camera_without_a_picture_is_told(camera):
-    camera.frames = 0
-    with pytest.raises(MediaError, match="camera 0 cannot be opened: it gives no picture"):
-        VideoReader("0")
-
-
-def test_a_camera_that_hangs_is_given_up(camera, monkeypatch):
-    camera.hangs_after = 0
-    monkeypatch.setattr(video, "OPEN_SECONDS", 0.2)
-    with pytest.raises(MediaError, match="camera 0 cannot be opened: no picture within 0 s"):
-        VideoReader("0")
-
-
-def test_a_camera_that_stalls_ends(camera, monkeypatch):
-    camera.hangs_after = 10
-    monkeypatch.setattr(video, "STALL_SECONDS", 0.3)
-    with VideoReader("0") as reader:
-        assert 1 <= len(list(reader)) <= 10
-    assert reader.trouble.startswith("camera 0 has given nothing for 0 s, so this is its end: ")
-
-
-def test_opencv_has_no_camera_here(capfd):
-    if Path("/dev/video99").exists():
-        pytest.skip("has a hundred cameras")
-    with pytest.raises(MediaError, match="camera 99 cannot be opened"):
-        VideoReader("99")
-    assert capfd.readouterr() == ("", ""), "one message, ours"
 
 
 # Streams

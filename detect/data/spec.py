@@ -86,6 +86,8 @@ def find_spec(data: str, data_root: str | Path | None = None) -> DatasetSpec:
     if not path.is_file():
         if is_path:
             raise UsageError(f"no such data set description: {path}")
+        if Path(data).exists():
+            raise UsageError(f"--data {data} is no description of a data set, which is a .yaml file (see README.md)")
         raise UsageError(unknown("data set", data, sorted(p.stem for p in DATASETS.glob("*.yaml"))))
     content = _load(path)
     classes = content.get("classes")

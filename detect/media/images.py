@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import re
 import stat
 import struct
 import sys
@@ -106,6 +107,8 @@ def find_images(source: str) -> list[Path]:
             return [path]
     except OSError as error:
         raise MediaError(f"cannot look into {shown(source)}: {error.strerror}") from None
+    if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):  # not shown, since it may hold a key
+        raise MediaError("a picture cannot be given as a web address; download it and give the file")
     if not glob.has_magic(source):
         raise MediaError(f"no such file or folder: {shown(source)}")
     found = _pictures(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern

@@ -50,6 +50,7 @@ _FORMATS = {
 _SAVE = "; save it as JPEG or PNG"
 _HEIC = f"HEIC, as telephones write it{_SAVE}"
 _RAW = f"camera raw{_SAVE}"
+_VIDEO = "a video; detect_video.py is for these"
 _FTYP = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -78,6 +79,7 @@ _SIGNATURES = (
     (b"%PDF-", f"a PDF document{_SAVE}"),
     (b"v/1\x01", f"OpenEXR{_SAVE}"),
     (b"#?RADIANCE", f"Radiance HDR{_SAVE}"),
+    (b"\x1a\x45\xdf\xa3", _VIDEO),  # Matroska and WebM
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"version https://git-lfs", "a Git LFS pointer: fetch the picture itself with 'git lfs pull'"),
@@ -121,9 +123,9 @@ def _head(path: Path) -> bytes:
 
 def _what_begins(head: bytes) -> str:
     if head[4:8] == b"ftyp":
-        return _FTYP.get(head[8:12], "a video")
+        return _FTYP.get(head[8:12], _VIDEO)
     if head[:4] == b"RIFF":
-        return "WEBP" if head[8:12] == b"WEBP" else "sound or a video"
+        return {b"WEBP": "WEBP", b"AVI ": _VIDEO}.get(head[8:12], "sound")
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:  # a text, as likely
         return ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()

@@ -1,0 +1,188 @@
+"""train.py stops and goes on: by Ctrl-C, from its state, with the same settings and data."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny import render_shapes
+from training import TINY, rows
+from web_server import Server
+
+import train
+from detect import checkpoint, runtime
+from detect.data import dataset
+from detect.errors import exit_status
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
+
+
+@pytest.fixture
+def train_py(monkeypatch):
+    """Run train.py's main in-process; its exit status."""
+    monkeypatch.setattr(runtime, "cores", lambda: 1)
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        return exit_status(train.main)
+
+    return call
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """``interrupt_at(n)``: Ctrl-C while the ``n``-th picture from now is read for training."""
+    read = dataset.read_record
+
+    def ask(number: int) -> None:
+        left = iter(range(number - 1))
+
+        def read_or_stop(record):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return read(record)
+
+        monkeypatch.setattr(dataset, "read_record", read_or_stop)
+
+    yield ask
+    monkeypatch.setattr(dataset, "read_record", read)
+
+
+FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
+
+
+@pytest.mark.parametrize(("more", "read"), [(("--head", "fasterrcnn"), 4), (("--ema", 0.9, *FROM_WEIGHTS), 8)])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(train_py, data, tmp_path, interrupt_at, capsys, more, read):
+    flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, *TINY, *more]
+    assert train_py(*flags, "--name", "whole") == 0
+    interrupt_at(2 * read + 3)  # in the third epoch, of 4 pictures and as many to paste from
+    assert train_py(*flags, "--name", "cut") == 130
+    again = f"python train.py --resume {tmp_path}/cut"
+    assert capsys.readouterr().err == f"stopped after 2 finished epochs; go on with: {again}\n"
+    interrupt_at(1000)
+    assert train_py("--resume", tmp_path / "cut") == 0
+
+    whole, cut = (checkpoint.load(tmp_path / name / "last.safetensors").state for name in ("whole", "cut"))
+    assert all(torch.equal(whole[k], cut[k]) for k in whole)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
+
+
+def test_going_on_with_other_pictures_is_told(train_py, data, tmp_path, capsys):
+    flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags, "--epochs", 1) == 0
+    state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
+    assert "cuda_rng" in state
+    checkpoint.save_training_state({**state, "train_sha256": ["other"]}, tmp_path / "x" / "last_state.pt")
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert "the training pictures are no longer those of its first epochs" in capsys.readouterr().err
+    checkpoint.save_training_state({"epoch": 1}, tmp_path / "x" / "last_state.pt")
+    assert train_py("--resume", tmp_path / "x") == 2
+    assert "is not of a training run: it lacks" in capsys.readouterr().err
+
+
+def test_a_row_that_was_cut_off_or_belongs_to_a_lost_epoch_is_written_anew(train_py, data, tmp_path):
+    flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags, "--epochs", 1) == 0
+    with (tmp_path / "x" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "lr": 1}\n{"epo')
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert [row["epoch"] for row in rows(tmp_path / "x")] == [1, 2]
+
+
+def test_ctrl_c_in_the_first_epoch_promises_nothing(train_py, data, tmp_path, interrupt_at, capsys):
+    interrupt_at(2)
+    assert train_py("--data", data, "--output-dir", tmp_path, *TINY) == 130
+    words = "stopped before the first epoch was finished; there is nothing to go on with\n"
+    assert capsys.readouterr().err == words and not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
+    flags = [
+        "--data",
+        data,
+        "--epochs",
+        "1000",
+        "--output-dir",
+        tmp_path,
+        "--name",
+        "x",
+        "--head",
+        "fasterrcnn",
+        *TINY,
+    ]
+    # A process that a shell started in the background ignores Ctrl-C, and so would those that it starts.
+    listen = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    command = [sys.executable, "-c", listen + "runpy.run_path('train.py', run_name='__main__')", *flags]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "x" / "best.safetensors").is_file() and process.poll() is None:  # written last
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert said.count("\n") == 1 and f"go on with: python train.py --resume {tmp_path}/x" in said
+
+
+def one_line(error: str) -> str:
+    assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n"), error
+    return error.removeprefix("error: ")
+
+
+def test_resume_takes_the_runs_own_settings(train_py, tmp_path, capsys):
+    assert train_py("--resume", tmp_path, "--imgsz", 320, "--epochs", 3) == 2
+    assert "--resume takes the run's own settings; --imgsz cannot be changed" in one_line(capsys.readouterr().err)
+    (tmp_path / "settings.yaml").write_text("epochz: 3\n")
+    assert train_py("--resume", tmp_path) == 2
+    assert "unknown key 'epochz': did you mean epochs" in one_line(capsys.readouterr().err)
+    (tmp_path / "settings.yaml").write_text("data: nowhere\n")
+    assert train_py("--resume", tmp_path, "--device", "cpu") == 2  # before any work on the data
+    assert "nothing to resume" in one_line(capsys.readouterr().err)
+
+
+def test_a_run_keeps_no_key_of_the_address_it_started_from_and_goes_on(train_py, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags, "--name", "first") == 0
+    server = Server()
+    server.body = (tmp_path / "first" / "last.safetensors").read_bytes()
+    url = server.url("x.safetensors")
+    digest = f"#sha256={hashlib.sha256(server.body).hexdigest()}"
+    with server.running():
+        assert train_py(*flags, "--pretrained", f"{url}?token=secret{digest}", "--name", "x") == 0
+    assert server.paths == ["/files/x.safetensors?token=secret"]
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert yaml.safe_load((tmp_path / "x" / "settings.yaml").read_text())["pretrained"] == f"{url}?...{digest}"
+    training = checkpoint.load(tmp_path / "x" / "last.safetensors").training
+    assert training["pretrained"] == f"{url}?...{digest}" and training["epoch"] == 2
+    assert not [path for path in (tmp_path / "x").iterdir() if b"secret" in path.read_bytes()]
+
+
+def test_resume_refuses_data_with_other_classes(train_py, data, tmp_path, capsys):
+    flags = ["--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert train_py("--data", data, *flags) == 0
+    settings = yaml.safe_load((tmp_path / "x" / "settings.yaml").read_text())
+    spec = yaml.safe_load(data.read_text()) | {"classes": ["square", "circle"], "root": str(data.parent / "files")}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(spec))
+    settings["data"] = str(tmp_path / "other.yaml")
+    (tmp_path / "x" / "settings.yaml").write_text(yaml.safe_dump(settings))
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
+    assert "was trained on the classes ['circle', 'square', 'triangle']" in one_line(capsys.readouterr().err)
