@@ -38,6 +38,7 @@ def main() -> None:
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
     from detect import progress, runtime
+    from detect.data.backgrounds import read_backgrounds
     from detect.data.dataset import DetectionDataset, check_pictures, train_loader
     from detect.data.spec import find_spec
     from detect.data.transforms import TrainTransform
@@ -60,11 +61,14 @@ def train(settings: TrainSettings) -> None:
     class_names, records = spec.read("train")
     val_names, val_records = spec.read("val")
     check_classes(class_names, val_names, f"the val split of '{spec.name}'")
-    check_pictures([*records, *val_records])
+    backgrounds = read_backgrounds(settings.backgrounds, records) if settings.backgrounds else []
+    check_pictures([*records, *backgrounds, *val_records])
     for split, pictures in (("train", records), ("val", val_records)):
         if not any(map(len, pictures)):
             raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
-    print(f"{spec.name}: {len(records)} pictures to train on, {len(val_records)} to validate on")
+    beside = f" and {len(backgrounds)} backgrounds" if backgrounds else ""
+    print(f"{spec.name}: {len(records)} pictures{beside} to train on, {len(val_records)} to validate on")
+    records += backgrounds
 
     run = begin(settings, saved, spec, class_names, records, device)
     transform = TrainTransform(settings.short_side, settings.jitter, settings.copy_paste, settings.colours)
@@ -146,9 +150,7 @@ def begin(
         print(f"{architecture.model} ({architecture.head}) from {used}")
         if architecture.head != "fcos":  # which has points in place of anchors
             reached = anchor_recall(model, records, settings.short_side)
-            advice = (
-                "" if reached > 0.9 else f"; a larger --imgsz than {settings.short_side} helps where they are small"
-            )
+            advice = "" if reached > 0.9 else f"; a larger --imgsz than {settings.short_side} helps small ones"
             print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved{advice}")
     model.to(device)
     freeze_stages(model, settings.freeze)

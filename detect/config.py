@@ -69,6 +69,9 @@ class TrainSettings:
     copy_paste: float = option(
         0.0, "how often objects of another picture are pasted in, 0..1; needs masks", low=0, high=1
     )
+    backgrounds: str | None = option(
+        None, "train on pictures without objects too, from this folder or pattern (default: none)", metavar="DIR"
+    )
     colours: str = option(
         "default", "how far colours change in training; strong: to any hue, or none", choices=COLOURS
     )

@@ -114,3 +114,12 @@ def test_a_bug_of_ours_is_not_dressed_up(run_script, predictor, pictures, monkey
     monkeypatch.setattr(FakePredictor, "__call__", lambda self, images, labels: [None])
     with pytest.raises(AttributeError):
         run_script(detect_image, "--input", pictures / "a.png")
+
+
+def test_what_is_no_picture_is_told_and_leaves_no_folder(run_script, predictor, clip, tmp_path, capsys):
+    assert run_script(detect_image, "--input", clip) == 2
+    assert "(it is a video; detect_video.py is for these)" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+    assert run_script(detect_image, "--input", "https://host/x.jpg?key=secret") == 2
+    said = capsys.readouterr().err
+    assert "a picture cannot be given as a web address; download it" in said and "secret" not in said

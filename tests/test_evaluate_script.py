@@ -13,7 +13,7 @@ from tiny import as_checkpoint, random_model, render_shapes
 import evaluate
 from detect import checkpoint, predictor, runtime
 from detect.data.dataset import read_record
-from detect.data.spec import find_spec
+from detect.data.spec import DatasetSpec, find_spec
 from detect.errors import exit_status
 from detect.masks import from_coco
 from detect.metrics.coco import NAMES
@@ -153,3 +153,9 @@ def test_a_mistake_is_told_in_one_line(run, folder, tmp_path, capsys, flags, wor
     said = capsys.readouterr().err
     assert said.startswith("error: ") and words in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_model_is_told_before_pictures_are_rendered(run, tmp_path, monkeypatch):
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    monkeypatch.setattr(DatasetSpec, "prepare", lambda _: pytest.fail("the data came first"))
+    assert run("--model", tmp_path / "junk.safetensors") == 2

@@ -16,9 +16,10 @@ from tiny import as_checkpoint, picture, random_model
 from web_server import BODY, Server
 
 from detect import checkpoint, links
-from detect.errors import FetchError, UsageError
+from detect.errors import CheckpointError, FetchError, UsageError
 from detect.links import fetch_link, is_link, without_query
 from detect.media.images import write_image
+from detect.models import pretrained
 from detect.predictor import load_predictor
 
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -101,7 +102,7 @@ def test_a_kept_file_with_another_digest_gives_way_to_the_right_one_alone(server
     server.body, server.etag = b"newer", '"two"'
     with pytest.raises(FetchError, match=r"expected was 0{8}.*the digest is wrong"):
         fetch_link(f"{url}#sha256=00000000")
-    assert path.read_bytes() == BODY
+    assert path.read_bytes() == BODY and files(cache) == [path]
     newer = hashlib.sha256(b"newer").hexdigest()
     assert fetch_link(f"{url}#sha256={newer}") == path
     assert path.read_bytes() == b"newer" and files(cache) == [path]
@@ -230,8 +231,12 @@ def test_weights_alone_are_sent_to_pretrained(model):
 
 
 def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
-    with pytest.raises(checkpoint.CheckpointError, match=f"{cache / 'links'}.*model.safetensors is not a checkpoint"):
-        load_predictor(server.url("model.safetensors"), device="cpu")
+    url = server.url("model.safetensors")
+    kept = f"{cache / 'links'}.*model.safetensors is not a checkpoint"
+    with pytest.raises(CheckpointError, match=rf"{kept}.* It is what {url} gave, and is used until you delete it"):
+        load_predictor(url, device="cpu")
+    with pytest.raises(CheckpointError, match=f"It is what {url} gave"):
+        pretrained.choose("mobilenet_v2", url)
 
 
 def test_the_real_script_takes_a_link_twice_the_second_time_offline(cache, tmp_path):

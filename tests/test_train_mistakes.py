@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,10 @@ import yaml
 from tiny import render_shapes
 from training import TINY
 
-import train
-from detect import runtime
-from detect.errors import exit_status
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
-
-
-@pytest.fixture
-def train_py(monkeypatch):
-    """Run train.py's main in-process; its exit status."""
-    monkeypatch.setattr(runtime, "cores", lambda: 1)
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
-        return exit_status(train.main)
-
-    return call
 
 
 def test_random_weights_are_not_frozen_nor_masks_made_up(train_py, data, boxes_only, tmp_path, capsys):
@@ -106,6 +89,9 @@ MISTAKES = {
     "device": (["--device", "tpu"], "unknown device 'tpu'"),
     "epochs": (["--epochs", "0"], "--epochs 0 must be at least 1"),
     "flag": (["--epoch", "3"], "unknown flag '--epoch': did you mean --epochs"),
+    "detector": (["--model", "ssdlite"], "--model ssdlite is for detecting alone; whole models to train are v1, v2,"),
+    "backbone as model": (["--model", "resnet18"], "resnet18 is a backbone: give --backbone resnet18 in place of"),
+    "no description": (["--data", "README.md"], "--data README.md is no description of a data set, which is a .yaml"),
     "no run": (["--resume", "nowhere"], "cannot read nowhere/settings.yaml"),
 }  # fmt: skip
 

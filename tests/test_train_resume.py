@@ -16,10 +16,8 @@ from tiny import render_shapes
 from training import TINY, rows
 from web_server import Server
 
-import train
-from detect import checkpoint, runtime
+from detect import checkpoint
 from detect.data import dataset
-from detect.errors import exit_status
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,18 +25,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
-
-
-@pytest.fixture
-def train_py(monkeypatch):
-    """Run train.py's main in-process; its exit status."""
-    monkeypatch.setattr(runtime, "cores", lambda: 1)
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
-        return exit_status(train.main)
-
-    return call
 
 
 @pytest.fixture
@@ -186,3 +172,13 @@ def test_resume_refuses_data_with_other_classes(train_py, data, tmp_path, capsys
     (tmp_path / "x" / "settings.yaml").write_text(yaml.safe_dump(settings))
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
     assert "was trained on the classes ['circle', 'square', 'triangle']" in one_line(capsys.readouterr().err)
+
+
+def test_a_finished_run_says_so(train_py, data, tmp_path, capsys):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x"]
+    assert train_py(*flags, *TINY) == 0
+    capsys.readouterr()
+    assert train_py("--resume", tmp_path / "x") == 0
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'x'} has all of its 1 epochs; --epochs with a larger number trains on" in said
+    assert len(rows(tmp_path / "x")) == 1

@@ -13,10 +13,9 @@ import yaml
 from tiny import render_shapes
 from training import TINY, rows
 
-import train
-from detect import checkpoint, engine, runtime
+from detect import checkpoint, engine
 from detect.config import TrainSettings
-from detect.errors import exit_status
+from detect.models import anchors
 from detect.models.pretrained import bundled
 from detect.predictor import load_predictor
 
@@ -26,18 +25,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
-
-
-@pytest.fixture
-def train_py(monkeypatch):
-    """Run train.py's main in-process; its exit status."""
-    monkeypatch.setattr(runtime, "cores", lambda: 1)
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
-        return exit_status(train.main)
-
-    return call
 
 
 def test_a_run_leaves_what_it_promises(train_py, data, tmp_path, capsys):
@@ -161,3 +148,10 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "--backbone" in done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize(("reached", "advice"), [(0.4, "; a larger --imgsz than 64 helps small ones"), (0.95, "")])
+def test_anchors_that_miss_objects_come_with_advice(train_py, data, tmp_path, monkeypatch, capsys, reached, advice):
+    monkeypatch.setattr(anchors, "anchor_recall", lambda *_: reached)
+    assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
+    assert f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved{advice}\n" in capsys.readouterr().out

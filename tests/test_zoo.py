@@ -173,3 +173,32 @@ def test_the_settings_take_timms_names_and_no_others():
     assert settings.backbone == "timm:resnet18.a1_in1k"
     with pytest.raises(UsageError, match=r"unknown backbone 'tim:resnet18'.*timm:NAME"):
         parse(TrainSettings, "", ["--backbone", "tim:resnet18"])
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (
+            "mobilenet_v2",
+            "mobilenet_v2 is a backbone, which finds nothing by itself: train.py --backbone mobilenet_v2",
+        ),
+        ("timm:resnet18", "timm:resnet18 is a backbone"),
+        ("v3", "unknown model 'v3'"),
+        ("runs/none.safetensors", "no such checkpoint: runs/none.safetensors"),
+        ("detect", "detect is a folder; name a file in it, such as detect/best.safetensors"),
+        ("https://host/x.pth", "x.pth holds weights alone"),
+    ],
+)
+def test_what_is_no_model_is_told_without_torch(model, words):
+    code = f"""
+import sys
+from detect.config import EvaluateSettings
+from detect.errors import DetectError
+try:
+    EvaluateSettings(model={model!r})
+except DetectError as error:
+    print(error)
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert words in done.stdout

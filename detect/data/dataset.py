@@ -35,13 +35,14 @@ class DetectionDataset(Dataset):
         self.with_masks = with_masks
         self.seed = seed
         self.epoch = 0
+        self._lenders = [i for i, record in enumerate(self.records) if len(record)]  # have objects to paste
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        image, truth = self.transform(self._sample(index), rng, self._sample, len(self))
+        image, truth = self.transform(self._sample(index), rng, self._lender, len(self._lenders))
 
         target = {
             "boxes": torch.from_numpy(truth.boxes),
@@ -52,6 +53,9 @@ class DetectionDataset(Dataset):
             stack = np.stack(truth.masks) if truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
             target["masks"] = torch.from_numpy(stack)
         return to_tensor(image), target
+
+    def _lender(self, number: int) -> Sample:
+        return self._sample(self._lenders[number])
 
     def _sample(self, index: int) -> Sample:
         record = self.records[index]
