@@ -38,11 +38,10 @@ def main() -> None:
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
     from detect import progress, runtime
-    from detect.data.backgrounds import read_backgrounds
-    from detect.data.dataset import DetectionDataset, check_pictures, train_loader
+    from detect.data.dataset import DetectionDataset, train_loader
     from detect.data.spec import find_spec
     from detect.data.transforms import TrainTransform
-    from detect.engine import SCORE_FLOOR, check_classes, evaluate, train_one_epoch
+    from detect.engine import SCORE_FLOOR, evaluate, train_one_epoch
     from detect.files import make_folder
     from detect.metrics import coco
     from detect.predictor import Predictor
@@ -57,19 +56,7 @@ def train(settings: TrainSettings) -> None:
     make_folder(settings.output_dir)
     saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
     spec = find_spec(settings.data, settings.data_root)
-    spec.prepare()
-    class_names, records = spec.read("train")
-    val_names, val_records = spec.read("val")
-    check_classes(class_names, val_names, f"the val split of '{spec.name}'")
-    backgrounds = read_backgrounds(settings.backgrounds, records) if settings.backgrounds else []
-    check_pictures([*records, *backgrounds, *val_records])
-    for split, pictures in (("train", records), ("val", val_records)):
-        if not any(map(len, pictures)):
-            raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
-    beside = f" and {len(backgrounds)} backgrounds" if backgrounds else ""
-    print(f"{spec.name}: {len(records)} pictures{beside} to train on, {len(val_records)} to validate on")
-    records += backgrounds
-
+    (class_names, records), (val_names, val_records) = read_data(spec, settings.backgrounds)
     run = begin(settings, saved, spec, class_names, records, device)
     transform = TrainTransform(settings.short_side, settings.jitter, settings.copy_paste, settings.colours)
     dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
@@ -101,6 +88,26 @@ def train(settings: TrainSettings) -> None:
     where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
     split = "test" if "test" in spec.splits else "val"
     print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
+
+
+def read_data(spec: DatasetSpec, backgrounds: str | None) -> list[tuple[ClassNames, list[ImageRecord]]]:
+    """Classes and records to train on, backgrounds among them, and those to validate on, all checked."""
+    from detect.data.backgrounds import read_backgrounds
+    from detect.data.dataset import check_pictures
+    from detect.engine import check_classes
+
+    spec.prepare()
+    (names, records), (val_names, val_records) = splits = [spec.read("train"), spec.read("val")]
+    check_classes(names, val_names, f"the val split of '{spec.name}'")
+    empty = read_backgrounds(backgrounds, records) if backgrounds else []
+    check_pictures([*records, *empty, *val_records])
+    for split, pictures in (("train", records), ("val", val_records)):
+        if not any(map(len, pictures)):
+            raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
+    beside = f" and {len(empty)} backgrounds" if empty else ""
+    print(f"{spec.name}: {len(records)} pictures{beside} to train on, {len(val_records)} to validate on")
+    records += empty
+    return splits
 
 
 def stopped(run: TrainingRun) -> str:
