@@ -21,7 +21,7 @@ def main() -> None:
     from detect import progress, runtime
     from detect.data.spec import find_spec
     from detect.engine import SCORE_FLOOR, check_classes, evaluate
-    from detect.files import make_folder, new_folder, write_text
+    from detect.files import folder_of_run, make_folder, write_text
     from detect.links import is_link, without_query
     from detect.metrics import coco
     from detect.predictor import load_predictor
@@ -30,6 +30,7 @@ def main() -> None:
     runtime.set_up()
     make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root)
+    spec.check_split(settings.split)
     predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
     spec.prepare()  # which may render or download
     class_names, records = spec.read(settings.split)
@@ -38,13 +39,13 @@ def main() -> None:
     path = Path(urlsplit(settings.model).path if is_link(settings.model) else settings.model)
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
-    folder = new_folder(settings.output_dir, name)
-    metrics = evaluate(predictor, records, class_names)
-    tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
-    print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
-    print(coco.table(metrics))  # first, as a full disk is no reason to lose it
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    print(f"-> {folder / 'metrics.json'}")
+    with folder_of_run(settings.output_dir, name) as folder:
+        metrics = evaluate(predictor, records, class_names)
+        tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
+        print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
+        print(coco.table(metrics))  # first, as a full disk is no reason to lose it
+        write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        print(f"-> {folder / 'metrics.json'}")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ def train(settings: TrainSettings) -> None:
         raise KeyboardInterrupt(stopped(run)) from None
     except DiskError as error:
         raise DiskError(f"{error}; {stopped(run)}") from error
+    finally:
+        run.discard_if_empty()
 
     best = run.folder / "best.safetensors"
     print(f"best bbox AP on val {run.best:.3f}: {best}")
@@ -90,31 +92,37 @@ def train(settings: TrainSettings) -> None:
     print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
 
 
-def read_data(spec: DatasetSpec, backgrounds: str | None) -> list[tuple[ClassNames, list[ImageRecord]]]:
+def read_data(
+    spec: DatasetSpec, backgrounds: str | None
+) -> tuple[tuple[ClassNames, list[ImageRecord]], tuple[ClassNames, list[ImageRecord]]]:
     """Classes and records to train on, backgrounds among them, and those to validate on, all checked."""
     from detect.data.backgrounds import read_backgrounds
     from detect.data.dataset import check_pictures
     from detect.engine import check_classes
 
     spec.prepare()
-    (names, records), (val_names, val_records) = splits = [spec.read("train"), spec.read("val")]
+    names, records = spec.read("train")
+    val_names, val_records = spec.read("val")
     check_classes(names, val_names, f"the val split of '{spec.name}'")
-    empty = read_backgrounds(backgrounds, records) if backgrounds else []
-    check_pictures([*records, *empty, *val_records])
+    check_pictures([*records, *val_records])
+    empty = []
+    if backgrounds is not None:
+        labelled = [record.path for split in spec.splits for record in spec.read(split)[1]]
+        empty = read_backgrounds(backgrounds, records, labelled)
     for split, pictures in (("train", records), ("val", val_records)):
         if not any(map(len, pictures)):
             raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
     beside = f" and {len(empty)} backgrounds" if empty else ""
     print(f"{spec.name}: {len(records)} pictures{beside} to train on, {len(val_records)} to validate on")
-    records += empty
-    return splits
+    return (names, [*records, *empty]), (val_names, val_records)
 
 
 def stopped(run: TrainingRun) -> str:
     """Words for a run that ends early: how far it is, and how to go on."""
     if not run.epoch:
-        run.discard()
-        return "stopped before the first epoch was finished; there is nothing to go on with"
+        kept = run.folder / "last.safetensors"
+        what = f"its weights are in {kept}" if kept.exists() else "there is nothing to go on with"
+        return f"stopped before the first epoch was finished; {what}"
     again = shlex.join(["python", "train.py", "--resume", str(run.folder)])
     return f"stopped after {run.epoch} finished epochs; go on with: {again}"
 
@@ -157,24 +165,23 @@ def begin(
         print(f"{architecture.model} ({architecture.head}) from {used}")
         if architecture.head != "fcos":  # which has points in place of anchors
             reached = anchor_recall(model, records, settings.short_side)
-            advice = "" if reached > 0.9 else f"; a larger --imgsz than {settings.short_side} helps small ones"
-            print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved{advice}")
+            print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
     model.to(device)
     freeze_stages(model, settings.freeze)
 
     steps = settings.epochs * math.ceil(len(records) / settings.batch_size)
     optimizer = build_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay)
     schedule = build_schedule(optimizer, settings.schedule, steps, settings.warmup_steps)
-    name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
-    folder = settings.resume or new_folder(settings.output_dir, name)
-    # Whole models have no backbone and head to choose, so that --config can read the file back.
-    without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
     settings = replace(settings, pretrained=without_query(settings.pretrained))  # runs are published
-    save(settings, folder / "settings.yaml", without)
     facts = {
         "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
         "data": {"name": spec.name, "train_pictures": len(records), "train_sha256": fingerprint(records)},
     }
+    name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
+    folder = settings.resume or new_folder(settings.output_dir, name)
+    # Whole models have no backbone and head to choose, so that --config can read the file back.
+    without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
+    save(settings, folder / "settings.yaml", without)
     average = build_average(model, settings.ema) if settings.ema else None
     run = TrainingRun(folder, model, architecture, class_names, optimizer, schedule, facts, average)
     if saved:

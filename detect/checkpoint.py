@@ -80,8 +80,6 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint; half-precision weights become float32. CheckpointError where it is not one of ours."""
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; name a file in it, such as {path / 'best.safetensors'}")
     if not path.is_file():
         raise CheckpointError(f"no such checkpoint: {path}")
     try:

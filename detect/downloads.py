@@ -26,15 +26,18 @@ PAUSE_SECONDS = 1.0  # before each of them
 
 
 class _OtherBytesError(OSError):
-    """All came, and it is not what was asked for."""
+    """What came is not what was asked for."""
 
 
-def fetch(url: str, folder: Path | None = None, *, sha256: str | None = None, hint: str = "") -> Path:
+def fetch(
+    url: str, folder: Path | None = None, *, sha256: str | None = None, hint: str = "", replace: bool = False
+) -> Path:
     """The local file with the content of ``url``, downloaded to ``folder`` unless it is there already.
 
     folder: by default the one torch.hub keeps weights in (see ``checkpoints_folder``).
     sha256: hex digest or its first digits, '' for none; by default those in the name (``resnet50-0676ba61.pth``).
     hint: the caller's words on how to do without the file, for the end of the message.
+    replace: whether a file that is there with another digest gives way to the right one, once that has come.
 
     An interrupted download stays as ``NAME.partial`` and the next call goes on from there. Raises FetchError,
     within 15 seconds where there is no network, saying where to put the file by hand; for a disk that is full or
@@ -45,11 +48,15 @@ def fetch(url: str, folder: Path | None = None, *, sha256: str | None = None, hi
     expected = (_digest_in(name) if sha256 is None else sha256).lower()
     folder = (checkpoints_folder() if folder is None else folder).absolute()
     path, partial = folder / name, folder / f"{name}.partial"
+
+    def is_wanted() -> bool:
+        return not path.is_file() or (replace and bool(_mismatch(path, expected)))
+
     try:
-        if not path.is_file():
+        if is_wanted():
             folder.mkdir(parents=True, exist_ok=True)
             with one_at_a_time(path):
-                if not path.is_file():  # else another process was faster
+                if is_wanted():  # else another process was faster
                     _download(url, partial, expected)
                     put_in_place(partial, path)
                     discard(partial)
@@ -144,7 +151,7 @@ def _download(url: str, partial: Path, expected: str) -> None:
 def _advice(error: Exception, path: Path) -> str:
     """What to do about a download that failed."""
     if isinstance(error, _OtherBytesError):
-        return "the file at that address is another one by now, or the digest is wrong"
+        return "it was damaged on the way, or the file there is another one by now, or the digest is wrong"
     of_disk = isinstance(error, OSError) and (error.filename or error.errno in NO_ROOM)
     if not of_disk or isinstance(error, URLError):  # HTTPError's filename is the address
         return f"without a network, put the file there by hand: {path}"

@@ -25,7 +25,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from detect.errors import UsageError, unknown
+from detect.errors import DetectError, UsageError, unknown
 from detect.files import write_text
 
 S = TypeVar("S")
@@ -86,7 +86,12 @@ def parse(settings_class: type[S], description: str, argv: Sequence[str] | None 
     for name, field in fields.items():
         if field.required and name not in values:
             raise UsageError(f"{field.shown_name()} is missing: {field.help}")
-    return settings_class(**values), set(values)
+    try:
+        return settings_class(**values), set(values)
+    except DetectError as error:
+        if config is None:
+            raise
+        raise type(error)(f"{error} (settings from {config})") from None
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -263,8 +268,8 @@ def _refuse(extra: list[str], fields: dict[str, _Field]) -> NoReturn:
     """Raise for the first unknown flag, or where there is none the first stray word."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        quotes = "; a pattern such as '*.jpg' needs quotes" if Path(extra[0]).exists() else ""
-        raise UsageError(f"'{extra[0]}' follows no flag (see --help){quotes}")
+        one = "; --input takes one path, or a pattern in quotes such as '*.jpg'" if "input" in fields else ""
+        raise UsageError(f"'{extra[0]}' follows no flag (see --help){one}")
     known = [_flag(f.name) for f in fields.values() if not f.positional]
     known += [f"--no-{_flag(f.name)[2:]}" for f in fields.values() if f.kind is bool]
     raise UsageError(unknown("flag", flags[0], [*known, "--config", "--help"]))

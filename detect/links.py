@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urldefrag, urlsplit
 
-from detect.downloads import checkpoints_folder, fetch, file_name, one_at_a_time, sha256_of, shown
+from detect.downloads import checkpoints_folder, fetch, file_name, shown
 from detect.errors import CheckpointError, UsageError
-from detect.files import put_in_place, writing
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 _DIGEST = re.compile(r"sha256=([0-9a-f]{8,64})")
@@ -45,23 +43,18 @@ def fetch_link(url: str, *, hint: str = "") -> Path:
     _refuse_pages(address, fragment)
     expected = _digest(address, fragment)
     folder = checkpoints_folder().absolute() / "links" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    path = folder / file_name(address)
-    if expected and _is_another(path, expected):
-        _replace(path, address, expected, hint)
-    return fetch(address, folder, sha256=expected, hint=hint)
+    return fetch(address, folder, sha256=expected, hint=hint, replace=True)
 
 
 @contextmanager
-def blaming_link(text: str) -> Iterator[None]:
-    """Say where a file that turns out to be no weights came from, where ``text`` is a web address."""
+def telling_origin(text: str) -> Iterator[None]:
+    """Say of a file that cannot be used where it came from, where ``text`` is a web address."""
     try:
         yield
     except CheckpointError as error:
         if not is_link(text):
             raise
-        raise CheckpointError(
-            f"{error}. It is what {without_query(text)} gave, and is used until you delete it"
-        ) from None
+        raise CheckpointError(f"{error}. It came from {without_query(text)}; delete it to fetch it again") from None
 
 
 def without_query(text: str) -> str:
@@ -94,24 +87,3 @@ def _digest(address: str, fragment: str) -> str:
         f"{shown(address)}#{fragment[:80]}: behind # must stand sha256= and the 64 digits of the digest, or the first "
         "8 or more, each 0-9 or a-f"
     )
-
-
-def _replace(path: Path, address: str, expected: str, hint: str) -> None:
-    """Fetch the file anew, beside the one that is there until it is the right one."""
-    again = path.parent / "again"
-    with writing(path), one_at_a_time(path):
-        if not _is_another(path, expected):  # another process was faster
-            return
-        try:
-            put_in_place(fetch(address, again, sha256=expected, hint=hint), path)
-        finally:
-            if not any(again.glob("*.partial")):  # which the next try goes on from
-                shutil.rmtree(again, ignore_errors=True)
-
-
-def _is_another(path: Path, expected: str) -> bool:
-    """Whether a file is there with another sha256."""
-    try:
-        return not sha256_of(path).startswith(expected)
-    except OSError:  # none is there, or one that ``fetch`` will tell about
-        return False

@@ -16,7 +16,7 @@ from torchvision.models.detection.roi_heads import expand_boxes
 from detect import checkpoint, masks
 from detect.checkpoint import DEFAULT_THRESHOLD
 from detect.errors import CheckpointError
-from detect.links import blaming_link, fetch_link, is_link
+from detect.links import fetch_link, is_link, telling_origin
 from detect.masks import Rle
 from detect.models import pretrained
 from detect.models.architecture import Architecture, detector_architecture
@@ -148,7 +148,7 @@ def load_predictor(
         path = pretrained.bundled(model)
     else:
         path = fetch_link(model, hint=pretrained.OFFLINE_HINT) if is_link(model) else Path(model)
-    with blaming_link(model):
+    with telling_origin(model):
         saved = checkpoint.load(path)
         return from_checkpoint(saved, device=where, imgsz=imgsz, threshold=threshold, source=str(path))
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 _hidden = False
 
 
-def hide_bars(hidden: bool = True) -> None:
-    """Show no bar from now on, in all of the process; ``False`` shows them again."""
+def hide_bars(hidden: bool) -> None:
+    """Show bars or none from now on, in all of the process."""
     global _hidden  # noqa: PLW0603 - a process has one stderr
     _hidden = hidden
 
@@ -22,6 +22,7 @@ def bar(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
 
     On a terminal it moves and fits its width; a log file gets a line now and then.
     """
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    usual = {"disable": _hidden, "dynamic_ncols": True, "leave": False, "mininterval": 0.2 if terminal else 10.0}
+    nowhere = sys.stderr is None or sys.stderr.closed
+    interval = 0.2 if not nowhere and sys.stderr.isatty() else 10.0
+    usual = {"disable": _hidden or nowhere, "dynamic_ncols": True, "leave": False, "mininterval": interval}
     return tqdm(items, **usual | arguments)

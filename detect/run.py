@@ -23,12 +23,13 @@ from detect.runlog import MetricsLog
 from detect.types import ClassNames
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
+SETTINGS = "settings.yaml"
 # What no state is without; an average is in those of runs that have one.
 STATE_KEYS = (
     *("epoch", "best", "architecture", "class_names", "train_sha256"),
     *("model", "optimizer", "schedule", "rng", "cuda_rng"),
 )
-FILES = (STATE, LAST, BEST, LOG, "settings.yaml")
+FILES = (STATE, LAST, BEST, LOG, SETTINGS)
 
 
 @dataclass
@@ -93,12 +94,12 @@ class TrainingRun:
         self.started = time.monotonic()
         return is_best
 
-    def discard(self) -> None:
-        """Delete the run's files, and its folder where nothing else is in it."""
-        for name in FILES:
-            (self.folder / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()
+    def discard_if_empty(self) -> None:
+        """Delete the settings and the folder of a run that came to nothing, so that the next one gets its name."""
+        if not any((self.folder / name).exists() for name in (STATE, LAST)):
+            with suppress(OSError):  # it costs a folder, and must not hide why the run ended
+                (self.folder / SETTINGS).unlink()
+                self.folder.rmdir()
 
     @staticmethod
     def saved_state(folder: Path) -> dict[str, Any]:

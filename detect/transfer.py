@@ -15,13 +15,14 @@ from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
 from detect import progress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 # Seconds until the first line of an answer: name, every address, TLS and redirects together. urlopen's own
 # time-out is for each address alone, and does not cover a name server that is silent.

@@ -16,7 +16,7 @@ from detect.data.backgrounds import read_backgrounds
 from detect.data.dataset import DetectionDataset
 from detect.data.spec import find_spec
 from detect.data.transforms import TrainTransform
-from detect.errors import MediaError, UsageError
+from detect.errors import DataError, UsageError
 from detect.media.images import write_image
 
 
@@ -40,26 +40,35 @@ def folder(tmp_path) -> Path:
 
 
 def test_backgrounds_are_records_without_objects(records, folder):
-    found = read_backgrounds(str(folder), records)
+    found = read_backgrounds(str(folder), records, [])
     assert [(r.path.name, r.image_hw, len(r)) for r in found] == [(f"{i}.png", (60 + i, 80), 0) for i in range(3)]
     assert all(r.masks == [] for r in found)
     assert len({r.image_id for r in [*records, *found]}) == 7
-    (one,) = read_backgrounds(str(folder / "1*"), [replace(records[0], masks=None)])
+    (one,) = read_backgrounds(str(folder / "1*"), [replace(records[0], masks=None)], [])
     assert one.masks is None
 
 
 def test_what_cannot_be_a_background_is_told(records, folder):
-    with pytest.raises(UsageError, match=f"{records[0].path} is a picture of the data set"):
-        read_backgrounds(str(records[0].path.parent), records)
-    with pytest.raises(MediaError, match="no such file or folder"):
-        read_backgrounds(str(folder / "none"), records)
-    (folder / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(MediaError, match=r"1\.png"):
-        read_backgrounds(str(folder), records)
+    with pytest.raises(UsageError, match="--backgrounds: no such file or folder"):
+        read_backgrounds(str(folder / "none"), records, [])
+    with pytest.raises(UsageError, match="--backgrounds: the input is empty"):
+        read_backgrounds("", records, [])
+    for name in ("0.png", "2.png"):
+        (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    with pytest.raises(DataError, match=r"--backgrounds: 3 of 4 pictures cannot be used: .*0\.png.*2\.png.*loop\.png"):
+        read_backgrounds(str(folder), records, [])
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_picture_of_any_split_is_no_background(data, split, train_py, tmp_path, capsys):
+    pictures = data.parent / "files" / split
+    assert train_py("--data", data, "--backgrounds", pictures, "--output-dir", tmp_path, *TINY) == 2
+    assert f"--backgrounds: pictures of the data set are among them: {pictures}" in capsys.readouterr().err
 
 
 def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(records, folder):
-    every = [*records, *read_backgrounds(str(folder), records)]
+    every = [*records, *read_backgrounds(str(folder), records, [])]
     transform = TrainTransform(64, (1.0, 1.0), copy_paste=1.0)
     dataset = DetectionDataset(every, transform, with_masks=True)
     drawn = []

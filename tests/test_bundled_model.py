@@ -44,6 +44,8 @@ def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: check
             {"data": "/home/me/x.yaml", "data_root": "/home/me", "pretrained": "https://h/x.pth?token=k", "lr": 0.1},
             {"pretrained": "x.pth", "lr": 0.1},
         ),
+        ({"pretrained": "auto", "backgrounds": "/home/me/empty"}, {"pretrained": "auto", "backgrounds": "empty"}),
+        ({"backgrounds": None}, {"backgrounds": None}),
     ],
 )
 def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, shipped) -> None:

@@ -103,11 +103,6 @@ def test_what_is_no_checkpoint_is_named(saved, tmp_path):
             checkpoint.load(path)
 
 
-def test_the_folder_of_a_run_is_answered_with_the_file_in_it(tmp_path):
-    with pytest.raises(CheckpointError, match=r"is a folder; name a file in it, such as .*best\.safetensors"):
-        checkpoint.load(tmp_path)
-
-
 def test_half_precision_halves_weights_but_not_statistics(saved, tmp_path):
     half = checkpoint.to_half(saved)
     assert {k: v.dtype for k, v in half.state.items()} == {

@@ -47,3 +47,13 @@ def test_help_and_mistakes_need_no_torch(script):
     assert wrong.stderr.count("\n") == 1
     missing = call("--input", "none.jpg")
     assert missing.returncode == 2 and "none.jpg" in missing.stderr
+
+
+@pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
+def test_several_inputs_are_told_to_be_one_pattern(script):
+    command = [sys.executable, script, "--input", "a.jpg", "b.jpg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: 'b.jpg' follows no flag (see --help); --input takes one path, or a pattern in quotes such as '*.jpg'\n"
+    )

@@ -11,7 +11,7 @@ import pytest
 from tiny import as_checkpoint, random_model, render_shapes
 
 import evaluate
-from detect import checkpoint, predictor, runtime
+from detect import checkpoint, engine, predictor, runtime
 from detect.data.dataset import read_record
 from detect.data.spec import DatasetSpec, find_spec
 from detect.errors import exit_status
@@ -159,3 +159,13 @@ def test_a_broken_model_is_told_before_pictures_are_rendered(run, tmp_path, monk
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     monkeypatch.setattr(DatasetSpec, "prepare", lambda _: pytest.fail("the data came first"))
     assert run("--model", tmp_path / "junk.safetensors") == 2
+
+
+def test_an_evaluation_that_is_stopped_leaves_no_folder(run, folder, tmp_path, oracle, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    oracle(*SHAPES)
+    monkeypatch.setattr(engine, "evaluate", interrupted)
+    assert run("--model", "v1", "--data", folder / "few.yaml") == 130
+    assert not list(tmp_path.iterdir())

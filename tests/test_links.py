@@ -15,7 +15,7 @@ import pytest
 from tiny import as_checkpoint, picture, random_model
 from web_server import BODY, Server
 
-from detect import checkpoint, links
+from detect import checkpoint, downloads
 from detect.errors import CheckpointError, FetchError, UsageError
 from detect.links import fetch_link, is_link, without_query
 from detect.media.images import write_image
@@ -114,16 +114,16 @@ def test_processes_that_want_the_right_one_replace_the_other_once(server, monkey
     url = server.url("model.pth")
     path = fetch_link(url)
     server.body, server.etag = b"newer", '"two"'
-    is_another, barrier, local = links._is_another, Barrier(3), threading.local()
+    mismatch, barrier, local = downloads._mismatch, Barrier(3), threading.local()
 
     def look_together(*arguments):
-        found = is_another(*arguments)
+        found = mismatch(*arguments)
         if not hasattr(local, "looked"):
             local.looked = True
             barrier.wait(10)
         return found
 
-    monkeypatch.setattr(links, "_is_another", look_together)
+    monkeypatch.setattr(downloads, "_mismatch", look_together)
     link = f"{url}#sha256={hashlib.sha256(b'newer').hexdigest()}"
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(fetch_link, [link] * 3)) == [path] * 3
@@ -233,9 +233,9 @@ def test_weights_alone_are_sent_to_pretrained(model):
 def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
     url = server.url("model.safetensors")
     kept = f"{cache / 'links'}.*model.safetensors is not a checkpoint"
-    with pytest.raises(CheckpointError, match=rf"{kept}.* It is what {url} gave, and is used until you delete it"):
+    with pytest.raises(CheckpointError, match=rf"{kept}.* It came from {url}; delete it to fetch it again"):
         load_predictor(url, device="cpu")
-    with pytest.raises(CheckpointError, match=f"It is what {url} gave"):
+    with pytest.raises(CheckpointError, match=f"It came from {url}"):
         pretrained.choose("mobilenet_v2", url)
 
 

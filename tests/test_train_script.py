@@ -15,7 +15,6 @@ from training import TINY, rows
 
 from detect import checkpoint, engine
 from detect.config import TrainSettings
-from detect.models import anchors
 from detect.models.pretrained import bundled
 from detect.predictor import load_predictor
 
@@ -148,10 +147,3 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "--backbone" in done.stdout and not done.stderr
-
-
-@pytest.mark.parametrize(("reached", "advice"), [(0.4, "; a larger --imgsz than 64 helps small ones"), (0.95, "")])
-def test_anchors_that_miss_objects_come_with_advice(train_py, data, tmp_path, monkeypatch, capsys, reached, advice):
-    monkeypatch.setattr(anchors, "anchor_recall", lambda *_: reached)
-    assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
-    assert f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved{advice}\n" in capsys.readouterr().out

@@ -90,11 +90,20 @@ def test_lines_can_be_read_one_by_one(tmp_path):
 
 
 def test_an_unwritable_place_is_named(tmp_path):
-    writer = JsonWriter(tmp_path / "none", NAMES)
+    pictures = JsonWriter(tmp_path / "none", NAMES)
+    pictures.write(tmp_path / "x.jpg", np.zeros((10, 20, 3), np.uint8), found())
     with pytest.raises(DiskError, match="none"):
-        writer.close()
+        pictures.close()
+    frames = JsonLinesWriter(tmp_path / "none" / "x.jsonl", NAMES)
     with pytest.raises(DiskError, match="none"):
-        JsonLinesWriter(tmp_path / "none" / "x.jsonl", NAMES)
+        frames.write(0, 0.0, found())
+    frames.close()
+
+
+def test_nothing_is_written_of_nothing(tmp_path):
+    JsonWriter(tmp_path, NAMES).close()
+    JsonLinesWriter(tmp_path / "x.jsonl", NAMES).close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_sources_of_one_name_give_two_files(tmp_path):

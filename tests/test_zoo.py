@@ -184,8 +184,10 @@ def test_the_settings_take_timms_names_and_no_others():
         ),
         ("timm:resnet18", "timm:resnet18 is a backbone"),
         ("v3", "unknown model 'v3'"),
+        ("", "--model is empty"),
+        ("x" * 300, "unknown model"),
         ("runs/none.safetensors", "no such checkpoint: runs/none.safetensors"),
-        ("detect", "detect is a folder; name a file in it, such as detect/best.safetensors"),
+        ("detect", "detect is a folder; name a .safetensors file in it"),
         ("https://host/x.pth", "x.pth holds weights alone"),
     ],
 )

@@ -33,8 +33,9 @@ def main() -> None:
     source, target = arguments.source, arguments.target
     trained = checkpoint.load(source)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
-    if start := settings.get("pretrained"):
-        settings["pretrained"] = Path(urlsplit(start).path).name  # no query: it may be a key
+    for key in ("pretrained", "backgrounds"):
+        if settings.get(key):
+            settings[key] = Path(urlsplit(settings[key]).path).name  # no query: it may be a key
     content = checkpoint.to_bytes(checkpoint.to_half(replace(trained, training=settings)))
     size = len(content) / 1e6
     if len(content) > LARGEST:

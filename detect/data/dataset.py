@@ -35,7 +35,7 @@ class DetectionDataset(Dataset):
         self.with_masks = with_masks
         self.seed = seed
         self.epoch = 0
-        self._lenders = [i for i, record in enumerate(self.records) if len(record)]  # have objects to paste
+        self._lenders = [i for i, record in enumerate(self.records) if not record.iscrowd.all()]  # of objects to paste
 
     def __len__(self) -> int:
         return len(self.records)

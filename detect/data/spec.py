@@ -8,6 +8,7 @@ pictures, the annotation file, and optionally ``files`` (only these) or ``withou
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,6 @@ class DatasetSpec:
     def prepare(self) -> None:
         """Make sure that the files are there: verify those given, else render or download. DataError if neither."""
         if self.root_given:
-            if not self.root.is_dir():
-                raise DataError(f"--data-root {self.root} is not a folder")
             if self.download:
                 verify_files(self.download, self.root)
         elif self.download:
@@ -59,10 +58,14 @@ class DatasetSpec:
         else:
             raise DataError(f"data set '{self.name}': no such folder {self.root}")
 
-    def read(self, split: str) -> tuple[ClassNames, list[ImageRecord]]:
-        """The classes and the records of one split; call ``prepare`` first."""
+    def check_split(self, split: str) -> None:
+        """UsageError where there is no such split."""
         if split not in self.splits:
             raise UsageError(f"data set '{self.name}': {unknown('split', split, self.splits)}")
+
+    def read(self, split: str) -> tuple[ClassNames, list[ImageRecord]]:
+        """The classes and the records of one split; call ``prepare`` first."""
+        self.check_split(split)
         part = self.splits[split]
         annotations = self.root / part["annotations"]
         images = self.root / part["images"]
@@ -86,9 +89,11 @@ def find_spec(data: str, data_root: str | Path | None = None) -> DatasetSpec:
     if not path.is_file():
         if is_path:
             raise UsageError(f"no such data set description: {path}")
-        if Path(data).exists():
+        if os.path.exists(data):  # noqa: PTH110 - Path.exists raises for names that are too long
             raise UsageError(f"--data {data} is no description of a data set, which is a .yaml file (see README.md)")
         raise UsageError(unknown("data set", data, sorted(p.stem for p in DATASETS.glob("*.yaml"))))
+    if data_root and not Path(data_root).is_dir():
+        raise DataError(f"--data-root {data_root} is not a folder")
     content = _load(path)
     classes = content.get("classes")
     return DatasetSpec(

@@ -100,7 +100,7 @@ class TrainTransform:
         Everything random comes from ``rng``, so that an item depends on its seed alone.
         """
         image, truth = self._scaled(sample, rng)
-        if another and truth.masks is not None and rng.random() < self.copy_paste:
+        if another and of and truth.masks is not None and rng.random() < self.copy_paste:
             image, truth = paste_objects(image, truth, *self._scaled(another(int(rng.integers(of))), rng), rng)
 
         self.augment.set_random_seed(int(rng.integers(2**31)))

@@ -56,6 +56,7 @@ _FTYP = {
     b"avis": "AVIF",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIC),
     b"crx ": _RAW,
+    **dict.fromkeys((b"M4A ", b"M4B "), "sound"),
 }
 # (first bytes, what a file that begins with them is): a key of _FORMATS, or words for the user.
 _SIGNATURES = (
@@ -125,7 +126,7 @@ def _what_begins(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return _FTYP.get(head[8:12], _VIDEO)
     if head[:4] == b"RIFF":
-        return {b"WEBP": "WEBP", b"AVI ": _VIDEO}.get(head[8:12], "sound")
+        return {b"WEBP": "WEBP", b"AVI ": _VIDEO, b"WAVE": "sound"}.get(head[8:12], "")
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:  # a text, as likely
         return ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()

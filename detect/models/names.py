@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,10 +30,13 @@ def check_model(model: str) -> None:
             f"--model {path.name} holds weights alone, not which model and classes they are of: start from it with "
             "train.py --pretrained, and give as --model the .safetensors file of that run"
         )
-    if is_link(model) or path.is_file():
+    # os.path, since Path raises for names that are too long.
+    if is_link(model) or os.path.isfile(path):  # noqa: PTH113
         return
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; name a file in it, such as {path / 'best.safetensors'}")
+    if not model:  # a variable that the shell does not know
+        raise UsageError("--model is empty; give a model's name, or a checkpoint's file or web address")
+    if os.path.isdir(path):  # noqa: PTH112
+        raise CheckpointError(f"{path} is a folder; name a .safetensors file in it")
     if not path.suffix and path.parent == Path():
         raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
     raise CheckpointError(f"no such checkpoint: {path}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from detect.downloads import fetch
 from detect.errors import CheckpointError, FetchError, first_few, warn
-from detect.links import blaming_link, fetch_link, is_link
+from detect.links import fetch_link, is_link, telling_origin
 from detect.models.architecture import Architecture
 from detect.models.backbones import Trunk, build_trunk, from_timm
 from detect.models.detectors import Detector, build
@@ -81,7 +81,7 @@ def choose(name: str, pretrained: str) -> Weights | None:
     if pretrained == "auto":
         return published_detector(name, NO_WEIGHTS_HINT) if name in DETECTORS else _published_trunk(name)
     path = fetch_link(pretrained, hint=NO_WEIGHTS_HINT) if is_link(pretrained) else Path(pretrained)
-    with blaming_link(pretrained):
+    with telling_origin(pretrained):
         weights = read(path)
     published = None if weights.is_detector or name in DETECTORS else published_weights(name)
     if weights.mean is None and published:  # a trunk's file does not say it; most likely it is the published one

@@ -7,6 +7,7 @@ number is the shortest decimal that gives the same float32 back.
 from __future__ import annotations
 
 import json
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict
 class JsonWriter:
     """``folder/detections.json``: a list of ``{"source", "height", "width", "detections"}``.
 
-    Written when closed.
+    Written when closed, if there was a picture.
     """
 
     def __init__(self, folder: Path, class_names: ClassNames) -> None:
@@ -57,6 +58,8 @@ class JsonWriter:
 
     def close(self) -> None:
         """Write the document; DiskError where that fails."""
+        if not self._pictures:
+            return
         text = json.dumps(self._pictures, ensure_ascii=False)
         # A file's name may be no text; JSON's escapes of such characters look like Python's.
         write_bytes(self.path, text.encode(errors="backslashreplace"))
@@ -69,7 +72,7 @@ class JsonWriter:
 
 
 class JsonLinesWriter:
-    """One line of JSON for each frame of a video, there as soon as it is written.
+    """One line of JSON for each frame of a video, there as soon as it is written; no file before the first.
 
     ``{"frame", "time", "height", "width", "detected", "detections"}``: the frame's number from 0, its time in
     seconds, its own size (boxes are pixels of it), false where the result of an earlier frame is repeated, and the
@@ -79,8 +82,7 @@ class JsonLinesWriter:
     def __init__(self, path: Path, class_names: ClassNames) -> None:
         self.path = path
         self.class_names = class_names
-        with writing(path):
-            self._file = path.open("wb", buffering=0)
+        self._file: FileIO | None = None
 
     def write(self, frame: int, time: float, detections: Detections, *, detected: bool = True) -> None:
         """Add one frame; DiskError where that fails, and the file ends with the frame before."""
@@ -89,12 +91,15 @@ class JsonLinesWriter:
         line: dict[str, Any] = {"frame": frame, "time": round(time, 6), "height": height, "width": width}
         line |= {"detected": detected, "detections": rows}
         with writing(self.path):
+            if self._file is None:
+                self._file = FileIO(self.path, "w")
             write_whole(self._file, f"{json.dumps(line, ensure_ascii=False)}\n".encode())
 
     def close(self) -> None:
         """Finish the file; DiskError where that fails."""
-        with writing(self.path):
-            self._file.close()
+        if self._file is not None:
+            with writing(self.path):
+                self._file.close()
 
     def __enter__(self) -> JsonLinesWriter:
         return self
