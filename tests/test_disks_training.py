@@ -136,24 +136,26 @@ def test_training_on_a_full_disk_says_how_to_go_on(script, tmp_path, monkeypatch
         patch.setattr(torch, "save", full)
         assert script() == 2
     folder = tmp_path / "x y"
-    how = f"go on with: python train.py --resume '{folder}'" if failing > 1 else "there is nothing to go on with"
-    assert capsys.readouterr().err == (
-        f"error: cannot write {folder / STATE}: No space left on device; "
-        f"stopped after {failing - 1} finished epochs; {how}\n"
-    )
+    how = f"stopped after {failing - 1} finished epochs; go on with: python train.py --resume '{folder}'"
+    if failing == 1:
+        how = f"stopped before the first epoch was finished; its weights are in {folder / LAST}"
+    assert capsys.readouterr().err == f"error: cannot write {folder / STATE}: No space left on device; {how}\n"
+    assert checkpoint.load(folder / LAST).training["epoch"] == failing
     assert not [path for path in folder.iterdir() if path.name[0] == "."]
     assert script("--resume", folder) == (0 if failing > 1 else 2)
     if failing > 1:
         assert [row["epoch"] for row in rows(folder)] == [1, 2, 3]
 
 
-def test_ctrl_c_while_the_first_epoch_is_written_promises_nothing(script, monkeypatch, capsys):
+def test_ctrl_c_while_the_first_epoch_is_written_keeps_its_weights(script, tmp_path, monkeypatch, capsys):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save_training_state", stop)
     assert script() == 130
-    assert capsys.readouterr().err == "stopped after 0 finished epochs; there is nothing to go on with\n"
+    kept = tmp_path / "x y" / LAST
+    words = f"stopped before the first epoch was finished; its weights are in {kept}\n"
+    assert capsys.readouterr().err == words and checkpoint.load(kept).training["epoch"] == 1
 
 
 KILL = """
