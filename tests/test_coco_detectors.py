@@ -72,16 +72,18 @@ def published(name: str) -> dict[str, Tensor]:
     rows = len(categories(name))
     owner = score_owner(network)
     owner.score_thresh = 0.0
-    images = [torch.from_numpy(PICTURES[0]).permute(2, 0, 1) / 255]
+    images = [torch.from_numpy(picture).permute(2, 0, 1) / 255 for picture in PICTURES]
     settle(network, images, rows)
     with torch.inference_mode():
-        (found,) = network.eval()(images)
-    likely = int(found["labels"].mode().values)
+        found, _ = network.eval()(images)
+    likely = int(found["labels"][0])  # the surest
     if rows > 12:  # so that a row of no class ("N/A") is found too
         for layer in score_layers(network, rows):
             for tensor in layer.parameters():
                 by_row = tensor.data.view(-1, rows, *tensor.shape[1:])
-                by_row[:, 12] = 0.99 * by_row[:, likely]
+                by_row[:, 12] = by_row[:, likely] + (
+                    0.5 if tensor.ndim == 1 else 0
+                )  # the bias: it scores a little more
     state = network.state_dict()
     if DETECTORS[name].norm == "frozen":  # which counts no batches
         state = {k: t for k, t in state.items() if not k.endswith("num_batches_tracked")}
@@ -135,7 +137,7 @@ def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_p
         (found,) = ours([image])
         pairs = same(found, {k: v[keep].numpy() for k, v in expected.items()}, [names[rows[i]] for i in keep], ours)
         # Noise in the last digit swaps a few of hundreds at the edge of a threshold.
-        assert len(pairs) >= 15 and len(pairs) >= 0.95 * max(len(found), len(keep))
+        assert len(pairs) >= 10 and len(pairs) >= 0.95 * max(len(found), len(keep))
         assert all(
             found.labels[i] and ours.class_names.category_id(found.labels[i]) == rows[keep[j]] for i, j in pairs
         )
