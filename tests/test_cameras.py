@@ -15,8 +15,6 @@ from detect.media import live, video
 from detect.media.video import VideoReader
 from detect.media.video_writer import VideoWriter
 
-# Cameras
-
 
 class FakeCamera:
     """Stands in for cv2.VideoCapture: ``frames`` frames, ``rate`` a second, each as bright as its number."""

@@ -124,7 +124,7 @@ def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_p
         score_owner(model).score_thresh = 0.0
         if hasattr(model, "roi_heads"):
             model.rpn.score_thresh = 0.0
-            model.roi_heads.detections_per_img = 40  # masks and keypoints take their time
+            model.roi_heads.detections_per_img = 80  # masks and keypoints take their time
 
     names = categories(name)
     dropped = 0
@@ -137,7 +137,7 @@ def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_p
         (found,) = ours([image])
         pairs = same(found, {k: v[keep].numpy() for k, v in expected.items()}, [names[rows[i]] for i in keep], ours)
         # Noise in the last digit swaps a few of hundreds at the edge of a threshold.
-        assert len(pairs) >= 10 and len(pairs) >= 0.95 * max(len(found), len(keep))
+        assert len(pairs) >= 15 and len(pairs) >= 0.95 * max(len(found), len(keep))
         assert all(
             found.labels[i] and ours.class_names.category_id(found.labels[i]) == rows[keep[j]] for i, j in pairs
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from tiny import render_shapes
-from training import TINY
+from training import TINY, without_masks
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +62,7 @@ def test_a_val_split_that_says_nothing_is_refused_before_training(train_py, data
 
 @pytest.fixture(scope="module")
 def boxes_only(data, tmp_path_factory) -> Path:
-    """The same data without masks."""
-    folder = tmp_path_factory.mktemp("boxes")
-    spec = yaml.safe_load(data.read_text())
-    spec["root"] = str(data.parent / "files")
-    for part in spec["splits"].values():
-        content = json.loads((data.parent / "files" / part["annotations"]).read_text())
-        for annotation in content["annotations"]:
-            del annotation["segmentation"]
-        part["annotations"] = str(folder / part["annotations"])
-        Path(part["annotations"]).write_text(json.dumps(content))
-    (folder / "boxes.yaml").write_text(yaml.safe_dump(spec))
-    return folder / "boxes.yaml"
+    return without_masks(data, tmp_path_factory.mktemp("boxes"))
 
 
 MISTAKES = {

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from tiny import render_shapes
-from training import TINY, rows
+from training import TINY, rows, without_masks
 
 from detect import checkpoint, engine
 from detect.config import TrainSettings
@@ -120,18 +120,7 @@ def test_the_settings_of_a_run_are_a_config_for_the_next(train_py, data, tmp_pat
 
 @pytest.fixture(scope="module")
 def boxes_only(data, tmp_path_factory) -> Path:
-    """The same data without masks."""
-    folder = tmp_path_factory.mktemp("boxes")
-    spec = yaml.safe_load(data.read_text())
-    spec["root"] = str(data.parent / "files")
-    for part in spec["splits"].values():
-        content = json.loads((data.parent / "files" / part["annotations"]).read_text())
-        for annotation in content["annotations"]:
-            del annotation["segmentation"]
-        part["annotations"] = str(folder / part["annotations"])
-        Path(part["annotations"]).write_text(json.dumps(content))
-    (folder / "boxes.yaml").write_text(yaml.safe_dump(spec))
-    return folder / "boxes.yaml"
+    return without_masks(data, tmp_path_factory.mktemp("boxes"))
 
 
 def test_data_without_masks_gets_a_faster_rcnn_by_default(train_py, boxes_only, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Cameras and streams: opened within bounds, timed by the clock, and kept when they stall or end."""
+"""Sources and streams: named without secrets, opened within bounds, kept when they stall or end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from detect.errors import MediaError
-from detect.media import ffmpeg, live, video
+from detect.media import ffmpeg, video
 from detect.media.decoder import Decoder
 from detect.media.source import Source
 from detect.media.video import VideoReader
@@ -99,43 +98,6 @@ def test_a_long_name_leaves_room_for_endings(tmp_path):
     (tmp_path / ("ü" * 125 + ".mp4")).touch()
     name = Source.parse(tmp_path / ("ü" * 125 + ".mp4")).name
     assert "ü" * 110 in name and len(f"{name}_99.jsonl".encode()) < 255
-
-
-# Cameras
-
-
-class FakeCamera:
-    """Stands in for cv2.VideoCapture: ``frames`` frames, ``rate`` a second, each as bright as its number."""
-
-    frames, rate, hangs_after, opens = 1000, 50.0, 10**9, True
-    last: FakeCamera
-
-    def __init__(self, address: int | str) -> None:
-        self.address, self.count, self.released = address, 0, False
-        self.made_on = threading.current_thread()
-        type(self).last = self
-
-    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
-        return self.opens
-
-    def read(self):
-        if self.count == self.hangs_after:
-            time.sleep(1)
-        time.sleep(1 / self.rate)
-        self.count += 1
-        return self.count <= self.frames, np.full((24, 32, 3), (self.count % 256, 0, 9), np.uint8)
-
-    def release(self) -> None:
-        self.released = True
-
-
-@pytest.fixture
-def camera(monkeypatch):
-    class Fake(FakeCamera):
-        pass
-
-    monkeypatch.setattr(live.cv2, "VideoCapture", Fake)
-    return Fake
 
 
 # Streams
