@@ -62,8 +62,9 @@ def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, s
 @pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon data set")
 def test_no_picture_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Checkpoint) -> None:
     spec = find_spec("balloon", BALLOON)
-    trained = set(header.data["train_sha256"])
-    assert trained == set(fingerprint(spec.read("train")[1]))
+    trained, labelled = set(header.data["train_sha256"]), set(fingerprint(spec.read("train")[1]))
+    assert labelled <= trained
+    assert len(trained - labelled) == len((ROOT / "weights/backgrounds.txt").read_text().splitlines())
     for split in ("val", "test"):
         held_out = set(fingerprint(spec.read(split)[1]))
         assert len(held_out) == 13

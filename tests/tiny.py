@@ -79,7 +79,8 @@ def random_model(architecture: Architecture = LIGHT, num_rows: int = 1 + len(CLA
     """A model after one step from random weights, that finds dozens of things in any picture at threshold 0."""
     torch.manual_seed(seed)
     model = build(architecture, num_rows)
-    train_a_step(model)
+    side = architecture.min_size  # in less, a coarse map has too few places for statistics
+    train_a_step(model, (side, side * 3 // 2))
     return model
 
 
