@@ -21,9 +21,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
     import torch
 
     from detect.data.spec import DatasetSpec
+    from detect.data.table import Table
     from detect.models.architecture import Architecture
     from detect.run import TrainingRun
-    from detect.types import ClassNames, ImageRecord
+    from detect.types import ClassNames
 
 
 def main() -> None:
@@ -92,29 +93,24 @@ def train(settings: TrainSettings) -> None:
     print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
 
 
-def read_data(
-    spec: DatasetSpec, backgrounds: str | None
-) -> tuple[tuple[ClassNames, list[ImageRecord]], tuple[ClassNames, list[ImageRecord]]]:
+def read_data(spec: DatasetSpec, backgrounds: str | None) -> tuple[tuple[ClassNames, Table], tuple[ClassNames, Table]]:
     """Classes and records to train on, backgrounds among them, and those to validate on, all checked."""
-    from detect.data.backgrounds import read_backgrounds
-    from detect.data.dataset import check_pictures
+    from detect.data.backgrounds import with_backgrounds
     from detect.engine import check_classes
 
     spec.prepare()
     names, records = spec.read("train")
     val_names, val_records = spec.read("val")
     check_classes(names, val_names, f"the val split of '{spec.name}'")
-    check_pictures([*records, *val_records])
-    empty = []
-    if backgrounds is not None:
-        labelled = [record.path for split in spec.splits for record in spec.read(split)[1]]
-        empty = read_backgrounds(backgrounds, records, labelled)
     for split, pictures in (("train", records), ("val", val_records)):
         if not any(map(len, pictures)):
             raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
-    beside = f" and {len(empty)} backgrounds" if empty else ""
-    print(f"{spec.name}: {len(records)} pictures{beside} to train on, {len(val_records)} to validate on")
-    return (names, [*records, *empty]), (val_names, val_records)
+    count, beside = len(records), ""
+    if backgrounds is not None:
+        records = with_backgrounds(records, backgrounds, labelled=spec.paths())
+        beside = f" and {len(records) - count} backgrounds"
+    print(f"{spec.name}: {count} pictures{beside} to train on, {len(val_records)} to validate on")
+    return (names, records), (val_names, val_records)
 
 
 def stopped(run: TrainingRun) -> str:
@@ -132,7 +128,7 @@ def begin(
     saved: dict[str, Any] | None,
     spec: DatasetSpec,
     class_names: ClassNames,
-    records: list[ImageRecord],
+    records: Table,
     device: torch.device,
 ) -> TrainingRun:
     """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says."""
@@ -154,7 +150,7 @@ def begin(
         architecture = Architecture.from_json(saved["architecture"])
         model = build(architecture, len(class_names) + 1)
     else:
-        has_masks = all(r.masks is not None for r in records)
+        has_masks = records.has_masks
         if settings.copy_paste and not has_masks:
             raise UsageError(f"--copy-paste cuts along masks and '{settings.data}' has none; leave it out")
         asked = choose_architecture(settings, has_masks)

@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 Rle = dict[str, Any]
-Polygons = list[list[float]]
+Polygons = Sequence[Sequence[float] | np.ndarray]
 
 _FARTHEST = 10  # a polygon may reach out of its image by so many times the image's long side
 
@@ -63,6 +63,22 @@ def from_coco(segmentation: Any, image_hw: tuple[int, int]) -> Rle:
     if isinstance(counts, list):
         return coco_mask.frPyObjects({"size": size, "counts": counts}, *image_hw)
     return {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
+
+
+def compressed(segmentation: Any) -> Rle:
+    """A run-length code in COCO's compressed form, for whatever size it says; ValueError where it is none."""
+    if not (isinstance(segmentation, dict) and "size" in segmentation and "counts" in segmentation):
+        raise ValueError("a segmentation is a list of polygons or a dict with 'size' and 'counts'")
+    size, counts = segmentation["size"], segmentation["counts"]
+    if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n < 2**31 for n in size)):
+        raise ValueError(f"the size of the RLE is {str(size)[:60]}, it should be two whole numbers")
+    if isinstance(counts, list):
+        runs = _numbers(counts, "RLE")
+        if np.any(runs < 0) or np.any(runs % 1) or runs.sum() >= 2**32:
+            raise ValueError("the counts of the RLE are not all whole numbers from 0")
+        return coco_mask.frPyObjects({"size": size, "counts": [int(n) for n in runs]}, *size)
+    _runs(counts)
+    return {"size": size, "counts": counts.encode()}
 
 
 def from_bitmap(bitmap: np.ndarray) -> Rle:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from reading import read_split
 
 from detect import masks
-from detect.data.readers import READERS
 from detect.data.spec import find_spec
 from detect.metrics.coco import NAMES, one_line, score, table
 from detect.types import ClassNames, Detections, ImageRecord
@@ -240,7 +240,7 @@ def test_one_line_has_a_dash_too():
 def tiny() -> tuple[ClassNames, list[ImageRecord]]:
     if not TINY.is_dir():
         pytest.skip("the small COCO is not there")
-    return READERS["coco"](TINY / "val2017", TINY / "annotations" / "instances_val2017.json")
+    return read_split("coco", TINY / "val2017", TINY / "annotations" / "instances_val2017.json")
 
 
 def assert_perfect(records: list[ImageRecord], class_names: ClassNames) -> None:

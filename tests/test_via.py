@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading import read_split
 from via_files import (
     BITMAP,
     CIRCLE,
@@ -34,7 +35,6 @@ from via_files import (
 
 from detect.data.archive import verify_files
 from detect.data.dataset import DetectionDataset
-from detect.data.readers import coco, via
 from detect.data.spec import find_spec
 from detect.data.transforms import TrainTransform
 from detect.errors import DataError, DetectError
@@ -83,7 +83,7 @@ def test_a_square_is_the_same_as_in_coco_and_as_a_rectangle(read, images, tmp_pa
     path = tmp_path / "coco.json"
     categories = [{"id": 1, "name": "square"}]
     path.write_text(json.dumps({"images": [picture], "annotations": [annotation], "categories": categories}))
-    _, (from_coco,) = coco.read(images, path)
+    _, (from_coco,) = read_split("coco", images, path)
     _, (_, from_via) = read(entries(region(), region(RECT)), ["square"])
     for i in (0, 1):
         np.testing.assert_array_equal(from_coco.boxes[0], from_via.boxes[i])
@@ -217,7 +217,7 @@ def test_a_file_with_anything_anywhere_is_read_or_refused_in_one_line(images, tm
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(whole))
     try:
-        names, records = via.read(images, path, classes)
+        names, records = read_split("via", images, path, classes)
     except DetectError as error:
         assert str(path) in str(error)
     else:

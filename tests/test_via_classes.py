@@ -77,10 +77,29 @@ def test_regions_without_a_class_are_left_out_with_one_warning(read, capsys):
     _, (_, b) = read(entries(*regions))
     assert b.annotation_ids.tolist() == [1]
     warning = one_warning(capsys)
-    assert "4 objects" in warning and "b.png, region 2: its 'kind' names 0 classes" in warning
-    assert "region 5: its 'kind' names 2 classes: a, b" in warning
+    assert "4 left out (b.png, region 2: its 'kind' names 0 classes" in warning
+    _, (_, b) = read(entries(*regions[::4]))
+    assert b.annotation_ids.tolist() == [1]
+    assert "region 2: its 'kind' names 2 classes: a, b" in one_warning(capsys)
     _, (_, b) = read(entries(*regions[:2]), ["kite"])
     assert b.annotation_ids.tolist() == [1] and "region 2: its 'kind'" in one_warning(capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "classes", "said"),
+    [
+        (
+            entries(region(kind="baloon")),
+            ["balloon", "kite"],
+            "region 1: unknown class 'baloon': did you mean balloon",
+        ),
+        (entries(region(kind="kite"), region(kind="dog")), ["kite"], "region 2: unknown class 'dog'"),
+        (project(region(kind="x"), kind=KINDS), None, "region 1: unknown class 'x': known are kite, balloon"),
+    ],
+)
+def test_regions_of_an_unknown_class_are_left_out_with_one_warning(read, capsys, content, classes, said):
+    read(content, classes)
+    assert f"objects are of classes that are not listed: 1 left out (b.png, {said}" in one_warning(capsys)
 
 
 def test_a_single_class_is_every_regions_where_no_attribute_says_it(read, capsys):
@@ -97,9 +116,6 @@ def test_a_single_class_is_every_regions_where_no_attribute_says_it(read, capsys
         (entries(region()), None, "its 1 regions name no class; write exactly one under 'classes'"),
         (entries(), None, "it has no regions and names no class; write exactly one"),
         (entries(region()), ["balloon", "kite"], "its 1 regions name no class, so .* exactly one, not balloon, kite"),
-        (entries(region(kind="baloon")), ["balloon", "kite"], "b.png, region 1: unknown class 'baloon': did you mean"),
-        (entries(region(kind="kite"), region(kind="dog")), ["kite"], "b.png, region 2: unknown class 'dog'"),
-        (project(region(kind="x"), kind=KINDS), None, "b.png, region 1: unknown class 'x': known are kite, balloon"),
         (entries(region(size="big", hue="red")), None, "which of the attributes size, hue is the class"),
         (entries({**region(), "region_attributes": None}), ["a"], "region 1: 'region_attributes' is 'None'"),
         (entries(region(kind=["kite"])), ["a"], r"region 1: attribute 'kind' is \"\['kite'\]\", it should be text"),

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reading import read_split
 from via_files import SQUARE, as_csv, entries, reader, region, write_images
 
-from detect.data.readers import via, via_csv
+from detect.data.readers import via_csv
 from detect.errors import DataError
 
 HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
@@ -63,10 +64,10 @@ def test_a_bad_csv_is_one_line_that_says_what_and_where(read, bad, said):
 
 def test_a_missing_or_binary_csv_is_named(images, tmp_path):
     with pytest.raises(DataError, match=r"no such annotation file: .*none\.csv"):
-        via.read(images, tmp_path / "none.csv")
+        read_split("via", images, tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DataError, match=r"cannot read .*folder\.csv: Is a directory"):
-        via.read(images, tmp_path / "folder.csv")
+        read_split("via", images, tmp_path / "folder.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(DataError, match=r"binary\.csv is not CSV"):
-        via.read(images, tmp_path / "binary.csv")
+        read_split("via", images, tmp_path / "binary.csv")

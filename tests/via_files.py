@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reading import read_split
 
 from detect import masks
-from detect.data.readers import via
 from detect.media.images import write_image
 from detect.types import ImageRecord
 
@@ -86,7 +86,7 @@ def reader(images: Path) -> Callable:
     def read(content: Any, classes: list[str] | None = None, name: str = "truth.json"):
         path = images.parent / name
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-        return via.read(images, path, classes)
+        return read_split("via", images, path, classes)
 
     return read
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from detect.data.transforms import Sample, TrainTransform
-from detect.errors import DataError, MediaError, first_few
-from detect.media.images import image_hw, read_image
+from detect.errors import DataError
+from detect.media.images import read_image
 from detect.runtime import worker_init
 from detect.types import ImageRecord
 
@@ -30,12 +30,13 @@ class DetectionDataset(Dataset):
     def __init__(
         self, records: Sequence[ImageRecord], transform: TrainTransform, *, with_masks: bool, seed: int = 0
     ) -> None:
-        self.records = list(records)
+        self.records = records
         self.transform = transform
         self.with_masks = with_masks
         self.seed = seed
         self.epoch = 0
-        self._lenders = [i for i, record in enumerate(self.records) if not record.iscrowd.all()]  # of objects to paste
+        # Of objects to paste.
+        self._lenders = np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -55,7 +56,7 @@ class DetectionDataset(Dataset):
         return to_tensor(image), target
 
     def _lender(self, number: int) -> Sample:
-        return self._sample(self._lenders[number])
+        return self._sample(int(self._lenders[number]))
 
     def _sample(self, index: int) -> Sample:
         record = self.records[index]
@@ -66,19 +67,6 @@ class DetectionDataset(Dataset):
         if record.masks is not None and (self.with_masks or self.transform.copy_paste):
             masks = [m for m, keep in zip(record.masks, single, strict=True) if keep]
         return Sample(read_record(record), record.boxes[single], record.labels[single], masks, bool(single.all()))
-
-
-def check_pictures(records: Sequence[ImageRecord]) -> None:
-    """Look at the header of every picture: DataError, with the first five, for those that are no pictures or not of
-    the annotated size, before hours of training end at one of them."""
-    problems = []
-    for record in records:
-        try:
-            _check_size(record, image_hw(record.path))
-        except (DataError, MediaError) as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError(f"{len(problems)} of {len(records)} pictures cannot be used: {first_few(problems)}")
 
 
 def read_record(record: ImageRecord) -> np.ndarray:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from detect.data.archive import fetch_archive, verify_files
+from detect.data.cleaning import clean, relabelled, told, told_of_masks
+from detect.data.draft import Draft
 from detect.data.readers import READERS
 from detect.data.sample import render_dataset
-from detect.errors import DataError, UsageError, first_few, unknown
+from detect.data.table import Table
+from detect.errors import DataError, UsageError, first_few, unknown, warn
 from detect.types import ClassNames, ImageRecord
 
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"
@@ -43,6 +47,7 @@ class DatasetSpec:
     download: dict[str, Any] | None = None
     render: dict[str, Any] | None = None
     root_given: bool = False
+    _drafts: dict[tuple[Path, Path], Draft] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
         """Make sure that the files are there: verify those given, else render or download. DataError if neither."""
@@ -63,19 +68,54 @@ class DatasetSpec:
         if split not in self.splits:
             raise UsageError(f"data set '{self.name}': {unknown('split', split, self.splits)}")
 
-    def read(self, split: str) -> tuple[ClassNames, list[ImageRecord]]:
-        """The classes and the records of one split; call ``prepare`` first."""
+    def read(self, split: str) -> tuple[ClassNames, Table]:
+        """The classes and the records of one split; call ``prepare`` first.
+
+        What is plainly broken is left out or put right (see ``cleaning``), with a warning. DataError where nothing is
+        left, and where most of the pictures are not there.
+        """
         self.check_split(split)
         part = self.splits[split]
-        annotations = self.root / part["annotations"]
-        images = self.root / part["images"]
-        class_names, records = READERS[self.format](images, annotations, self.classes)
-        names = [_name(r.path, images) for r in records]
-        chosen = _select(names, part.get("files"), part.get("without"), annotations)
-        records = [r for r, name in zip(records, names, strict=True) if name in chosen]
-        if not records:
-            raise DataError(f"data set '{self.name}': split '{split}' has no pictures")
-        return class_names, records
+        draft = self._draft(split)
+        names = list(draft.table.names)
+        chosen = _select(names, part.get("files"), part.get("without"), draft.annotations)
+        draft = draft.take_pictures(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
+        class_names = self._class_names(draft)
+        table, problems = clean(draft)
+        for line in (*told(problems, draft), *told_of_masks(table, draft.annotations)):
+            warn(line)
+        if not len(table):
+            raise DataError(f"data set '{self.name}': split '{split}' has no pictures in {draft.annotations}")
+        return class_names, relabelled(table, draft.names, class_names)
+
+    def paths(self) -> list[Path]:
+        """Every picture that the annotations of any split name."""
+        drafts = (self._draft(split) for split in self.splits)
+        return [draft.table.path(i) for draft in drafts for i in range(len(draft.table))]
+
+    def _draft(self, split: str) -> Draft:
+        """What the files of a split say, with those of the other splits that lie in the same files."""
+        part = self.splits[split]
+        images, annotations = self.root / part["images"], self.root / part["annotations"]
+        if (images, annotations) not in self._drafts:
+            self._drafts[images, annotations] = READERS[self.format](images, annotations, self.classes)
+        return self._drafts[images, annotations]
+
+    def _class_names(self, draft: Draft) -> ClassNames:
+        """Those that the format lists, else those in use in any of the splits; of them, the chosen ones."""
+        names, ids = draft.names, draft.ids
+        if not draft.listed:
+            names = tuple(sorted({name for split in self.splits for name in self._draft(split).names}))
+            ids = tuple(range(1, len(names) + 1))
+        try:
+            every = ClassNames(names, ids)
+        except ValueError as error:
+            raise DataError(f"{draft.annotations}: {error}") from None
+        for name in self.classes or ():
+            if name not in every.names:
+                raise UsageError(f"{draft.annotations}: {unknown('class', name, every.names)}")
+        chosen = self.classes or every.names
+        return ClassNames(chosen, tuple(every.ids[every.names.index(name)] for name in chosen))
 
 
 def find_spec(data: str, data_root: str | Path | None = None) -> DatasetSpec:
@@ -153,11 +193,6 @@ def _check(content: Any, kinds: Mapping[str, type], needed: Sequence[str], where
     for key in needed:
         if content.get(key) is None:
             raise UsageError(f"{where} lacks the key '{key}'")
-
-
-def _name(path: Path, images: Path) -> str:
-    """The file name as the annotations have it, with its folder if any."""
-    return path.relative_to(images).as_posix() if path.is_relative_to(images) else str(path)
 
 
 def _select(names: Collection[str], files: list[str] | None, without: list[str] | None, annotations: Path) -> set[str]:

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -68,11 +69,30 @@ def _decoded(path: Path) -> tuple[np.ndarray, int]:
             raise MediaError(f"cannot read {shown(path)}: {error}") from None
 
 
-def image_hw(path: Path) -> tuple[int, int]:
-    """(height, width) as ``read_image`` would give it, from the header alone where the format allows.
+@dataclass(frozen=True)
+class Header:
+    """What a picture's file says of it before its pixels.
 
-    Raises MediaError like ``read_image``, except for what shows only in the pixels.
+    image_hw: (height, width) as ``read_image`` gives it, upright.  orientation: 1..8 as in EXIF.
     """
+
+    image_hw: tuple[int, int]
+    orientation: int
+
+    @property
+    def turned(self) -> bool:
+        """Whether height and width in the file are the other way round."""
+        return self.orientation in _TURNED
+
+
+def image_hw(path: Path) -> tuple[int, int]:
+    """(height, width) as ``read_image`` would give it; raises like ``read_header``."""
+    return read_header(path).image_hw
+
+
+def read_header(path: Path) -> Header:
+    """From the header alone, where the format allows. Raises MediaError like ``read_image``, except for what shows
+    only in the pixels."""
     with _opened(path) as image:
         with _told(path):
             # An icon's list of sizes may be wrong, and a PNG may hold its orientation behind its pixels.
@@ -81,7 +101,9 @@ def image_hw(path: Path) -> tuple[int, int]:
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have its sides swapped already
             width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
-        return (width, height) if _orientation(image) in _TURNED else (height, width)
+        orientation = _orientation(image)
+        hw = (width, height) if orientation in _TURNED else (height, width)
+        return Header(hw, orientation)
 
 
 def find_images(source: str) -> list[Path]:

@@ -1,12 +1,13 @@
-"""Annotation formats. A new one is a file here with ``read`` and one line in the table.
+"""Annotation formats. A new one is a file here with ``parse`` and one line in the table.
 
-``read(images, annotations, classes)`` returns ``(ClassNames, [ImageRecord])``; ``images`` is the folder of
-the pictures, ``annotations`` the file, ``classes`` the names the description of the data set gives, or None.
-It raises DataError for a file that cannot be used, and drops, with one warning, objects that cannot be.
+``parse(images, annotations, classes)`` returns a Draft; ``images`` is the folder of the pictures, ``annotations`` the
+file or the folder of the annotations, ``classes`` the names that the description of the data set gives, or None. It
+raises DataError for what is not of the format at all; single objects that are not become rejects of the draft, and
+whether values make sense is for others to check.
 """
 
 from __future__ import annotations
 
-from detect.data.readers import coco, via
+from detect.data.readers import coco, via, voc, yolo
 
-READERS = {"coco": coco.read, "via": via.read}
+READERS = {"coco": coco.parse, "via": via.parse, "voc": voc.parse, "yolo": yolo.parse}

@@ -1,91 +1,200 @@
 """COCO's JSON: polygons, compressed and uncompressed RLE, crowds, sparse ids, pictures without objects.
 
-Format: https://cocodataset.org/#format-data
+Format: https://cocodataset.org/#format-data. A file of hundreds of MB becomes columns one entry at a time: it is
+mapped and not read, msgspec finds the entries without making objects of them, and decodes those that are right
+straight into their types. The others go through Python's own JSON, which takes NaN too, to say what is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+import math
+import mmap
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from detect.data.readers.objects import Objects, check_images, finish, load_json, need
-from detect.errors import DataError, UsageError, unknown
-from detect.types import ClassNames, ImageRecord
+import msgspec
 
+from detect import masks, progress
+from detect.data.draft import Draft, DraftBuilder, Unusable
+from detect.data.problems import Place
+from detect.data.readers.entries import load_json, need
+from detect.errors import DataError
+from detect.masks import Polygons, Rle
 
-def read(
-    images: Path, annotations: Path, classes: Sequence[str] | None = None
-) -> tuple[ClassNames, list[ImageRecord]]:
-    """The classes in the order of the file (or those of ``classes``, in theirs) and one record a picture."""
-    content = load_json(annotations)
-    every = _class_names(need(content, "categories", str(annotations), list), annotations)
-    class_names = every if classes is None else _chosen(every, classes, annotations)
-    label_of = {category: label for label, category in enumerate(class_names.ids, start=1)}
-    known_ids = set(every.ids)
-    pictures = _pictures(need(content, "images", str(annotations), list), images, annotations)
-
-    dropped = []
-    for position, annotation in enumerate(need(content, "annotations", str(annotations), list)):
-        annotation_id = need(annotation, "id", f"{annotations}: annotations[{position}]", int)
-        where = f"{annotations}: annotation {annotation_id}"
-        image_id, category = need(annotation, "image_id", where, int), need(annotation, "category_id", where, int)
-        if image_id not in pictures:
-            raise DataError(f"{where} belongs to image {image_id}, which the file does not list")
-        if category not in known_ids:
-            raise DataError(f"{where} has category {category}, which the file does not list")
-        if category not in label_of:
-            continue
-        problem = pictures[image_id].add(
-            box=_xyxy(annotation.get("bbox")),
-            label=label_of[category],
-            annotation_id=annotation_id,
-            mask=annotation.get("segmentation"),
-            area=annotation.get("area"),
-            iscrowd=annotation.get("iscrowd", False),
-        )
-        dropped += [problem] if problem else []
-    return class_names, finish(list(pictures.values()), dropped, annotations)
+_MANY = 50_000  # annotations from which on a bar is shown
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Some = TypeVar("_Some")
+_Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
-def _pictures(entries: list[Any], images: Path, annotations: Path) -> dict[int, Objects]:
-    """The pictures by their ids, without objects yet; DataError where one is listed twice or is not there."""
-    pictures: dict[int, Objects] = {}
-    for position, entry in enumerate(entries):
-        image_id = need(entry, "id", f"{annotations}: images[{position}]", int)
-        where = f"{annotations}: image {image_id}"
-        if image_id in pictures:
-            raise DataError(f"{where} is listed twice")
-        height, width = need(entry, "height", where, int), need(entry, "width", where, int)
-        if height < 1 or width < 1:
-            raise DataError(f"{where} is {width}x{height} pixels; both should be at least 1")
-        path = images / need(entry, "file_name", where, str)
-        pictures[image_id] = Objects(path, image_id, (height, width))
-    check_images([p.path for p in pictures.values()], annotations)
-    return pictures
+class _Document(msgspec.Struct):
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
 
 
-def _class_names(categories: list[Any], annotations: Path) -> ClassNames:
-    if not categories:
-        raise DataError(f"{annotations} lists no categories")
-    where = f"{annotations}: a category"
-    names = [need(c, "name", where, str) for c in categories]
+class _Picture(msgspec.Struct):
+    id: _Int
+    file_name: str
+    height: _Side
+    width: _Side
+
+
+class _Category(msgspec.Struct):
+    id: _Int
+    name: str
+
+
+class _Annotation(msgspec.Struct):
+    id: _Int
+    image_id: _Int
+    category_id: _Int
+    bbox: tuple[float, float, float, float] | None = None
+    area: float | None = None
+    iscrowd: bool | int | None = 0
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_category = msgspec.json.Decoder(_Category).decode
+_decode_picture = msgspec.json.Decoder(_Picture).decode
+_decode_annotation = msgspec.json.Decoder(_Annotation).decode
+_decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
+
+
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+    """What the file says of the pictures in the folder ``images``; its categories are the classes, whatever
+    ``classes`` says. DataError for a file that is not of this format."""
+    pictures, objects, categories = _entries(annotations)
+    names, ids = _classes(categories, annotations)
+    builder = DraftBuilder(images, annotations, "annotation")
+    row_of = _add_pictures(builder, pictures)
+    label_of = {category: label for label, category in enumerate(ids, start=1)}
+    bar = progress.bar(objects, desc=f"reading {annotations.name}", disable=len(objects) < _MANY)
+    for position, entry in enumerate(bar):
+        try:
+            _add_object(builder, entry, row_of, label_of)
+        except Unusable as problem:
+            _reject(builder, problem, _plain(entry), position, row_of)
+    return builder.finish(names, ids)
+
+
+def _entries(annotations: Path) -> tuple[list[Any], list[Any], list[Any]]:
+    """The images, annotations and categories of the file: raw JSON, or where it is not strictly JSON, Python's."""
     try:
-        return ClassNames(tuple(names), tuple(need(c, "id", where, int) for c in categories))
-    except ValueError as error:
-        raise DataError(f"{annotations}: {error}") from None
+        with annotations.open("rb") as file:
+            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # lives as long as the entries
+        document = msgspec.json.decode(memoryview(text), type=_Document)
+        return document.images, document.annotations, document.categories
+    except (OSError, ValueError, RecursionError):  # not there, empty, with NaN, with a byte order mark, or no COCO
+        content = load_json(annotations)
+    where = str(annotations)
+    return tuple(need(content, key, where, list) for key in ("images", "annotations", "categories"))
 
 
-def _chosen(every: ClassNames, classes: Sequence[str], annotations: Path) -> ClassNames:
-    for name in classes:
-        if name not in every.names:
-            raise UsageError(f"{annotations}: {unknown('class', name, every.names)}")
-    return ClassNames(tuple(classes), tuple(every.ids[every.names.index(name)] for name in classes))
+def _plain(entry: Any) -> Any:
+    """An entry as Python has it; as its text where that is more than Python takes."""
+    if not isinstance(entry, msgspec.Raw):
+        return entry
+    try:
+        return json.loads(bytes(entry))
+    except (ValueError, RecursionError):  # a number of thousands of digits, a thousand brackets
+        return bytes(entry).decode(errors="replace")
 
 
-def _xyxy(box_xywh: Any) -> Any:
-    """[x, y, w, h] -> [x0, y0, x1, y1]; what is neither that nor None goes on as it is, to be refused there."""
-    if isinstance(box_xywh, list) and len(box_xywh) == 4 and all(isinstance(v, int | float) for v in box_xywh):
-        x, y, w, h = box_xywh
-        return [x, y, x + w, y + h]
-    return box_xywh
+def _classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list[int]]:
+    if not entries:
+        raise DataError(f"{annotations} lists no categories")
+    categories = []
+    for position, entry in enumerate(entries):
+        try:
+            categories.append(_typed(entry, _Category, _decode_category))
+        except Unusable as problem:
+            raise DataError(f"{annotations}: categories[{position}]: {problem}") from None
+    return [c.name for c in categories], [c.id for c in categories]
+
+
+def _add_pictures(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, int]:
+    """Adds the pictures; returns the row of each by its id. Where pictures share an id nobody knows whose the
+    objects are, so none of them is added."""
+    pictures: dict[int, list[_Picture]] = {}
+    for position, entry in enumerate(entries):
+        try:
+            one = _typed(entry, _Picture, _decode_picture)
+            pictures.setdefault(one.id, []).append(one)
+        except Unusable as problem:
+            place = Place(builder.annotations.name, f"images[{position}]", str(problem))
+            builder.reject("malformed_picture", place)
+    rows = {}
+    for image_id, same in pictures.items():
+        if len({one.file_name for one in same}) == 1:
+            rows[image_id] = builder.add_picture(same[0].file_name, (same[0].height, same[0].width), image_id)
+            continue
+        for one in same:
+            place = Place(one.file_name, f"image {image_id}", "an id of several pictures")
+            builder.reject("doubled_image_id", place)
+    return rows
+
+
+def _add_object(builder: DraftBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]) -> None:
+    """Adds one annotation; Unusable where it is none."""
+    one = _typed(entry, _Annotation, _decode_annotation)
+    if one.image_id not in row_of:
+        raise Unusable("unknown_picture", f"image {one.image_id}")
+    if one.category_id not in label_of:
+        raise Unusable("unknown_class", f"category {one.category_id}")
+    box = None
+    if one.bbox is not None:
+        x, y, w, h = one.bbox
+        box = (x, y, x + w, y + h)
+        if not all(map(math.isfinite, box)):
+            raise Unusable("not_finite", f"bbox {list(one.bbox)}")
+    mask = _mask(one.segmentation)
+    if box is None and mask is None:
+        raise Unusable("malformed", "it has neither a box nor a mask")
+    area = one.area if one.area is None or math.isfinite(one.area) else -1.0  # NaN is for none that is given
+    builder.add_object(
+        row_of[one.image_id], label_of[one.category_id], one.id,
+        box=box, mask=mask, area=area, iscrowd=bool(one.iscrowd), annotation_id=one.id,
+    )  # fmt: skip
+
+
+def _reject(builder: DraftBuilder, problem: Unusable, raw: Any, position: int, row_of: dict[int, int]) -> None:
+    known = raw if isinstance(raw, dict) else {}
+    where = f"annotation {known['id']}" if "id" in known else f"annotations[{position}]"
+    image_id = known.get("image_id")
+    picture = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
+    file = builder.annotations.name if picture < 0 else builder.name(picture)
+    builder.reject(problem.kind, Place(file, where[:60], str(problem)), picture)
+
+
+def _typed(entry: Any, kind: type[_Some], decode: Callable[[Any], _Some]) -> _Some:
+    """An entry as its type; Unusable says what is not of it."""
+    if isinstance(entry, msgspec.Raw):
+        with contextlib.suppress(ValueError):  # msgspec's, and what is not UTF-8
+            return decode(entry)
+    entry = _plain(entry)
+    if isinstance(entry, dict):
+        entry = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in entry.items()}  # 3.0 is 3
+        if kind is _Annotation and "segmentation" in entry:
+            entry["segmentation"] = msgspec.Raw(json.dumps(entry["segmentation"]).encode())
+    try:
+        return msgspec.convert(entry, kind)
+    except msgspec.ValidationError as problem:
+        raise Unusable("malformed", str(problem)) from None
+
+
+def _mask(text: msgspec.Raw) -> Polygons | Rle | None:
+    """The mask, None where there is none; Unusable where it is neither polygons nor a run-length code."""
+    try:
+        return _decode_polygons(text) or None  # COCO writes [] where there is none
+    except ValueError:
+        segmentation = _plain(text)
+    if isinstance(segmentation, list):
+        raise Unusable("bad_mask", "a segmentation is a list of polygons, each a flat list of finite numbers")
+    try:
+        return masks.compressed(segmentation) if segmentation else None
+    except ValueError as problem:
+        raise Unusable("bad_mask", str(problem)) from None

@@ -20,43 +20,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from detect.data.draft import Draft, DraftBuilder, Unusable
+from detect.data.problems import Place
 from detect.data.readers import via_csv
-from detect.data.readers.objects import Objects, check_images, finish, is_file, load_json, need
+from detect.data.readers.entries import is_file, load_json, need
 from detect.data.readers.via_classes import ClassAttribute, Values, defined_options, find, region_values
 from detect.data.readers.via_shapes import outline
 from detect.errors import DataError, warn
-from detect.media.images import image_hw
-from detect.types import ClassNames, ImageRecord
 
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
-Region = tuple[dict[str, Any], dict[str, Values], str]  # its shape, its attributes, where it stands in the file
+Region = tuple[dict[str, Any], dict[str, Values]]  # its shape and its attributes
 
 
-def read(
-    images: Path, annotations: Path, classes: Sequence[str] | None = None
-) -> tuple[ClassNames, list[ImageRecord]]:
-    """The classes, and one record a picture in the order of the file names.
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+    """What the file says of the pictures in the folder ``images``, in the order of their names.
 
     Which attribute of the regions names the class is told in ``via_classes``. Without any, ``classes`` gives the
-    one class of all. Points, open lines of 2 points and regions without a class are left out, with a warning.
+    one class of all.
     """
     entries, options = _content(annotations)
-    pictures = {path: _regions(entry, annotations) for path, entry in _by_path(entries, images, annotations)}
-    check_images(list(pictures), annotations)
-    attribute = find(
-        [values for regions in pictures.values() for _, values, _ in regions], options, classes, annotations
-    )
-
-    objects, dropped, closed, first_id = [], [], 0, 1
-    for image_id, (path, regions) in enumerate(pictures.items(), start=1):
-        objects.append(Objects(path, image_id, image_hw(path)))
-        problems, lines = _add(objects[-1], regions, attribute, first_id)
-        dropped += problems
-        closed += lines
-        first_id += len(regions)
+    pictures = {name: _regions(entry, annotations) for name, entry in _by_name(entries, images, annotations)}
+    every = [values for regions in pictures.values() for _, values in regions]
+    attribute = find(every, options, classes, annotations)
+    builder = DraftBuilder(images, annotations, "region")
+    closed, annotation_id = 0, 0
+    for name, regions in pictures.items():
+        picture = builder.add_picture(name)
+        for number, region in enumerate(regions, start=1):
+            annotation_id += 1
+            closed += _add(builder, picture, number, region, attribute, annotation_id)
     if closed:
         warn(f"{annotations}: {closed} polylines of 3 points or more are taken for closed outlines")
-    return attribute.class_names, finish(objects, dropped, annotations)
+    return builder.finish(attribute.class_names.names, listed=not attribute.in_use)
 
 
 def _content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
@@ -73,9 +68,9 @@ def _content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str, str
     return content, {}
 
 
-def _by_path(entries: Mapping[str, Any], images: Path, annotations: Path) -> list[tuple[Path, Any]]:
-    """The entries with the pictures they are about, sorted; DataError where one comes twice or is on the web."""
-    found: dict[Path, Any] = {}
+def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> list[tuple[str, Any]]:
+    """The entries with the file names of their pictures, sorted; DataError where one comes twice or is on the web."""
+    found: dict[str, Any] = {}
     for key, entry in entries.items():
         name = need(entry, "filename", f"{annotations}: {key}", str)
         if _ADDRESS.match(name):
@@ -83,22 +78,23 @@ def _by_path(entries: Mapping[str, Any], images: Path, annotations: Path) -> lis
                 f"{annotations}: {key[:100]}: 'filename' is the web address {name[:100]}; download the picture "
                 f"to {images} and write its file name there"
             )
-        path = _path(images, name)
-        if path in found:
+        there = _there(images, name)
+        if there in found:
             raise DataError(f"{annotations}: {key}: {name} is listed twice")
-        found[path] = entry
-    return sorted(found.items(), key=lambda item: item[0].as_posix())
+        found[there] = entry
+    return sorted(found.items())
 
 
-def _path(images: Path, name: str) -> Path:
+def _there(images: Path, name: str) -> str:
+    """The picture's name in the folder."""
     if is_file(images / name):
-        return images / name
+        return Path(name).as_posix()
     written = PureWindowsPath(name)  # splits at both kinds of slash
-    return images / (written.name if written.anchor else written.as_posix())
+    return written.name if written.anchor else written.as_posix()
 
 
 def _regions(entry: Any, annotations: Path) -> list[Region]:
-    """The regions of one picture, a dict in version 1, a list in version 2, with their numbers from 1."""
+    """The regions of one picture, a dict in version 1, a list in version 2."""
     where = f"{annotations}: {entry['filename']}"
     regions = need(entry, "regions", where)
     if not isinstance(regions, dict):
@@ -108,26 +104,22 @@ def _regions(entry: Any, annotations: Path) -> list[Region]:
         place = f"{where}, region {number}"
         shape = need(region, "shape_attributes", place, dict)
         attributes = need(region, "region_attributes", place, dict)
-        found.append((shape, region_values(attributes, place), place))
+        found.append((shape, region_values(attributes, place)))
     return found
 
 
 def _add(
-    objects: Objects, regions: Sequence[Region], attribute: ClassAttribute, first_id: int
-) -> tuple[list[str], int]:
-    """Add the regions of one picture. Returns why some are left out, and how many polylines were closed."""
-    dropped, closed = [], 0
-    for number, (shape, values, place) in enumerate(regions, start=1):
-        try:
-            if (label := attribute.label(values, place)) is None:
-                continue
-            box, polygon = outline(shape, place)
-        except ValueError as problem:
-            dropped.append(f"{objects.path.name}, region {number}: {problem}")
-            continue
-        annotation_id = first_id + number - 1
-        if reason := objects.add(box, label, annotation_id, mask=[polygon], name=f"region {number}"):
-            dropped.append(reason)
-        else:
-            closed += shape["name"] == "polyline"
-    return dropped, closed
+    builder: DraftBuilder, picture: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
+) -> bool:
+    """Add one region, unless it is of a class that is not asked for. Returns whether it was a line, closed now."""
+    shape, values = region
+    place = f"{builder.annotations}: {builder.name(picture)}, region {number}"
+    try:
+        if (label := attribute.label(values)) is None:
+            return False
+        box, polygon = outline(shape, place)
+    except Unusable as problem:
+        builder.reject(problem.kind, Place(builder.name(picture), f"region {number}", str(problem)), picture)
+        return False
+    builder.add_object(picture, label, number, box=box, mask=[polygon], annotation_id=annotation_id)
+    return shape["name"] == "polyline"

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detect.data.readers.objects import need
+from detect.data.draft import Unusable
+from detect.data.readers.entries import need
 from detect.errors import DataError, UsageError, unknown, warn
 from detect.types import ClassNames
 
@@ -33,28 +34,33 @@ class ClassAttribute:
     """The attribute ``key`` that names the class of each region; without a key, all are of the only class.
 
     shown: {option id: class name} where the attribute has options.
+    in_use: whether the classes are no more than those in use.
     """
 
     class_names: ClassNames
     key: str | None = None
     shown: Mapping[str, str] = field(default_factory=dict)
+    in_use: bool = False
 
-    def label(self, values: Mapping[str, Values], where: str) -> int | None:
+    def label(self, values: Mapping[str, Values]) -> int | None:
         """The label of a region with these ``values``, or None for an option that is not among the classes.
 
-        Raises ValueError for a region without a class or with several, DataError for an unknown one.
+        Raises Unusable for a region without a class, with several, or of an unknown one.
         """
         if self.key is None:
             return 1
         found = values.get(self.key, [])
         if len(found) != 1:
-            raise ValueError(f"its '{self.key}' names {len(found)} classes{': ' if found else ''}{', '.join(found)}")
+            raise Unusable(
+                "unknown_class",
+                f"its '{self.key}' names {len(found)} classes{': ' if found else ''}{', '.join(found)}",
+            )
         name = self.shown.get(found[0], found[0])
         if name in self.class_names.names:
             return self.class_names.label(name)
         if found[0] in self.shown:
             return None
-        raise DataError(f"{where}: {unknown('class', name, self.class_names.names)}")
+        raise Unusable("unknown_class", unknown("class", name, self.class_names.names))
 
 
 def region_values(attributes: Any, where: str) -> dict[str, Values]:
@@ -94,7 +100,8 @@ def find(
             what = f"its {len(regions)} regions name" if regions else "it has no regions and names"
             raise DataError(f"{annotations}: {what} no class; write exactly one under 'classes' in the YAML file")
         shown = options.get(key, {})
-        return ClassAttribute(ClassNames(tuple(shown.values()) or tuple(sorted(used[key]))), key, shown)
+        names = ClassNames(tuple(shown.values()) or tuple(sorted(used[key])))
+        return ClassAttribute(names, key, shown, in_use=not shown)
 
     class_names = ClassNames(tuple(classes))
     holding = [name for name in {**used, **options} if not _known(name, used, options).isdisjoint(classes)]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from detect.data.readers.objects import need
+from detect.data.draft import Unusable
+from detect.data.readers.entries import need
 from detect.errors import DataError, unknown
 
 Outline = tuple[list[float], list[float]]  # box xyxy, polygon [x0, y0, x1, y1, ...]
@@ -19,7 +20,7 @@ Outline = tuple[list[float], list[float]]  # box xyxy, polygon [x0, y0, x1, y1, 
 def outline(shape: Any, where: str) -> Outline:
     """Box and polygon of a region's ``shape_attributes``; ``where`` names the region in messages.
 
-    Raises DataError for a shape that is not written as VIA writes it, ValueError for one that is and yet encloses
+    Raises DataError for a shape that is not written as VIA writes it, Unusable for one that is and yet encloses
     nothing: a point, a line of fewer than 3 points, a radius of 0, a number that is not finite.
     """
     name = need(shape, "name", where, str)
@@ -41,7 +42,7 @@ def _polyline(shape: Any, where: str) -> Outline:
     box, polygon = _polygon(shape, where)
     points = len(set(zip(polygon[0::2], polygon[1::2], strict=True)))
     if points < 3:
-        raise ValueError(f"a line of {points} different points encloses nothing")
+        raise Unusable("no_area", f"a line of {points} different points encloses nothing")
     return box, polygon
 
 
@@ -63,7 +64,7 @@ def _ellipse(shape: Any, where: str) -> Outline:
 
 
 def _point(shape: Any, where: str) -> Outline:
-    raise ValueError("a point has no area")
+    raise Unusable("no_area", "a point has no area")
 
 
 _SHAPES = {
@@ -83,7 +84,7 @@ def _ellipse_outline(cx: float, cy: float, rx: float, ry: float, theta: float) -
     more. Large ellipses have as many as keep the chords within 0.1 px of the arc: 222 at a radius of 1000 px.
     """
     if min(rx, ry) <= 0:
-        raise ValueError(f"a radius of {min(rx, ry):g} encloses nothing")
+        raise Unusable("no_area", f"a radius of {min(rx, ry):g} encloses nothing")
     cos, sin = math.cos(theta), math.sin(theta)
     half_width, half_height = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
     count = math.ceil(min(max(48.0, math.pi * math.sqrt(5 * max(rx, ry))), 1000.0))
@@ -103,7 +104,7 @@ def _numbers(shape: Any, key: str, where: str) -> list[float]:
 
 
 def _finite(value: Any, what: str) -> float:
-    """``value`` as a float; DataError where it is no number, ValueError where it is none that has a place."""
+    """``value`` as a float; DataError where it is no number, Unusable where it is none that has a place."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{what} is {str(value)[:60]!r}, it should be a number")
     try:
@@ -111,5 +112,5 @@ def _finite(value: Any, what: str) -> float:
     except OverflowError:  # JSON allows whole numbers of any length
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{number} is no place in a picture")
+        raise Unusable("not_finite", f"{number} is no place in a picture")
     return number

@@ -1,0 +1,31 @@
+"""Pictures and the annotation files beside them: who belongs to whom."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from detect.media import kinds
+
+_PICTURES = tuple(kinds.SUFFIXES)
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The files with one of ``suffixes`` (capitals do not count) in ``folder`` and below it, as sorted relative paths
+    with slashes. Hidden files and folders are passed over, and links to folders, which may lead round in circles."""
+    found = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = Path(where).relative_to(folder)
+        found += [(inside / n).as_posix() for n in names if n.lower().endswith(suffixes) and not n.startswith(".")]
+    return sorted(found)
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """``files_below`` with the suffix of a picture."""
+    return files_below(folder, _PICTURES)
+
+
+def stem(name: str) -> str:
+    """A relative path without its suffix: what a picture and its annotations share."""
+    return name.rpartition(".")[0] if "." in name.rpartition("/")[2] else name

@@ -1,0 +1,137 @@
+"""A split as columns: pictures and their objects in numpy buffers, and one ImageRecord a picture as a view of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from detect.data.columns import NONE, Masks, Texts
+from detect.types import ImageRecord
+
+
+@dataclass(frozen=True)
+class Table(Sequence[ImageRecord]):
+    """N pictures with M objects as they are annotated; ``table[i]`` is the record of the i-th, whose parts must fit.
+
+    folder: of the pictures.  names: N file names in it, with slashes (an absolute one stands for itself).
+    sources: N annotation files, one a picture, or None where one file holds all.
+    image_hw: int32 [N, 2], (0, 0) where the annotations do not say.  image_ids: int64 [N].
+    first: int64 [N + 1]; the objects of picture i are the rows first[i] to first[i + 1].
+    boxes: float64 [M, 4] xyxy in pixels, NaN where an object has none.  labels: int64 [M] in 1..K.
+    areas: float64 [M] px², NaN where not given.  iscrowd: bool [M].  annotation_ids: int64 [M].
+    numbers: int64 [M], by which a person finds each object in its file: an id, a line, a position from 1.
+    mask_rows: int64 [M], the row of each object's mask in ``masks``.
+    """
+
+    folder: Path
+    names: Texts
+    sources: Texts | None
+    image_hw: np.ndarray
+    image_ids: np.ndarray
+    first: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    areas: np.ndarray
+    iscrowd: np.ndarray
+    annotation_ids: np.ndarray
+    numbers: np.ndarray
+    mask_rows: np.ndarray
+    masks: Masks
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Table: ...
+    def __getitem__(self, index: int | slice) -> ImageRecord | Table:
+        if isinstance(index, slice):
+            return self.take_pictures(np.arange(len(self))[index])
+        i = range(len(self))[index]  # which refuses one that is not there
+        rows = slice(int(self.first[i]), int(self.first[i + 1]))
+        height, width = self.image_hw[i].tolist()
+        return ImageRecord(
+            path=self.path(i),
+            image_hw=(height, width),
+            image_id=int(self.image_ids[i]),
+            boxes=self.boxes[rows].astype(np.float32),
+            labels=self.labels[rows],
+            areas=self.areas[rows],
+            iscrowd=self.iscrowd[rows],
+            annotation_ids=self.annotation_ids[rows],
+            masks=[self.masks[row] for row in self.mask_rows[rows].tolist()] if self.has_masks else None,
+        )
+
+    def path(self, picture: int) -> Path:
+        return self.folder / self.names[picture]
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """int64 [M], the picture of each object."""
+        return np.repeat(np.arange(len(self)), np.diff(self.first))
+
+    def picture_of(self, row: int) -> int:
+        """The picture of one object."""
+        return int(np.searchsorted(self.first, row, side="right")) - 1
+
+    @property
+    def without_mask(self) -> np.ndarray:
+        """bool [M]."""
+        return self.masks.kinds[self.mask_rows] == NONE
+
+    @cached_property
+    def has_masks(self) -> bool:
+        """Whether no object is without one, since a Mask R-CNN needs all."""
+        return not self.without_mask.any()
+
+    def take_pictures(self, rows: np.ndarray) -> Table:
+        """The pictures at ``rows``, integers in any order, with their objects."""
+        counts = np.diff(self.first)[rows]
+        ends = np.cumsum(counts)
+        objects = np.arange(counts.sum()) + np.repeat(self.first[:-1][rows] - (ends - counts), counts)
+        return replace(
+            self._with_objects(objects),
+            names=self.names.take(rows),
+            sources=None if self.sources is None else self.sources.take(rows),
+            image_hw=self.image_hw[rows],
+            image_ids=self.image_ids[rows],
+            first=np.concatenate([[0], ends]),
+        )
+
+    def take_objects(self, kept: np.ndarray) -> Table:
+        """All pictures, with the objects alone where the boolean mask ``kept`` [M] says so."""
+        return replace(self._with_objects(np.flatnonzero(kept)), first=starts(self.pictures[kept], len(self)))
+
+    def with_masks(self, rows: np.ndarray, new: Masks) -> Table:
+        """With ``new`` masks for the objects at ``rows``, integers [n]."""
+        mask_rows = self.mask_rows.copy()
+        mask_rows[rows] = len(self.masks) + np.arange(len(rows))
+        return replace(self, mask_rows=mask_rows, masks=self.masks + new)
+
+    def with_empty(self, paths: Sequence[Path], image_hw: np.ndarray) -> Table:
+        """And then the pictures at ``paths``, of sizes int32 [n, 2], without objects and with ids of their own."""
+        ids = np.arange(len(paths)) + 1 + max(self.image_ids.max(initial=0), 0)
+        return replace(
+            self,
+            names=Texts.of([*self.names, *(path.absolute().as_posix() for path in paths)]),
+            sources=None if self.sources is None else Texts.of([*self.sources, *("" for _ in paths)]),
+            image_hw=np.concatenate([self.image_hw, image_hw.reshape(-1, 2)]),
+            image_ids=np.concatenate([self.image_ids, ids]),
+            first=np.concatenate([self.first, np.full(len(paths), self.first[-1])]),
+        )
+
+    def _with_objects(self, rows: np.ndarray) -> Table:
+        """Columns of objects at ``rows``; ``first`` is the caller's to set."""
+        columns = ("boxes", "labels", "areas", "iscrowd", "annotation_ids", "numbers", "mask_rows")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+
+
+def starts(pictures: np.ndarray, count: int) -> np.ndarray:
+    """int64 [count + 1], where the rows of each picture start; ``pictures``: the picture of each row, ascending."""
+    return np.concatenate([[0], np.cumsum(np.bincount(pictures, minlength=count))])

@@ -1,0 +1,18 @@
+"""Annotations read as every script reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from detect.data.spec import DatasetSpec
+from detect.data.table import Table
+from detect.types import ClassNames
+
+
+def read_split(
+    form: str, images: Path, annotations: Path, classes: Sequence[str] | None = None
+) -> tuple[ClassNames, Table]:
+    """The classes and records of one split in the format ``form``."""
+    split = {"images": str(images), "annotations": str(annotations)}
+    return DatasetSpec("set", form, Path(), {"train": split}, tuple(classes) if classes else None).read("train")
