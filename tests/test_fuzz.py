@@ -1,0 +1,124 @@
+"""Whatever stands in annotations, reading them gives records that fit together or one line that names the file."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reading import read_split
+
+from detect import masks
+from detect.errors import DetectError
+from detect.media.images import write_image
+from detect.types import ImageRecord
+
+HW = (40, 60)
+SQUARE = [[10, 5, 30, 5, 30, 20, 10, 20]]
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(10**5000), st.just([]),
+    st.just({}),
+    st.lists(st.floats() | st.integers(-99, 99), max_size=9), st.just([[1, 2], "x"]), st.just({"size": [40, 60]}),
+    st.just({"size": [40, 60], "counts": "x"}), st.just({"size": [40, 60], "counts": [2400.5]}),
+    st.just({"size": [4, 6], "counts": [24]}), st.just({"size": [40, 60], "counts": [2**40]}),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for name in ("a.png", "b.png"):
+        write_image(folder / "images" / name, np.zeros((*HW, 3), np.uint8))
+    return folder
+
+
+def check(form: str, folder: Path, annotations: Path, classes: list[str] | None = None) -> list[ImageRecord]:
+    """The records, or none where they are refused in one line; what is read can be drawn and trained on."""
+    try:
+        names, records = read_split(form, folder / "images", annotations, classes)
+    except DetectError as error:
+        assert str(annotations) in str(error)
+        return []
+    for record in records:
+        assert np.isfinite(record.boxes).all() and np.isfinite(record.areas).all() and (record.areas >= 0).all()
+        assert (record.boxes[:, 2:] > record.boxes[:, :2]).all() and record.image_hw == HW
+        assert set(record.labels.tolist()) <= set(range(1, len(names) + 1))
+        for mask in record.masks or []:
+            assert masks.to_bitmap(masks.from_coco(mask, HW)).shape == HW
+    return list(records)
+
+
+def coco() -> dict[str, Any]:
+    one = {"image_id": 1, "category_id": 1, "bbox": [10, 5, 20, 15], "area": 300, "segmentation": SQUARE, "iscrowd": 0}
+    return {
+        "images": [{"id": i + 1, "file_name": n, "height": 40, "width": 60} for i, n in enumerate(("a.png", "b.png"))],
+        "annotations": [{**deepcopy(one), "id": i, "image_id": 1 + i % 2} for i in range(4)],
+        "categories": [{"id": 1, "name": "kite"}, {"id": 2, "name": "bird"}],
+    }
+
+
+def places(part: Any, above: tuple = ()) -> list[tuple]:
+    """The way to every value."""
+    inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    return [above, *(place for key, value in inner for place in places(value, (*above, key)))]
+
+
+@FUZZ
+@given(place=st.sampled_from(places(coco())[1:]), value=ODD)
+def test_coco(folder, capsys, place, value):
+    whole = part = coco()
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    try:
+        text = json.dumps(whole)
+    except ValueError:  # a number of thousands of digits, which JSON may hold
+        part[place[-1]] = "HUGE"
+        text = json.dumps(whole).replace('"HUGE"', "1" + "0" * 5000)
+    (folder / "truth.json").write_text(text)
+    records = check("coco", folder, folder / "truth.json")
+    if place[0] == "annotations" and len(place) > 1 and records:
+        lost = 4 - sum(map(len, records))
+        assert lost <= 1 and (lost == 0 or "1 left out" in capsys.readouterr().err)
+
+
+@FUZZ
+@given(cut=st.integers(0, 700), byte=st.integers(0, 255))
+def test_a_byte_of_coco(folder, cut, byte):
+    text = bytearray(json.dumps(coco()).encode())
+    text[cut % len(text)] = byte
+    (folder / "truth.json").write_bytes(text)
+    check("coco", folder, folder / "truth.json")
+    (folder / "truth.json").write_bytes(text[: cut % len(text)])
+    check("coco", folder, folder / "truth.json")
+
+
+@FUZZ
+@given(
+    words=st.lists(st.floats() | st.integers() | st.sampled_from(["", "x", "0.5", "1", "\n", "\0", "½"]), max_size=12)
+)
+def test_yolo(words, folder):
+    (folder / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n" + " ".join(map(str, words)))
+    check("yolo", folder, folder / "labels", ["kite", "bird"])
+
+
+@FUZZ
+@given(
+    cut=st.integers(0, 300), text=st.sampled_from(["", "<", "&", "<!DOCTYPE", "nan", "-9e9", "</object>", "é", "\0"])
+)
+def test_voc(cut, text, folder):
+    corners = "<xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>20</ymax>"
+    size = "<size><width>60</width><height>40</height></size>"
+    whole = f"<annotation>{size}<object><name>kite</name><bndbox>{corners}</bndbox></object></annotation>"
+    at = cut % len(whole)
+    (folder / "xml").mkdir(exist_ok=True)
+    (folder / "xml" / "a.xml").write_text(whole[:at] + text + whole[at + cut % 7 :])
+    check("voc", folder, folder / "xml")
