@@ -113,8 +113,15 @@ def test_coco_classes_can_be_chosen_in_another_order(read):
     )
     assert names.names == ("triangle", "circle") and names.ids == (3, 90)
     assert list(zip(record.annotation_ids.tolist(), record.labels.tolist(), strict=True)) == [(1, 2), (3, 1)]
+    assert record.masks is not None and len(record.masks) == 2
     with pytest.raises(UsageError, match=r"unknown class 'cirle': did you mean circle"):
         read(content(), ["cirle"])
+
+
+def test_what_is_wrong_with_other_classes_does_not_matter(read, capsys):
+    others = annotation(1, category_id=3, segmentation=None), annotation(2, category_id=3, bbox=[1, 1, 0, 0])
+    _, (record, *_) = read(content(*others, annotation(3)), ["square"])
+    assert record.annotation_ids.tolist() == [3] and len(record.masks) == 1 and capsys.readouterr().err == ""
 
 
 def test_coco_without_box_or_area_the_mask_says(read):

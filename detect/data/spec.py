@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,13 @@ class DatasetSpec:
         chosen = _select(names, part.get("files"), part.get("without"), draft.annotations)
         draft = draft.take_pictures(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
         class_names = self._class_names(draft)
+        draft = replace(draft, table=relabelled(draft.table, draft.names, class_names))
         table, problems = clean(draft)
         for line in (*told(problems, draft), *told_of_masks(table, draft.annotations)):
             warn(line)
         if not len(table):
             raise DataError(f"data set '{self.name}': split '{split}' has no pictures in {draft.annotations}")
-        return class_names, relabelled(table, draft.names, class_names)
+        return class_names, table
 
     def paths(self) -> list[Path]:
         """Every picture that the annotations of any split name."""

@@ -24,7 +24,7 @@ from detect.data.readers.entries import load_json, need
 from detect.errors import DataError
 from detect.masks import Polygons, Rle
 
-_MANY = 50_000  # annotations from which on a bar is shown
+_MANY = 50_000  # annotations: from so many on a bar is shown, and after each so many memory is given back
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Some = TypeVar("_Some")
 _Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -67,13 +67,15 @@ _decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
     """What the file says of the pictures in the folder ``images``; its categories are the classes, whatever
     ``classes`` says. DataError for a file that is not of this format."""
-    pictures, objects, categories = _entries(annotations)
+    pictures, objects, categories, forget = _entries(annotations)
     names, ids = _classes(categories, annotations)
     builder = DraftBuilder(images, annotations, "annotation")
     row_of = _add_pictures(builder, pictures)
     label_of = {category: label for label, category in enumerate(ids, start=1)}
     bar = progress.bar(objects, desc=f"reading {annotations.name}", disable=len(objects) < _MANY)
     for position, entry in enumerate(bar):
+        if position % _MANY == 0:
+            forget()
         try:
             _add_object(builder, entry, row_of, label_of)
         except Unusable as problem:
@@ -81,17 +83,24 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     return builder.finish(names, ids)
 
 
-def _entries(annotations: Path) -> tuple[list[Any], list[Any], list[Any]]:
-    """The images, annotations and categories of the file: raw JSON, or where it is not strictly JSON, Python's."""
+def _entries(annotations: Path) -> tuple[list[Any], list[Any], list[Any], Callable[[], None]]:
+    """The images, annotations and categories of the file: raw JSON, or where it is not strictly JSON, Python's; and
+    what gives the memory of the file's pages back until they are looked at again."""
     try:
         with annotations.open("rb") as file:
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # lives as long as the entries
         document = msgspec.json.decode(memoryview(text), type=_Document)
-        return document.images, document.annotations, document.categories
+
+        def forget() -> None:
+            if hasattr(mmap, "MADV_DONTNEED"):  # Windows has not
+                text.madvise(mmap.MADV_DONTNEED)
+
+        return document.images, document.annotations, document.categories, forget
     except (OSError, ValueError, RecursionError):  # not there, empty, with NaN, with a byte order mark, or no COCO
         content = load_json(annotations)
     where = str(annotations)
-    return tuple(need(content, key, where, list) for key in ("images", "annotations", "categories"))
+    images, objects, categories = (need(content, key, where, list) for key in ("images", "annotations", "categories"))
+    return images, objects, categories, lambda: None
 
 
 def _plain(entry: Any) -> Any:
