@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from reading import read_split
 
 from detect import masks
@@ -291,6 +292,35 @@ def test_what_can_be_mended_without_a_doubt_is_and_said(read, capsys, changes, b
     np.testing.assert_array_equal(bitmap_of(record, 0), BITMAP)
     (warning,) = capsys.readouterr().err.splitlines()
     assert re.search(said, warning)
+
+
+def test_an_object_with_a_bad_polygon_and_a_bad_box_is_left_out_and_each_is_said_once(read, capsys):
+    both = annotation(1, bbox=[10, 5, 0, 15], segmentation=[SQUARE, [1, 2, 3, 4]])
+    _, (record, *_) = read(content(both, annotation(2)))
+    assert record.annotation_ids.tolist() == [2]
+    said = capsys.readouterr().err
+    assert said.count("boxes have no area: 1 left out") == said.count("polygons have fewer than 3 points: 1") == 1
+
+
+def test_pictures_that_do_not_fit_their_annotations_are_left_out_and_said(read, images, capsys):
+    write_image(images / "a.png", np.zeros((41, 60, 3), np.uint8))
+    turned = Image.new("RGB", (60, 40))
+    turned.getexif()[0x0112] = 6
+    turned.save(images / "b.png", exif=turned.getexif())
+    (images / "more" / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    bad = content(annotation(1), annotation(2, 11), annotation(3, 51))
+    bad["images"] += [{**IMAGES[0], "id": n, "file_name": f"{n}.png"} for n in (51, 61)]
+    write_image(images / "51.png", np.zeros((*HW, 3), np.uint8))
+    _, records = read(bad)
+    assert [(r.path.name, len(r)) for r in records] == [("51.png", 1)]
+    (warning,) = capsys.readouterr().err.splitlines()
+    for said in (
+        "pictures have another size than annotated: 1 left out (a.png: it is 60x41 pixels, its",
+        "pictures were annotated without their EXIF rotation: 1 left out (b.png: it is 40x60 pixels",
+        "files cannot be read as pictures: 1 left out (more/c.png: ",
+        "pictures are annotated, but not there: 1 left out (61.png)",
+    ):
+        assert said in warning
 
 
 @pytest.mark.parametrize("reader", ["coco", "via"])

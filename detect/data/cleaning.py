@@ -84,15 +84,17 @@ def relabelled(table: Table, names: Sequence[str], class_names: ClassNames) -> T
 
 def _mended(table: Table, found: Sequence[Found]) -> Table:
     """Without what is left out, and with every box and area."""
-    in_part = [one for one in found if one.kind in ("few_points", "bad_mask")]
-    drawn = {row: good_polygons(table, row) for one in in_part for row in one.rows.tolist()}
+    of_polygons = ("few_points", "bad_mask")
+    rows = [row for one in found if one.kind in of_polygons for row in one.rows.tolist()]
+    drawn = {row: good_polygons(table, row) for row in rows}
     trimmed = np.array([row for row, polygons in drawn.items() if polygons], np.int64)
     builder = MaskBuilder()
     for row in trimmed.tolist():
         builder.add(drawn[row])
     table = table.with_masks(trimmed, builder.finish())
 
-    kept = _kept(len(table.labels), [one._replace(rows=np.setdiff1d(one.rows, trimmed)) for one in found])
+    kept = _kept(len(table.labels), [one for one in found if one.kind not in of_polygons])
+    kept[[row for row, polygons in drawn.items() if not polygons]] = False
     boxes, areas = table.boxes.copy(), table.areas.copy()
     for one in found:
         if one.kind == "swapped_corners":
