@@ -10,6 +10,7 @@ import pytest
 from reading import read_split
 
 from detect.data.readers import voc
+from detect.data.spec import DatasetSpec
 from detect.errors import DataError
 from detect.media.images import write_image
 
@@ -68,6 +69,18 @@ def test_classes_can_be_chosen(folder):
     write(folder, "a", thing("bird"), thing("kite"))
     names, (a, _) = read(folder, ["kite"])
     assert names.names == ("kite",) and a.labels.tolist() == [1]
+
+
+def test_the_classes_are_those_of_all_splits_so_that_labels_agree(folder):
+    """Of each split alone, kite would be 1 in one and 2 in the other."""
+    (folder / "xml2").mkdir()
+    write(folder, "a", thing("bird"), thing("kite"))
+    (folder / "xml" / "b.xml").rename(folder / "xml2" / "b.xml")
+    splits = {split: {"images": "pictures", "annotations": xml} for split, xml in (("train", "xml"), ("val", "xml2"))}
+    spec = DatasetSpec("set", "voc", folder, splits)
+    (names, (train,)), (val_names, (val,)) = spec.read("train"), spec.read("val")
+    assert names.names == val_names.names == ("bird", "kite")
+    assert train.labels.tolist() == [1, 2] and val.labels.tolist() == [2]
 
 
 @pytest.mark.parametrize(
