@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from reading import read_split
 from via_files import (
     BITMAP,
@@ -20,7 +16,6 @@ from via_files import (
     ELLIPSE,
     HW,
     KINDS,
-    LINE,
     RECT,
     SQUARE,
     as_csv,
@@ -35,9 +30,9 @@ from via_files import (
 
 from detect.data.archive import verify_files
 from detect.data.dataset import DetectionDataset
-from detect.data.spec import find_spec
+from detect.data.description import find_spec
 from detect.data.transforms import TrainTransform
-from detect.errors import DataError, DetectError
+from detect.errors import DataError
 
 GONE = "gone"
 
@@ -174,56 +169,6 @@ def test_the_sizes_that_a_project_notes_are_checked_unless_unknown(images):
     held["_via_img_metadata"]["b.png123"]["size"] = (images / "b.png").stat().st_size
     (images / "via.json").write_text(json.dumps(held))
     verify_files(download, images)
-
-
-# Anything at all
-
-WHOLE = project(*(region(s, kind="k") for s in (SQUARE, RECT, CIRCLE, ELLIPSE, LINE)), kind=KINDS)
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([10**400, 1e308]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "r", "x"]), inner, max_size=2)
-    ),
-    max_leaves=4,
-)
-
-
-def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """The paths to every part of ``value``."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, part in inner for place in places(part, (*path, key)))]
-
-
-def put(part: Any, place: tuple, value: Any) -> None:
-    *above, last = place
-    with suppress(KeyError, IndexError, TypeError):  # another change took the place away
-        for key in above:
-            part = part[key]
-        if value == GONE:
-            del part[last]
-        else:
-            part[last] = value
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    changes=st.lists(st.tuples(st.sampled_from(places(WHOLE)[1:]), ODD | st.just(GONE)), min_size=1, max_size=3),
-    classes=st.sampled_from([None, ["kite"], ["kite", "balloon"]]),
-)
-def test_a_file_with_anything_anywhere_is_read_or_refused_in_one_line(images, tmp_path, changes, classes):
-    whole = deepcopy(WHOLE)
-    for place, value in changes:
-        put(whole, place, value)
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(whole))
-    try:
-        names, records = read_split("via", images, path, classes)
-    except DetectError as error:
-        assert str(path) in str(error)
-    else:
-        for record in records:
-            assert np.isfinite(record.boxes).all() and np.isfinite(record.areas).all()
-            assert len(record.masks) == len(record) and set(record.labels) <= set(range(1, len(names) + 1))
 
 
 # From a description to a batch

@@ -110,11 +110,16 @@ def test_a_single_class_is_every_regions_where_no_attribute_says_it(read, capsys
     assert "every region is taken for balloon, whatever its note says" in one_warning(capsys)
 
 
+def test_regions_without_any_class_are_objects(read, capsys):
+    names, (_, b) = read(entries(region(), region()))
+    assert names.names == ("object",) and b.labels.tolist() == [1, 1]
+    assert "its 2 regions name no class; each is taken for 'object'" in one_warning(capsys)
+
+
 @pytest.mark.parametrize(
     ("content", "classes", "said"),
     [
-        (entries(region()), None, "its 1 regions name no class; write exactly one under 'classes'"),
-        (entries(), None, "it has no regions and names no class; write exactly one"),
+        (entries(), None, "it has no regions and names no class"),
         (entries(region()), ["balloon", "kite"], "its 1 regions name no class, so .* exactly one, not balloon, kite"),
         (entries(region(size="big", hue="red")), None, "which of the attributes size, hue is the class"),
         (entries({**region(), "region_attributes": None}), ["a"], "region 1: 'region_attributes' is 'None'"),

@@ -9,7 +9,7 @@ import pytest
 from reading import read_split
 from via_files import SQUARE, as_csv, entries, reader, region, write_images
 
-from detect.data.readers import via_csv
+from detect.data.readers.entries import LONGEST_CELL
 from detect.errors import DataError
 
 HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
@@ -35,7 +35,7 @@ def test_an_outline_may_have_more_characters_than_csv_allows_by_itself(read):
 
 
 def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
-    cell = "x" * (via_csv._LONGEST_CELL + 1)
+    cell = "x" * (LONGEST_CELL + 1)
     with pytest.raises(DataError, match=r"truth\.csv is not CSV: field larger than"):
         read(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "truth.csv")
 

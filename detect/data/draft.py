@@ -19,22 +19,25 @@ _NO_BOX = (float("nan"),) * 4
 
 
 class Unusable(ValueError):  # noqa: N818 - it says what the object is
-    """Raised by a reader for what cannot become a row; ``kind`` is one of ``problems.KINDS``."""
+    """Raised by a reader for what cannot become a row; ``kind`` is one of ``problems.KINDS``, ``raw`` what stands in
+    the file."""
 
-    def __init__(self, kind: str, what: str) -> None:
+    def __init__(self, kind: str, what: str, raw: str = "") -> None:
         super().__init__(what)
         self.kind = kind
+        self.raw = raw
 
 
 class Reject(NamedTuple):
     """Something in the files that is no row of the table.
 
-    picture: the row of the picture it is of, or -1.
+    picture: the row of the picture it is of, or -1.  raw: what stands in the file.
     """
 
     kind: str
     place: Place
     picture: int = -1
+    raw: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ class DraftBuilder:
         """The label of a class by its name: a new one for a new name."""
         return self._label_of.setdefault(name, len(self._label_of) + 1)
 
-    def reject(self, kind: str, place: Place, picture: int = -1) -> None:
-        self._rejects.append(Reject(kind, place, picture))
+    def reject(self, kind: str, place: Place, picture: int = -1, raw: str = "") -> None:
+        self._rejects.append(Reject(kind, place, picture, raw))
 
     def name(self, picture: int) -> str:
         """The file name of a picture."""

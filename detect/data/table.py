@@ -96,7 +96,7 @@ class Table(Sequence[ImageRecord]):
         ends = np.cumsum(counts)
         objects = np.arange(counts.sum()) + np.repeat(self.first[:-1][rows] - (ends - counts), counts)
         return replace(
-            self._with_objects(objects),
+            self.with_objects(objects),
             names=self.names.take(rows),
             sources=None if self.sources is None else self.sources.take(rows),
             image_hw=self.image_hw[rows],
@@ -106,7 +106,7 @@ class Table(Sequence[ImageRecord]):
 
     def take_objects(self, kept: np.ndarray) -> Table:
         """All pictures, with the objects alone where the boolean mask ``kept`` [M] says so."""
-        return replace(self._with_objects(np.flatnonzero(kept)), first=starts(self.pictures[kept], len(self)))
+        return replace(self.with_objects(np.flatnonzero(kept)), first=starts(self.pictures[kept], len(self)))
 
     def with_masks(self, rows: np.ndarray, new: Masks) -> Table:
         """With ``new`` masks for the objects at ``rows``, integers [n]."""
@@ -126,7 +126,7 @@ class Table(Sequence[ImageRecord]):
             first=np.concatenate([self.first, np.full(len(paths), self.first[-1])]),
         )
 
-    def _with_objects(self, rows: np.ndarray) -> Table:
+    def with_objects(self, rows: np.ndarray) -> Table:
         """Columns of objects at ``rows``; ``first`` is the caller's to set."""
         columns = ("boxes", "labels", "areas", "iscrowd", "annotation_ids", "numbers", "mask_rows")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})

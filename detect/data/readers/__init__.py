@@ -8,6 +8,14 @@ whether values make sense is for others to check.
 
 from __future__ import annotations
 
-from detect.data.readers import coco, via, voc, yolo
+from detect.data.readers import coco, csv_boxes, labelme, via, voc, yolo
 
-READERS = {"coco": coco.parse, "via": via.parse, "voc": voc.parse, "yolo": yolo.parse}
+READERS = {
+    "coco": coco.parse,
+    "csv": csv_boxes.parse,
+    "labelme": labelme.parse,
+    "via": via.parse,
+    "voc": voc.parse,
+    "yolo": yolo.parse,
+}
+IN_ONE_FILE = ("coco", "csv", "via")  # the others have a file for each picture

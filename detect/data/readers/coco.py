@@ -20,7 +20,7 @@ import msgspec
 from detect import masks, progress
 from detect.data.draft import Draft, DraftBuilder, Unusable
 from detect.data.problems import Place
-from detect.data.readers.entries import load_json, need
+from detect.data.readers.entries import load_json, need, picture_name
 from detect.errors import DataError
 from detect.masks import Polygons, Rle
 
@@ -113,6 +113,10 @@ def _plain(entry: Any) -> Any:
         return bytes(entry).decode(errors="replace")
 
 
+def _text(plain: Any) -> str:
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
 def _classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list[int]]:
     if not entries:
         raise DataError(f"{annotations} lists no categories")
@@ -135,15 +139,19 @@ def _add_pictures(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, in
             pictures.setdefault(one.id, []).append(one)
         except Unusable as problem:
             place = Place(builder.annotations.name, f"images[{position}]", str(problem))
-            builder.reject("malformed_picture", place)
+            builder.reject("malformed_picture", place, raw=_text(_plain(entry)))
     rows = {}
     for image_id, same in pictures.items():
         if len({one.file_name for one in same}) == 1:
-            rows[image_id] = builder.add_picture(same[0].file_name, (same[0].height, same[0].width), image_id)
+            name = picture_name(builder.images, same[0].file_name)
+            rows[image_id] = builder.add_picture(name, (same[0].height, same[0].width), image_id)
+            for one in same[1:]:
+                place = Place(one.file_name, f"image {image_id}", "")
+                builder.reject("listed_twice", place, raw=_text(msgspec.to_builtins(one)))
             continue
         for one in same:
             place = Place(one.file_name, f"image {image_id}", "an id of several pictures")
-            builder.reject("doubled_image_id", place)
+            builder.reject("doubled_image_id", place, raw=_text(msgspec.to_builtins(one)))
     return rows
 
 
@@ -163,7 +171,7 @@ def _add_object(builder: DraftBuilder, entry: Any, row_of: dict[int, int], label
     mask = _mask(one.segmentation)
     if box is None and mask is None:
         raise Unusable("malformed", "it has neither a box nor a mask")
-    area = one.area if one.area is None or math.isfinite(one.area) else -1.0  # NaN is for none that is given
+    area = -1.0 if one.area is not None and math.isnan(one.area) else one.area  # NaN is for none that is given
     builder.add_object(
         row_of[one.image_id], label_of[one.category_id], one.id,
         box=box, mask=mask, area=area, iscrowd=bool(one.iscrowd), annotation_id=one.id,
@@ -176,7 +184,7 @@ def _reject(builder: DraftBuilder, problem: Unusable, raw: Any, position: int, r
     image_id = known.get("image_id")
     picture = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
     file = builder.annotations.name if picture < 0 else builder.name(picture)
-    builder.reject(problem.kind, Place(file, where[:60], str(problem)), picture)
+    builder.reject(problem.kind, Place(file, where[:60], str(problem)), picture, _text(raw))
 
 
 def _typed(entry: Any, kind: type[_Some], decode: Callable[[Any], _Some]) -> _Some:

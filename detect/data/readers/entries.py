@@ -1,14 +1,21 @@
-"""What readers of JSON share."""
+"""What readers share: files of JSON and of CSV, their entries, and the names of pictures."""
 
 from __future__ import annotations
 
+import csv
 import json
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Any, TextIO
 
 from detect.errors import DataError
 
+LONGEST_CELL = 1 << 24  # characters: an outline of a million points; csv's own 1 << 17 are some ten thousand
+
 _KINDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict"}
+_PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
 
 
 def load_json(path: Path) -> Any:
@@ -21,6 +28,21 @@ def load_json(path: Path) -> Any:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and a thousand brackets
         raise DataError(f"{path} is not JSON: {error}") from None
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[TextIO]:
+    """The text of a CSV file; DataError where it cannot be read, or where csv fails on it inside the block."""
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))  # the process's, so it is never lowered
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"no such annotation file: {path}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not CSV: {error}") from None
 
 
 def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
@@ -40,6 +62,20 @@ def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
     if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         raise DataError(f"{where}: '{key}' is {str(value)[:60]!r}, it should be {_KINDS[kind]}")
     return value
+
+
+def picture_name(images: Path, written: str) -> str:
+    """The name in the folder ``images`` of a picture that an annotation file names, maybe one of another machine.
+
+    It is as written where that file is there; else the backslashes of Windows are slashes, and of an absolute path the
+    last part counts. The disk is asked for these alone: a COCO file may name 118,000 pictures.
+    """
+    if _PLAIN_NAME.fullmatch(written):
+        return written
+    path = PureWindowsPath(written)  # splits at both kinds of slash
+    if (path.anchor or "\\" in written) and is_file(images / written):
+        return Path(written).as_posix()
+    return path.name if path.anchor else path.as_posix()
 
 
 def is_file(path: Path) -> bool:

@@ -11,23 +11,27 @@ The size of a picture is not written down, so it is read from the picture's head
 Pictures are looked for in the folder that the description of the data set names, never where the project's
 settings say (``default_filepath`` is a path on the annotator's machine): first by the file name as it is written,
 then with the backslashes of Windows as slashes, and an absolute path by its last part.
+
+VIA knows no crowds; a region with the attribute "iscrowd" of "1" is one here, as exporters/via.py writes it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from detect.data.draft import Draft, DraftBuilder, Unusable
 from detect.data.problems import Place
 from detect.data.readers import via_csv
-from detect.data.readers.entries import is_file, load_json, need
+from detect.data.readers.entries import load_json, need, picture_name
 from detect.data.readers.via_classes import ClassAttribute, Values, defined_options, find, region_values
 from detect.data.readers.via_shapes import outline
 from detect.errors import DataError, warn
 
+CROWD = "iscrowd"
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 Region = tuple[dict[str, Any], dict[str, Values]]  # its shape and its attributes
 
@@ -40,8 +44,8 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     """
     entries, options = _content(annotations)
     pictures = {name: _regions(entry, annotations) for name, entry in _by_name(entries, images, annotations)}
-    every = [values for regions in pictures.values() for _, values in regions]
-    attribute = find(every, options, classes, annotations)
+    every = [_without_crowd(values) for regions in pictures.values() for _, values in regions]
+    attribute = find(every, _without_crowd(options), classes, annotations)
     builder = DraftBuilder(images, annotations, "region")
     closed, annotation_id = 0, 0
     for name, regions in pictures.items():
@@ -78,19 +82,11 @@ def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> lis
                 f"{annotations}: {key[:100]}: 'filename' is the web address {name[:100]}; download the picture "
                 f"to {images} and write its file name there"
             )
-        there = _there(images, name)
+        there = picture_name(images, name)
         if there in found:
             raise DataError(f"{annotations}: {key}: {name} is listed twice")
         found[there] = entry
     return sorted(found.items())
-
-
-def _there(images: Path, name: str) -> str:
-    """The picture's name in the folder."""
-    if is_file(images / name):
-        return Path(name).as_posix()
-    written = PureWindowsPath(name)  # splits at both kinds of slash
-    return written.name if written.anchor else written.as_posix()
 
 
 def _regions(entry: Any, annotations: Path) -> list[Region]:
@@ -108,18 +104,25 @@ def _regions(entry: Any, annotations: Path) -> list[Region]:
     return found
 
 
+def _without_crowd(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that may name the class."""
+    return {name: value for name, value in attributes.items() if name != CROWD}
+
+
 def _add(
     builder: DraftBuilder, picture: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
 ) -> bool:
     """Add one region, unless it is of a class that is not asked for. Returns whether it was a line, closed now."""
     shape, values = region
+    crowd = values.get(CROWD) == ["1"]
     place = f"{builder.annotations}: {builder.name(picture)}, region {number}"
     try:
         if (label := attribute.label(values)) is None:
             return False
         box, polygon = outline(shape, place)
     except Unusable as problem:
-        builder.reject(problem.kind, Place(builder.name(picture), f"region {number}", str(problem)), picture)
+        where = Place(builder.name(picture), f"region {number}", str(problem))
+        builder.reject(problem.kind, where, picture, json.dumps(region))
         return False
-    builder.add_object(picture, label, number, box=box, mask=[polygon], annotation_id=annotation_id)
+    builder.add_object(picture, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)
     return shape["name"] == "polyline"

@@ -9,7 +9,8 @@ project also defines them: of which type each is and, for a dropdown, radio butt
    before one without, then in this order; a warning says which was taken of several,
 3. and where the description of the data set gives ``classes``, of those that hold one of them, by 1 and 2.
 
-The classes are the options in their order, by what is displayed, else the values in use, sorted.
+The classes are the options in their order, by what is displayed, else the values in use, sorted. Without any
+attribute all regions are of one class, "object" where the description does not name it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from detect.errors import DataError, UsageError, unknown, warn
 from detect.types import ClassNames
 
 _CALLED = ("class", "name", "label", "category", "type", "object")
+_UNNAMED = "object"  # the class of regions without any
 _WITH_OPTIONS = ("dropdown", "radio", "checkbox")
 Values = list[str]
 
@@ -97,8 +99,10 @@ def find(
         # Pictures without a region still have the classes of their project; regions without a class have none.
         key = _choose(list(used) if regions else [k for k in options if options[k]], options, annotations)
         if key is None:
-            what = f"its {len(regions)} regions name" if regions else "it has no regions and names"
-            raise DataError(f"{annotations}: {what} no class; write exactly one under 'classes' in the YAML file")
+            if not regions:
+                raise DataError(f"{annotations}: it has no regions and names no class")
+            warn(f"{annotations}: its {len(regions)} regions name no class; each is taken for '{_UNNAMED}'")
+            return ClassAttribute(ClassNames((_UNNAMED,)))
         shown = options.get(key, {})
         names = ClassNames(tuple(shown.values()) or tuple(sorted(used[key])))
         return ClassAttribute(names, key, shown, in_use=not shown)

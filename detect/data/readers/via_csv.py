@@ -13,39 +13,31 @@ import json
 from pathlib import Path
 from typing import Any
 
+from detect.data.readers.entries import open_csv
 from detect.errors import DataError
 
 _COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
-_LONGEST_CELL = 1 << 24  # characters: an outline of a million points; csv's own 1 << 17 are some ten thousand
 
 
 def entries(annotations: Path) -> dict[str, dict[str, Any]]:
     """``{key: {filename, regions}}`` in the order of the file; DataError names the line of a bad one."""
     found: dict[str, dict[str, Any]] = {}
-    try:
-        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # the process's, so it is never lowered
-        with annotations.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file, strict=True)
-            columns = [name.strip().lstrip("#") for name in lines.fieldnames or ()]
-            if missing := [name for name in _COLUMNS if name not in columns]:
-                raise DataError(f"{annotations} is not VIA's CSV: its first line does not name {', '.join(missing)}")
-            lines.fieldnames = columns
-            for line in lines:
-                where = f"{annotations}: line {lines.line_num}"
-                if None in line or None in line.values():
-                    raise DataError(f"{where} should have {len(columns)} cells; texts with commas need quotes")
-                key = f"{line['filename']}{line['file_size']}"
-                entry = found.setdefault(key, {"filename": line["filename"], "regions": []})
-                shape = _dict(line["region_shape_attributes"], f"{where}: region_shape_attributes")
-                if shape or line["region_count"].strip() != "0":
-                    attributes = _dict(line["region_attributes"], f"{where}: region_attributes")
-                    entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
-    except FileNotFoundError:
-        raise DataError(f"no such annotation file: {annotations}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {annotations}: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{annotations} is not CSV: {error}") from None
+    with open_csv(annotations) as file:
+        lines = csv.DictReader(file, strict=True)
+        columns = [name.strip().lstrip("#") for name in lines.fieldnames or ()]
+        if missing := [name for name in _COLUMNS if name not in columns]:
+            raise DataError(f"{annotations} is not VIA's CSV: its first line does not name {', '.join(missing)}")
+        lines.fieldnames = columns
+        for line in lines:
+            where = f"{annotations}: line {lines.line_num}"
+            if None in line or None in line.values():
+                raise DataError(f"{where} should have {len(columns)} cells; texts with commas need quotes")
+            key = f"{line['filename']}{line['file_size']}"
+            entry = found.setdefault(key, {"filename": line["filename"], "regions": []})
+            shape = _dict(line["region_shape_attributes"], f"{where}: region_shape_attributes")
+            if shape or line["region_count"].strip() != "0":
+                attributes = _dict(line["region_attributes"], f"{where}: region_attributes")
+                entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
     return found
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.draft import Draft, DraftBuilder, Unusable
 from detect.data.problems import Place
-from detect.data.readers.folders import files_below, pictures_below, stem
+from detect.data.readers.folders import files_below, pictures_below, stem, text_of
 from detect.errors import DataError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -49,7 +49,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             ValueError,
             LookupError,
         ) as error:  # LookupError: an encoding
-            builder.reject("broken_annotations", Place(file, "", str(error)))
+            builder.reject("broken_annotations", Place(file, "", str(error)), raw=text_of(annotations / file))
             continue
         name = name or _named(root, file)
         annotated.add(name)
@@ -69,7 +69,8 @@ def _add(builder: DraftBuilder, picture: int, number: int, entry: Element, file:
             raise Unusable("malformed", "it has no name")
         box = _box(entry)
     except Unusable as problem:
-        builder.reject(problem.kind, Place(file, f"object {number}", str(problem)), picture)
+        raw = tostring(entry, "unicode").strip()
+        builder.reject(problem.kind, Place(file, f"object {number}", str(problem)), picture, raw)
         return
     builder.add_object(picture, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
 
@@ -91,7 +92,21 @@ def _box(entry: Element) -> tuple[float, float, float, float]:
     left, upper, right, lower = values
     if left == right or upper == lower:  # a slip of the mouse, though read to the letter it is a pixel wide
         raise Unusable("no_area", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
-    return max(left - 1, 0.0), max(upper - 1, 0.0), right, lower
+    # The lower one is the first pixel, also of corners that are swapped; those who count from 0 write 0.
+    if left > right:
+        right = _before(right)
+    else:
+        left = _before(left)
+    if upper > lower:
+        lower = _before(lower)
+    else:
+        upper = _before(upper)
+    return left, upper, right, lower
+
+
+def _before(pixel: float) -> float:
+    """The edge before a pixel that is counted from 1."""
+    return 0.0 if 0 <= pixel < 1 else pixel - 1
 
 
 def _size(root: Element) -> tuple[int, int]:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from detect.data.draft import Draft, DraftBuilder, Unusable
 from detect.data.problems import Place
-from detect.data.readers.folders import files_below, pictures_below, stem
+from detect.data.readers.folders import files_below, pictures_below, stem, text_of
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 
-_NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "test.txt")
+NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
@@ -29,7 +29,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         raise DataError(f"the classes of {annotations} are numbers; name them under 'classes' in the YAML file")
     builder = DraftBuilder(images, annotations, "line")
     files = {
-        stem(name): name for name in files_below(annotations, (".txt",)) if Path(name).name.lower() not in _NO_LABELS
+        stem(name): name for name in files_below(annotations, (".txt",)) if Path(name).name.lower() not in NO_LABELS
     }
     if not files:
         raise DataError(f"no label file (.txt) in {annotations}")
@@ -37,13 +37,17 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         file = files.pop(stem(name), None)
         try:
             hw = image_hw(images / name)
-        except MediaError:
-            hw = (0, 0)  # said when the pictures are looked at; its lines cannot be placed
+        except MediaError as error:
+            where = Place(name, "", str(error))
+            picture = builder.add_picture(name, source=file or "")  # whose lines cannot be placed
+            builder.reject("unreadable_picture", where, picture, text_of(annotations / file) if file else "")
+            continue
         picture = builder.add_picture(name, hw, source=file or "")
-        if file is not None and hw[0]:
+        if file is not None:
             _add_lines(builder, picture, annotations / file, file, hw, len(classes))
     for file in files.values():  # those that are left
-        builder.reject("missing_picture", Place(file, "", "no picture of this name"))
+        where = Place(file, "", "no picture of this name")
+        builder.reject("missing_picture", where, raw=text_of(annotations / file))
     return builder.finish(classes)
 
 
@@ -51,7 +55,7 @@ def _add_lines(builder: DraftBuilder, picture: int, path: Path, file: str, hw: t
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        builder.reject("broken_annotations", Place(file, "", str(error)), picture)
+        builder.reject("broken_annotations", Place(file, "", str(error)), picture, text_of(path))
         return
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -59,7 +63,7 @@ def _add_lines(builder: DraftBuilder, picture: int, path: Path, file: str, hw: t
         try:
             label, box, polygon = _object(line, hw, classes)
         except Unusable as problem:
-            builder.reject(problem.kind, Place(file, f"line {number}", str(problem)), picture)
+            builder.reject(problem.kind, Place(file, f"line {number}", str(problem)), picture, line)
             continue
         builder.add_object(picture, label, number, box=box, mask=None if polygon is None else [polygon])
 
