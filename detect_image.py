@@ -29,7 +29,7 @@ def main() -> None:
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
     from detect.files import folder_of_run, make_folder
-    from detect.media.images import find_images, shown
+    from detect.media.paths import find_images, shown
 
     paths = find_images(settings.input)
     make_folder(settings.output_dir)
@@ -68,7 +68,7 @@ def annotate(
 
     Returns how many pictures were written, the objects in them, and what is wrong with each of the others.
     """
-    from detect.media.images import shown
+    from detect.media.paths import shown
     from detect.writers import FORMATS, ImageWriter
 
     class_names = predictor.class_names
@@ -97,7 +97,7 @@ def annotate(
 
 def run_name(source: str) -> str:
     """A run's name from its input: a file's stem, a folder's name, or that of a pattern's first folder."""
-    from detect.media.images import expanded
+    from detect.media.paths import expanded
 
     path = expanded(source)
     if path.is_file():

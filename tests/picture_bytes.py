@@ -154,3 +154,18 @@ def exif(orientation: int) -> bytes:
     block = Image.Exif()
     block[0x0112] = orientation
     return block.tobytes()
+
+
+def as_it_lies(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """``upright`` [H, W, C] as a file holds it whose EXIF says ``orientation``."""
+    undo = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    return np.ascontiguousarray(undo(upright))

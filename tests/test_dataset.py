@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from picture_bytes import as_it_lies
 from PIL import Image
 
 from detect import masks
@@ -177,3 +179,88 @@ def test_masks_that_are_cut_along_reach_no_target_of_a_model_without_masks(recor
 
     assert max(len(target["boxes"]) for target in items(1.0)) > 2, "they are pasted all the same"
     assert all("masks" not in target for target in items(1.0) + items(0.0))
+
+
+# Photographs that are larger than they are needed
+
+LARGE_HW = 1203, 1601
+LARGE_OBJECTS = (
+    [[250.0, 150.0, 700.0, 210.0, 760.0, 560.0, 430.0, 700.0, 180.0, 480.0]],
+    [[930.0, 610.0, 1400.0, 520.0, 1540.0, 1150.0, 1010.0, 1080.0]],
+)
+
+
+def large(path: Path, orientation: int = 1, image_id: int = 0) -> ImageRecord:
+    """Two light things on dark ground, one outlined by a polygon and one by a code."""
+    codes = [masks.from_polygons(outline, LARGE_HW) for outline in LARGE_OBJECTS]
+    upright = np.full((*LARGE_HW, 3), 50, np.uint8)
+    for one in codes:
+        upright[masks.to_bitmap(one) > 0] = 200
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(as_it_lies(upright, orientation)).save(path, exif=exif)
+    return ImageRecord(
+        path=path,
+        image_hw=LARGE_HW,
+        image_id=image_id,
+        boxes=np.stack([masks.box(one) for one in codes]),
+        labels=np.array([1, 2]),
+        areas=np.array([masks.area(one) for one in codes], float),
+        iscrowd=np.zeros(2, bool),
+        annotation_ids=np.arange(2),
+        masks=[LARGE_OBJECTS[0], codes[1]],
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_and_masks_stay_on_what_is_decoded_smaller(tmp_path, orientation):
+    record = large(tmp_path / "x.jpg", orientation)
+    for imgsz, jitter in ((320, (0.6, 1.25)), (200, (0.6, 1.25)), (100, (0.8, 1.0)), (240, (1.5, 1.6))):
+        items = DetectionDataset([record], TrainTransform(imgsz, jitter), with_masks=True)
+        for items.epoch in range(3):
+            image, target = items[0]
+            grey = image.mean(dim=0)
+            shown = grey > (grey.min() + grey.max()) / 2
+            outlined = target["masks"].any(dim=0)
+            assert (shown & outlined).sum() / (shown | outlined).sum() > 0.95
+            for box, mask in zip(target["boxes"], target["masks"], strict=True):
+                np.testing.assert_allclose(box, masks.box(masks.from_bitmap(mask.numpy())), atol=1.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_what_is_decoded_smaller_has_the_truth_and_the_look_of_the_whole(tmp_path, share):
+    def items(suffix: str) -> DetectionDataset:
+        records = [large(tmp_path / f"{turn}{suffix}", turn, turn) for turn in (1, 6)]
+        return DetectionDataset(records, TrainTransform(200, (0.6, 1.25), share), with_masks=True, seed=3)
+
+    photographs, wholes = items(".jpg"), items(".png")  # of which all pixels are read
+    for epoch in range(4):
+        photographs.epoch = wholes.epoch = epoch
+        for (image, target), (whole, truth) in zip(photographs, wholes, strict=True):
+            assert image.shape == whole.shape and (image - whole).abs().mean() < 0.01
+            assert all(torch.equal(target[key], truth[key]) for key in truth)
+
+
+def test_an_item_that_is_decoded_smaller_depends_on_seed_epoch_and_index_alone(tmp_path):
+    records = [large(tmp_path / f"{i}.jpg", orientation=1 + i, image_id=i) for i in range(3)]
+    transform = TrainTransform(200, (0.6, 1.25), 0.5)
+
+    def epoch(workers: int) -> list[bytes]:
+        items = DetectionDataset(records, transform, with_masks=True)
+        return as_bytes(list(train_loader(items, batch_size=2, workers=workers, epoch=1)))
+
+    again = DetectionDataset(records, transform, with_masks=True)
+    again.epoch = 1
+    assert epoch(0) == epoch(2) and {*epoch(0)} == {*as_bytes([collate([again[i]]) for i in (2, 0, 1)])}
+
+
+def test_a_large_photograph_of_another_size_or_broken_off_is_refused(tmp_path):
+    record = large(tmp_path / "x.jpg", orientation=6)
+    items = DetectionDataset([record], TrainTransform(100, (1, 1)), with_masks=True)
+    for wrong in ((1203, 1600), (1202, 1601), (1601, 1203)):
+        items.records = [replace(record, image_hw=wrong)]
+        with pytest.raises(DataError, match=f"is 1601x1203 pixels, its annotations are for {wrong[1]}x{wrong[0]}"):
+            items[0]
+    record.path.write_bytes(record.path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=r"x\.jpg: damaged or truncated.*doctor.py check"):
+        items[0]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hostile_pictures import lay_out, odd_pictures
@@ -19,7 +20,9 @@ from tiny import as_checkpoint, random_model
 
 from detect import checkpoint
 from detect.errors import MediaError
-from detect.media.images import find_images, image_hw, read_image
+from detect.media.images import image_hw, read_image
+from detect.media.paths import find_images
+from detect.media.resized import read_resized
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")  # as detect.media.images itself does, outside of pytest
 
@@ -81,6 +84,20 @@ def test_every_readable_picture_shows_the_scene_upright(hostile, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_every_readable_picture_shows_the_scene_when_it_is_read_small(hostile, capfd):
+    wrong = {}
+    for odd in hostile.readable:
+        small = tuple(max(1, side // 4) for side in odd.picture.shape[:2])
+        found = outcome(lambda path, hw=small: read_resized(path, hw), hostile.folder / odd.name)
+        expected = cv2.resize(odd.picture, small[::-1], interpolation=cv2.INTER_AREA)
+        if isinstance(found, str) or found[1] != odd.picture.shape[:2] or found[0].shape != expected.shape:
+            wrong[odd.name] = found
+        elif (apart := np.abs(found[0].astype(int) - expected).mean()) > LOSSY:
+            wrong[odd.name] = f"{apart} away"
+    assert not wrong
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_header_alone_tells_the_same_size(hostile):
     sizes = {odd.name: outcome(image_hw, hostile.folder / odd.name) for odd in hostile.readable}
     assert sizes == {odd.name: odd.picture.shape[:2] for odd in hostile.readable}
@@ -92,6 +109,8 @@ def test_every_other_file_is_refused_in_one_line_that_helps(hostile, capfd):
         found = outcome(read_image, hostile.folder / odd.name)
         if not isinstance(found, str) or odd.words not in found or odd.name not in found or "\n" in found:
             wrong[odd.name] = found
+        elif (small := outcome(lambda path: read_resized(path, (9, 9)), hostile.folder / odd.name)) != found:
+            wrong[odd.name] = small
         elif odd.in_header and (said := outcome(image_hw, hostile.folder / odd.name)) != found:
             wrong[odd.name] = said
     assert not wrong

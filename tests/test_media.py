@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_bytes import as_it_lies
 from PIL import Image
 
 from detect.errors import DiskError, MediaError, UsageError
 from detect.files import make_folder
-from detect.media.images import find_images, image_hw, read_image, write_image
+from detect.media.images import image_hw, read_image, write_image
+from detect.media.paths import find_images
 
 RED, GREEN, BLUE = (230, 20, 40), (30, 200, 60), (20, 40, 220)
 
@@ -32,19 +34,9 @@ def saved(path: Path, image: Image.Image, **options) -> Path:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_turned_as_its_exif_says(tmp_path, orientation):
     upright = corners()
-    undo = {
-        1: lambda a: a,
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: np.rot90(a, 1),
-        7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
-        8: lambda a: np.rot90(a, -1),
-    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(tmp_path / "x.png", Image.fromarray(np.ascontiguousarray(undo(upright))), exif=exif)
+    path = saved(tmp_path / "x.png", Image.fromarray(as_it_lies(upright, orientation)), exif=exif)
     np.testing.assert_array_equal(read_image(path), upright)
     assert image_hw(path) == (20, 30)
 

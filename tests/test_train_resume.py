@@ -31,20 +31,20 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def interrupt_at(monkeypatch):
     """``interrupt_at(n)``: Ctrl-C while the ``n``-th picture from now is read for training."""
-    read = dataset.read_record
+    read = dataset.read_resized_record
 
     def ask(number: int) -> None:
         left = iter(range(number - 1))
 
-        def read_or_stop(record):
+        def read_or_stop(record, hw):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return read(record)
+            return read(record, hw)
 
-        monkeypatch.setattr(dataset, "read_record", read_or_stop)
+        monkeypatch.setattr(dataset, "read_resized_record", read_or_stop)
 
     yield ask
-    monkeypatch.setattr(dataset, "read_record", read)
+    monkeypatch.setattr(dataset, "read_resized_record", read)
 
 
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -38,8 +39,13 @@ def scene(mask_of=polygon):
     return image, boxes, np.array([label for label, _ in OBJECTS]), [mask_of(box) for _, box in OBJECTS]
 
 
+def sample(image: np.ndarray, *truth) -> Sample:
+    """``image`` with its boxes, labels and masks, as if it were read from a file."""
+    return Sample(lambda hw: cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR), image.shape[:2], *truth)
+
+
 def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, Truth]:
-    return TrainTransform(imgsz, (0.6, 1.0))(Sample(*scene(mask_of)), np.random.default_rng(seed))
+    return TrainTransform(imgsz, (0.6, 1.0))(sample(*scene(mask_of)), np.random.default_rng(seed))
 
 
 def box_of(bitmap: np.ndarray) -> np.ndarray:
@@ -70,7 +76,7 @@ def test_the_jitter_reaches_the_picture():
 
 def test_a_picture_that_grew_keeps_a_window_of_the_size_it_has_without_jitter():
     transform = TrainTransform(72, jitter=(2, 2))
-    results = [transform(Sample(*scene()), np.random.default_rng(seed)) for seed in range(20)]
+    results = [transform(sample(*scene()), np.random.default_rng(seed)) for seed in range(20)]
     assert {image.shape for image, _ in results} == {(72, 112, 3)}
     widths = [box[2] - box[0] for _, truth in results for box in truth.boxes if box[0] > 0 and box[2] < 112]
     assert widths and all(abs(w / 40 - 2 * 0.8) < 0.1 or abs(w / 50 - 2 * 0.8) < 0.1 for w in widths)
@@ -79,7 +85,7 @@ def test_a_picture_that_grew_keeps_a_window_of_the_size_it_has_without_jitter():
 
 def test_without_jitter_every_picture_has_the_size_asked_for():
     transform = TrainTransform(72, jitter=(1, 1))
-    sizes = {transform(Sample(*scene()), np.random.default_rng(seed))[0].shape for seed in range(5)}
+    sizes = {transform(sample(*scene()), np.random.default_rng(seed))[0].shape for seed in range(5)}
     assert sizes == {(72, 112, 3)}
 
 
@@ -140,7 +146,7 @@ def test_a_box_that_vanishes_takes_its_label_and_mask_along(gone, place):
     labels = np.insert(labels, place, 9)
     outlines.insert(place, polygon(tuple(map(float, gone))))
     for seed in range(6):
-        _, truth = TrainTransform(96, (0.6, 1.0))(Sample(image, boxes, labels, outlines), np.random.default_rng(seed))
+        _, truth = TrainTransform(96, (0.6, 1.0))(sample(image, boxes, labels, outlines), np.random.default_rng(seed))
         assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
         for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
             np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
@@ -152,7 +158,7 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
     outlines = [polygon(tuple(map(float, box))) for box in boxes]
     for seed in range(6):
         image_out, truth = TrainTransform(96, (0.6, 1.0))(
-            Sample(image, boxes, np.array([1, 2]), outlines), np.random.default_rng(seed)
+            sample(image, boxes, np.array([1, 2]), outlines), np.random.default_rng(seed)
         )
         height, width = image_out.shape[:2]
         assert truth.boxes.min() >= 0 and truth.boxes[:, 2].max() <= width and truth.boxes[:, 3].max() <= height
@@ -163,7 +169,7 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
 @pytest.mark.parametrize("outlines", [[], None])
 def test_a_picture_without_objects_is_legal(outlines):
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    _, truth = TrainTransform(96, (0.6, 1.0))(Sample(scene()[0], *none, outlines), np.random.default_rng(0))
+    _, truth = TrainTransform(96, (0.6, 1.0))(sample(scene()[0], *none, outlines), np.random.default_rng(0))
     assert truth.boxes.shape == (0, 4) and truth.boxes.dtype == np.float32
     assert truth.labels.shape == (0,) and truth.labels.dtype == np.int64
     assert truth.masks == outlines
@@ -171,13 +177,13 @@ def test_a_picture_without_objects_is_legal(outlines):
 
 def test_objects_without_masks_have_none():
     image, boxes, labels, _ = scene()
-    _, truth = TrainTransform(96, (0.6, 1.0))(Sample(image, boxes, labels, None), np.random.default_rng(0))
+    _, truth = TrainTransform(96, (0.6, 1.0))(sample(image, boxes, labels, None), np.random.default_rng(0))
     assert truth.masks is None and truth.labels.tolist() == [5, 2]
 
 
 def test_what_goes_in_is_left_as_it_was():
     image, boxes, labels, outlines = scene()
-    TrainTransform(96, (0.6, 1.0))(Sample(image, boxes, labels, outlines), np.random.default_rng(0))
+    TrainTransform(96, (0.6, 1.0))(sample(image, boxes, labels, outlines), np.random.default_rng(0))
     for before, after in zip(scene(), (image, boxes, labels, outlines), strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -195,9 +201,9 @@ def test_everything_depends_on_the_seed_alone():
     noisy = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
     used, results = TrainTransform(300, (0.6, 1.6)), []
     for seed in range(12):
-        fresh = TrainTransform(300, (0.6, 1.6))(Sample(noisy, *scene()[1:]), np.random.default_rng(seed))
+        fresh = TrainTransform(300, (0.6, 1.6))(sample(noisy, *scene()[1:]), np.random.default_rng(seed))
         random.seed(1), np.random.seed(1), torch.manual_seed(1)
-        again = used(Sample(noisy, *scene()[1:]), np.random.default_rng(seed))
+        again = used(sample(noisy, *scene()[1:]), np.random.default_rng(seed))
         assert as_bytes(fresh) == as_bytes(again)
         results.append(as_bytes(again))
     assert len(set(results)) == 12
@@ -210,7 +216,7 @@ def test_strong_colours_reach_every_hue_and_grey(colours):
     red[...] = (200, 40, 40)
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None
     transform = TrainTransform(32, (1, 1), colours=colours)
-    drawn = [transform(Sample(red, *none), np.random.default_rng(seed))[0][16, 16].astype(int) for seed in range(300)]
+    drawn = [transform(sample(red, *none), np.random.default_rng(seed))[0][16, 16].astype(int) for seed in range(300)]
     strongest = {int(np.argmax(rgb)) for rgb in drawn if np.ptp(rgb) > 30}
     grey = sum(np.ptp(rgb) <= 2 for rgb in drawn)
     if colours == "strong":

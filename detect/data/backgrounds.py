@@ -9,7 +9,8 @@ import numpy as np
 
 from detect.data.table import Table
 from detect.errors import DataError, MediaError, UsageError, first_few
-from detect.media.images import find_images, image_hw
+from detect.media.images import image_hw
+from detect.media.paths import find_images
 
 
 def with_backgrounds(table: Table, source: str, labelled: Iterable[Path]) -> Table:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from detect.data.table import Table
 from detect.data.transforms import Sample, TrainTransform
-from detect.errors import DataError
+from detect.errors import DataError, MediaError
 from detect.media.images import read_image
+from detect.media.resized import read_resized
 from detect.runtime import worker_init
 from detect.types import ImageRecord
 
@@ -35,8 +39,7 @@ class DetectionDataset(Dataset):
         self.with_masks = with_masks
         self.seed = seed
         self.epoch = 0
-        # Of objects to paste.
-        self._lenders = np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
+        self._lenders = _with_objects(records)  # which may be pasted
 
     def __len__(self) -> int:
         return len(self.records)
@@ -66,14 +69,47 @@ class DetectionDataset(Dataset):
             raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
         if record.masks is not None and (self.with_masks or self.transform.copy_paste):
             masks = [m for m, keep in zip(record.masks, single, strict=True) if keep]
-        return Sample(read_record(record), record.boxes[single], record.labels[single], masks, bool(single.all()))
+        return Sample(
+            partial(read_resized_record, record),
+            record.image_hw,
+            record.boxes[single],
+            record.labels[single],
+            masks,
+            bool(single.all()),
+        )
+
+
+def _with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
+    """int64 [n], the pictures that have an object which is no crowd."""
+    if isinstance(records, Table):  # whose columns tell without making all of its records
+        return np.unique(records.pictures[~records.iscrowd])
+    return np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
 
 
 def read_record(record: ImageRecord) -> np.ndarray:
     """The picture of a record, uint8 RGB [H, W, 3]; DataError where its size is not the annotated one."""
-    image = read_image(record.path)
+    with _cure_told():
+        image = read_image(record.path)
     _check_size(record, image.shape[:2])
     return image
+
+
+def read_resized_record(record: ImageRecord, hw: tuple[int, int]) -> np.ndarray:
+    """The picture of a record resized to ``hw``, uint8 RGB [*hw, 3], of which no more pixels are read than that needs;
+    DataError as of ``read_record``."""
+    with _cure_told():
+        image, found_hw = read_resized(record.path, hw)
+    _check_size(record, found_hw)
+    return image
+
+
+@contextmanager
+def _cure_told() -> Iterator[None]:
+    """A picture that shows only now that it cannot be read, such as one that breaks off, may not be the only one."""
+    try:
+        yield
+    except MediaError as error:
+        raise DataError(f"{error}; doctor.py check finds every such picture, doctor.py fix leaves them out") from None
 
 
 def _check_size(record: ImageRecord, found_hw: tuple[int, int]) -> None:

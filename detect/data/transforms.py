@@ -49,12 +49,14 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture uint8 RGB [H, W, 3] with its boxes, labels and masks (polygons or RLE, or None) on its own pixels.
+    """A picture that is still to be read, with its boxes, labels and masks (polygons or RLE, or None) on its pixels.
 
+    read: gives it resized to a (height, width), uint8 RGB [H, W, 3].  image_hw: the size that it has itself.
     complete: as in ``Truth``.
     """
 
-    image: np.ndarray
+    read: Callable[[tuple[int, int]], np.ndarray]
+    image_hw: tuple[int, int]
     boxes: np.ndarray
     labels: np.ndarray
     masks: Sequence[Polygons | Rle] | None
@@ -113,10 +115,10 @@ class TrainTransform:
 
     def _scaled(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
         """The picture at a random scale, cut to a random window where it is larger than at factor 1."""
-        image_hw: tuple[int, int] = sample.image.shape[:2]
+        image_hw = sample.image_hw
         factor = math.exp(rng.uniform(*np.log(self.jitter)))
         target_hw = resized_hw(image_hw, round(self.imgsz * factor))
-        image = cv2.resize(sample.image, target_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        image = sample.read(target_hw)
         scale = np.array([target_hw[1] / image_hw[1], target_hw[0] / image_hw[0]] * 2, np.float32)
         masks = None if sample.masks is None else resize_masks(sample.masks, image_hw, target_hw)
         truth = Truth(sample.boxes * scale, sample.labels, masks, sample.complete)

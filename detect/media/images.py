@@ -5,16 +5,14 @@ Everywhere else a picture is uint8 RGB [H, W, 3], upright.
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
-import re
 import stat
 import struct
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,6 +24,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedI
 from detect.errors import MediaError
 from detect.files import write_bytes
 from detect.media import colour, kinds
+from detect.media.paths import shown
 
 JPEG_QUALITY = 92
 JPEG_MOST_SIDE = 65_500  # libjpeg goes no further
@@ -35,6 +34,7 @@ MAX_BYTES = 2 * 2**30  # of a file: more than MAX_PIXELS of four 16-bit samples;
 _ORIENTATION_TAG = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_REDUCIBLE = ("JPEG", "MPO")
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half picture must be an error, not a grey half
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns there and refuses twice as much
@@ -52,21 +52,52 @@ def read_image(path: Path) -> np.ndarray:
     progressive JPEG and AVIF, 20 for WebP and JPEG 2000: 3.3 GiB for the largest picture. Raises MediaError for a file
     that is missing, no picture, truncated, of more than MAX_PIXELS or of pixels without a known black and white.
     """
-    rgb, orientation = _decoded(path)  # by now what Pillow held of it is free again
-    return np.ascontiguousarray(_upright(rgb, orientation))
+    decoded = decode(path)  # by now what Pillow held of it is free again
+    return decoded.upright(decoded.rgb)
 
 
-def _decoded(path: Path) -> tuple[np.ndarray, int]:
-    """The picture as it lies in the file, and its orientation."""
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as it lies in its file, all its pixels or fewer.
+
+    rgb: uint8 [h, w, 3].  orientation: 1..8 as in EXIF.  whole_hw: (height, width) of all its pixels.
+    by: how many of these, in each direction, one of ``rgb`` stands for; h and w are rounded up, so that the last row
+        and column may reach out of the picture.
+    """
+
+    rgb: np.ndarray
+    orientation: int
+    whole_hw: tuple[int, int]
+    by: int
+
+    @property
+    def turned(self) -> bool:
+        """Whether height and width in the file are the other way round."""
+        return self.orientation in _TURNED
+
+    def upright(self, rgb: np.ndarray) -> np.ndarray:
+        """``rgb`` [h, w, 3], which lies as this picture does in its file, turned as the orientation says."""
+        return np.ascontiguousarray(upright(rgb, self.orientation))
+
+
+def decode(path: Path, at_least_hw: tuple[int, int] | None = None) -> Decoded:
+    """The picture at ``path``; of a JPEG no more pixels than are needed for ``at_least_hw`` where it stands upright.
+
+    A JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of its sides that leaves so many. Memory and errors are
+    those of ``read_image``.
+    """
     with _opened(path) as image:
         png_bits = _png_bits(path) if image.format == "PNG" else 8
+        whole_hw = image.height, image.width  # of a JPEG; an icon's may change as it loads
+        by = _reduce(image, at_least_hw) if at_least_hw and image.format in _REDUCIBLE else 1
         with _told(path), _libtiff_silenced(image):
             image.load()
         orientation = _orientation(image)  # only now, since a PNG may hold it behind its pixels
         try:
-            return colour.to_rgb(image, png_bits), orientation
+            rgb = colour.to_rgb(image, png_bits)
         except MediaError as error:
             raise MediaError(f"cannot read {shown(path)}: {error}") from None
+        return Decoded(rgb, orientation, whole_hw if by > 1 else rgb.shape[:2], by)
 
 
 @dataclass(frozen=True)
@@ -74,10 +105,14 @@ class Header:
     """What a picture's file says of it before its pixels.
 
     image_hw: (height, width) as ``read_image`` gives it, upright.  orientation: 1..8 as in EXIF.
+    form: Pillow's name of the format.  mode: Pillow's, "RGB", "L", ...  bits: of each colour, 8 or 16.
     """
 
     image_hw: tuple[int, int]
     orientation: int
+    form: str
+    mode: str
+    bits: int
 
     @property
     def turned(self) -> bool:
@@ -103,54 +138,8 @@ def read_header(path: Path) -> Header:
             width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
         orientation = _orientation(image)
         hw = (width, height) if orientation in _TURNED else (height, width)
-        return Header(hw, orientation)
-
-
-def find_images(source: str) -> list[Path]:
-    """The pictures that ``source`` means, sorted by path, each once.
-
-    A file is taken whatever its suffix. A folder gives the pictures directly in it: what has a picture's suffix and
-    is no folder, also where ``read_image`` will have to refuse it (HEIC, a dangling link), and files without any
-    suffix that begin like a picture. Else ``source`` is a pattern, ``input/*.jpg`` or, for sub-folders too,
-    ``input/**/*.jpg``, and gives the pictures it matches. Hidden files are passed over. Raises MediaError where
-    nothing is found.
-    """
-    if not source:  # a variable that the shell does not know; as a path it would be the current folder
-        raise MediaError("the input is empty; give a picture, a folder or a pattern")
-    path = expanded(source)
-    looked_for = f"(looked for {', '.join(kinds.SUFFIXES)})"
-    try:
-        if path.is_dir():
-            found = _pictures(path.iterdir())
-            if not found:
-                raise MediaError(f"no picture in the folder {shown(source)} {looked_for}")
-            return found
-        if os.path.lexists(path):
-            return [path]
-    except OSError as error:
-        raise MediaError(f"cannot look into {shown(source)}: {error.strerror}") from None
-    if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):  # not shown, since it may hold a key
-        raise MediaError("a picture cannot be given as a web address; download it and give the file")
-    if not glob.has_magic(source):
-        raise MediaError(f"no such file or folder: {shown(source)}")
-    found = _pictures(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not found:
-        raise MediaError(f"no picture matches {shown(source)} {looked_for}")
-    return found
-
-
-def expanded(source: str) -> Path:
-    """``source`` as a path, with ``~`` for the home folder unless a file is called so."""
-    path = Path(source)
-    try:
-        return path if os.path.lexists(path) else path.expanduser()
-    except RuntimeError:  # ~name of nobody
-        return path
-
-
-def shown(path: Path | str) -> str:
-    """``path`` for a line of text: on one line and printable, whatever bytes its name has."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+        deep = image.mode[:1] in "IF" or (image.format == "PNG" and _png_bits(path) == 16)
+        return Header(hw, orientation, image.format or "", image.mode, 16 if deep else 8)
 
 
 def write_image(path: Path, rgb: np.ndarray) -> None:
@@ -244,12 +233,24 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(rgb: np.ndarray, orientation: int) -> np.ndarray:
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """``pixels`` [h, w, ...] as they lie in a file, turned as its EXIF ``orientation`` (1..8) says."""
     if orientation >= 5:
-        rgb = rgb.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
-        rgb = rgb[::-1]
-    return rgb[:, ::-1] if orientation in (2, 3, 6, 7) else rgb
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+
+
+def _reduce(image: Image.Image, at_least_hw: tuple[int, int]) -> int:
+    """Have a JPEG that is not loaded yet decoded at 1/1 to 1/8 of its sides, by libjpeg's smaller DCTs; the divisor.
+
+    The file is read and checked to its end all the same, and its colours are not touched.
+    """
+    height, width = at_least_hw[::-1] if _orientation(image) in _TURNED else at_least_hw
+    whole_width = image.width
+    drafted = image.draft(None, (width, height))
+    return round(whole_width / drafted[1][2]) if drafted else 1
 
 
 def _png_bits(path: Path) -> int:
@@ -289,16 +290,3 @@ def _libtiff_silenced(image: Image.Image) -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-
-
-def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted({path for path in paths if path.name[:1] != "." and _is_picture(path)})
-
-
-def _is_picture(path: Path) -> bool:
-    try:
-        if path.suffix.lower() in (*kinds.SUFFIXES, *kinds.OTHER_SUFFIXES):
-            return not path.is_dir()
-        return not path.suffix and path.is_file() and kinds.begins_as_picture(path)
-    except OSError:  # may not be looked at: its suffix decides
-        return bool(path.suffix)

@@ -47,6 +47,7 @@ _FORMATS = {
     "JPEG2000": "a JPEG 2000, but damaged",
     "ICO": "an icon, but damaged",
 }
+_SAME_SUFFIX = ({"JPEG", "MPO"}, {"BMP", "DIB"})
 _SAVE = "; save it as JPEG or PNG"
 _HEIC = f"HEIC, as telephones write it{_SAVE}"
 _RAW = f"camera raw{_SAVE}"
@@ -133,3 +134,16 @@ def _what_begins(head: bytes) -> str:
     known = [words for start, words in _SIGNATURES if head.startswith(start)]
     known += [words for start, words in _TEXT_SIGNATURES if text.startswith(start)]
     return known[0] if known else ""
+
+
+def suits(suffix: str, form: str) -> bool:
+    """Whether a file with ``suffix`` may be of Pillow's format ``form``; one without any may."""
+    expected = Image.registered_extensions().get(suffix.lower())
+    return not suffix or expected == form or {expected, form} in _SAME_SUFFIX
+
+
+def usual_suffix(form: str) -> str:
+    """The suffix that files of Pillow's format ``form`` have, "" for an unknown one."""
+    return {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}.get(
+        form, f".{form.lower()}" if form in _FORMATS else ""
+    )
