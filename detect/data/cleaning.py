@@ -36,14 +36,14 @@ def clean(draft: Draft) -> tuple[Table, list[Problem]]:
     headers = read_headers(draft.table)
     draft = replace(draft, table=with_sizes(draft.table, headers))
     found = list(check_headers(draft.table, headers))
-    problems += [_of_pictures(draft.table, one) for one in found]
+    problems += [of_pictures(draft.table, one) for one in found]
     draft = draft.take_pictures(np.flatnonzero(_kept(len(draft.table), found)))
 
     found = list(check_objects(draft.table))
-    problems += [_of_objects(draft, one) for one in found]
+    problems += [of_objects(draft, one) for one in found]
     draft = replace(draft, table=_mended(draft.table, found))
     hollow = [one for one in check_boxes(draft.table) if KINDS[one.kind].done == OUT]  # masks that enclose nothing
-    problems += [_of_objects(draft, one) for one in hollow]
+    problems += [of_objects(draft, one) for one in hollow]
     table = draft.table.take_objects(_kept(len(draft.table.labels), hollow))
     return table, [problem for problem in problems if problem.places]
 
@@ -54,15 +54,16 @@ def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
     DataError where most of the pictures are not there: then it is the folder that is wrong.
     """
     for problem in problems:
-        count, all_pictures = len(problem.places), len(draft.table)
+        count, all_pictures = len(problem.ids), len(draft.table)  # without files that nobody knows the pictures of
         if problem.kind == "missing_picture" and count > all_pictures / 2:
-            missing = first_few(draft.table.folder / place.file for place in problem.places)
+            missing = first_few(draft.table.folder / place.file for place in problem.places[-count:])
             raise DataError(
                 f"{draft.annotations} names {count} of {all_pictures} images that are not there: {missing}"
             )
     if problems:
         what = "; ".join(
-            f"{KINDS[p.kind].title}: {len(p.places)} {KINDS[p.kind].done} ({first_few(p.places, 3)})" for p in problems
+            f"{KINDS[p.kind].title}: {len(p.places)} {KINDS[p.kind].done or 'kept'} ({first_few(p.places, 3)})"
+            for p in problems
         )
         yield f"{draft.annotations}: {what}"
 
@@ -137,12 +138,16 @@ def _of_rejects(draft: Draft) -> Iterator[Problem]:
         yield Problem(kind, [reject.place for reject in draft.rejects if reject.kind == kind])
 
 
-def _of_pictures(table: Table, found: Found) -> Problem:
-    return Problem(found.kind, [Place(table.names[r], "", str(v)) for r, v in _pairs(found)])
+def of_pictures(table: Table, found: Found) -> Problem:
+    """The problem of the pictures that were found, and their places."""
+    places = [Place(table.names[r], "", str(v)) for r, v in _pairs(found)]
+    return Problem(found.kind, places, table.image_ids[found.rows])
 
 
-def _of_objects(draft: Draft, found: Found) -> Problem:
-    return Problem(found.kind, [draft.place(row, value) for row, value in _pairs(found)])
+def of_objects(draft: Draft, found: Found) -> Problem:
+    """The problem of the objects that were found, and their places."""
+    places = [draft.place(row, value) for row, value in _pairs(found)]
+    return Problem(found.kind, places, draft.table.annotation_ids[found.rows])
 
 
 def _pairs(found: Found) -> Iterator[tuple[int, Any]]:

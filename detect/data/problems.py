@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: the table of kinds, and what is done about each when a split is read.
+"""What can be wrong with a data set: the table of kinds, how bad each is, its cure, and what training does about it.
 
 A new kind is one line here and one check, in ``checks/`` or where a reader meets it.
 """
@@ -6,43 +6,129 @@ A new kind is one line here and one check, in ``checks/`` or where a reader meet
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NamedTuple
+
+import numpy as np
+
+
+class Severity(IntEnum):
+    """How bad a problem is."""
+
+    NOTE = 0
+    HURTS = 1
+    BREAKS = 2
+
+    @property
+    def words(self) -> str:
+        return ("worth knowing", "hurts", "breaks training")[self]
 
 
 class Kind(NamedTuple):
     """One kind of problem.
 
-    of: what its places are, "picture" or "object".  title: what is wrong, said of several.  done: what is done.
+    of: what its places are, "picture", "object" or "class".  title: what is wrong, said of several.
+    cure: what ``doctor.py fix`` does, or what a person can do.  done: what is done when a split is read; "" for
+    what only doctor.py looks for.
     """
 
+    severity: Severity
     of: str
     title: str
-    done: str
+    cure: str
+    done: str = ""
 
 
+NOTE, HURTS, BREAKS = Severity
 OUT = "left out"
+_DRAW, _WRITE = "draw them anew; fix leaves them out", "write them anew; fix leaves them out"
 KINDS: dict[str, Kind] = {
-    "missing_picture": Kind("picture", "pictures are annotated, but not there", OUT),
-    "unreadable_picture": Kind("picture", "files cannot be read as pictures", OUT),
-    "broken_annotations": Kind("picture", "annotation files cannot be read", OUT),
-    "not_annotated": Kind("picture", "pictures have no annotations", OUT),
-    "malformed_picture": Kind("picture", "pictures are not listed as the format wants", OUT),
-    "doubled_image_id": Kind("picture", "pictures share their id with another", OUT),
-    "wrong_size": Kind("picture", "pictures have another size than annotated", OUT),
-    "exif_turned": Kind("picture", "pictures were annotated without their EXIF rotation", OUT),
-    "malformed": Kind("object", "objects are not written as the format wants", OUT),
-    "unknown_picture": Kind("object", "objects belong to pictures that are not listed", OUT),
-    "unknown_class": Kind("object", "objects are of classes that are not listed", OUT),
-    "not_finite": Kind("object", "boxes are not four finite numbers", OUT),
-    "no_area": Kind("object", "boxes have no area", OUT),
-    "outside": Kind("object", "boxes lie outside their picture", OUT),
-    "swapped_corners": Kind("object", "boxes have a negative width or height", "put in order"),
-    "reaches_out": Kind("object", "boxes reach out of their picture", "clipped in training"),
-    "few_points": Kind("object", "polygons have fewer than 3 points", OUT),
-    "rle_size": Kind("object", "run-length codes are for another size of picture", OUT),
-    "bad_mask": Kind("object", "masks cannot be drawn", OUT),
-    "wrong_area": Kind("object", "areas are not numbers above 0", "computed"),
+    # pictures
+    "missing_picture": Kind(
+        BREAKS, "picture", "pictures are annotated, but not there", "put them back; fix leaves them out", OUT
+    ),
+    "unreadable_picture": Kind(
+        BREAKS, "picture", "files cannot be read as pictures", "save them anew; fix leaves them out", OUT
+    ),
+    "broken_annotations": Kind(BREAKS, "picture", "annotation files cannot be read", _WRITE, OUT),
+    "malformed_picture": Kind(BREAKS, "picture", "pictures are not listed as the format wants", _WRITE, OUT),
+    "doubled_image_id": Kind(
+        BREAKS, "picture", "pictures share their id with another", "give each its own; fix leaves them out", OUT
+    ),
+    "wrong_size": Kind(
+        BREAKS,
+        "picture",
+        "pictures have another size than annotated",
+        "fix scales the annotations",
+        OUT,
+    ),
+    "exif_turned": Kind(
+        BREAKS, "picture", "pictures were annotated without their EXIF rotation", "fix turns the annotations", OUT
+    ),
+    "truncated_picture": Kind(
+        BREAKS,
+        "picture",
+        "pictures break off in the middle",
+        "copy them anew; fix leaves them out",
+    ),
+    "not_annotated": Kind(
+        NOTE, "picture", "pictures have no annotations", "annotate them, also those on which nothing is", OUT
+    ),
+    "listed_twice": Kind(HURTS, "picture", "pictures are listed twice", "fix keeps the one with most objects"),
+    "duplicate_picture": Kind(
+        HURTS, "picture", "pictures are the same as another, byte for byte", "fix keeps the one with most objects"
+    ),
+    "leaked_picture": Kind(
+        HURTS, "picture", "pictures are the same as one of another split", "fix keeps that of test, else that of val"
+    ),
+    "near_duplicate": Kind(NOTE, "picture", "pictures look like another", "look at them; copies teach little"),
+    "near_leak": Kind(
+        HURTS, "picture", "pictures look like one of another split", "look at them, and move them to one split"
+    ),
+    "wrong_extension": Kind(NOTE, "picture", "pictures are of another format than their suffix", "fix renames them"),
+    "odd_pixels": Kind(
+        NOTE, "picture", "pictures are not 8-bit RGB", "none needed: they are read as 8-bit RGB, on white"
+    ),
+    # objects
+    "malformed": Kind(BREAKS, "object", "objects are not written as the format wants", _WRITE, OUT),
+    "unknown_picture": Kind(
+        BREAKS, "object", "objects belong to pictures that are not listed", "list these; fix leaves them out", OUT
+    ),
+    "unknown_class": Kind(
+        BREAKS, "object", "objects are of classes that are not listed", "list these; fix leaves them out", OUT
+    ),
+    "not_finite": Kind(BREAKS, "object", "boxes are not four finite numbers", _DRAW, OUT),
+    "no_area": Kind(BREAKS, "object", "boxes have no area", _DRAW, OUT),
+    "outside": Kind(BREAKS, "object", "boxes lie outside their picture", _DRAW, OUT),
+    "swapped_corners": Kind(
+        BREAKS, "object", "boxes have a negative width or height", "fix puts the corners in order", "put in order"
+    ),
+    "reaches_out": Kind(HURTS, "object", "boxes reach out of their picture", "fix clips them", "clipped"),
+    "few_points": Kind(BREAKS, "object", "polygons have fewer than 3 points", _DRAW, OUT),
+    "rle_size": Kind(BREAKS, "object", "run-length codes are for another size of picture", _WRITE, OUT),
+    "bad_mask": Kind(BREAKS, "object", "masks cannot be drawn", _DRAW, OUT),
+    "wrong_area": Kind(HURTS, "object", "areas are not numbers above 0", "fix computes them", "computed"),
+    "self_crossing": Kind(NOTE, "object", "polygons cross themselves", "fix outlines what they fill"),
+    "empty_mask": Kind(HURTS, "object", "masks have no pixel on their picture", _DRAW),
+    "box_mask_differ": Kind(HURTS, "object", "boxes do not fit their masks", "fix takes the box of the mask"),
+    "duplicate_object": Kind(HURTS, "object", "objects are there twice", "fix keeps one"),
+    "two_classes": Kind(NOTE, "object", "boxes are there twice, of two classes", "look which one is right"),
+    "doubled_id": Kind(HURTS, "object", "annotation ids are used twice", "fix numbers them anew"),
+    "tiny_box": Kind(NOTE, "object", "boxes are less than 2 pixels wide or high", "look for slips of the mouse"),
+    "whole_picture": Kind(NOTE, "object", "boxes cover their whole picture", "look whether they are of an object"),
+    # classes
+    "no_objects": Kind(
+        BREAKS, "class", "splits have no object at all", "annotate some, or split anew; fix leaves them out"
+    ),
+    "unused_class": Kind(NOTE, "class", "classes have no objects", "annotate some, or drop them"),
+    "untrained_class": Kind(HURTS, "class", "classes are in val or test, but not in train", "split anew"),
+    "other_classes": Kind(HURTS, "class", "classes have the ids of others elsewhere", "fix writes one list for all"),
+    "similar_classes": Kind(HURTS, "class", "classes differ in capitals or spaces alone", "fix makes them one"),
+    "odd_ids": Kind(NOTE, "class", "category ids are not 1, 2, ...", "none needed: ids are kept"),
+    "imbalance": Kind(
+        NOTE, "class", "classes have less than a hundredth of the objects of the largest", "annotate more of them"
+    ),
 }
 
 
@@ -60,7 +146,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """All of one kind in one split, and where they are."""
+    """All of one kind in one split, and where they are.
+
+    ids: int64 [n], the image ids or annotation ids of the places, as the kind is of pictures or objects; none for what
+    did not become a row.
+    """
 
     kind: str
     places: Sequence[Place]
+    ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from detect import progress
 from detect.data.checks.objects import Found
+from detect.data.columns import Texts
 from detect.data.readers.entries import is_file
+from detect.data.readers.folders import pictures_below
 from detect.data.table import Table
 from detect.errors import MediaError
 from detect.media.images import Header, read_header
 
 _MANY = 5000  # pictures from which on a bar is shown
 _THREADS = 4  # which wait for the disk
+
+
+def with_names_on_disk(table: Table) -> Table:
+    """With the names under which pictures are there, where those that are written are not: with other capitals, as
+    some systems do not tell them apart, or with a way through folders of another machine, by the last part."""
+    folder = str(table.folder)  # joined as text, since a path is an object and there may be 118,000
+    is_there = os.path.isfile
+    missing = [row for row, name in enumerate(table.names) if not is_there(os.path.join(folder, name))]  # noqa: PTH118
+    if not missing or not table.folder.is_dir():
+        return table
+    there = pictures_below(table.folder)
+    by_name = {name.casefold(): name for name in there}
+    by_last: dict[str, set[str]] = {}
+    for name in there:
+        by_last.setdefault(PurePosixPath(name).name.casefold(), set()).add(name)
+    names = list(table.names)
+    for row in missing:
+        written = PurePosixPath(names[row])
+        same = by_last.get(written.name.casefold(), set()) if ".." in written.parts else set()
+        names[row] = by_name.get(names[row].casefold(), min(same) if len(same) == 1 else names[row])
+    return replace(table, names=Texts.of(names))
 
 
 def read_headers(table: Table) -> list[Header | str]:

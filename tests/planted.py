@@ -1,0 +1,271 @@
+"""A clean data set, and every kind of problem that can be planted in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from detect.media.images import read_image, write_image
+
+HW = (60, 80)
+SPLITS = {"train": 6, "val": 3, "test": 3}
+CLASSES = ("kite", "bird")
+Content = dict[str, Any]
+
+
+def write_clean(folder: Path) -> None:
+    """COCO's layout, three splits, pictures of noise, on each a kite and a bird with boxes and polygons."""
+    for seed, (split, count) in enumerate(SPLITS.items()):
+        rng = np.random.default_rng(seed)
+        content: Content = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES, 1)],
+        }
+        for image_id in range(1, count + 1):
+            name = f"{split}_{image_id}.png"
+            coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
+            (folder / split).mkdir(parents=True, exist_ok=True)
+            write_image(folder / split / name, np.kron(coarse, np.ones((10, 10, 1), np.uint8)))
+            content["images"].append({"id": image_id, "file_name": name, "height": HW[0], "width": HW[1]})
+            for category, (x, y) in enumerate(((5 + image_id, 10), (40, 20 + image_id)), 1):
+                content["annotations"].append(thing(2 * image_id + category - 2, image_id, category, (x, y, 20, 15)))
+        save(folder, split, content)
+
+
+def thing(annotation_id: int, image_id: int, category: int, box: tuple[float, float, float, float]) -> Content:
+    x, y, w, h = box
+    polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": category,
+        "bbox": list(box),
+        "segmentation": [polygon],
+        "area": w * h,
+        "iscrowd": 0,
+    }
+
+
+def save(folder: Path, split: str, content: Content) -> None:
+    path = folder / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def load(folder: Path, split: str = "train") -> Content:
+    return json.loads((folder / "annotations" / f"instances_{split}.json").read_text())
+
+
+def plant(kind: str, folder: Path) -> None:
+    """Make one thing wrong in train, and where it takes two in val too."""
+    content = load(folder)
+    PLANTS[kind](folder, content)
+    save(folder, "train", content)
+
+
+def _first(**values: Any) -> Callable[[Path, Content], None]:
+    """Change values of the first annotation; None takes them away."""
+
+    def change(_: Path, content: Content) -> None:
+        entry = content["annotations"][0] | values
+        content["annotations"][0] = {key: value for key, value in entry.items() if value is not None}
+
+    return change
+
+
+def _box(*box: float) -> Callable[[Path, Content], None]:
+    """Another box, and no mask that would contradict it."""
+    return _first(bbox=list(box), segmentation=None, area=None)
+
+
+def _polygon(*points: float) -> Callable[[Path, Content], None]:
+    return _first(segmentation=[list(points)], bbox=None, area=None)
+
+
+def _add(**values: Any) -> Callable[[Path, Content], None]:
+    """One more annotation, like the first but for ``values``."""
+
+    def change(_: Path, content: Content) -> None:
+        content["annotations"].append(deepcopy(content["annotations"][0]) | {"id": 999} | values)
+
+    return change
+
+
+def _picture(folder: Path, split: str = "train", number: int = 1) -> Path:
+    return folder / split / f"{split}_{number}.png"
+
+
+def _missing(folder: Path, content: Content) -> None:
+    _picture(folder).unlink()
+
+
+def _unreadable(folder: Path, content: Content) -> None:
+    _picture(folder).write_bytes(b"no picture")
+
+
+def _truncated(folder: Path, content: Content) -> None:
+    path = _picture(folder)
+    path.write_bytes(path.read_bytes()[:-150])
+
+
+def _renamed_to_jpg(folder: Path, content: Content) -> None:
+    _picture(folder).rename(_picture(folder).with_suffix(".jpg"))
+    content["images"][0]["file_name"] = "train_1.jpg"
+
+
+def _grey(folder: Path, content: Content) -> None:
+    with Image.open(_picture(folder)) as image:
+        image.convert("L").save(_picture(folder))
+
+
+def _smaller(folder: Path, content: Content) -> None:
+    write_image(_picture(folder), read_image(_picture(folder))[::2, ::2])
+
+
+def _turned(folder: Path, content: Content) -> None:
+    """The pixels lie on their side, EXIF says so, and the annotations are for the pixels as they lie."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(_picture(folder)) as image:
+        image.load()
+        image.save(_picture(folder), exif=exif)
+
+
+def _same_file(split: str) -> Callable[[Path, Content], None]:
+    """The second picture of train is the first of ``split``, byte for byte."""
+
+    def change(folder: Path, content: Content) -> None:
+        number = 1 if split != "train" else 3
+        _picture(folder, number=2).write_bytes(_picture(folder, split, number).read_bytes())
+
+    return change
+
+
+def _alike(split: str) -> Callable[[Path, Content], None]:
+    """The second picture of train is the first of ``split``, somewhat lighter."""
+
+    def change(folder: Path, content: Content) -> None:
+        number = 1 if split != "train" else 3
+        pixels = read_image(_picture(folder, split, number))
+        write_image(_picture(folder, number=2), (pixels * 0.9 + 20).astype(np.uint8))
+
+    return change
+
+
+def _listed_twice(folder: Path, content: Content) -> None:
+    content["images"].append(content["images"][0] | {"id": 99})
+
+
+def _doubled_image_id(folder: Path, content: Content) -> None:
+    content["images"][1]["id"] = 1
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] > 2]
+
+
+def _no_objects(folder: Path, content: Content) -> None:
+    save(folder, "val", load(folder, "val") | {"annotations": []})
+
+
+def _untrained(folder: Path, content: Content) -> None:
+    content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 1]
+
+
+def _classes(*more: Content) -> Callable[[Path, Content], None]:
+    def change(folder: Path, content: Content) -> None:
+        for split in ("val", "test"):
+            other = load(folder, split)
+            save(folder, split, other | {"categories": [*other["categories"], *more]})
+        content["categories"] += more
+
+    return change
+
+
+def _similar(folder: Path, content: Content) -> None:
+    _classes({"id": 3, "name": "Kite "})(folder, content)
+    content["annotations"][0]["category_id"] = 3
+
+
+def _other_order(folder: Path, content: Content) -> None:
+    """In val the ids of the classes are the other way round, and so are those of the objects."""
+    other = load(folder, "val")
+    other["categories"] = [{"id": i, "name": name} for i, name in enumerate(reversed(CLASSES), 1)]
+    for entry in other["annotations"]:
+        entry["category_id"] = 3 - entry["category_id"]
+    save(folder, "val", other)
+
+
+def _odd_ids(folder: Path, content: Content) -> None:
+    for split in SPLITS:
+        other = content if split == "train" else load(folder, split)
+        for entry in other["categories"]:
+            entry["id"] -= 1
+        for entry in other["annotations"]:
+            entry["category_id"] -= 1
+        if split != "train":
+            save(folder, split, other)
+
+
+def _imbalance(folder: Path, content: Content) -> None:
+    """A hundred and more kites, and one bird."""
+    for split in ("val", "test"):
+        other = load(folder, split)
+        save(folder, split, other | {"annotations": [a for a in other["annotations"] if a["category_id"] == 1]})
+    kept = [a for a in content["annotations"] if a["category_id"] == 1]
+    boxes = [(x, y, 4, 4) for x in range(0, 76, 5) for y in range(27, 56, 5)]
+    more = [thing(1000 + i, number, 1, box) for number in (1, 2) for i, box in enumerate(boxes, 500 * number)]
+    content["annotations"] = [*kept, *more, content["annotations"][1]]
+
+
+def _crowd(size: list[int]) -> Content:
+    return {"size": size, "counts": [0, size[0] * size[1]]}
+
+
+PLANTS: dict[str, Callable[[Path, Content], None]] = {
+    "missing_picture": _missing,
+    "unreadable_picture": _unreadable,
+    "malformed_picture": lambda folder, content: content["images"].append({"id": 77, "file_name": 5}),
+    "doubled_image_id": _doubled_image_id,
+    "wrong_size": _smaller,
+    "exif_turned": _turned,
+    "truncated_picture": _truncated,
+    "listed_twice": _listed_twice,
+    "duplicate_picture": _same_file("train"),
+    "leaked_picture": _same_file("val"),
+    "near_duplicate": _alike("train"),
+    "near_leak": _alike("val"),
+    "wrong_extension": _renamed_to_jpg,
+    "odd_pixels": _grey,
+    "malformed": _first(bbox=[1, 2, 3]),
+    "unknown_picture": _add(image_id=4711),
+    "unknown_class": _first(category_id=17),
+    "not_finite": _first(bbox=[1, 2, float("nan"), 4]),
+    "no_area": _box(10, 10, 0, 5),
+    "outside": _box(200, 10, 20, 20),
+    "swapped_corners": _box(30, 30, -20, -15),
+    "reaches_out": _box(60, 10, 40, 20),
+    "few_points": _polygon(10, 10, 20, 20),
+    "rle_size": _first(segmentation=_crowd([5, 5])),
+    "bad_mask": _first(segmentation=[["a", "b"]]),
+    "wrong_area": _first(area=-3),
+    "self_crossing": _polygon(5, 5, 30, 25, 30, 5, 5, 35),
+    "empty_mask": _first(segmentation=[[90, 10, 110, 10, 100, 30]]),
+    "box_mask_differ": _first(bbox=[1, 1, 60, 50]),
+    "duplicate_object": _add(),
+    "two_classes": _add(category_id=2),
+    "doubled_id": _add(id=1, bbox=[50, 40, 20, 15], segmentation=None, image_id=2),
+    "tiny_box": _box(10, 10, 1, 5),
+    "whole_picture": _box(0, 0, 80, 60),
+    "no_objects": _no_objects,
+    "unused_class": _classes({"id": 3, "name": "plane"}),
+    "untrained_class": _untrained,
+    "other_classes": _other_order,
+    "similar_classes": _similar,
+    "odd_ids": _odd_ids,
+    "imbalance": _imbalance,
+}
