@@ -19,7 +19,7 @@ def main() -> None:
     settings, _ = parse(EvaluateSettings, "Score a model on a split of a data set with COCO's metrics.")
 
     from detect import progress, runtime
-    from detect.data.spec import find_spec
+    from detect.data.description import find_spec
     from detect.engine import SCORE_FLOOR, check_classes, evaluate
     from detect.files import folder_of_run, make_folder, write_text
     from detect.links import is_link, without_query
@@ -29,10 +29,12 @@ def main() -> None:
     progress.hide_bars(settings.quiet)
     runtime.set_up()
     make_folder(settings.output_dir)
-    spec = find_spec(settings.data, settings.data_root)
+    spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split(settings.split)
     predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
     spec.prepare()  # which may render or download
+    if spec.found:
+        print(spec.found)
     class_names, records = spec.read(settings.split)
     check_classes(predictor.class_names, class_names, f"data set '{spec.name}'")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detect.config import TrainSettings, settings_of_run
-from detect.errors import DataError, DiskError, UsageError, exit_status
+from detect.errors import DataError, DiskError, UsageError, exit_status, first_few, warn
 from detect.flags import parse, save
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
@@ -40,7 +40,7 @@ def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
     from detect import progress, runtime
     from detect.data.dataset import DetectionDataset, train_loader
-    from detect.data.spec import find_spec
+    from detect.data.description import find_spec
     from detect.data.transforms import TrainTransform
     from detect.engine import SCORE_FLOOR, evaluate, train_one_epoch
     from detect.files import make_folder
@@ -56,7 +56,7 @@ def train(settings: TrainSettings) -> None:
 
     make_folder(settings.output_dir)
     saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
-    spec = find_spec(settings.data, settings.data_root)
+    spec = find_spec(settings.data, settings.data_root, settings.format)
     (class_names, records), (val_names, val_records) = read_data(spec, settings.backgrounds)
     run = begin(settings, saved, spec, class_names, records, device)
     transform = TrainTransform(settings.short_side, settings.jitter, settings.copy_paste, settings.colours)
@@ -89,6 +89,7 @@ def train(settings: TrainSettings) -> None:
     best = run.folder / "best.safetensors"
     print(f"best bbox AP on val {run.best:.3f}: {best}")
     where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
+    where += ["--format", settings.format] if settings.format != "auto" else []
     split = "test" if "test" in spec.splits else "val"
     print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
 
@@ -96,15 +97,20 @@ def train(settings: TrainSettings) -> None:
 def read_data(spec: DatasetSpec, backgrounds: str | None) -> tuple[tuple[ClassNames, Table], tuple[ClassNames, Table]]:
     """Classes and records to train on, backgrounds among them, and those to validate on, all checked."""
     from detect.data.backgrounds import with_backgrounds
+    from detect.data.checks.classes import classes_in_use
     from detect.engine import check_classes
 
     spec.prepare()
+    if spec.found:
+        print(spec.found)
     names, records = spec.read("train")
     val_names, val_records = spec.read("val")
     check_classes(names, val_names, f"the val split of '{spec.name}'")
     for split, pictures in (("train", records), ("val", val_records)):
         if not any(map(len, pictures)):
             raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
+    if lost := sorted(classes_in_use(val_records, val_names) - classes_in_use(records, names)):
+        warn(f"data set '{spec.name}': val has objects of classes that train has none of: {first_few(lost)}")
     count, beside = len(records), ""
     if backgrounds is not None:
         records = with_backgrounds(records, backgrounds, labelled=spec.paths())

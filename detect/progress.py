@@ -24,5 +24,6 @@ def bar(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
     """
     nowhere = sys.stderr is None or sys.stderr.closed
     interval = 0.2 if not nowhere and sys.stderr.isatty() else 10.0
-    usual = {"disable": _hidden or nowhere, "dynamic_ncols": True, "leave": False, "mininterval": interval}
-    return tqdm(items, **usual | arguments)
+    usual = {"dynamic_ncols": True, "leave": False, "mininterval": interval}
+    hidden = arguments.pop("disable", False) or _hidden or nowhere
+    return tqdm(items, disable=hidden, **usual | arguments)

@@ -13,7 +13,7 @@ from training import TINY, rows
 from detect import checkpoint
 from detect.data.backgrounds import with_backgrounds
 from detect.data.dataset import DetectionDataset
-from detect.data.spec import find_spec
+from detect.data.description import find_spec
 from detect.data.transforms import TrainTransform
 from detect.errors import DataError, UsageError
 from detect.media.images import write_image

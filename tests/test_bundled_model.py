@@ -12,7 +12,8 @@ import torch
 
 from demo import compare
 from detect import checkpoint
-from detect.data.spec import find_spec, fingerprint
+from detect.data.description import find_spec
+from detect.data.spec import fingerprint
 from detect.media.images import read_image
 from detect.models.pretrained import bundled
 from detect.predictor import load_predictor

@@ -13,7 +13,8 @@ from tiny import as_checkpoint, random_model, render_shapes
 import evaluate
 from detect import checkpoint, engine, predictor, runtime
 from detect.data.dataset import read_record
-from detect.data.spec import DatasetSpec, find_spec
+from detect.data.description import find_spec
+from detect.data.spec import DatasetSpec
 from detect.errors import exit_status
 from detect.masks import from_coco
 from detect.metrics.coco import NAMES

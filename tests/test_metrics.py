@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from reading import read_split
 
 from detect import masks
-from detect.data.spec import find_spec
+from detect.data.description import find_spec
 from detect.metrics.coco import NAMES, one_line, score, table
 from detect.types import ClassNames, Detections, ImageRecord
 

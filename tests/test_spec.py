@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from detect.data import spec
-from detect.data.spec import DATASETS, find_spec, fingerprint
+from detect.data.description import DATASETS, find_spec
+from detect.data.spec import fingerprint
 from detect.errors import DataError, DetectError, UsageError
 from detect.media.images import write_image
 

@@ -1,0 +1,108 @@
+"""The same object, a kite at BOX, written in any format about any pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from detect.data.spec import DatasetSpec
+from detect.media.images import write_image
+
+HW = (40, 60)
+BOX = (10, 5, 30, 20)  # xyxy
+
+
+def put_pictures(folder: Path, *names: str) -> None:
+    """Pictures of noise, each another."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(sum(map(ord, str(folder / name))) * 7919 + len(name))
+        write_image(folder / name, np.kron(rng.integers(0, 256, (5, 6, 3), np.uint8), np.ones((8, 10, 1), np.uint8)))
+
+
+def put_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def coco(path: Path, names: Sequence[str], classes: Sequence[str] = ("kite",)) -> None:
+    """The objects of the pictures take turns in the classes."""
+    x0, y0, x1, y1 = BOX
+    content = {
+        "images": [{"id": i, "file_name": n, "height": HW[0], "width": HW[1]} for i, n in enumerate(names, 1)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": (i - 1) % len(classes) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            for i in range(1, len(names) + 1)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(classes, 1)],
+    }
+    put_text(path, json.dumps(content))
+
+
+def via(path: Path, names: Sequence[str]) -> None:
+    x0, y0, x1, y1 = BOX
+    shape = {"name": "rect", "x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0}
+    region = {"shape_attributes": shape, "region_attributes": {"class": "kite"}}
+    put_text(path, json.dumps({n: {"filename": n, "size": -1, "regions": [region]} for n in names}))
+
+
+def csv_boxes(path: Path, names: Sequence[str]) -> None:
+    lines = [f"{name},{HW[1]},{HW[0]},kite,{','.join(map(str, BOX))}" for name in names]
+    put_text(path, "\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax", *lines]))
+
+
+def voc(path: Path, names: Sequence[str]) -> None:
+    """path: the file, or the folder of one file for each of ``names``."""
+    for name in names:
+        x0, y0, x1, y1 = BOX
+        corners = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
+        box = f"<object><name>kite</name><bndbox>{corners}</bndbox></object>"
+        text = f"<annotation><filename>{name}</filename>{box}</annotation>"
+        put_text(path / Path(name).with_suffix(".xml"), text)
+
+
+def yolo(path: Path, names: Sequence[str]) -> None:
+    x0, y0, x1, y1 = BOX
+    numbers = ((x0 + x1) / 2 / HW[1], (y0 + y1) / 2 / HW[0], (x1 - x0) / HW[1], (y1 - y0) / HW[0])
+    for name in names:
+        put_text(path / Path(name).with_suffix(".txt"), f"0 {' '.join(map(str, numbers))}\n")
+
+
+def labelme(path: Path, names: Sequence[str]) -> None:
+    x0, y0, x1, y1 = BOX
+    shape = {"label": "kite", "points": [[x0, y0], [x1, y1]], "shape_type": "rectangle", "group_id": None}
+    for name in names:
+        content = {"shapes": [shape], "imagePath": Path(name).name, "imageHeight": HW[0], "imageWidth": HW[1]}
+        put_text(path / Path(name).with_suffix(".json"), json.dumps(content | {"imageData": None}))
+
+
+WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
+    "coco": coco,
+    "via": via,
+    "csv": csv_boxes,
+    "voc": voc,
+    "yolo": yolo,
+    "labelme": labelme,
+}
+
+
+def put(folder: Path, form: str, pictures: str, annotations: str, names: list[str]) -> None:
+    """Pictures in a folder, and their annotations in a folder or a file."""
+    put_pictures(folder / pictures, *names)
+    WRITE[form](folder / annotations, names)
+    if form == "yolo":
+        put_text(folder / "classes.txt", "kite\n")
+
+
+def members(spec: DatasetSpec) -> dict[str, list[str]]:
+    """The pictures of each split, each with the object."""
+    found = {}
+    for split in spec.splits:
+        names, table = spec.read(split)
+        assert names.names == ("kite",)
+        assert all(np.allclose(record.boxes, [BOX], atol=0.01) for record in table)
+        found[split] = sorted(record.path.relative_to(spec.root).as_posix() for record in table)
+    return found
