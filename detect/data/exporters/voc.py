@@ -1,0 +1,85 @@
+"""Pascal VOC: JPEGImages/, one XML file a picture in Annotations/, and the names of a split's pictures without their
+suffix in ImageSets/Main/SPLIT.txt. Boxes alone; crowds are marked difficult, as readers/voc.py reads them.
+
+Corners are the first and the last pixel from 1, with two decimals where they are not whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+
+import numpy as np
+
+from detect.data.exporters import content
+from detect.data.exporters.content import Loss, Names, Parts, Picture, decimals, inside, lost_area
+from detect.data.readers.folders import stem
+from detect.types import ClassNames
+
+_DIGITS = 2
+_NARROWEST = 1.02  # px: a box of one pixel has equal corners, which readers take for a slip of the mouse
+
+
+def pictures(split: str) -> str:
+    return "JPEGImages"
+
+
+def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
+    """A name that two splits share is of one picture, with the same objects in both."""
+    shown = content.text_names(class_names)
+    counts = Counter(content.lost_ids(class_names) | content.unused(parts, class_names))
+    written = set()
+    for picture in content.pictures(parts, names):
+        if picture.name in written:
+            continue
+        written.add(picture.name)
+        root = _head(picture)
+        for thing in picture.things:
+            whole, lost = inside(thing, picture.image_hw)
+            lost += [content.MASKS] * (thing.mask is not None)
+            counts.update(lost + lost_area(thing, float(np.prod(whole.box[2:] - whole.box[:2]))))
+            _add(root, shown[thing.label - 1], whole.box, thing.iscrowd)
+        path = folder / "Annotations" / f"{stem(picture.name)}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        indent(root)
+        ElementTree(root).write(path, encoding="utf-8")
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split in parts:
+        (lists / f"{split}.txt").write_text("".join(f"{stem(name)}\n" for name in names[split]), encoding="utf-8")
+    return content.losses(counts)
+
+
+def _head(picture: Picture) -> Element:
+    root = Element("annotation")
+    name = PurePosixPath(picture.name)
+    _put(root, "folder", (PurePosixPath(pictures(picture.split)) / name.parent).as_posix())
+    _put(root, "filename", name.name)
+    size = SubElement(root, "size")
+    height, width = picture.image_hw
+    for key, number in (("width", width), ("height", height), ("depth", 3)):
+        _put(size, key, str(number))
+    _put(root, "segmented", "0")
+    return root
+
+
+def _add(root: Element, name: str, box: np.ndarray, difficult: bool) -> None:
+    thing = SubElement(root, "object")
+    for key, text in (("name", name), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(difficult)))):
+        _put(thing, key, text)
+    corners = SubElement(thing, "bndbox")
+    for key, number in zip(("xmin", "ymin", "xmax", "ymax"), _corners(box), strict=True):
+        _put(corners, key, decimals(number, _DIGITS))
+
+
+def _corners(box: np.ndarray) -> list[float]:
+    """First and last pixel from 1, of a box xyxy from 0."""
+    middle, half = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], _NARROWEST) / 2
+    narrow = half <= _NARROWEST / 2
+    low, high = np.where(narrow, middle - half, box[:2]), np.where(narrow, middle + half, box[2:])
+    return [*(low + 1).tolist(), *high.tolist()]
+
+
+def _put(parent: Element, key: str, text: str) -> None:
+    SubElement(parent, key).text = text
