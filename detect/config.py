@@ -14,11 +14,16 @@ from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, HEADS, TIMM, TRAINE
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep")
 COLOURS = ("default", "strong")
+FORMATS = ("auto", "coco", "csv", "labelme", "via", "voc", "yolo")  # the readers', which take longer to import
+TARGETS = ("coco", "voc", "yolo", "via")  # the exporters'
+_DATA = "data set: a folder, a name in datasets/ or a YAML file"
 
 
-def _model() -> Any:
+def _model(for_what: str = "") -> Any:
     names = ", ".join((*BUNDLED, *DETECTORS))
-    return option("balloon", f"{names}, or a checkpoint: a file, or its web address", metavar="NAME|FILE|URL")
+    return option(
+        "balloon", f"{for_what}{names}, or a checkpoint: a file, or its web address", metavar="NAME|FILE|URL"
+    )
 
 
 def _device() -> Any:
@@ -33,8 +38,9 @@ def _output_dir(default: str) -> Any:
 class TrainSettings:
     """train.py"""
 
-    data: str = option("sample", "data set: a name in datasets/ or a YAML file", metavar="NAME|PATH")
-    data_root: Path | None = option(None, "folder of its files (default: datasets/NAME)", metavar="DIR")
+    data: str = option("sample", _DATA, metavar="NAME|PATH")
+    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
     backbone: str = option("mobilenet_v2", "trunk under a feature pyramid", choices=(*BACKBONES, f"{TIMM}NAME"))
     head: str | None = option(None, "default: maskrcnn where the data has masks, else fasterrcnn", choices=HEADS)
     fpn_channels: int | None = option(None, "channels of the pyramid (default: the backbone's own)", low=8)
@@ -123,8 +129,9 @@ class EvaluateSettings:
     """evaluate.py"""
 
     model: str = _model()
-    data: str = option("sample", "data set: a name in datasets/ or a YAML file", metavar="NAME|PATH")
-    data_root: Path | None = option(None, "folder of its files (default: datasets/NAME)", metavar="DIR")
+    data: str = option("sample", _DATA, metavar="NAME|PATH")
+    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
     split: str = option("test", "train, val or test", choices=("train", "val", "test"))
     imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32)
     device: str = _device()
@@ -189,19 +196,62 @@ class DetectVideoSettings(_DetectSettings):
 
 
 @dataclass
+class DoctorSettings:
+    """doctor.py"""
+
+    command: str = option(REQUIRED, "what to do", choices=("check", "fix", "convert", "preview"), positional=True)
+    data: str = option(REQUIRED, _DATA, metavar="DATA", positional=True)
+    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
+    to: str | None = option(None, "convert: the format to write", choices=TARGETS)
+    output_dir: Path | None = option(
+        None, "fix and convert: the new data set's folder; preview: where its folder goes", metavar="DIR"
+    )
+    split: str = option("train", "preview: of this split", choices=("train", "val", "test"))
+    pictures: int = option(12, "preview: so many pictures", low=1, high=200)
+    json: bool = option(False, "check: print everything as JSON")
+    seed: int = option(0, "preview: which pictures and how they are augmented", low=0, high=2**32 - 1)
+    quiet: bool = option(False, "no progress bars")
+
+    def __post_init__(self) -> None:
+        needs = {"fix": ("output_dir",), "convert": ("to", "output_dir")}.get(self.command, ())
+        for name in needs:
+            if getattr(self, name) is None:
+                raise UsageError(f"doctor.py {self.command} needs --{name.replace('_', '-')}")
+
+
+@dataclass
 class BenchmarkSettings:
     """benchmark.py"""
 
-    command: str = option(REQUIRED, "what to measure", choices=("inference",), positional=True)
+    command: str = option(REQUIRED, "what to measure", choices=("inference", "data", "decoding"), positional=True)
     models: list[str] | None = option(
         None, "backbones and whole models, such as vovnet19 v2 (default: all, about 5 GB of memory)", metavar="NAME"
     )
     heads: bool = option(False, "a line for each head of a backbone, not for Mask R-CNN's alone")
     imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32)
-    rounds: int = option(5, "how often every model looks at the picture; the median counts", low=1)
+    rounds: int | None = option(
+        None, "how often everything is measured; the median counts (default: 5, of data 3, of decoding 10)", low=1
+    )
+    pictures: int = option(118_000, "data: so many pictures are listed", low=1, high=10_000_000)
+    objects: int = option(
+        860_000, "data: so many objects are annotated; a million take pycocotools 12 GB", low=1, high=10_000_000
+    )
+    data: str = option("balloon", f"decoding: {_DATA}", metavar="NAME|PATH")
+    data_root: Path | None = option(None, "decoding: folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    format: str = option("auto", "decoding: of the annotations in a folder that holds several", choices=FORMATS)
+    model: str = _model("decoding: ")
     device: str = _device()
     write: Path | None = option(
         None, "put the table between the two marker lines of this file (default: only print it)", metavar="FILE.md"
     )
     json: Path | None = option(None, "write every single measurement here (default: nowhere)", metavar="FILE.json")
     quiet: bool = option(False, "no progress bars")
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
+
+    @property
+    def num_rounds(self) -> int:
+        """``rounds``, or its default."""
+        return self.rounds or {"inference": 5, "data": 3, "decoding": 10}[self.command]

@@ -28,12 +28,18 @@ _TONES = ((0.80, 1.00), (0.95, 0.80), (0.55, 0.95))  # (saturation, value), trie
 
 
 def draw(
-    image: np.ndarray, detections: Detections, class_names: ClassNames, *, colour_instances: bool = True
+    image: np.ndarray,
+    detections: Detections,
+    class_names: ClassNames,
+    *,
+    colour_instances: bool = True,
+    show_scores: bool = True,
 ) -> np.ndarray:
     """A copy of ``image`` (uint8 RGB [H, W, 3]) with ``detections`` (of the same size) on it.
 
     Each class has its colour. Where there is but one class each instance has one, unless ``colour_instances``
-    is false, as it should be in a video: ranks, and so colours, change from frame to frame.
+    is false, as it should be in a video: ranks, and so colours, change from frame to frame. Without ``show_scores``
+    labels are names alone, as for what was annotated.
     """
     if image.shape[:2] != tuple(detections.image_hw):
         raise ValueError(f"detections of {detections.image_hw} on a picture of {image.shape[:2]} (h, w)")
@@ -54,7 +60,7 @@ def draw(
             _draw_points(canvas, detections.keypoints[i], colours[i], line)
     plates: list[tuple[int, int, int, int]] = []
     for i, label in enumerate(detections.labels.tolist()):
-        text = f"{class_names.name(label)} {detections.scores[i]:.2f}"
+        text = class_names.name(label) + (f" {detections.scores[i]:.2f}" if show_scores else "")
         plate = _plate(text, font_size, colours[i])
         plates.append(_draw_plate(canvas, plate, corners[i], plates))
     return canvas

@@ -78,11 +78,12 @@ def first_few(items: Iterable[object], n: int = 5) -> str:
     return ", ".join(shown[:n]) + more
 
 
-def exit_status(main: Callable[[], None]) -> int:
+def exit_status(main: Callable[[], int | None]) -> int:
     """Run a script's ``main`` and turn what the user can mend into one line and a status.
 
-    Returns 0 when done, 2 for a DetectError or a full disk, 130 for Ctrl-C; 128 and the signal's number where another
-    one stopped it, 141 where nobody reads stdout any more (``| head``). Any other exception goes on its way.
+    Returns what main returns, 0 where that is nothing; 2 for a DetectError or a full disk, 130 for Ctrl-C; 128 and the
+    signal's number where another one stopped it, 141 where nobody reads stdout any more (``| head``). Any other
+    exception goes on its way.
     """
     if isinstance(sys.stdout, TextIOWrapper):  # a file's name may have letters that the terminal's encoding has not
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -95,7 +96,7 @@ def exit_status(main: Callable[[], None]) -> int:
 
     try:
         with _on_other_stops(interrupt):
-            main()
+            status = main() or 0
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -114,7 +115,7 @@ def exit_status(main: Callable[[], None]) -> int:
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         return 128 + stopped_by
-    return 0
+    return status
 
 
 @contextmanager

@@ -1,0 +1,119 @@
+"""Look after a data set before it is trained on: check it, fix it, convert it, look at it.
+
+    python doctor.py check DATA                                       what is wrong, and how bad it is
+    python doctor.py fix DATA --output-dir NEW                        a repaired copy, and a ledger of every change
+    python doctor.py convert DATA --to coco|voc|yolo|via --output-dir NEW
+    python doctor.py preview DATA                                     a sheet of pictures with their boxes and masks
+
+Exit status of check: 3 where something breaks training or hurts, else 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detect.config import DoctorSettings
+from detect.errors import UsageError, exit_status
+from detect.flags import parse
+
+if TYPE_CHECKING:
+    from detect.data.spec import DatasetSpec
+
+ILL = 3
+# The flags that not every command has.
+FLAGS = {
+    "to": {"convert"},
+    "output_dir": {"fix", "convert", "preview"},
+    "split": {"preview"},
+    "pictures": {"preview"},
+    "seed": {"preview"},
+    "json": {"check"},
+}
+LEDGER = "ledger.jsonl"
+OUTPUTS = Path("outputs/doctor")
+
+
+def main() -> int:
+    settings, given = parse(DoctorSettings, "Check, fix, convert and preview a data set.")
+    for name in given & FLAGS.keys():
+        if settings.command not in FLAGS[name]:
+            raise UsageError(f"--{name.replace('_', '-')} is for doctor.py {' and '.join(sorted(FLAGS[name]))}")
+
+    from detect import progress, runtime
+    from detect.data.description import find_spec
+
+    progress.hide_bars(settings.quiet)
+    runtime.set_up()
+    spec = find_spec(settings.data, settings.data_root, settings.format, keep=False)  # the original stays as it is
+    spec.prepare()
+    if spec.found and not settings.json:
+        print(spec.found)
+    output = settings.output_dir or OUTPUTS
+    if settings.command != "check" and output.resolve().is_relative_to(spec.root.resolve()):
+        raise UsageError(f"--output-dir {output} lies in the data set itself, which stays as it is")
+    return {"check": check, "fix": fix, "convert": convert, "preview": preview}[settings.command](spec, settings)
+
+
+def check(spec: DatasetSpec, settings: DoctorSettings) -> int:
+    """The data set in numbers, and every problem with its cure."""
+    from detect.data.diagnosis import diagnose
+    from detect.data.diagnosis_words import lines, to_json
+
+    diagnosis = diagnose(spec)
+    if settings.json:
+        print(json.dumps(to_json(diagnosis), indent=1))
+    else:
+        print("\n".join(lines(diagnosis)))
+    return ILL if diagnosis.is_ill else 0
+
+
+def fix(spec: DatasetSpec, settings: DoctorSettings) -> int:
+    """A repaired copy as COCO, and beside it the ledger of what was changed."""
+    from detect.data.convert import convert
+    from detect.data.repair import FORMAT, ledger, repair
+
+    assert settings.output_dir is not None  # the settings ask for it
+    repaired = repair(spec)
+    text = ledger.text(repaired.entries)
+    convert(repaired.tables, repaired.class_names, FORMAT, settings.output_dir, repaired.names, {LEDGER: text})
+    for line in ledger.counted(repaired.entries):
+        print(line)
+    print(f"-> {settings.output_dir}, every change in {settings.output_dir / LEDGER}")
+    return 0
+
+
+def convert(spec: DatasetSpec, settings: DoctorSettings) -> int:
+    """The data set in another format, and what that cannot hold."""
+    from detect.data.convert import convert
+
+    assert settings.to is not None and settings.output_dir is not None  # the settings ask for them
+    class_names = spec.every_class()
+    tables = {split: spec.read(split, class_names)[1] for split in spec.splits}
+    for loss in convert(tables, class_names, settings.to, settings.output_dir):
+        print(f"{settings.to} cannot hold {loss.what}: {loss.count}")
+    print(f"{sum(map(len, tables.values()))} pictures -> {settings.output_dir}")
+    return 0
+
+
+def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
+    """A sheet of pictures as they are read and as training sees them."""
+    from detect.config import TrainSettings
+    from detect.data.preview import write_sheet
+    from detect.data.transforms import TrainTransform
+    from detect.files import folder_of_run
+
+    class_names, table = spec.read(settings.split)
+    usual = TrainSettings()
+    transform = TrainTransform(usual.short_side, usual.jitter, usual.copy_paste, usual.colours)
+    with folder_of_run(settings.output_dir or OUTPUTS, spec.name) as folder:
+        path = folder / f"{settings.split}.png"
+        names = write_sheet(path, table, class_names, transform, settings.pictures, settings.seed)
+        print(f"{len(names)} of {len(table)} pictures of {settings.split}\n-> {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
