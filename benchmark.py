@@ -1,6 +1,8 @@
-"""Measure the models as they are: parameters, multiply-adds and time, beside the figures published for them.
+"""Measure how large and how fast things are, beside what others publish or need.
 
-``python benchmark.py inference --write docs/models.md`` writes the table in that file.
+``python benchmark.py inference --write docs/models.md`` measures the models and writes the table in that file;
+``python benchmark.py data --write docs/data.md`` loads annotations as many as COCO's, beside pycocotools;
+``python benchmark.py decoding --write docs/data.md`` decodes JPEGs whole and as training does, for time and for AP.
 """
 
 from __future__ import annotations
@@ -11,34 +13,44 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from detect.config import BenchmarkSettings
+from detect.config import BenchmarkSettings, TrainSettings
 from detect.errors import UsageError, exit_status, unknown
 from detect.flags import parse
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
 
 PICTURE = Path(__file__).parent / "input" / "balloons_1.jpg"
 PART = "benchmark inference"
+DATA_PART = "benchmark data"
+DECODING_PART = "benchmark decoding"
+FLAGS_OF = {  # those that are not every command's
+    "inference": {"models", "heads", "imgsz", "device"},
+    "data": {"pictures", "objects"},
+    "decoding": {"data", "data_root", "format", "model", "imgsz", "device"},
+}
 
 
 def main() -> None:
-    settings, _ = parse(BenchmarkSettings, "Measure the models' size and speed, side by side.")
-    {"inference": inference}[settings.command](settings)
+    settings, given = parse(BenchmarkSettings, "Measure the size and the speed of models and readers, side by side.")
+    for name in sorted(given - FLAGS_OF[settings.command]):
+        if owners := [command for command, names in FLAGS_OF.items() if name in names]:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is for {' and '.join(owners)}, not for {settings.command}")
+    {"inference": inference, "data": data, "decoding": decoding}[settings.command](settings)
 
 
 def inference(settings: BenchmarkSettings) -> None:
     """Every model looks at one picture, by turns."""
     lines = choose(settings.models, settings.heads)
 
-    from detect import benchmark, markdown, progress, runtime
-    from detect.files import make_folder, write_text
+    from detect import progress, runtime
+    from detect.benchmark import machine
+    from detect.benchmark.inference import page, prepare
     from detect.media.images import read_image
     from detect.metrics import cost
 
-    if settings.write:
-        markdown.check_part(settings.write, PART)
-    if settings.json:
-        make_folder(settings.json.parent)
+    check_results(settings, PART)
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -46,23 +58,107 @@ def inference(settings: BenchmarkSettings) -> None:
 
     entries, calls = {}, {}
     for name, head in progress.bar(lines, desc="building"):
-        entry, predictor = benchmark.prepare(name, head, settings.imgsz, image, device)
+        entry, predictor = prepare(name, head, settings.imgsz, image, device)
         entries[name, head] = entry
         calls[name, head] = partial(predictor, [image])
-    for key, seconds in cost.interleaved(calls, settings.rounds).items():
+    for key, seconds in cost.interleaved(calls, settings.num_rounds).items():
         entries[key].seconds = seconds
 
-    command = shlex.join(["python", "benchmark.py", *sys.argv[1:]])
-    page = benchmark.page([*entries.values()], PICTURE, image.shape[:2], command, device)
+    facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
+    facts["models"] = [asdict(entry) for entry in entries.values()]
+    write_results(settings, PART, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
+
+
+def data(settings: BenchmarkSettings) -> None:
+    """A file as large as COCO's is loaded by this toolkit and by pycocotools, by turns."""
+    from detect import progress, runtime
+    from detect.benchmark import machine
+    from detect.benchmark.coco_file import rendered
+    from detect.benchmark.data import measure, page, versions
+
+    check_results(settings, DATA_PART)
+    progress.hide_bars(settings.quiet)
+    with rendered(settings.pictures, settings.objects) as path:
+        size = path.stat().st_size
+        loads = measure(path, settings.objects, settings.num_rounds)
+
+    where = f"{machine.in_words(runtime.pick_device('cpu'))}, {versions()}"
+    file = f"{settings.pictures} pictures, {settings.objects} objects, {size / 1e6:.3g} MB"
+    facts = {"machine": where, "pictures": settings.pictures, "objects": settings.objects, "file_bytes": size}
+    facts["loads"] = {name: [asdict(load) for load in some] for name, some in loads.items()}
+    write_results(settings, DATA_PART, page(loads, file, command(), where), facts)
+
+
+def decoding(settings: BenchmarkSettings) -> None:
+    """Training items and what a model finds, of pictures decoded whole and of those decoded as training does."""
+    from detect import progress, runtime
+    from detect.benchmark import machine
+    from detect.benchmark.decoding import measure, measure_photograph, photograph
+    from detect.benchmark.decoding_page import page, versions
+    from detect.benchmark.sharpness import compare, load_at, read_scored
+    from detect.data.description import find_spec
+
+    check_results(settings, DECODING_PART)
+    progress.hide_bars(settings.quiet)
+    device = runtime.pick_device(settings.device)
+    runtime.set_up()
+    spec = find_spec(settings.data, settings.data_root, settings.format)
+    spec.check_split("train")
+    predictor = load_at(settings.model, settings.imgsz, settings.device)
+    spec.prepare()
+    scored = read_scored(spec, predictor.class_names)
+    _, records = spec.read("train")
+
+    sizes, jitter = (settings.imgsz, round(2 / 3 * settings.imgsz)), TrainSettings().jitter
+    masks, rounds = records.has_masks, settings.num_rounds
+    items = {imgsz: measure(records, imgsz, jitter, with_masks=masks, rounds=rounds) for imgsz in sizes}
+    with photograph(records) as photo:
+        of_photo = {imgsz: measure_photograph(photo, imgsz, jitter, rounds) for imgsz in sizes}
+    sharpness = compare(predictor, *scored)
+
+    where = f"{machine.in_words(device)}, {versions()}"
+    facts: dict[str, Any] = {"machine": where, "data": spec.name, "model": settings.model}
+    facts["items"] = {imgsz: some.as_lists() for imgsz, some in items.items()}
+    facts["photograph"] = {imgsz: some.as_lists() for imgsz, some in of_photo.items()}
+    facts["sharpness"] = asdict(sharpness)
+    text = page(items, of_photo, photo, sharpness, settings.model, command(), where)
+    write_results(settings, DECODING_PART, text, facts)
+
+
+def check_results(settings: BenchmarkSettings, part: str) -> None:
+    """Make sure before any work that the results can be written."""
+    from detect import markdown
+    from detect.files import make_folder
+
+    if settings.write:
+        markdown.check_part(settings.write, part)
+    if settings.json:
+        make_folder(settings.json.parent)
+
+
+def write_results(settings: BenchmarkSettings, part: str, page: str, facts: dict[str, Any]) -> None:
+    from detect import markdown
+    from detect.files import write_text
+
     print(page)
     if settings.json:
-        facts = {"command": command, "machine": benchmark.machine(device), "picture_hw": image.shape[:2]}
-        facts["models"] = [asdict(entry) for entry in entries.values()]
-        write_text(settings.json, json.dumps(facts, indent=1) + "\n")
+        write_text(settings.json, json.dumps({"command": command(), **facts}, indent=1) + "\n")
         print(f"-> {settings.json}")
     if settings.write:
-        markdown.replace_part(settings.write, PART, page)
+        markdown.replace_part(settings.write, part, page)
         print(f"-> {settings.write}")
+
+
+def command() -> str:
+    """The command line, as it can be run again: on another machine, where --data-root is another folder."""
+    words = sys.argv[1:]
+    for i, word in enumerate(words):
+        flag, equals, _ = word.partition("=")
+        if words[i - 1 : i] == ["--data-root"]:
+            words[i] = "DIR"
+        elif flag == "--data-root" and equals:
+            words[i] = "--data-root=DIR"
+    return shlex.join(["python", "benchmark.py", *words])
 
 
 def choose(names: list[str] | None, every_head: bool) -> list[tuple[str, str]]:

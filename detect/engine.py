@@ -90,14 +90,17 @@ def evaluate(
 ) -> dict[str, dict]:
     """COCO metrics of ``predictor`` on ``records``, whose labels are those of ``class_names``.
 
-    Class names tie the two together, not positions: a detection of a class that the data does not know is left
-    out, and a class that the model does not know scores 0.
+    Class names tie the two together, as in ``relabel``: a class that the model does not know scores 0.
     """
-    label_of = {
-        i: class_names.label(n) for i, n in enumerate(predictor.class_names.names, 1) if n in class_names.names
-    }
     found = detect_records(predictor, records, title=title)
-    return coco.score(records, [_relabel(one, label_of) for one in found], class_names)
+    return coco.score(records, relabel(found, predictor.class_names, class_names), class_names)
+
+
+def relabel(found: Sequence[Detections], model: ClassNames, data: ClassNames) -> list[Detections]:
+    """Detections with the labels of ``data`` in place of those of ``model``, by the names of the classes and not by
+    their positions; what is of a class that the data does not know is left out."""
+    label_of = {i: data.label(name) for i, name in enumerate(model.names, 1) if name in data.names}
+    return [_relabel(one, label_of) for one in found]
 
 
 def _relabel(found: Detections, label_of: dict[int, int]) -> Detections:

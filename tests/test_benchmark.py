@@ -13,7 +13,7 @@ from torch import nn
 
 import benchmark
 from detect import markdown
-from detect.benchmark import OBJECTS, prepare
+from detect.benchmark.inference import OBJECTS, prepare
 from detect.errors import exit_status
 from detect.metrics import cost
 from detect.models import published
@@ -81,7 +81,7 @@ def test_an_unknown_model_is_one_line(run, capsys):
 
 @pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, (BEGIN + END) * 2])
 def test_a_page_without_its_markers_is_one_line_before_any_work(run, capsys, tmp_path, monkeypatch, text):
-    monkeypatch.setattr("detect.benchmark.prepare", None)
+    monkeypatch.setattr("detect.benchmark.inference.prepare", None)
     (tmp_path / "page.md").write_text(text)
     assert run("inference", *LIGHT, "--write", tmp_path / "page.md") == 2
     assert BEGIN in error(capsys) and (tmp_path / "page.md").read_text() == text
@@ -93,7 +93,11 @@ def test_a_page_that_is_not_there_is_one_line(run, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"), [("", "inference is missing"), ("training", "unknown command 'training': known are inference")]
+    ("line", "words"),
+    [
+        ("", "inference|data|decoding is missing"),
+        ("training", "unknown command 'training': known are inference, data, decoding"),
+    ],
 )
 def test_what_to_measure_must_be_said(run, capsys, line, words):
     assert run(*line.split()) == 2

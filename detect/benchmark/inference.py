@@ -7,7 +7,6 @@ So batch norms get the statistics of the picture, and each model the score thres
 
 from __future__ import annotations
 
-import platform
 import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from detect import markdown
+from detect.benchmark import machine
 from detect.metrics import cost
 from detect.models import published
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
@@ -117,26 +116,11 @@ def page(entries: list[Entry], picture: Path, image_hw: tuple[int, int], command
     header = ("model", "head", "M parameters", "pixels", "regions", "GFLOP", "COCO box AP", "mask AP", "keypoint AP")
     found = sorted({e.objects for e in entries})
     return (
-        f"Written by `{command}` on {machine(device)}. Milliseconds: median of {rounds} rounds, all models taking "
-        f"turns in one process, from the decoded picture ({picture.name}, {image_hw[0]}×{image_hw[1]} pixels) to its "
-        f"detections, {' to '.join(map(str, dict.fromkeys((found[0], found[-1]))))} objects each.\n\n"
+        f"Written by `{command}` on {machine.in_words(device)}. Milliseconds: median of {rounds} rounds, all models "
+        f"taking turns in one process, from the decoded picture ({picture.name}, {image_hw[0]}×{image_hw[1]} pixels) "
+        f"to its detections, {' to '.join(map(str, dict.fromkeys((found[0], found[-1]))))} objects each.\n\n"
         + markdown.table((*header, "ImageNet top-1", "ms"), rows)
     )
-
-
-def machine(device: torch.device) -> str:
-    """What computed, in words: processor, threads, versions."""
-    where = f"{_processor()}, {torch.get_num_threads()} threads"
-    if device.type == "cuda":
-        where = f"{torch.cuda.get_device_name(device)} with {where}"
-    return f"{where}, torch {torch.__version__}, torchvision {torchvision.__version__}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _detector(name: str, imgsz: int) -> Architecture:
