@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from detect import config
+from detect.data.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/models.md", "weights/README.md", "input/README.md")
+PAGES = ("README.md", "docs/models.md", "docs/data.md", "weights/README.md", "input/README.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -42,3 +43,10 @@ def test_every_model_stands_in_it() -> None:
     text = (ROOT / "README.md").read_text()
     for name in (*BACKBONES, *DETECTORS):
         assert re.search(rf"`(--backbone |--model )?{name}`", text), name
+
+
+def test_every_format_stands_in_it_and_the_kinds_of_problems_are_counted() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in config.FORMATS[1:]:
+        assert f"\n| `{name}` |" in text, name
+    assert f"finds {len(KINDS)} kinds of problems" in text
