@@ -17,34 +17,39 @@ LAYERS = (
     ("errors", "sizes"),
     ("files", "progress"),
     ("masks", "runtime", "flags", "transfer", "markdown"),
-    ("downloads",),
+    ("downloads", "outlines"),
     ("types", "links"),
     ("media",),
     ("drawing", "metrics", "checkpoint", "optim", "runlog"),
-    ("data.columns", "data.problems", "data.archive", "data.render"),
+    ("data.columns", "data.problems", "data.archive", "data.render", "data.likeness", "data.splits"),
     ("data.table",),
     ("data.draft", "data.backgrounds", "data.compose"),
     ("data.readers", "data.sample", "data.transforms"),
-    ("data.checks",),
-    ("data.cleaning",),
-    ("data.spec", "data.dataset", "models", "writers"),
+    ("data.checks", "data.exporters"),
+    ("data.cleaning", "data.summary", "data.naming"),
+    ("data.spec", "data.dataset", "data.convert", "models", "writers"),
+    ("data.discovery", "data.diagnosis", "data.preview", "data.repair"),
+    ("data.description",),
     ("predictor", "run"),
-    ("engine", "benchmark"),
+    ("engine",),
+    ("benchmark",),
     ("config",),
 )  # fmt: skip
 # config reads the tables of models, which know nothing else of the project, and checks names by them.
 TABLES = "models.zoo"
 NAMES = "models.names"
 KNOWN_BY = {
-    "cv2": {"media", "drawing", "data.transforms", "data.compose", "data.render", "runtime"},
-    "pycocotools": {"masks", "metrics"},
+    "cv2": {"media", "drawing", "data.transforms", "data.compose", "data.render", "runtime", "benchmark"},
+    "pycocotools": {"masks", "metrics", "benchmark"},
     "albumentations": {"data.transforms"},
-    "yaml": {"flags", "data.spec"},
+    "yaml": {"flags", "data.description", "data.discovery", "data.splits", "data.exporters"},
     "argparse": {"flags", "data.sample"},
     "safetensors": {"checkpoint", "models"},
     "timm": {"models"},
-    "msgspec": {"data.readers"},
+    "msgspec": {"data.readers", "data.discovery"},
+    "scipy": {"data.likeness", "data.checks"},
     "defusedxml": {"data.readers"},
+    "shapely": {"outlines", "data.checks"},
 }
 SCRIPTS = {
     "TrainSettings": "train.py",
@@ -52,6 +57,7 @@ SCRIPTS = {
     "DetectImageSettings": "detect_image.py",
     "DetectVideoSettings": "detect_video.py",
     "BenchmarkSettings": "benchmark.py",
+    "DoctorSettings": "doctor.py",
 }
 
 
