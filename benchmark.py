@@ -104,23 +104,23 @@ def decoding(settings: BenchmarkSettings) -> None:
     runtime.set_up()
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split("train")
-    predictor = load_at(settings.model, settings.imgsz, settings.device)
+    sizes, jitter = (settings.imgsz, round(2 / 3 * settings.imgsz)), TrainSettings().jitter
+    predictors = [load_at(settings.model, imgsz, settings.device) for imgsz in sizes]
     spec.prepare()
-    scored = read_scored(spec, predictor.class_names)
+    scored = read_scored(spec, predictors[0].class_names)
     _, records = spec.read("train")
 
-    sizes, jitter = (settings.imgsz, round(2 / 3 * settings.imgsz)), TrainSettings().jitter
     masks, rounds = records.has_masks, settings.num_rounds
     items = {imgsz: measure(records, imgsz, jitter, with_masks=masks, rounds=rounds) for imgsz in sizes}
     with photograph(records) as photo:
         of_photo = {imgsz: measure_photograph(photo, imgsz, jitter, rounds) for imgsz in sizes}
-    sharpness = compare(predictor, *scored)
+    sharpness = [compare(predictor, *scored) for predictor in predictors]
 
     where = f"{machine.in_words(device)}, {versions()}"
     facts: dict[str, Any] = {"machine": where, "data": spec.name, "model": settings.model}
     facts["items"] = {imgsz: some.as_lists() for imgsz, some in items.items()}
     facts["photograph"] = {imgsz: some.as_lists() for imgsz, some in of_photo.items()}
-    facts["sharpness"] = asdict(sharpness)
+    facts["sharpness"] = [asdict(one) for one in sharpness]
     text = page(items, of_photo, photo, sharpness, settings.model, command(), where)
     write_results(settings, DECODING_PART, text, facts)
 

@@ -17,7 +17,7 @@ import benchmark
 from detect import checkpoint, markdown, masks
 from detect.benchmark import decoding, decoding_page, sharpness
 from detect.benchmark.decoding import WAYS, Items
-from detect.benchmark.sharpness import DRAWS, Sharpness
+from detect.benchmark.sharpness import Sharpness
 from detect.data.dataset import DetectionDataset, read_record
 from detect.data.description import find_spec
 from detect.data.transforms import TrainTransform
@@ -103,9 +103,10 @@ def test_the_page_says_what_was_measured(run, capsys, folder, tmp_path, temporar
             assert [*items["cpu_ms"]] == [*WAYS] and np.shape(items["reduced"]) == shape
             assert all(np.shape(ms) == shape and np.min(ms) > 0 for ms in items["cpu_ms"].values())
             assert np.any(items["reduced"])
-    result = facts["sharpness"]
+    assert [one["imgsz"] for one in facts["sharpness"]] == [IMGSZ, 32]
+    result = facts["sharpness"][0]
     assert (result["imgsz"], result["splits"], result["pictures"]) == (IMGSZ, ["val", "test"], 4)
-    assert 0 < result["reduced"] <= 4 and f"which reduces {result['reduced']} of them" in text
+    assert 0 < result["reduced"] <= 4 and f"which reduces {result['reduced']} of them" in text and " draws of " in text
     for scores in result["scores"].values():
         assert [*scores] == ["bbox AP", "bbox AP50", "segm AP", "segm AP50"]
         assert all(0 <= value <= 1 for value in scores.values())
@@ -261,7 +262,7 @@ def test_what_a_difference_means_is_computed(low, high, words):
     span = (figures(bbox_AP=low, bbox_AP50=0), figures(bbox_AP=high, bbox_AP50=0), figures(bbox_AP=0.8))
     one = Sharpness(480, ("val",), 5, 9, 3, scores, *span)
     said = decoding_page._sharpness_in_words(one)
-    assert words in said and f" {DRAWS} draws " in said and "AP50" not in said
+    assert words in said and "AP50" not in said
     assert "| difference | −2.0 | 0.0 |" in decoding_page._scores(one)
     assert "None of these" in decoding_page._sharpness_in_words(replace(one, reduced=0))
 

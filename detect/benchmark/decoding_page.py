@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import cv2
@@ -24,8 +24,8 @@ def versions() -> str:
 
 
 def page(
-    items: Measured, of_photograph: Measured, photograph: Photograph, sharpness: Sharpness, model: str, command: str,
-    where: str,
+    items: Measured, of_photograph: Measured, photograph: Photograph, sharpness: Sequence[Sharpness], model: str,
+    command: str, where: str,
 ) -> str:  # fmt: skip
     """Markdown: how it was measured, the tables, and what they mean. model: ``--model``.  where: the machine."""
     rounds, pictures = next(iter(items.values())).reduced.shape
@@ -34,12 +34,14 @@ def page(
          "share of the mean"),
         [*_rows(items, "all"), *_rows(of_photograph, "the photograph")],
     )  # fmt: skip
+    scored = "\n\n".join(f"{_scored(one, model)}\n\n{_scores(one)}\n\n{_sharpness_in_words(one)}" for one in sharpness)
     return (
         f"Written by `{command}` on {where}.\n\n"
         f"Milliseconds of the processor for an item of training, in one thread: {pictures} pictures in "
         f"{_counted(rounds, 'round')}, each with sizes of its own. The photograph is {_made(photograph)}.\n\n"
         f"{times}\n\n{_time_in_words(items, of_photograph)}\n\n"
-        f"{_scored(sharpness, model)}\n\n{_scores(sharpness)}\n\n{_sharpness_in_words(sharpness)}"
+        f"{scored}\n\nIn brackets, as in the last lines of the tables, is where 95 of 100 differences lie in {DRAWS} "
+        "draws of as many of these pictures, some more than once."
     )
 
 
@@ -134,10 +136,7 @@ def _sharpness_in_words(sharpness: Sharpness) -> str:
         verdict = "a loss" if high < 0 else "a gain" if low > 0 else unsure
         span = f"{_signed(low)} to {_signed(high)}"
         said.append(f"{key} changes by {_signed(sharpness.differences[key])} ({span}), {verdict}")
-    return (
-        f"{'; '.join(said)}. In brackets, as in the last line, is where 95 of 100 differences lie in {DRAWS} draws of "
-        f"as many of these pictures, some more than once."
-    )
+    return f"{'; '.join(said)}."
 
 
 def _signed(value: float) -> str:
