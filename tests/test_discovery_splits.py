@@ -207,3 +207,14 @@ def test_doctor_does_not_keep_splits(tmp_path):
     looked = find_spec(str(tmp_path / "set"), keep=False)
     assert not (tmp_path / "set" / "splits.yaml").exists()
     assert members(looked) == members(find_spec(str(tmp_path / "set")))
+
+
+def test_a_list_does_not_take_another_splits_picture_for_one_that_is_gone(tmp_path):
+    for split, names in (("train", ["1.png"]), ("val", ["0.png", "2.png"])):
+        put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", names)
+    put_text(tmp_path / "set" / "train.txt", "images/train/0.png\nimages/train/1.png\n")
+    put_text(tmp_path / "set" / "val.txt", "images/val/0.png\nimages/val/2.png\n")
+    assert members(find_spec(str(tmp_path / "set"))) == {
+        "train": ["images/train/1.png"],
+        "val": ["images/val/0.png", "images/val/2.png"],
+    }

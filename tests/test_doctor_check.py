@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from any_format import put_pictures, put_text, voc, yolo
-from planted import CLASSES, PLANTS, SPLITS, plant, write_clean
+from planted import CLASSES, PLANTS, SPLITS, load, plant, save, write_clean
 
 import doctor
 from detect.data.description import find_spec
@@ -102,3 +102,21 @@ def test_a_mistake_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: --to is for doctor.py convert\n"
     assert check(monkeypatch, "no_such_set") == 2
     assert "unknown data set 'no_such_set'" in capsys.readouterr().err
+
+
+def test_a_crowd_around_an_object_is_no_double(folder):
+    content = load(folder)
+    content["annotations"].append(content["annotations"][0] | {"id": 999, "iscrowd": 1})
+    save(folder, "train", content)
+    assert kinds(folder) == {}
+
+
+def test_classes_that_other_splits_list_besides_get_ids_of_their_own(folder):
+    """In val the id 1 is a class that train has not; objects keep their names, and no two classes share an id."""
+    content = load(folder, "val")
+    content["categories"] = [{"id": 1, "name": "plane"}, {"id": 2, "name": "bird"}]
+    save(folder, "val", content)
+    diagnosis = diagnose(find_spec(str(folder)))
+    assert diagnosis.class_names.names == ("kite", "bird", "plane") and diagnosis.class_names.ids == (1, 2, 3)
+    assert diagnosis.summaries["val"].objects == {"kite": 0, "bird": 3, "plane": 3}
+    assert {kind for kind, _ in diagnosis.by_kind()} == {"other_classes", "untrained_class"}

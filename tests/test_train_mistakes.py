@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from planted import plant, write_clean
 from tiny import render_shapes
 from training import TINY, without_masks
+
+import train
+from detect.data.description import find_spec
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,13 @@ def test_a_mistake_is_told_in_one_line(train_py, data, tmp_path, capsys, mistake
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_classes_that_cannot_be_learned_are_told(tmp_path, capsys):
+    write_clean(tmp_path / "set")
+    plant("untrained_class", tmp_path / "set")
+    train.read_data(find_spec(str(tmp_path / "set")), None)
+    assert "val has objects of classes that train has none of: bird" in capsys.readouterr().err
+
+
 def test_a_gpu_that_is_not_there_is_told(train_py, data, capsys):
     assert train_py("--data", data, "--device", "cuda") == 2
     assert "--device cuda: this machine has 0 CUDA devices; use --device cpu" in one_line(capsys.readouterr().err)

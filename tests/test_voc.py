@@ -51,6 +51,13 @@ def test_corners_are_the_first_and_the_last_pixel_from_1(folder):
     assert b.boxes.tolist() == [[10, 5, 30, 20]]
 
 
+def test_corners_that_are_swapped_or_far_out_are_told_as_they_are(folder):
+    """The lower corner is the first pixel in either order; 0 comes from programs that count from there."""
+    write(folder, "a", thing(box=(30, 20, 10, 5)), thing(box=(0, 0, 10, 10)), thing(box=(-40, 5, 10, 10)))
+    draft = voc.parse(folder / "pictures", folder / "xml")
+    assert draft.table.boxes[:3].tolist() == [[30, 20, 9, 4], [0, 0, 10, 10], [-41, 4, 10, 10]]
+
+
 def test_difficult_objects_are_as_crowds_and_parts_of_objects_are_none(folder):
     part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></part>"
     write(folder, "a", thing(more="<difficult>1</difficult>"), thing(more=f"<difficult>0</difficult>{part}"))

@@ -98,3 +98,12 @@ def test_classes_have_to_be_named_and_labels_to_be_there(folder):
         read(folder, None, a=BOX)
     with pytest.raises(DataError, match="no label file"):
         yolo.parse(folder / "images", folder / "images", CLASSES)
+
+
+def test_label_files_without_pictures_do_not_refuse_those_with(folder, capsys):
+    """They are of no split; so they say nothing of the pictures of this one, even where they are more."""
+    for name in "vwxyz":
+        (folder / "labels" / f"{name}.txt").write_text(BOX)
+    _, table = read(folder, a=BOX)
+    assert len(table) == 3 and len(table.labels) == 1
+    assert "pictures are annotated, but not there: 5 left out" in capsys.readouterr().err
