@@ -55,6 +55,17 @@ def folder_of_run(parent: Path, name: str) -> Iterator[Path]:
             folder.rmdir()
 
 
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A new folder for temporary things, deleted when the block ends; DiskError where it cannot be made."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as error:
+        raise DiskError(f"cannot make a temporary folder: {error.strerror}") from None
+    with folder as path:
+        yield Path(path)
+
+
 def shortened(stem: str, ending: str) -> str:
     """``stem + ending``, without the last characters of ``stem`` where a file's name could not be that long."""
     while stem and len(os.fsencode(stem + ending)) > _LONGEST_NAME:

@@ -17,7 +17,6 @@ from detect.errors import DataError, UsageError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NAMES = [f"{i}.png" for i in range(10)]
-IN_ONE_FILE = ("coco", "via", "csv")
 
 
 @pytest.fixture(autouse=True)

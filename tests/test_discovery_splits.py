@@ -11,11 +11,11 @@ from any_format import WRITE, coco, members, put, put_pictures, put_text, yolo
 
 from detect.data import description
 from detect.data.description import find_spec
+from detect.data.readers import IN_ONE_FILE
 from detect.errors import DiskError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NAMES = [f"{i}.png" for i in range(10)]
-IN_ONE_FILE = ("coco", "via", "csv")
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from detect.data.likeness import groups_alike, nearest, signatures
 from detect.data.splits import SHARES, deal_out, split_of
+from detect.media.images import read_image
+from detect.media.looks import SIDE, look
+
+QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 30]
+DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.mark.parametrize(
@@ -99,3 +105,27 @@ def test_frames_of_a_fixed_camera_are_told_apart_by_more():
     frames[1] = frames[0] + 1
     groups, least = groups_alike(signatures(frames.clip(0, 255).astype(np.uint8)))
     assert least > 0.95 and groups[0] == groups[1] and len(set(groups.tolist())) >= 15
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+def test_of_real_photographs_copies_are_alike_and_others_are_not():
+    """But for two pictures of the same cells in BCCD, which are."""
+    patterns = ("bccd/BCCD/JPEGImages/*.jpg", "balloon/*/*.jpg", "coco_tiny80/*2017/*.jpg")
+    paths = [path for pattern in patterns for path in sorted(DATA.glob(pattern))]
+    noise = np.random.default_rng(0)
+    copies: dict[str, list[np.ndarray]] = {"again": [], "half": [], "lighter": [], "noisy": []}
+    for path in paths:
+        pixels = read_image(path)
+        again = cv2.imdecode(cv2.imencode(".jpg", pixels[..., ::-1], QUALITY)[1], cv2.IMREAD_COLOR)[..., ::-1]
+        half = cv2.resize(pixels, None, fx=0.5, fy=0.5)
+        noisy = pixels + noise.normal(0, 10, pixels.shape)
+        for name, made in (("again", again), ("half", half), ("lighter", pixels * 1.2), ("noisy", noisy)):
+            small = cv2.resize(np.clip(made, 0, 255).astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            copies[name].append(small)
+    sketches = signatures(np.stack([look(path).thumbnail for path in paths]))
+    likeness = np.concatenate([(sketches * signatures(np.stack(made))).sum(axis=1) for made in copies.values()])
+    assert len(paths) == 598 and likeness.min() >= 0.952 and (likeness < 0.98).sum() <= 5
+    best, score = nearest(sketches)
+    (same,) = np.flatnonzero(score > 0.835)
+    assert {paths[same].stem, paths[best[same]].stem} == {"BloodImage_00037", "BloodImage_00038"}

@@ -11,14 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 
 from detect import progress
 from detect.errors import DiskError
-from detect.files import writing
+from detect.files import temporary_folder, writing
 
 _SIDES_HW = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 375))
 _NO_CATEGORY = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # COCO's 80 ids in 1..90 leave these out
@@ -43,12 +42,8 @@ class _Pictures(NamedTuple):
 @contextmanager
 def rendered(pictures: int, objects: int) -> Iterator[Path]:
     """Such a file in a folder for temporary things, deleted when the block ends; DiskError where there is no room."""
-    try:
-        folder = TemporaryDirectory(prefix="benchmark_")
-    except OSError as error:
-        raise DiskError(f"cannot make a temporary folder: {error.strerror}") from None
-    with folder:
-        path = Path(folder.name, "instances.json")
+    with temporary_folder("benchmark_") as folder:
+        path = folder / "instances.json"
         try:
             render(path, pictures, objects)
         except DiskError as error:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -19,7 +17,7 @@ from detect import masks, progress, runtime
 from detect.data.dataset import DetectionDataset, read_record, read_resized_record
 from detect.data.table import Table
 from detect.data.transforms import Sample, TrainTransform, resize_masks
-from detect.errors import DiskError
+from detect.files import temporary_folder
 from detect.masks import Polygons, Rle
 from detect.media.images import write_image
 from detect.media.resized import decode_for
@@ -117,12 +115,8 @@ def photograph(records: Table) -> Iterator[Photograph]:
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     pixels = cv2.resize(whole, (width, height), interpolation=method)
     noise = _NOISE * np.random.default_rng(0).standard_normal(pixels.shape, np.float32)
-    try:
-        folder = TemporaryDirectory(prefix="benchmark_")
-    except OSError as error:
-        raise DiskError(f"cannot make a temporary folder: {error.strerror}") from None
-    with folder:
-        path = Path(folder.name, "photograph.jpg")
+    with temporary_folder("benchmark_") as folder:
+        path = folder / "photograph.jpg"
         write_image(path, (pixels + noise).clip(0, 255).astype(np.uint8))
         record = replace(
             largest,

@@ -111,10 +111,8 @@ def _completed(table: Table) -> Table:
     boxes, areas = table.boxes.copy(), table.areas.copy()
     no_box, no_area = np.isnan(boxes[:, 0]), np.isnan(areas)
     to_draw = np.flatnonzero((no_box | no_area) & ~table.without_mask)
-    pictures = table.pictures
     for row in progress.bar(to_draw.tolist(), desc="drawing masks", disable=len(to_draw) < _MANY):
-        height, width = table.image_hw[pictures[row]].tolist()
-        rle = masks.from_coco(table.masks[int(table.mask_rows[row])], (height, width))
+        rle = table.rle(row)
         if no_box[row]:
             boxes[row] = masks.box(rle)
         if no_area[row]:

@@ -10,7 +10,9 @@ from typing import overload
 
 import numpy as np
 
+from detect import masks
 from detect.data.columns import NONE, Masks, Texts
+from detect.masks import Rle
 from detect.types import ImageRecord
 
 
@@ -79,6 +81,11 @@ class Table(Sequence[ImageRecord]):
     def picture_of(self, row: int) -> int:
         """The picture of one object."""
         return int(np.searchsorted(self.first, row, side="right")) - 1
+
+    def rle(self, row: int) -> Rle:
+        """The mask of one object, which has one, coded at the size of its picture; ValueError like ``from_coco``."""
+        height, width = self.image_hw[self.picture_of(row)].tolist()
+        return masks.from_coco(self.masks[int(self.mask_rows[row])], (height, width))
 
     @property
     def without_mask(self) -> np.ndarray:

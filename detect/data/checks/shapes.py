@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import shapely
@@ -69,51 +68,33 @@ def check_fit(table: Table) -> Iterator[Found]:
     rough."""
     rows = np.flatnonzero((table.masks.kinds[table.mask_rows] != NONE) & ~table.iscrowd)
     wh = np.tile(table.image_hw[table.pictures[rows]][:, ::-1], 2)
-    of_masks = np.clip(_mask_boxes(table, rows), 0, wh)
-    boxes = np.clip(table.boxes[rows], 0, wh)
+    of_masks, areas = _measured(table, rows)
+    of_masks, boxes = np.clip(of_masks, 0, wh), np.clip(table.boxes[rows], 0, wh)
     # What is thinner than a pixel may fill none.
-    thin = (of_masks[:, 2:] - of_masks[:, :2]).min(axis=1, initial=np.inf) < 1
-    thin |= _polygon_areas(table, rows) < 1
-    empty = thin.copy()
-    empty[thin] = [not masks.area(masks.from_coco(*_mask_and_size(table, row))) for row in rows[thin].tolist()]
+    empty = ((of_masks[:, 2:] - of_masks[:, :2]) < 1).any(axis=1) | (areas < 1)
+    empty[empty] = [not masks.area(table.rle(row)) for row in rows[empty].tolist()]
     yield Found("empty_mask", rows[empty], of_masks[empty])
     differ = (np.abs(boxes - of_masks).max(axis=1) > _FITS_PX) & (_iou(boxes, of_masks) < _FITS_IOU) & ~empty
     # The pixels of a thin polygon may reach less far than its points, and some formats' boxes are theirs.
-    pixels = [masks.box(masks.from_coco(*_mask_and_size(table, row))) for row in rows[differ].tolist()]
-    differ[differ] = np.abs(boxes[differ] - np.array(pixels).reshape(-1, 4)).max(axis=1, initial=0) > _FITS_PX
+    pixels = np.array([masks.box(table.rle(row)) for row in rows[differ].tolist()]).reshape(-1, 4)
+    differ[differ] = np.abs(boxes[differ] - pixels).max(axis=1) > _FITS_PX
     yield Found("box_mask_differ", rows[differ], of_masks[differ])
 
 
-def _mask_boxes(table: Table, rows: np.ndarray) -> np.ndarray:
-    """float64 [n, 4], the tight boxes xyxy of the masks of the objects at ``rows``, which have some."""
-    boxes = np.zeros((len(rows), 4))
+def _measured(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the masks of the objects at ``rows``, which have some: float64 [n, 4] their boxes xyxy in pixels, of polygons
+    by their points, and float64 [n] their areas in px², of polygons by the shoelace formula, parts added up."""
+    boxes, areas = np.zeros((len(rows), 4)), np.zeros(len(rows))
     for i, row in enumerate(progress.bar(rows.tolist(), desc="comparing boxes and masks", disable=len(rows) < _MANY)):
         mask = table.masks[int(table.mask_rows[row])]
         if isinstance(mask, dict):
-            boxes[i] = masks.box(mask)
-        else:
-            points = np.concatenate(list(mask)).reshape(-1, 2)
-            boxes[i] = [*points.min(axis=0), *points.max(axis=0)]
-    return boxes
-
-
-def _polygon_areas(table: Table, rows: np.ndarray) -> np.ndarray:
-    """float64 [n], px² inside the polygons of the objects at ``rows`` by the shoelace formula; 1 for other masks."""
-    areas = np.ones(len(rows))
-    for i, row in enumerate(rows.tolist()):
-        mask = table.masks[int(table.mask_rows[row])]
-        if not isinstance(mask, dict):
-            areas[i] = 0.0
-            for polygon in mask:
-                x, y = np.asarray(polygon[0::2]), np.asarray(polygon[1::2])
-                areas[i] += abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-    return areas
-
-
-def _mask_and_size(table: Table, row: int) -> tuple[Any, tuple[int, int]]:
-    height, width = table.image_hw[table.picture_of(row)].tolist()
-    mask = table.masks[int(table.mask_rows[row])]
-    return (mask if isinstance(mask, dict) else list(mask)), (height, width)
+            boxes[i], areas[i] = masks.box(mask), masks.area(mask)
+            continue
+        parts = [np.asarray(polygon).reshape(-1, 2) for polygon in mask]
+        boxes[i, :2] = np.min([part.min(axis=0) for part in parts], axis=0)
+        boxes[i, 2:] = np.max([part.max(axis=0) for part in parts], axis=0)
+        areas[i] = sum(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 for x, y in (part.T for part in parts))
+    return boxes, areas
 
 
 def check_doubles(table: Table) -> Iterator[Found]:

@@ -117,8 +117,7 @@ def _outlined(table: Table, rows: np.ndarray) -> Table:
     """Polygons around what the polygons of the objects at ``rows`` fill."""
     builder, drawn, areas = MaskBuilder(), [], table.areas.copy()
     for row in rows.tolist():
-        height, width = table.image_hw[table.picture_of(row)].tolist()
-        rle = masks.from_coco(table.masks[int(table.mask_rows[row])], (height, width))
+        rle = table.rle(row)
         if polygons := [joined([part]) for part in outlines(rle)]:
             builder.add(polygons)
             drawn.append(row)
