@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from any_format import WRITE, coco, members, put, put_pictures, put_text, via, yolo
 
-from detect.config import FORMATS
+from detect.config.shared import FORMATS
 from detect.data import description
 from detect.data.description import find_spec
 from detect.data.readers import READERS

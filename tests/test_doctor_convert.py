@@ -12,7 +12,7 @@ from planted import SPLITS, load, save, write_clean
 
 import doctor
 from detect import masks
-from detect.config import TARGETS
+from detect.config.doctor import TARGETS
 from detect.data.description import find_spec
 from detect.data.exporters import EXPORTERS
 from detect.errors import exit_status

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from detect.config import OPTIMIZERS, SCHEDULES
+from detect.config.train import OPTIMIZERS, SCHEDULES
 from detect.optim import build_average, build_optimizer, build_schedule
 
 

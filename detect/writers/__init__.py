@@ -26,5 +26,5 @@ class Writer(AbstractContextManager, Protocol):
         """Finish the file. The ``with`` block does it, even when it ends early: what was done is kept."""
 
 
-# --save-NAME -> its writer. A new format is a file here, a line in this table and a flag in detect/config.py.
+# --save-NAME -> its writer. A new format is a file here, a line in this table and a flag in config/detection.py.
 FORMATS: dict[str, Callable[[Path, ClassNames], Writer]] = {"json": JsonWriter}

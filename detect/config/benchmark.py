@@ -1,0 +1,47 @@
+"""The settings of benchmark.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detect.config.shared import DATA, FORMATS, device, model
+from detect.flags import REQUIRED, option
+from detect.models.names import check_model
+
+
+@dataclass
+class BenchmarkSettings:
+    """benchmark.py"""
+
+    command: str = option(REQUIRED, "what to measure", choices=("inference", "data", "decoding"), positional=True)
+    models: list[str] | None = option(
+        None, "backbones and whole models, such as vovnet19 v2 (default: all, about 5 GB of memory)", metavar="NAME"
+    )
+    heads: bool = option(False, "a line for each head of a backbone, not for Mask R-CNN's alone")
+    imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32)
+    rounds: int | None = option(
+        None, "how often everything is measured; the median counts (default: 5, of data 3, of decoding 10)", low=1
+    )
+    pictures: int = option(118_000, "data: so many pictures are listed", low=1, high=10_000_000)
+    objects: int = option(
+        860_000, "data: so many objects are annotated; a million take pycocotools 12 GB", low=1, high=10_000_000
+    )
+    data: str = option("balloon", f"decoding: {DATA}", metavar="NAME|PATH")
+    data_root: Path | None = option(None, "decoding: folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    format: str = option("auto", "decoding: of the annotations in a folder that holds several", choices=FORMATS)
+    model: str = model("decoding: ")
+    device: str = device()
+    write: Path | None = option(
+        None, "put the table between the two marker lines of this file (default: only print it)", metavar="FILE.md"
+    )
+    json: Path | None = option(None, "write every single measurement here (default: nowhere)", metavar="FILE.json")
+    quiet: bool = option(False, "no progress bars")
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
+
+    @property
+    def num_rounds(self) -> int:
+        """``rounds``, or its default."""
+        return self.rounds or {"inference": 5, "data": 3, "decoding": 10}[self.command]

@@ -1,0 +1,29 @@
+"""The settings of evaluate.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detect.config.shared import DATA, FORMATS, device, model, output_dir
+from detect.flags import option
+from detect.models.names import check_model
+
+
+@dataclass
+class EvaluateSettings:
+    """evaluate.py"""
+
+    model: str = model()
+    data: str = option("sample", DATA, metavar="NAME|PATH")
+    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
+    split: str = option("test", "train, val or test", choices=("train", "val", "test"))
+    imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32)
+    device: str = device()
+    name: str | None = option(None, "the run's folder (default: MODELDATA_SPLIT, numbered when taken)")
+    output_dir: Path = output_dir("outputs/evaluate")
+    quiet: bool = option(False, "no progress bars")
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
