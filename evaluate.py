@@ -20,10 +20,10 @@ def main() -> None:
 
     from detect import progress, runtime
     from detect.data.description import find_spec
-    from detect.engine import SCORE_FLOOR, check_classes, evaluate
+    from detect.engine import SCORE_FLOOR, check_classes, found_in
     from detect.files import folder_of_run, make_folder, write_text
     from detect.links import is_link, without_query
-    from detect.metrics import coco
+    from detect.metrics import coco, uncertainty
     from detect.predictor import load_predictor
 
     progress.hide_bars(settings.quiet)
@@ -42,7 +42,10 @@ def main() -> None:
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
     with folder_of_run(settings.output_dir, name) as folder:
-        metrics = evaluate(predictor, records, class_names)
+        found = found_in(predictor, records, class_names)
+        metrics = coco.score(records, found, class_names, evaluator=settings.evaluator)
+        if settings.intervals:
+            metrics["intervals"] = uncertainty.intervals(records, found, class_names)
         tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
         print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
         print(coco.table(metrics))  # first, as a full disk is no reason to lose it

@@ -79,13 +79,44 @@ def metrics(tmp_path: Path) -> dict:
 def test_a_checkpoint_is_scored_and_the_figures_have_cocos_names(run, folder, tmp_path, capsys):
     assert run("--model", folder / "m.safetensors", "--data", folder / "few.yaml") == 0
     found = metrics(tmp_path)
-    assert set(found) == {"bbox", "segm", "classes"}
+    assert set(found) == {"bbox", "segm", "classes", "evaluator"}
     assert list(found["bbox"]) == list(found["segm"]) == list(NAMES)
     assert set(found["classes"]) == set(SHAPES)
     assert all(v is None or 0 <= v <= 1 for kind in ("bbox", "segm") for v in found[kind].values())
     said = capsys.readouterr().out
     assert "m.safetensors on few test: 3 pictures, " in said
     assert f"-> {tmp_path}/m_few_test/metrics.json" in said
+
+
+def test_both_evaluators_score_the_same_and_the_one_that_did_is_recorded(run, folder, tmp_path):
+    for name in ("faster-coco-eval", "pycocotools"):
+        flags = ["--model", folder / "m.safetensors", "--data", folder / "few.yaml"]
+        assert run(*flags, "--evaluator", name, "--name", name) == 0
+    fast, reference = (
+        json.loads((tmp_path / f.name / "metrics.json").read_text()) for f in sorted(tmp_path.iterdir())
+    )
+    assert fast.pop("evaluator")["name"] == "faster-coco-eval" and fast.pop("classes") == reference.pop("classes")
+    assert reference.pop("evaluator")["name"] == "pycocotools" and fast == reference
+
+
+def test_intervals_stand_behind_their_figures_and_say_what_they_are(run, folder, tmp_path, oracle, capsys):
+    oracle("square", "circle")  # a third of the classes is never found, whichever pictures are drawn
+    assert run("--data", folder / "few.yaml", "--intervals") == 0
+    found = metrics(tmp_path)["intervals"]
+    assert found["pictures"] == 3 and found["confidence"] == 0.95 and found["resamples"] == 1000
+    low, high = found["bbox"]["AP"]
+    assert 0 <= low <= metrics(tmp_path)["bbox"]["AP"] <= high <= 1
+    assert set(found["classes"]) == set(SHAPES)
+    said = capsys.readouterr().out
+    assert f"[{low:.3f}, {high:.3f}]" in said and "95 % of 1000 draws\nof 3 of these 3 pictures, with repl" in said
+
+
+def test_one_picture_has_no_interval(run, tmp_path, oracle, capsys):
+    oracle(*SHAPES)
+    render_shapes(tmp_path / "one", {"test": 1}, classes=SHAPES)
+    assert run("--data", tmp_path / "one" / "few.yaml", "--intervals", "--output-dir", tmp_path / "out") == 0
+    assert metrics(tmp_path / "out")["intervals"]["bbox"] == {"AP": None, "AP50": None}
+    assert "no [low, high]: an interval needs two or more pictures with objects" in capsys.readouterr().out
 
 
 def test_a_second_run_has_its_own_folder_and_the_split_is_the_users(run, folder, tmp_path):
@@ -146,6 +177,8 @@ def test_a_model_that_knows_none_of_the_classes_is_a_mistake(run, folder, tmp_pa
         (["--split", "train"], "data set 'few': unknown split 'train': known are test, val"),
         (["--split", "tset"], "unknown split 'tset': did you mean test"),
         (["--model", "v9"], "unknown model 'v9'"),
+        (["--evaluator", "pycoco"], "unknown evaluator 'pycoco': did you mean pycocotools?"),
+        (["--intervals", "0.9"], "0.9"),
         (["--model", "none.safetensors"], "no such checkpoint: none.safetensors"),
     ],
 )
@@ -163,10 +196,10 @@ def test_a_broken_model_is_told_before_pictures_are_rendered(run, tmp_path, monk
 
 
 def test_an_evaluation_that_is_stopped_leaves_no_folder(run, folder, tmp_path, oracle, monkeypatch):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     oracle(*SHAPES)
-    monkeypatch.setattr(engine, "evaluate", interrupted)
+    monkeypatch.setattr(engine, "detect_records", interrupted)
     assert run("--model", "v1", "--data", folder / "few.yaml") == 130
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,8 @@ from detect.config.shared import DATA, FORMATS, device, model, output_dir
 from detect.flags import option
 from detect.models.names import check_model
 
+EVALUATORS = ("faster-coco-eval", "pycocotools")  # the table's, which takes longer to import
+
 
 @dataclass
 class EvaluateSettings:
@@ -21,6 +23,8 @@ class EvaluateSettings:
     split: str = option("test", "train, val or test", choices=("train", "val", "test"))
     imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32)
     device: str = device()
+    evaluator: str = option("faster-coco-eval", "which finds the same as pycocotools, sooner", choices=EVALUATORS)
+    intervals: bool = option(False, "say how far the choice of pictures moves AP and AP50: 95 % bootstrap intervals")
     name: str | None = option(None, "the run's folder (default: MODELDATA_SPLIT, numbered when taken)")
     output_dir: Path = output_dir("outputs/evaluate")
     quiet: bool = option(False, "no progress bars")
