@@ -104,16 +104,16 @@ def decoding(settings: BenchmarkSettings) -> None:
     runtime.set_up()
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split("train")
-    sizes, jitter = (settings.imgsz, round(2 / 3 * settings.imgsz)), TrainSettings().jitter
+    sizes, usual = (settings.imgsz, round(2 / 3 * settings.imgsz)), TrainSettings().augmentation
     predictors = [load_at(settings.model, imgsz, settings.device) for imgsz in sizes]
     spec.prepare()
     scored = read_scored(spec, predictors[0].class_names)
     _, records = spec.read("train")
 
     masks, rounds = records.has_masks, settings.num_rounds
-    items = {imgsz: measure(records, imgsz, jitter, with_masks=masks, rounds=rounds) for imgsz in sizes}
+    items = {imgsz: measure(records, imgsz, usual, with_masks=masks, rounds=rounds) for imgsz in sizes}
     with photograph(records) as photo:
-        of_photo = {imgsz: measure_photograph(photo, imgsz, jitter, rounds) for imgsz in sizes}
+        of_photo = {imgsz: measure_photograph(photo, imgsz, usual, rounds) for imgsz in sizes}
     sharpness = [compare(predictor, *scored) for predictor in predictors]
 
     where = f"{machine.in_words(device)}, {versions()}"

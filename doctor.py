@@ -30,6 +30,7 @@ FLAGS = {
     "split": {"preview"},
     "pictures": {"preview"},
     "seed": {"preview"},
+    "aug": {"preview"},
     "json": {"check"},
 }
 LEDGER = "ledger.jsonl"
@@ -104,10 +105,11 @@ def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
     from detect.data.preview import write_sheet
     from detect.data.transforms import TrainTransform
     from detect.files import folder_of_run
+    from detect.fitting import Facts, image_size
 
     class_names, table = spec.read(settings.split)
-    usual = TrainSettings()
-    transform = TrainTransform(usual.short_side, usual.jitter, usual.copy_paste, usual.colours)
+    training = TrainSettings(aug=settings.aug)
+    transform = TrainTransform(image_size(Facts.of(table)).value, training.augmentation)
     with folder_of_run(settings.output_dir or OUTPUTS, spec.name) as folder:
         path = folder / f"{settings.split}.png"
         names = write_sheet(path, table, class_names, transform, settings.pictures, settings.seed)

@@ -14,6 +14,7 @@ from detect import checkpoint
 from detect.data.backgrounds import with_backgrounds
 from detect.data.dataset import DetectionDataset
 from detect.data.description import find_spec
+from detect.data.presets import Augmentation
 from detect.data.transforms import TrainTransform
 from detect.errors import DataError, UsageError
 from detect.media.images import write_image
@@ -68,7 +69,7 @@ def test_a_picture_of_any_split_is_no_background(data, split, train_py, tmp_path
 
 def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(records, folder):
     every = with_backgrounds(records, str(folder), [])
-    transform = TrainTransform(64, (1.0, 1.0), copy_paste=1.0)
+    transform = TrainTransform(64, Augmentation(copy_paste=1.0))
     dataset = DetectionDataset(every, transform, with_masks=True)
     drawn = []
     transform_of = dataset.transform

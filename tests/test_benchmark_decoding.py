@@ -20,6 +20,7 @@ from detect.benchmark.decoding import WAYS, Items
 from detect.benchmark.sharpness import Sharpness
 from detect.data.dataset import DetectionDataset, read_record
 from detect.data.description import find_spec
+from detect.data.presets import PRESETS
 from detect.data.transforms import TrainTransform
 from detect.errors import DataError, DiskError, exit_status
 from detect.media.images import write_image
@@ -28,7 +29,7 @@ from detect.types import ClassNames
 ROOT = Path(__file__).parent.parent
 CLASSES = ClassNames(("circle", "square", "triangle"), (90, 7, 3))
 IMGSZ = 48  # the rendered pictures are several times as large
-JITTER = [0.6, 1.25]
+AUGMENTATION = PRESETS["default"]
 BEGIN, END = markdown.markers(benchmark.DECODING_PART)
 
 
@@ -178,7 +179,7 @@ def test_the_printed_command_names_no_folder_of_this_machine(monkeypatch, words)
 
 def test_both_ways_make_the_same_item_but_for_the_decoding(spec):
     _, records = spec.read("train")
-    transform = TrainTransform(IMGSZ, JITTER)
+    transform = TrainTransform(IMGSZ, AUGMENTATION)
     makers = [decoding._Maker(records, transform, way, with_masks=True) for way in WAYS.values()]
     plain = DetectionDataset(records, transform, with_masks=True)
     for i in range(len(records)):
@@ -192,9 +193,9 @@ def test_both_ways_make_the_same_item_but_for_the_decoding(spec):
 
 def test_every_round_draws_other_sizes_and_small_pictures_are_not_reduced(spec):
     _, records = spec.read("train")
-    few = decoding.measure(records, IMGSZ, JITTER, with_masks=True, rounds=2)
+    few = decoding.measure(records, IMGSZ, AUGMENTATION, with_masks=True, rounds=2)
     assert few.reduced.shape == (2, 3) and few.reduced.any()
-    large = decoding.measure(records, 480, JITTER, with_masks=False, rounds=1)
+    large = decoding.measure(records, 480, AUGMENTATION, with_masks=False, rounds=1)
     assert not large.reduced.any() and all((ms > 0).all() for ms in large.cpu_ms.values())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,12 +22,13 @@ def scene(colours: tuple[int, ...] = (200, 250), boxes=BOXES) -> tuple[np.ndarra
         image[y0:y1, x0:x1] = value
         bitmaps.append(np.zeros(HW, np.uint8))
         bitmaps[-1][y0:y1, x0:x1] = 1
-    return image, Truth(np.float32(boxes).reshape(-1, 4), np.arange(1, len(boxes) + 1), bitmaps)
+    none = np.zeros(len(boxes), bool)
+    return image, Truth(np.float32(boxes).reshape(-1, 4), np.arange(1, len(boxes) + 1), none, bitmaps)
 
 
 def assert_together(image: np.ndarray, truth: Truth) -> None:
     """Every mask has the picture's size, and its box is the tight one around it."""
-    assert len(truth.boxes) == len(truth.labels) == len(truth.masks)
+    assert len(truth.boxes) == len(truth.labels) == len(truth.iscrowd) == len(truth.masks)
     for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
         assert bitmap.shape == image.shape[:2] and bitmap.dtype == np.uint8 and bitmap.max() == 1
         np.testing.assert_array_equal(masks.box(masks.from_bitmap(bitmap)), box)
@@ -34,7 +37,7 @@ def assert_together(image: np.ndarray, truth: Truth) -> None:
 @pytest.mark.parametrize("with_masks", [True, False])
 def test_a_window_keeps_what_shows_and_moves_it(with_masks):
     image, truth = scene()
-    given = truth if with_masks else Truth(truth.boxes, truth.labels, None)
+    given = truth if with_masks else replace(truth, masks=None)
     part, left = cut(image, given, (20, 5, 70, 45))
     assert part.shape == (40, 50, 3)
     assert left.labels.tolist() == [1, 2]
@@ -49,7 +52,7 @@ def test_a_window_keeps_what_shows_and_moves_it(with_masks):
 @pytest.mark.parametrize("with_masks", [True, False])
 def test_a_window_lets_go_what_hardly_shows(with_masks):
     image, truth = scene()
-    given = truth if with_masks else Truth(truth.boxes, truth.labels, None)
+    given = truth if with_masks else replace(truth, masks=None)
     just, too_little = 30 - round(20 * LEAST_VISIBLE), 31 - round(20 * LEAST_VISIBLE)
     assert cut(image, given, (just, 0, 90, 60))[1].labels.tolist() == [1, 2]
     assert cut(image, given, (too_little, 0, 90, 60))[1].labels.tolist() == [2]
@@ -107,7 +110,7 @@ def decoys(complete: bool) -> int:
     image, truth = scene((200,), ((40, 25, 46, 31),))
     other, lent = scene((10,), ((10, 10, 30, 30),))
     other[other == 60] = 90
-    lent = Truth(lent.boxes, lent.labels, lent.masks, complete)
+    lent = replace(lent, complete=complete)
     shown = 0
     for seed in range(200):
         result, both = paste_objects(image, truth, other, lent, np.random.default_rng(seed))
@@ -172,3 +175,32 @@ def test_the_pictures_themselves_are_left_as_they_were():
         cut(image, truth, (20, 5, 70, 45))
     np.testing.assert_array_equal(image, scene()[0])
     np.testing.assert_array_equal(np.stack(truth.masks), np.stack(scene()[1].masks))
+
+
+def test_crowds_stay_while_any_of_them_is_seen_and_are_never_pasted():
+    image, truth = scene()
+    crowd = replace(truth, iscrowd=np.array([False, True]))
+    for given in (crowd, replace(crowd, masks=None)):
+        _, left = cut(image, given, (0, 0, 51, 60))
+        assert left.labels.tolist() == [1, 2] and left.iscrowd.tolist() == [False, True]
+        assert left.boxes[1].tolist() == [50, 20, 51, 50]
+    other, lent = scene((120, 0), ((2, 2, 12, 20), (40, 40, 60, 44)))
+    lent = replace(lent, iscrowd=np.array([True, True]))
+    for seed in range(20):
+        result, both = paste_objects(image, crowd, other, lent, np.random.default_rng(seed))
+        np.testing.assert_array_equal(result, image)
+        assert both.iscrowd.tolist() == [False, True]
+
+
+def test_pasted_objects_are_no_crowds_and_cover_crowds_as_they_cover_all():
+    image, truth = scene()
+    truth = replace(truth, iscrowd=np.array([True, True]))
+    other, lent = scene((10,), ((10, 5, 60, 45),))
+    kept = set()
+    for seed in range(60):
+        result, both = paste_objects(image, truth, other, lent, np.random.default_rng(seed))
+        assert_together(result, both)
+        pasted = len(both.labels) - both.iscrowd.sum()
+        assert both.iscrowd.tolist() == [True] * both.iscrowd.sum() + [False] * pasted
+        kept.add((int(both.iscrowd.sum()), int(pasted)))
+    assert {(2, 0), (2, 1)} <= kept

@@ -12,7 +12,9 @@ from picture_bytes import as_it_lies
 from PIL import Image
 
 from detect import masks
-from detect.data.dataset import DetectionDataset, collate, read_record, to_tensor, train_loader
+from detect.data.dataset import DetectionDataset, collate, read_record, to_tensor
+from detect.data.loader import TrainLoader
+from detect.data.presets import PRESETS
 from detect.data.transforms import TrainTransform
 from detect.errors import DataError
 from detect.types import ImageRecord
@@ -50,12 +52,17 @@ def records(tmp_path: Path) -> list[ImageRecord]:
     return [record(tmp_path / f"{i}.png", 100 + i, n=0 if i == 5 else 3) for i in range(6)]
 
 
+def usual(imgsz: int, jitter: tuple[float, float] = (0.6, 1.25), copy_paste: float = 0.0) -> TrainTransform:
+    """The default augmentation but for these parts."""
+    return TrainTransform(imgsz, replace(PRESETS["default"], jitter=jitter, copy_paste=copy_paste))
+
+
 def dataset(records: list[ImageRecord], seed: int = 0, with_masks: bool = True) -> DetectionDataset:
-    return DetectionDataset(records, TrainTransform(64, (0.6, 1.25)), with_masks=with_masks, seed=seed)
+    return DetectionDataset(records, usual(64), with_masks=with_masks, seed=seed)
 
 
 def batches(records: list[ImageRecord], workers: int = 0, epoch: int = 0, seed: int = 0) -> list:
-    return list(train_loader(dataset(records, seed), batch_size=4, workers=workers, epoch=epoch))
+    return list(TrainLoader(dataset(records, seed), 4, workers).epoch(epoch))
 
 
 def as_bytes(batches: list) -> list[bytes]:
@@ -165,7 +172,7 @@ def test_a_batch_keeps_pictures_of_different_sizes_apart(records):
 
 def test_objects_are_pasted_from_the_other_pictures_as_often_as_asked(records):
     def counts(share: float) -> list[int]:
-        items = DetectionDataset(records, TrainTransform(64, (1, 1), share), with_masks=True)
+        items = DetectionDataset(records, usual(64, (1, 1), share), with_masks=True)
         return [len(items[i][1]["boxes"]) for i in range(6)]
 
     assert counts(0.0) == [2, 2, 2, 2, 2, 0]
@@ -174,7 +181,7 @@ def test_objects_are_pasted_from_the_other_pictures_as_often_as_asked(records):
 
 def test_masks_that_are_cut_along_reach_no_target_of_a_model_without_masks(records):
     def items(share: float) -> list:
-        made = DetectionDataset(records, TrainTransform(64, (1, 1), share), with_masks=False)
+        made = DetectionDataset(records, usual(64, (1, 1), share), with_masks=False)
         return [made[i][1] for i in range(6)]
 
     assert max(len(target["boxes"]) for target in items(1.0)) > 2, "they are pasted all the same"
@@ -216,13 +223,14 @@ def large(path: Path, orientation: int = 1, image_id: int = 0) -> ImageRecord:
 def test_boxes_and_masks_stay_on_what_is_decoded_smaller(tmp_path, orientation):
     record = large(tmp_path / "x.jpg", orientation)
     for imgsz, jitter in ((320, (0.6, 1.25)), (200, (0.6, 1.25)), (100, (0.8, 1.0)), (240, (1.5, 1.6))):
-        items = DetectionDataset([record], TrainTransform(imgsz, jitter), with_masks=True)
+        items = DetectionDataset([record], usual(imgsz, jitter), with_masks=True)
         for items.epoch in range(3):
             image, target = items[0]
             grey = image.mean(dim=0)
             shown = grey > (grey.min() + grey.max()) / 2
             outlined = target["masks"].any(dim=0)
-            assert (shown & outlined).sum() / (shown | outlined).sum() > 0.95
+            sliver = len(target["boxes"]) < 2  # of what the window cut off, which is not looked for
+            assert (shown & outlined).sum() / (shown | outlined).sum() > (0.8 if sliver else 0.95)
             for box, mask in zip(target["boxes"], target["masks"], strict=True):
                 np.testing.assert_allclose(box, masks.box(masks.from_bitmap(mask.numpy())), atol=1.0)
 
@@ -231,7 +239,7 @@ def test_boxes_and_masks_stay_on_what_is_decoded_smaller(tmp_path, orientation):
 def test_what_is_decoded_smaller_has_the_truth_and_the_look_of_the_whole(tmp_path, share):
     def items(suffix: str) -> DetectionDataset:
         records = [large(tmp_path / f"{turn}{suffix}", turn, turn) for turn in (1, 6)]
-        return DetectionDataset(records, TrainTransform(200, (0.6, 1.25), share), with_masks=True, seed=3)
+        return DetectionDataset(records, usual(200, copy_paste=share), with_masks=True, seed=3)
 
     photographs, wholes = items(".jpg"), items(".png")  # of which all pixels are read
     for epoch in range(4):
@@ -243,11 +251,11 @@ def test_what_is_decoded_smaller_has_the_truth_and_the_look_of_the_whole(tmp_pat
 
 def test_an_item_that_is_decoded_smaller_depends_on_seed_epoch_and_index_alone(tmp_path):
     records = [large(tmp_path / f"{i}.jpg", orientation=1 + i, image_id=i) for i in range(3)]
-    transform = TrainTransform(200, (0.6, 1.25), 0.5)
+    transform = usual(200, copy_paste=0.5)
 
     def epoch(workers: int) -> list[bytes]:
         items = DetectionDataset(records, transform, with_masks=True)
-        return as_bytes(list(train_loader(items, batch_size=2, workers=workers, epoch=1)))
+        return as_bytes(list(TrainLoader(items, 2, workers).epoch(1)))
 
     again = DetectionDataset(records, transform, with_masks=True)
     again.epoch = 1
@@ -256,7 +264,7 @@ def test_an_item_that_is_decoded_smaller_depends_on_seed_epoch_and_index_alone(t
 
 def test_a_large_photograph_of_another_size_or_broken_off_is_refused(tmp_path):
     record = large(tmp_path / "x.jpg", orientation=6)
-    items = DetectionDataset([record], TrainTransform(100, (1, 1)), with_masks=True)
+    items = DetectionDataset([record], usual(100, (1, 1)), with_masks=True)
     for wrong in ((1203, 1600), (1202, 1601), (1601, 1203)):
         items.records = [replace(record, image_hw=wrong)]
         with pytest.raises(DataError, match=f"is 1601x1203 pixels, its annotations are for {wrong[1]}x{wrong[0]}"):

@@ -31,6 +31,7 @@ from via_files import (
 from detect.data.archive import verify_files
 from detect.data.dataset import DetectionDataset
 from detect.data.description import find_spec
+from detect.data.presets import Augmentation
 from detect.data.transforms import TrainTransform
 from detect.errors import DataError
 
@@ -191,6 +192,6 @@ def test_a_project_trains_from_its_description(images, tmp_path, classes):
     assert [r.path.name for r in records] == ["a.png", "b.png"]
     assert [names.name(n) for n in records[1].labels] == ["balloon", "kite"]
     assert [r.path.name for r in spec.read("val")[1]] == ["c.png"]
-    image, target = DetectionDataset(records, TrainTransform(64, (1.0, 1.0)), with_masks=True)[1]
+    image, target = DetectionDataset(records, TrainTransform(64, Augmentation()), with_masks=True)[1]
     assert image.shape[0] == 3 and target["masks"].shape == (2, *image.shape[1:])
     assert target["masks"].flatten(1).sum(1).min() > 100

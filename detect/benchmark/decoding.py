@@ -15,6 +15,7 @@ import torch
 
 from detect import masks, progress, runtime
 from detect.data.dataset import DetectionDataset, read_record, read_resized_record
+from detect.data.presets import Augmentation
 from detect.data.table import Table
 from detect.data.transforms import Sample, TrainTransform, resize_masks
 from detect.files import temporary_folder
@@ -68,13 +69,13 @@ class Photograph:
 
 
 def measure(
-    records: Sequence[ImageRecord], imgsz: int, jitter: Sequence[float], *, with_masks: bool, rounds: int
+    records: Sequence[ImageRecord], imgsz: int, augmentation: Augmentation, *, with_masks: bool, rounds: int
 ) -> Items:
     """Make every item of training on ``records`` both ways in every round, by turns and in one thread.
 
-    imgsz, jitter: as ``TrainTransform`` takes them.
+    imgsz, augmentation: as ``TrainTransform`` takes them.
     """
-    transform = TrainTransform(imgsz, jitter)
+    transform = TrainTransform(imgsz, augmentation)
     makers = {name: _Maker(records, transform, way, with_masks) for name, way in WAYS.items()}
     shape = rounds, len(records)
     items = Items({name: np.zeros(shape) for name in WAYS}, np.zeros(shape, bool))
@@ -93,10 +94,10 @@ def measure(
     return items
 
 
-def measure_photograph(photograph: Photograph, imgsz: int, jitter: Sequence[float], rounds: int) -> Items:
+def measure_photograph(photograph: Photograph, imgsz: int, augmentation: Augmentation, rounds: int) -> Items:
     """``measure`` a set of this picture alone."""
     records = [photograph.record] * _PHOTOGRAPH_ITEMS
-    return measure(records, imgsz, jitter, with_masks=photograph.record.masks is not None, rounds=rounds)
+    return measure(records, imgsz, augmentation, with_masks=photograph.record.masks is not None, rounds=rounds)
 
 
 def is_reduced(record: ImageRecord, hw: tuple[int, int]) -> bool:

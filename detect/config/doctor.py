@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detect.config.shared import DATA, FORMATS
+from detect.data.presets import PRESETS
 from detect.errors import UsageError
 from detect.flags import REQUIRED, option
 
@@ -26,6 +27,7 @@ class DoctorSettings:
     )
     split: str = option("train", "preview: of this split", choices=("train", "val", "test"))
     pictures: int = option(12, "preview: so many pictures", low=1, high=200)
+    aug: str = option("default", "preview: as far changed as train.py --aug does", choices=PRESETS)
     json: bool = option(False, "check: print everything as JSON")
     seed: int = option(0, "preview: which pictures and how they are augmented", low=0, high=2**32 - 1)
     quiet: bool = option(False, "no progress bars")

@@ -1,8 +1,8 @@
-"""Pictures made of parts: a window of one, or objects of another pasted in; boxes and masks stay in step."""
+"""Pictures of which a part is seen, or into which objects of another are pasted; boxes and masks stay in step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,29 +14,56 @@ LARGEST_PASTED = 0.4  # of the picture's area; more would leave little of it to 
 
 @dataclass(frozen=True)
 class Truth:
-    """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], masks uint8 0/1 N x [H, W] or None.
+    """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], iscrowd bool [N], masks uint8 0/1 N x [H, W] or None.
 
     complete: whether it lists all that is seen of such objects; not where there are crowds, or a window left slivers.
     """
 
     boxes: np.ndarray
     labels: np.ndarray
+    iscrowd: np.ndarray
     masks: list[np.ndarray] | None
     complete: bool = True
 
+    def only(self, kept: np.ndarray) -> Truth:
+        """The objects with these numbers, or where ``kept`` is true."""
+        masks = None if self.masks is None else [self.masks[i] for i in np.arange(len(self.boxes))[kept]]
+        return replace(self, boxes=self.boxes[kept], labels=self.labels[kept], iscrowd=self.iscrowd[kept], masks=masks)
+
 
 def cut(image: np.ndarray, truth: Truth, window: tuple[int, int, int, int]) -> tuple[np.ndarray, Truth]:
-    """What of the picture lies in ``window`` (xyxy pixels), with the objects of which a fifth or more is seen.
+    """What of the picture lies in ``window`` (xyxy pixels), with the objects of which a fifth or more is seen, and
+    all that is seen of crowds.
 
     Boxes follow what is left of their masks where there are masks, else they are clipped.
     """
     x0, y0, x1, y1 = window
     boxes = np.clip(truth.boxes - _row(x0, y0, x0, y0), 0, _row(x1 - x0, y1 - y0, x1 - x0, y1 - y0))
+    image, left = image[y0:y1, x0:x1], replace(truth, boxes=boxes)
     if truth.masks is None:
-        visible = _areas(boxes) >= LEAST_VISIBLE * _areas(truth.boxes)
-        return image[y0:y1, x0:x1], Truth(boxes[visible], truth.labels[visible], None)
-    masks = [mask[y0:y1, x0:x1] for mask in truth.masks]
-    return image[y0:y1, x0:x1], _what_is_left(Truth(boxes, truth.labels, masks, truth.complete), truth.masks)
+        return image, _what_is_left(left, _areas(boxes), _areas(truth.boxes))
+    return image, _with_masks_left(replace(left, masks=[mask[y0:y1, x0:x1] for mask in truth.masks]), truth.masks)
+
+
+def hide(truth: Truth, hidden: np.ndarray) -> Truth:
+    """What is left of a picture's truth where the pixels ``hidden``, bool [H, W], show something else: the objects of
+    which a fifth or more is seen, and all that is seen of crowds.
+
+    An object without a mask counts as filling its box.
+    """
+    if truth.masks is not None:
+        return _with_masks_left(replace(truth, masks=[mask & ~hidden for mask in truth.masks]), truth.masks)
+    boxes, shares = truth.boxes.copy(), np.ones(len(truth.boxes))
+    for i, box in enumerate(truth.boxes):
+        x0, y0 = np.floor(box[:2]).astype(int).clip(0)
+        x1, y1 = np.ceil(box[2:]).astype(int)
+        seen = (~hidden[y0:y1, x0:x1]).astype(np.uint8)
+        if seen.all():  # also where the box has no pixel
+            continue
+        shares[i] = seen.mean()
+        around = _box(seen) + _row(x0, y0, x0, y0)
+        boxes[i] = *np.maximum(box[:2], around[:2]), *np.minimum(box[2:], around[2:])
+    return _what_is_left(replace(truth, boxes=boxes), shares, np.ones(len(boxes)))
 
 
 def paste_objects(
@@ -54,8 +81,8 @@ def paste_objects(
     image, height, width = image.copy(), *image.shape[:2]
     masks, whole = list(truth.masks), list(truth.masks)
     labels, boxes = truth.labels.tolist(), list(truth.boxes)
-    for mask, label in zip(other_truth.masks, other_truth.labels.tolist(), strict=True):
-        if rng.random() < 0.5 or not 0 < mask.sum() < LARGEST_PASTED * height * width:
+    for mask, label, is_crowd in zip(other_truth.masks, other_truth.labels, other_truth.iscrowd, strict=True):
+        if is_crowd or rng.random() < 0.5 or not 0 < _area(mask) < LARGEST_PASTED * height * width:
             continue
         x, y, w, h = cv2.boundingRect(mask)
         if x == 0 or y == 0 or x + w == mask.shape[1] or y + h == mask.shape[0]:
@@ -72,7 +99,7 @@ def paste_objects(
         of = slice(to[0].start - top, to[0].stop - top), slice(to[1].start - left, to[1].stop - left)
         pasted = np.zeros((height, width), np.uint8)
         pasted[to] = shape[of]
-        if pasted.sum() < LEAST_VISIBLE * shape.sum():
+        if _area(pasted) < LEAST_VISIBLE * _area(shape):
             continue
         alpha = cv2.blur(shape.astype(np.float32), (3, 3))[of][..., None]  # a hard edge would tell what was pasted
         image[to] = np.rint(alpha * pixels[of] + (1 - alpha) * image[to]).astype(np.uint8)
@@ -80,34 +107,39 @@ def paste_objects(
         if not is_decoy:
             masks.append(pasted)
             whole.append(pasted)
-            labels.append(label)
+            labels.append(int(label))
             boxes.append(_box(pasted))
-    both = Truth(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), masks, truth.complete)
-    return image, _what_is_left(both, whole)
+    iscrowd = np.concatenate([truth.iscrowd, np.zeros(len(labels) - len(truth.labels), bool)])
+    boxes_of_both, labels_of_both = np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
+    return image, _with_masks_left(Truth(boxes_of_both, labels_of_both, iscrowd, masks, truth.complete), whole)
 
 
-def _what_is_left(truth: Truth, before: list[np.ndarray]) -> Truth:
-    """The objects that still show a fifth of their mask ``before``, with boxes around what changed."""
+def _with_masks_left(truth: Truth, before: list[np.ndarray]) -> Truth:
+    """``_what_is_left`` of objects that had the masks ``before``, with boxes around what changed."""
     assert truth.masks is not None
-    kept, boxes, complete = [], [], truth.complete
-    for i, (mask, whole) in enumerate(zip(truth.masks, before, strict=True)):
-        left, of = int(mask.sum()), int(whole.sum())
-        if left == 0 or left < LEAST_VISIBLE * of:
-            complete = complete and left == 0
-            continue
-        kept.append(i)
-        boxes.append(truth.boxes[i])
-        if left < of:
-            boxes[-1] = _box(mask)
-    return Truth(
-        np.array(boxes, np.float32).reshape(-1, 4), truth.labels[kept], [truth.masks[i] for i in kept], complete
-    )
+    left, of = (np.array([_area(mask) for mask in masks], np.int64) for masks in (truth.masks, before))
+    boxes = truth.boxes.copy()
+    for i in np.flatnonzero(left < of):
+        boxes[i] = _box(truth.masks[i])
+    return _what_is_left(replace(truth, boxes=boxes), left, of)
+
+
+def _what_is_left(truth: Truth, left: np.ndarray, of: np.ndarray) -> Truth:
+    """The objects that still show a fifth of their area: ``left``, ``of`` what it was, both [N]."""
+    kept = (left > 0) & (truth.iscrowd | (left >= LEAST_VISIBLE * of))
+    slivers = (left > 0) & ~kept
+    return replace(truth.only(kept), complete=truth.complete and not slivers.any())
 
 
 def _box(mask: np.ndarray) -> np.ndarray:
     """The tight box around a bitmap, xyxy."""
     x, y, w, h = cv2.boundingRect(np.ascontiguousarray(mask))
     return _row(x, y, x + w, y + h)
+
+
+def _area(mask: np.ndarray) -> int:
+    """Pixels of a bitmap; counting takes a tenth of the time of a sum."""
+    return int(np.count_nonzero(mask))
 
 
 def _row(*numbers: int) -> np.ndarray:

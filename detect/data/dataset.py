@@ -9,14 +9,13 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from detect.data.table import Table
 from detect.data.transforms import Sample, TrainTransform
 from detect.errors import DataError, MediaError
 from detect.media.images import read_image
 from detect.media.resized import read_resized
-from detect.runtime import worker_init
 from detect.types import ImageRecord
 
 Target = dict[str, Tensor]
@@ -28,7 +27,8 @@ class DetectionDataset(Dataset):
     image: float32 [3, H, W] in 0..1, RGB.  target: ``boxes`` float32 [N, 4] xyxy pixels of that image,
     ``labels`` int64 [N], ``masks`` uint8 [N, H, W] where the data has them, ``image_id`` int64 [].
     with_masks: whether the targets have them; the transform sees them wherever the data has them and it pastes.
-    Crowds are not trained on. An item depends on (seed, epoch, i) alone, whichever worker makes it.
+    Crowds go through the transform and are not trained on. An item depends on (seed, epoch, i) alone, whichever worker
+    makes it.
     """
 
     def __init__(
@@ -39,14 +39,20 @@ class DetectionDataset(Dataset):
         self.with_masks = with_masks
         self.seed = seed
         self.epoch = 0
-        self._lenders = _with_objects(records)  # which may be pasted
+        self._image_hw = records.image_hw if isinstance(records, Table) else np.array([r.image_hw for r in records])
+        self._lenders = _with_objects(records)  # which may be pasted or be part of a mosaic
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        image, truth = self.transform(self._sample(index), rng, self._lender, len(self._lenders))
+        return self.item(index, self.epoch)
+
+    def item(self, index: int, epoch: int, again: int = 0) -> tuple[Tensor, Target]:
+        """Item ``index`` as ``epoch`` sees it, when it comes there after ``again`` other times."""
+        rng = self._rng(index, epoch, again)
+        image, truth = self.transform(self._sample(index), rng, self._lender, len(self._lenders), epoch)
+        truth = truth.only(~truth.iscrowd)
 
         target = {
             "boxes": torch.from_numpy(truth.boxes),
@@ -58,24 +64,29 @@ class DetectionDataset(Dataset):
             target["masks"] = torch.from_numpy(stack)
         return to_tensor(image), target
 
+    def size_hw(self, index: int, epoch: int, again: int = 0) -> tuple[int, int]:
+        """The (height, width) of an item, without making it."""
+        rng, image_hw = self._rng(index, epoch, again), tuple(self._image_hw[index].tolist())
+        return self.transform.size_hw(image_hw, rng, epoch, has_others=len(self._lenders) > 0)
+
+    def _rng(self, index: int, epoch: int, again: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, index, *([again] if again else [])])
+
     def _lender(self, number: int) -> Sample:
         return self._sample(int(self._lenders[number]))
 
     def _sample(self, index: int) -> Sample:
         record = self.records[index]
-        single = ~record.iscrowd
-        masks = None
         if self.with_masks and record.masks is None:
             raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
-        if record.masks is not None and (self.with_masks or self.transform.copy_paste):
-            masks = [m for m, keep in zip(record.masks, single, strict=True) if keep]
+        wanted = self.with_masks or self.transform.augmentation.copy_paste > 0
         return Sample(
             partial(read_resized_record, record),
             record.image_hw,
-            record.boxes[single],
-            record.labels[single],
-            masks,
-            bool(single.all()),
+            record.boxes,
+            record.labels,
+            record.iscrowd,
+            record.masks if wanted else None,
         )
 
 
@@ -129,19 +140,3 @@ def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Targ
     """Pictures of different sizes stay a list; the model pads them."""
     images, targets = zip(*items, strict=True)
     return list(images), list(targets)
-
-
-def train_loader(dataset: DetectionDataset, batch_size: int, workers: int, epoch: int) -> DataLoader:
-    """One epoch's batches. The order depends on (seed, epoch) alone; workers start anew each epoch so that they
-    see its number."""
-    dataset.epoch = epoch
-    order = torch.Generator().manual_seed(dataset.seed * 1_000_003 + epoch)
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=True,
-        generator=order,
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=worker_init,
-    )
