@@ -13,7 +13,7 @@ import numpy as np
 from detect import masks
 from detect.data.columns import NONE, Masks, Texts
 from detect.masks import Rle
-from detect.types import ImageRecord
+from detect.types import ClassNames, ImageRecord
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,12 @@ class Table(Sequence[ImageRecord]):
     def take_objects(self, kept: np.ndarray) -> Table:
         """All pictures, with the objects alone where the boolean mask ``kept`` [M] says so."""
         return replace(self.with_objects(np.flatnonzero(kept)), first=starts(self.pictures[kept], len(self)))
+
+    def with_labels_of(self, new: ClassNames, old: ClassNames) -> Table:
+        """With the labels that the classes ``old`` have in ``new``, by their names; objects of others are left out."""
+        label_of = np.array([0, *(new.label(name) if name in new.names else 0 for name in old.names)])
+        table = replace(self, labels=label_of[self.labels])
+        return table.take_objects(table.labels > 0)
 
     def with_masks(self, rows: np.ndarray, new: Masks) -> Table:
         """With ``new`` masks for the objects at ``rows``, integers [n]."""

@@ -15,15 +15,20 @@ from detect.types import ImageRecord
 if TYPE_CHECKING:
     from detect.models.detectors import Detector
 
+ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height over width, torchvision's own
 
-def anchor_sizes(imgsz: int, levels: int = 5) -> tuple[tuple[int, ...], ...]:
-    """Two sizes an octave on every level, from 32 at short side 800 in proportion.
+
+def anchor_sizes(
+    imgsz: int, levels: int = 5, *, octaves: float = 0.0, an_octave: int = 2
+) -> tuple[tuple[int, ...], ...]:
+    """``an_octave`` sizes an octave on every level, from 32 at short side 800 in proportion, and 2 to the ``octaves``
+    times that.
 
     One size an octave, torchvision's default, leaves a gap of 2 between neighbours, and its largest anchor, 512,
     stays below objects that fill a picture; both cost recall on a small set.
     """
-    base = 32 * imgsz / 800
-    return tuple((round(base * 2**k), round(base * 2**k * math.sqrt(2))) for k in range(levels))
+    base = 32 * imgsz / 800 * 2**octaves
+    return tuple(tuple(round(base * 2 ** (k + i / an_octave)) for i in range(an_octave)) for k in range(levels))
 
 
 def anchor_recall(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detect.errors import UsageError, unknown
-from detect.models.anchors import anchor_sizes
+from detect.models.anchors import ASPECT_RATIOS, anchor_sizes
 from detect.models.backbones import build_trunk
 from detect.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, LIGHT_BELOW, TIMM, TIMM_LIGHT, TIMM_WIDE
@@ -25,7 +25,8 @@ class Architecture:
         where fixed, both sides to min_size, whatever the picture's shape.
     mean, std: of RGB in 0..1.
     fpn, box, mask: channels; taps: the trunk's layers; anchors: for each level its sizes in pixels of the resized
-        image; proposals: regions kept at inference; sampled: regions that the box loss samples in a picture.
+        image; aspect_ratios: height over width, each of every size; proposals: regions kept at inference; sampled:
+        regions that the box loss samples in a picture.
         None for torchvision's own detectors, which bring theirs.
     """
 
@@ -84,7 +85,7 @@ def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | 
         mask=line.mask,
         taps=tuple(stage.layer for stage in trunk.stages),
         anchors=anchor_sizes(imgsz),
-        aspect_ratios=(0.5, 1.0, 2.0),
+        aspect_ratios=ASPECT_RATIOS,
         proposals=line.proposals,
         sampled=256,
     )

@@ -29,6 +29,7 @@ from detect.types import ClassNames
 PROJECT = Path(__file__).resolve().parents[2]
 OFFLINE_HINT = "`--model balloon` works offline"
 NO_WEIGHTS_HINT = "`--backbone mobilenet_v2 --pretrained balloon` works offline; --pretrained none trains from scratch"
+_LEAST_EPS = 1e-5  # of norms that learn, torch's own
 _COUNTER = "num_batches_tracked"  # of a BatchNorm2d, which nothing here depends on
 # The tensors whose first axis runs over classes (boxes: 4 numbers a class), with background as class 0; one-stage
 # heads repeat them for each anchor.
@@ -119,11 +120,11 @@ def _published_trunk(name: str) -> Weights | None:
 
 
 def start_model(
-    architecture: Architecture, class_names: ClassNames, weights: Weights | None
+    architecture: Architecture, class_names: ClassNames, weights: Weights | None, norm: str = "frozen"
 ) -> tuple[Detector, Architecture, str]:
     """The model that training starts from, its final Architecture, and a line that says what was used.
 
-    Norms are frozen where their statistics come with the weights, and never where they are random.
+    norm: ``frozen`` where their statistics come with the weights, but never where they are random; or ``batch``.
     """
     num_rows = len(class_names) + 1
     trunk = build_trunk(_trunk_of(architecture.model))
@@ -145,8 +146,11 @@ def start_model(
         state = {k: t for k, t in offered.items() if not k.startswith(tuple(_ROWS))}
     used = load_matching(model, state, weights.source)
     words = f"{weights.source}: {_in_words(offered, used, weights, class_names)}"
-    architecture = replace(architecture, norm=_norm(model, state), norm_eps=eps)
-    set_norms(model, architecture.norm, eps)
+    if norm == "batch":  # v1 has an eps of 0, with which a channel that is the same everywhere divides by 0
+        architecture = replace(architecture, norm="batch", norm_eps=max(eps, _LEAST_EPS))
+    else:
+        architecture = replace(architecture, norm=_norm(model, state), norm_eps=eps)
+    set_norms(model, architecture.norm, architecture.norm_eps)
     return model, architecture, words
 
 

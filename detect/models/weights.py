@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detect import checkpoint
 from detect.errors import CheckpointError, UsageError
+from detect.models.architecture import Architecture
 from detect.types import ClassNames
 
 
@@ -21,7 +22,7 @@ class Weights:
 
     class_names, class_rows: whose classes its heads know.  norm_eps: of its batch norms.  head: what an Architecture
     calls so.
-    mean, std: of the pictures' RGB in 0..1.
+    mean, std: of the pictures' RGB in 0..1.  anchors, aspect_ratios: what its region proposal network has learned on.
     """
 
     source: str
@@ -32,12 +33,19 @@ class Weights:
     head: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    anchors: tuple[tuple[int, ...], ...] | None = None
+    aspect_ratios: tuple[float, ...] | None = None
 
     @property
     def is_detector(self) -> bool:
         """Whether the file holds more than a trunk."""
         parts = ("backbone.", "rpn.", "roi_heads.", "head.classification_head.")
         return any(name.startswith(parts) for name in self.state)
+
+    @property
+    def has_anchors(self) -> bool:
+        """Whether something in the file has learned on anchors, which another model must then have too."""
+        return any(name.startswith("rpn.head.") for name in self.state)
 
 
 def read(path: Path) -> Weights:
@@ -56,9 +64,10 @@ def read(path: Path) -> Weights:
         if not is_ours:
             return Weights(str(path), state)
         ours = checkpoint.load(path)
-        a = ours.architecture
-        seen = {"norm_eps": a["norm_eps"], "head": a["head"], "mean": tuple(a["mean"]), "std": tuple(a["std"])}
-        return Weights(str(path), ours.state, ours.class_names, ours.class_rows, **seen)
+        seen = Architecture.from_json(ours.architecture)
+        names = ("norm_eps", "head", "mean", "std", "anchors", "aspect_ratios")
+        more = {name: getattr(seen, name) for name in names}
+        return Weights(str(path), ours.state, ours.class_names, ours.class_rows, **more)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a broken file
