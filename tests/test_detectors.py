@@ -14,7 +14,7 @@ import pytest
 import torch
 from tiny import CLASSES, LIGHT, as_checkpoint, picture, random_model, target
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from detect import checkpoint, masks
 from detect.errors import UsageError
@@ -226,3 +226,21 @@ def record_of(boxes: np.ndarray, image_hw: tuple[int, int]) -> ImageRecord:
         iscrowd=np.zeros(n, bool),
         annotation_ids=np.arange(n),
     )
+
+
+def test_a_strip_of_few_pixels_does_not_change_how_the_next_picture_is_seen():
+    model = random_model()
+    fresh = build(LIGHT, 1 + len(CLASSES))
+    fresh.load_state_dict(model.state_dict())
+    image = torch.from_numpy(picture((64, 96), 1)).permute(2, 0, 1) / 255
+    with torch.inference_mode():
+        fresh.eval()([torch.rand(3, 6, 200)])  # 4 pixels high when it is resized, on maps of 32
+        expected, found = model.eval()([image])[0], fresh([image])[0]
+    assert len(expected["boxes"]) and torch.equal(expected["boxes"], found["boxes"])
+
+
+def test_regions_are_pooled_at_the_strides_of_the_maps():
+    for architecture in (LIGHT, detector_architecture("mobilenet_320"), detector_architecture("v1")):
+        poolers = [m for m in build(architecture, 3).modules() if isinstance(m, MultiScaleRoIAlign)]
+        strides = [1 / 4, 1 / 8, 1 / 16, 1 / 32] if architecture.model != "mobilenet_320" else [1 / 32, 1 / 32, 1 / 64]
+        assert poolers and all(pooler.scales == strides[: len(pooler.scales)] for pooler in poolers)

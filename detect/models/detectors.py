@@ -47,7 +47,22 @@ def build(architecture: Architecture, num_rows: int) -> Detector:
         model = _build_on_backbone(architecture, num_rows)
     model.transform = DetectorTransform(architecture)
     set_norms(model, architecture.norm, architecture.norm_eps)
+    _settle_scales(model)
     return model
+
+
+@torch.no_grad()
+def _settle_scales(model: Detector) -> None:
+    """Tell the RoI poolers the strides of their maps, which torchvision guesses for good from the first picture, and
+    wrongly where that is a strip of few pixels, since maps are those of a padded picture."""
+    poolers = [module for module in model.modules() if isinstance(module, MultiScaleRoIAlign)]
+    if poolers:
+        side = 128  # a multiple of every stride
+        model.backbone.eval()
+        maps = model.backbone(torch.zeros(1, 3, side, side))
+        model.backbone.train()
+        for pooler in poolers:
+            pooler(maps, [torch.zeros(0, 4)], [(side, side)])
 
 
 def _build_on_backbone(architecture: Architecture, num_rows: int) -> GeneralizedRCNN:
@@ -137,6 +152,15 @@ class DetectorTransform(GeneralizedRCNNTransform):
         return result
 
 
+def freezable(model: Detector) -> bool:
+    """Whether the first stage of its trunk can be frozen by itself."""
+    try:
+        _of_stages(model, 1)
+    except UsageError:
+        return False
+    return True
+
+
 def freeze_stages(model: Detector, stages: int) -> None:
     """Keep the weights of the trunk's first ``stages`` stages as they are, in place: they see edges and colours,
     which a small data set cannot teach better, and their backward pass is the dearest.
@@ -144,9 +168,16 @@ def freeze_stages(model: Detector, stages: int) -> None:
     A stage is what its map needs besides the stages before it. UsageError where the trunk has fewer stages, and for
     part of one such as HRNet, whose first map at stride 4 already needs half of it or more (of others, an eighth).
     """
-    if stages == 0:
-        return
-    body = model.backbone.body
+    if stages:
+        for parameter in _of_stages(model, stages):
+            parameter.requires_grad_(False)
+
+
+def _of_stages(model: Detector, stages: int) -> list[nn.Parameter]:
+    """The parameters of the first stages of the trunk; UsageError where it has no such stages."""
+    body = getattr(model.backbone, "body", None)
+    if body is None:
+        raise UsageError("--freeze: this model's trunk has no stages to freeze one by one")
     parameters = [p for p in body.parameters() if p.requires_grad]
     was_training = body.training
     image = torch.zeros(1, 3, 96, 160, device=parameters[0].device)
@@ -160,8 +191,7 @@ def freeze_stages(model: Detector, stages: int) -> None:
             f"--freeze {stages}: the first map of this trunk needs {share:.0%} of it, so it has no stages to freeze "
             f"one by one; take 0, or {len(maps)} for all of it"
         )
-    for parameter in _needed_by(maps[:stages], parameters):
-        parameter.requires_grad_(False)
+    return _needed_by(maps[:stages], parameters)
 
 
 def _needed_by(maps: list[Tensor], parameters: list[nn.Parameter]) -> list[nn.Parameter]:
