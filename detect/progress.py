@@ -8,6 +8,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+# For training, where the time that tqdm gives an epoch matters less than what is said behind it.
+TRAINING = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}"
+
 _hidden = False
 
 
