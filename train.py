@@ -1,7 +1,11 @@
 """Fine-tune a Faster R-CNN or Mask R-CNN on a data set.
 
-Writes outputs/train/NAME/: best.safetensors (highest bbox AP on val), last.safetensors, last_state.pt (for
---resume), settings.yaml and metrics.jsonl.
+Writes outputs/train/NAME/: best.safetensors (the epoch that did best on val), last.safetensors, last_state.pt (for
+--resume), settings.yaml, metrics.jsonl, curves.png and tensorboard/.
+
+    torchrun --nproc_per_node=2 train.py ...
+
+trains in two processes at once, each on its share of every step.
 """
 
 from __future__ import annotations
@@ -9,98 +13,86 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detect.config import TrainSettings, settings_of_run
 from detect.errors import DataError, DiskError, UsageError, exit_status, first_few, warn
-from detect.flags import parse, save
+from detect.flags import parse
+
+NOT_LEARNED = 3  # the exit status of --overfit where the pictures were not learned
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
     import torch
 
     from detect.data.spec import DatasetSpec
-    from detect.data.table import Table
-    from detect.models.architecture import Architecture
     from detect.run import TrainingRun
-    from detect.types import ClassNames
+    from detect.start import Data
 
 
-def main() -> None:
+def main() -> int:
     settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a data set.")
     if settings.resume:
         settings = replace(settings_of_run(settings, given), resume=settings.resume)
     elif settings.model and given & {"backbone", "head", "fpn_channels"}:
         raise UsageError("--model names a whole model; it excludes --backbone, --head and --fpn-channels")
-    train(settings)
+    if settings.replay:
+        print(replayed(settings.replay, settings.device))
+    elif settings.overfit:
+        return 0 if overfit(settings) else NOT_LEARNED
+    else:
+        train(settings)
+    return 0
 
 
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
-    from detect import progress, runtime
-    from detect.data.dataset import DetectionDataset, train_loader
-    from detect.data.description import find_spec
-    from detect.data.transforms import TrainTransform
-    from detect.engine import SCORE_FLOOR, evaluate, train_one_epoch
-    from detect.files import make_folder
-    from detect.metrics import coco
-    from detect.predictor import Predictor
+    from detect import distributed
     from detect.run import TrainingRun
+    from detect.start import begin
+
+    device, workers = set_up(settings)
+    with distributed.started(device) as here:
+        saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
+        spec, data = read_data(settings)
+        run, settings = begin(settings, saved, spec, data, device)
+        with stop_told(run):
+            train_epochs(settings, run, data, workers)
+        if here.is_first:
+            finish(settings, run, spec)
+
+
+def set_up(settings: TrainSettings) -> tuple[torch.device, int]:
+    """The machine: the device, how many processes load pictures, and a folder that can be written to."""
+    from detect import progress, runtime
+    from detect.files import make_folder
 
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     workers = runtime.default_workers() if settings.workers is None else settings.workers
     runtime.set_up(workers)
     runtime.seed_all(settings.seed)
-
     make_folder(settings.output_dir)
-    saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
-    spec = find_spec(settings.data, settings.data_root, settings.format)
-    (class_names, records), (val_names, val_records) = read_data(spec, settings.backgrounds)
-    run = begin(settings, saved, spec, class_names, records, device)
-    transform = TrainTransform(settings.short_side, settings.jitter, settings.copy_paste, settings.colours)
-    dataset = DetectionDataset(records, transform, with_masks=run.architecture.has_masks, seed=settings.seed)
-    predictor = Predictor(run.result, class_names, threshold=SCORE_FLOOR, device=device)
-    files = {record.image_id: record.path.name for record in records}
-    if run.epoch >= settings.epochs:
-        print(f"{run.folder} has all of its {run.epoch} epochs; --epochs with a larger number trains on")
-    try:
-        while run.epoch < settings.epochs:
-            title = f"epoch {run.epoch + 1}/{settings.epochs}"
-            batches = train_loader(dataset, settings.batch_size, workers, epoch=run.epoch)
-            losses = train_one_epoch(
-                run.model, batches, run.optimizer, run.schedule,
-                device=device, clip=settings.clip, average=run.average, title=title, names=files,
-            )  # fmt: skip
-            metrics = evaluate(predictor, val_records, val_names, title=f"{title} val")
-            is_best = run.finish_epoch(losses, metrics)
-            print(
-                f"{title}  loss {losses['loss']:.3f}  {coco.one_line(metrics)}{'  best' if is_best else ''}",
-                flush=True,
-            )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(stopped(run)) from None
-    except DiskError as error:
-        raise DiskError(f"{error}; {stopped(run)}") from error
-    finally:
-        run.discard_if_empty()
-
-    best = run.folder / "best.safetensors"
-    print(f"best bbox AP on val {run.best:.3f}: {best}")
-    where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
-    where += ["--format", settings.format] if settings.format != "auto" else []
-    split = "test" if "test" in spec.splits else "val"
-    print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
+    return device, workers
 
 
-def read_data(spec: DatasetSpec, backgrounds: str | None) -> tuple[tuple[ClassNames, Table], tuple[ClassNames, Table]]:
-    """Classes and records to train on, backgrounds among them, and those to validate on, all checked."""
+def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
+    """What to train on, backgrounds among it, and what to validate on, all checked."""
+    from detect import distributed
     from detect.data.backgrounds import with_backgrounds
     from detect.data.checks.classes import classes_in_use
+    from detect.data.description import find_spec
     from detect.engine import check_classes
+    from detect.start import Data
 
-    spec.prepare()
+    spec = find_spec(settings.data, settings.data_root, settings.format)
+    with distributed.first_goes_ahead():
+        spec.prepare()  # which may download or render
     if spec.found:
         print(spec.found)
     names, records = spec.read("train")
@@ -112,99 +104,176 @@ def read_data(spec: DatasetSpec, backgrounds: str | None) -> tuple[tuple[ClassNa
     if lost := sorted(classes_in_use(val_records, val_names) - classes_in_use(records, names)):
         warn(f"data set '{spec.name}': val has objects of classes that train has none of: {first_few(lost)}")
     count, beside = len(records), ""
-    if backgrounds is not None:
-        records = with_backgrounds(records, backgrounds, labelled=spec.paths())
+    if settings.backgrounds is not None:
+        records = with_backgrounds(records, settings.backgrounds, labelled=spec.paths())
         beside = f" and {len(records) - count} backgrounds"
     print(f"{spec.name}: {count} pictures{beside} to train on, {len(val_records)} to validate on")
-    return (names, records), (val_names, val_records)
+    return spec, Data(names, records, val_names, val_records)
+
+
+def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> None:
+    """Epoch after epoch: train, validate, write down."""
+    from detect import examples
+    from detect.board import Board
+    from detect.data.dataset import DetectionDataset
+    from detect.data.loader import TrainLoader
+    from detect.data.presets import Augmentation
+    from detect.data.transforms import TrainTransform
+    from detect.distributed import from_first, world
+    from detect.engine import SCORE_FLOOR, found_in, train_one_epoch, validation_losses
+    from detect.metrics import coco
+    from detect.pace import Pace, epoch_line, memory_bytes
+    from detect.predictor import Predictor
+    from detect.progress import TRAINING, bar
+    from detect.run import BOARD
+    from detect.start import repeats, steps_an_epoch
+    from detect.stops import Stops
+    from detect.watch import Watch
+
+    assert settings.epochs and settings.imgsz  # which begin has seen to
+    learner, here = run.learner, world()
+    more: dict[str, Any] = {"with_masks": run.architecture.has_masks, "seed": settings.seed}
+    transform = TrainTransform(settings.imgsz, settings.augmentation, settings.epochs)
+    print(f"augmentation: {settings.augmentation.in_words(settings.epochs, has_masks=data.records.has_masks)}")
+    same_labels = data.val_records.with_labels_of(data.names, data.val_names)
+    val_dataset = DetectionDataset(same_labels, TrainTransform(settings.imgsz, Augmentation()), **more)
+    loader = TrainLoader(
+        DetectionDataset(data.records, transform, **more),
+        settings.batch_size,
+        workers,
+        repeats=repeats(settings, data),
+        rank=here.rank,
+        world_size=here.size,
+        accumulate=settings.accumulate,
+    )
+    predictor = Predictor(run.result, data.names, threshold=SCORE_FLOOR, device=learner.device)
+    pace = Pace(settings.epochs, steps_an_epoch(settings, data))
+    board = Board(run.folder / BOARD, epoch=run.epoch, steps=learner.schedule.last_epoch) if here.is_first else None
+    files = {record.image_id: record.path.name for record in data.records}
+    watch = Watch(run, files, settings.skip_steps, pace, board)
+    shown = examples.choose(data.val_records)
+    if run.epoch >= settings.epochs:
+        print(f"{run.folder} has all of its {run.epoch} epochs; --epochs with a larger number trains on")
+    while run.epoch < settings.epochs and not (settings.patience and run.waited >= settings.patience):
+        title = f"epoch {run.epoch + 1}/{settings.epochs}"
+        batches = loader.epoch(run.epoch, run.within.batches if run.within else 0)
+        with Stops() as stops, bar(batches, desc=title, bar_format=TRAINING) as line:
+            losses = train_one_epoch(
+                learner, line, epoch=run.epoch, accumulate=settings.accumulate,
+                progress=run.within, on_step=watch.epoch(line, stops),
+            )  # fmt: skip
+        with pace.validation():
+            val_losses = validation_losses(
+                run.result, val_dataset, device=learner.device, seed=settings.seed, title=f"{title} val loss"
+            )
+            found = found_in(predictor, data.val_records, data.val_names, title=f"{title} val")
+            metrics = from_first(partial(coco.score, data.val_records, found, data.val_names))
+        row = run.finish_epoch(losses, metrics, val_losses, memory_bytes(str(learner.device)))
+        if board:
+            board.epoch(row)
+            board.pictures(run.epoch, examples.pictures(data.val_records, found, data.val_names, shown))
+        words = coco.one_line(metrics)
+        print(epoch_line(row, settings.epochs, words, pace.left(), is_best=run.waited == 0), flush=True)
+
+
+@contextmanager
+def stop_told(run: TrainingRun) -> Iterator[None]:
+    """Tell how far the run is, and how to go on, where it ends early in the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(stopped(run)) from None
+    except DiskError as error:
+        raise DiskError(f"{error}; {stopped(run)}") from error
+    finally:
+        run.discard_if_empty()
 
 
 def stopped(run: TrainingRun) -> str:
     """Words for a run that ends early: how far it is, and how to go on."""
-    if not run.epoch:
-        kept = run.folder / "last.safetensors"
+    from detect.run import LAST
+
+    if not run.epoch and not run.within:
+        kept = run.folder / LAST
         what = f"its weights are in {kept}" if kept.exists() else "there is nothing to go on with"
         return f"stopped before the first epoch was finished; {what}"
     again = shlex.join(["python", "train.py", "--resume", str(run.folder)])
-    return f"stopped after {run.epoch} finished epochs; go on with: {again}"
+    how_far = f"{run.epoch} finished epochs" + (f" and {run.within.batches} batches" if run.within else "")
+    return f"stopped after {how_far}; go on with: {again}"
 
 
-def begin(
-    settings: TrainSettings,
-    saved: dict[str, Any] | None,
-    spec: DatasetSpec,
-    class_names: ClassNames,
-    records: Table,
-    device: torch.device,
-) -> TrainingRun:
-    """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says."""
-    from detect.data.spec import fingerprint
-    from detect.files import new_folder
-    from detect.links import without_query
-    from detect.models import pretrained
-    from detect.models.anchors import anchor_recall
-    from detect.models.architecture import Architecture
-    from detect.models.detectors import build, freeze_stages
-    from detect.optim import build_average, build_optimizer, build_schedule
-    from detect.run import TrainingRun
+def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None:
+    """Draw the curves, and say which epoch was the best and what to do with it."""
+    from detect.curves import write_curves
+    from detect.run import BEST, CURVES, LOG
+    from detect.runlog import MetricsLog
 
-    if saved:
-        if saved["class_names"] != list(class_names.names):
-            raise UsageError(
-                f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others"
-            )
-        architecture = Architecture.from_json(saved["architecture"])
-        model = build(architecture, len(class_names) + 1)
-    else:
-        has_masks = records.has_masks
-        if settings.copy_paste and not has_masks:
-            raise UsageError(f"--copy-paste cuts along masks and '{settings.data}' has none; leave it out")
-        asked = choose_architecture(settings, has_masks)
-        weights = pretrained.choose(asked.model, settings.pretrained)
-        if weights is None and settings.freeze:
-            raise UsageError("--freeze keeps the weights that training starts from, and these are random")
-        model, architecture, used = pretrained.start_model(asked, class_names, weights)
-        print(f"{architecture.model} ({architecture.head}) from {used}")
-        if architecture.head != "fcos":  # which has points in place of anchors
-            reached = anchor_recall(model, records, settings.short_side)
-            print(f"anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
-    model.to(device)
-    freeze_stages(model, settings.freeze)
-
-    steps = settings.epochs * math.ceil(len(records) / settings.batch_size)
-    optimizer = build_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay)
-    schedule = build_schedule(optimizer, settings.schedule, steps, settings.warmup_steps)
-    settings = replace(settings, pretrained=without_query(settings.pretrained))  # runs are published
-    facts = {
-        "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
-        "data": {"name": spec.name, "train_pictures": len(records), "train_sha256": fingerprint(records)},
-    }
-    name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
-    folder = settings.resume or new_folder(settings.output_dir, name)
-    # Whole models have no backbone and head to choose, so that --config can read the file back.
-    without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
-    save(settings, folder / "settings.yaml", without)
-    average = build_average(model, settings.ema) if settings.ema else None
-    run = TrainingRun(folder, model, architecture, class_names, optimizer, schedule, facts, average)
-    if saved:
-        run.restore(saved)
-    return run
+    if settings.patience and run.waited >= settings.patience:
+        print(f"stopped early: {run.waited} epochs without a better {settings.metric}")
+    write_curves(MetricsLog(run.folder / LOG).rows(), run.folder / CURVES, run.folder.name)
+    best = run.folder / BEST
+    score = f"{abs(run.best):.3f}" if math.isfinite(run.best) else "unknown"
+    print(f"best {settings.metric} on val {score}, of epoch {run.best_epoch}: {best}")
+    where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
+    where += ["--format", settings.format] if settings.format != "auto" else []
+    split = "test" if "test" in spec.splits else "val"
+    print("next:", shlex.join(["python", "evaluate.py", "--model", str(best), *where, "--split", split]))
 
 
-def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architecture:
-    """What the flags ask for; the head that fits the data where they do not say."""
-    from detect.models.architecture import backbone_architecture, detector_architecture
+def overfit(settings: TrainSettings) -> bool:
+    """Learn a few pictures by heart, without augmentation, or say what is wrong; whether they were learned."""
+    from detect import overfit as by_heart
+    from detect.data.dataset import DetectionDataset
+    from detect.data.loader import TrainLoader
+    from detect.data.presets import Augmentation
+    from detect.data.transforms import TrainTransform
+    from detect.engine import SCORE_FLOOR, evaluate, found_in, train_one_epoch
+    from detect.predictor import Predictor
+    from detect.start import Data, Defaults, build_learner, start_model
+    from detect.watch import stop_at_failure
 
-    if settings.model:
-        architecture = detector_architecture(settings.model, settings.short_side)
-    else:
-        head = settings.head or ("maskrcnn" if has_masks else "fasterrcnn")
-        architecture = backbone_architecture(settings.backbone, head, settings.short_side, settings.fpn_channels)
-    if architecture.has_masks and not has_masks:
-        raise UsageError(
-            f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2"
-        )
-    return architecture
+    assert settings.overfit
+    device, workers = set_up(settings)
+    _, data = read_data(settings)
+    few = by_heart.choose(data.records, settings.overfit)
+    data = Data(data.names, few, data.names, few)
+    print(f"{len(few)} of them, with {len(few.boxes)} objects, are to be learned by heart")
+    rounds = math.ceil(by_heart.MOST_STEPS * settings.batch_size / len(few))
+    defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, accumulate=1))
+    model, architecture = start_model(defaults, data)
+    learner = build_learner(model.to(device), defaults, data)
+    assert defaults.settings.imgsz
+    transform = TrainTransform(defaults.settings.imgsz, Augmentation())
+    dataset = DetectionDataset(few, transform, with_masks=architecture.has_masks, seed=settings.seed)
+    loader = TrainLoader(dataset, settings.batch_size, workers)
+    batches = (batch for epoch in count() for batch in loader.epoch(epoch))
+    predictor = Predictor(model, data.names, threshold=SCORE_FLOOR, device=device)
+    stop = partial(stop_at_failure, files={record.image_id: record.path.name for record in few})
+    looks = []
+    for look in by_heart.learn(
+        lambda steps: train_one_epoch(learner, islice(batches, steps), on_step=stop)["loss"],
+        lambda: evaluate(predictor, few, data.names, title="looking")["bbox"]["AP50"],
+        most=by_heart.MOST_STEPS,
+        every=by_heart.EVERY,
+    ):
+        print(f"step {look.steps}  loss {look.loss:.3f}  bbox AP50 {look.ap50:.3f}", flush=True)
+        looks.append(look)
+    if look.ap50 > by_heart.ENOUGH:
+        print("learned: pictures, labels and model fit together")
+        return True
+    print(f"not learned: bbox AP50 {look.ap50:.3f} after {look.steps} steps, where over {by_heart.ENOUGH} is usual")
+    found = found_in(predictor, few, data.names, title="looking")
+    for line in by_heart.what_is_wrong(looks, few, found, data.names, defaults.settings.imgsz):
+        print(f"- {line}")
+    return False
+
+
+def replayed(path: Path, device: str) -> str:
+    """What there is to say of a step that failed, and is taken again."""
+    from detect import replay, runtime
+
+    runtime.set_up()
+    return replay.replay(path, runtime.pick_device(device))
 
 
 if __name__ == "__main__":

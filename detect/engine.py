@@ -1,76 +1,131 @@
-"""The two loops: one epoch of training, one pass of evaluation."""
+"""The loops: one epoch of training, the losses on a split, one pass of evaluation."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from detect import progress
-from detect.data.dataset import Target, read_record
+from detect import distributed
+from detect.data.dataset import read_record
 from detect.errors import TrainingError, UsageError, first_few, warn
+from detect.learner import Batch, Learner, Step
 from detect.metrics import coco
 from detect.predictor import Predictor
+from detect.progress import bar
+from detect.runtime import seed_all
 from detect.types import ClassNames, Detections, ImageRecord
 
 # torchvision and Detectron2 score what is above 0.05; so does this, to compare with them.
 SCORE_FLOOR = 0.05
 
 
-def train_one_epoch(
-    model: nn.Module,
-    batches: Iterable[tuple[list[Tensor], list[Target]]],
-    optimizer: Optimizer,
-    schedule: LRScheduler,
-    *,
-    device: torch.device,
-    clip: float,
-    average: AveragedModel | None = None,
-    title: str = "",
-    names: dict[int, str] | None = None,
-) -> dict[str, float]:
-    """Train on every batch once; returns the mean of every loss and of their sum (``loss``).
+@dataclass
+class Progress:
+    """How far an epoch is.
 
-    clip: the largest norm of all gradients together, 0 for no limit.  average: follows ``model`` at every step.
-    names: image id -> file, for messages.
-    Raises TrainingError, naming the images of the batch, when a loss is not finite.
+    batches: done, of all processes.  steps: with losses that were finite, and sums of every loss over them.
+    skipped: steps that were not taken since something was not finite.
     """
-    model.train()
-    sums: dict[str, float] = {}
-    steps = 0
-    bar = progress.bar(batches, desc=title)
-    for images, targets in bar:
-        losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
-        loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            raise TrainingError(_not_finite("loss", losses, targets, names or {}))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip or math.inf)
-        if not torch.isfinite(norm):  # one step with it would make every weight NaN
-            raise TrainingError(_not_finite("gradient", losses, targets, names or {}))
-        optimizer.step()
-        schedule.step()
-        if average:
-            average.update_parameters(model)
 
-        steps += 1
-        for name, value in {**losses, "loss": loss}.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        shown = {name.removeprefix("loss_"): f"{total / steps:.3f}" for name, total in sums.items()}
-        bar.set_postfix(shown, lr=f"{schedule.get_last_lr()[0]:.1e}", refresh=False)
-    return {name: total / max(1, steps) for name, total in sums.items()}
+    batches: int = 0
+    steps: int = 0
+    skipped: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """The mean of every loss and of their sum (``loss``)."""
+        return {name: total / max(1, self.steps) for name, total in self.sums.items()}
+
+    def add(self, step: Step, batches: int) -> None:
+        """Count a step on so many ``batches``."""
+        self.batches += batches
+        if step.failed:
+            self.skipped += 1
+            return
+        self.steps += 1
+        for name, value in step.losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+
+def train_one_epoch(
+    learner: Learner,
+    batches: Iterable[Batch],
+    *,
+    epoch: int = 0,
+    accumulate: int = 1,
+    progress: Progress | None = None,
+    on_step: Callable[[Step, list[Batch], Progress], None] = lambda *_: None,
+) -> dict[str, float]:
+    """Train on this process' batches once, ``accumulate`` of them a step; returns the mean of every loss, over all
+    processes.
+
+    progress: of an epoch that was begun before; ``batches`` are those that are left.
+    on_step: is called after every step, also one that was not taken since something was not finite.
+    Raises TrainingError where all were so.
+    """
+    here = distributed.world()
+    progress = progress or Progress()
+    for members in _in_groups(batches, accumulate):
+        # Batches are counted over all processes: this one has every size-th of them.
+        first = progress.batches + here.rank
+        seeds = [(epoch, first + i * here.size) for i in range(len(members))]
+        step = learner.step(members, seeds)
+        progress.add(step, len(members) * here.size)
+        on_step(step, members, progress)
+    if not progress.steps:
+        raise TrainingError("not one step of the epoch had a loss and a gradient that are finite; lower --lr")
+    means = distributed.gathered(progress.means())
+    return {name: sum(one[name] for one in means) / len(means) for name in means[0]}
+
+
+def _in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    left = iter(batches)
+    while group := list(islice(left, size)):
+        yield group
+
+
+@torch.no_grad()
+def validation_losses(
+    model: nn.Module, dataset: Dataset, *, device: torch.device, seed: int = 0, title: str = ""
+) -> dict[str, float]:
+    """The mean over the pictures of ``dataset`` of every loss and of their sum (``loss``).
+
+    Norms and dropout work as in evaluation, and the samplers of the losses draw the same regions every time, so that
+    the figures of two epochs differ by the weights alone.
+    """
+    here = distributed.world()
+    was_training = model.training
+    for module in model.train().modules():
+        # A transform resizes in evaluation, and what has parts decides by its mode whether to give losses.
+        if not isinstance(module, GeneralizedRCNNTransform) and not list(module.children()):
+            module.eval()
+    rows = {}
+    indices = range(here.rank, len(dataset), here.size)  # type: ignore[arg-type]
+    for i in bar(indices, desc=title):
+        image, target = dataset[i]
+        seed_all(seed, i)
+        losses = model([image.to(device)], [{k: v.to(device) for k, v in target.items()}])
+        rows[i] = {name: float(value) for name, value in losses.items()}
+    model.train(was_training)
+    everywhere = {i: row for part in distributed.gathered(rows) for i, row in part.items()}
+    means = {name: float(np.mean([everywhere[i][name] for i in sorted(everywhere)])) for name in everywhere[0]}
+    return means | {"loss": sum(means.values())}
 
 
 def detect_records(predictor: Predictor, records: Sequence[ImageRecord], *, title: str = "") -> list[Detections]:
-    """Detections for every record, read from its file one at a time."""
-    return [predictor([read_record(record)])[0] for record in progress.bar(records, desc=title)]
+    """Detections for every record, read from its file one at a time; each process looks at its share of them."""
+    here = distributed.world()
+    mine = range(here.rank, len(records), here.size)
+    found = {i: predictor([read_record(records[i])])[0] for i in bar(mine, desc=title)}
+    everywhere = {i: one for part in distributed.gathered(found) for i, one in part.items()}
+    return [everywhere[i] for i in range(len(records))]
 
 
 def check_classes(model: ClassNames, data: ClassNames, what: str) -> None:
@@ -85,6 +140,13 @@ def check_classes(model: ClassNames, data: ClassNames, what: str) -> None:
         warn(f"{what}: the model does not know {first_few(strangers)}, which will score 0")
 
 
+def found_in(
+    predictor: Predictor, records: Sequence[ImageRecord], class_names: ClassNames, *, title: str = "evaluate"
+) -> list[Detections]:
+    """What ``predictor`` finds in each of ``records``, with the labels of ``class_names``; see ``relabel``."""
+    return relabel(detect_records(predictor, records, title=title), predictor.class_names, class_names)
+
+
 def evaluate(
     predictor: Predictor, records: Sequence[ImageRecord], class_names: ClassNames, *, title: str = "evaluate"
 ) -> dict[str, dict]:
@@ -92,8 +154,8 @@ def evaluate(
 
     Class names tie the two together, as in ``relabel``: a class that the model does not know scores 0.
     """
-    found = detect_records(predictor, records, title=title)
-    return coco.score(records, relabel(found, predictor.class_names, class_names), class_names)
+    found = found_in(predictor, records, class_names, title=title)
+    return distributed.from_first(lambda: coco.score(records, found, class_names))
 
 
 def relabel(found: Sequence[Detections], model: ClassNames, data: ClassNames) -> list[Detections]:
@@ -107,10 +169,3 @@ def _relabel(found: Detections, label_of: dict[int, int]) -> Detections:
     known = found.filter(labels=list(label_of))
     labels = np.array([label_of[label] for label in known.labels.tolist()], np.int64)
     return Detections(known.image_hw, known.boxes, known.scores, labels, known.masks, known.keypoints)
-
-
-def _not_finite(what: str, losses: dict[str, Tensor], targets: Sequence[Target], names: dict[int, str]) -> str:
-    values = ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in losses.items())
-    ids = [int(target["image_id"]) for target in targets]
-    images = ", ".join(names.get(i, f"image {i}") for i in ids)
-    return f"the {what} is not finite ({values}) on the batch of {images}; look at their boxes, or lower --lr"

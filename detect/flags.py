@@ -19,8 +19,9 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 import yaml
@@ -113,11 +114,18 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def save(settings: Any, path: Path, without: Iterable[str] = ()) -> None:
-    """Write the settings, but for those in ``without``, to ``path`` as YAML that ``--config`` reads back."""
-    names = [f.name for f in dataclasses.fields(settings) if f.name not in set(without)]
-    values = {name: _plain(getattr(settings, name)) for name in names}
-    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+def save(
+    settings: Any, path: Path, without: Iterable[str] = (), comments: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write the settings, but for those in ``without``, to ``path`` as YAML that ``--config`` reads back.
+
+    comments: of fields, which stand above them.
+    """
+    lines = []
+    for name in (f.name for f in dataclasses.fields(settings) if f.name not in set(without)):
+        lines += [f"# {comments[name]}\n"] if name in comments else []
+        lines.append(yaml.safe_dump({name: _plain(getattr(settings, name))}, sort_keys=False, allow_unicode=True))
+    write_text(path, "".join(lines))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,76 +2,85 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 from detect import checkpoint
 from detect.checkpoint import Checkpoint
+from detect.distributed import world
+from detect.engine import Progress
 from detect.errors import CheckpointError, warn
 from detect.files import remove_leftovers, write_bytes
+from detect.learner import Learner
 from detect.models.architecture import Architecture
-from detect.models.detectors import Detector
 from detect.runlog import MetricsLog
 from detect.types import ClassNames
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
-SETTINGS = "settings.yaml"
+SETTINGS, CURVES, BOARD, REPLAYS = "settings.yaml", "curves.png", "tensorboard", "replay_*.pt"
 # What no state is without; an average is in those of runs that have one.
-STATE_KEYS = (
-    *("epoch", "best", "architecture", "class_names", "train_sha256"),
-    *("model", "optimizer", "schedule", "rng", "cuda_rng"),
-)
-FILES = (STATE, LAST, BEST, LOG, SETTINGS)
+STATE_KEYS = ("epoch", "best", "architecture", "class_names", "train_sha256", "model", "optimizer", "schedule")
+FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS)
 
 
 @dataclass
 class TrainingRun:
     """What ``--resume`` brings back, and how an epoch is kept.
 
-    epoch: epochs finished.  best: the highest bbox AP on val so far (0..1, -1 before the first), and best_epoch
-        the one that had it.
-    facts: what the checkpoint's header says of the run's settings and data.
-    average: the moving average of the model's weights, where there is one.
+    metric: by which an epoch is the best, a name in METRICS.
+    facts: what the checkpoint's header says of the run's settings and data; and reasons, those of fitted defaults.
+    epoch: epochs finished.  within: how far the next one is, None before its first step was kept.
+    best: the highest score so far (-inf before the first), and best_epoch the one that had it.
     """
 
     folder: Path
-    model: Detector
+    learner: Learner
     architecture: Architecture
     class_names: ClassNames
-    optimizer: Optimizer
-    schedule: LRScheduler
+    metric: str = "bbox_AP"
     facts: dict[str, Any] = field(default_factory=dict)
-    average: AveragedModel | None = None
     epoch: int = 0
-    best: float = -1.0
+    within: Progress | None = None
+    best: float = -math.inf
     best_epoch: int = 0
     started: float = field(default_factory=time.monotonic)
 
     @property
-    def result(self) -> Detector:
+    def result(self) -> nn.Module:
         """The model that is scored and kept: the average where there is one."""
-        return self.average.module if self.average else self.model
+        return self.learner.average.module if self.learner.average else self.learner.model
 
-    def finish_epoch(self, losses: dict[str, float], metrics: dict[str, dict]) -> bool:
-        """Write the epoch down: metrics.jsonl, last, and best where it is. Returns whether it is the best so far.
+    @property
+    def waited(self) -> int:
+        """Epochs since the best one."""
+        return self.epoch - self.best_epoch
+
+    def finish_epoch(
+        self,
+        losses: dict[str, float],
+        metrics: dict[str, dict],
+        val_losses: dict[str, float] | None = None,
+        memory: int | None = None,
+    ) -> dict[str, Any]:
+        """Write the epoch down: metrics.jsonl, last, and best where it is. Returns its row of metrics.jsonl.
 
         The epoch counts as finished once the state is written. What is written before it is written anew, to the
         same bytes, by a run that goes on from the state before; what comes after it ``restore`` makes up for. Raises
-        DiskError, with the files of the epoch before in their places.
+        DiskError, with the files of the epoch before in their places. Of several processes the first one writes.
         """
         epoch = self.epoch + 1
-        score = metrics["bbox"]["AP"]
-        score = -1.0 if score is None else score  # no truth to score
-        is_best = epoch == 1 or score > self.best
-        best, best_epoch = (score, epoch) if is_best else (self.best, self.best_epoch)
+        score = score_of(self.metric, metrics, val_losses)
+        best, best_epoch = (score, epoch) if epoch == 1 or score > self.best else (self.best, self.best_epoch)
+        seconds = round(time.monotonic() - self.started, 1)
+        row: dict[str, Any] = {"epoch": epoch, "lr": self.learner.lr, "seconds": seconds, "memory": memory}
+        row |= {"losses": losses, "val_losses": val_losses, "val": metrics}
         now = Checkpoint(
             state=self.result.state_dict(),
             architecture=self.architecture.to_json(),
@@ -81,22 +90,29 @@ class TrainingRun:
             metrics={"val": metrics},
             versions=checkpoint.versions(),
         )
-        rate = self.schedule.get_last_lr()[0]
-        seconds = round(time.monotonic() - self.started, 1)
-        row = {"epoch": epoch, "lr": rate, "seconds": seconds, "losses": losses, "val": metrics}
-        checkpoint.save(now, self.folder / LAST)
-        MetricsLog(self.folder / LOG).write(row)
-        progress = {"epoch": epoch, "best": best, "best_epoch": best_epoch}
-        checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
-        self.epoch, self.best, self.best_epoch = epoch, best, best_epoch
-        if is_best:
+        if writes := world().is_first:
+            checkpoint.save(now, self.folder / LAST)
+            MetricsLog(self.folder / LOG).write(row)
+            progress = {"epoch": epoch, "best": best, "best_epoch": best_epoch}
+            checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
+        self.epoch, self.within, self.best, self.best_epoch = epoch, None, best, best_epoch
+        if writes and best_epoch == epoch:
             checkpoint.save(now, self.folder / BEST)
         self.started = time.monotonic()
-        return is_best
+        return row
+
+    def keep(self, within: Progress) -> None:
+        """Write down how far the running epoch is, so that a killed run goes on from here. Raises DiskError."""
+        self.within = within
+        progress = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch, "within": asdict(within)}
+        if world().is_first:
+            checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
 
     def discard_if_empty(self) -> None:
         """Delete the settings and the folder of a run that came to nothing, so that the next one gets its name."""
-        if not any((self.folder / name).exists() for name in (STATE, LAST)):
+        kept = (STATE, LAST, *(path.name for path in self.folder.glob(REPLAYS)))
+        if world().is_first and not any((self.folder / name).exists() for name in kept):
+            shutil.rmtree(self.folder / BOARD, ignore_errors=True)
             with suppress(OSError):  # it costs a folder, and must not hide why the run ended
                 (self.folder / SETTINGS).unlink()
                 self.folder.rmdir()
@@ -113,24 +129,17 @@ class TrainingRun:
         """Go on from ``state``, which ``saved_state`` read, and tidy up after a run that was killed."""
         if state["train_sha256"] != self.facts["data"]["train_sha256"]:
             warn(f"{self.folder}: the training pictures are no longer those of its first epochs")
-        self.model.load_state_dict(state["model"])
-        if self.average:
-            if "average" not in state:
-                raise CheckpointError(f"{self.folder / STATE} has no moving average, which its settings ask for")
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        # The functions of the schedule are the settings', not the state's; None keeps those it has.
-        functions = [None] * len(self.optimizer.param_groups)
-        self.schedule.load_state_dict({**state["schedule"], "lr_lambdas": functions})
+        if self.learner.average and "average" not in state:
+            raise CheckpointError(f"{self.folder / STATE} has no moving average, which its settings ask for")
+        self.learner.restore(state)
         self.epoch, self.best = state["epoch"], state["best"]
         self.best_epoch = state.get("best_epoch", 0)  # which early states do not tell
-        torch.set_rng_state(state["rng"])
-        if len(state["cuda_rng"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-        for name in FILES:
-            remove_leftovers(self.folder / name)
-        MetricsLog(self.folder / LOG).keep_until(self.epoch)
-        self._make_up_for_best()
+        self.within = Progress(**state["within"]) if "within" in state else None
+        if world().is_first:
+            for name in FILES:
+                remove_leftovers(self.folder / name)
+            MetricsLog(self.folder / LOG).keep_until(self.epoch)
+            self._make_up_for_best()
 
     def _make_up_for_best(self) -> None:
         """Where a run ended just after the state of its best epoch, that epoch's weights stand in last alone."""
@@ -139,17 +148,22 @@ class TrainingRun:
             write_bytes(best, last.read_bytes())
 
     def _state(self) -> dict[str, Any]:
-        return {
+        return self.learner.state() | {
             "architecture": self.architecture.to_json(),
             "class_names": list(self.class_names.names),
-            "model": self.model.state_dict(),
-            **({"average": self.average.state_dict()} if self.average else {}),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all(),
             "train_sha256": self.facts["data"]["train_sha256"],
+            "reasons": self.facts.get("reasons", {}),
         }
+
+
+def score_of(metric: str, metrics: dict[str, dict], val_losses: dict[str, float] | None) -> float:
+    """The figure by which epochs are compared, higher is better; -inf where there is no truth to score."""
+    if metric == "loss":
+        assert val_losses
+        return -val_losses["loss"]
+    kind, _, name = metric.partition("_")
+    score = metrics[kind][name]
+    return -math.inf if score is None else score
 
 
 def _epoch_of(path: Path) -> int | None:

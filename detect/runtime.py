@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import signal
 import sys
 
 import numpy as np
@@ -15,6 +16,7 @@ from detect.errors import UsageError
 
 def pick_device(name: str) -> torch.device:
     """``auto`` takes CUDA, then MPS, then the CPU; UsageError for a device that is not there."""
+    local = os.environ.get("LOCAL_RANK", "0")  # torchrun's: each process has a GPU of its own
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -22,6 +24,7 @@ def pick_device(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"unknown device '{name}': known are auto, cpu, cuda, cuda:0, mps") from None
     if device.type == "cuda":
+        device = torch.device(f"cuda:{local}") if device.index is None else device
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count <= (device.index or 0):
             raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use --device cpu")
@@ -32,16 +35,22 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def seed_all(seed: int) -> None:
-    """Seed torch, numpy and random, for what draws from their global state (torchvision's samplers do)."""
+def seed_all(*numbers: int) -> None:
+    """Seed torch, numpy and random, for what draws from their global state (torchvision's samplers do).
+
+    Of several numbers, such as a seed and a place in training, every one counts.
+    """
+    seed = numbers[0] if len(numbers) == 1 else int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def cores() -> int:
-    """How many cores this process may use: fewer than the machine has in some containers and under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use: fewer than the machine has in some containers and under taskset, and its
+    share where torchrun started several."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def default_workers() -> int:
@@ -58,15 +67,18 @@ def set_up(workers: int = 0) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    if "OMP_NUM_THREADS" not in os.environ:  # else the user has said it, and torch has heard
+    # Else the user has said it, and torch has heard; torchrun says 1 for want of anything better.
+    if "OMP_NUM_THREADS" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
         torch.set_num_threads(max(1, cores() - workers))
     _keep_memory()
 
 
 def worker_init(worker: int) -> None:
-    """In each loader process: one thread, since there are as many processes as are wanted."""
+    """In each loader process: one thread, since there are as many processes as are wanted. Ctrl-C, which a terminal
+    sends to all of them, is for the first process to answer."""
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -1,87 +1,96 @@
-"""The two loops: means of losses, clipping, a loss that is not finite, and classes tied by name."""
+"""The loops: means of losses, steps of several batches, losses on a split, and classes tied by name."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fake_learner import batch, fake_learner
 from tiny import CLASSES, as_checkpoint, picture, random_model, target
 from torch import nn
 
-from detect.engine import evaluate, train_one_epoch
-from detect.errors import TrainingError
+from detect.engine import Progress, evaluate, train_one_epoch, validation_losses
 from detect.media.images import write_image
-from detect.optim import build_schedule
 from detect.predictor import from_checkpoint
+from detect.runtime import seed_all
 from detect.types import ClassNames, Detections, ImageRecord
 
 
-class FakeDetector(nn.Module):
-    """Its loss is its weight times the first pixel of each picture; the gradient is the sum of those pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def forward(self, images, targets):
-        total = sum(image[0, 0, 0] for image in images)
-        return {"loss_a": self.weight.sum() * total, "loss_b": torch.zeros(1).sum() + 2.0}
-
-
-def batch(*values: float):
-    images = [torch.full((3, 8, 8), value) for value in values]
-    return images, [target((8, 8), []) | {"image_id": torch.tensor(i)} for i in range(len(values))]
-
-
-def train(model, batches, lr=0.0, **options):
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    schedule = build_schedule(optimizer, "cosine", 100, 0)
-    settings = {"device": torch.device("cpu"), "clip": 0.0} | options
-    return train_one_epoch(model, batches, optimizer, schedule, **settings), schedule
-
-
-def test_losses_are_means_over_the_batches():
-    losses, schedule = train(FakeDetector(), [batch(1.0), batch(3.0, 2.0)])
+def test_losses_are_means_over_the_steps():
+    learner = fake_learner()
+    losses = train_one_epoch(learner, [batch(1.0), batch(3.0, 2.0)])
     assert losses == pytest.approx({"loss_a": 3.0, "loss_b": 2.0, "loss": 5.0})
-    assert schedule.last_epoch == 2
+    assert learner.schedule.last_epoch == 2
 
 
-def test_an_epoch_leaves_the_model_in_training_mode():
-    model = FakeDetector().eval()
-    train(model, [batch(1.0)])
-    assert model.training
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 5), (2, 3), (3, 2), (9, 1)])
+def test_batches_are_gathered_into_steps_and_the_last_one_may_be_smaller(accumulate, steps):
+    seen = []
+    learner = fake_learner()
+    train_one_epoch(
+        learner, [batch(1.0)] * 5, accumulate=accumulate, on_step=lambda _, batches, __: seen.append(len(batches))
+    )
+    assert len(seen) == steps == learner.schedule.last_epoch and sum(seen) == 5 and set(seen[:-1]) <= {accumulate}
 
 
-@pytest.mark.parametrize(("clip", "step"), [(0.0, 5.0), (2.0, 2.0), (100.0, 5.0)])
-def test_clip_bounds_the_norm_of_the_gradients(clip, step):
-    model = FakeDetector()
-    train(model, [batch(5.0)], lr=1.0, clip=clip)
-    assert float(model.weight.detach()) == pytest.approx(1.0 - step, abs=1e-4)
+def test_a_step_that_fails_is_counted_and_not_in_the_means():
+    progress = Progress()
+    batches = [batch(1.0), batch(float("nan")), batch(3.0)]
+    losses = train_one_epoch(fake_learner(), batches, progress=progress)
+    assert losses["loss_a"] == pytest.approx(2.0)
+    assert (progress.batches, progress.steps, progress.skipped) == (3, 2, 1)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_before_the_step_and_names_the_pictures(value):
-    model = FakeDetector()
-    with pytest.raises(TrainingError, match=r"loss_a (nan|inf), loss_b 2\) on the batch of first\.jpg, second\.jpg;"):
-        train(model, [batch(1.0, value)], lr=1.0, names={0: "first.jpg", 1: "second.jpg"})
-    assert float(model.weight.detach()) == 1.0
+def test_an_epoch_that_was_begun_goes_on_with_its_sums():
+    progress = Progress(batches=2, steps=2, sums={"loss_a": 2.0, "loss_b": 4.0, "loss": 6.0})
+    losses = train_one_epoch(fake_learner(), [batch(4.0)], progress=progress)
+    assert losses == pytest.approx({"loss_a": 2.0, "loss_b": 2.0, "loss": 4.0})
 
 
-def test_a_gradient_that_is_not_finite_stops_before_the_step():
-    model = FakeDetector()
-    model.weight.register_hook(lambda gradient: gradient * float("inf"))
-    for clip in (0.0, 1.0):
-        with pytest.raises(TrainingError, match="the gradient is not finite"):
-            train(model, [batch(1.0)], clip=clip)
-    assert float(model.weight.detach()) == 1.0
+@pytest.mark.parametrize("batches_done", [0, 3])
+def test_what_a_model_draws_depends_on_seed_epoch_and_batch_alone(batches_done):
+    drawn = []
+    learner = fake_learner()
+    learner.seed = 5
+    learner.model.register_forward_hook(lambda *_: drawn.append(torch.rand(1).item()))
+    torch.rand(batches_done)
+    train_one_epoch(learner, [batch(1.0)] * 2, epoch=2, progress=Progress(batches=batches_done))
+    expected = []
+    for i in (batches_done, batches_done + 1):
+        seed_all(5, 2, i)
+        expected.append(torch.rand(1).item())
+    assert drawn == expected and drawn[0] != drawn[1]
 
 
-def test_pictures_without_a_name_are_told_by_their_id():
-    with pytest.raises(TrainingError, match="on the batch of image 0"):
-        train(FakeDetector(), [batch(float("nan"))])
+# Losses on a split
+
+
+def test_losses_of_a_split_are_means_over_its_pictures_and_leave_the_model_as_it_was():
+    model = nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(3), drop=nn.Dropout()))
+    model.forward = lambda images, _: {  # type: ignore[method-assign]
+        "loss_a": model.drop(model.norm(images[0][None])).sum(), "loss_b": torch.rand(1).sum()
+    }  # fmt: skip
+    before = {k: t.clone() for k, t in model.state_dict().items()}
+    pictures = [(torch.full((3, 2, 2), float(i)), {}) for i in range(3)]
+    first, again = (validation_losses(model, pictures, device=torch.device("cpu"), seed=3) for _ in range(2))
+    assert first == again and first["loss_a"] == pytest.approx(12.0, rel=1e-4)
+    assert first["loss"] == pytest.approx(first["loss_a"] + first["loss_b"])
+    assert all(torch.equal(before[k], t) for k, t in model.state_dict().items())
+    assert model.training and model.norm.training
+
+
+def test_a_real_model_has_losses_in_evaluation_and_in_training_mode():
+    model = random_model().eval()
+    item = torch.from_numpy(picture((64, 96), 1)).permute(2, 0, 1) / 255, target((64, 96), [[5, 5, 40, 45]])
+    losses = validation_losses(model, [item], device=torch.device("cpu"))
+    assert set(losses) == {
+        *("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg", "loss_mask", "loss")
+    }
+    assert all(np.isfinite(list(losses.values()))) and not model.training
 
 
 # Evaluation
@@ -132,4 +141,4 @@ def test_what_the_data_does_not_know_is_left_out_and_what_the_model_does_not_kno
 def test_a_real_model_is_scored_on_original_pixels(record):
     predictor = from_checkpoint(as_checkpoint(random_model()), threshold=0)
     metrics = evaluate(predictor, [replace(record, masks=None)], CLASSES)
-    assert set(metrics) == {"bbox", "classes"} and 0 <= metrics["bbox"]["AP"] <= 1
+    assert set(metrics) == {"bbox", "classes", "evaluator"} and 0 <= metrics["bbox"]["AP"] <= 1

@@ -15,25 +15,28 @@ ROOT = Path(__file__).parent.parent
 # Bottom to top. A module may import those of the lines below its own, and those of its own package.
 LAYERS = (
     ("errors", "sizes"),
-    ("files", "progress"),
-    ("masks", "runtime", "flags", "transfer", "markdown"),
-    ("downloads", "outlines"),
+    ("files", "progress", "pace"),
+    ("masks", "runtime", "flags", "transfer", "markdown", "stops"),
+    ("downloads", "outlines", "distributed", "precision"),
     ("types", "links"),
     ("media",),
-    ("drawing", "metrics", "checkpoint", "optim", "runlog"),
-    ("data.columns", "data.problems", "data.archive", "data.render", "data.likeness", "data.splits"),
-    ("data.table",),
-    ("data.draft", "data.backgrounds", "data.compose"),
+    ("drawing", "metrics", "checkpoint", "optim", "runlog", "board", "curves", "learner"),
+    ("data.columns", "data.problems", "data.archive", "data.render", "data.likeness", "data.splits", "data.sampling"),
+    ("data.table", "data.compose", "data.presets"),
+    ("data.draft", "data.backgrounds", "data.mosaic", "data.cutout", "data.photometric"),
     ("data.readers", "data.sample", "data.transforms"),
     ("data.checks", "data.exporters"),
     ("data.cleaning", "data.summary", "data.naming"),
     ("data.spec", "data.dataset", "data.convert", "models", "writers"),
-    ("data.discovery", "data.diagnosis", "data.preview", "data.repair"),
+    ("data.discovery", "data.diagnosis", "data.preview", "data.repair", "data.loader"),
     ("data.description",),
-    ("predictor", "run"),
+    ("predictor", "examples", "overfit", "fitting"),
     ("engine",),
+    ("run", "replay"),
+    ("watch",),
     ("benchmark",),
     ("config",),
+    ("start",),
 )  # fmt: skip
 # config reads the tables of models, which know nothing else of the project, and checks names by them.
 TABLES = "models.zoo"
@@ -41,7 +44,8 @@ NAMES = "models.names"
 KNOWN_BY = {
     "cv2": {"media", "drawing", "data.transforms", "data.compose", "data.render", "runtime", "benchmark"},
     "pycocotools": {"masks", "metrics", "benchmark"},
-    "albumentations": {"data.transforms"},
+    "faster_coco_eval": {"metrics"},
+    "albumentations": {"data.photometric"},
     "yaml": {"flags", "data.description", "data.discovery", "data.splits", "data.exporters"},
     "argparse": {"flags", "data.sample"},
     "safetensors": {"checkpoint", "models"},
@@ -50,6 +54,8 @@ KNOWN_BY = {
     "scipy": {"data.likeness", "data.checks"},
     "defusedxml": {"data.readers"},
     "shapely": {"outlines", "data.checks"},
+    "matplotlib": {"curves", "data.preview"},
+    "tensorboard": {"board"},
 }
 SCRIPTS = {
     "TrainSettings": "train.py",
@@ -126,7 +132,7 @@ def test_scripts_leave_the_work_to_the_package(script):
 
 def test_only_config_and_scripts_know_flags():
     knowing = [name for name, path in modules().items() if any(i.startswith("detect.flags") for i in imports(path))]
-    assert {part_of(name)[1] for name in knowing} == {"config"}
+    assert {part_of(name)[1] for name in knowing} == {"config", "start"}
 
 
 def test_every_settings_class_has_its_script():
@@ -139,6 +145,9 @@ def test_every_settings_class_has_its_script():
 )
 def test_no_setting_is_dead(settings_class, name):
     read = attributes(ast.parse((ROOT / SCRIPTS[settings_class]).read_text(encoding="utf-8")), "settings")
+    if settings_class == "TrainSettings":
+        tree = ast.parse((ROOT / "detect" / "start.py").read_text(encoding="utf-8"))
+        read |= attributes(tree, "settings") | filled(tree)
     # Properties of the class read fields for the script.
     module = getattr(config, settings_class).__module__
     tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8"))
@@ -147,6 +156,13 @@ def test_no_setting_is_dead(settings_class, name):
             read |= attributes(node, "self")
     # --save-json, --save-...: one flag a writer, read by name from the table of writers.
     assert name in read or name.startswith("save_"), f"--{name.replace('_', '-')} is never read"
+
+
+def filled(tree: ast.AST) -> set[str]:
+    """The settings that ``Defaults.fill`` is asked for by name."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    fills = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "fill"]
+    return {call.args[0].value for call in fills if isinstance(call.args[0], ast.Constant)}
 
 
 def attributes(tree: ast.AST, of: str) -> set[str]:

@@ -13,7 +13,7 @@ from tiny import render_shapes
 from training import TINY, without_masks
 
 import train
-from detect.data.description import find_spec
+from detect.config import TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def data(tmp_path_factory) -> Path:
 def test_random_weights_are_not_frozen_nor_masks_made_up(train_py, data, boxes_only, tmp_path, capsys):
     flags = ["--epochs", 1, "--output-dir", tmp_path, *TINY]
     assert train_py("--data", data, *flags, "--freeze", 1) == 2
-    assert "--freeze keeps the weights that training starts from, and these are random" in capsys.readouterr().err
+    assert "--freeze keeps what training starts from, and these weights are random" in capsys.readouterr().err
     assert train_py("--data", boxes_only, *flags, "--copy-paste", 0.5) == 2
     assert "--copy-paste cuts along masks" in capsys.readouterr().err
 
@@ -108,7 +108,7 @@ def test_a_mistake_is_told_in_one_line(train_py, data, tmp_path, capsys, mistake
 def test_classes_that_cannot_be_learned_are_told(tmp_path, capsys):
     write_clean(tmp_path / "set")
     plant("untrained_class", tmp_path / "set")
-    train.read_data(find_spec(str(tmp_path / "set")), None)
+    train.read_data(TrainSettings(data=str(tmp_path / "set")))
     assert "val has objects of classes that train has none of: bird" in capsys.readouterr().err
 
 

@@ -13,8 +13,8 @@ import yaml
 from tiny import render_shapes
 from training import TINY, rows, without_masks
 
-from detect import checkpoint, engine
-from detect.config import TrainSettings
+from detect import checkpoint
+from detect.metrics import coco
 from detect.models.pretrained import bundled
 from detect.predictor import load_predictor
 
@@ -30,12 +30,13 @@ def test_a_run_leaves_what_it_promises(train_py, data, tmp_path, capsys):
     assert train_py("--data", data, "--epochs", 2, "--output-dir", tmp_path, *TINY) == 0
     folder = tmp_path / "few_mobilenet_v2"
     assert {p.name for p in folder.iterdir()} == {
-        "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl",
+        "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl", "curves.png",
+        "tensorboard",
     }  # fmt: skip
     epochs = rows(folder)
     assert [row["epoch"] for row in epochs] == [1, 2]
     assert {"loss", "loss_classifier", "loss_mask"} <= set(epochs[0]["losses"])
-    assert {"bbox", "segm", "classes"} == set(epochs[0]["val"])
+    assert {"bbox", "segm", "classes", "evaluator"} == set(epochs[0]["val"])
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
     assert settings["imgsz"] == 64 and settings["backbone"] == "mobilenet_v2"
 
@@ -71,12 +72,6 @@ def test_frozen_stages_stay_as_they_were(train_py, data, tmp_path):
     }
 
 
-def test_a_model_made_for_small_pictures_keeps_its_size():
-    assert TrainSettings().short_side == TrainSettings(model="v1").short_side == 480
-    assert TrainSettings(model="mobilenet_320").short_side == 320
-    assert TrainSettings(model="mobilenet_320", imgsz=200).short_side == 200
-
-
 def test_the_average_is_what_is_scored_and_kept(train_py, data, tmp_path):
     """With the same seed, only what is kept differs: the weights themselves take the same way."""
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
@@ -99,15 +94,14 @@ def test_val_may_list_its_classes_in_another_order(train_py, data, tmp_path, mon
     spec["root"] = str(data.parent / "files")
     (tmp_path / "turned.yaml").write_text(yaml.safe_dump(spec))
 
-    seen = []
-
-    def evaluate(predictor, records, class_names, **_):
-        seen.append(class_names.ids)
-        return {"bbox": {"AP": 0.0, "AP50": 0.0}}
-
-    monkeypatch.setattr(engine, "evaluate", evaluate)
-    assert train_py("--data", tmp_path / "turned.yaml", "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
-    assert seen == [(3, 7, 90)]
+    scored, score = [], coco.score
+    monkeypatch.setattr(coco, "score", lambda *given: (scored.append(given[2].ids), score(*given))[1])
+    for name, description in (("turned", tmp_path / "turned.yaml"), ("as_train", data)):
+        flags = ["--data", description, "--epochs", 1, "--output-dir", tmp_path, "--name", name]
+        assert train_py(*flags, *TINY) == 0
+    assert scored == [(3, 7, 90), (90, 7, 3)]
+    turned, as_train = (rows(tmp_path / name)[0] for name in ("turned", "as_train"))
+    assert turned["val_losses"] == as_train["val_losses"] and turned["val"]["bbox"] == as_train["val"]["bbox"]
 
 
 def test_the_settings_of_a_run_are_a_config_for_the_next(train_py, data, tmp_path):

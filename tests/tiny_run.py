@@ -17,9 +17,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from detect.engine import Progress
 from detect.errors import CheckpointError
+from detect.learner import Learner, Step
 from detect.models.architecture import backbone_architecture
 from detect.run import TrainingRun
+from detect.runtime import seed_all
 from detect.types import ClassNames
 
 SCORES = (0.1, 0.3, 0.2)  # of each epoch: the first two are the best so far
@@ -32,18 +35,25 @@ def tiny_run(folder: Path) -> TrainingRun:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     architecture = backbone_architecture("mobilenet_v2", "fasterrcnn", 64)
     facts = {"training": {}, "data": {"train_sha256": ["0"]}}
-    return TrainingRun(folder, model, architecture, ClassNames(("kite",)), optimizer, schedule, facts)  # type: ignore[arg-type]
+    return TrainingRun(folder, Learner(model, optimizer, schedule), architecture, ClassNames(("kite",)), facts=facts)
 
 
 def train(run: TrainingRun) -> None:
-    """Until every one of SCORES was had, on numbers that depend on the state of the generator."""
+    """Until every one of SCORES was had, two steps an epoch; the state is kept after the first."""
+    learner = run.learner
     while run.epoch < len(SCORES):
-        run.optimizer.zero_grad()
-        loss = run.model(torch.rand(8, 4)).square().mean()  # type: ignore[arg-type]
-        loss.backward()
-        run.optimizer.step()
-        run.schedule.step()
-        run.finish_epoch({"loss": loss.item()}, {"bbox": {"AP": SCORES[run.epoch]}})
+        progress = run.within or Progress()
+        for number in range(progress.batches, 2):
+            seed_all(run.epoch, number)
+            learner.optimizer.zero_grad()
+            loss = learner.model(torch.rand(8, 4)).square().mean()
+            loss.backward()
+            learner.optimizer.step()
+            learner.schedule.step()
+            progress.add(Step({"loss": loss.item()}, 1.0, [], [], taken=True, failed=False), 1)
+            if number == 0:
+                run.keep(progress)
+        run.finish_epoch(progress.means(), {"bbox": {"AP": SCORES[run.epoch]}})
 
 
 def resume(folder: Path) -> int:

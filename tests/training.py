@@ -11,9 +11,9 @@ TINY = ["--pretrained", "none", "--imgsz", "64", "--lr", "0.001", "--workers", "
 
 
 def rows(folder: Path) -> list[dict]:
-    """metrics.jsonl without the seconds."""
+    """metrics.jsonl without the seconds and the memory."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory")} for line in lines]
 
 
 def without_masks(data: Path, folder: Path) -> Path:

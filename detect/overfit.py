@@ -1,0 +1,131 @@
+"""The first thing to try where a data set does not learn: a few of its pictures, until the model knows them by heart.
+
+A model that cannot even do that has a reason, which is sooner found on eight pictures than on a thousand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detect.data.table import Table
+from detect.errors import DataError, first_few
+from detect.metrics.mistakes import BADLY_PLACED, FOUND, MISSED, WRONG_CLASS, Mistakes, mistakes
+from detect.sizes import resized_hw
+from detect.types import ClassNames, Detections
+
+ENOUGH = 0.95  # AP50 of pictures known by heart
+MOST_STEPS = 600
+EVERY = 50  # steps between two looks
+
+
+_FELL = 0.5  # a loss that stays above this share of its first value has hardly fallen
+_SMALL = 16  # pixels at the size that the model sees; what is smaller leaves little of itself on any map
+_SHARE = 0.05  # of the objects; what fewer suffer from does not explain a failure
+
+
+@dataclass(frozen=True)
+class Look:
+    """How it stands after so many steps: the mean sum of losses since the look before, and AP50 in 0..1."""
+
+    steps: int
+    loss: float
+    ap50: float
+
+
+def learn(train: Callable[[int], float], score: Callable[[], float], *, most: int, every: int) -> Iterator[Look]:
+    """Look after look, until AP50 is above ENOUGH or ``most`` steps are taken.
+
+    train: takes so many steps and returns their mean sum of losses.  score: AP50 on the pictures, 0..1.
+    """
+    for steps in range(every, most + 1, every):
+        look = Look(steps, train(every), score())
+        yield look
+        if look.ap50 > ENOUGH:
+            return
+
+
+def choose(records: Table, count: int) -> Table:
+    """``count`` of the pictures with objects, evenly chosen, every class among them where that can be."""
+    filled = np.unique(records.pictures[~records.iscrowd])
+    if not len(filled):
+        raise DataError("there is no picture with an object to learn by heart")
+    chosen: list[int] = []
+    for label in np.unique(records.labels[~records.iscrowd]).tolist():  # one of each class first
+        of_class = np.unique(records.pictures[(records.labels == label) & ~records.iscrowd])
+        if len(chosen) < count and not np.isin(of_class, chosen).any():
+            chosen.append(int(of_class[0]))
+    rest = np.setdiff1d(filled, chosen)
+    more = min(len(rest), count - len(chosen))
+    chosen += rest[np.linspace(0, len(rest) - 1, more).round().astype(int)].tolist() if more > 0 else []
+    return records.take_pictures(np.array(sorted(chosen)))
+
+
+def what_is_wrong(
+    looks: Sequence[Look], records: Table, found: Sequence[Detections], class_names: ClassNames, imgsz: int
+) -> list[str]:
+    """Why the pictures were not learned, as far as losses and ``found`` tell, the most likely first; a line each."""
+    seen = mistakes(records, found)
+    lines = [_of_losses(looks)] if looks[-1].loss > _FELL * looks[0].loss else []
+    told = [
+        (seen.count(WRONG_CLASS), _of_classes),
+        (seen.count(BADLY_PLACED), _of_places),
+        (seen.count(MISSED), _of_missed),
+    ]
+    least = _SHARE * len(seen.outcomes)
+    for count, words in sorted(told, key=lambda pair: -pair[0]):
+        if count > least:
+            lines.append(words(seen, records, class_names, imgsz))
+    if seen.false_alarms.sum() > least:
+        worst = records.names[int(seen.false_alarms.argmax())]
+        lines.append(
+            f"{seen.false_alarms.sum()} things are found where nothing is annotated, most of them in {worst}: "
+            "are objects left out of the annotations there?"
+        )
+    return lines or [
+        f"it is nearly there ({seen.count(FOUND)} of {len(seen.outcomes)} objects are found): give it time"
+    ]
+
+
+def _of_losses(looks: Sequence[Look]) -> str:
+    return (
+        f"the losses hardly fell, from {looks[0].loss:.2f} to {looks[-1].loss:.2f}: try --lr three times as high, or "
+        "a third; --pretrained none learns nothing in so few steps"
+    )
+
+
+def _of_classes(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
+    wrong = np.flatnonzero(seen.outcomes == WRONG_CLASS)
+    labels = records.labels[records.first[seen.pictures[wrong]] + seen.rows[wrong]]
+    names = class_names.names
+    pairs = Counter(zip(labels.tolist(), seen.taken_for[wrong].tolist(), strict=True)).most_common(2)
+    told = "; ".join(f"{names[a - 1]} taken for {names[b - 1]}, {n}" for (a, b), n in pairs)
+    return f"{len(wrong)} objects get the label of another class ({told}): are both labels used for the same things?"
+
+
+def _of_places(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
+    bad = np.flatnonzero(seen.outcomes == BADLY_PLACED)
+    files = dict.fromkeys(records.names[picture] for picture in seen.pictures[bad].tolist())
+    return (
+        f"{len(bad)} objects are seen, but their boxes are another's than the annotated ones ({first_few(files, 3)}): "
+        "look whether boxes fit with doctor.py preview; crowded objects need a larger --imgsz"
+    )
+
+
+def _of_missed(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
+    missed = np.flatnonzero(seen.outcomes == MISSED)
+    pictures = seen.pictures[missed]
+    heights, widths = records.image_hw[pictures].T
+    scales = np.array(
+        [resized_hw((h, w), imgsz)[0] / h for h, w in zip(heights.tolist(), widths.tolist(), strict=True)]
+    )
+    boxes = records.boxes[records.first[pictures] + seen.rows[missed]]
+    sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) * scales
+    words = f"{len(missed)} of {len(seen.outcomes)} objects are not seen at all"
+    if (small := int((sides < _SMALL).sum())) > len(missed) / 2:
+        return f"{words}; {small} of them are under {_SMALL} pixels across at --imgsz {imgsz}: try a larger one"
+    files = dict.fromkeys(records.names[picture] for picture in pictures.tolist())
+    return f"{words} ({first_few(files, 3)}): do their annotations belong to these pictures (doctor.py preview)?"

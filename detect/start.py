@@ -1,0 +1,194 @@
+"""How a training run starts: settings completed to fit the data, the model, what takes the steps, the folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from detect import distributed, fitting, optim, precision
+from detect.config import TrainSettings
+from detect.data.sampling import repeat_factors
+from detect.data.spec import DatasetSpec, fingerprint
+from detect.data.table import Table
+from detect.errors import UsageError
+from detect.files import new_folder
+from detect.fitting import Choice, Facts
+from detect.flags import save
+from detect.learner import Learner
+from detect.links import without_query
+from detect.models import pretrained
+from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
+from detect.models.detectors import Detector, build, freezable, freeze_stages
+from detect.models.zoo import DETECTORS
+from detect.run import SETTINGS, TrainingRun
+from detect.types import ClassNames
+
+
+class Data(NamedTuple):
+    """What to train on and what to validate on; both have the same classes, in an order of their own."""
+
+    names: ClassNames
+    records: Table
+    val_names: ClassNames
+    val_records: Table
+
+
+class Defaults:
+    """Settings that are completed as their data and model become known, each default with its reason."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.settings = settings
+        self.reasons: dict[str, str] = {}
+
+    def fill(self, name: str, choose: Callable[..., Choice[Any]], *facts: Any, **more: Any) -> Any:
+        """The setting ``name``, which ``choose`` decides where the user has not."""
+        if (given := getattr(self.settings, name)) is not None:
+            return given
+        choice = choose(*facts, **more)
+        self.settings = replace(self.settings, **{name: choice.value})
+        self.reasons[name] = choice.reason
+        shown = f"{choice.value:g}" if isinstance(choice.value, float) else choice.value
+        print(f"--{name.replace('_', '-')} {shown}: {choice.reason}")
+        return choice.value
+
+
+def begin(
+    settings: TrainSettings, saved: dict[str, Any] | None, spec: DatasetSpec, data: Data, device: torch.device
+) -> tuple[TrainingRun, TrainSettings]:
+    """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says; and the settings
+    with the defaults that were fitted to the data."""
+    if settings.metric.startswith("segm") and not data.records.has_masks:
+        raise UsageError(f"--metric {settings.metric} needs masks and '{settings.data}' has none; take bbox_AP")
+    defaults = Defaults(settings)
+    if saved:
+        if saved["class_names"] != list(data.names.names):
+            raise UsageError(
+                f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others"
+            )
+        architecture = Architecture.from_json(saved["architecture"])
+        model = build(architecture, len(data.names) + 1)
+        defaults.reasons = saved.get("reasons", {})
+    else:
+        model, architecture = start_model(defaults, data)
+    learner = build_learner(model.to(device), defaults, data)
+    settings = replace(defaults.settings, pretrained=without_query(settings.pretrained))  # runs are published
+    facts = {
+        "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
+        "reasons": defaults.reasons,
+        "data": {
+            "name": spec.name,
+            "train_pictures": len(data.records),
+            "train_sha256": fingerprint(data.records),
+        },
+    }
+    name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
+    folder = settings.resume or distributed.from_first(lambda: new_folder(settings.output_dir, name))
+    # Whole models have no backbone and head to choose, so that --config can read the file back.
+    without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
+    if distributed.world().is_first:
+        save(settings, folder / SETTINGS, without, defaults.reasons)
+    run = TrainingRun(folder, learner, architecture, data.names, settings.metric, facts)
+    if saved:
+        run.restore(saved)
+    return run, settings
+
+
+def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]:
+    """The model with the weights that it starts from; its size and its anchors are fitted to the objects."""
+    facts, has_masks = Facts.of(data.records), data.records.has_masks
+    settings = defaults.settings
+    if settings.copy_paste and not has_masks:
+        raise UsageError(f"--copy-paste cuts along masks and '{settings.data}' has none; leave it out")
+    if settings.model:
+        defaults.fill("imgsz", fitting.own_size, settings.model, DETECTORS[settings.model].short)
+    else:
+        defaults.fill("imgsz", fitting.image_size, facts)
+    asked = choose_architecture(defaults.settings, has_masks)
+    weights = pretrained.choose(asked.model, settings.pretrained)
+    if weights is None and (settings.freeze or settings.norm == "frozen"):
+        flag = "--freeze" if settings.freeze else "--norm frozen"
+        raise UsageError(f"{flag} keeps what training starts from, and these weights are random")
+    if asked.anchors and weights and weights.has_anchors:
+        asked = replace(
+            asked,
+            anchors=weights.anchors or asked.anchors,
+            aspect_ratios=weights.aspect_ratios or asked.aspect_ratios,
+        )
+    elif asked.anchors and settings.anchors != "default":
+        choice = fitting.fit_anchors(facts, asked.min_size, settings.augmentation.jitter)
+        defaults.fill("anchors", Choice, "fitted", choice.reason)
+        asked = replace(asked, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios)
+    norm = defaults.fill("norm", fitting.norms, settings.batch_size, pretrained=weights is not None)
+    model, architecture, used = pretrained.start_model(asked, data.names, weights, norm)
+    print(f"{architecture.model} ({architecture.head}) from {used}")
+    started = {"pretrained": weights is not None}
+    defaults.fill("freeze", fitting.frozen_stages, len(data.records), **started, freezable=freezable(model))
+    defaults.fill("rare", fitting.repeat_threshold, facts.pictures_with(data.names), len(data.records))
+    a_step = pictures_a_step(defaults.settings)
+    defaults.fill("epochs", fitting.epochs, pictures_an_epoch(defaults.settings, data), a_step, **started)
+    return model, architecture
+
+
+def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
+    """What takes the steps; how long they are is fitted to the pictures of one and to their number."""
+    settings, a_step = defaults.settings, pictures_a_step(defaults.settings)
+    assert settings.epochs and settings.freeze is not None
+    freeze_stages(model, settings.freeze)
+    steps = settings.epochs * steps_an_epoch(settings, data)
+    rate = defaults.fill("lr", fitting.learning_rate, settings.optimizer, a_step)
+    warmup = defaults.fill("warmup_steps", fitting.warmup_steps, steps, a_step)
+    optimizer = optim.build_optimizer(model, settings.optimizer, rate, settings.weight_decay)
+    return Learner(
+        model,
+        optimizer,
+        optim.build_schedule(optimizer, settings.schedule, steps, warmup),
+        optim.build_average(model, settings.ema) if settings.ema else None,
+        clip=settings.clip,
+        seed=settings.seed,
+        dtype=precision.choose(settings.amp, next(model.parameters()).device),
+    )
+
+
+def pictures_a_step(settings: TrainSettings) -> int:
+    """Of all batches and processes together."""
+    return settings.batch_size * settings.accumulate * distributed.world().size
+
+
+def steps_an_epoch(settings: TrainSettings, data: Data) -> int:
+    """On average, where pictures of rare classes come again by chance."""
+    return math.ceil(pictures_an_epoch(settings, data) / pictures_a_step(settings))
+
+
+def pictures_an_epoch(settings: TrainSettings, data: Data) -> int:
+    """On average, with those that come again."""
+    times = repeats(settings, data)
+    return len(data.records) if times is None else round(float(times.sum()))
+
+
+def repeats(settings: TrainSettings, data: Data) -> np.ndarray | None:
+    """How often each picture comes in an epoch, None for once."""
+    if not settings.rare:
+        return None
+    facts = Facts.of(data.records)
+    return repeat_factors(facts.pictures, facts.labels, len(data.records), settings.rare)
+
+
+def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architecture:
+    """What the flags ask for; the head that fits the data where they do not say."""
+    assert settings.imgsz
+    if settings.model:
+        architecture = detector_architecture(settings.model, settings.imgsz)
+    else:
+        head = settings.head or ("maskrcnn" if has_masks else "fasterrcnn")
+        architecture = backbone_architecture(settings.backbone, head, settings.imgsz, settings.fpn_channels)
+    if architecture.has_masks and not has_masks:
+        raise UsageError(
+            f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2"
+        )
+    return architecture

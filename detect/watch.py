@@ -1,0 +1,112 @@
+"""What happens after every step: the line that tells of it, a state now and then, a failure, a wish to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from detect import distributed, replay
+from detect.board import Board
+from detect.engine import Progress
+from detect.errors import TrainingError, first_few, warn
+from detect.learner import Batch, Step
+from detect.pace import Pace, memory_bytes, step_line
+from detect.run import REPLAYS, TrainingRun
+from detect.stops import Stops
+
+KEEP_SECONDS = 600.0  # of work that a kill may cost
+MOST_REPLAYS = 3  # files of a run: each holds the whole model
+
+
+@dataclass
+class Watch:
+    """Called after every step of an epoch.
+
+    files: image id -> name.  most_skipped: steps of an epoch that may fail before training stops.
+    pace: of the whole run.  board: where there is one, as in the first process.  line: the bar of the epoch.
+    """
+
+    run: TrainingRun
+    files: Mapping[int, str]
+    most_skipped: int
+    pace: Pace
+    board: Board | None
+    kept: float = field(default_factory=time.monotonic)
+
+    def epoch(self, line: tqdm, stops: Stops) -> Callable[[Step, list[Batch], Progress], None]:
+        """What is to be called after each step of an epoch."""
+        self.pace.begin_epoch(self.run.epoch)
+        return partial(self, line, stops)
+
+    def __call__(self, line: tqdm, stops: Stops, step: Step, batches: list[Batch], progress: Progress) -> None:
+        """Raises TrainingError after too many failures, KeyboardInterrupt where a stop was asked for, DiskError."""
+        self.pace.step()
+        learner = self.run.learner
+        if step.failed:
+            self._tell(step, batches, progress)
+        else:
+            memory = memory_bytes(str(learner.device))
+            line.set_postfix_str(step_line(progress.means(), learner.lr, self.pace.left(), memory), refresh=False)
+            if self.board:
+                self.board.step(learner.schedule.last_epoch, step.losses, learner.lr)
+        asked = distributed.is_any(stops.asked is not None)
+        if asked or time.monotonic() - self.kept >= KEEP_SECONDS:
+            self.run.keep(progress)
+            self.kept = time.monotonic()
+        if asked:
+            stops.now()
+
+    def _tell(self, step: Step, batches: list[Batch], progress: Progress) -> None:
+        """Say what was not finite, in the processes where a loss was not, or else, of the gradient, in the first."""
+        here, mine = distributed.world(), not math.isfinite(step.losses["loss"])
+        own = None
+        some = distributed.is_any(mine)
+        if mine or (here.is_first and not some):
+            own = not_finite(step, batches, self.files)
+            if path := self._keep_replay(step, batches, progress):
+                own += f"; look at it with python train.py --replay {path}"
+        words = f"epoch {self.run.epoch + 1}: " + "; ".join(filter(None, distributed.gathered(own)))
+        if progress.skipped > self.most_skipped:
+            raise TrainingError(
+                f"{words}; {progress.skipped} steps of the epoch went so: look at these pictures' boxes, or lower --lr"
+            )
+        warn(f"{words}; the step is left out")
+
+    def _keep_replay(self, step: Step, batches: list[Batch], progress: Progress) -> Path | None:
+        """The file in which the step is kept; None where enough are."""
+        if len(list(self.run.folder.glob(REPLAYS))) >= MOST_REPLAYS:
+            return None
+        rank = distributed.world().rank
+        path = self.run.folder / f"replay_{self.run.epoch + 1}_{progress.batches}_{rank}.pt"
+        replay.keep(
+            path,
+            self.run.learner,
+            batches,
+            step.seeds,
+            architecture=self.run.architecture,
+            num_rows=len(self.run.class_names) + 1,
+            files=self.files,
+        )
+        return path
+
+
+def not_finite(step: Step, batches: list[Batch], files: Mapping[int, str]) -> str:
+    """Words for a step that failed: what was not finite, and on which pictures."""
+    pairs = [pair for pair in zip(step.each, batches, strict=True) if not math.isfinite(pair[0]["loss"])]
+    what = "loss" if pairs else "gradient"
+    losses, (_, targets) = (pairs or list(zip(step.each, batches, strict=True)))[0]
+    values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items() if name != "loss")
+    pictures = first_few([files[int(target["image_id"])] for target in targets])
+    return f"the {what} is not finite ({values}) on the batch of {pictures}"
+
+
+def stop_at_failure(step: Step, batches: list[Batch], progress: Progress, files: Mapping[int, str]) -> None:
+    """For trainings of a moment: TrainingError at the first step that fails."""
+    if step.failed:
+        raise TrainingError(f"{not_finite(step, batches, files)}; look at its boxes, or lower --lr")

@@ -1,0 +1,74 @@
+"""Several processes: what they tell each other, and that they train as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import render_shapes
+from training import TINY, rows
+
+from detect import checkpoint, distributed
+from detect.errors import UsageError
+
+ROOT = Path(__file__).parent.parent
+
+
+def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return subprocess.run(
+        [*start, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_processes_tell_each_other(tmp_path):
+    done = torchrun(ROOT / "tests" / "two_processes.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "only the first speaks\n"
+    told = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False]"
+    assert (tmp_path / "0").read_text() == f"[[], {told}"
+    assert (tmp_path / "1").read_text() == f"[['ahead_0'], {told}"
+
+
+def test_alone_everything_is_ones_own():
+    with distributed.started(torch.device("cpu")) as here, distributed.first_goes_ahead():
+        assert here == distributed.World() and here.is_first
+        assert distributed.gathered(3) == [3] and distributed.from_first(lambda: 4) == 4
+        assert distributed.is_any(True) and not distributed.is_any(False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [({"RANK": "x"}, "must be numbers"), ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK 2 in the environment is none of")],
+)
+def test_an_environment_of_no_sense_is_told(monkeypatch, environment, words):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words):
+        distributed.world()
+
+
+def test_two_processes_train_as_one_that_gathers_their_batches(tmp_path):
+    data = render_shapes(tmp_path, {"train": 5, "val": 3})
+    flags = ["--data", data, "--epochs", 2, "--batch-size", 1, "--output-dir", tmp_path, "--head", "fasterrcnn"]
+    flags += [*TINY, "--pretrained", "balloon", "--ema", 0.9]  # whose norms are frozen, and see no batch
+    one = [sys.executable, "train.py", *map(str, [*flags, "--accumulate", 2, "--name", "one"])]
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}
+    assert subprocess.run(one, cwd=ROOT, env=alone, capture_output=True, check=False).returncode == 0
+    done = torchrun("train.py", *flags, "--name", "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best bbox_AP on val") == 1  # one of them speaks
+
+    for ours, theirs in zip(rows(tmp_path / "two"), rows(tmp_path / "one"), strict=True):
+        assert ours["val"]["bbox"] == pytest.approx(theirs["val"]["bbox"], abs=1e-6)
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-5)
+        assert ours["val_losses"] == pytest.approx(theirs["val_losses"], rel=1e-5)
+    ours, theirs = (checkpoint.load(tmp_path / name / "last.safetensors").state for name in ("two", "one"))
+    assert all(torch.allclose(ours[k], theirs[k], rtol=1e-4, atol=1e-6) for k in theirs)
+    states = [checkpoint.load_training_state(tmp_path / name / "last_state.pt") for name in ("two", "one")]
+    assert states[0]["epoch"] == states[1]["epoch"] == 2 and states[0]["best_epoch"] == states[1]["best_epoch"]
