@@ -1,0 +1,102 @@
+"""How a run starts: what is not given is fitted to the data, said with its reason, and kept; a flag changes its own
+default and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import render_shapes
+from training import TINY
+
+from detect import checkpoint
+from detect.models.anchors import anchor_sizes
+
+FITTED = ("imgsz", "anchors", "norm", "freeze", "rare", "epochs", "lr", "warmup_steps")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
+
+
+@pytest.fixture
+def begun(train_py, monkeypatch, tmp_path):
+    """settings.yaml, as text, of a run that ends before its first epoch."""
+    kept = []
+
+    def stop(settings, run, *_):
+        kept.append((run.folder / "settings.yaml").read_text())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.train_epochs", stop)
+
+    def call(*flags: object) -> str:
+        more = ["--output-dir", tmp_path, "--workers", 0, "--device", "cpu", "--head", "fasterrcnn"]
+        assert train_py(*flags, *more) == 130
+        return kept[-1]
+
+    return call
+
+
+FROM_WEIGHTS = ("--pretrained", "balloon")
+GIVEN = {
+    "imgsz": 96, "norm": "batch", "freeze": 2, "rare": 0.5, "epochs": 7, "lr": 0.5, "warmup_steps": 3,
+}  # fmt: skip
+
+
+def test_defaults_are_said_with_their_reasons_and_kept(begun, data, capsys):
+    text = begun("--data", data, "--pretrained", "none")
+    said = capsys.readouterr().out
+    values = yaml.safe_load(text)
+    assert all(values[name] is not None for name in FITTED)
+    for name in FITTED:
+        (line,) = [one for one in said.splitlines() if one.startswith(f"--{name.replace('_', '-')} ")]
+        reason = line.partition(": ")[2]
+        assert reason and f"# {reason}\n{name}: " in text
+    assert values["norm"] == "batch" and values["freeze"] == 0  # random weights have nothing to keep
+
+
+@pytest.mark.parametrize("name", [name for name in FITTED if name != "anchors"])
+def test_a_flag_overrides_its_own_default_alone(begun, data, capsys, name):
+    usual = yaml.safe_load(begun("--data", data, *FROM_WEIGHTS))
+    capsys.readouterr()
+    changed = yaml.safe_load(begun("--data", data, *FROM_WEIGHTS, f"--{name.replace('_', '-')}", GIVEN[name]))
+    said = capsys.readouterr().out
+    assert changed[name] == GIVEN[name] != usual[name] and f"\n--{name.replace('_', '-')} " not in said
+    follow = {"epochs": {"warmup_steps"}, "rare": {"epochs", "warmup_steps"}}  # what is fitted to the one given
+    for other in set(FITTED) - {name} - follow.get(name, set()):
+        assert changed[other] == usual[other], other
+
+
+def test_settings_that_were_kept_begin_the_same_run(begun, data, tmp_path, capsys):
+    text = begun("--data", data, *FROM_WEIGHTS, "--accumulate", 2)
+    (tmp_path / "again.yaml").write_text(text)
+    capsys.readouterr()
+    again = begun("--config", tmp_path / "again.yaml")
+    assert yaml.safe_load(again) == yaml.safe_load(text)
+    assert "\n--lr" not in capsys.readouterr().out  # nothing is left to fit
+
+
+def test_a_fitted_default_is_the_runs_own_when_it_goes_on(train_py, data, tmp_path):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags) == 0
+    before = (tmp_path / "x" / "settings.yaml").read_text()
+    assert "# " in before
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert (tmp_path / "x" / "settings.yaml").read_text() == before.replace("epochs: 1", "epochs: 2")
+
+
+def test_anchors_come_with_the_weights_that_have_learned_on_them(train_py, data, tmp_path):
+    common = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert train_py(*common, "--name", "first") == 0
+    first = tmp_path / "first" / "last.safetensors"
+    saved = checkpoint.load(first)
+    own = [[8 + i, 9 + i] for i in range(5)]
+    checkpoint.save(
+        checkpoint.Checkpoint(**{**saved.__dict__, "architecture": saved.architecture | {"anchors": own}}), first
+    )
+    assert train_py(*common, "--pretrained", first, "--name", "second") == 0
+    second = checkpoint.load(tmp_path / "second" / "last.safetensors").architecture
+    assert second["anchors"] == own != [list(level) for level in anchor_sizes(64)]
