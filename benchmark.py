@@ -1,6 +1,7 @@
 """Measure how large and how fast things are, beside what others publish or need.
 
 ``python benchmark.py inference --write docs/models.md`` measures the models and writes the table in that file;
+``python benchmark.py train --write docs/training_speed.md`` trains beside a loop as torchvision's own;
 ``python benchmark.py data --write docs/data.md`` loads annotations as many as COCO's, beside pycocotools;
 ``python benchmark.py decoding --write docs/data.md`` decodes JPEGs whole and as training does, for time and for AP.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ from typing import Any
 from detect.config import BenchmarkSettings, TrainSettings
 from detect.errors import UsageError, exit_status, unknown
 from detect.flags import parse
+from detect.models.names import check_trained
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
 
 PICTURE = Path(__file__).parent / "input" / "balloons_1.jpg"
 PART = "benchmark inference"
+TRAIN_PART = "benchmark train"
 DATA_PART = "benchmark data"
 DECODING_PART = "benchmark decoding"
 FLAGS_OF = {  # those that are not every command's
     "inference": {"models", "heads", "imgsz", "device"},
+    "train": {"models", "steps", "pretrained", "data", "data_root", "format", "imgsz", "device"},
     "data": {"pictures", "objects"},
     "decoding": {"data", "data_root", "format", "model", "imgsz", "device"},
 }
@@ -37,7 +41,7 @@ def main() -> None:
         if owners := [command for command, names in FLAGS_OF.items() if name in names]:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} is for {' and '.join(owners)}, not for {settings.command}")
-    {"inference": inference, "data": data, "decoding": decoding}[settings.command](settings)
+    {"inference": inference, "train": train, "data": data, "decoding": decoding}[settings.command](settings)
 
 
 def inference(settings: BenchmarkSettings) -> None:
@@ -67,6 +71,54 @@ def inference(settings: BenchmarkSettings) -> None:
     facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
     facts["models"] = [asdict(entry) for entry in entries.values()]
     write_results(settings, PART, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
+
+
+def train(settings: BenchmarkSettings) -> None:
+    """Steps of this toolkit and of torchvision's references, by turns."""
+    usual = TrainSettings()
+    names = [name for name, _ in choose(settings.models or [usual.backbone], every_head=False)]
+    for name in DETECTORS.keys() & names:
+        check_trained(name)
+
+    import torch
+
+    from detect import progress, runtime
+    from detect.benchmark import machine
+    from detect.benchmark.training import measure, page
+    from detect.benchmark.training_run import Job, start, ways_on
+    from detect.data.description import find_spec
+
+    check_results(settings, TRAIN_PART)
+    progress.hide_bars(settings.quiet)
+    device, workers = runtime.pick_device(settings.device), runtime.default_workers()
+    runtime.set_up(workers)
+    spec = find_spec(settings.data, settings.data_root, settings.format)
+    spec.prepare()
+    classes, records = spec.read("train")
+    for name in names:  # once here, where a mistake gets its line
+        start(name, settings.pretrained, settings.imgsz, classes, has_masks=records.has_masks)
+    job = Job(
+        data=settings.data,
+        data_root=str(settings.data_root) if settings.data_root else None,
+        format=settings.format,
+        weights=settings.pretrained,
+        aug=usual.aug,
+        ema=usual.ema,
+        imgsz=settings.imgsz,
+        batch_size=usual.batch_size,
+        steps=settings.steps,
+        workers=workers,
+        threads=torch.get_num_threads(),
+        device=str(device),
+    )
+    measured = {name: measure(replace(job, model=name), ways_on(device), settings.num_rounds) for name in names}
+
+    facts: dict[str, Any] = {"machine": machine.in_words(device), "job": asdict(job)}
+    facts["runs"] = {
+        name: {way: [asdict(run) for run in some] for way, some in runs.items()} for name, runs in measured.items()
+    }
+    pictures = f"{spec.name} ({len(records)} pictures)"
+    write_results(settings, TRAIN_PART, page(measured, job, pictures, command(), facts["machine"]), facts)
 
 
 def data(settings: BenchmarkSettings) -> None:

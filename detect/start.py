@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +16,17 @@ from detect.config import TrainSettings
 from detect.data.sampling import repeat_factors
 from detect.data.spec import DatasetSpec, fingerprint
 from detect.data.table import Table
-from detect.errors import UsageError
+from detect.errors import UsageError, warn
 from detect.files import new_folder
 from detect.fitting import Choice, Facts
 from detect.flags import save
 from detect.learner import Learner
 from detect.links import without_query
 from detect.models import pretrained
+from detect.models.anchors import anchor_recall
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.detectors import Detector, build, freezable, freeze_stages
+from detect.models.folding import fold_norms
 from detect.models.zoo import DETECTORS
 from detect.run import SETTINGS, TrainingRun
 from detect.types import ClassNames
@@ -63,10 +65,12 @@ def begin(
 ) -> tuple[TrainingRun, TrainSettings]:
     """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says; and the settings
     with the defaults that were fitted to the data."""
-    if settings.metric.startswith("segm") and not data.records.has_masks:
-        raise UsageError(f"--metric {settings.metric} needs masks and '{settings.data}' has none; take bbox_AP")
     defaults = Defaults(settings)
     if saved:
+        if (processes := saved.get("processes", 1)) != distributed.world().size:
+            raise UsageError(
+                f"{settings.resume} was trained by {processes} processes, which its steps depend on; take as many"
+            )
         if saved["class_names"] != list(data.names.names):
             raise UsageError(
                 f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others"
@@ -76,6 +80,10 @@ def begin(
         defaults.reasons = saved.get("reasons", {})
     else:
         model, architecture = start_model(defaults, data)
+    if settings.metric.startswith("segm") and not (architecture.has_masks and data.val_records.has_masks):
+        raise UsageError(f"--metric {settings.metric}: the model finds no masks, or val has none; take bbox_AP")
+    if settings.metric == "loss" and architecture.has_masks and not data.val_records.has_masks:
+        raise UsageError("--metric loss: val has no masks to compute the loss with; take bbox_AP")
     learner = build_learner(model.to(device), defaults, data)
     settings = replace(defaults.settings, pretrained=without_query(settings.pretrained))  # runs are published
     facts = {
@@ -114,6 +122,8 @@ def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]
     if weights is None and (settings.freeze or settings.norm == "frozen"):
         flag = "--freeze" if settings.freeze else "--norm frozen"
         raise UsageError(f"{flag} keeps what training starts from, and these weights are random")
+    if settings.anchors and not (asked.anchors and not (weights and weights.has_anchors)):
+        warn(f"--anchors {settings.anchors} is passed over: the anchors of the model or its weights are kept")
     if asked.anchors and weights and weights.has_anchors:
         asked = replace(
             asked,
@@ -124,22 +134,28 @@ def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]
         choice = fitting.fit_anchors(facts, asked.min_size, settings.augmentation.jitter)
         defaults.fill("anchors", Choice, "fitted", choice.reason)
         asked = replace(asked, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios)
-    norm = defaults.fill("norm", fitting.norms, settings.batch_size, pretrained=weights is not None)
+    batch = min(settings.batch_size, len(data.records))
+    norm = defaults.fill("norm", fitting.norms, batch, pretrained=weights is not None)
     model, architecture, used = pretrained.start_model(asked, data.names, weights, norm)
     print(f"{architecture.model} ({architecture.head}) from {used}")
+    if "anchors" not in defaults.reasons and architecture.head != "fcos":  # which has points in place of anchors
+        reached = anchor_recall(model, data.records, architecture.min_size)
+        print(f"its anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
     started = {"pretrained": weights is not None}
     defaults.fill("freeze", fitting.frozen_stages, len(data.records), **started, freezable=freezable(model))
     defaults.fill("rare", fitting.repeat_threshold, facts.pictures_with(data.names), len(data.records))
-    a_step = pictures_a_step(defaults.settings)
-    defaults.fill("epochs", fitting.epochs, pictures_an_epoch(defaults.settings, data), a_step, **started)
+    pictures = pictures_an_epoch(defaults.settings, data)
+    defaults.fill("epochs", fitting.epochs, pictures, pictures_a_step(defaults.settings), **started)
     return model, architecture
 
 
 def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
     """What takes the steps; how long they are is fitted to the pictures of one and to their number."""
-    settings, a_step = defaults.settings, pictures_a_step(defaults.settings)
+    settings = defaults.settings
+    a_step = min(pictures_a_step(settings), pictures_an_epoch(settings, data))
     assert settings.epochs and settings.freeze is not None
     freeze_stages(model, settings.freeze)
+    fold_norms(model)
     steps = settings.epochs * steps_an_epoch(settings, data)
     rate = defaults.fill("lr", fitting.learning_rate, settings.optimizer, a_step)
     warmup = defaults.fill("warmup_steps", fitting.warmup_steps, steps, a_step)
@@ -192,3 +208,8 @@ def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architectur
             f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2"
         )
     return architecture
+
+
+def names_of(records: Table) -> dict[int, str]:
+    """Image id -> file, for messages."""
+    return dict(zip(records.image_ids.tolist(), (PurePath(name).name for name in records.names), strict=True))

@@ -9,27 +9,37 @@ from detect.config.shared import DATA, FORMATS, device, model
 from detect.flags import REQUIRED, option
 from detect.models.names import check_model
 
+COMMANDS = ("inference", "train", "data", "decoding")
+
 
 @dataclass
 class BenchmarkSettings:
     """benchmark.py"""
 
-    command: str = option(REQUIRED, "what to measure", choices=("inference", "data", "decoding"), positional=True)
+    command: str = option(REQUIRED, "what to measure", choices=COMMANDS, positional=True)
     models: list[str] | None = option(
-        None, "backbones and whole models, such as vovnet19 v2 (default: all, about 5 GB of memory)", metavar="NAME"
+        None,
+        "backbones and whole models, such as vovnet19 v2 (default: all, about 5 GB of memory; to train mobilenet_v2)",
+        metavar="NAME",
     )
     heads: bool = option(False, "a line for each head of a backbone, not for Mask R-CNN's alone")
     imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32)
     rounds: int | None = option(
         None, "how often everything is measured; the median counts (default: 5, of data 3, of decoding 10)", low=1
     )
+    steps: int = option(24, "train: so many steps are measured in a round", low=1)
+    pretrained: str = option(
+        "balloon", "train: weights to start from, as train.py --pretrained takes them", metavar="auto|none|FILE|URL"
+    )
     pictures: int = option(118_000, "data: so many pictures are listed", low=1, high=10_000_000)
     objects: int = option(
         860_000, "data: so many objects are annotated; a million take pycocotools 12 GB", low=1, high=10_000_000
     )
-    data: str = option("balloon", f"decoding: {DATA}", metavar="NAME|PATH")
-    data_root: Path | None = option(None, "decoding: folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
-    format: str = option("auto", "decoding: of the annotations in a folder that holds several", choices=FORMATS)
+    data: str = option("balloon", f"train, decoding: {DATA}", metavar="NAME|PATH")
+    data_root: Path | None = option(
+        None, "train, decoding: folder of a NAME's files (default: datasets/NAME)", metavar="DIR"
+    )
+    format: str = option("auto", "train, decoding: of the annotations in a folder that holds several", choices=FORMATS)
     model: str = model("decoding: ")
     device: str = device()
     write: Path | None = option(
@@ -44,4 +54,4 @@ class BenchmarkSettings:
     @property
     def num_rounds(self) -> int:
         """``rounds``, or its default."""
-        return self.rounds or {"inference": 5, "data": 3, "decoding": 10}[self.command]
+        return self.rounds or {"inference": 5, "train": 5, "data": 3, "decoding": 10}[self.command]
