@@ -61,6 +61,7 @@ def train(settings: TrainSettings) -> None:
         saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
         spec, data = read_data(settings)
         run, settings = begin(settings, saved, spec, data, device)
+        del saved  # as large as the model, its momentum and its average
         with stop_told(run):
             train_epochs(settings, run, data, workers)
         if here.is_first:
@@ -119,14 +120,14 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     from detect.data.loader import TrainLoader
     from detect.data.presets import Augmentation
     from detect.data.transforms import TrainTransform
-    from detect.distributed import from_first, world
-    from detect.engine import SCORE_FLOOR, found_in, train_one_epoch, validation_losses
+    from detect.distributed import from_first, share_buffers, world
+    from detect.engine import SCORE_FLOOR, Progress, found_in, train_one_epoch, validation_losses
     from detect.metrics import coco
     from detect.pace import Pace, epoch_line, memory_bytes
     from detect.predictor import Predictor
     from detect.progress import TRAINING, bar
     from detect.run import BOARD
-    from detect.start import repeats, steps_an_epoch
+    from detect.start import names_of, repeats, steps_an_epoch
     from detect.stops import Stops
     from detect.watch import Watch
 
@@ -137,6 +138,7 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     print(f"augmentation: {settings.augmentation.in_words(settings.epochs, has_masks=data.records.has_masks)}")
     same_labels = data.val_records.with_labels_of(data.names, data.val_names)
     val_dataset = DetectionDataset(same_labels, TrainTransform(settings.imgsz, Augmentation()), **more)
+    has_val_losses = data.val_records.has_masks or not run.architecture.has_masks
     loader = TrainLoader(
         DetectionDataset(data.records, transform, **more),
         settings.batch_size,
@@ -149,7 +151,7 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     predictor = Predictor(run.result, data.names, threshold=SCORE_FLOOR, device=learner.device)
     pace = Pace(settings.epochs, steps_an_epoch(settings, data))
     board = Board(run.folder / BOARD, epoch=run.epoch, steps=learner.schedule.last_epoch) if here.is_first else None
-    files = {record.image_id: record.path.name for record in data.records}
+    files = names_of(data.records)
     watch = Watch(run, files, settings.skip_steps, pace, board)
     shown = examples.choose(data.val_records)
     if run.epoch >= settings.epochs:
@@ -157,14 +159,21 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     while run.epoch < settings.epochs and not (settings.patience and run.waited >= settings.patience):
         title = f"epoch {run.epoch + 1}/{settings.epochs}"
         batches = loader.epoch(run.epoch, run.within.batches if run.within else 0)
+        progress = run.within or Progress()
         with Stops() as stops, bar(batches, desc=title, bar_format=TRAINING) as line:
             losses = train_one_epoch(
                 learner, line, epoch=run.epoch, accumulate=settings.accumulate,
-                progress=run.within, on_step=watch.epoch(line, stops),
+                progress=progress, on_step=watch.epoch(line, stops),
             )  # fmt: skip
+            share_buffers(learner.model, run.result)
+            watch.trained(progress)
         with pace.validation():
-            val_losses = validation_losses(
-                run.result, val_dataset, device=learner.device, seed=settings.seed, title=f"{title} val loss"
+            val_losses = (
+                validation_losses(
+                    run.result, val_dataset, device=learner.device, seed=settings.seed, title=f"{title} val loss"
+                )
+                if has_val_losses
+                else None
             )
             found = found_in(predictor, data.val_records, data.val_names, title=f"{title} val")
             metrics = from_first(partial(coco.score, data.val_records, found, data.val_names))
@@ -191,13 +200,16 @@ def stop_told(run: TrainingRun) -> Iterator[None]:
 
 def stopped(run: TrainingRun) -> str:
     """Words for a run that ends early: how far it is, and how to go on."""
-    from detect.run import LAST
+    from detect.distributed import world
+    from detect.run import LAST, STATE
 
-    if not run.epoch and not run.within:
+    if not (run.folder / STATE).exists():
         kept = run.folder / LAST
         what = f"its weights are in {kept}" if kept.exists() else "there is nothing to go on with"
         return f"stopped before the first epoch was finished; {what}"
-    again = shlex.join(["python", "train.py", "--resume", str(run.folder)])
+    size = world().size
+    start = ["python"] if size == 1 else ["torchrun", f"--nproc_per_node={size}"]
+    again = shlex.join([*start, "train.py", "--resume", str(run.folder)])
     how_far = f"{run.epoch} finished epochs" + (f" and {run.within.batches} batches" if run.within else "")
     return f"stopped after {how_far}; go on with: {again}"
 
@@ -227,18 +239,20 @@ def overfit(settings: TrainSettings) -> bool:
     from detect.data.loader import TrainLoader
     from detect.data.presets import Augmentation
     from detect.data.transforms import TrainTransform
+    from detect.distributed import be_alone
     from detect.engine import SCORE_FLOOR, evaluate, found_in, train_one_epoch
     from detect.predictor import Predictor
-    from detect.start import Data, Defaults, build_learner, start_model
+    from detect.start import Data, Defaults, build_learner, names_of, start_model
     from detect.watch import stop_at_failure
 
     assert settings.overfit
+    be_alone("--overfit")
     device, workers = set_up(settings)
     _, data = read_data(settings)
     few = by_heart.choose(data.records, settings.overfit)
     data = Data(data.names, few, data.names, few)
     print(f"{len(few)} of them, with {len(few.boxes)} objects, are to be learned by heart")
-    rounds = math.ceil(by_heart.MOST_STEPS * settings.batch_size / len(few))
+    rounds = math.ceil(by_heart.MOST_STEPS / math.ceil(len(few) / settings.batch_size))
     defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, accumulate=1))
     model, architecture = start_model(defaults, data)
     learner = build_learner(model.to(device), defaults, data)
@@ -248,7 +262,7 @@ def overfit(settings: TrainSettings) -> bool:
     loader = TrainLoader(dataset, settings.batch_size, workers)
     batches = (batch for epoch in count() for batch in loader.epoch(epoch))
     predictor = Predictor(model, data.names, threshold=SCORE_FLOOR, device=device)
-    stop = partial(stop_at_failure, files={record.image_id: record.path.name for record in few})
+    stop = partial(stop_at_failure, files=names_of(few))
     looks = []
     for look in by_heart.learn(
         lambda steps: train_one_epoch(learner, islice(batches, steps), on_step=stop)["loss"],
@@ -270,8 +284,9 @@ def overfit(settings: TrainSettings) -> bool:
 
 def replayed(path: Path, device: str) -> str:
     """What there is to say of a step that failed, and is taken again."""
-    from detect import replay, runtime
+    from detect import distributed, replay, runtime
 
+    distributed.be_alone("--replay")
     runtime.set_up()
     return replay.replay(path, runtime.pick_device(device))
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from detect.errors import UsageError
 
@@ -41,11 +42,17 @@ class World:
 
 
 def world() -> World:
-    """What the environment says; UsageError where it is of no sense."""
+    """This process among those that have met, alone before."""
+    if not dist.is_initialized():
+        return World()
+    return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def announced() -> World:
+    """What the environment says, as torchrun sets it; UsageError where it is of no sense."""
+    names = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     try:
-        found = World(
-            *(int(os.environ.get(name, n)) for name, n in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-        )
+        found = World(*(int(os.environ.get(name, usual)) for name, usual in names))
     except ValueError:
         raise UsageError(
             "RANK, WORLD_SIZE and LOCAL_RANK in the environment must be numbers, as torchrun sets them"
@@ -55,28 +62,34 @@ def world() -> World:
     return found
 
 
+def be_alone(what: str) -> None:
+    """UsageError where several processes do ``what``, which is for one."""
+    if announced().size > 1:
+        raise UsageError(f"{what} is for one process; start it without torchrun")
+
+
 @contextlib.contextmanager
 def started(device: torch.device) -> Iterator[World]:
     """Meet the other processes, if there are any: over NCCL between GPUs, over gloo for everything else.
 
-    The first process alone writes to stdout and stderr in the block.
+    The first process alone writes to stdout and stderr in the block. An error that leaves it is shown all the same.
     """
-    here = world()
+    here = announced()
     if here.size == 1:
         yield here
         return
     if device.type == "cuda":
+        if device.index != here.local:
+            raise UsageError(f"--device {device}: several processes need a GPU each; give --device cuda")
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
-    try:
-        with contextlib.ExitStack() as stack:
-            if not here.is_first:  # an error that leaves the block is shown all the same
-                nowhere = stack.enter_context(Path(os.devnull).open("w"))
-                stack.enter_context(contextlib.redirect_stdout(nowhere))
-                stack.enter_context(contextlib.redirect_stderr(nowhere))
-            yield here
-    finally:
-        dist.destroy_process_group()
+    with contextlib.ExitStack() as stack:
+        if not here.is_first:
+            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield here
+    dist.destroy_process_group()  # not after an error, while others may wait for this one
 
 
 def gathered(value: T) -> list[T]:
@@ -110,10 +123,23 @@ def first_goes_ahead() -> Iterator[None]:
         dist.barrier()
 
 
+def largest(*numbers: int) -> list[int]:
+    """Of each of ``numbers`` the largest that any of the processes gives."""
+    if not dist.is_initialized():
+        return list(numbers)
+    found = torch.tensor(numbers)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found.tolist()
+
+
 def is_any(here: bool) -> bool:
     """Whether it is so in any of the processes."""
-    if not dist.is_initialized():
-        return here
-    flag = torch.tensor(int(here))
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag)
+    return largest(int(here)) == [1]
+
+
+def share_buffers(*modules: nn.Module) -> None:
+    """Give the buffers of ``modules``, such as the statistics of batch norms, the first process' values in all."""
+    if dist.is_initialized():
+        for module in modules:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)

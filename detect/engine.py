@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detect import distributed
 from detect.data.dataset import read_record
-from detect.errors import TrainingError, UsageError, first_few, warn
+from detect.errors import UsageError, first_few, warn
 from detect.learner import Batch, Learner, Step
 from detect.metrics import coco
 from detect.predictor import Predictor
@@ -40,8 +42,13 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
 
     def means(self) -> dict[str, float]:
-        """The mean of every loss and of their sum (``loss``)."""
-        return {name: total / max(1, self.steps) for name, total in self.sums.items()}
+        """The mean of every loss and of their sum (``loss``), nan where no step could be taken."""
+        return {name: total / self.steps for name, total in self.sums.items()} or {"loss": math.nan}
+
+    def shared(self) -> Progress:
+        """A copy with the mean of the sums of all processes."""
+        everywhere = distributed.gathered(self.sums)
+        return replace(self, sums={name: sum(one[name] for one in everywhere) / len(everywhere) for name in self.sums})
 
     def add(self, step: Step, batches: int) -> None:
         """Count a step on so many ``batches``."""
@@ -68,7 +75,6 @@ def train_one_epoch(
 
     progress: of an epoch that was begun before; ``batches`` are those that are left.
     on_step: is called after every step, also one that was not taken since something was not finite.
-    Raises TrainingError where all were so.
     """
     here = distributed.world()
     progress = progress or Progress()
@@ -79,8 +85,6 @@ def train_one_epoch(
         step = learner.step(members, seeds)
         progress.add(step, len(members) * here.size)
         on_step(step, members, progress)
-    if not progress.steps:
-        raise TrainingError("not one step of the epoch had a loss and a gradient that are finite; lower --lr")
     means = distributed.gathered(progress.means())
     return {name: sum(one[name] for one in means) / len(means) for name in means[0]}
 
@@ -103,8 +107,10 @@ def validation_losses(
     here = distributed.world()
     was_training = model.training
     for module in model.train().modules():
-        # A transform resizes in evaluation, and what has parts decides by its mode whether to give losses.
-        if not isinstance(module, GeneralizedRCNNTransform) and not list(module.children()):
+        # A transform resizes in evaluation, and what has parts decides by its mode whether to give losses; but timm's
+        # norms have parts too.
+        is_layer = not list(module.children()) and not isinstance(module, GeneralizedRCNNTransform)
+        if is_layer or isinstance(module, _BatchNorm):
             module.eval()
     rows = {}
     indices = range(here.rank, len(dataset), here.size)  # type: ignore[arg-type]

@@ -96,7 +96,8 @@ class Learner:
 
         losses = [dict(zip(each[0], row, strict=True)) for row in rows]
         is_finite = all(math.isfinite(one["loss"]) for one in losses)
-        overflow = is_finite and not math.isfinite(norms[0]) and self._scaler.is_enabled()
+        can_scale_down = self._scaler.is_enabled() and self._scaler.get_scale() > 1
+        overflow = is_finite and not math.isfinite(norms[0]) and can_scale_down
         failed = distributed.is_any(not is_finite or not (math.isfinite(norms[0]) or overflow))
         if failed:
             for buffer, former in statistics:

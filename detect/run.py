@@ -103,10 +103,10 @@ class TrainingRun:
 
     def keep(self, within: Progress) -> None:
         """Write down how far the running epoch is, so that a killed run goes on from here. Raises DiskError."""
-        self.within = within
         progress = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch, "within": asdict(within)}
         if world().is_first:
             checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
+        self.within = within
 
     def discard_if_empty(self) -> None:
         """Delete the settings and the folder of a run that came to nothing, so that the next one gets its name."""
@@ -153,6 +153,7 @@ class TrainingRun:
             "class_names": list(self.class_names.names),
             "train_sha256": self.facts["data"]["train_sha256"],
             "reasons": self.facts.get("reasons", {}),
+            "processes": world().size,
         }
 
 
@@ -160,10 +161,11 @@ def score_of(metric: str, metrics: dict[str, dict], val_losses: dict[str, float]
     """The figure by which epochs are compared, higher is better; -inf where there is no truth to score."""
     if metric == "loss":
         assert val_losses
-        return -val_losses["loss"]
-    kind, _, name = metric.partition("_")
-    score = metrics[kind][name]
-    return -math.inf if score is None else score
+        score = -val_losses["loss"]
+    else:
+        kind, _, name = metric.partition("_")
+        score = metrics[kind][name]
+    return score if score is not None and math.isfinite(score) else -math.inf
 
 
 def _epoch_of(path: Path) -> int | None:

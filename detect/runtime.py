@@ -74,11 +74,12 @@ def set_up(workers: int = 0) -> None:
 
 
 def worker_init(worker: int) -> None:
-    """In each loader process: one thread, since there are as many processes as are wanted. Ctrl-C, which a terminal
-    sends to all of them, is for the first process to answer."""
+    """In each loader process: one thread, since there are as many processes as are wanted. Signals to stop, which a
+    terminal and others send to all of them, are for the process to answer that started them and will end them."""
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
+_AT_ONCE = 1.0  # seconds within which a repeated signal is the same one
+
 
 class Stops:
-    """While it is open, a first signal to stop is only noted; a second one stops at once.
+    """While it is open, a first signal to stop is only noted; a second one stops at once, unless it comes within a
+    second, as a terminal and torchrun may both send the same.
 
     with Stops() as stops:
         for step in steps:
@@ -20,7 +24,8 @@ class Stops:
     """
 
     def __init__(self) -> None:
-        self.asked: int | None = None  # the signal's number
+        self.asked = 0  # the signal's number, 0 for none
+        self._at = 0.0
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Stops:
@@ -31,16 +36,21 @@ class Stops:
                     signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         for number, former in self._former.items():
             signal.signal(number, former)
+        if self.asked and error is None:
+            self.now(self.asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked is not None:
+        if self.asked and time.monotonic() - self._at > _AT_ONCE:
             self._former[number](number, frame)
-        self.asked = number
+        elif not self.asked:
+            self.asked, self._at = number, time.monotonic()
 
-    def now(self) -> None:
+    def now(self, number: int) -> None:
         """Do what the signal would have done, which raises KeyboardInterrupt in the project's scripts."""
-        assert self.asked is not None
-        self._former[self.asked](self.asked, None)
+        self.asked = 0
+        if number in self._former:
+            self._former[number](number, None)
+        raise KeyboardInterrupt

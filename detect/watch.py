@@ -14,7 +14,7 @@ from tqdm import tqdm
 from detect import distributed, replay
 from detect.board import Board
 from detect.engine import Progress
-from detect.errors import TrainingError, first_few, warn
+from detect.errors import DiskError, TrainingError, first_few, warn
 from detect.learner import Batch, Step
 from detect.pace import Pace, memory_bytes, step_line
 from detect.run import REPLAYS, TrainingRun
@@ -55,12 +55,21 @@ class Watch:
             line.set_postfix_str(step_line(progress.means(), learner.lr, self.pace.left(), memory), refresh=False)
             if self.board:
                 self.board.step(learner.schedule.last_epoch, step.losses, learner.lr)
-        asked = distributed.is_any(stops.asked is not None)
-        if asked or time.monotonic() - self.kept >= KEEP_SECONDS:
-            self.run.keep(progress)
-            self.kept = time.monotonic()
+        overdue = time.monotonic() - self.kept >= KEEP_SECONDS
+        asked, due = distributed.largest(stops.asked, int(overdue))
+        if asked or due:
+            self._keep(progress)
         if asked:
-            stops.now()
+            stops.now(asked)
+
+    def trained(self, progress: Progress) -> None:
+        """All steps of an epoch are taken, and before its validation they are kept, if they took long."""
+        if distributed.is_any(time.monotonic() - self.kept >= KEEP_SECONDS / 10):
+            self._keep(progress)
+
+    def _keep(self, progress: Progress) -> None:
+        self.run.keep(progress.shared())
+        self.kept = time.monotonic()
 
     def _tell(self, step: Step, batches: list[Batch], progress: Progress) -> None:
         """Say what was not finite, in the processes where a loss was not, or else, of the gradient, in the first."""
@@ -79,20 +88,18 @@ class Watch:
         warn(f"{words}; the step is left out")
 
     def _keep_replay(self, step: Step, batches: list[Batch], progress: Progress) -> Path | None:
-        """The file in which the step is kept; None where enough are."""
+        """The file in which the step is kept; None where enough are, or the disk is full."""
         if len(list(self.run.folder.glob(REPLAYS))) >= MOST_REPLAYS:
             return None
         rank = distributed.world().rank
         path = self.run.folder / f"replay_{self.run.epoch + 1}_{progress.batches}_{rank}.pt"
-        replay.keep(
-            path,
-            self.run.learner,
-            batches,
-            step.seeds,
-            architecture=self.run.architecture,
-            num_rows=len(self.run.class_names) + 1,
-            files=self.files,
-        )
+        rows = len(self.run.class_names) + 1
+        keep = partial(replay.keep, path, self.run.learner, batches, step.seeds)
+        try:
+            keep(architecture=self.run.architecture, num_rows=rows, files=self.files)
+        except DiskError as error:  # it would help, but training can do without
+            warn(str(error))
+            return None
         return path
 
 

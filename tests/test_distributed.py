@@ -37,7 +37,8 @@ def test_processes_tell_each_other(tmp_path):
 
 def test_alone_everything_is_ones_own():
     with distributed.started(torch.device("cpu")) as here, distributed.first_goes_ahead():
-        assert here == distributed.World() and here.is_first
+        assert here == distributed.world() == distributed.World() and here.is_first
+        assert distributed.largest(3, 0) == [3, 0]
         assert distributed.gathered(3) == [3] and distributed.from_first(lambda: 4) == 4
         assert distributed.is_any(True) and not distributed.is_any(False)
 
@@ -50,7 +51,7 @@ def test_an_environment_of_no_sense_is_told(monkeypatch, environment, words):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=words):
-        distributed.world()
+        distributed.announced()
 
 
 def test_two_processes_train_as_one_that_gathers_their_batches(tmp_path):
@@ -72,3 +73,21 @@ def test_two_processes_train_as_one_that_gathers_their_batches(tmp_path):
     assert all(torch.allclose(ours[k], theirs[k], rtol=1e-4, atol=1e-6) for k in theirs)
     states = [checkpoint.load_training_state(tmp_path / name / "last_state.pt") for name in ("two", "one")]
     assert states[0]["epoch"] == states[1]["epoch"] == 2 and states[0]["best_epoch"] == states[1]["best_epoch"]
+
+
+def test_what_is_for_one_process_is_refused_in_several(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.world().size == 1  # others have been announced and not met
+    with pytest.raises(UsageError, match="--overfit is for one process"):
+        distributed.be_alone("--overfit")
+
+
+def test_a_run_goes_on_with_as_many_processes_as_it_had(train_py, tmp_path, capsys):
+    data = render_shapes(tmp_path, {"train": 2, "val": 2})
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags) == 0
+    state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
+    checkpoint.save_training_state(state | {"processes": 2}, tmp_path / "x" / "last_state.pt")
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
+    assert "was trained by 2 processes" in capsys.readouterr().err

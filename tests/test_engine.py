@@ -15,6 +15,8 @@ from torch import nn
 
 from detect.engine import Progress, evaluate, train_one_epoch, validation_losses
 from detect.media.images import write_image
+from detect.models.architecture import backbone_architecture
+from detect.models.detectors import build
 from detect.predictor import from_checkpoint
 from detect.runtime import seed_all
 from detect.types import ClassNames, Detections, ImageRecord
@@ -91,6 +93,15 @@ def test_a_real_model_has_losses_in_evaluation_and_in_training_mode():
         *("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg", "loss_mask", "loss")
     }
     assert all(np.isfinite(list(losses.values()))) and not model.training
+
+
+def test_losses_of_a_split_change_no_norm_of_any_trunk():
+    for name in ("mobilenet_v2", "timm:efficientnet_lite0"):
+        model = build(backbone_architecture(name, "fasterrcnn", 64), 4)
+        before = {k: t.clone() for k, t in model.state_dict().items()}
+        image = torch.from_numpy(picture((64, 96), 1)).permute(2, 0, 1) / 255
+        validation_losses(model, [(image, target((64, 96), [[5, 5, 40, 45]]))], device=torch.device("cpu"))
+        assert all(torch.equal(before[k], t) for k, t in model.state_dict().items()), name
 
 
 # Evaluation

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detect.fitting.anchors import Anchors, anchor_reach, fit_anchors
+from detect.fitting.anchors import Anchors, Reach, _reach, _seen, fit_anchors
 from detect.fitting.facts import Facts
 from detect.models.anchors import ASPECT_RATIOS, anchor_recall, anchor_sizes
 from detect.models.architecture import backbone_architecture
@@ -36,6 +36,10 @@ def sizes(low: float, high: float, count: int = 300, seed: int = 0) -> np.ndarra
     return np.exp(np.random.default_rng(seed).uniform(np.log(low), np.log(high), count))
 
 
+def reach(some: Facts, imgsz: int, anchors: Anchors) -> Reach:
+    return _reach(*_seen(some, imgsz, (1.0, 1.0)), anchors)
+
+
 def default() -> Anchors:
     return Anchors(anchor_sizes(IMGSZ), ASPECT_RATIOS)
 
@@ -50,7 +54,7 @@ def test_the_reach_is_that_of_the_models_own_anchors(hw):
         with torch.inference_mode():
             expected = anchor_recall(model, [record(found, i) for i in range(100)], IMGSZ)
         some = replace(found, boxes=found.boxes[:100], pictures=found.pictures[:100])
-        assert anchor_reach(some, IMGSZ, fitted).recall == pytest.approx(expected, abs=0.011)
+        assert reach(some, IMGSZ, fitted).recall == pytest.approx(expected, abs=0.011)
 
 
 def record(facts: Facts, i: int) -> ImageRecord:
@@ -66,7 +70,7 @@ def test_unusual_objects_get_anchors_that_reach_them(low, high, ratio):
     side = sizes(low, high)
     found = facts(side / ratio**0.5, side * ratio**0.5)
     choice = fit_anchors(found, IMGSZ)
-    before, after = anchor_reach(found, IMGSZ, default()), anchor_reach(found, IMGSZ, choice.value)
+    before, after = reach(found, IMGSZ, default()), reach(found, IMGSZ, choice.value)
     assert after.recall > before.recall + 0.1
     assert f"reach {after.recall:.1%} of the objects at IoU 0.5 (default ones {before.recall:.1%})" in choice.reason
 
@@ -83,7 +87,7 @@ def test_too_few_objects_keep_the_default(count):
     tiny = np.full(count, 5.0)
     choice = fit_anchors(facts(tiny, tiny), IMGSZ)
     assert choice.value == default() and f"{count} objects are too few" in choice.reason
-    assert anchor_reach(facts(tiny[:0], tiny[:0]), IMGSZ, default()).recall == 1.0
+    assert reach(facts(tiny[:0], tiny[:0]), IMGSZ, default()).recall == 1.0
 
 
 def test_the_jitter_is_looked_at_too():

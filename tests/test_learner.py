@@ -141,3 +141,12 @@ def test_a_cpu_without_16_bit_arithmetic_is_refused(monkeypatch):
         half_type(torch.device("cpu"))
     monkeypatch.setattr("detect.precision._cpu_has_bfloat16", lambda: True)
     assert half_type(torch.device("cpu")) is torch.bfloat16
+
+
+def test_float16_that_overflows_is_no_failure_and_a_gradient_that_never_is_finite_is(monkeypatch):
+    learner = fake_learner(lr=1.0, dtype=torch.float16)
+    learner.model.weight.register_hook(lambda gradient: gradient * NAN)
+    seen = [learner.step([batch(1.0)], [(i,)]) for i in range(40)]
+    assert not any(step.taken for step in seen) and weight(learner) == 1.0
+    assert [step.failed for step in seen] == sorted(step.failed for step in seen)  # the scale comes down first
+    assert not seen[0].failed and seen[-1].failed

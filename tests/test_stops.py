@@ -35,18 +35,38 @@ def send(number: int) -> None:
 @pytest.mark.parametrize("number", STOPS)
 def test_the_first_is_noted_and_comes_through_when_it_is_time(heard, number):
     with Stops() as stops:
-        assert stops.asked is None
+        assert not stops.asked
         send(number)
         assert stops.asked == number and not heard
-        stops.now()
+        with pytest.raises(KeyboardInterrupt):
+            stops.now(number)
         assert heard == [number]
 
 
-def test_a_second_one_comes_through_at_once(heard):
-    with Stops() as stops:
+def test_a_second_one_comes_through_at_once_but_a_repetition_does_not(heard, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("detect.stops.time.monotonic", lambda: now[0])
+    with pytest.raises(KeyboardInterrupt), Stops() as stops:
         send(signal.SIGINT)
+        send(signal.SIGINT)
+        assert stops.asked == signal.SIGINT and not heard
+        now[0] += 2
         send(signal.SIGTERM)
-        assert stops.asked == signal.SIGTERM and heard == [signal.SIGTERM]
+        assert heard == [signal.SIGTERM]
+
+
+def test_one_that_nobody_asked_about_comes_through_at_the_end(heard):
+    with pytest.raises(KeyboardInterrupt), Stops():
+        send(signal.SIGINT)
+    assert heard == [signal.SIGINT]
+    with pytest.raises(ValueError), Stops():  # an error goes first
+        send(signal.SIGINT)
+        raise ValueError
+
+
+def test_what_another_process_was_asked_stops_this_one_too(heard):
+    with pytest.raises(KeyboardInterrupt), Stops() as stops:
+        stops.now(signal.SIGUSR1)
 
 
 def test_afterwards_all_is_as_before(heard):
@@ -60,4 +80,4 @@ def test_what_was_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Stops() as stops:
         send(signal.SIGINT)
-        assert stops.asked is None
+        assert not stops.asked

@@ -168,6 +168,8 @@ def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
     stray = sorted(given - {"resume", "epochs", "device", "workers", "quiet"})
     if stray:
         flags = ", ".join("--" + name.replace("_", "-") for name in stray)
-        raise UsageError(f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device can)")
+        raise UsageError(
+            f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device and --workers can)"
+        )
     former, _ = parse(TrainSettings, "", ["--config", str(settings.resume / "settings.yaml")])
     return replace(former, **{name: getattr(settings, name) for name in given})

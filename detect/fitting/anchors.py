@@ -58,11 +58,6 @@ def fit_anchors(facts: Facts, imgsz: int, jitter: Sequence[float] = (1.0, 1.0)) 
     return Choice(best, f"{_in_words(best, after)} {gained}")
 
 
-def anchor_reach(facts: Facts, imgsz: int, anchors: Anchors, jitter: Sequence[float] = (1.0, 1.0)) -> Reach:
-    """How well ``anchors`` reach the objects at short side ``imgsz`` times ``jitter``; 1.0 for no objects."""
-    return _reach(*_seen(facts, imgsz, jitter), anchors)
-
-
 def _in_words(anchors: Anchors, reach: Reach) -> str:
     ratios = ", ".join(f"{ratio:g}" for ratio in anchors.aspect_ratios)
     return (
