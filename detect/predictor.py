@@ -21,6 +21,7 @@ from detect.masks import Rle
 from detect.models import pretrained
 from detect.models.architecture import Architecture, detector_architecture
 from detect.models.detectors import Detector, build, score_owner
+from detect.models.folding import fold_norms
 from detect.models.names import check_model
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.runtime import pick_device
@@ -137,6 +138,7 @@ def load_predictor(
         architecture = detector_architecture(model, imgsz)
         network = build(architecture, 1 + max(weights.class_rows))
         network.load_state_dict(weights.state)
+        fold_norms(network)
         return Predictor(
             network,
             weights.class_names,
@@ -166,6 +168,7 @@ def from_checkpoint(
         architecture = Architecture.from_json(saved.architecture)
         network = build(architecture, saved.num_rows)
         network.load_state_dict(saved.state)
+        fold_norms(network)
     except (RuntimeError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{source} does not describe its weights: {' '.join(str(error).split())[:200]}"

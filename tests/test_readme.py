@@ -14,7 +14,14 @@ from detect.data.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/models.md", "docs/data.md", "weights/README.md", "input/README.md")
+PAGES = (
+    "README.md",
+    "docs/models.md",
+    "docs/data.md",
+    "docs/training_speed.md",
+    "weights/README.md",
+    "input/README.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
