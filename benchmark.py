@@ -40,7 +40,7 @@ def main() -> None:
     for name in sorted(given - FLAGS_OF[settings.command]):
         if owners := [command for command, names in FLAGS_OF.items() if name in names]:
             flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} is for {' and '.join(owners)}, not for {settings.command}")
+            raise UsageError(f"--{flag} is for {', '.join(owners)}, not for {settings.command}")
     {"inference": inference, "train": train, "data": data, "decoding": decoding}[settings.command](settings)
 
 

@@ -276,7 +276,7 @@ def test_a_reader_that_misses_objects_is_no_result(file):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("data --models v2", "--models is for inference and train, not for data"),
+        ("data --models v2", "--models is for inference, train, not for data"),
         ("data --objects 0", "--objects 0 must be at least 1"),
         ("inference --pictures 5", "--pictures is for data, not for inference"),
     ],
