@@ -22,6 +22,8 @@ from detect.data.presets import PRESETS, Augmentation
 from detect.data.transforms import Sample, TrainTransform
 from detect.types import ImageRecord
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
+
 IMGSZ = 96
 GROUND = 20
 CELL = 50  # pixels; in each at most one thing

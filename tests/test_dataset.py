@@ -19,6 +19,8 @@ from detect.data.transforms import TrainTransform
 from detect.errors import DataError
 from detect.types import ImageRecord
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
+
 HW = (60, 90)
 BOXES = ((5, 5, 40, 30), (50, 20, 85, 55), (0, 0, 90, 60))  # the last is a crowd
 

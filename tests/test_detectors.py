@@ -108,7 +108,8 @@ def test_kind_and_eps_of_norms_survive_the_file(norm, tmp_path):
     checkpoint.save(saved, tmp_path / "a.safetensors")
     back = from_checkpoint(checkpoint.load(tmp_path / "a.safetensors")).model
     norms = [m for m in back.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
-    assert {type(m) for m in norms} == {nn.BatchNorm2d if norm == "batch" else FrozenBatchNorm2d}
+    kind = nn.BatchNorm2d if norm == "batch" else FrozenBatchNorm2d
+    assert norms and all(isinstance(m, kind) for m in norms)  # frozen ones may be folded into convolutions
     assert {m.eps for m in norms} == {3e-4}
 
 

@@ -30,7 +30,7 @@ def test_processes_tell_each_other(tmp_path):
     done = torchrun(ROOT / "tests" / "two_processes.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "only the first speaks\n"
-    told = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False]"
+    told = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False, 5.0, {'loss': 1.5}]"
     assert (tmp_path / "0").read_text() == f"[[], {told}"
     assert (tmp_path / "1").read_text() == f"[['ahead_0'], {told}"
 

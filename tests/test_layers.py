@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # Bottom to top. A module may import those of the lines below its own, and those of its own package.
 LAYERS = (
     ("errors", "sizes"),
-    ("files", "progress", "pace"),
+    ("files", "progress", "pace", "fields"),
     ("masks", "runtime", "flags", "transfer", "markdown", "stops"),
     ("downloads", "outlines", "distributed", "precision"),
     ("types", "links"),
@@ -37,6 +38,7 @@ LAYERS = (
     ("benchmark",),
     ("config",),
     ("start",),
+    ("validation",),
 )  # fmt: skip
 # config reads the tables of models, which know nothing else of the project, and checks names by them.
 TABLES = "models.zoo"
@@ -46,8 +48,8 @@ KNOWN_BY = {
     "pycocotools": {"masks", "metrics", "benchmark"},
     "faster_coco_eval": {"metrics"},
     "albumentations": {"data.photometric"},
-    "yaml": {"flags", "data.description", "data.discovery", "data.splits", "data.exporters"},
-    "argparse": {"flags", "data.sample"},
+    "yaml": {"flags", "data.description", "data.discovery", "data.splits", "data.exporters", "benchmark"},
+    "argparse": {"flags", "fields", "data.sample"},
     "safetensors": {"checkpoint", "models"},
     "timm": {"models"},
     "msgspec": {"data.readers", "data.discovery"},
@@ -67,10 +69,16 @@ SCRIPTS = {
 }
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports anywhere in it; ``from a import b`` counts as ``a.b``."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -88,6 +96,7 @@ def part_of(dotted: str) -> tuple[int, str]:
     raise AssertionError(f"{dotted} stands on no layer")
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package that holds code, by its dotted name below ``detect``."""
     found = {}
@@ -133,6 +142,8 @@ def test_scripts_leave_the_work_to_the_package(script):
 def test_only_config_and_scripts_know_flags():
     knowing = [name for name, path in modules().items() if any(i.startswith("detect.flags") for i in imports(path))]
     assert {part_of(name)[1] for name in knowing} == {"config", "start"}
+    knowing = [name for name, path in modules().items() if any(i.startswith("detect.fields") for i in imports(path))]
+    assert {part_of(name)[1] for name in knowing} == {"config", "flags"}
 
 
 def test_every_settings_class_has_its_script():
@@ -144,13 +155,13 @@ def test_every_settings_class_has_its_script():
     ("settings_class", "name"), [(c, f.name) for c in SCRIPTS for f in dataclasses.fields(getattr(config, c))]
 )
 def test_no_setting_is_dead(settings_class, name):
-    read = attributes(ast.parse((ROOT / SCRIPTS[settings_class]).read_text(encoding="utf-8")), "settings")
+    read = attributes(tree_of(ROOT / SCRIPTS[settings_class]), "settings")
     if settings_class == "TrainSettings":
-        tree = ast.parse((ROOT / "detect" / "start.py").read_text(encoding="utf-8"))
+        tree = tree_of(ROOT / "detect" / "start.py")
         read |= attributes(tree, "settings") | filled(tree)
     # Properties of the class read fields for the script.
     module = getattr(config, settings_class).__module__
-    tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8"))
+    tree = tree_of((ROOT / module.replace(".", "/")).with_suffix(".py"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in read:
             read |= attributes(node, "self")
@@ -179,6 +190,6 @@ def test_flags_that_save_are_the_table_of_writers():
 
     saving = {f.name for f in dataclasses.fields(config.DetectImageSettings) if f.name.startswith("save_")}
     assert saving == {f"save_{name}" for name in FORMATS}
-    video = ast.parse((ROOT / "detect_video.py").read_text(encoding="utf-8"))
+    video = tree_of(ROOT / "detect_video.py")
     saving = {f.name for f in dataclasses.fields(config.DetectVideoSettings) if f.name.startswith("save_")}
     assert saving <= attributes(video, "settings")

@@ -153,6 +153,16 @@ def test_our_checkpoint_gives_everything_and_its_eps(trained, tmp_path):
     assert (architecture.norm, architecture.norm_eps) == ("frozen", 0.125)
 
 
+def test_norms_that_learn_do_not_divide_by_nothing(trained, tmp_path):
+    checkpoint.save(
+        replace(trained, architecture=trained.architecture | {"norm_eps": 0.0}), tmp_path / "a.safetensors"
+    )
+    weights = pretrained.choose("mobilenet_v2", str(tmp_path / "a.safetensors"))
+    model, architecture, _ = pretrained.start_model(LIGHT, CLASSES, weights, norm="batch")
+    assert (architecture.norm, architecture.norm_eps) == ("batch", 1e-5)
+    assert {m.eps for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-5}
+
+
 def test_rows_of_the_heads_go_over_by_class_name(trained, tmp_path):
     checkpoint.save(trained, tmp_path / "a.safetensors")
     torch.manual_seed(77)

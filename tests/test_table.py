@@ -14,6 +14,7 @@ from detect import masks
 from detect.data.columns import Texts
 from detect.data.draft import DraftBuilder
 from detect.data.table import Table
+from detect.types import ClassNames
 
 RLE = masks.from_bitmap(np.eye(4, 6, dtype=bool))
 POLYGONS = [[0.0, 0.0, 4.0, 0.0, 4.0, 3.0], [1.5, 1.0, 2.5, 1.0, 2.5, 2.0, 1.0, 2.0]]
@@ -81,6 +82,14 @@ def test_objects_can_be_left_out(things, random):
     fewer = table.take_objects(kept)
     assert fewer.annotation_ids.tolist() == table.annotation_ids[kept].tolist()
     assert fewer.pictures.tolist() == table.pictures[kept].tolist() and len(fewer) == len(table)
+
+
+def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
+    table = built([(0, None), (1, None), (1, None)])  # a kite, a balloon, a bird
+    old, new = ClassNames(("kite", "balloon", "bird")), ClassNames(("bird", "kite"))
+    changed = table.with_labels_of(new, old)
+    assert changed.labels.tolist() == [2, 1] and changed.annotation_ids.tolist() == [0, 2]
+    assert [len(record) for record in changed] == [1, 1, 0, 0, 0]
 
 
 def test_masks_can_be_replaced_and_pictures_added():

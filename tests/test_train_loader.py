@@ -16,6 +16,8 @@ from detect.data.presets import PRESETS
 from detect.data.transforms import TrainTransform
 from detect.types import ImageRecord
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
+
 SIZES = [(60, 90), (90, 60), (60, 80), (64, 64), (90, 70), (60, 75), (85, 60)]  # (height, width)
 
 

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from detect import distributed
+from detect.engine import Progress
 
 
 def main() -> None:
@@ -16,12 +18,17 @@ def main() -> None:
         with distributed.first_goes_ahead():
             before = sorted(path.name for path in folder.iterdir())
             (folder / f"ahead_{here.rank}").touch()
+        norm = nn.BatchNorm2d(1)
+        norm.running_mean.fill_(5 + here.rank)
+        distributed.share_buffers(norm)
         told = [
             before,
             distributed.gathered({"rank": here.rank}),
             distributed.from_first(lambda: f"made by {here.rank}"),
             distributed.is_any(here.rank == 1),
             distributed.is_any(False),
+            norm.running_mean.item(),
+            Progress(sums={"loss": 1.0 + here.rank}).shared().sums,
         ]
         print("only the first speaks")
         (folder / str(here.rank)).write_text(str(told))
