@@ -12,7 +12,8 @@ import pytest
 
 from detect import config, flags
 from detect.errors import UsageError
-from detect.flags import REQUIRED, option, parse
+from detect.fields import REQUIRED, option
+from detect.flags import parse
 from detect.writers import FORMATS
 
 ROOT = Path(__file__).parent.parent

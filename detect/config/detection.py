@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detect.config.shared import device, model, output_dir
-from detect.flags import REQUIRED, option
+from detect.fields import REQUIRED, option
 from detect.models.names import check_model
 
 

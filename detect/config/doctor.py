@@ -8,7 +8,7 @@ from pathlib import Path
 from detect.config.shared import DATA, FORMATS
 from detect.data.presets import PRESETS
 from detect.errors import UsageError
-from detect.flags import REQUIRED, option
+from detect.fields import REQUIRED, option
 
 TARGETS = ("coco", "voc", "yolo", "via")  # the exporters'
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detect.config.shared import DATA, FORMATS, device, model, output_dir
-from detect.flags import option
+from detect.fields import option
 from detect.models.names import check_model
 
 EVALUATORS = ("faster-coco-eval", "pycocotools")  # the table's, which takes longer to import

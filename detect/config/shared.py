@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from detect.flags import option
+from detect.fields import option
 from detect.models.zoo import BUNDLED, DETECTORS
 
 FORMATS = ("auto", "coco", "csv", "labelme", "via", "voc", "yolo")  # the readers', which take longer to import
