@@ -22,21 +22,21 @@ _MASK_PARTS = (
 )
 
 
-def choose(amp: bool | None, device: torch.device) -> torch.dtype | None:
-    """What ``--amp``, ``--no-amp`` or neither mean: the type of the layers, None for float32 throughout."""
-    if amp is None:  # bfloat16 has float32's range and needs no scaler
-        amp = device.type == "cuda" and half_type(device) is torch.bfloat16
-    return half_type(device) if amp else None
-
-
 def half_type(device: torch.device) -> torch.dtype:
     """The 16-bit numbers that ``device`` is quick with: bfloat16 where it has it, else float16, whose gradients need a
     scaler. UsageError for a device that has neither: on such a CPU both are tens of times slower than float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    if device.type == "cpu" and _cpu_has_bfloat16():
+    if has_bfloat16(device):
         return torch.bfloat16
+    if device.type == "cuda":
+        return torch.float16
     raise UsageError(f"--amp: {device.type} has no quick 16-bit arithmetic here; leave it out, or use a GPU")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether it computes in them; of CPUs those of x86 with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and _cpu_has_bfloat16()
 
 
 def _cpu_has_bfloat16() -> bool:

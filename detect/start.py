@@ -55,9 +55,16 @@ class Defaults:
         choice = choose(*facts, **more)
         self.settings = replace(self.settings, **{name: choice.value})
         self.reasons[name] = choice.reason
-        shown = f"{choice.value:g}" if isinstance(choice.value, float) else choice.value
-        print(f"--{name.replace('_', '-')} {shown}: {choice.reason}")
+        print(f"{_as_typed(name, choice.value)}: {choice.reason}")
         return choice.value
+
+
+def _as_typed(name: str, value: Any) -> str:
+    """A setting as a flag with its value, such as ``--lr 0.01`` or ``--no-amp``."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {value:g}" if isinstance(value, float) else f"--{flag} {value}"
 
 
 def begin(
@@ -159,6 +166,8 @@ def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
     steps = settings.epochs * steps_an_epoch(settings, data)
     rate = defaults.fill("lr", fitting.learning_rate, settings.optimizer, a_step)
     warmup = defaults.fill("warmup_steps", fitting.warmup_steps, steps, a_step)
+    device = next(model.parameters()).device
+    defaults.fill("amp", fitting.mixed_precision, device)
     optimizer = optim.build_optimizer(model, settings.optimizer, rate, settings.weight_decay)
     return Learner(
         model,
@@ -167,8 +176,21 @@ def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
         optim.build_average(model, settings.ema) if settings.ema else None,
         clip=settings.clip,
         seed=settings.seed,
-        dtype=precision.choose(settings.amp, next(model.parameters()).device),
+        dtype=_type_of_layers(defaults.settings, device),
     )
+
+
+def _type_of_layers(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
+    """16 bits, or None for float32: also where a run goes on that has come to a device which is slow with them."""
+    if not settings.amp:
+        return None
+    try:
+        return precision.half_type(device)
+    except UsageError:
+        if not settings.resume:
+            raise
+        warn(f"{settings.resume} has trained in 16 bits, which {device.type} is slow with here; it goes on in float32")
+        return None
 
 
 def pictures_a_step(settings: TrainSettings) -> int:

@@ -15,7 +15,7 @@ from stand_in import FakePredictor
 from web_server import Server
 
 import train
-from detect import downloads, runtime
+from detect import downloads, precision, runtime
 from detect.errors import exit_status
 from detect.media.images import write_image
 from detect.media.video_writer import VideoWriter
@@ -38,8 +38,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run train.py's main in-process, as on a machine of one core; its exit status."""
+    """Run train.py's main in-process, as on a machine of one core that has no 16-bit numbers; its exit status."""
     monkeypatch.setattr(runtime, "cores", lambda: 1)
+    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])

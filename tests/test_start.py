@@ -6,11 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tiny import render_shapes
 from training import TINY
 
 from detect import checkpoint
+from detect.learner import Learner
 from detect.models.anchors import anchor_sizes
 
 FITTED = ("imgsz", "anchors", "norm", "freeze", "rare", "epochs", "lr", "warmup_steps")
@@ -68,6 +70,39 @@ def test_a_flag_overrides_its_own_default_alone(begun, data, capsys, name):
     follow = {"epochs": {"warmup_steps"}, "rare": {"epochs", "warmup_steps"}}  # what is fitted to the one given
     for other in set(FITTED) - {name} - follow.get(name, set()):
         assert changed[other] == usual[other], other
+
+
+def test_a_batch_of_more_pictures_than_there_are_is_fitted_as_one_of_all(begun, data):
+    large, all_of_them = (yaml.safe_load(begun("--data", data, *FROM_WEIGHTS, "--batch-size", n)) for n in (64, 4))
+    assert {name: large[name] for name in FITTED} == {name: all_of_them[name] for name in FITTED}
+
+
+def test_frozen_norms_are_trained_within_their_convolutions(begun, data, monkeypatch):
+    folded = []
+    monkeypatch.setattr("detect.start.fold_norms", folded.append)
+    begun("--data", data, *FROM_WEIGHTS)
+    assert [type(model).__name__ for model in folded] == ["FasterRCNN"]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_layers_are_in_16_bits_where_the_cpu_computes_in_them(begun, data, monkeypatch, capsys, quick):
+    monkeypatch.setattr("detect.precision._cpu_has_bfloat16", lambda: quick)
+    types = []
+    monkeypatch.setattr("detect.start.Learner", lambda *a, **more: types.append(more["dtype"]) or Learner(*a, **more))
+    text = begun("--data", data, *FROM_WEIGHTS)
+    assert yaml.safe_load(text)["amp"] is quick and types == [torch.bfloat16 if quick else None]
+    assert f"--{'' if quick else 'no-'}amp: this cpu " in capsys.readouterr().out
+    assert yaml.safe_load(begun("--data", data, *FROM_WEIGHTS, "--no-amp"))["amp"] is False and types[-1] is None
+
+
+def test_a_run_in_16_bits_goes_on_where_there_are_none(train_py, data, tmp_path, monkeypatch, capsys):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    monkeypatch.setattr("detect.precision._cpu_has_bfloat16", lambda: True)
+    assert train_py(*flags) == 0
+    monkeypatch.setattr("detect.precision._cpu_has_bfloat16", lambda: False)
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
+    assert "has trained in 16 bits, which cpu is slow with here" in capsys.readouterr().err
+    assert train_py(*flags, "--name", "y", "--amp") == 2
 
 
 def test_settings_that_were_kept_begin_the_same_run(begun, data, tmp_path, capsys):

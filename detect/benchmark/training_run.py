@@ -28,7 +28,7 @@ from detect.data.presets import PRESETS, Augmentation
 from detect.data.table import Table
 from detect.data.transforms import TrainTransform
 from detect.errors import UsageError
-from detect.fitting import frozen_stages
+from detect.fitting import frozen_stages, mixed_precision
 from detect.learner import Learner
 from detect.models import pretrained
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
@@ -155,11 +155,18 @@ def _ours(model: Detector, architecture: Architecture, records: Table, job: Job,
         optim.build_average(model, job.ema) if usual and job.ema else None,
         clip=_CLIP,
         seed=job.seed,
-        dtype=precision.half_type(device) if job.way == MIXED else None,
+        dtype=_dtype(job.way, device),
     )
     count = iter(range(sys.maxsize))
     batches = (batch for epoch in range(sys.maxsize) for batch in loader.epoch(epoch))
     return batches, lambda batch: learner.step([batch], [(next(count),)]).losses["loss"], Stages(model, optimizer)
+
+
+def _dtype(way: str, device: torch.device) -> torch.dtype | None:
+    """Of the layers: 16 bits where the way has them, or where train.py takes them by default."""
+    if way == USUAL:
+        return precision.half_type(device) if mixed_precision(device).value else None
+    return precision.half_type(device) if way == MIXED else None
 
 
 def _timed(

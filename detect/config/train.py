@@ -8,7 +8,8 @@ from pathlib import Path
 from detect.config.shared import DATA, FORMATS, device, output_dir
 from detect.data.presets import COLOURS, PRESETS, Augmentation
 from detect.errors import UsageError
-from detect.flags import option, parse
+from detect.fields import option
+from detect.flags import parse
 from detect.models.names import check_trained
 from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS
 
@@ -120,7 +121,7 @@ class TrainSettings:
         choices=NORMS,
     )
     amp: bool | None = option(
-        None, "layers in 16 bits (default: on GPUs that have bfloat16); bfloat16, or float16 where it is missing"
+        None, "layers in 16 bits (default: where the device has bfloat16); bfloat16, or float16 where it is missing"
     )
     metric: str = option(
         "bbox_AP", "the best epoch has the highest of this on val, or the lowest loss", choices=METRICS
