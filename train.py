@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detect.config import TrainSettings, settings_of_run
 from detect.errors import DataError, DiskError, UsageError, exit_status, first_few, warn
@@ -30,6 +30,7 @@ NOT_LEARNED = 3  # the exit status of --overfit where the pictures were not lear
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
     import torch
 
+    from detect.data.loader import TrainLoader
     from detect.data.spec import DatasetSpec
     from detect.run import TrainingRun
     from detect.start import Data
@@ -116,43 +117,25 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     """Epoch after epoch: train, validate, write down."""
     from detect import examples
     from detect.board import Board
-    from detect.data.dataset import DetectionDataset
-    from detect.data.loader import TrainLoader
-    from detect.data.presets import Augmentation
-    from detect.data.transforms import TrainTransform
-    from detect.distributed import from_first, share_buffers, world
-    from detect.engine import SCORE_FLOOR, Progress, found_in, train_one_epoch, validation_losses
+    from detect.distributed import share_buffers, world
+    from detect.engine import Progress, train_one_epoch
     from detect.metrics import coco
     from detect.pace import Pace, epoch_line, memory_bytes
-    from detect.predictor import Predictor
     from detect.progress import TRAINING, bar
     from detect.run import BOARD
-    from detect.start import names_of, repeats, steps_an_epoch
+    from detect.start import names_of, steps_an_epoch
     from detect.stops import Stops
+    from detect.validation import Validation
     from detect.watch import Watch
 
     assert settings.epochs and settings.imgsz  # which begin has seen to
-    learner, here = run.learner, world()
-    more: dict[str, Any] = {"with_masks": run.architecture.has_masks, "seed": settings.seed}
-    transform = TrainTransform(settings.imgsz, settings.augmentation, settings.epochs)
-    print(f"augmentation: {settings.augmentation.in_words(settings.epochs, has_masks=data.records.has_masks)}")
-    same_labels = data.val_records.with_labels_of(data.names, data.val_names)
-    val_dataset = DetectionDataset(same_labels, TrainTransform(settings.imgsz, Augmentation()), **more)
-    has_val_losses = data.val_records.has_masks or not run.architecture.has_masks
-    loader = TrainLoader(
-        DetectionDataset(data.records, transform, **more),
-        settings.batch_size,
-        workers,
-        repeats=repeats(settings, data),
-        rank=here.rank,
-        world_size=here.size,
-        accumulate=settings.accumulate,
-    )
-    predictor = Predictor(run.result, data.names, threshold=SCORE_FLOOR, device=learner.device)
+    learner = run.learner
+    loader = training_pictures(settings, run, data, workers)
+    validate = Validation(run, data, settings.imgsz, settings.seed)
     pace = Pace(settings.epochs, steps_an_epoch(settings, data))
-    board = Board(run.folder / BOARD, epoch=run.epoch, steps=learner.schedule.last_epoch) if here.is_first else None
-    files = names_of(data.records)
-    watch = Watch(run, files, settings.skip_steps, pace, board)
+    steps = learner.schedule.last_epoch
+    board = Board(run.folder / BOARD, epoch=run.epoch, steps=steps) if world().is_first else None
+    watch = Watch(run, names_of(data.records), settings.skip_steps, pace, board)
     shown = examples.choose(data.val_records)
     if run.epoch >= settings.epochs:
         print(f"{run.folder} has all of its {run.epoch} epochs; --epochs with a larger number trains on")
@@ -168,21 +151,36 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
             share_buffers(learner.model, run.result)
             watch.trained(progress)
         with pace.validation():
-            val_losses = (
-                validation_losses(
-                    run.result, val_dataset, device=learner.device, seed=settings.seed, title=f"{title} val loss"
-                )
-                if has_val_losses
-                else None
-            )
-            found = found_in(predictor, data.val_records, data.val_names, title=f"{title} val")
-            metrics = from_first(partial(coco.score, data.val_records, found, data.val_names))
-        row = run.finish_epoch(losses, metrics, val_losses, memory_bytes(str(learner.device)))
+            val = validate(title)
+        row = run.finish_epoch(losses, val.metrics, val.losses, memory_bytes(str(learner.device)))
         if board:
             board.epoch(row)
-            board.pictures(run.epoch, examples.pictures(data.val_records, found, data.val_names, shown))
-        words = coco.one_line(metrics)
+            board.pictures(run.epoch, examples.pictures(data.val_records, val.found, data.val_names, shown))
+        words = coco.one_line(val.metrics)
         print(epoch_line(row, settings.epochs, words, pace.left(), is_best=run.waited == 0), flush=True)
+
+
+def training_pictures(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> TrainLoader:
+    """Batches of augmented pictures, this process' share of them."""
+    from detect.data.dataset import DetectionDataset
+    from detect.data.loader import TrainLoader
+    from detect.data.transforms import TrainTransform
+    from detect.distributed import world
+    from detect.start import repeats
+
+    assert settings.epochs and settings.imgsz
+    masks, augmentation = run.architecture.has_masks, settings.augmentation
+    print(f"augmentation: {augmentation.in_words(settings.epochs, has_masks=data.records.has_masks)}")
+    transform = TrainTransform(settings.imgsz, augmentation, settings.epochs)
+    return TrainLoader(
+        DetectionDataset(data.records, transform, with_masks=masks, seed=settings.seed),
+        settings.batch_size,
+        workers,
+        repeats=repeats(settings, data),
+        rank=world().rank,
+        world_size=world().size,
+        accumulate=settings.accumulate,
+    )
 
 
 @contextmanager
@@ -222,7 +220,8 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
 
     if settings.patience and run.waited >= settings.patience:
         print(f"stopped early: {run.waited} epochs without a better {settings.metric}")
-    write_curves(MetricsLog(run.folder / LOG).rows(), run.folder / CURVES, run.folder.name)
+    rows, best_epoch = MetricsLog(run.folder / LOG).rows(), run.best_epoch if math.isfinite(run.best) else 0
+    write_curves(rows, run.folder / CURVES, run.folder.name, best_epoch, settings.metric)
     best = run.folder / BEST
     score = f"{abs(run.best):.3f}" if math.isfinite(run.best) else "unknown"
     print(f"best {settings.metric} on val {score}, of epoch {run.best_epoch}: {best}")

@@ -32,10 +32,10 @@ _LONGEST_NAME = 24
 Rows = Sequence[Mapping[str, Any]]
 
 
-def write_curves(rows: Rows, path: Path, title: str) -> None:
+def write_curves(rows: Rows, path: Path, title: str, best: int = 0, metric: str = "bbox_AP") -> None:
     """Write a PNG of ``rows``, those of metrics.jsonl; DiskError where that fails. Without rows nothing is written.
 
-    The best epoch, the first of those with the highest bbox AP, is marked. 2 to 8 classes have their AP each.
+    The ``best`` epoch, which is so by the ``metric``, is marked; 0 for none. 2 to 8 classes have their AP each.
     """
     if not rows:
         return
@@ -46,7 +46,7 @@ def write_curves(rows: Rows, path: Path, title: str) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(height, 2)
     _draw_sum(axes[0, 0], rows)
-    _draw_scores(axes[0, 1], rows)
+    _draw_scores(axes[0, 1], rows, best, metric)
     _draw_parts(axes[1, 0], rows)
     _draw(axes[1, 1], rows, [row["lr"] for row in rows])
     _finish(axes[1, 1], rows, "learning rate")
@@ -58,12 +58,6 @@ def write_curves(rows: Rows, path: Path, title: str) -> None:
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(content, format="png")
     write_bytes(path, content.getvalue())
-
-
-def best_epoch(rows: Rows) -> int | None:
-    """The first of the epochs with the highest bbox AP; None where no epoch has one."""
-    scored = [row for row in rows if row["val"]["bbox"].get("AP") is not None]
-    return max(scored, key=lambda row: row["val"]["bbox"]["AP"])["epoch"] if scored else None
 
 
 def _draw_sum(axis: Axes, rows: Rows) -> None:
@@ -83,17 +77,15 @@ def _draw_parts(axis: Axes, rows: Rows) -> None:
     _name(axis, axis)
 
 
-def _draw_scores(axis: Axes, rows: Rows) -> None:
+def _draw_scores(axis: Axes, rows: Rows, best: int, metric: str) -> None:
     for number, kind in enumerate(("bbox", "segm")):
         for name, style in (("AP", "-"), ("AP50", ":")):
             values = [row["val"].get(kind, {}).get(name) for row in rows]
             _draw(axis, rows, values, f"{kind} {name}", color=f"C{number}", linestyle=style)
-    title = "scores on val (none: there is no truth to score)"
-    if (best := best_epoch(rows)) is not None:
-        score = next(row["val"]["bbox"]["AP"] for row in rows if row["epoch"] == best)
+    title = "scores on val"
+    if best:
         axis.axvline(best, color="0.7", linewidth=1, zorder=0)
-        axis.plot([best], [score], "o", color="C0", markersize=7, clip_on=False)
-        title = f"scores on val (best: epoch {best}, bbox AP {score:.3f})"
+        title += f" (best {metric.replace('_', ' ')}: epoch {best})"
     axis.set_ylim(0, 1)
     _finish(axis, rows, title)
     _name(axis, axis)

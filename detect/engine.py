@@ -19,6 +19,7 @@ from detect.data.dataset import read_record
 from detect.errors import UsageError, first_few, warn
 from detect.learner import Batch, Learner, Step
 from detect.metrics import coco
+from detect.precision import mixed
 from detect.predictor import Predictor
 from detect.progress import bar
 from detect.runtime import seed_all
@@ -97,9 +98,17 @@ def _in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 
 @torch.no_grad()
 def validation_losses(
-    model: nn.Module, dataset: Dataset, *, device: torch.device, seed: int = 0, title: str = ""
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+    title: str = "",
 ) -> dict[str, float]:
     """The mean over the pictures of ``dataset`` of every loss and of their sum (``loss``).
+
+    dtype: of the layers in mixed precision, as in training.
 
     Norms and dropout work as in evaluation, and the samplers of the losses draw the same regions every time, so that
     the figures of two epochs differ by the weights alone.
@@ -117,7 +126,8 @@ def validation_losses(
     for i in bar(indices, desc=title):
         image, target = dataset[i]
         seed_all(seed, i)
-        losses = model([image.to(device)], [{k: v.to(device) for k, v in target.items()}])
+        with mixed(model, dtype):
+            losses = model([image.to(device)], [{k: v.to(device) for k, v in target.items()}])
         rows[i] = {name: float(value) for name, value in losses.items()}
     model.train(was_training)
     everywhere = {i: row for part in distributed.gathered(rows) for i, row in part.items()}

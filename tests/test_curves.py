@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from detect import curves
-from detect.curves import best_epoch, write_curves
+from detect.curves import write_curves
 from detect.errors import DiskError
 
 ROOT = Path(__file__).parent.parent
@@ -81,11 +82,14 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         write_curves(rows([0.1]), tmp_path / "missing" / "curves.png", "x")
 
 
-@pytest.mark.parametrize(
-    ("scores", "best"), [([0.1, 0.5, 0.5, 0.2], 2), ([None, 0.0], 2), ([None], None), ([0.3], 1), ([], None)]
-)
-def test_the_best_epoch_is_the_first_of_the_highest(scores, best):
-    assert best_epoch(rows(scores)) == best
+@pytest.mark.parametrize(("best", "title"), [(2, "scores on val (best loss: epoch 2)"), (0, "scores on val")])
+def test_the_best_epoch_is_marked(tmp_path, monkeypatch, best, title):
+    lines, titles = [], []
+    monkeypatch.setattr(Axes, "axvline", lambda _, at, **__: lines.append(at))
+    finish = curves._finish
+    monkeypatch.setattr(curves, "_finish", lambda *a, **more: (titles.append(a[2]), finish(*a, **more)))
+    write_curves(rows([0.5, 0.4, None]), tmp_path / "curves.png", "a run", best, "loss")
+    assert title in titles and lines == [best] * bool(best)
 
 
 def test_small_losses_can_be_told_apart(tmp_path, monkeypatch):
