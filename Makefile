@@ -1,15 +1,17 @@
 # make demo   see the toolkit work: pictures, a video, a short fine-tune
 # make test   run the tests            make test-slow   run those that take minutes
 # make check  style and types
+# make results   train and score all of docs/results.md: a day on two cores; RESULTS="--runs balloon_recipe" makes a part
 #
 # The first of them creates .venv and installs what it needs; PYTHON=python3.12 chooses the interpreter,
 # PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes PyTorch's smaller CPU wheels.
 
 PYTHON ?= python3
 PIP_FLAGS ?=
+RESULTS ?=
 BIN = .venv/bin
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check results clean
 
 demo: .venv/.installed
 	$(BIN)/python demo.py
@@ -24,6 +26,9 @@ check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy detect
+
+results: .venv/.installed
+	$(BIN)/python benchmark.py results --write docs/results.md $(RESULTS)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

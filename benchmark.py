@@ -2,6 +2,7 @@
 
 ``python benchmark.py inference --write docs/models.md`` measures the models and writes the table in that file;
 ``python benchmark.py train --write docs/training_speed.md`` trains beside a loop as torchvision's own;
+``python benchmark.py results --write docs/results.md`` trains and scores all that is in that file, in hours;
 ``python benchmark.py data --write docs/data.md`` loads annotations as many as COCO's, beside pycocotools;
 ``python benchmark.py decoding --write docs/data.md`` decodes JPEGs whole and as training does, for time and for AP.
 """
@@ -14,7 +15,7 @@ import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detect.config import BenchmarkSettings, TrainSettings
 from detect.errors import UsageError, exit_status, unknown
@@ -22,26 +23,33 @@ from detect.flags import parse
 from detect.models.names import check_trained
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
 
+if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
+    from detect.benchmark.results import Place
+
 PICTURE = Path(__file__).parent / "input" / "balloons_1.jpg"
 PART = "benchmark inference"
 TRAIN_PART = "benchmark train"
 DATA_PART = "benchmark data"
 DECODING_PART = "benchmark decoding"
+RESULTS_PART = "benchmark results"
+RESULTS = Path("outputs/results")
 FLAGS_OF = {  # those that are not every command's
-    "inference": {"models", "heads", "imgsz", "device"},
-    "train": {"models", "steps", "pretrained", "data", "data_root", "format", "imgsz", "device"},
-    "data": {"pictures", "objects"},
-    "decoding": {"data", "data_root", "format", "model", "imgsz", "device"},
+    "inference": {"rounds", "models", "heads", "imgsz", "device"},
+    "train": {"rounds", "models", "steps", "pretrained", "data", "data_root", "format", "imgsz", "device"},
+    "data": {"rounds", "pictures", "objects"},
+    "decoding": {"rounds", "data", "data_root", "format", "model", "imgsz", "device"},
+    "results": {"runs", "pretrained", "data_root", "device"},
 }
 
 
 def main() -> None:
-    settings, given = parse(BenchmarkSettings, "Measure the size and the speed of models and readers, side by side.")
+    settings, given = parse(BenchmarkSettings, "Measure models, readers and training, side by side.")
     for name in sorted(given - FLAGS_OF[settings.command]):
         if owners := [command for command, names in FLAGS_OF.items() if name in names]:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} is for {', '.join(owners)}, not for {settings.command}")
-    {"inference": inference, "train": train, "data": data, "decoding": decoding}[settings.command](settings)
+    commands = {"inference": inference, "train": train, "data": data, "decoding": decoding, "results": results}
+    commands[settings.command](settings)
 
 
 def inference(settings: BenchmarkSettings) -> None:
@@ -54,7 +62,7 @@ def inference(settings: BenchmarkSettings) -> None:
     from detect.media.images import read_image
     from detect.metrics import cost
 
-    check_results(settings, PART)
+    check_output(settings, PART)
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -70,12 +78,13 @@ def inference(settings: BenchmarkSettings) -> None:
 
     facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
     facts["models"] = [asdict(entry) for entry in entries.values()]
-    write_results(settings, PART, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
+    write_output(settings, PART, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
 
 
 def train(settings: BenchmarkSettings) -> None:
     """Steps of this toolkit and of torchvision's references, by turns."""
     usual = TrainSettings()
+    weights = settings.pretrained or "balloon"
     names = [name for name, _ in choose(settings.models or [usual.backbone], every_head=False)]
     for name in DETECTORS.keys() & names:
         check_trained(name)
@@ -88,7 +97,7 @@ def train(settings: BenchmarkSettings) -> None:
     from detect.benchmark.training_run import Job, start, ways_on
     from detect.data.description import find_spec
 
-    check_results(settings, TRAIN_PART)
+    check_output(settings, TRAIN_PART)
     progress.hide_bars(settings.quiet)
     device, workers = runtime.pick_device(settings.device), runtime.default_workers()
     runtime.set_up(workers)
@@ -96,12 +105,12 @@ def train(settings: BenchmarkSettings) -> None:
     spec.prepare()
     classes, records = spec.read("train")
     for name in names:  # once here, where a mistake gets its line
-        start(name, settings.pretrained, settings.imgsz, classes, has_masks=records.has_masks)
+        start(name, weights, settings.imgsz, classes, has_masks=records.has_masks)
     job = Job(
         data=settings.data,
         data_root=str(settings.data_root) if settings.data_root else None,
         format=settings.format,
-        weights=settings.pretrained,
+        weights=weights,
         aug=usual.aug,
         ema=usual.ema,
         imgsz=settings.imgsz,
@@ -118,7 +127,7 @@ def train(settings: BenchmarkSettings) -> None:
         name: {way: [asdict(run) for run in some] for way, some in runs.items()} for name, runs in measured.items()
     }
     pictures = f"{spec.name} ({len(records)} pictures)"
-    write_results(settings, TRAIN_PART, page(measured, job, pictures, command(), facts["machine"]), facts)
+    write_output(settings, TRAIN_PART, page(measured, job, pictures, command(), facts["machine"]), facts)
 
 
 def data(settings: BenchmarkSettings) -> None:
@@ -128,7 +137,7 @@ def data(settings: BenchmarkSettings) -> None:
     from detect.benchmark.coco_file import rendered
     from detect.benchmark.data import measure, page, versions
 
-    check_results(settings, DATA_PART)
+    check_output(settings, DATA_PART)
     progress.hide_bars(settings.quiet)
     with rendered(settings.pictures, settings.objects) as path:
         size = path.stat().st_size
@@ -138,7 +147,7 @@ def data(settings: BenchmarkSettings) -> None:
     file = f"{settings.pictures} pictures, {settings.objects} objects, {size / 1e6:.3g} MB"
     facts = {"machine": where, "pictures": settings.pictures, "objects": settings.objects, "file_bytes": size}
     facts["loads"] = {name: [asdict(load) for load in some] for name, some in loads.items()}
-    write_results(settings, DATA_PART, page(loads, file, command(), where), facts)
+    write_output(settings, DATA_PART, page(loads, file, command(), where), facts)
 
 
 def decoding(settings: BenchmarkSettings) -> None:
@@ -150,7 +159,7 @@ def decoding(settings: BenchmarkSettings) -> None:
     from detect.benchmark.sharpness import compare, load_at, read_scored
     from detect.data.description import find_spec
 
-    check_results(settings, DECODING_PART)
+    check_output(settings, DECODING_PART)
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -174,11 +183,47 @@ def decoding(settings: BenchmarkSettings) -> None:
     facts["photograph"] = {imgsz: some.as_lists() for imgsz, some in of_photo.items()}
     facts["sharpness"] = [asdict(one) for one in sharpness]
     text = page(items, of_photo, photo, sharpness, settings.model, command(), where)
-    write_results(settings, DECODING_PART, text, facts)
+    write_output(settings, DECODING_PART, text, facts)
 
 
-def check_results(settings: BenchmarkSettings, part: str) -> None:
-    """Make sure before any work that the results can be written."""
+def results(settings: BenchmarkSettings) -> None:
+    """Training runs, each made once and kept in outputs/results; the page is of those that are finished."""
+    from detect import runtime
+    from detect.benchmark import experiments
+    from detect.benchmark.results import Place, make
+
+    check_output(settings, RESULTS_PART)
+    device = runtime.pick_device(settings.device)
+    runtime.set_up(runtime.default_workers())
+    place = Place(settings.data_root, RESULTS, settings.pretrained or "auto", str(device))
+    runs = experiments.chosen(settings.runs)
+    for name in {run.data for run in runs}:
+        place.prepare(name)
+    try:
+        for run in runs:
+            make(run, place)
+    finally:
+        write_finished(settings, place)
+
+
+def write_finished(settings: BenchmarkSettings, place: Place) -> None:
+    import torch
+
+    from detect.benchmark import experiments, machine
+    from detect.benchmark.results import IMAGES, copy_curves, known_speedup, read
+    from detect.benchmark.results_page import page
+
+    done = {run.name: result for run in experiments.every() if (result := read(run, place))}
+    speedups = {data: known_speedup(data, place) for data in experiments.PARTS}
+    facts: dict[str, Any] = {"machine": machine.in_words(torch.device(place.device)), "speedup": speedups}
+    facts["runs"] = {name: asdict(result) for name, result in done.items()}
+    if settings.write:
+        copy_curves(done, place, settings.write.parent / IMAGES)
+    write_output(settings, RESULTS_PART, page(done, speedups, command(), facts["machine"]), facts)
+
+
+def check_output(settings: BenchmarkSettings, part: str) -> None:
+    """Make sure before any work that what it gives can be written."""
     from detect import markdown
     from detect.files import make_folder
 
@@ -188,7 +233,7 @@ def check_results(settings: BenchmarkSettings, part: str) -> None:
         make_folder(settings.json.parent)
 
 
-def write_results(settings: BenchmarkSettings, part: str, page: str, facts: dict[str, Any]) -> None:
+def write_output(settings: BenchmarkSettings, part: str, page: str, facts: dict[str, Any]) -> None:
     from detect import markdown
     from detect.files import write_text
 
@@ -202,15 +247,16 @@ def write_results(settings: BenchmarkSettings, part: str, page: str, facts: dict
 
 
 def command() -> str:
-    """The command line, as it can be run again: on another machine, where --data-root is another folder."""
-    words = sys.argv[1:]
-    for i, word in enumerate(words):
-        flag, equals, _ = word.partition("=")
-        if words[i - 1 : i] == ["--data-root"]:
-            words[i] = "DIR"
-        elif flag == "--data-root" and equals:
-            words[i] = "--data-root=DIR"
+    """The command line, as it can be run again on another machine, where files lie elsewhere."""
+    words = []
+    for word in (part for argument in sys.argv[1:] for part in _flag_and_value(argument)):
+        flag = words[-1] if words else ""
+        words.append("DIR" if flag == "--data-root" else Path(word).name if flag == "--pretrained" else word)
     return shlex.join(["python", "benchmark.py", *words])
+
+
+def _flag_and_value(argument: str) -> list[str]:
+    return argument.split("=", 1) if argument.startswith("--") else [argument]
 
 
 def choose(names: list[str] | None, every_head: bool) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,12 +43,16 @@ def main() -> None:
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
     with folder_of_run(settings.output_dir, name) as folder:
+        began = time.perf_counter()
         found = found_in(predictor, records, class_names)
+        seconds = (time.perf_counter() - began) / len(records)
         metrics = coco.score(records, found, class_names, evaluator=settings.evaluator)
+        metrics["speed"] = {"seconds_a_picture": round(seconds, 4), "device": str(predictor.device)}
         if settings.intervals:
             metrics["intervals"] = uncertainty.intervals(records, found, class_names)
         tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
         print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
+        print(f"{seconds:.3g} s a picture, reading included, on {predictor.device}")
         print(coco.table(metrics))  # first, as a full disk is no reason to lose it
         write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         print(f"-> {folder / 'metrics.json'}")

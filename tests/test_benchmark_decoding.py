@@ -154,7 +154,7 @@ def test_the_page_of_this_repository_has_its_markers():
         ("decoding --objects 5", "--objects is for data, not for decoding"),
         ("decoding --heads", "--heads is for inference, not for decoding"),
         ("data --imgsz 64", "--imgsz is for inference, train, decoding, not for data"),
-        ("inference --data-root x", "--data-root is for train, decoding, not for inference"),
+        ("inference --data-root x", "--data-root is for train, decoding, results, not for inference"),
         ("decoding --model ballon", "unknown model 'ballon': did you mean balloon"),
         ("decoding --data ballon", "unknown data set 'ballon': did you mean balloon"),
         ("decoding --data-root nowhere", "--data-root nowhere is not a folder"),

@@ -56,6 +56,7 @@ def oracle(monkeypatch, folder):
 
         class Oracle:
             class_names = ClassNames(names)
+            device = "cpu"
 
             def __call__(self, images: list[np.ndarray]) -> list[Detections]:
                 return [self.find(truth[image.tobytes()]) for image in images]
@@ -79,10 +80,11 @@ def metrics(tmp_path: Path) -> dict:
 def test_a_checkpoint_is_scored_and_the_figures_have_cocos_names(run, folder, tmp_path, capsys):
     assert run("--model", folder / "m.safetensors", "--data", folder / "few.yaml") == 0
     found = metrics(tmp_path)
-    assert set(found) == {"bbox", "segm", "classes", "evaluator"}
+    assert set(found) == {"bbox", "segm", "classes", "evaluator", "speed"}
     assert list(found["bbox"]) == list(found["segm"]) == list(NAMES)
     assert set(found["classes"]) == set(SHAPES)
     assert all(v is None or 0 <= v <= 1 for kind in ("bbox", "segm") for v in found[kind].values())
+    assert found["speed"]["seconds_a_picture"] > 0 and found["speed"]["device"] == "cpu"
     said = capsys.readouterr().out
     assert "m.safetensors on few test: 3 pictures, " in said
     assert f"-> {tmp_path}/m_few_test/metrics.json" in said
@@ -95,6 +97,7 @@ def test_both_evaluators_score_the_same_and_the_one_that_did_is_recorded(run, fo
     fast, reference = (
         json.loads((tmp_path / f.name / "metrics.json").read_text()) for f in sorted(tmp_path.iterdir())
     )
+    assert fast.pop("speed") and reference.pop("speed")
     assert fast.pop("evaluator")["name"] == "faster-coco-eval" and fast.pop("classes") == reference.pop("classes")
     assert reference.pop("evaluator")["name"] == "pycocotools" and fast == reference
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detect.config.shared import DATA, FORMATS, device, model
-from detect.flags import REQUIRED, option
+from detect.fields import REQUIRED, option
 from detect.models.names import check_model
 
-COMMANDS = ("inference", "train", "data", "decoding")
+COMMANDS = ("inference", "train", "data", "decoding", "results")
 
 
 @dataclass
@@ -28,8 +28,14 @@ class BenchmarkSettings:
         None, "how often everything is measured; the median counts (default: 5, of data 3, of decoding 10)", low=1
     )
     steps: int = option(24, "train: so many steps are measured in a round", low=1)
-    pretrained: str = option(
-        "balloon", "train: weights to start from, as train.py --pretrained takes them", metavar="auto|none|FILE|URL"
+    pretrained: str | None = option(
+        None,
+        "train, results: weights to start from, as train.py --pretrained takes them (default: to train balloon, for"
+        " results auto)",
+        metavar="auto|none|FILE|URL",
+    )
+    runs: list[str] | None = option(
+        None, "results: make only the runs whose names begin so, such as balloon_recipe (default: all)", metavar="NAME"
     )
     pictures: int = option(118_000, "data: so many pictures are listed", low=1, high=10_000_000)
     objects: int = option(
@@ -37,7 +43,10 @@ class BenchmarkSettings:
     )
     data: str = option("balloon", f"train, decoding: {DATA}", metavar="NAME|PATH")
     data_root: Path | None = option(
-        None, "train, decoding: folder of a NAME's files (default: datasets/NAME)", metavar="DIR"
+        None,
+        "train, decoding: folder of a NAME's files (default: datasets/NAME); results: the folder in which balloon/ and"
+        " bccd/ lie (default: datasets)",
+        metavar="DIR",
     )
     format: str = option("auto", "train, decoding: of the annotations in a folder that holds several", choices=FORMATS)
     model: str = model("decoding: ")

@@ -1,0 +1,112 @@
+"""The training runs that docs/results.md tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detect.errors import UsageError, unknown
+
+BALLOON, BCCD = "balloon", "bccd"
+MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet39")
+SEEDS = (0, 1, 2)
+RECIPE, PLAIN, BRIEF = "recipe", "plain", "brief"
+# What people copy: pictures of one size, torchvision's anchors, every weight learns; learning rate and decay are those
+# of torchvision's tutorial on fine-tuning (pytorch.org/tutorials/intermediate/torchvision_tutorial.html).
+PLAIN_FLAGS = (
+    *("--aug", "light", "--jitter", "1", "1", "--anchors", "default", "--rare", "0", "--freeze", "0"),
+    *("--lr", "0.005", "--weight-decay", "0.0005", "--clip", "0", "--schedule", "multistep"),
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run of train.py.
+
+    name: of the run's folder.  data: BALLOON or BCCD.  flags: of train.py, beside those of data, weights and folder.
+    length: of the epochs that fit the data; None for as many as the plain loop, at torchvision's own speed, makes in
+        the time that the recipe takes.
+    """
+
+    name: str
+    data: str
+    model: str = MODELS[0]
+    flags: tuple[str, ...] = ()
+    seed: int = 0
+    length: float | None = 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the recipe: the flags that bring it, those that leave it out, and whether it is on by default."""
+
+    title: str
+    on: tuple[str, ...]
+    off: tuple[str, ...]
+    default: bool
+
+
+_SIZES = Part("sizes x0.6 to x1.25", ("--jitter", "0.6", "1.25"), ("--jitter", "1", "1"), True)
+_COLOURS = Part("more colours, light, blur", ("--aug", "default"), ("--aug", "light"), True)
+_FROZEN = Part("frozen first stage", ("--freeze", "1"), ("--freeze", "0"), True)
+_ANCHORS = Part("fitted anchors", ("--anchors", "fitted"), ("--anchors", "default"), True)
+_AVERAGE = Part("moving average 0.998", ("--ema", "0.998"), ("--ema", "0"), False)
+# On blood cells anchors are not fitted, since the default ones reach every object.
+PARTS = {BALLOON: (_SIZES, _COLOURS, _FROZEN, _ANCHORS), BCCD: (_SIZES, _COLOURS, _FROZEN, _AVERAGE)}
+PART_RUNS = 8
+PART_MASKS, FREE_MASKS = (1, 2, 4, 7), (3, 5, 6)
+_PART_LENGTH = 0.5
+
+
+def is_on(mask: int, run: int) -> bool:
+    """Whether what has the ``mask`` is on in a run of the PART_RUNS.
+
+    Four parts have half of all sixteen combinations, chosen so that each part is on in four runs and every two of them
+    together in two (a 2^(4-1) design of resolution IV, Box, Hunter & Hunter, Statistics for Experimenters, 2005,
+    chapter 6): the difference of the means of four runs is the part's own, whatever two of the others do together.
+    FREE_MASKS are no part's: their differences are chance, and what pairs of parts do together.
+    """
+    return (run & mask).bit_count() % 2 == 1
+
+
+def of_models() -> list[Experiment]:
+    """Every backbone on balloons; the first is the recipe's first seed."""
+    others = (Experiment(f"{BALLOON}_{model}", BALLOON, model) for model in MODELS[1:])
+    return [of_recipe(BALLOON, RECIPE)[0], *others]
+
+
+def of_recipe(data: str, way: str) -> list[Experiment]:
+    """RECIPE, PLAIN or BRIEF, which is the plain one cut short, on ``data``, with every seed."""
+    flags = () if way == RECIPE else PLAIN_FLAGS
+    length = None if way == BRIEF else 1.0
+    return [Experiment(f"{data}_{way}_{seed}", data, flags=flags, seed=seed, length=length) for seed in SEEDS]
+
+
+def of_parts(data: str) -> list[Experiment]:
+    """The runs that tell of PARTS."""
+    runs = []
+    for run in range(PART_RUNS):
+        flags = [
+            flag
+            for part, mask in zip(PARTS[data], PART_MASKS, strict=True)
+            for flag in (part.on if is_on(mask, run) else part.off)
+        ]
+        runs.append(Experiment(f"{data}_parts_{run}", data, flags=tuple(flags), seed=run, length=_PART_LENGTH))
+    return runs
+
+
+def every() -> list[Experiment]:
+    """All of them, each once, in the order in which they are of use."""
+    ways = [run for data in PARTS for way in (RECIPE, PLAIN, BRIEF) for run in of_recipe(data, way)]
+    parts = [run for data in PARTS for run in of_parts(data)]
+    return [*ways, *parts, *of_models()[1:]]
+
+
+def chosen(names: Sequence[str] | None) -> list[Experiment]:
+    """Those of ``every`` with one of the ``names``, or with one and a number; UsageError for a name of none."""
+    if names is None:
+        return every()
+    found = {name: [run for run in every() if name in (run.name, run.name.rpartition("_")[0])] for name in names}
+    if strangers := [name for name, runs in found.items() if not runs]:
+        raise UsageError(unknown("run", strangers[0], [run.name for run in every()]))
+    return [run for runs in found.values() for run in runs]
