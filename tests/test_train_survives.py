@@ -204,6 +204,16 @@ def test_without_a_better_epoch_it_stops_early(train_py, data, tmp_path, scores,
     assert f"stopped early: 2 epochs without a better {metric}" in said and f"of epoch {best}:" in said
 
 
+def test_a_run_that_stopped_early_can_be_asked_to_go_on(train_py, data, tmp_path, scores, capsys):
+    scores(0.3, 0.2, 0.1, 0.2, 0.4, 0.1, 0.1, 0.9)
+    flags = ["--data", data, "--epochs", 8, "--patience", 2, "--output-dir", tmp_path, "--name", "x", *FASTER]
+    ends = [3, 7]  # the second time epoch 5 is better within the patience, and then two are not
+    for more, end in zip((flags, ["--resume", tmp_path / "x"]), ends, strict=True):
+        assert train_py(*more) == 0
+        assert [row["epoch"] for row in rows(tmp_path / "x")] == list(range(1, end + 1))
+        assert "stopped early: 2 epochs" in capsys.readouterr().out
+
+
 def test_the_lowest_loss_may_be_the_best(train_py, data, tmp_path, monkeypatch, capsys):
     left = iter([3.0, 1.0, 2.0])
     monkeypatch.setattr(engine, "validation_losses", lambda *_, **__: {"loss": next(left)})
