@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.config import TrainSettings, settings_of_run
-from detect.errors import DataError, DiskError, UsageError, exit_status, first_few, warn
+from detect.errors import DataError, DiskError, UsageError, counted, exit_status, first_few, warn
 from detect.flags import parse
 
 NOT_LEARNED = 3  # the exit status of --overfit where the pictures were not learned
@@ -138,7 +138,7 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     watch = Watch(run, names_of(data.records), settings.skip_steps, pace, board)
     shown = examples.choose(data.val_records)
     if run.epoch >= settings.epochs:
-        print(f"{run.folder} has all of its {run.epoch} epochs; --epochs with a larger number trains on")
+        print(f"{run.folder} has all of its {counted(run.epoch, 'epoch')}; --epochs with a larger number trains on")
     patience, since = settings.patience or math.inf, 0
     if run.waited >= patience and run.epoch < settings.epochs:
         print(f"{run.folder} had stopped early; it gets {patience} more epochs to find a better one")
@@ -197,6 +197,7 @@ def stop_told(run: TrainingRun) -> Iterator[None]:
     except DiskError as error:
         raise DiskError(f"{error}; {stopped(run)}") from error
     finally:
+        run.release()
         run.discard_if_empty()
 
 
@@ -212,7 +213,8 @@ def stopped(run: TrainingRun) -> str:
     size = world().size
     start = ["python"] if size == 1 else ["torchrun", f"--nproc_per_node={size}"]
     again = shlex.join([*start, "train.py", "--resume", str(run.folder)])
-    how_far = f"{run.epoch} finished epochs" + (f" and {run.within.batches} batches" if run.within else "")
+    how_far = counted(run.epoch, "finished epoch")
+    how_far += f" and {counted(run.within.batches, 'batch', 'batches')}" if run.within else ""
     return f"stopped after {how_far}; go on with: {again}"
 
 
@@ -224,12 +226,18 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
 
     assert settings.epochs
     if settings.patience and run.epoch < settings.epochs:
-        print(f"stopped early: {run.waited} epochs without a better {settings.metric}")
+        print(
+            f"stopped early: {counted(run.waited, 'epoch')} without a better {settings.metric}; --resume gives it more"
+        )
     rows, best_epoch = MetricsLog(run.folder / LOG).rows(), run.best_epoch if math.isfinite(run.best) else 0
     write_curves(rows, run.folder / CURVES, run.folder.name, best_epoch, settings.metric)
     best = run.folder / BEST
     score = f"{abs(run.best):.3f}" if math.isfinite(run.best) else "unknown"
     print(f"best {settings.metric} on val {score}, of epoch {run.best_epoch}: {best}")
+    if settings.metric != "loss" and run.best == 0:
+        print(
+            f"it has found nothing yet: take more --epochs, or see with --overfit 8 whether it can learn {spec.name}"
+        )
     where = ["--data", settings.data, *(["--data-root", str(settings.data_root)] if settings.data_root else [])]
     where += ["--format", settings.format] if settings.format != "auto" else []
     split = "test" if "test" in spec.splits else "val"

@@ -126,10 +126,12 @@ def save_training_state(values: dict[str, Any], path: Path) -> None:
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
-    """What ``--resume`` needs; CheckpointError where the file is missing or broken."""
-    if not path.is_file():
-        raise CheckpointError(f"nothing to resume: {path} does not exist")
+    """What ``--resume`` or ``--replay`` needs; CheckpointError where the file is missing or broken."""
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, and no file that a training kept")
+    if not path.exists():
+        raise CheckpointError(f"no such file: {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise CheckpointError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    except Exception:  # torch raises a dozen kinds, in words that advise against what keeps files from running code
+        raise CheckpointError(f"{path} cannot be read: it is broken, or no file that a training kept") from None

@@ -152,6 +152,11 @@ def _own_words(error: DetectError) -> str:
     return str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Such as ``1 epoch`` or ``2 epochs``."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def warn(text: str) -> None:
     """One line on stderr for what the user should see although the work goes on."""
     print(f"warning: {text}", file=sys.stderr)

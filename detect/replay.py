@@ -60,7 +60,9 @@ def replay(path: Path, device: torch.device) -> str:
     """
     kept = checkpoint.load_training_state(path)
     if missing := _KEYS - set(kept):
-        raise CheckpointError(f"{path} is not of a step to replay: it lacks {', '.join(sorted(missing))}")
+        raise CheckpointError(
+            f"{path} is not of a step to replay, as replay_*.pt of a run are: it lacks {', '.join(sorted(missing))}"
+        )
     model = build(Architecture.from_json(kept["architecture"]), kept["num_rows"])
     model.load_state_dict(kept["model"])
     for name, parameter in model.named_parameters():

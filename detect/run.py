@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import nn
 
 from detect import checkpoint
 from detect.checkpoint import Checkpoint
 from detect.distributed import world
 from detect.engine import Progress
-from detect.errors import CheckpointError, warn
+from detect.errors import CheckpointError, UsageError, warn
 from detect.files import remove_leftovers, write_bytes
 from detect.learner import Learner
 from detect.models.architecture import Architecture
@@ -25,6 +26,7 @@ from detect.types import ClassNames
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
 SETTINGS, CURVES, BOARD, REPLAYS = "settings.yaml", "curves.png", "tensorboard", "replay_*.pt"
+LOCK = "lock"  # of a run that is being trained
 # What no state is without; an average is in those of runs that have one.
 STATE_KEYS = ("epoch", "best", "architecture", "class_names", "train_sha256", "model", "optimizer", "schedule")
 FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS)
@@ -51,6 +53,7 @@ class TrainingRun:
     best: float = -math.inf
     best_epoch: int = 0
     started: float = field(default_factory=time.monotonic)
+    _lock: FileLock | None = None
 
     @property
     def result(self) -> nn.Module:
@@ -108,6 +111,26 @@ class TrainingRun:
             checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
         self.within = within
 
+    def hold(self) -> None:
+        """Keep other processes from training this run until ``release``; UsageError where one does. The first process
+        holds it for all."""
+        if not world().is_first:
+            return
+        self._lock = FileLock(self.folder / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
+        except NotImplementedError:  # a file system without locks
+            self._lock = None
+
+    def release(self) -> None:
+        """Let others train it."""
+        if self._lock:
+            with suppress(OSError):  # Windows deletes no open file
+                (self.folder / LOCK).unlink()
+            self._lock.release()
+
     def discard_if_empty(self) -> None:
         """Delete the settings and the folder of a run that came to nothing, so that the next one gets its name."""
         kept = (STATE, LAST, *(path.name for path in self.folder.glob(REPLAYS)))
@@ -154,6 +177,7 @@ class TrainingRun:
             "train_sha256": self.facts["data"]["train_sha256"],
             "reasons": self.facts.get("reasons", {}),
             "processes": world().size,
+            "epochs": self.facts["training"].get("epochs"),
         }
 
 

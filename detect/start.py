@@ -84,7 +84,9 @@ def begin(
             )
         architecture = Architecture.from_json(saved["architecture"])
         model = build(architecture, len(data.names) + 1)
-        defaults.reasons = saved.get("reasons", {})
+        defaults.reasons = dict(saved.get("reasons", {}))
+        if saved.get("epochs", settings.epochs) != settings.epochs:  # the user has said otherwise
+            defaults.reasons.pop("epochs", None)
     else:
         model, architecture = start_model(defaults, data)
     if settings.metric.startswith("segm") and not (architecture.has_masks and data.val_records.has_masks):
@@ -104,13 +106,16 @@ def begin(
     }
     name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
     folder = settings.resume or distributed.from_first(lambda: new_folder(settings.output_dir, name))
-    # Whole models have no backbone and head to choose, so that --config can read the file back.
-    without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
-    if distributed.world().is_first:
-        save(settings, folder / SETTINGS, without, defaults.reasons)
     run = TrainingRun(folder, learner, architecture, data.names, settings.metric, facts)
+    run.hold()
     if saved:
         run.restore(saved)
+    assert settings.epochs
+    if distributed.world().is_first and run.epoch < settings.epochs:  # else there is nothing to do with them
+        # Whole models have no backbone and head to choose, so that --config can read the file back.
+        without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
+        save(settings, folder / SETTINGS, without, defaults.reasons)
+        print(f"run: {folder}")
     return run, settings
 
 
@@ -147,7 +152,7 @@ def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]
     print(f"{architecture.model} ({architecture.head}) from {used}")
     if "anchors" not in defaults.reasons and architecture.head != "fcos":  # which has points in place of anchors
         reached = anchor_recall(model, data.records, architecture.min_size)
-        print(f"its anchors reach {reached:.1%} of the objects at IoU 0.5 unmoved")
+        print(f"anchors: those of the weights, which reach {reached:.1%} of the objects at IoU 0.5 as they are")
     started = {"pretrained": weights is not None}
     defaults.fill("freeze", fitting.frozen_stages, len(data.records), **started, freezable=freezable(model))
     defaults.fill("rare", fitting.repeat_threshold, facts.pictures_with(data.names), len(data.records))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -47,6 +49,8 @@ class Stops:
             self._former[number](number, frame)
         elif not self.asked:
             self.asked, self._at = number, time.monotonic()
+            with suppress(OSError):  # not print, whose buffer may be in use just now
+                os.write(2, b"\nstopping after this step; once more stops at once\n")
 
     def now(self, number: int) -> None:
         """Do what the signal would have done, which raises KeyboardInterrupt in the project's scripts."""

@@ -82,8 +82,11 @@ class Watch:
                 own += f"; look at it with python train.py --replay {path}"
         words = f"epoch {self.run.epoch + 1}: " + "; ".join(filter(None, distributed.gathered(own)))
         if progress.skipped > self.most_skipped:
+            kept = min(self.run.folder.glob(REPLAYS), default=None)
+            look = f"; python train.py --replay {kept} looks closer" if kept else ""
             raise TrainingError(
-                f"{words}; {progress.skipped} steps of the epoch went so: look at these pictures' boxes, or lower --lr"
+                f"{words}; {progress.skipped} steps of the epoch went so: look at these pictures' boxes, or lower"
+                f" --lr{look}"
             )
         warn(f"{words}; the step is left out")
 

@@ -18,7 +18,7 @@ from tiny_run import SCORES, resume, tiny_run, train
 
 import train as train_script
 from detect import checkpoint, engine, examples, runtime
-from detect.errors import DiskError, exit_status
+from detect.errors import DiskError, counted, exit_status
 from detect.metrics import coco
 from detect.run import BEST, CURVES, FILES, LAST, LOG, SETTINGS, STATE, TrainingRun
 from detect.runlog import MetricsLog
@@ -142,7 +142,7 @@ def test_training_on_a_full_disk_says_how_to_go_on(script, tmp_path, monkeypatch
         patch.setattr(torch, "save", full)
         assert script() == 2
     folder = tmp_path / "x y"
-    how = f"stopped after {failing - 1} finished epochs; go on with: python train.py --resume '{folder}'"
+    how = f"stopped after {counted(failing - 1, 'finished epoch')}; go on with: python train.py --resume '{folder}'"
     if failing == 1:
         how = f"stopped before the first epoch was finished; its weights are in {folder / LAST}"
     assert capsys.readouterr().err == f"error: cannot write {folder / STATE}: No space left on device; {how}\n"

@@ -80,8 +80,10 @@ def test_a_picture_that_is_not_finite_shows_in_its_values(learner, tmp_path):
 
 
 def test_another_file_is_told(tmp_path):
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(CheckpointError, match="no such file"):
         replay(tmp_path / "replay.pt", CPU)
     checkpoint.save_training_state({"model": {}}, tmp_path / "state.pt")
-    with pytest.raises(CheckpointError, match="is not of a step to replay: it lacks architecture, batches"):
+    with pytest.raises(
+        CheckpointError, match=r"is not of a step to replay, as .* are: it lacks architecture, batches"
+    ):
         replay(tmp_path / "state.pt", CPU)

@@ -85,7 +85,7 @@ MISTAKES = {
     "detector": (["--model", "ssdlite"], "--model ssdlite is for detecting alone; whole models to train are v1, v2,"),
     "backbone as model": (["--model", "resnet18"], "resnet18 is a backbone: give --backbone resnet18 in place of"),
     "no description": (["--data", "README.md"], "--data README.md is neither a folder nor a description, which is a"),
-    "no run": (["--resume", "nowhere"], "cannot read nowhere/settings.yaml"),
+    "no run": (["--resume", "nowhere"], "--resume nowhere: not a run's folder"),
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from tiny import render_shapes
 from training import TINY, rows
 from web_server import Server
@@ -124,7 +125,11 @@ def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
         finally:
             process.kill()
     assert process.returncode == 130
-    assert said.count("\n") == 1 and f"go on with: python train.py --resume {tmp_path}/x" in said
+    answer, said = said.strip().split("\n")
+    assert (
+        answer == "stopping after this step; once more stops at once"
+        and f"go on with: python train.py --resume {tmp_path}/x" in said
+    )
 
 
 def one_line(error: str) -> str:
@@ -140,7 +145,7 @@ def test_resume_takes_the_runs_own_settings(train_py, tmp_path, capsys):
     assert "unknown key 'epochz': did you mean epochs" in one_line(capsys.readouterr().err)
     (tmp_path / "settings.yaml").write_text("data: nowhere\n")
     assert train_py("--resume", tmp_path, "--device", "cpu") == 2  # before any work on the data
-    assert "nothing to resume" in one_line(capsys.readouterr().err)
+    assert "no such file" in one_line(capsys.readouterr().err)
 
 
 def test_a_run_keeps_no_key_of_the_address_it_started_from_and_goes_on(train_py, data, tmp_path, monkeypatch):
@@ -181,8 +186,44 @@ def test_a_finished_run_says_so(train_py, data, tmp_path, capsys):
     capsys.readouterr()
     assert train_py("--resume", tmp_path / "x") == 0
     said = capsys.readouterr().out
-    assert f"{tmp_path / 'x'} has all of its 1 epochs; --epochs with a larger number trains on" in said
+    assert f"{tmp_path / 'x'} has all of its 1 epoch; --epochs with a larger number trains on" in said
     assert len(rows(tmp_path / "x")) == 1
+
+
+def test_fewer_epochs_than_there_are_change_nothing_of_a_run(train_py, data, tmp_path, capsys):
+    flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--name", "x"]
+    assert train_py(*flags, *TINY) == 0
+    before = (tmp_path / "x" / "settings.yaml").read_text()
+    capsys.readouterr()
+    assert train_py("--resume", tmp_path / "x", "--epochs", 1) == 0
+    assert "has all of its 2 epochs" in capsys.readouterr().out
+    assert (tmp_path / "x" / "settings.yaml").read_text() == before
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(train_py, data, tmp_path, capsys):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x"]
+    assert train_py(*flags, *TINY) == 0
+    assert not (tmp_path / "x" / "lock").exists()
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "x").iterdir())
+    with FileLock(tmp_path / "x" / "lock"):
+        assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
+    assert f"{tmp_path / 'x'} is being trained by another process" in one_line(capsys.readouterr().err)
+    after = [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / "x").iterdir() if path.name != "lock"]
+    assert sorted(after) == before
+    assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
+
+
+def test_what_is_no_run_is_told_with_what_one_is(train_py, data, tmp_path, capsys):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x"]
+    assert train_py(*flags, *TINY) == 0
+    capsys.readouterr()
+    for resume, words in {
+        tmp_path / "x" / "best.safetensors": f"and not a file in it: --resume {tmp_path / 'x'}",
+        tmp_path: "not a run's folder, such as outputs/train/NAME",
+        tmp_path / "nowhere": "not a run's folder",
+    }.items():
+        assert train_py("--resume", resume) == 2
+        assert words in one_line(capsys.readouterr().err)
 
 
 def test_a_run_that_fails_in_its_first_epoch_leaves_no_folder(train_py, data, tmp_path, monkeypatch):

@@ -176,6 +176,7 @@ def test_too_many_such_steps_end_the_run_and_name_it(train_py, data, tmp_path, c
     assert train_py(*flags, *wild) == 2
     error = capsys.readouterr().err
     assert "error: epoch 1: the " in error and "3 steps of the epoch went so" in error
+    assert f"python train.py --replay {tmp_path}" in error.splitlines()[-1]
     assert 1 <= len(list((tmp_path / "x").glob("replay_*.pt"))) <= watch.MOST_REPLAYS
 
 

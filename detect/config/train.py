@@ -57,7 +57,7 @@ class TrainSettings:
     batch_size: int = option(2, "pictures that go through the model together, in each process", low=1)
     accumulate: int = option(1, "batches a step: as a larger batch, in the memory of one", low=1)
     optimizer: str = option("sgd", "how to step", choices=OPTIMIZERS)
-    lr: float | None = option(None, "highest learning rate (default: fitted to the pictures of a step)", low=0)
+    lr: float | None = option(None, "highest learning rate (default: fitted to the pictures of a step)", low=1e-9)
     schedule: str = option("cosine", "learning rate after the warm-up", choices=SCHEDULES)
     warmup_steps: int | None = option(None, "steps of linear warm-up (default: fitted to their number)", low=0)
     weight_decay: float = option(1e-4, "decay of weights; biases and norms have none", low=0)
@@ -172,5 +172,12 @@ def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
         raise UsageError(
             f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device and --workers can)"
         )
-    former, _ = parse(TrainSettings, "", ["--config", str(settings.resume / "settings.yaml")])
+    kept = settings.resume / "settings.yaml"
+    if not kept.is_file():
+        if (settings.resume.parent / "settings.yaml").is_file():
+            raise UsageError(f"--resume takes a run's folder, and not a file in it: --resume {settings.resume.parent}")
+        raise UsageError(
+            f"--resume {settings.resume}: not a run's folder, such as outputs/train/NAME; it has no {kept.name}"
+        )
+    former, _ = parse(TrainSettings, "", ["--config", str(kept)])
     return replace(former, **{name: getattr(settings, name) for name in given})

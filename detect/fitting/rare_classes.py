@@ -28,6 +28,6 @@ def repeat_threshold(pictures_with: Mapping[str, int], pictures: int) -> Choice[
     rarest = min(present, key=lambda name: present[name])
     where = f"{rarest}, the rarest class, is on {present[rarest]} of {pictures} pictures"
     if present[rarest] >= threshold * pictures:
-        return Choice(0.0, f"{where}, a typical one on {typical:.0f}")
+        return Choice(0.0, f"{where}, which is not rare beside a typical one, on {typical:.0f}")
     times = math.sqrt(threshold * pictures / present[rarest])
     return Choice(threshold, f"{where}, a typical one on {typical:.0f}: its pictures come {times:.1f} times an epoch")

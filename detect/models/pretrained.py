@@ -161,7 +161,9 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], source: str) -> se
     """
     used = _fitting(model, state)
     if not any(k.startswith("backbone.body.") for k in used):
-        raise CheckpointError(f"{source}: none of its {len(state)} tensors fits this model's trunk")
+        raise CheckpointError(
+            f"{source}: none of its {len(state)} tensors fits this model's trunk; is it of another --backbone?"
+        )
     model.load_state_dict({k: state[k] for k in used}, strict=False)
     trunk = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(_COUNTER)]
     missing = [k for k in trunk if k not in used]
