@@ -5,7 +5,7 @@
     python doctor.py convert DATA --to coco|voc|yolo|via --output-dir NEW
     python doctor.py preview DATA                                     a sheet of pictures with their boxes and masks
 
-Exit status of check: 3 where something breaks training or hurts, else 0.
+Exit status of check: 3 where something is broken or hurts, else 0.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_a_clean_set_has_no_problem(folder, monkeypatch, capsys):
     assert kinds(folder) == {}
     assert check(monkeypatch, folder) == 0
     said = capsys.readouterr()
-    assert "no problem found" in said.out and "set: nothing breaks training or hurts" in said.out and not said.err
+    assert "no problem found" in said.out and "set: nothing is broken or hurts" in said.out and not said.err
 
 
 @pytest.mark.parametrize("kind", PLANTS)

@@ -220,7 +220,7 @@ def test_the_new_folder_is_not_in_the_old_one(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize("seed", range(25))
 def test_several_things_at_once_are_mended(folder, fix, seed):
-    """Three of those that fix can mend, in any order; the fixed copy has nothing that breaks training, and of every
+    """Three of those that fix can mend, in any order; the fixed copy has nothing that is broken, and of every
     object that is there or in the ledger no more are told than there were."""
     rng = np.random.default_rng(seed)
     kinds = sorted(FIXED - {"missing_picture", "unreadable_picture", "doubled_image_id", "no_objects"})

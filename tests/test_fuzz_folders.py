@@ -85,7 +85,7 @@ def test_any_folder(folder, files, form):
     cuts=st.lists(st.tuples(st.integers(0, 2000), st.text(max_size=4)), max_size=3),
 )
 def test_any_fix(folder, form, cuts):
-    """A few letters of the annotations are others now; the fixed copy has nothing that breaks training."""
+    """A few letters of the annotations are others now; the fixed copy has nothing that is broken."""
     shutil.rmtree(folder.parent / "set", ignore_errors=True)
     shutil.rmtree(folder.parent / "new", ignore_errors=True)
     names = [f"{i}.png" for i in range(6)]

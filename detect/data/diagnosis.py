@@ -49,7 +49,7 @@ class Diagnosis:
 
     @property
     def is_ill(self) -> bool:
-        """Whether something breaks training or hurts."""
+        """Whether something is broken or hurts."""
         return self.severity is not None and self.severity > NOTE
 
     @property

@@ -37,9 +37,9 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 def verdict(diagnosis: Diagnosis) -> str:
     """One line."""
     if not diagnosis.is_ill:
-        return f"{diagnosis.name}: nothing breaks training or hurts"
+        return f"{diagnosis.name}: nothing is broken or hurts"
     worst = diagnosis.severity
-    return f"{diagnosis.name}: {'something breaks training' if worst == BREAKS else 'something hurts'}"
+    return f"{diagnosis.name}: {'something is broken' if worst == BREAKS else 'something hurts'}"
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Severity(IntEnum):
 
     @property
     def words(self) -> str:
-        return ("worth knowing", "hurts", "breaks training")[self]
+        return ("worth knowing", "hurts", "broken")[self]
 
 
 class Kind(NamedTuple):
