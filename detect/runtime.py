@@ -76,10 +76,15 @@ def set_up(workers: int = 0) -> None:
 def worker_init(worker: int) -> None:
     """In each loader process: one thread, since there are as many processes as are wanted. Signals to stop, which a
     terminal and others send to all of them, are for the process to answer that started them and will end them."""
-    import cv2
-
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)
+    take_one_thread()
+
+
+def take_one_thread() -> None:
+    """Compute as a loader process does."""
+    import cv2
+
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

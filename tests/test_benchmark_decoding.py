@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -213,6 +214,13 @@ def test_the_photograph_shows_the_objects_of_the_largest_picture(spec, temporary
         here, there = (WAYS["whole"](one, (64, 64)).astype(float) for one in (record, largest))
         assert np.abs(here - there).mean() < 8
     assert not [*temporary.iterdir()]
+
+
+def test_it_can_be_stopped(spec):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    _, records = spec.read("train")
+    decoding.measure(records, IMGSZ, AUGMENTATION, with_masks=True, rounds=1)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_no_folder_for_temporary_things_is_one_line(spec, monkeypatch, tmp_path):

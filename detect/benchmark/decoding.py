@@ -164,7 +164,7 @@ class _Maker(DetectionDataset):
 def _one_thread() -> Iterator[None]:
     """As in a loader process."""
     threads = torch.get_num_threads()
-    runtime.worker_init(0)
+    runtime.take_one_thread()
     try:
         yield
     finally:
