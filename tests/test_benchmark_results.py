@@ -89,7 +89,7 @@ def scores(ap: float, **of_class: float) -> dict:
         **both,
         "classes": named,
         "intervals": {"bbox": ends, "segm": ends, "classes": own},
-        "seconds_a_picture": 0.5,
+        "speed": {"seconds_a_picture": 0.5},
     }
 
 

@@ -43,7 +43,7 @@ def models(results: Results) -> str:
             if result:
                 metrics = result.metrics[split]
                 cells = [_with_interval(metrics, kind, name) for kind in ("bbox", "segm") for name in ("AP", "AP50")]
-                cells.append(f"{metrics['seconds_a_picture']:.2f}")
+                cells.append(f"{metrics['speed']['seconds_a_picture']:.2f}")
             rows.append([f"`{experiment.model}`", split if result else "", *cells])
     return markdown.table(header, rows)
 
