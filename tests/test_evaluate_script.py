@@ -12,6 +12,8 @@ from tiny import as_checkpoint, random_model, render_shapes
 
 import evaluate
 from detect import checkpoint, engine, predictor, runtime
+from detect.benchmark.results import SPLITS, Result
+from detect.benchmark.results_page import models
 from detect.data.dataset import read_record
 from detect.data.description import find_spec
 from detect.data.spec import DatasetSpec
@@ -107,6 +109,8 @@ def test_intervals_stand_behind_their_figures_and_say_what_they_are(run, folder,
     assert run("--data", folder / "few.yaml", "--intervals") == 0
     found = metrics(tmp_path)["intervals"]
     assert found["pictures"] == 3 and found["confidence"] == 0.95 and found["resamples"] == 1000
+    page = models({"balloon_recipe_0": Result({split: metrics(tmp_path) for split in SPLITS}, 1)})
+    assert "| `mobilenet_v2` | test |" in page  # docs/results.md is made of these files
     low, high = found["bbox"]["AP"]
     assert 0 <= low <= metrics(tmp_path)["bbox"]["AP"] <= high <= 1
     assert set(found["classes"]) == set(SHAPES)
