@@ -209,7 +209,7 @@ def stopped(run: TrainingRun) -> str:
     if not (run.folder / STATE).exists():
         kept = run.folder / LAST
         what = f"its weights are in {kept}" if kept.exists() else "there is nothing to go on with"
-        return f"stopped before the first epoch was finished; {what}"
+        return f"stopped before the first epoch was kept; {what}"
     size = world().size
     start = ["python"] if size == 1 else ["torchrun", f"--nproc_per_node={size}"]
     again = shlex.join([*start, "train.py", "--resume", str(run.folder)])

@@ -171,6 +171,8 @@ def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
     steps = settings.epochs * steps_an_epoch(settings, data)
     rate = defaults.fill("lr", fitting.learning_rate, settings.optimizer, a_step)
     warmup = defaults.fill("warmup_steps", fitting.warmup_steps, steps, a_step)
+    if warmup > steps // 2:
+        warn(f"--warmup-steps {warmup}: the rate rises for {steps // 2}, half of all steps")
     device = next(model.parameters()).device
     defaults.fill("amp", fitting.mixed_precision, device)
     optimizer = optim.build_optimizer(model, settings.optimizer, rate, settings.weight_decay)

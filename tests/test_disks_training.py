@@ -144,7 +144,7 @@ def test_training_on_a_full_disk_says_how_to_go_on(script, tmp_path, monkeypatch
     folder = tmp_path / "x y"
     how = f"stopped after {counted(failing - 1, 'finished epoch')}; go on with: python train.py --resume '{folder}'"
     if failing == 1:
-        how = f"stopped before the first epoch was finished; its weights are in {folder / LAST}"
+        how = f"stopped before the first epoch was kept; its weights are in {folder / LAST}"
     assert capsys.readouterr().err == f"error: cannot write {folder / STATE}: No space left on device; {how}\n"
     assert checkpoint.load(folder / LAST).training["epoch"] == failing
     assert not [path for path in folder.iterdir() if path.name[0] == "."]
@@ -160,7 +160,7 @@ def test_ctrl_c_while_the_first_epoch_is_written_keeps_its_weights(script, tmp_p
     monkeypatch.setattr(checkpoint, "save_training_state", stop)
     assert script() == 130
     kept = tmp_path / "x y" / LAST
-    words = f"stopped before the first epoch was finished; its weights are in {kept}\n"
+    words = f"stopped before the first epoch was kept; its weights are in {kept}\n"
     assert capsys.readouterr().err == words and checkpoint.load(kept).training["epoch"] == 1
 
 

@@ -77,6 +77,13 @@ def test_a_batch_of_more_pictures_than_there_are_is_fitted_as_one_of_all(begun, 
     assert {name: large[name] for name in FITTED} == {name: all_of_them[name] for name in FITTED}
 
 
+def test_a_warm_up_longer_than_half_of_the_steps_is_told(begun, data, capsys):
+    begun("--data", data, *FROM_WEIGHTS, "--epochs", 3, "--batch-size", 2, "--rare", 0, "--warmup-steps", 3)
+    assert "--warmup-steps" not in capsys.readouterr().err
+    begun("--data", data, *FROM_WEIGHTS, "--epochs", 3, "--batch-size", 2, "--rare", 0, "--warmup-steps", 4)
+    assert "--warmup-steps 4: the rate rises for 3, half of all steps" in capsys.readouterr().err
+
+
 def test_frozen_norms_are_trained_within_their_convolutions(begun, data, monkeypatch):
     folded = []
     monkeypatch.setattr("detect.start.fold_norms", folded.append)

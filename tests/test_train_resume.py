@@ -92,7 +92,7 @@ def test_a_row_that_was_cut_off_or_belongs_to_a_lost_epoch_is_written_anew(train
 def test_ctrl_c_in_the_first_epoch_promises_nothing(train_py, data, tmp_path, interrupt_at, capsys):
     interrupt_at(2)
     assert train_py("--data", data, "--output-dir", tmp_path, *TINY) == 130
-    words = "stopped before the first epoch was finished; there is nothing to go on with\n"
+    words = "stopped before the first epoch was kept; there is nothing to go on with\n"
     assert capsys.readouterr().err == words and not list(tmp_path.iterdir())
 
 
