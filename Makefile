@@ -25,7 +25,7 @@ test-slow: .venv/.installed-dev
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy detect
+	$(BIN)/mypy detect $(wildcard *.py)
 
 results: .venv/.installed
 	$(BIN)/python benchmark.py results --write docs/results.md $(RESULTS)

@@ -248,7 +248,7 @@ def write_output(settings: BenchmarkSettings, part: str, page: str, facts: dict[
 
 def command() -> str:
     """The command line, as it can be run again on another machine, where files lie elsewhere."""
-    words = []
+    words: list[str] = []
     for word in (part for argument in sys.argv[1:] for part in _flag_and_value(argument)):
         flag = words[-1] if words else ""
         words.append("DIR" if flag == "--data-root" else Path(word).name if flag == "--pretrained" else word)

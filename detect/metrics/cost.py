@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
 
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detect import progress
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def parameters(model: nn.Module) -> int:
@@ -27,10 +30,10 @@ def multiply_adds(call: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(calls: Mapping[Key, Callable[[], object]], rounds: int) -> dict[Key, list[float]]:
     """Seconds that each of ``calls`` took in each of ``rounds``. They take turns, so that what else the machine does
     falls on all alike. Warm them up before."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[Key, list[float]] = {name: [] for name in calls}
     for _ in progress.bar(range(rounds), desc="rounds"):
         for name, call in calls.items():
             start = time.perf_counter()
