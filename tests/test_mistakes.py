@@ -50,12 +50,20 @@ def test_an_object_has_one_outcome(detections, outcome, taken_for, false_alarms)
 
 def test_a_detection_finds_one_object():
     seen = mistakes([record((BOX, 1), (BOX, 1))], [found((BOX, 1, 0.9))])
-    assert seen.count(FOUND) == 1 and seen.count(BADLY_PLACED) == 1
+    assert seen.count(FOUND) == 1 and seen.count(MISSED) == 1
+
+
+def test_what_has_found_an_object_is_not_taken_for_another():
+    rider, horse = [10, 10, 30, 30], [10, 14, 30, 34]  # IoU 2/3
+    seen = mistakes([record((rider, 1), (horse, 2))], [found((horse, 2, 0.9))])
+    assert seen.outcomes.tolist() == [MISSED, FOUND] and seen.taken_for.tolist() == [0, 0]
 
 
 def test_crowds_are_neither_looked_for_nor_false_alarms():
     seen = mistakes([record((BOX, 1), (FAR, 1), crowd=(1,))], [found((FAR, 1, 0.9), (BOX, 1, 0.8))])
     assert seen.outcomes.tolist() == [FOUND] and seen.false_alarms.tolist() == [0]
+    one_of_many = found(([70, 70, 74, 76], 1, 0.9), ([50, 50, 62, 62], 1, 0.8))  # inside; a 36th of it inside
+    assert mistakes([record((FAR, 1), crowd=(0,))], [one_of_many]).false_alarms.tolist() == [1]
 
 
 def test_objects_are_told_by_picture_and_row():

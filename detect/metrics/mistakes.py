@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchvision.ops import box_iou
+from pycocotools import mask as coco_mask
 
 from detect.types import Detections, ImageRecord
 
@@ -25,7 +24,7 @@ class Mistakes:
 
     pictures: int64 [n], its record's number.  rows: int64 [n], its number in the record.
     taken_for: int64 [n], the label that a WRONG_CLASS object got, else 0.
-    false_alarms: for each picture the number of detections that touch no object.
+    false_alarms: for each picture the number of detections that are near no object, nor lie in a crowd.
     """
 
     outcomes: np.ndarray
@@ -42,16 +41,18 @@ class Mistakes:
 def mistakes(records: Sequence[ImageRecord], found: Sequence[Detections], threshold: float = 0.5) -> Mistakes:
     """Of the detections in ``found``, one for each record, that score at least ``threshold``.
 
-    Each detection finds one object at most, the best ones first, as in COCO's matching at IoU 0.5.
+    Each detection finds one object at most, the best ones first, as in COCO's matching at IoU 0.5, and what has found
+    one tells nothing of another.
     """
     rows: list[tuple[int, int, int, int]] = []
     false_alarms = np.zeros(len(records), np.int64)
     for number, (record, all_found) in enumerate(zip(records, found, strict=True)):
         shown = all_found.filter(threshold)
-        ious = box_iou(torch.from_numpy(record.boxes), torch.from_numpy(shown.boxes)).numpy()  # [objects, shown]
+        ious = _overlaps(record, shown)
         false_alarms[number] = int((ious < _NEAR).all(axis=0).sum())
         same = record.labels[:, None] == shown.labels
         matched = _matched(np.where(same & ~record.iscrowd[:, None], ious, 0.0))
+        ious[:, list(matched.values())] = 0.0
         for row in np.flatnonzero(~record.iscrowd).tolist():
             rows.append((number, row, *_outcome(row in matched, ious[row], same[row], shown.labels)))
     columns = np.array(rows, np.int64).reshape(-1, 4).T
@@ -67,14 +68,26 @@ def _outcome(is_found: bool, ious: np.ndarray, same: np.ndarray, labels: np.ndar
     return (BADLY_PLACED if np.where(same, ious, 0.0).max(initial=0.0) >= _NEAR else MISSED), 0
 
 
-def _matched(ious: np.ndarray) -> set[int]:
-    """The objects that a detection finds; ``ious`` [objects, detections], best detections first."""
-    matched: set[int] = set()
-    for column in ious.T:
+def _overlaps(record: ImageRecord, shown: Detections) -> np.ndarray:
+    """The IoU of every object with every detection, [objects, shown]; of crowds the share of the detection that lies
+    inside, as COCO counts it."""
+    if not len(record.boxes) or not len(shown.boxes):
+        return np.zeros((len(record.boxes), len(shown.boxes)))
+    truth, seen = (
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
+        for boxes in (record.boxes, shown.boxes)
+    )
+    return np.array(coco_mask.iou(seen, truth, record.iscrowd.astype(np.uint8))).T
+
+
+def _matched(ious: np.ndarray) -> dict[int, int]:
+    """The objects that a detection finds, each with that detection; ``ious`` [objects, detections], best first."""
+    matched: dict[int, int] = {}
+    for number, column in enumerate(ious.T):
         for row in np.argsort(-column, kind="stable").tolist():
             if column[row] < _PLACED:
                 break
             if row not in matched:
-                matched.add(row)
+                matched[row] = number
                 break
     return matched
