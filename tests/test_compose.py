@@ -79,6 +79,21 @@ def test_pasted_objects_bring_their_pixels_masks_and_labels():
     assert set(counts) >= {2, 3, 4}
 
 
+def test_the_edge_of_a_pasted_object_is_soft_all_around():
+    image, truth = scene((), ())
+    other, lent = scene((240,), ((30, 20, 50, 40),))
+    for seed in range(20):
+        result, both = paste_objects(image, truth, other, lent, np.random.default_rng(seed))
+        if len(both.labels) and (both.masks[0].sum(), len(both.labels)) == (400, 1):
+            x0, y0, x1, y1 = both.boxes[0].astype(int)
+            if x0 > 1 and y0 > 1 and x1 < HW[1] - 1 and y1 < HW[0] - 1:
+                row, column = result[(y0 + y1) // 2, :, 0].astype(int), result[:, (x0 + x1) // 2, 0].astype(int)
+                assert row[x0 - 1 : x0 + 2].tolist() == column[y0 - 1 : y0 + 2].tolist() == [60, 180, 240]
+                assert row[x1 - 2 : x1 + 1].tolist() == column[y1 - 2 : y1 + 1].tolist() == [240, 180, 60]
+                return
+    raise AssertionError("none was pasted whole")
+
+
 def _rim(bitmap: np.ndarray) -> np.ndarray:
     """Pixels of the bitmap with a neighbour outside it, which are blended."""
     padded = np.pad(bitmap, 1)

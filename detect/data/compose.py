@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 LEAST_VISIBLE = 0.2  # of an object's area; what shows less is cut off or covered so far that it is not looked for
-DECOYS = 0.3  # of what is pasted
+DECOYS = 0.3  # of what is pasted, where there is ground for them
 LARGEST_PASTED = 0.4  # of the picture's area; more would leave little of it to see
 
 
@@ -87,6 +87,7 @@ def paste_objects(
         x, y, w, h = cv2.boundingRect(mask)
         if x == 0 or y == 0 or x + w == mask.shape[1] or y + h == mask.shape[0]:
             continue
+        x, y, w, h = x - 1, y - 1, w + 2, h + 2  # for the edge to be soft on both sides
         shape = mask[y : y + h, x : x + w]
         if is_decoy := rng.random() < DECOYS:
             x, y = int(rng.integers(mask.shape[1] - w + 1)), int(rng.integers(mask.shape[0] - h + 1))
