@@ -133,6 +133,17 @@ def test_polygons_scaled_and_filled_agree_with_codes_resized():
         assert iou(scaled, resized) > 0.95
 
 
+@pytest.mark.parametrize("code", [False, True])
+def test_what_is_thinner_than_a_pixel_keeps_one(code):
+    thin = [[70, 10, 71, 10, 71, 40, 70, 40]]
+    mask = masks.from_polygons(thin, HW) if code else thin
+    for target_hw in ((12, 20), (30, 47), (33, 51), (45, 70)):
+        (bitmap,) = resize_masks([mask], HW, target_hw)
+        scale = target_hw[1] / HW[1], target_hw[0] / HW[0]
+        assert bitmap.shape == target_hw and bitmap.max() == 1
+        np.testing.assert_allclose(box_of(bitmap), np.array([70, 10, 71, 40]) * (scale * 2), atol=1.0)
+
+
 def test_the_truth_is_of_the_kinds_torchvision_wants():
     image, truth = transformed(3)
     assert image.dtype == np.uint8 and image.shape[2] == 3

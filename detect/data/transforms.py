@@ -27,17 +27,27 @@ def resize_masks(
     masks: Sequence[Polygons | Rle], image_hw: tuple[int, int], target_hw: tuple[int, int]
 ) -> list[np.ndarray]:
     """Each mask as a uint8 0/1 bitmap of ``target_hw``. Polygons are scaled before they are filled, which costs
-    as much as the target is large, not as the original."""
+    as much as the target is large, not as the original. What is too thin to cover the middle of a pixel has those that
+    it touches."""
     scale_y, scale_x = target_hw[0] / image_hw[0], target_hw[1] / image_hw[1]
     bitmaps = []
     for mask in masks:
         if isinstance(mask, list):
             scaled = [(np.asarray(p).reshape(-1, 2) * (scale_x, scale_y)).ravel().tolist() for p in mask]
-            bitmaps.append(mask_codes.to_bitmap(mask_codes.from_polygons(scaled, target_hw)))
+            bitmap = mask_codes.to_bitmap(mask_codes.from_polygons(scaled, target_hw))
         else:
-            bitmap = mask_codes.to_bitmap(mask_codes.from_coco(mask, image_hw))
-            bitmaps.append(cv2.resize(bitmap, target_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+            whole = mask_codes.to_bitmap(mask_codes.from_coco(mask, image_hw))
+            bitmap = cv2.resize(whole, target_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        bitmaps.append(bitmap if bitmap.any() else _touched(mask, image_hw, target_hw))
     return bitmaps
+
+
+def _touched(mask: Polygons | Rle, image_hw: tuple[int, int], target_hw: tuple[int, int]) -> np.ndarray:
+    """The pixels of ``target_hw`` in which a pixel of the mask has its middle."""
+    bitmap = np.zeros(target_hw, np.uint8)
+    y, x = np.nonzero(mask_codes.to_bitmap(mask_codes.from_coco(mask, image_hw)))
+    bitmap[(2 * y + 1) * target_hw[0] // (2 * image_hw[0]), (2 * x + 1) * target_hw[1] // (2 * image_hw[1])] = 1
+    return bitmap
 
 
 @dataclass(frozen=True)
