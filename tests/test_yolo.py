@@ -62,6 +62,19 @@ def test_a_picture_without_a_file_has_no_objects_and_a_file_without_a_picture_is
     assert "pictures are annotated, but not there: 1 left out (c.txt" in capsys.readouterr().err
 
 
+def test_of_two_pictures_of_one_name_the_second_is_left_out(folder, capsys):
+    write_image(folder / "images" / "a.webp", np.zeros((40, 60, 3), np.uint8))
+    _, records = read(folder, a=BOX)
+    assert [(r.path.name, len(r)) for r in records] == [("a.png", 1), ("b.png", 0), ("a.png", 0)]
+    assert "have no annotations: 1 left out (a.webp: another picture has its name" in capsys.readouterr().err
+
+
+def test_a_picture_may_have_the_name_of_a_list(folder):
+    write_image(folder / "images" / "test.png", np.zeros((40, 60, 3), np.uint8))
+    _, records = read(folder, test=BOX, train="images/a.png")
+    assert [(r.path.name, len(r)) for r in records] == [("a.png", 0), ("b.png", 0), ("a.png", 0), ("test.png", 1)]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

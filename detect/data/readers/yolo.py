@@ -28,13 +28,21 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     if not classes:
         raise DataError(f"the classes of {annotations} are numbers; name them under 'classes' in the YAML file")
     builder = DraftBuilder(images, annotations, "line")
+    names = pictures_below(images)
+    stems = set(map(stem, names))
     files = {
-        stem(name): name for name in files_below(annotations, (".txt",)) if Path(name).name.lower() not in NO_LABELS
+        stem(name): name
+        for name in files_below(annotations, (".txt",))
+        if Path(name).name.lower() not in NO_LABELS or stem(name) in stems
     }
     if not files:
         raise DataError(f"no label file (.txt) in {annotations}")
-    for name in pictures_below(images):
-        file = files.pop(stem(name), None)
+    file_of: dict[str, str | None] = {}
+    for name in names:
+        if stem(name) in file_of:  # whose objects are another picture's, as far as the name tells
+            builder.reject("not_annotated", Place(name, "", "another picture has its name but for the suffix"))
+            continue
+        file = file_of[stem(name)] = files.pop(stem(name), None)
         try:
             hw = image_hw(images / name)
         except MediaError as error:
