@@ -35,7 +35,7 @@ class Validation:
     def __init__(self, run: TrainingRun, data: Data, imgsz: int, seed: int) -> None:
         self.run, self.data, self.seed = run, data, seed
         masks = run.architecture.has_masks
-        same_labels = data.val_records.with_labels_of(data.names, data.val_names)
+        same_labels = data.val_records.with_labels_of(data.names, data.val_names.names)
         transform = TrainTransform(imgsz, Augmentation())
         self._dataset = DetectionDataset(same_labels, transform, with_masks=masks, seed=seed)
         self._has_losses = data.val_records.has_masks or not masks

@@ -61,6 +61,14 @@ def test_category_ids_are_lost_where_they_are_not_1_to_k(tmp_path, out):
     assert told(convert({"a": table}, class_names, "yolo", out)) == {CATEGORY_IDS: 2}
 
 
+def test_coco_gives_every_annotation_an_id_of_its_own(tmp_path, out):
+    objects = [{"id": number, "bbox": [x, 1, 9, 9], "area": 81} for number, x in ((3, 1), (3, 20), (5, 40), (3, 60))]
+    class_names, table = one_picture(tmp_path, *objects)
+    convert({"a": table}, class_names, "coco", out)
+    written = json.loads((out / "annotations" / "instances_a.json").read_text())["annotations"]
+    assert [(one["id"], one["bbox"][0]) for one in written] == [(3, 1), (6, 20), (5, 40), (7, 60)]
+
+
 @pytest.mark.parametrize("box", [[10, 10, 1, 30], [10.2, 10.7, 0.1, 0.8], [79.5, 59.9, 0.5, 0.1], [0, 0, 0.2, 1]])
 @pytest.mark.parametrize("form", FORMATS)
 def test_boxes_thinner_than_a_pixel_stay(tmp_path, out, form, box):

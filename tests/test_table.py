@@ -87,7 +87,7 @@ def test_objects_can_be_left_out(things, random):
 def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
     table = built([(0, None), (1, None), (1, None)])  # a kite, a balloon, a bird
     old, new = ClassNames(("kite", "balloon", "bird")), ClassNames(("bird", "kite"))
-    changed = table.with_labels_of(new, old)
+    changed = table.with_labels_of(new, old.names)
     assert changed.labels.tolist() == [2, 1] and changed.annotation_ids.tolist() == [0, 2]
     assert [len(record) for record in changed] == [1, 1, 0, 0, 0]
 

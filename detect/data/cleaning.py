@@ -23,7 +23,6 @@ from detect.data.draft import Draft
 from detect.data.problems import KINDS, OUT, Place, Problem
 from detect.data.table import Table
 from detect.errors import DataError, first_few
-from detect.types import ClassNames
 
 _MANY = 20_000  # masks from which on a bar is shown while they are drawn
 
@@ -74,13 +73,6 @@ def told_of_masks(table: Table, annotations: Path) -> Iterator[str]:
     if bare.any() and not bare.all():
         pictures = len(np.unique(table.pictures[bare]))
         yield f"{annotations}: {pictures} pictures have objects without a mask, so no masks are used"
-
-
-def relabelled(table: Table, names: Sequence[str], class_names: ClassNames) -> Table:
-    """Labels of ``class_names`` in the place of positions in ``names``, without objects of other classes."""
-    label_of = np.array([0, *(class_names.label(n) if n in class_names.names else 0 for n in names)], np.int64)
-    table = replace(table, labels=label_of[table.labels])
-    return table if table.labels.all() else table.take_objects(table.labels > 0)
 
 
 def _mended(table: Table, found: Sequence[Found]) -> Table:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from detect.data.checks.classes import check_classes, check_lists
 from detect.data.checks.copies import check_copies, check_listed_twice
 from detect.data.checks.files import check_files
@@ -19,7 +17,7 @@ from detect.data.readers import IN_ONE_FILE
 from detect.data.readers.folders import pictures_below
 from detect.data.spec import DatasetSpec
 from detect.data.summary import Summary, summarize
-from detect.data.table import Table
+from detect.data.table import Table, told_apart
 from detect.media.looks import Look, look_at_all
 from detect.types import ClassNames
 
@@ -109,8 +107,7 @@ def _unlisted(spec: DatasetSpec, drafts: Mapping[str, Draft]) -> Problem:
 def _doubled_ids(draft: Draft) -> Problem:
     """Annotation ids that an earlier object has."""
     ids = draft.table.annotation_ids
-    _, first = np.unique(ids, return_index=True)
-    rows = np.setdiff1d(np.arange(len(ids)), first)
+    _, rows = told_apart(ids)
     return Problem("doubled_id", [draft.place(row) for row in rows.tolist()], ids[rows])
 
 

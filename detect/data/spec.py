@@ -12,7 +12,7 @@ import numpy as np
 
 from detect.data.archive import fetch_archive, verify_files
 from detect.data.checks.pictures import with_names_on_disk
-from detect.data.cleaning import clean, relabelled, told, told_of_masks
+from detect.data.cleaning import clean, told, told_of_masks
 from detect.data.draft import Draft
 from detect.data.readers import READERS
 from detect.data.sample import render_dataset
@@ -85,7 +85,7 @@ class DatasetSpec:
         chosen = _select(names, part.get("files"), part.get("without"), draft.annotations)
         draft = draft.take_pictures(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
         class_names = class_names or self._class_names(draft)
-        return class_names, replace(draft, table=relabelled(draft.table, draft.names, class_names))
+        return class_names, replace(draft, table=draft.table.with_labels_of(class_names, draft.names))
 
     def class_lists(self) -> dict[str, ClassNames]:
         """The classes of each split; where annotation files list them, each may list others."""

@@ -16,6 +16,15 @@ from detect.masks import Rle
 from detect.types import ClassNames, ImageRecord
 
 
+def told_apart(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``ids`` with new numbers where an earlier one is the same, and the rows where that is so; integers [n]."""
+    _, first = np.unique(ids, return_index=True)
+    doubled = np.setdiff1d(np.arange(len(ids)), first)
+    ids = ids.copy()
+    ids[doubled] = ids.max(initial=0) + 1 + np.arange(len(doubled))
+    return ids, doubled
+
+
 @dataclass(frozen=True)
 class Table(Sequence[ImageRecord]):
     """N pictures with M objects as they are annotated; ``table[i]`` is the record of the i-th, whose parts must fit.
@@ -115,11 +124,12 @@ class Table(Sequence[ImageRecord]):
         """All pictures, with the objects alone where the boolean mask ``kept`` [M] says so."""
         return replace(self.with_objects(np.flatnonzero(kept)), first=starts(self.pictures[kept], len(self)))
 
-    def with_labels_of(self, new: ClassNames, old: ClassNames) -> Table:
-        """With the labels that the classes ``old`` have in ``new``, by their names; objects of others are left out."""
-        label_of = np.array([0, *(new.label(name) if name in new.names else 0 for name in old.names)])
+    def with_labels_of(self, new: ClassNames, old: Sequence[str]) -> Table:
+        """With the labels that the classes ``old``, of the labels 1 to K, have in ``new``; objects of others are left
+        out."""
+        label_of = np.array([0, *(new.label(name) if name in new.names else 0 for name in old)], np.int64)
         table = replace(self, labels=label_of[self.labels])
-        return table.take_objects(table.labels > 0)
+        return table if table.labels.all() else table.take_objects(table.labels > 0)
 
     def with_masks(self, rows: np.ndarray, new: Masks) -> Table:
         """With ``new`` masks for the objects at ``rows``, integers [n]."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from detect import masks, progress
 from detect.data.exporters.content import Loss, Names, Parts, mask_of
-from detect.data.table import Table
+from detect.data.table import Table, told_apart
 from detect.types import ClassNames
 
 _MANY = 50_000  # annotations from which on a bar is shown
@@ -23,7 +23,8 @@ def pictures(split: str) -> str:
 
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
-    """Nothing is lost. An object without a mask has no segmentation."""
+    """Nothing is lost, but an annotation id that an earlier object has, in the place of which comes a new one. An
+    object without a mask has no segmentation."""
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for split, table in parts.items():
         with (folder / "annotations" / f"instances_{split}.json").open("w", encoding="utf-8") as file:
@@ -51,9 +52,10 @@ def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, An
     corners, sides = table.boxes[:, :2], _sides(table.boxes)
     image_ids = table.image_ids[table.pictures].tolist()
     count = len(image_ids)
+    annotation_ids, _ = told_apart(table.annotation_ids)
     for row in progress.bar(range(count), desc="writing annotations", disable=count < _MANY):
         entry = {
-            "id": int(table.annotation_ids[row]),
+            "id": int(annotation_ids[row]),
             "image_id": image_ids[row],
             "category_id": class_names.category_id(int(table.labels[row])),
             "bbox": [*corners[row].tolist(), *sides[row].tolist()],

@@ -9,7 +9,7 @@ import numpy as np
 
 from detect.data.draft import Draft
 from detect.data.problems import KINDS, Problem
-from detect.data.table import Table
+from detect.data.table import Table, told_apart
 
 
 @dataclass
@@ -43,10 +43,8 @@ class Case:
     def with_own_ids(self) -> Table:
         """The table with the ids of the original; an annotation id that an earlier object has is a new one."""
         before = self.original.table
-        ids = before.annotation_ids[self.table.annotation_ids]
-        _, first = np.unique(ids, return_index=True)
-        doubled = np.setdiff1d(np.arange(len(ids)), first)
-        ids[doubled] = before.annotation_ids.max(initial=0) + 1 + np.arange(len(doubled))
-        for one in self.table.annotation_ids[doubled].tolist():
+        ids, doubled = told_apart(before.annotation_ids)
+        kept = self.table.annotation_ids
+        for one in kept[np.isin(kept, doubled)].tolist():
             self.object_whys[one]["doubled_id"] = None
-        return replace(self.table, image_ids=before.image_ids[self.table.image_ids], annotation_ids=ids)
+        return replace(self.table, image_ids=before.image_ids[self.table.image_ids], annotation_ids=ids[kept])
