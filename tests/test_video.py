@@ -58,6 +58,12 @@ def test_the_frame_rate_is_kept_exactly(tmp_path, fps):
     assert [f.time for f in frames] == [i / Fraction(fps) for i in range(6)]
 
 
+@pytest.mark.parametrize(("claimed", "meant"), [(29.97, Fraction(2997, 100)), (23.976, Fraction(2997, 125))])
+def test_a_number_with_digits_is_a_frame_rate_too(tmp_path, claimed, meant):
+    _, reader = read(clip(tmp_path / "x.mp4", 3, (32, 32), claimed))
+    assert abs(reader.fps - meant) < 1e-3
+
+
 @pytest.mark.parametrize("claimed", [0.0, -1.0, float("nan"), float("inf"), 90000.0])
 def test_a_senseless_frame_rate_becomes_25(claimed):
     assert decoder.sensible_rate(claimed) == 25

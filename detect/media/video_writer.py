@@ -16,6 +16,7 @@ import numpy as np
 
 from detect.errors import NO_ROOM, DiskError, MediaError, warn
 from detect.files import put_in_place, shortened
+from detect.media.decoder import sensible_rate
 from detect.media.ffmpeg import command, complaint, crash, own_group
 
 CRF = 20  # x264's constant quality: 18 is all but lossless, 23 its default
@@ -49,7 +50,7 @@ class VideoWriter:
         self, path: Path, fps: Fraction | float, size_hw: tuple[int, int], sound_from: Path | None = None
     ) -> None:
         self.path = path
-        self.fps = Fraction(fps)
+        self.fps = fps if isinstance(fps, Fraction) else sensible_rate(fps)
         self.size_hw = size_hw
         self.sound_from = sound_from
         self.frames = 0
