@@ -17,7 +17,9 @@ from pycocotools import mask as coco_mask
 Rle = dict[str, Any]
 Polygons = Sequence[Sequence[float] | np.ndarray]
 
-_FARTHEST = 10  # a polygon may reach out of its image by so many times the image's long side
+# A polygon may reach out of its image by so many times the long side; to fill one that reaches farther takes all
+# memory.
+FARTHEST = 10
 
 
 def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
@@ -38,6 +40,15 @@ def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
     runs = _numbers(counts, "RLE") if isinstance(counts, list) else _runs(counts)
     if np.any(runs < 0) or np.any(runs % 1) or runs.sum() != height * width:
         raise ValueError(f"the RLE counts {runs.sum()} pixels, the image has {height * width}")
+
+
+def is_drawable(polygon: Sequence[float] | np.ndarray, image_hw: tuple[int, int]) -> bool:
+    """Whether ``from_polygons`` takes this one."""
+    try:
+        _check_polygons([polygon], image_hw)
+    except ValueError:
+        return False
+    return True
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], image_hw: tuple[int, int]) -> Rle:
@@ -134,14 +145,14 @@ def iou(found: Sequence[Rle], truth: Sequence[Rle]) -> np.ndarray:
     return np.asarray(coco_mask.iou(list(found), list(truth), [False] * len(truth)))
 
 
-def _check_polygons(polygons: Sequence[Sequence[float]], image_hw: tuple[int, int]) -> None:
+def _check_polygons(polygons: Polygons, image_hw: tuple[int, int]) -> None:
     if not polygons:
         raise ValueError("a mask needs at least one polygon")
     for polygon in polygons:
         numbers = _numbers(polygon, "polygon")
         if len(numbers) < 6 or len(numbers) % 2:
             raise ValueError(f"a polygon needs at least 3 points (x, y pairs), this has {len(numbers)} numbers")
-        if not np.abs(numbers).max() <= _FARTHEST * max(image_hw):  # not NaN either
+        if not np.abs(numbers).max() <= FARTHEST * max(image_hw):  # not NaN either
             raise ValueError(f"a polygon reaches {np.abs(numbers).max():g}, far out of an image of {image_hw} (h, w)")
 
 
@@ -155,7 +166,7 @@ def _numbers(values: Any, what: str) -> np.ndarray:
 
 
 def _runs(counts: Any) -> np.ndarray:
-    """The runs in a compressed code: 5 bits a character, low ones first, each run from the third on as the
+    """The runs in a compressed code: 5 bits a character, low ones first, each run from the fourth on as the
     difference to the one before last (rleFrString in the file above)."""
     text = counts.encode() if isinstance(counts, str) else counts
     bits = np.frombuffer(text if isinstance(text, bytes) else b"", np.uint8).astype(np.int64) - 48

@@ -13,9 +13,6 @@ from detect.data.table import Table
 
 _OUT_PX = 1.0  # a box may reach out by a rounding, or by the pixel that formats count from differently
 _LARGEST = float(np.finfo(np.float32).max)
-_FARTHEST = (
-    10  # a polygon that reaches out by so many times the picture's long side takes all memory when it is filled
-)
 
 
 class Found(NamedTuple):
@@ -57,7 +54,7 @@ def check_masks(table: Table) -> Iterator[Found]:
     """few_points, bad_mask (each also where it is one polygon of several), rle_size."""
     kinds, hw = table.masks.kinds[table.mask_rows], table.image_hw[table.pictures]
     owner, counts, reach = polygons_of(table)
-    few, bad = counts < 6, (counts >= 6) & ((counts % 2 == 1) | ~(reach <= _FARTHEST * hw[owner].max(axis=1)))
+    few, bad = counts < 6, (counts >= 6) & ((counts % 2 == 1) | ~(reach <= masks.FARTHEST * hw[owner].max(axis=1)))
     for kind, wrong, values in (("few_points", few, counts // 2), ("bad_mask", bad, reach)):
         rows, where = np.unique(owner[wrong], return_index=True)
         yield Found(kind, rows, values[wrong][where])
@@ -93,8 +90,8 @@ def good_polygons(table: Table, row: int) -> list[np.ndarray]:
     mask = table.masks[int(table.mask_rows[row])]
     if isinstance(mask, dict):
         return []
-    farthest = _FARTHEST * table.image_hw[table.picture_of(row)].max()
-    return [np.asarray(p) for p in mask if len(p) >= 6 and len(p) % 2 == 0 and np.abs(p).max() <= farthest]
+    height, width = table.image_hw[table.picture_of(row)].tolist()
+    return [np.asarray(polygon) for polygon in mask if masks.is_drawable(polygon, (height, width))]
 
 
 def _problem(table: Table, row: int) -> str:
