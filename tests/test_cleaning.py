@@ -101,7 +101,7 @@ def test_coco_masks_are_all_or_none_and_never_given_up_in_silence(read, capsys, 
         ({"area": NAN}, [10, 5, 30, 20], 300, "areas are not numbers above 0: 1 computed"),
         ({"area": -1}, [10, 5, 30, 20], 300, "areas are not numbers above 0: 1 computed .*annotation 1: -1"),
         ({"segmentation": [SQUARE, [1, 2, 3, 4]]}, [10, 5, 30, 20], 300, "polygons have fewer than 3 points"),
-        ({"bbox": [50, 5, 20, 15]}, [50, 5, 70, 20], 300, "reach out of their picture: 1 clipped"),
+        ({"bbox": [50, 5, 20, 15]}, [50, 5, 70, 20], 300, "reach out of their picture: 1 kept, training clips them"),
     ],
 )
 def test_what_can_be_mended_without_a_doubt_is_and_said(read, capsys, changes, boxes, areas, said):

@@ -24,7 +24,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     for name, problems in found:
         kind = KINDS[name]
         count = sum(len(problem.places) for _, problem in problems)
-        done = f"; in training they are {kind.done}" if kind.done else ""
+        done = f"; until then: {kind.done}" if kind.done else ""
         yield f"{kind.severity.words}: {kind.title}: {count} ({name})"
         yield f"    cure: {kind.cure}{done}"
         yield from (f"    {place}" for place in _first(problems))

@@ -104,7 +104,9 @@ KINDS: dict[str, Kind] = {
     "swapped_corners": Kind(
         BREAKS, "object", "boxes have a negative width or height", "fix puts the corners in order", "put in order"
     ),
-    "reaches_out": Kind(HURTS, "object", "boxes reach out of their picture", "fix clips them", "clipped"),
+    "reaches_out": Kind(
+        HURTS, "object", "boxes reach out of their picture", "fix clips them", "kept, training clips them"
+    ),
     "few_points": Kind(BREAKS, "object", "polygons have fewer than 3 points", _DRAW, OUT),
     "rle_size": Kind(BREAKS, "object", "run-length codes are for another size of picture", _WRITE, OUT),
     "bad_mask": Kind(BREAKS, "object", "masks cannot be drawn", _DRAW, OUT),
