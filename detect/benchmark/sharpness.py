@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from detect import masks, progress
+from detect import progress
 from detect.benchmark.decoding import WAYS, Way, is_reduced
 from detect.data.dataset import to_tensor
 from detect.data.spec import DatasetSpec
 from detect.engine import SCORE_FLOOR, check_classes, relabel
 from detect.errors import DataError
 from detect.metrics import coco
+from detect.metrics.rows import rows_of
+from detect.metrics.uncertainty import FIGURES, drawn, matches, mean_of_known
 from detect.predictor import Predictor, load_predictor
 from detect.types import ClassNames, Detections, ImageRecord
 
-DRAWS = 200
-_FIGURES = ("AP", "AP50")
+DRAWS = 1000
 
 Figures = Mapping[str, float]
 """0..1, by words such as ``bbox AP``."""
@@ -74,7 +74,7 @@ def read_scored(spec: DatasetSpec, model: ClassNames) -> tuple[tuple[str, ...], 
     if any(other.names != names.names for other, _ in parts):
         raise DataError(f"data set '{spec.name}': {' and '.join(splits)} do not list the same classes in one order")
     check_classes(model, names, f"data set '{spec.name}'")
-    records = [_quick_to_score(record) for _, some in parts for record in some]
+    records = [record for _, some in parts for record in some]
     if all(record.iscrowd.all() for record in records):
         raise DataError(f"data set '{spec.name}': not one picture of {' and '.join(splits)} has an object to find")
     return splits, names, records
@@ -90,15 +90,8 @@ def compare(
         )
         for name, way in WAYS.items()
     }
-    everything = range(len(records))
-    scores = {name: _figures(records, some, names, everything) for name, some in found.items()}
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in progress.bar(range(DRAWS), desc="drawing pictures anew"):
-        drawn = rng.integers(len(records), size=len(records)).tolist()
-        whole, reduced = (_figures(records, found[name], names, drawn) for name in WAYS)
-        draws.append({key: reduced[key] - whole[key] for key in whole})
-    low, high = (_quantiles(draws, q) for q in (0.025, 0.975))
+    whole, reduced = (_drawn(records, found[name], names) for name in WAYS)  # the same draws
+    changes = {key: reduced[key] - whole[key] for key in whole}
     transform = predictor.model.transform
     return Sharpness(
         imgsz=transform.min_size[-1],
@@ -106,10 +99,10 @@ def compare(
         pictures=len(records),
         objects=sum(map(len, records)),
         reduced=sum(is_reduced(record, transform.resized_hw(record.image_hw)) for record in records),
-        scores=scores,
-        low=low,
-        high=high,
-        losing={key: sum(draw[key] < 0 for draw in draws) / len(draws) for key in scores["whole"]},
+        scores={name: _figures(records, some, names) for name, some in found.items()},
+        low={key: float(np.nanquantile(change, 0.025)) for key, change in changes.items()},
+        high={key: float(np.nanquantile(change, 0.975)) for key, change in changes.items()},
+        losing={key: float(np.mean(change < 0)) for key, change in changes.items()},
     )
 
 
@@ -136,22 +129,15 @@ def _in_place_of_resizing(transform: Any, prepared: Tensor) -> Iterator[None]:
         del transform.resize
 
 
-def _quick_to_score(record: ImageRecord) -> ImageRecord:
-    """With polygons filled once, and not in every draw."""
-    if record.masks is None:
-        return record
-    return replace(record, masks=[masks.from_coco(mask, record.image_hw) for mask in record.masks])
+def _figures(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> Figures:
+    metrics = coco.score(records, found, names)
+    return {
+        f"{kind} {figure}": metrics[kind][figure] for kind in ("bbox", "segm") if kind in metrics for figure in FIGURES
+    }
 
 
-def _figures(
-    records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames, chosen: Sequence[int]
-) -> dict[str, float]:
-    """Of the pictures ``chosen``; NaN where they show nothing to find."""
-    metrics = coco.score([records[i] for i in chosen], [found[i] for i in chosen], names)
-    kinds = [kind for kind in ("bbox", "segm") if kind in metrics]
-    values = {f"{kind} {figure}": metrics[kind][figure] for kind in kinds for figure in _FIGURES}
-    return {key: math.nan if value is None else value for key, value in values.items()}
-
-
-def _quantiles(draws: Sequence[Figures], q: float) -> dict[str, float]:
-    return {key: float(np.nanquantile([draw[key] for draw in draws], q)) for key in draws[0]}
+def _drawn(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> dict[str, np.ndarray]:
+    """The figures of each draw of the pictures, [DRAWS]."""
+    rows = rows_of(records, found, names)
+    values = {kind: mean_of_known(drawn(matches(rows, kind), DRAWS, seed=0)) for kind in rows.kinds}
+    return {f"{kind} {figure}": of for kind in values for figure, of in zip(FIGURES, values[kind], strict=True)}

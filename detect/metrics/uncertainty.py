@@ -66,8 +66,7 @@ def intervals(
     classes: dict[str, dict[str, dict[str, Interval]]] = {name: {} for name in class_names.names}
     for kind in rows.kinds:
         matched = matches(rows, kind)
-        blocks = draws(len(records), resamples, seed)
-        values = np.concatenate([average_precisions(matched, block) for block in blocks], axis=-1)
+        values = drawn(matched, resamples, seed)
         out[kind] = _intervals(mean_of_known(values), np.sum([one.objects for one in matched], axis=0), confidence)
         for name, one, own in zip(class_names.names, matched, values, strict=True):
             classes[name][kind] = _intervals(own, one.objects, confidence)
@@ -106,6 +105,12 @@ def matches(rows: Rows, kind: str) -> list[Matches]:
     # One after another: the pictures of class 1, those of class 2, ...; None without truth and detections.
     per_class = (evaluation.evalImgs[k * count : (k + 1) * count] for k in range(len(rows.categories)))
     return [_of_class(pictures, thresholds) for pictures in per_class]
+
+
+def drawn(matched: Sequence[Matches], resamples: int, seed: int) -> np.ndarray:
+    """``average_precisions`` of so many draws."""
+    blocks = draws(len(matched[0].objects), resamples, seed)
+    return np.concatenate([average_precisions(matched, block) for block in blocks], axis=-1)
 
 
 def average_precisions(matched: Sequence[Matches], weights: np.ndarray) -> np.ndarray:
