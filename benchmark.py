@@ -27,11 +27,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
     from detect.benchmark.results import Place
 
 PICTURE = Path(__file__).parent / "input" / "balloons_1.jpg"
-PART = "benchmark inference"
-TRAIN_PART = "benchmark train"
-DATA_PART = "benchmark data"
-DECODING_PART = "benchmark decoding"
-RESULTS_PART = "benchmark results"
 RESULTS = Path("outputs/results")
 FLAGS_OF = {  # those that are not every command's
     "inference": {"rounds", "models", "heads", "imgsz", "device"},
@@ -62,7 +57,7 @@ def inference(settings: BenchmarkSettings) -> None:
     from detect.media.images import read_image
     from detect.metrics import cost
 
-    check_output(settings, PART)
+    check_output(settings)
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -78,7 +73,7 @@ def inference(settings: BenchmarkSettings) -> None:
 
     facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
     facts["models"] = [asdict(entry) for entry in entries.values()]
-    write_output(settings, PART, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
+    write_output(settings, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
 
 
 def train(settings: BenchmarkSettings) -> None:
@@ -97,7 +92,7 @@ def train(settings: BenchmarkSettings) -> None:
     from detect.benchmark.training_run import Job, start, ways_on
     from detect.data.description import find_spec
 
-    check_output(settings, TRAIN_PART)
+    check_output(settings)
     progress.hide_bars(settings.quiet)
     device, workers = runtime.pick_device(settings.device), runtime.default_workers()
     runtime.set_up(workers)
@@ -127,7 +122,7 @@ def train(settings: BenchmarkSettings) -> None:
         name: {way: [asdict(run) for run in some] for way, some in runs.items()} for name, runs in measured.items()
     }
     pictures = f"{spec.name} ({len(records)} pictures)"
-    write_output(settings, TRAIN_PART, page(measured, job, pictures, command(), facts["machine"]), facts)
+    write_output(settings, page(measured, job, pictures, command(), facts["machine"]), facts)
 
 
 def data(settings: BenchmarkSettings) -> None:
@@ -137,7 +132,7 @@ def data(settings: BenchmarkSettings) -> None:
     from detect.benchmark.coco_file import rendered
     from detect.benchmark.data import measure, page, versions
 
-    check_output(settings, DATA_PART)
+    check_output(settings)
     progress.hide_bars(settings.quiet)
     with rendered(settings.pictures, settings.objects) as path:
         size = path.stat().st_size
@@ -147,7 +142,7 @@ def data(settings: BenchmarkSettings) -> None:
     file = f"{settings.pictures} pictures, {settings.objects} objects, {size / 1e6:.3g} MB"
     facts = {"machine": where, "pictures": settings.pictures, "objects": settings.objects, "file_bytes": size}
     facts["loads"] = {name: [asdict(load) for load in some] for name, some in loads.items()}
-    write_output(settings, DATA_PART, page(loads, file, command(), where), facts)
+    write_output(settings, page(loads, file, command(), where), facts)
 
 
 def decoding(settings: BenchmarkSettings) -> None:
@@ -159,7 +154,7 @@ def decoding(settings: BenchmarkSettings) -> None:
     from detect.benchmark.sharpness import compare, load_at, read_scored
     from detect.data.description import find_spec
 
-    check_output(settings, DECODING_PART)
+    check_output(settings)
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -183,7 +178,7 @@ def decoding(settings: BenchmarkSettings) -> None:
     facts["photograph"] = {imgsz: some.as_lists() for imgsz, some in of_photo.items()}
     facts["sharpness"] = [asdict(one) for one in sharpness]
     text = page(items, of_photo, photo, sharpness, settings.model, command(), where)
-    write_output(settings, DECODING_PART, text, facts)
+    write_output(settings, text, facts)
 
 
 def results(settings: BenchmarkSettings) -> None:
@@ -192,7 +187,7 @@ def results(settings: BenchmarkSettings) -> None:
     from detect.benchmark import experiments
     from detect.benchmark.results import Place, make
 
-    check_output(settings, RESULTS_PART)
+    check_output(settings)
     device = runtime.pick_device(settings.device)
     runtime.set_up(runtime.default_workers())
     place = Place(settings.data_root, RESULTS, settings.pretrained or "auto", str(device))
@@ -219,21 +214,26 @@ def write_finished(settings: BenchmarkSettings, place: Place) -> None:
     facts["runs"] = {name: asdict(result) for name, result in done.items()}
     if settings.write:
         copy_curves(done, place, settings.write.parent / IMAGES)
-    write_output(settings, RESULTS_PART, page(done, speedups, command(), facts["machine"]), facts)
+    write_output(settings, page(done, speedups, command(), facts["machine"]), facts)
 
 
-def check_output(settings: BenchmarkSettings, part: str) -> None:
+def part_of(benchmark: str) -> str:
+    """What the markers around its table in a page say."""
+    return f"benchmark {benchmark}"
+
+
+def check_output(settings: BenchmarkSettings) -> None:
     """Make sure before any work that what it gives can be written."""
     from detect import markdown
     from detect.files import make_folder
 
     if settings.write:
-        markdown.check_part(settings.write, part)
+        markdown.check_part(settings.write, part_of(settings.command))
     if settings.json:
         make_folder(settings.json.parent)
 
 
-def write_output(settings: BenchmarkSettings, part: str, page: str, facts: dict[str, Any]) -> None:
+def write_output(settings: BenchmarkSettings, page: str, facts: dict[str, Any]) -> None:
     from detect import markdown
     from detect.files import write_text
 
@@ -242,7 +242,7 @@ def write_output(settings: BenchmarkSettings, part: str, page: str, facts: dict[
         write_text(settings.json, json.dumps({"command": command(), **facts}, indent=1) + "\n")
         print(f"-> {settings.json}")
     if settings.write:
-        markdown.replace_part(settings.write, part, page)
+        markdown.replace_part(settings.write, part_of(settings.command), page)
         print(f"-> {settings.write}")
 
 

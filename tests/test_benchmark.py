@@ -22,7 +22,7 @@ from detect.models.detectors import build
 from detect.models.zoo import BACKBONES, DETECTORS
 
 CPU = torch.device("cpu")
-BEGIN, END = markdown.markers(benchmark.PART)
+BEGIN, END = markdown.markers(benchmark.part_of("inference"))
 LIGHT = ("--models", "mobilenet_v2", "ssdlite", "--imgsz", "64", "--rounds", "2", "--quiet")
 
 

@@ -27,7 +27,7 @@ from detect.errors import DiskError, UsageError, exit_status
 ROOT = Path(__file__).parent.parent
 PICTURES, OBJECTS = 50, 300
 SMALL = ("--pictures", PICTURES, "--objects", OBJECTS, "--rounds", 1, "--quiet")
-BEGIN, END = markdown.markers(benchmark.DATA_PART)
+BEGIN, END = markdown.markers(benchmark.part_of("data"))
 
 
 @pytest.fixture
@@ -293,4 +293,4 @@ def test_a_page_without_its_markers_is_one_line_before_any_work(run, capsys, tmp
 
 
 def test_the_page_of_this_repository_has_its_markers():
-    markdown.check_part(ROOT / "docs" / "data.md", benchmark.DATA_PART)
+    markdown.check_part(ROOT / "docs" / "data.md", benchmark.part_of("data"))

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 CLASSES = ClassNames(("circle", "square", "triangle"), (90, 7, 3))
 IMGSZ = 48  # the rendered pictures are several times as large
 AUGMENTATION = PRESETS["default"]
-BEGIN, END = markdown.markers(benchmark.DECODING_PART)
+BEGIN, END = markdown.markers(benchmark.part_of("decoding"))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_a_page_without_its_markers_is_one_line_before_any_work(run, capsys, tmp
 
 
 def test_the_page_of_this_repository_has_its_markers():
-    markdown.check_part(ROOT / "docs" / "data.md", benchmark.DECODING_PART)
+    markdown.check_part(ROOT / "docs" / "data.md", benchmark.part_of("decoding"))
 
 
 @pytest.mark.parametrize(

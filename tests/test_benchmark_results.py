@@ -258,7 +258,7 @@ def test_the_command_writes_the_page_and_the_curves_of_what_is_finished(monkeypa
     monkeypatch.setattr(results, "_python", lambda *_: (_ for _ in ()).throw(UsageError("train.py ended")))
     target = tmp_path / "docs" / "results.md"
     target.parent.mkdir()
-    target.write_text("\n".join(markdown.markers(benchmark.RESULTS_PART)), encoding="utf-8")
+    target.write_text("\n".join(markdown.markers(benchmark.part_of("results"))), encoding="utf-8")
     line = ["benchmark.py", "results", "--write", str(target), "--runs", "bccd_recipe", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [*line, "--data-root", str(place.data_root)])
     assert exit_status(benchmark.main) == 2  # the second seed fails

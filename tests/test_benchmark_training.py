@@ -32,7 +32,7 @@ from detect.types import ClassNames, ImageRecord
 CPU = torch.device("cpu")
 IMGSZ = 64
 CLASSES = ClassNames(("thing",))
-BEGIN, END = markdown.markers(benchmark.TRAIN_PART)
+BEGIN, END = markdown.markers(benchmark.part_of("train"))
 
 
 @pytest.fixture(scope="module")
