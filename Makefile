@@ -1,7 +1,7 @@
 # make demo   see the toolkit work: pictures, a video, a short fine-tune
 # make test   run the tests            make test-slow   run those that take minutes
 # make check  style and types
-# make results   train and score all of docs/results.md: a day on two cores; RESULTS="--runs balloon_recipe" makes a part
+# make results   train and score all of docs/results.md: days on two cores; RESULTS="--runs balloon_recipe" makes a part
 #
 # The first of them creates .venv and installs what it needs; PYTHON=python3.12 chooses the interpreter,
 # PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes PyTorch's smaller CPU wheels.
