@@ -98,5 +98,7 @@ def _keep_memory() -> None:
     """
     trim_threshold, mmap_threshold = -1, -3
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(mmap_threshold, 64 * 2**20)
-        libc.mallopt(trim_threshold, 2**31 - 1)
+        # Older ones take no more than 32 MiB, and where both were refused the other call alone would do harm: it ends
+        # that glibc raises the threshold by itself.
+        if libc.mallopt(mmap_threshold, 64 * 2**20) or libc.mallopt(mmap_threshold, 32 * 2**20):
+            libc.mallopt(trim_threshold, 2**31 - 1)
