@@ -45,9 +45,10 @@ class Board:
         self._summed = 0
         self._is_open = True
 
-    def step(self, step: int, losses: Mapping[str, float], rate: float) -> None:
-        """One step of training, number ``step`` from 1 of the run: its losses and its learning rate."""
-        for name, value in losses.items():
+    def step(self, step: int, figures: Mapping[str, float], rate: float) -> None:
+        """One step of training, number ``step`` from 1 of the run: its losses and whatever else has a mean, and its
+        learning rate."""
+        for name, value in figures.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._summed += 1
         if step % EVERY == 0:

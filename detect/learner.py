@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from detect import distributed
@@ -52,7 +52,7 @@ class Learner:
 
     model: nn.Module
     optimizer: Optimizer
-    schedule: LRScheduler
+    schedule: LambdaLR
     average: AveragedModel | None = None
     clip: float = 0.0
     seed: int = 0
@@ -73,8 +73,9 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
-        return float(self.schedule.get_last_lr()[0])
+        """The learning rate of the last step that was taken; before it that of the first."""
+        taken = max(0, self.schedule.last_epoch - 1)
+        return float(self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](taken))
 
     def step(self, batches: Sequence[Batch], seeds: Sequence[Sequence[int]]) -> Step:
         """One step on the mean of the losses of ``batches``, which need memory for one at a time.
@@ -99,9 +100,10 @@ class Learner:
         can_scale_down = self._scaler.is_enabled() and self._scaler.get_scale() > 1
         overflow = is_finite and not math.isfinite(norms[0]) and can_scale_down
         failed = distributed.is_any(not is_finite or not (math.isfinite(norms[0]) or overflow))
-        if failed:
+        if failed or overflow:
             for buffer, former in statistics:
                 buffer.copy_(former)
+        if failed:
             self.optimizer.zero_grad(set_to_none=True)
         else:
             self._scaler.step(self.optimizer)  # which takes none after an overflow

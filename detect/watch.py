@@ -29,7 +29,8 @@ class Watch:
     """Called after every step of an epoch.
 
     files: image id -> name.  most_skipped: steps of an epoch that may fail before training stops.
-    pace: of the whole run.  board: where there is one, as in the first process.  line: the bar of the epoch.
+    pace: of the whole run.  board: where there is one, as in the first process.  kept: when a state was last written,
+        by the clock that only grows.
     """
 
     run: TrainingRun
@@ -41,7 +42,8 @@ class Watch:
 
     def epoch(self, line: tqdm, stops: Stops) -> Callable[[Step, list[Batch], Progress], None]:
         """What is to be called after each step of an epoch."""
-        self.pace.begin_epoch(self.run.epoch)
+        within = self.run.within or Progress()
+        self.pace.begin_epoch(self.run.epoch, within.steps + within.skipped)
         return partial(self, line, stops)
 
     def __call__(self, line: tqdm, stops: Stops, step: Step, batches: list[Batch], progress: Progress) -> None:
@@ -53,8 +55,9 @@ class Watch:
         else:
             memory = memory_bytes(str(learner.device))
             line.set_postfix_str(step_line(progress.means(), learner.lr, self.pace.left(), memory), refresh=False)
-            if self.board:
-                self.board.step(learner.schedule.last_epoch, step.losses, learner.lr)
+            if self.board and step.taken:
+                figures = {**step.losses, "gradient_norm": step.norm}
+                self.board.step(learner.schedule.last_epoch, figures, learner.lr)
         overdue = time.monotonic() - self.kept >= KEEP_SECONDS
         asked, due = distributed.largest(stops.asked, int(overdue))
         if asked or due:

@@ -105,6 +105,17 @@ def test_a_learner_goes_on_in_another_process_bit_for_bit(optimizer, steps):
     assert snapshot(second) == snapshot(whole)
 
 
+def test_the_rate_told_is_that_of_the_step_that_was_taken():
+    learner = fake_learner(lr=8.0)
+    learner.schedule = torch.optim.lr_scheduler.LambdaLR(learner.optimizer, lambda step: 0.5**step)
+    assert learner.lr == 8.0
+    for rate in (8.0, 4.0, 2.0):
+        used = learner.optimizer.param_groups[0]["lr"]
+        assert learner.step([batch(1.0)], [(0,)]).taken and learner.lr == used == rate
+    learner.step([batch(NAN)], [(0,)])
+    assert learner.lr == 2.0  # of the last one that was taken
+
+
 def test_layers_run_in_16_bits_and_losses_in_32(steps):
     learner = detector_learner("sgd", dtype=torch.bfloat16)
     seen = {}
