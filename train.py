@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
 def main() -> int:
     settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a data set.")
     if settings.resume:
-        settings = replace(settings_of_run(settings, given), resume=settings.resume)
+        settings = settings_of_run(settings, given)
     elif settings.model and given & {"backbone", "head", "fpn_channels"}:
         raise UsageError("--model names a whole model; it excludes --backbone, --head and --fpn-channels")
     if settings.replay:
@@ -59,10 +59,9 @@ def train(settings: TrainSettings) -> None:
 
     device, workers = set_up(settings)
     with distributed.started(device) as here:
-        saved = TrainingRun.saved_state(settings.resume) if settings.resume else None
+        saved = TrainingRun.saved_facts(settings.resume) if settings.resume else None
         spec, data = read_data(settings)
         run, settings = begin(settings, saved, spec, data, device)
-        del saved  # as large as the model, its momentum and its average
         with stop_told(run):
             train_epochs(settings, run, data, workers)
         if here.is_first:
@@ -252,9 +251,11 @@ def overfit(settings: TrainSettings) -> bool:
     from detect.data.presets import Augmentation
     from detect.data.transforms import TrainTransform
     from detect.distributed import be_alone
-    from detect.engine import SCORE_FLOOR, evaluate, found_in, train_one_epoch
+    from detect.engine import SCORE_FLOOR, found_in, train_one_epoch
+    from detect.metrics import coco
     from detect.predictor import Predictor
     from detect.start import Data, Defaults, build_learner, names_of, start_model
+    from detect.types import Detections
     from detect.watch import stop_at_failure
 
     assert settings.overfit
@@ -265,7 +266,7 @@ def overfit(settings: TrainSettings) -> bool:
     data = Data(data.names, few, data.names, few)
     print(f"{len(few)} of them, with {len(few.boxes)} objects, are to be learned by heart")
     rounds = math.ceil(by_heart.MOST_STEPS / math.ceil(len(few) / settings.batch_size))
-    defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, accumulate=1))
+    defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, rare=0.0, accumulate=1))
     model, architecture = start_model(defaults, data)
     learner = build_learner(model.to(device), defaults, data)
     assert defaults.settings.imgsz
@@ -275,10 +276,16 @@ def overfit(settings: TrainSettings) -> bool:
     batches = (batch for epoch in count() for batch in loader.epoch(epoch))
     predictor = Predictor(model, data.names, threshold=SCORE_FLOOR, device=device)
     stop = partial(stop_at_failure, files=names_of(few))
-    looks = []
+    looks: list[by_heart.Look] = []
+    found: list[Detections] = []
+
+    def look_at_them() -> float:
+        found[:] = found_in(predictor, few, data.names, title="looking")
+        return coco.score(few, found, data.names)["bbox"]["AP50"]
+
     for look in by_heart.learn(
         lambda steps: train_one_epoch(learner, islice(batches, steps), on_step=stop)["loss"],
-        lambda: evaluate(predictor, few, data.names, title="looking")["bbox"]["AP50"],
+        look_at_them,
         most=by_heart.MOST_STEPS,
         every=by_heart.EVERY,
     ):
@@ -288,7 +295,6 @@ def overfit(settings: TrainSettings) -> bool:
         print("learned: pictures, labels and model fit together")
         return True
     print(f"not learned: bbox AP50 {look.ap50:.3f} after {look.steps} steps, where over {by_heart.ENOUGH} is usual")
-    found = found_in(predictor, few, data.names, title="looking")
     for line in by_heart.what_is_wrong(looks, few, found, data.names, defaults.settings.imgsz):
         print(f"- {line}")
     return False

@@ -18,7 +18,6 @@ from detect import distributed
 from detect.data.dataset import read_record
 from detect.errors import UsageError, first_few, warn
 from detect.learner import Batch, Learner, Step
-from detect.metrics import coco
 from detect.precision import mixed
 from detect.predictor import Predictor
 from detect.progress import bar
@@ -161,17 +160,6 @@ def found_in(
 ) -> list[Detections]:
     """What ``predictor`` finds in each of ``records``, with the labels of ``class_names``; see ``relabel``."""
     return relabel(detect_records(predictor, records, title=title), predictor.class_names, class_names)
-
-
-def evaluate(
-    predictor: Predictor, records: Sequence[ImageRecord], class_names: ClassNames, *, title: str = "evaluate"
-) -> dict[str, dict]:
-    """COCO metrics of ``predictor`` on ``records``, whose labels are those of ``class_names``.
-
-    Class names tie the two together, as in ``relabel``: a class that the model does not know scores 0.
-    """
-    found = found_in(predictor, records, class_names, title=title)
-    return distributed.from_first(lambda: coco.score(records, found, class_names))
 
 
 def relabel(found: Sequence[Detections], model: ClassNames, data: ClassNames) -> list[Detections]:

@@ -27,10 +27,10 @@ class Pace:
         self._steps_left, self._validations_left = epochs * steps, epochs
         self._last = clock()
 
-    def begin_epoch(self, finished: int) -> None:
-        """The first step of an epoch begins now, ``finished`` ones being behind it."""
+    def begin_epoch(self, finished: int, steps: int = 0) -> None:
+        """The next step of an epoch begins now; ``finished`` epochs and ``steps`` of its own are behind it."""
         self._validations_left = self._epochs - finished
-        self._steps_left = self._validations_left * self._steps
+        self._steps_left = self._validations_left * self._steps - steps
         self._last = self._clock()
 
     def step(self) -> None:

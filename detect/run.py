@@ -29,6 +29,7 @@ SETTINGS, CURVES, BOARD, REPLAYS = "settings.yaml", "curves.png", "tensorboard",
 LOCK = "lock"  # of a run that is being trained
 # What no state is without; an average is in those of runs that have one.
 STATE_KEYS = ("epoch", "best", "architecture", "class_names", "train_sha256", "model", "optimizer", "schedule")
+FACTS = ("architecture", "class_names", "processes", "reasons", "epochs")
 FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS)
 
 
@@ -40,6 +41,7 @@ class TrainingRun:
     facts: what the checkpoint's header says of the run's settings and data; and reasons, those of fitted defaults.
     epoch: epochs finished.  within: how far the next one is, None before its first step was kept.
     best: the highest score so far (-inf before the first), and best_epoch the one that had it.
+    started: when the running epoch was begun, by the clock that only grows; without the time that the run was stopped.
     """
 
     folder: Path
@@ -74,9 +76,10 @@ class TrainingRun:
     ) -> dict[str, Any]:
         """Write the epoch down: metrics.jsonl, last, and best where it is. Returns its row of metrics.jsonl.
 
-        The epoch counts as finished once the state is written. What is written before it is written anew, to the
-        same bytes, by a run that goes on from the state before; what comes after it ``restore`` makes up for. Raises
-        DiskError, with the files of the epoch before in their places. Of several processes the first one writes.
+        The epoch counts as finished once the state is written. What is written before it is written anew, with the
+        same weights and metrics, by a run that goes on from the state before; what comes after it ``restore`` makes
+        up for. Raises DiskError, with the files of the epoch before in their places. Of several processes the first
+        one writes.
         """
         epoch = self.epoch + 1
         score = score_of(self.metric, metrics, val_losses)
@@ -107,6 +110,7 @@ class TrainingRun:
     def keep(self, within: Progress) -> None:
         """Write down how far the running epoch is, so that a killed run goes on from here. Raises DiskError."""
         progress = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch, "within": asdict(within)}
+        progress["seconds"] = time.monotonic() - self.started
         if world().is_first:
             checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
         self.within = within
@@ -120,6 +124,7 @@ class TrainingRun:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
+            self._lock = None  # which is theirs
             raise UsageError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
         except NotImplementedError:  # a file system without locks
             self._lock = None
@@ -141,6 +146,11 @@ class TrainingRun:
                 self.folder.rmdir()
 
     @staticmethod
+    def saved_facts(folder: Path) -> dict[str, Any]:
+        """Of ``saved_state`` what tells of the run, and is small."""
+        return {name: value for name, value in TrainingRun.saved_state(folder).items() if name in FACTS}
+
+    @staticmethod
     def saved_state(folder: Path) -> dict[str, Any]:
         """What ``restore`` takes, from the folder of a run; CheckpointError where it is not one."""
         state = checkpoint.load_training_state(folder / STATE)
@@ -158,6 +168,7 @@ class TrainingRun:
         self.epoch, self.best = state["epoch"], state["best"]
         self.best_epoch = state.get("best_epoch", 0)  # which early states do not tell
         self.within = Progress(**state["within"]) if "within" in state else None
+        self.started = time.monotonic() - state.get("seconds", 0.0)
         if world().is_first:
             for name in FILES:
                 remove_leftovers(self.folder / name)

@@ -23,10 +23,11 @@ from detect.flags import save
 from detect.learner import Learner
 from detect.links import without_query
 from detect.models import pretrained
-from detect.models.anchors import anchor_recall
+from detect.models.anchors import ASPECT_RATIOS, anchor_recall
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.detectors import Detector, build, freezable, freeze_stages
 from detect.models.folding import fold_norms
+from detect.models.weights import Weights
 from detect.models.zoo import DETECTORS
 from detect.run import SETTINGS, TrainingRun
 from detect.types import ClassNames
@@ -73,22 +74,7 @@ def begin(
     """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says; and the settings
     with the defaults that were fitted to the data."""
     defaults = Defaults(settings)
-    if saved:
-        if (processes := saved.get("processes", 1)) != distributed.world().size:
-            raise UsageError(
-                f"{settings.resume} was trained by {processes} processes, which its steps depend on; take as many"
-            )
-        if saved["class_names"] != list(data.names.names):
-            raise UsageError(
-                f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others"
-            )
-        architecture = Architecture.from_json(saved["architecture"])
-        model = build(architecture, len(data.names) + 1)
-        defaults.reasons = dict(saved.get("reasons", {}))
-        if saved.get("epochs", settings.epochs) != settings.epochs:  # the user has said otherwise
-            defaults.reasons.pop("epochs", None)
-    else:
-        model, architecture = start_model(defaults, data)
+    model, architecture = resumed_model(defaults, saved, data) if saved else start_model(defaults, data)
     if settings.metric.startswith("segm") and not (architecture.has_masks and data.val_records.has_masks):
         raise UsageError(f"--metric {settings.metric}: the model finds no masks, or val has none; take bbox_AP")
     if settings.metric == "loss" and architecture.has_masks and not data.val_records.has_masks:
@@ -96,7 +82,7 @@ def begin(
     learner = build_learner(model.to(device), defaults, data)
     settings = replace(defaults.settings, pretrained=without_query(settings.pretrained))  # runs are published
     facts = {
-        "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
+        "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "resume"},
         "reasons": defaults.reasons,
         "data": {
             "name": spec.name,
@@ -107,16 +93,37 @@ def begin(
     name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
     folder = settings.resume or distributed.from_first(lambda: new_folder(settings.output_dir, name))
     run = TrainingRun(folder, learner, architecture, data.names, settings.metric, facts)
-    run.hold()
-    if saved:
-        run.restore(saved)
-    assert settings.epochs
-    if distributed.world().is_first and run.epoch < settings.epochs:  # else there is nothing to do with them
-        # Whole models have no backbone and head to choose, so that --config can read the file back.
-        without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
-        save(settings, folder / SETTINGS, without, defaults.reasons)
-        print(f"run: {folder}")
+    try:
+        run.hold()
+        if saved:  # anew, since another process may have trained on until now
+            run.restore(TrainingRun.saved_state(folder))
+        assert settings.epochs
+        if distributed.world().is_first and run.epoch < settings.epochs:  # else there is nothing to do with them
+            # Whole models have no backbone and head to choose, so that --config can read the file back.
+            without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
+            save(settings, folder / SETTINGS, without, defaults.reasons)
+            print(f"run: {folder}")
+    except BaseException:
+        run.release()
+        run.discard_if_empty()
+        raise
     return run, settings
+
+
+def resumed_model(defaults: Defaults, saved: dict[str, Any], data: Data) -> tuple[Detector, Architecture]:
+    """The model of the run that --resume names, with random weights yet; UsageError where it cannot go on so."""
+    settings = defaults.settings
+    if (processes := saved.get("processes", 1)) != distributed.world().size:
+        raise UsageError(
+            f"{settings.resume} was trained by {processes} processes, which its steps depend on; take as many"
+        )
+    if saved["class_names"] != list(data.names.names):
+        raise UsageError(f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others")
+    architecture = Architecture.from_json(saved["architecture"])
+    defaults.reasons = dict(saved.get("reasons", {}))
+    if saved.get("epochs", settings.epochs) != settings.epochs:  # the user has said otherwise
+        defaults.reasons.pop("epochs", None)
+    return build(architecture, len(data.names) + 1), architecture
 
 
 def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]:
@@ -134,31 +141,44 @@ def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]
     if weights is None and (settings.freeze or settings.norm == "frozen"):
         flag = "--freeze" if settings.freeze else "--norm frozen"
         raise UsageError(f"{flag} keeps what training starts from, and these weights are random")
-    if settings.anchors and not (asked.anchors and not (weights and weights.has_anchors)):
-        warn(f"--anchors {settings.anchors} is passed over: the anchors of the model or its weights are kept")
-    if asked.anchors and weights and weights.has_anchors:
-        asked = replace(
-            asked,
-            anchors=weights.anchors or asked.anchors,
-            aspect_ratios=weights.aspect_ratios or asked.aspect_ratios,
-        )
-    elif asked.anchors and settings.anchors != "default":
-        choice = fitting.fit_anchors(facts, asked.min_size, settings.augmentation.jitter)
-        defaults.fill("anchors", Choice, "fitted", choice.reason)
-        asked = replace(asked, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios)
+    asked, whose = choose_anchors(asked, weights, defaults, facts)
     batch = min(settings.batch_size, len(data.records))
     norm = defaults.fill("norm", fitting.norms, batch, pretrained=weights is not None)
     model, architecture, used = pretrained.start_model(asked, data.names, weights, norm)
     print(f"{architecture.model} ({architecture.head}) from {used}")
-    if "anchors" not in defaults.reasons and architecture.head != "fcos":  # which has points in place of anchors
+    if whose and architecture.head != "fcos":  # which has points in place of anchors
         reached = anchor_recall(model, data.records, architecture.min_size)
-        print(f"anchors: those of the weights, which reach {reached:.1%} of the objects at IoU 0.5 as they are")
+        print(f"anchors: {whose}, which reach {reached:.1%} of the objects at IoU 0.5 as they are")
     started = {"pretrained": weights is not None}
     defaults.fill("freeze", fitting.frozen_stages, len(data.records), **started, freezable=freezable(model))
     defaults.fill("rare", fitting.repeat_threshold, facts.pictures_with(data.names), len(data.records))
     pictures = pictures_an_epoch(defaults.settings, data)
     defaults.fill("epochs", fitting.epochs, pictures, pictures_a_step(defaults.settings), **started)
     return model, architecture
+
+
+def choose_anchors(
+    asked: Architecture, weights: Weights | None, defaults: Defaults, facts: Facts
+) -> tuple[Architecture, str]:
+    """``asked`` with the anchors that its weights have learned on or, where these have none, with those that
+    ``--anchors`` says; and whose they are, "" where they were fitted, which is told."""
+    wanted = defaults.settings.anchors
+    a_place = len(asked.anchors[0]) * len(asked.aspect_ratios or ASPECT_RATIOS) if asked.anchors else 0
+    learned = weights if weights and weights.has_learned_on(a_place) else None
+    if wanted and (not asked.anchors or learned):
+        warn(f"--anchors {wanted} is passed over: the anchors of the model or its weights are kept")
+    if not asked.anchors:
+        return asked, "the model's own"
+    if learned:
+        ratios = learned.aspect_ratios or asked.aspect_ratios
+        return replace(asked, anchors=learned.anchors or asked.anchors, aspect_ratios=ratios), "those of the weights"
+    if wanted == "default":
+        return asked, "the default ones"
+    choice = fitting.fit_anchors(facts, asked.min_size, defaults.settings.augmentation.jitter)
+    if wanted:
+        print(f"anchors: {choice.reason}")
+    defaults.fill("anchors", Choice, "fitted", choice.reason)
+    return replace(asked, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios), ""
 
 
 def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:

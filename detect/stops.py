@@ -10,6 +10,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from detect.distributed import world
+
 _AT_ONCE = 1.0  # seconds within which a repeated signal is the same one
 
 
@@ -49,6 +51,8 @@ class Stops:
             self._former[number](number, frame)
         elif not self.asked:
             self.asked, self._at = number, time.monotonic()
+            if not world().is_first:
+                return
             with suppress(OSError):  # not print, whose buffer may be in use just now
                 os.write(2, b"\nstopping after this step; once more stops at once\n")
 

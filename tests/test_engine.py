@@ -13,8 +13,10 @@ from fake_learner import batch, fake_learner
 from tiny import CLASSES, as_checkpoint, picture, random_model, target
 from torch import nn
 
-from detect.engine import Progress, evaluate, train_one_epoch, validation_losses
+from detect import engine
+from detect.engine import Progress, train_one_epoch, validation_losses
 from detect.media.images import write_image
+from detect.metrics import coco
 from detect.models.architecture import backbone_architecture
 from detect.models.detectors import build
 from detect.predictor import from_checkpoint
@@ -130,6 +132,10 @@ def record(tmp_path) -> ImageRecord:
 
 def found_in(record: ImageRecord, labels: list[int]) -> Detections:
     return Detections(record.image_hw, record.boxes, np.array([0.9, 0.8], np.float32), np.array(labels))
+
+
+def evaluate(predictor, records: list[ImageRecord], class_names: ClassNames) -> dict:
+    return coco.score(records, engine.found_in(predictor, records, class_names), class_names)
 
 
 def test_names_tie_classes_and_not_positions(record):

@@ -69,6 +69,9 @@ def test_a_run_that_goes_on_has_its_last_epochs_left(clock):
     run.begin_epoch(8)
     take_steps(run, clock, 1, 4)
     assert run.seconds_left == 9 * 4
+    run.begin_epoch(8, steps=3)
+    take_steps(run, clock, 1, 4)
+    assert run.seconds_left == 6 * 4
 
 
 def test_what_lies_between_two_epochs_is_no_step(clock):

@@ -14,6 +14,8 @@ from training import TINY
 from detect import checkpoint
 from detect.learner import Learner
 from detect.models.anchors import anchor_sizes
+from detect.models.architecture import backbone_architecture
+from detect.models.detectors import build
 
 FITTED = ("imgsz", "anchors", "norm", "freeze", "rare", "epochs", "lr", "warmup_steps")
 
@@ -35,7 +37,8 @@ def begun(train_py, monkeypatch, tmp_path):
     monkeypatch.setattr("train.train_epochs", stop)
 
     def call(*flags: object) -> str:
-        more = ["--output-dir", tmp_path, "--workers", 0, "--device", "cpu", "--head", "fasterrcnn"]
+        more = ["--output-dir", tmp_path, "--workers", 0, "--device", "cpu"]
+        more += [] if "--model" in flags else ["--head", "fasterrcnn"]
         assert train_py(*flags, *more) == 130
         return kept[-1]
 
@@ -128,6 +131,35 @@ def test_a_fitted_default_is_the_runs_own_when_it_goes_on(train_py, data, tmp_pa
     assert "# " in before
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
     assert (tmp_path / "x" / "settings.yaml").read_text() == before.replace("epochs: 1", "epochs: 2")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((), "--anchors fitted: the default ones, as "),
+        (("--anchors", "fitted"), "anchors: the default ones, as "),
+        (("--anchors", "default"), "anchors: the default ones, which reach "),
+        (("--pretrained", "balloon"), "anchors: those of the weights, which reach "),
+        (("--model", "v1"), "anchors: the model's own, which reach "),
+    ],
+)
+def test_it_is_told_whose_the_anchors_are(begun, data, capsys, flags, said):
+    start = () if "--pretrained" in flags else ("--pretrained", "none")
+    begun("--data", data, *start, *flags)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "anchors" in line.partition(":")[0]]
+    assert len(lines) == 1 and lines[0].startswith(said)
+
+
+@pytest.mark.parametrize(("a_place", "is_fitted"), [(3, True), (6, False)])
+def test_anchors_that_weights_do_not_tell_of_are_known_by_their_number(begun, data, tmp_path, a_place, is_fitted):
+    whole = build(backbone_architecture("mobilenet_v2", "fasterrcnn", 64), 4).state_dict()
+    rows = {"cls_logits": a_place, "bbox_pred": 4 * a_place}
+    for name, tensor in whole.items():
+        if name.startswith("rpn.head") and (part := name.split(".")[2]) in rows:
+            whole[name] = tensor[: rows[part]]
+    torch.save(whole, tmp_path / "x.pth")
+    settings = yaml.safe_load(begun("--data", data, "--backbone", "mobilenet_v2", "--pretrained", tmp_path / "x.pth"))
+    assert settings["anchors"] == ("fitted" if is_fitted else None)
 
 
 def test_anchors_come_with_the_weights_that_have_learned_on_them(train_py, data, tmp_path):

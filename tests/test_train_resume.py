@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,15 @@ import torch
 import yaml
 from filelock import FileLock
 from tiny import render_shapes
+from tiny_run import tiny_run
 from training import TINY, rows
 from web_server import Server
 
 from detect import checkpoint, engine
 from detect.data import dataset
+from detect.engine import Progress
 from detect.errors import TrainingError
+from detect.run import TrainingRun
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,6 +53,40 @@ def interrupt_at(monkeypatch):
 
 
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
+
+
+def test_a_run_that_another_process_has_trained_on_meanwhile_goes_on_from_there(train_py, data, tmp_path, monkeypatch):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags) == 0
+    shutil.copytree(tmp_path / "x", tmp_path / "theirs")
+    assert train_py("--resume", tmp_path / "theirs", "--epochs", 2) == 0
+    hold = TrainingRun.hold
+
+    def wait_for_them(run: TrainingRun) -> None:  # until their process ends
+        shutil.copytree(tmp_path / "theirs", tmp_path / "x", dirs_exist_ok=True)
+        hold(run)
+
+    monkeypatch.setattr(TrainingRun, "hold", wait_for_them)
+    assert train_py("--resume", tmp_path / "x", "--epochs", 3) == 0
+    assert [row["epoch"] for row in rows(tmp_path / "x")] == [1, 2, 3]
+    assert rows(tmp_path / "x")[:2] == rows(tmp_path / "theirs")
+
+
+def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("detect.run.time.monotonic", lambda: now[0])
+    (tmp_path / "x").mkdir()
+    run = tiny_run(tmp_path / "x")
+    run.started = now[0]
+    now[0] += 30
+    run.keep(Progress(batches=1, steps=1, sums={"loss": 1.0}))
+    now[0] = 5.0  # another machine, another clock
+    again = tiny_run(tmp_path / "x")
+    again.restore(TrainingRun.saved_state(tmp_path / "x"))
+    now[0] += 12
+    assert again.finish_epoch({"loss": 1.0}, {"bbox": {"AP": 0.5}})["seconds"] == 42
+    now[0] += 7
+    assert again.finish_epoch({"loss": 1.0}, {"bbox": {"AP": 0.5}})["seconds"] == 7
 
 
 @pytest.mark.parametrize(("more", "read"), [(("--head", "fasterrcnn"), 4), (("--ema", 0.9, *FROM_WEIGHTS), 8)])

@@ -42,10 +42,11 @@ class Weights:
         parts = ("backbone.", "rpn.", "roi_heads.", "head.classification_head.")
         return any(name.startswith(parts) for name in self.state)
 
-    @property
-    def has_anchors(self) -> bool:
-        """Whether something in the file has learned on anchors, which another model must then have too."""
-        return any(name.startswith("rpn.head.") for name in self.state)
+    def has_learned_on(self, anchors: int) -> bool:
+        """Whether a region proposal network in the file has learned on anchors that a model can have: on those that
+        the file tells of or, where it tells of none, on as many ``anchors`` a place, which then pass for the same."""
+        scores = self.state.get("rpn.head.cls_logits.weight")
+        return scores is not None and (self.anchors is not None or len(scores) == anchors)
 
 
 def read(path: Path) -> Weights:
