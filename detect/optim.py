@@ -43,8 +43,9 @@ def build_schedule(optimizer: Optimizer, name: str, total_steps: int, warmup_ste
 def build_average(model: nn.Module, decay: float) -> AveragedModel:
     """A copy of ``model`` whose weights follow its own as an exponential moving average (Polyak & Juditsky, 1992).
 
-    decay: what is kept of the average at a step, 0..1. It rises to that from 0.1, as (1 + n) / (10 + n) after n
-    steps, so that the random weights of the first ones are soon forgotten.
+    decay: what is kept of the average at a step, 0..1. The first step sets the average; then it
+    rises to that from 2/11, as (1 + n) / (10 + n) after n steps, so that the random weights of the first ones are soon
+    forgotten.
     """
 
     def follow(averages: Sequence[Tensor], now: Sequence[Tensor], steps: Tensor | int) -> None:

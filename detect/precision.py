@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from detect.errors import UsageError
 
 # What is run in 16 bits where a detector has it; the rest (anchors, matching, RoIAlign, losses) is neither much nor
-# safe: a box at x = 1000 has steps of 4 pixels in bfloat16.
+# safe: a box at x = 1000 has steps of 4 pixels in bfloat16. Of rpn.head, on a CPU, it is the look at all places, not
+# the second one at those that the loss samples (detect/models/proposals.py).
 _PARTS = ("backbone", "rpn.head", "head", "roi_heads.box_head", "roi_heads.box_predictor")
 _MASK_PARTS = (
     "roi_heads.mask_head",

@@ -16,8 +16,9 @@ _OBJECTS = 2_000  # more say no more
 _FEW = 100  # objects, of which half a point of recall is less than one
 _SCALES = 4  # of the jitter, at which each object is looked at
 _GAIN = 0.005
-# Six anchors at each place whatever their shapes are, as the default ones: sizes an octave for 1, 2 and 3 ratios. And
-# how far to move all sizes, so that small ones stay on the fine maps.
+# Sizes an octave for 1, 2 and 3 ratios: no more than the six anchors at each place that the default ones have; with
+# one ratio four, since still finer steps of size overlap almost as they are. And how far to move all sizes, so that
+# small ones stay on the fine maps.
 _SIZES_AN_OCTAVE = {1: 4, 2: 3, 3: 2}
 _OCTAVES = np.arange(-1.5, 1.26, 0.25)
 # Of the objects' own ratios, those at these shares in between.
