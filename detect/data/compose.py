@@ -95,15 +95,9 @@ def paste_objects(
                 continue
         step = -1 if rng.random() < 0.5 else 1
         shape, pixels = shape[:, ::step], other[y : y + h, x : x + w][:, ::step]
-        left, top = int(rng.integers(width)) - w // 2, int(rng.integers(height)) - h // 2
-        to = slice(max(0, top), min(height, top + h)), slice(max(0, left), min(width, left + w))
-        of = slice(to[0].start - top, to[0].stop - top), slice(to[1].start - left, to[1].stop - left)
-        pasted = np.zeros((height, width), np.uint8)
-        pasted[to] = shape[of]
-        if _area(pasted) < LEAST_VISIBLE * _area(shape):
+        pasted = _paste(image, shape, pixels, rng)
+        if pasted is None:
             continue
-        alpha = cv2.blur(shape.astype(np.float32), (3, 3))[of][..., None]  # a hard edge would tell what was pasted
-        image[to] = np.rint(alpha * pixels[of] + (1 - alpha) * image[to]).astype(np.uint8)
         masks = [below & ~pasted & 1 for below in masks]
         if not is_decoy:
             masks.append(pasted)
@@ -113,6 +107,22 @@ def paste_objects(
     iscrowd = np.concatenate([truth.iscrowd, np.zeros(len(labels) - len(truth.labels), bool)])
     boxes_of_both, labels_of_both = np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
     return image, _with_masks_left(Truth(boxes_of_both, labels_of_both, iscrowd, masks, truth.complete), whole)
+
+
+def _paste(image: np.ndarray, shape: np.ndarray, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """Put the ``pixels`` of a ``shape``, uint8 0/1 of their size, into ``image`` itself, the middle at a random place;
+    the bitmap of what came to lie inside, None where that is less than a fifth, and nothing is pasted."""
+    (height, width), (h, w) = image.shape[:2], shape.shape
+    left, top = int(rng.integers(width)) - w // 2, int(rng.integers(height)) - h // 2
+    to = slice(max(0, top), min(height, top + h)), slice(max(0, left), min(width, left + w))
+    of = slice(to[0].start - top, to[0].stop - top), slice(to[1].start - left, to[1].stop - left)
+    pasted = np.zeros((height, width), np.uint8)
+    pasted[to] = shape[of]
+    if _area(pasted) < LEAST_VISIBLE * _area(shape):
+        return None
+    alpha = cv2.blur(shape.astype(np.float32), (3, 3))[of][..., None]  # a hard edge would tell what was pasted
+    image[to] = np.rint(alpha * pixels[of] + (1 - alpha) * image[to]).astype(np.uint8)
+    return pasted
 
 
 def _with_masks_left(truth: Truth, before: list[np.ndarray]) -> Truth:
