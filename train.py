@@ -15,9 +15,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,60 +241,14 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
 
 
 def overfit(settings: TrainSettings) -> bool:
-    """Learn a few pictures by heart, without augmentation, or say what is wrong; whether they were learned."""
-    from detect import overfit as by_heart
-    from detect.data.dataset import DetectionDataset
-    from detect.data.loader import TrainLoader
-    from detect.data.presets import Augmentation
-    from detect.data.transforms import TrainTransform
+    """Learn a few pictures by heart, or say what is wrong; whether they were learned."""
     from detect.distributed import be_alone
-    from detect.engine import SCORE_FLOOR, found_in, train_one_epoch
-    from detect.metrics import coco
-    from detect.predictor import Predictor
-    from detect.start import Data, Defaults, build_learner, names_of, start_model
-    from detect.types import Detections
-    from detect.watch import stop_at_failure
+    from detect.overfit import learn_by_heart
 
-    assert settings.overfit
     be_alone("--overfit")
     device, workers = set_up(settings)
     _, data = read_data(settings)
-    few = by_heart.choose(data.records, settings.overfit)
-    data = Data(data.names, few, data.names, few)
-    print(f"{len(few)} of them, with {len(few.boxes)} objects, are to be learned by heart")
-    rounds = math.ceil(by_heart.MOST_STEPS / math.ceil(len(few) / settings.batch_size))
-    defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, rare=0.0, accumulate=1))
-    model, architecture = start_model(defaults, data)
-    learner = build_learner(model.to(device), defaults, data)
-    assert defaults.settings.imgsz
-    transform = TrainTransform(defaults.settings.imgsz, Augmentation())
-    dataset = DetectionDataset(few, transform, with_masks=architecture.has_masks, seed=settings.seed)
-    loader = TrainLoader(dataset, settings.batch_size, workers)
-    batches = (batch for epoch in count() for batch in loader.epoch(epoch))
-    predictor = Predictor(model, data.names, threshold=SCORE_FLOOR, device=device)
-    stop = partial(stop_at_failure, files=names_of(few))
-    looks: list[by_heart.Look] = []
-    found: list[Detections] = []
-
-    def look_at_them() -> float:
-        found[:] = found_in(predictor, few, data.names, title="looking")
-        return coco.score(few, found, data.names)["bbox"]["AP50"]
-
-    for look in by_heart.learn(
-        lambda steps: train_one_epoch(learner, islice(batches, steps), on_step=stop)["loss"],
-        look_at_them,
-        most=by_heart.MOST_STEPS,
-        every=by_heart.EVERY,
-    ):
-        print(f"step {look.steps}  loss {look.loss:.3f}  bbox AP50 {look.ap50:.3f}", flush=True)
-        looks.append(look)
-    if look.ap50 > by_heart.ENOUGH:
-        print("learned: pictures, labels and model fit together")
-        return True
-    print(f"not learned: bbox AP50 {look.ap50:.3f} after {look.steps} steps, where over {by_heart.ENOUGH} is usual")
-    for line in by_heart.what_is_wrong(looks, few, found, data.names, defaults.settings.imgsz):
-        print(f"- {line}")
-    return False
+    return learn_by_heart(settings, data, device, workers)
 
 
 def replayed(path: Path, device: str) -> str:

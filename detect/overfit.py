@@ -5,17 +5,31 @@ A model that cannot even do that has a reason, which is sooner found on eight pi
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
 import numpy as np
+import torch
 
+from detect.config import TrainSettings
+from detect.data.dataset import DetectionDataset
+from detect.data.loader import TrainLoader
+from detect.data.presets import Augmentation
 from detect.data.table import Table
+from detect.data.transforms import TrainTransform
+from detect.engine import SCORE_FLOOR, found_in, train_one_epoch
 from detect.errors import DataError, first_few
+from detect.metrics import coco
 from detect.metrics.mistakes import BADLY_PLACED, FOUND, MISSED, WRONG_CLASS, Mistakes, mistakes
+from detect.predictor import Predictor
 from detect.sizes import resized_hw
+from detect.start import Data, Defaults, build_learner, names_of, start_model
 from detect.types import ClassNames, Detections
+from detect.watch import stop_at_failure
 
 ENOUGH = 0.95  # AP50 of pictures known by heart
 MOST_STEPS = 600
@@ -36,16 +50,39 @@ class Look:
     ap50: float
 
 
-def learn(train: Callable[[int], float], score: Callable[[], float], *, most: int, every: int) -> Iterator[Look]:
-    """Look after look, until AP50 is above ENOUGH or ``most`` steps are taken.
-
-    train: takes so many steps and returns their mean sum of losses.  score: AP50 on the pictures, 0..1.
-    """
-    for steps in range(every, most + 1, every):
-        look = Look(steps, train(every), score())
-        yield look
-        if look.ap50 > ENOUGH:
-            return
+def learn_by_heart(settings: TrainSettings, data: Data, device: torch.device, workers: int) -> bool:
+    """Train on ``settings.overfit`` of the pictures without augmentation until AP50 on them is above ENOUGH, or
+    MOST_STEPS are taken and it is told what may be wrong; whether they were learned."""
+    assert settings.overfit
+    few = choose(data.records, settings.overfit)
+    print(f"{len(few)} of them, with {len(few.boxes)} objects, are to be learned by heart")
+    data = Data(data.names, few, data.names, few)
+    rounds = math.ceil(MOST_STEPS / math.ceil(len(few) / settings.batch_size))
+    defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, rare=0.0, accumulate=1))
+    model, architecture = start_model(defaults, data)
+    learner = build_learner(model.to(device), defaults, data)
+    imgsz = defaults.settings.imgsz
+    assert imgsz
+    transform = TrainTransform(imgsz, Augmentation())
+    dataset = DetectionDataset(few, transform, with_masks=architecture.has_masks, seed=settings.seed)
+    loader = TrainLoader(dataset, settings.batch_size, workers)
+    batches = (batch for epoch in range(MOST_STEPS) for batch in loader.epoch(epoch))
+    predictor = Predictor(model, data.names, threshold=SCORE_FLOOR, device=device)
+    stop = partial(stop_at_failure, files=names_of(few))
+    looks: list[Look] = []
+    for steps in range(EVERY, MOST_STEPS + 1, EVERY):
+        loss = train_one_epoch(learner, islice(batches, EVERY), on_step=stop)["loss"]
+        found = found_in(predictor, few, data.names, title="looking")
+        ap50 = coco.score(few, found, data.names)["bbox"]["AP50"]
+        looks.append(Look(steps, loss, ap50))
+        print(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}", flush=True)
+        if ap50 > ENOUGH:
+            print("learned: pictures, labels and model fit together")
+            return True
+    print(f"not learned: bbox AP50 {ap50:.3f} after {steps} steps, where over {ENOUGH} is usual")
+    for line in what_is_wrong(looks, few, found, data.names, imgsz):
+        print(f"- {line}")
+    return False
 
 
 def choose(records: Table, count: int) -> Table:
