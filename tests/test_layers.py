@@ -17,9 +17,9 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("errors", "sizes"),
     ("files", "progress", "pace", "fields"),
-    ("masks", "runtime", "flags", "transfer", "markdown", "stops"),
+    ("masks", "runtime", "flags", "transfer", "markdown"),
     ("downloads", "outlines", "distributed", "precision"),
-    ("types", "links"),
+    ("types", "links", "stops"),
     ("media",),
     ("drawing", "metrics", "checkpoint", "optim", "runlog", "board", "curves", "learner"),
     ("data.columns", "data.problems", "data.archive", "data.render", "data.likeness", "data.splits", "data.sampling"),
@@ -31,14 +31,14 @@ LAYERS = (
     ("data.spec", "data.dataset", "data.convert", "models", "writers"),
     ("data.discovery", "data.diagnosis", "data.preview", "data.repair", "data.loader"),
     ("data.description",),
-    ("predictor", "examples", "overfit", "fitting"),
+    ("predictor", "examples", "fitting"),
     ("engine",),
     ("run", "replay"),
     ("watch",),
     ("benchmark",),
     ("config",),
     ("start",),
-    ("validation",),
+    ("validation", "overfit"),
 )  # fmt: skip
 # config reads the tables of models, which know nothing else of the project, and checks names by them.
 TABLES = "models.zoo"
