@@ -19,8 +19,6 @@ from detect.benchmark.experiments import (
     BALLOON,
     BCCD,
     BRIEF,
-    FREE_MASKS,
-    PART_MASKS,
     PART_RUNS,
     PARTS,
     PLAIN,
@@ -97,14 +95,16 @@ def result(val: float, test: float, epochs: int = 20, **of_class: float) -> Resu
     return Result({"val": scores(val), "test": scores(test, **of_class)}, epochs)
 
 
-def test_every_two_parts_are_told_apart_whatever_pairs_of_them_do():
-    columns = {mask: [experiments.is_on(mask, run) for run in range(PART_RUNS)] for mask in (*PART_MASKS, *FREE_MASKS)}
+@pytest.mark.parametrize("data", PARTS)
+def test_every_two_parts_are_told_apart_whatever_pairs_of_them_do(data):
+    of_parts, free = experiments.masks(data)
+    masks = [*of_parts.values(), *free]
+    columns = {mask: [experiments.is_on(mask, run) for run in range(PART_RUNS)] for mask in masks}
     assert len(columns) == PART_RUNS - 1 and all(sum(column) == PART_RUNS / 2 for column in columns.values())
     for a, b in combinations(columns.values(), 2):
         assert sum(x and y for x, y in zip(a, b, strict=True)) == PART_RUNS / 4
-    pairs = {a ^ b for a, b in combinations(PART_MASKS, 2)}  # what two do together, a column of its own
-    assert pairs == set(FREE_MASKS)
-    assert all(len(parts) == len(PART_MASKS) for parts in PARTS.values())
+    pairs = {a ^ b for a, b in combinations(of_parts.values(), 2)}  # what two do together, a column of its own
+    assert pairs <= set(free) and tuple(of_parts) == PARTS[data]
 
 
 def test_the_flags_of_every_run_are_ones_that_train_takes(monkeypatch, place):
@@ -128,8 +128,8 @@ def test_what_the_page_calls_a_default_is_one(monkeypatch, part):
     monkeypatch.setattr("sys.argv", ["train.py", *part.on])
     with_it, given = parse(TrainSettings, "")
     [name] = given
-    if name in ("anchors", "freeze"):  # which are fitted to the data
-        assert part.default and getattr(usual, name) is None
+    if name == "freeze":  # which is fitted to the data
+        assert part.default and usual.freeze is None
     else:
         same = (with_it.augmentation, with_it.ema) == (usual.augmentation, usual.ema)
         assert same == part.default
@@ -291,9 +291,11 @@ def test_seeds_have_mean_and_spread():
 
 def test_an_effect_is_the_difference_of_the_means_of_two_halves():
     done = {}
+    of_part, free = experiments.masks(BCCD)
+    first, _, _, last = of_part.values()
     for number, run in enumerate(of_parts(BCCD)):
-        value = 0.3 + 0.1 * experiments.is_on(PART_MASKS[0], number) - 0.02 * experiments.is_on(PART_MASKS[3], number)
-        value += 0.03 * experiments.is_on(FREE_MASKS[1], number)  # 3 / sqrt(3) = 1.7
+        value = 0.3 + 0.1 * experiments.is_on(first, number) - 0.02 * experiments.is_on(last, number)
+        value += 0.03 * experiments.is_on(free[1], number)  # 3 / sqrt(3) = 1.7
         done[run.name] = result(value, value)
     text = effects(done, BCCD)
     titles = [part.title for part in PARTS[BCCD]]

@@ -11,8 +11,8 @@ BALLOON, BCCD = "balloon", "bccd"
 MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet39")
 SEEDS = (0, 1, 2)
 RECIPE, PLAIN, BRIEF = "recipe", "plain", "brief"
-# What people copy: pictures of one size, torchvision's anchors, every weight learns; learning rate and decay are those
-# of torchvision's tutorial on fine-tuning (pytorch.org/tutorials/intermediate/torchvision_tutorial.html).
+# What people copy: pictures of one size, anchors of usual sizes, every weight learns; learning rate and decay are
+# those of torchvision's tutorial on fine-tuning (pytorch.org/tutorials/intermediate/torchvision_tutorial.html).
 PLAIN_FLAGS = (
     *("--aug", "light", "--jitter", "1", "1", "--anchors", "default", "--rare", "0", "--freeze", "0"),
     *("--lr", "0.005", "--weight-decay", "0.0005", "--clip", "0", "--schedule", "multistep"),
@@ -49,24 +49,30 @@ class Part:
 _SIZES = Part("sizes x0.6 to x1.25", ("--jitter", "0.6", "1.25"), ("--jitter", "1", "1"), True)
 _COLOURS = Part("more colours, light, blur", ("--aug", "default"), ("--aug", "light"), True)
 _FROZEN = Part("frozen first stage", ("--freeze", "1"), ("--freeze", "0"), True)
-_ANCHORS = Part("fitted anchors", ("--anchors", "fitted"), ("--anchors", "default"), True)
 _AVERAGE = Part("moving average 0.998", ("--ema", "0.998"), ("--ema", "0"), False)
-# On blood cells anchors are not fitted, since the default ones reach every object.
-PARTS = {BALLOON: (_SIZES, _COLOURS, _FROZEN, _ANCHORS), BCCD: (_SIZES, _COLOURS, _FROZEN, _AVERAGE)}
+# Fitted anchors are none of them: fitting keeps the default ones on both data sets, which reach nearly every object.
+PARTS = {BALLOON: (_SIZES, _COLOURS, _FROZEN), BCCD: (_SIZES, _COLOURS, _FROZEN, _AVERAGE)}
 PART_RUNS = 8
-PART_MASKS, FREE_MASKS = (1, 2, 4, 7), (3, 5, 6)
+_MASKS = (1, 2, 4, 7)
 _PART_LENGTH = 0.5
 
 
 def is_on(mask: int, run: int) -> bool:
     """Whether what has the ``mask`` is on in a run of the PART_RUNS.
 
-    Four parts have half of all sixteen combinations, chosen so that each part is on in four runs and every two of them
-    together in two (a 2^(4-1) design of resolution IV, Box, Hunter & Hunter, Statistics for Experimenters, 2005,
-    chapter 6): the difference of the means of four runs is the part's own, whatever two of the others do together.
-    FREE_MASKS are no part's: their differences are chance, and what pairs of parts do together.
+    Three parts have every combination. Four have half of all sixteen, chosen so that each part is on in four runs and
+    every two of them together in two (a 2^(4-1) design of resolution IV, Box, Hunter & Hunter, Statistics for
+    Experimenters, 2005, chapter 6): the difference of the means of four runs is the part's own, whatever two of the
+    others do together.
     """
     return (run & mask).bit_count() % 2 == 1
+
+
+def masks(data: str) -> tuple[dict[Part, int], list[int]]:
+    """Those of PARTS, for ``is_on``, and those that are no part's: their differences are chance, and what several
+    parts do together."""
+    of_parts = dict(zip(PARTS[data], _MASKS, strict=False))
+    return of_parts, [mask for mask in range(1, PART_RUNS) if mask not in of_parts.values()]
 
 
 def of_models() -> list[Experiment]:
@@ -86,11 +92,7 @@ def of_parts(data: str) -> list[Experiment]:
     """The runs that tell of PARTS."""
     runs = []
     for run in range(PART_RUNS):
-        flags = [
-            flag
-            for part, mask in zip(PARTS[data], PART_MASKS, strict=True)
-            for flag in (part.on if is_on(mask, run) else part.off)
-        ]
+        flags = [flag for part, mask in masks(data)[0].items() for flag in (part.on if is_on(mask, run) else part.off)]
         runs.append(Experiment(f"{data}_parts_{run}", data, flags=tuple(flags), seed=run, length=_PART_LENGTH))
     return runs
 

@@ -89,10 +89,11 @@ def effects(results: Results, data: str) -> str:
         return f"{data}: {NOT_MEASURED}."
     values = {split: _figures(done, split, "AP") for split in SPLITS}
     rows = []
-    for part, mask in zip(PARTS[data], experiments.PART_MASKS, strict=True):
+    of_parts, free = experiments.masks(data)
+    for part, mask in of_parts.items():
         added = [_effect(values[split], mask) for split in SPLITS]
         rows.append([part.title, *map(_signed, added), "on" if part.default else "off"])
-    errors = [_root_mean_square([_effect(values[split], mask) for mask in experiments.FREE_MASKS]) for split in SPLITS]
+    errors = [_root_mean_square([_effect(values[split], mask) for mask in free]) for split in SPLITS]
     rows.append(["standard error of each", *(f"{error:.1f}" for error in errors), ""])
     return markdown.table((f"{data}: AP added by", *SPLITS, "by default"), rows)
 
