@@ -117,7 +117,7 @@ def test_the_flags_of_every_run_are_ones_that_train_takes(monkeypatch, place):
         monkeypatch.setattr("sys.argv", ["train.py", *train_flags(run, place)])
         settings, _ = parse(TrainSettings, "")
         assert settings.seed == run.seed and settings.name == run.name
-        assert settings.epochs == {1.0: None, 0.5: 10, None: 5}[run.length]
+        assert settings.epochs == {1.0: None, 0.5: 10, 2.0: 40, None: 5}[run.length]
         assert settings.augmentation  # which names that do not exist would raise in
 
 
@@ -287,6 +287,7 @@ def test_seeds_have_mean_and_spread():
     done = {run.name: result(ap, ap) for run, ap in zip(of_recipe(BCCD, PLAIN), (0.4, 0.5, 0.6), strict=True)}
     text = ways(done, BCCD, 2.5)
     assert "| plain recipe, as many steps | 3 | 20 | 50.0 ± 10.0 | 70.0 ± 10.0 |" in text and "2.50 times" in text
+    assert "twice as many steps" not in text and "twice as many steps" in ways(done, BALLOON, None)
 
 
 def test_an_effect_is_the_difference_of_the_means_of_two_halves():

@@ -10,7 +10,7 @@ from detect.errors import UsageError, unknown
 BALLOON, BCCD = "balloon", "bccd"
 MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet39")
 SEEDS = (0, 1, 2)
-RECIPE, PLAIN, BRIEF = "recipe", "plain", "brief"
+RECIPE, LONG, PLAIN, BRIEF = "recipe", "long", "plain", "brief"
 # What people copy: pictures of one size, anchors of usual sizes, every weight learns; learning rate and decay are
 # those of torchvision's tutorial on fine-tuning (pytorch.org/tutorials/intermediate/torchvision_tutorial.html).
 PLAIN_FLAGS = (
@@ -82,10 +82,12 @@ def of_models() -> list[Experiment]:
 
 
 def of_recipe(data: str, way: str) -> list[Experiment]:
-    """RECIPE, PLAIN or BRIEF, which is the plain one cut short, on ``data``, with every seed."""
-    flags = () if way == RECIPE else PLAIN_FLAGS
-    length = None if way == BRIEF else 1.0
-    return [Experiment(f"{data}_{way}_{seed}", data, flags=flags, seed=seed, length=length) for seed in SEEDS]
+    """RECIPE, PLAIN or BRIEF, which is the plain one cut short, on ``data``, with every seed; or LONG, the first of
+    RECIPE on balloons with twice as many steps."""
+    flags = PLAIN_FLAGS if way in (PLAIN, BRIEF) else ()
+    length = {BRIEF: None, LONG: 2.0}.get(way, 1.0)
+    seeds = SEEDS if way != LONG else SEEDS[:1] if data == BALLOON else ()
+    return [Experiment(f"{data}_{way}_{seed}", data, flags=flags, seed=seed, length=length) for seed in seeds]
 
 
 def of_parts(data: str) -> list[Experiment]:
@@ -99,7 +101,7 @@ def of_parts(data: str) -> list[Experiment]:
 
 def every() -> list[Experiment]:
     """All of them, each once, in the order in which they are of use."""
-    ways = [run for data in PARTS for way in (RECIPE, PLAIN, BRIEF) for run in of_recipe(data, way)]
+    ways = [run for data in PARTS for way in (RECIPE, PLAIN, BRIEF, LONG) for run in of_recipe(data, way)]
     parts = [run for data in PARTS for run in of_parts(data)]
     return [*ways, *parts, *of_models()[1:]]
 

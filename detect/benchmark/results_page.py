@@ -8,12 +8,13 @@ from typing import Any
 
 from detect import markdown
 from detect.benchmark import experiments
-from detect.benchmark.experiments import BALLOON, BCCD, BRIEF, PARTS, PLAIN, RECIPE, Experiment
+from detect.benchmark.experiments import BALLOON, BCCD, BRIEF, LONG, PARTS, PLAIN, RECIPE, Experiment
 from detect.benchmark.results import IMAGES, SPLITS, Result, curves_of
 
 NOT_MEASURED = "not measured"
 WAYS = {
     RECIPE: "train.py as it is",
+    LONG: "train.py with twice as many steps",
     PLAIN: "plain recipe, as many steps",
     BRIEF: "plain recipe, as long at torchvision's speed",
 }
@@ -72,7 +73,10 @@ def ways(results: Results, data: str, speedup: float | None) -> str:
     header = (data, "seeds", "epochs", "val AP", "val AP50", "test AP", "test AP50")
     rows = []
     for way, title in WAYS.items():
-        done = _done(results, experiments.of_recipe(data, way))
+        runs = experiments.of_recipe(data, way)
+        if not runs:
+            continue
+        done = _done(results, runs)
         cells = [_mean(_figures(done, split, name)) for split in SPLITS for name in ("AP", "AP50")]
         rows.append([title, str(len(done)), str(done[0].epochs) if done else "", *cells])
     table = markdown.table(header, rows)
