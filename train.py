@@ -150,9 +150,10 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
             )  # fmt: skip
             share_buffers(learner.model, run.result)
             watch.trained(progress)
-        with pace.validation():
+        with watch.validation(progress):
             val = validate(title)
-        row = run.finish_epoch(losses, val.metrics, val.losses, memory_bytes(str(learner.device)))
+        with Stops():  # so that all that an epoch leaves is there, or nothing
+            row = run.finish_epoch(losses, val.metrics, val.losses, memory_bytes(str(learner.device)))
         if board:
             board.epoch(row)
             board.pictures(run.epoch, examples.pictures(data.val_records, val.found, data.val_names, shown))

@@ -120,7 +120,7 @@ def save_training_state(values: dict[str, Any], path: Path) -> None:
         try:
             torch.save(values, file)
         except RuntimeError as error:  # which says "unexpected pos", and why only in what came before it
-            if isinstance(error.__context__, OSError):
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,17 @@ class Watch:
         """All steps of an epoch are taken, and before its validation they are kept, if they took long."""
         if distributed.is_any(time.monotonic() - self.kept >= KEEP_SECONDS / 10):
             self._keep(progress)
+
+    @contextmanager
+    def validation(self, progress: Progress) -> Iterator[None]:
+        """The validation of an epoch is the block. A stop in it costs none of the steps before."""
+        try:
+            with self.pace.validation():
+                yield
+        except KeyboardInterrupt:
+            if distributed.world().size == 1:  # several may be stopped at different places
+                self._keep(progress)
+            raise
 
     def _keep(self, progress: Progress) -> None:
         self.run.keep(progress.shared())

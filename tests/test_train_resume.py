@@ -55,6 +55,51 @@ def interrupt_at(monkeypatch):
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
 
 
+def test_a_stop_in_the_first_validation_costs_no_step(train_py, data, tmp_path, monkeypatch, capsys):
+    flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags, "--name", "whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("detect.engine.found_in", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        assert train_py(*flags, "--name", "cut") == 130
+    assert "stopped after 0 finished epochs and 2 batches; go on with" in capsys.readouterr().err
+    assert train_py("--resume", tmp_path / "cut") == 0
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("during", ["save_training_state", "save"])
+def test_a_stop_while_an_epoch_is_written_waits_for_it(train_py, data, tmp_path, monkeypatch, capsys, during):
+    write = getattr(checkpoint, during)
+
+    def stop_and_write(*arguments) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(*arguments)
+
+    flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, during, stop_and_write)
+        assert train_py(*flags, "--name", "cut") == 130
+    assert "stopped after 1 finished epoch; go on with" in capsys.readouterr().err
+    assert train_py("--resume", tmp_path / "cut") == 0
+    assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2]
+
+
+def test_a_stop_while_a_state_is_written_is_a_stop(tmp_path, monkeypatch):
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("detect.checkpoint.torch.save", lambda values, file: _unexpected(stop))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_training_state({}, tmp_path / "x.pt")
+
+
+def _unexpected(write) -> None:
+    """As torch does, which closes its archive on the way out."""
+    try:
+        write()
+    finally:
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+
 def test_a_run_that_another_process_has_trained_on_meanwhile_goes_on_from_there(train_py, data, tmp_path, monkeypatch):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags) == 0
