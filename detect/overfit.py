@@ -77,7 +77,10 @@ def learn_by_heart(settings: TrainSettings, data: Data, device: torch.device, wo
         looks.append(Look(steps, loss, ap50))
         print(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}", flush=True)
         if ap50 > ENOUGH:
-            print("learned: pictures, labels and model fit together")
+            print(
+                "learned: pictures, boxes and model fit together. Whether the labels are right it cannot tell, since"
+                " wrong ones can be learned by heart too: look at them with doctor.py preview"
+            )
             return True
     print(f"not learned: bbox AP50 {ap50:.3f} after {steps} steps, where over {ENOUGH} is usual")
     for line in what_is_wrong(looks, few, found, data.names, imgsz):

@@ -23,7 +23,7 @@ class BenchmarkSettings:
         metavar="NAME",
     )
     heads: bool = option(False, "a line for each head of a backbone, not for Mask R-CNN's alone")
-    imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32)
+    imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32, high=8192)
     rounds: int | None = option(
         None, "how often everything is measured; the median counts (default: 5, of data 3, of decoding 10)", low=1
     )

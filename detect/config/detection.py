@@ -18,6 +18,7 @@ class _DetectSettings:
         None,
         "resize the short side to N pixels, the long one to at most 1.666 N (default: the model's own)",
         low=32,
+        high=8192,
     )
     threshold: float | None = option(
         None, "leave out what scores less, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1

@@ -21,7 +21,7 @@ class EvaluateSettings:
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
     format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
     split: str = option("test", "train, val or test", choices=("train", "val", "test"))
-    imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32)
+    imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32, high=8192)
     device: str = device()
     evaluator: str = option("faster-coco-eval", "which finds the same as pycocotools, sooner", choices=EVALUATORS)
     intervals: bool = option(False, "say how far the choice of pictures moves AP and AP50: 95 % bootstrap intervals")

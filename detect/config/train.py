@@ -67,6 +67,7 @@ class TrainSettings:
         "short side in pixels; the long side is at most 1.666 times that (default: fitted to the objects; whole models"
         " keep theirs, up to 480)",
         low=32,
+        high=8192,
     )
     anchors: str | None = option(
         None, "default: fitted to the objects, where the weights bring no anchors of their own", choices=ANCHORS
