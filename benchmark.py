@@ -33,7 +33,7 @@ FLAGS_OF = {  # those that are not every command's
     "train": {"rounds", "models", "steps", "pretrained", "data", "data_root", "format", "imgsz", "device"},
     "data": {"rounds", "pictures", "objects"},
     "decoding": {"rounds", "data", "data_root", "format", "model", "imgsz", "device"},
-    "results": {"runs", "pretrained", "data_root", "device"},
+    "results": {"runs", "records", "pretrained", "data_root", "device"},
 }
 
 
@@ -182,15 +182,16 @@ def decoding(settings: BenchmarkSettings) -> None:
 
 
 def results(settings: BenchmarkSettings) -> None:
-    """Training runs, each made once and kept in outputs/results; the page is of those that are finished."""
+    """Training runs in outputs/results, each made once; the page is of those that have a record."""
     from detect import runtime
-    from detect.benchmark import experiments
+    from detect.benchmark import experiments, machine
     from detect.benchmark.results import Place, make
 
     check_output(settings)
     device = runtime.pick_device(settings.device)
     runtime.set_up(runtime.default_workers())
-    place = Place(settings.data_root, RESULTS, settings.pretrained or "auto", str(device))
+    weights, where = settings.pretrained or "auto", machine.in_words(device)
+    place = Place(settings.data_root, RESULTS, settings.records, weights, str(device), where)
     runs = experiments.chosen(settings.runs)
     for name in {run.data for run in runs}:
         place.prepare(name)
@@ -202,19 +203,17 @@ def results(settings: BenchmarkSettings) -> None:
 
 
 def write_finished(settings: BenchmarkSettings, place: Place) -> None:
-    import torch
-
-    from detect.benchmark import experiments, machine
+    from detect.benchmark import experiments
     from detect.benchmark.results import IMAGES, copy_curves, known_speedup, read
     from detect.benchmark.results_page import page
 
     done = {run.name: result for run in experiments.every() if (result := read(run, place))}
     speedups = {data: known_speedup(data, place) for data in experiments.PARTS}
-    facts: dict[str, Any] = {"machine": machine.in_words(torch.device(place.device)), "speedup": speedups}
+    facts: dict[str, Any] = {"machine": place.machine, "speedup": speedups}
     facts["runs"] = {name: asdict(result) for name, result in done.items()}
     if settings.write:
         copy_curves(done, place, settings.write.parent / IMAGES)
-    write_output(settings, page(done, speedups, command(), facts["machine"]), facts)
+    write_output(settings, page(done, speedups, command()), facts)
 
 
 def part_of(benchmark: str) -> str:

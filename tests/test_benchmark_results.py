@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 import benchmark
 from detect import markdown
-from detect.benchmark import experiments, results
+from detect.benchmark import experiments, records, results
 from detect.benchmark.experiments import (
     BALLOON,
     BCCD,
@@ -27,8 +29,9 @@ from detect.benchmark.experiments import (
     of_parts,
     of_recipe,
 )
-from detect.benchmark.results import Place, Result, copy_curves, known_speedup, make, read, speedup, train_flags
-from detect.benchmark.results_page import classes, effects, models, page, ways
+from detect.benchmark.records import Record, keep
+from detect.benchmark.results import Place, copy_curves, known_speedup, make, read, speedup, train_flags
+from detect.benchmark.results_page import classes, effects, machines, models, page, ways
 from detect.benchmark.training_run import REFERENCE, USUAL
 from detect.config import TrainSettings
 from detect.data.description import DATASETS
@@ -41,7 +44,7 @@ NO_SPEEDUP = dict.fromkeys(PARTS)
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "data", tmp_path / "runs", "auto", "cpu")
+    return Place(tmp_path / "data", tmp_path / "runs", tmp_path / "records", "auto", "cpu", "a machine")
 
 
 @pytest.fixture
@@ -63,17 +66,27 @@ def programs(monkeypatch, place):
 
 
 def finished(place: Place, run: experiments.Experiment, *, pretrained: str = "auto", scored: bool = False) -> Path:
-    """What a training leaves in its folder."""
+    """What a training leaves in its folder, and its record where it was scored."""
     folder = place.output_dir / run.name
     folder.mkdir(parents=True)
     for name in ("last_state.pt", "curves.png"):
         (folder / name).write_text(run.name)
-    (folder / "settings.yaml").write_text(f"pretrained: {pretrained}\nepochs: 20\nimgsz: 400\n", encoding="utf-8")
-    (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n', encoding="utf-8")
-    for split in results.SPLITS if scored else ():
+    written = f"data: /far/away/{run.data}\npretrained: {pretrained}\nepochs: 20\nimgsz: 400\noutput_dir: /far\n"
+    (folder / "settings.yaml").write_text(written, encoding="utf-8")
+    rows = [{"epoch": 1, "seconds": 2.5}, {"epoch": 2, "seconds": 3}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for split in records.SPLITS if scored else ():
         (folder / split).mkdir()
         (folder / split / "metrics.json").write_text(json.dumps(scores(0.5)), encoding="utf-8")
     return folder
+
+
+def kept(place: Place, run: experiments.Experiment, **of_run: str) -> Path:
+    """A run that is finished and has its record, of which the path is returned."""
+    folder = finished(place, run, scored=True, **of_run)
+    path = records.path_of(place.records, run.name)
+    keep(records.of_run(folder, place.machine), path)
+    return path
 
 
 def scores(ap: float, **of_class: float) -> dict:
@@ -91,8 +104,8 @@ def scores(ap: float, **of_class: float) -> dict:
     }
 
 
-def result(val: float, test: float, epochs: int = 20, **of_class: float) -> Result:
-    return Result({"val": scores(val), "test": scores(test, **of_class)}, epochs)
+def result(val: float, test: float, epochs: int = 20, **of_class: float) -> Record:
+    return Record({"val": scores(val), "test": scores(test, **of_class)}, epochs, 60.0, {}, "a machine")
 
 
 @pytest.mark.parametrize("data", PARTS)
@@ -117,7 +130,7 @@ def test_the_flags_of_every_run_are_ones_that_train_takes(monkeypatch, place):
         monkeypatch.setattr("sys.argv", ["train.py", *train_flags(run, place)])
         settings, _ = parse(TrainSettings, "")
         assert settings.seed == run.seed and settings.name == run.name
-        assert settings.epochs == {1.0: None, 0.5: 10, 2.0: 40, None: 5}[run.length]
+        assert settings.epochs == (2 if run.pace == "theirs" else {1.0: None, 0.5: 10, 1 / 3: 7}[run.length])
         assert settings.augmentation  # which names that do not exist would raise in
 
 
@@ -148,11 +161,13 @@ def test_runs_are_chosen_by_name_or_by_what_they_share():
 def test_data_is_where_the_user_says_or_else_where_it_is_downloaded(place, tmp_path):
     assert place.flags_of(BALLOON) == ["--data", "balloon", "--data-root", str(tmp_path / "data" / "balloon")]
     assert place.flags_of(BCCD) == ["--data", str(tmp_path / "data" / "bccd")]
-    usual = Place(None, tmp_path, "auto", "cpu")
+    usual = Place(None, tmp_path, tmp_path, "auto", "cpu", "a machine")
     assert usual.flags_of(BALLOON) == ["--data", "balloon"]
     assert usual.flags_of(BCCD) == ["--data", str(DATASETS / "bccd")]
     for data in PARTS:
-        with pytest.raises((DataError, UsageError), match=data):
+        with pytest.raises(
+            DataError, match=rf"{data}.*--data-root is the folder in which .*{data} is to be had at https"
+        ):
             place.prepare(data)  # before hours of work
 
 
@@ -165,10 +180,16 @@ def test_a_run_is_made_once_and_then_scored_on_both_splits(place, programs):
         assert line[:3] == ["evaluate.py", "--model", model] and "--intervals" in line
         assert line[line.index("--split") + 1] == line[line.index("--name") + 1] == split
     done = read(FIRST, place)
-    assert done.epochs == 2 and done.metrics["test"]["bbox"]["AP"] == 0.5
+    assert (done.epochs, done.seconds, done.machine) == (2, 5.5, "a machine")
+    assert done.metrics["test"]["bbox"]["AP"] == 0.5
+    assert done.settings == {"data": "bccd", "pretrained": "auto", "epochs": 20, "imgsz": 400}, (
+        "no places of a machine"
+    )
     programs.clear()
     make(FIRST, place)
-    assert not programs
+    shutil.rmtree(place.output_dir)
+    make(FIRST, place)  # the record is enough, as in a copy of the project
+    assert not programs and read(FIRST, place) == done
 
 
 def test_a_run_that_was_stopped_goes_on_and_one_that_kept_nothing_begins_anew(place, programs):
@@ -195,31 +216,41 @@ def test_a_score_that_was_not_finished_is_found_anew(place, programs):
 
 
 def test_runs_from_other_weights_are_not_shown_as_these(place):
-    finished(place, FIRST, pretrained="mine.pth", scored=True)
-    with pytest.raises(UsageError, match=r"was trained with --pretrained mine\.pth"):
+    kept(place, FIRST, pretrained="some/mine.pth")
+    with pytest.raises(UsageError, match=r"is of a run with --pretrained mine\.pth"):
         read(FIRST, place)
+    assert read(FIRST, replace(place, pretrained="other/mine.pth")), "wherever the file lies"
 
 
 def test_the_length_of_the_brief_run_needs_the_recipe_first(place):
     [run, *_] = of_recipe(BALLOON, BRIEF)
     with pytest.raises(UsageError, match="first --runs balloon_recipe_0"):
         train_flags(run, place)
+    kept(place, of_recipe(BALLOON, RECIPE)[0])
+    shutil.rmtree(place.output_dir)
+    keep_speed(place, BALLOON)
+    assert train_flags(run, place)[-6:-4] == ["--epochs", "2"]  # 20 / 3 / 3
+
+
+def keep_speed(place: Place, data: str) -> None:
+    """What ``benchmark.py train`` measured: 3, 2 and 10 times in three rounds."""
+    rounds = {USUAL: [(30, 10), (60, 10), (20, 10)], REFERENCE: [(10, 10), (30, 10), (2, 10)]}
+    runs = {way: [{"pictures": n, "seconds": s} for n, s in some] for way, some in rounds.items()}
+    records.path_of(place.records, f"speed_{data}").write_text(json.dumps({"runs": {"mobilenet_v2": runs}}))
 
 
 def test_the_speedup_is_taken_within_each_round_and_measured_once(monkeypatch, place):
-    finished(place, of_recipe(BALLOON, RECIPE)[0])
+    kept(place, of_recipe(BALLOON, RECIPE)[0])
     assert known_speedup(BALLOON, place) is None
     asked = []
 
     def pretend(program: str, *flags: str) -> None:
         asked.append((program, *flags))
-        rounds = {USUAL: [(30, 10), (60, 10), (20, 10)], REFERENCE: [(10, 10), (30, 10), (2, 10)]}  # 3, 2 and 10 times
-        runs = {way: [{"pictures": n, "seconds": s} for n, s in some] for way, some in rounds.items()}
-        Path(flags[-1]).write_text(json.dumps({"runs": {"mobilenet_v2": runs}}), encoding="utf-8")
+        keep_speed(place, BALLOON)
 
     monkeypatch.setattr(results, "_python", pretend)
     assert speedup(BALLOON, place) == speedup(BALLOON, place) == known_speedup(BALLOON, place) == 3
-    assert len(asked) == 1 and "400" in asked[0]
+    assert len(asked) == 1 and "320" in asked[0]
 
 
 def test_a_program_that_fails_is_told(capfd):
@@ -252,7 +283,7 @@ def test_a_stop_waits_for_the_program_to_end(tmp_path):
 
 
 def test_the_command_writes_the_page_and_the_curves_of_what_is_finished(monkeypatch, place, tmp_path, capsys):
-    finished(place, FIRST, scored=True)
+    kept(place, FIRST)
     monkeypatch.setattr(benchmark, "RESULTS", place.output_dir)
     monkeypatch.setattr(Place, "prepare", lambda *_: None)
     monkeypatch.setattr(results, "_python", lambda *_: (_ for _ in ()).throw(UsageError("train.py ended")))
@@ -260,7 +291,7 @@ def test_the_command_writes_the_page_and_the_curves_of_what_is_finished(monkeypa
     target.parent.mkdir()
     target.write_text("\n".join(markdown.markers(benchmark.part_of("results"))), encoding="utf-8")
     line = ["benchmark.py", "results", "--write", str(target), "--runs", "bccd_recipe", "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", [*line, "--data-root", str(place.data_root)])
+    monkeypatch.setattr(sys, "argv", [*line, "--data-root", str(place.data_root), "--records", str(place.records)])
     assert exit_status(benchmark.main) == 2  # the second seed fails
     assert "train.py ended" in capsys.readouterr().err
     text = target.read_text(encoding="utf-8")
@@ -272,7 +303,7 @@ def test_the_command_writes_the_page_and_the_curves_of_what_is_finished(monkeypa
 
 
 def test_the_page_of_what_is_not_finished_says_so():
-    text = page({}, NO_SPEEDUP, "python benchmark.py results", "a machine")
+    text = page({}, NO_SPEEDUP, "python benchmark.py results")
     assert text.count("not measured") > 10 and "±" not in text and "times as many" not in text and "![" not in text
 
 
@@ -286,8 +317,11 @@ def test_models_and_classes_have_their_intervals():
 def test_seeds_have_mean_and_spread():
     done = {run.name: result(ap, ap) for run, ap in zip(of_recipe(BCCD, PLAIN), (0.4, 0.5, 0.6), strict=True)}
     text = ways(done, BCCD, 2.5)
-    assert "| plain recipe, as many steps | 3 | 20 | 50.0 ± 10.0 | 70.0 ± 10.0 |" in text and "2.50 times" in text
-    assert "twice as many steps" not in text and "twice as many steps" in ways(done, BALLOON, None)
+    assert (
+        "| plain recipe, a third of the steps, 320 px | 3 | 20 | 50.0 ± 10.0 | 70.0 ± 10.0 |" in text
+        and "2.50 times" in text
+    )
+    assert machines(done) == "3 runs on a machine."
 
 
 def test_an_effect_is_the_difference_of_the_means_of_two_halves():
@@ -301,11 +335,11 @@ def test_an_effect_is_the_difference_of_the_means_of_two_halves():
     text = effects(done, BCCD)
     titles = [part.title for part in PARTS[BCCD]]
     assert f"| {titles[0]} | +10.0 | +10.0 | on |" in text
-    assert f"| {titles[1]} | +0.0 | +0.0 | on |" in text
+    assert f"| {titles[1]} | +0.0 | +0.0 | off |" in text
     assert f"| {titles[3]} | -2.0 | -2.0 | off |" in text
     assert "| standard error of each | 1.7 | 1.7 |  |" in text
     done.popitem()
-    assert effects(done, BCCD) == "bccd: not measured."
+    assert effects(done, BCCD) == ""
 
 
 def test_curves_of_the_first_runs_stand_beside_the_page(place, tmp_path):

@@ -11,9 +11,10 @@ import torchvision
 
 def in_words(device: torch.device) -> str:
     """What computed, in words: processor, threads, versions."""
-    where = f"{_processor()}, {torch.get_num_threads()} threads"
+    kind = torch.backends.cpu.get_cpu_capability()
+    where = f"{_processor()} with {kind}, {torch.get_num_threads()} threads"
     if device.type == "cuda":
-        where = f"{torch.cuda.get_device_name(device)} with {where}"
+        where = f"{torch.cuda.get_device_name(device)} beside {where}"
     return f"{where}, torch {torch.__version__}, torchvision {torchvision.__version__}"
 
 

@@ -1,4 +1,4 @@
-"""Training runs and their scores: each run is made once, and what was stopped goes on."""
+"""Training runs and their scores: each run is made once, and what was stopped goes on. What they came to is kept."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from detect.benchmark.experiments import BALLOON, BCCD, MODELS, PARTS, RECIPE, Experiment, of_recipe
+from detect.benchmark import records
+from detect.benchmark.experiments import BALLOON, BCCD, MODELS, PARTS, RECIPE, SMALLER, Experiment, of_recipe
+from detect.benchmark.records import SPLITS, Record
 from detect.benchmark.training_run import REFERENCE, USUAL
 from detect.data.description import DATASETS, find_spec
-from detect.errors import UsageError
+from detect.errors import DataError, UsageError
 from detect.files import make_folder
-from detect.run import BEST, CURVES, LOG, SETTINGS, STATE
-from detect.runlog import MetricsLog
+from detect.run import BEST, CURVES, SETTINGS, STATE
 
-SPLITS = ("val", "test")
+SOURCES = {
+    BALLOON: "https://github.com/matterport/Mask_RCNN/releases/tag/v2.1",
+    BCCD: "https://github.com/Shenggan/BCCD_Dataset",
+}
 IMAGES = "images"  # the folder of the curves, beside the page
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,13 +34,16 @@ class Place:
     """Where things lie and what they start from.
 
     data_root: holds the folders balloon/ and bccd/; None for datasets/, where the first is downloaded.
-    output_dir: holds a folder for each run.  pretrained, device: of the runs, as train.py takes them.
+    output_dir: holds a folder for each run.  records: holds a file for each that is finished.
+    pretrained, device: of the runs, as train.py takes them.  machine: what they run on, in words.
     """
 
     data_root: Path | None
     output_dir: Path
+    records: Path
     pretrained: str
     device: str
+    machine: str
 
     def flags_of(self, data: str) -> list[str]:
         """``--data`` and what belongs to it."""
@@ -49,22 +54,17 @@ class Place:
     def prepare(self, data: str) -> None:
         """Make sure that the files are there, before hours of work; DataError or UsageError where they are not."""
         _, name, *root = self.flags_of(data)
-        find_spec(name, *root[1:]).prepare()
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run.
-
-    metrics: of val and test, as evaluate.py writes them.  epochs: it trained so many.
-    """
-
-    metrics: dict[str, dict[str, Any]]
-    epochs: int
+        try:
+            find_spec(name, *root[1:]).prepare()
+        except (DataError, UsageError) as error:
+            where = f"--data-root is the folder in which {' and '.join(SOURCES)} lie"
+            raise DataError(f"{error}; {where}; {data} is to be had at {SOURCES[data]}") from None
 
 
 def make(experiment: Experiment, place: Place) -> None:
-    """Train, go on, or do nothing, whatever is left to do; then score what has no scores yet."""
+    """Train, go on, or do nothing, whatever is left to do; then score what has no scores yet, and keep them."""
+    if read(experiment, place):
+        return
     folder = place.output_dir / experiment.name
     if not (folder / STATE).exists():
         _remove(folder)  # what a run left that was killed before it kept anything
@@ -72,11 +72,12 @@ def make(experiment: Experiment, place: Place) -> None:
     elif not (folder / CURVES).exists():  # which are drawn at the end
         _python("train.py", "--resume", str(folder))
     for split in SPLITS:
-        if not _metrics(folder, split).exists():
+        if not records.metrics_of(folder, split).exists():
             _remove(folder / split)
             flags = ["--model", str(folder / BEST), *place.flags_of(experiment.data), "--split", split, "--intervals"]
             flags += ["--device", place.device, "--output-dir", str(folder), "--name", split]
             _python("evaluate.py", *flags)
+    records.keep(records.of_run(folder, place.machine), records.path_of(place.records, experiment.name))
 
 
 def _remove(folder: Path) -> None:
@@ -88,24 +89,23 @@ def train_flags(experiment: Experiment, place: Place) -> list[str]:
     """The flags of train.py for a run from its beginning."""
     flags = [*place.flags_of(experiment.data), "--backbone", experiment.model, "--pretrained", place.pretrained]
     flags += [*experiment.flags, "--seed", str(experiment.seed), "--device", place.device]
-    if experiment.length != 1:
-        whole = _settings_of_recipe(experiment.data, place)["epochs"]
-        length = experiment.length or 1 / speedup(experiment.data, place)
-        flags += ["--epochs", str(max(1, round(length * whole)))]
+    if (experiment.length, experiment.pace) != (1, "ours"):
+        epochs = experiment.length * _settings_of_recipe(experiment.data, place)["epochs"]
+        epochs /= speedup(experiment.data, place) if experiment.pace == "theirs" else 1
+        flags += ["--epochs", str(max(1, round(epochs)))]
     return [*flags, "--output-dir", str(place.output_dir), "--name", experiment.name]
 
 
 def speedup(data: str, place: Place) -> float:
-    """How many times as many pictures train.py trains on in a time as torchvision's loop does, here and with what it
-    does by default on ``data``; measured where it has not been.
+    """How many times as many pictures train.py trains on in a time as torchvision's loop does, here, of the SMALLER
+    size and with what it does by default on ``data``; measured where it has not been.
 
     The steps measured are those of a trained model, as most of training is: before it finds anything there is next to
     nothing for the mask head to do.
     """
     if (known := known_speedup(data, place)) is not None:
         return known
-    imgsz = str(_settings_of_recipe(data, place)["imgsz"])
-    flags = [*place.flags_of(data), "--imgsz", imgsz, "--device", place.device]
+    flags = [*place.flags_of(data), "--imgsz", str(SMALLER), "--device", place.device]
     _python("benchmark.py", "train", *flags, "--json", str(_speeds(data, place)))
     known = known_speedup(data, place)
     assert known is not None
@@ -124,29 +124,23 @@ def known_speedup(data: str, place: Place) -> float | None:
 
 
 def _speeds(data: str, place: Place) -> Path:
-    return place.output_dir / f"speed_{data}.json"
+    return records.path_of(place.records, f"speed_{data}")
 
 
-def _settings_of_recipe(data: str, place: Place) -> dict[str, Any]:
+def _settings_of_recipe(data: str, place: Place) -> Mapping[str, Any]:
     """What train.py fitted to ``data``, UsageError where it has not yet."""
-    path = place.output_dir / of_recipe(data, RECIPE)[0].name / SETTINGS
-    if not path.exists():
-        raise UsageError(f"first --runs {path.parent.name}, whose fitted settings the others need")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    first = of_recipe(data, RECIPE)[0]
+    if record := read(first, place):
+        return record.settings
+    folder = place.output_dir / first.name
+    if not (folder / SETTINGS).exists():
+        raise UsageError(f"first --runs {first.name}, whose fitted settings the others need")
+    return records.settings_of(folder)
 
 
-def read(experiment: Experiment, place: Place) -> Result | None:
+def read(experiment: Experiment, place: Place) -> Record | None:
     """What a run came to; None where it is not finished. UsageError where it started from other weights."""
-    folder = place.output_dir / experiment.name
-    if not all(_metrics(folder, split).exists() for split in SPLITS):
-        return None
-    settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
-    if settings["pretrained"] != place.pretrained:
-        raise UsageError(
-            f"{folder} was trained with --pretrained {settings['pretrained']}; take that, or delete it to train anew"
-        )
-    metrics = {split: json.loads(_metrics(folder, split).read_text(encoding="utf-8")) for split in SPLITS}
-    return Result(metrics, len(MetricsLog(folder / LOG).rows()))
+    return records.read(records.path_of(place.records, experiment.name), place.pretrained)
 
 
 def curves_of(name: str) -> str:
@@ -155,15 +149,11 @@ def curves_of(name: str) -> str:
 
 
 def copy_curves(names: Iterable[str], place: Place, folder: Path) -> None:
-    """Those of the recipe's first runs that are among ``names``, for the page to show."""
+    """Those of the recipe's first runs that are among ``names`` and were made here, for the page to show."""
     make_folder(folder)
     for run in (of_recipe(data, RECIPE)[0] for data in PARTS):
-        if run.name in names:
+        if run.name in names and (place.output_dir / run.name / CURVES).exists():
             shutil.copyfile(place.output_dir / run.name / CURVES, folder / curves_of(run.name))
-
-
-def _metrics(folder: Path, split: str) -> Path:
-    return folder / split / "metrics.json"
 
 
 def _python(program: str, *flags: str) -> None:

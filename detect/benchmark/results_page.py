@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detect import markdown
 from detect.benchmark import experiments
-from detect.benchmark.experiments import BALLOON, BCCD, BRIEF, LONG, PARTS, PLAIN, RECIPE, Experiment
-from detect.benchmark.results import IMAGES, SPLITS, Result, curves_of
+from detect.benchmark.experiments import BALLOON, BCCD, BRIEF, PARTS, PLAIN, RECIPE, SHORT, SMALLER, Experiment
+from detect.benchmark.records import SPLITS, Record
+from detect.benchmark.results import IMAGES, curves_of
 
 NOT_MEASURED = "not measured"
 WAYS = {
     RECIPE: "train.py as it is",
-    LONG: "train.py with twice as many steps",
-    PLAIN: "plain recipe, as many steps",
-    BRIEF: "plain recipe, as long at torchvision's speed",
+    SHORT: f"train.py, a third of the steps, {SMALLER} px",
+    PLAIN: f"plain recipe, a third of the steps, {SMALLER} px",
+    BRIEF: f"plain recipe, as long at torchvision's speed, {SMALLER} px",
 }
 
-Results = Mapping[str, Result]
+Results = Mapping[str, Record]
 """By the name of the experiment; those that are finished."""
 
 
-def page(results: Results, speedup: Mapping[str, float | None], command: str, machine: str) -> str:
+def page(results: Results, speedup: Mapping[str, float | None], command: str) -> str:
     """Markdown: the tables. speedup: of each data set, as ``results.speedup`` has measured it, or None."""
-    parts = [f"Written by `{command}` on {machine}."]
+    parts = [f"Written by `{command}`. {machines(results)}"]
     parts += ["### Balloons, by backbone", models(results), curves(results, BALLOON)]
     parts += ["### Blood cells", classes(results), curves(results, BCCD)]
     parts += ["### Beside a plain recipe", *(ways(results, data, speedup[data]) for data in PARTS)]
-    parts += ["### What each part brings", *(effects(results, data) for data in PARTS)]
+    if known := [table for data in PARTS if (table := effects(results, data))]:
+        parts += ["### What each part brings", *known]
     return "\n\n".join(filter(None, parts))
+
+
+def machines(results: Results) -> str:
+    """What the runs were made on."""
+    counted = Counter(record.machine for record in results.values())
+    return " ".join(f"{count} runs on {machine}." for machine, count in counted.most_common())
 
 
 def models(results: Results) -> str:
@@ -74,23 +83,22 @@ def ways(results: Results, data: str, speedup: float | None) -> str:
     rows = []
     for way, title in WAYS.items():
         runs = experiments.of_recipe(data, way)
-        if not runs:
-            continue
         done = _done(results, runs)
         cells = [_mean(_figures(done, split, name)) for split in SPLITS for name in ("AP", "AP50")]
         rows.append([title, str(len(done)), str(done[0].epochs) if done else "", *cells])
     table = markdown.table(header, rows)
     if speedup is None:
         return table
-    return f"{table}\n\ntrain.py makes {speedup:.2f} times as many steps in a time as torchvision's loop does here."
+    told = f"train.py makes {speedup:.2f} times as many steps of {SMALLER} px in a time as torchvision's loop does."
+    return f"{table}\n\n{told}"
 
 
 def effects(results: Results, data: str) -> str:
-    """What every part adds to AP: the mean of the runs with it less that of those without."""
+    """What every part adds to AP: the mean of the runs with it less that of those without; "" before all are made."""
     runs = experiments.of_parts(data)
     done = _done(results, runs)
     if len(done) < len(runs):
-        return f"{data}: {NOT_MEASURED}."
+        return ""
     values = {split: _figures(done, split, "AP") for split in SPLITS}
     rows = []
     of_parts, free = experiments.masks(data)
@@ -118,11 +126,11 @@ def _signed(value: float) -> str:
     return f"{round(value, 1) + 0.0:+.1f}"  # no -0.0
 
 
-def _done(results: Results, runs: Sequence[Experiment]) -> list[Result]:
+def _done(results: Results, runs: Sequence[Experiment]) -> list[Record]:
     return [results[run.name] for run in runs if run.name in results]
 
 
-def _figures(done: Sequence[Result], split: str, name: str) -> list[float]:
+def _figures(done: Sequence[Record], split: str, name: str) -> list[float]:
     return [100 * result.metrics[split]["bbox"][name] for result in done]
 
 
