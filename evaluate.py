@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from detect.config import EvaluateSettings
-from detect.errors import exit_status
+from detect.errors import DataError, exit_status
 from detect.flags import parse
 
 
@@ -38,6 +38,8 @@ def main() -> None:
         print(spec.found)
     class_names, records = spec.read(settings.split)
     check_classes(predictor.class_names, class_names, f"data set '{spec.name}'")
+    if not any(map(len, records)):
+        raise DataError(f"data set '{spec.name}': no picture of split '{settings.split}' has an object to be found")
 
     path = Path(urlsplit(settings.model).path if is_link(settings.model) else settings.model)
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem

@@ -40,6 +40,11 @@ def build_schedule(optimizer: Optimizer, name: str, total_steps: int, warmup_ste
     return LambdaLR(optimizer, factor)
 
 
+def rate_due(schedule: LambdaLR) -> float:
+    """The learning rate that a schedule has for the step that it is at."""
+    return float(schedule.base_lrs[0]) * schedule.lr_lambdas[0](schedule.last_epoch)
+
+
 def build_average(model: nn.Module, decay: float) -> AveragedModel:
     """A copy of ``model`` whose weights follow its own as an exponential moving average (Polyak & Juditsky, 1992).
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from detect import checkpoint
-from detect.errors import CheckpointError
+from detect.errors import CheckpointError, counted
 from detect.learner import Batch, Learner
 from detect.models.architecture import Architecture
 from detect.models.detectors import build
+from detect.models.folding import fold_norms
 from detect.precision import mixed
 from detect.runtime import seed_all
 
@@ -67,6 +68,7 @@ def replay(path: Path, device: torch.device) -> str:
     model.load_state_dict(kept["model"])
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in kept["trained"])
+    fold_norms(model)  # as in training, for the same digits
     model.to(device).train()
     lines = [f"weights: {_state_of(model.state_dict())}"]
     for batch, seed, files in zip(kept["batches"], kept["seeds"], kept["files"], strict=True):
@@ -77,7 +79,11 @@ def replay(path: Path, device: torch.device) -> str:
 
 def _state_of(state: Mapping[str, Tensor]) -> str:
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
-    return f"not finite in {', '.join(bad[:3])}" if bad else "all finite"
+    if bad:
+        return f"not finite in {', '.join(bad[:3])}, so an earlier step has spoiled them"
+    peaks = {name: float(tensor.abs().max()) for name, tensor in state.items() if tensor.numel()}
+    name = max(peaks, key=lambda name: peaks[name])
+    return f"all finite, the largest is {peaks[name]:.3g} in {name}"
 
 
 def _pictures(batch: Batch, files: Sequence[str]) -> Iterator[str]:
@@ -87,7 +93,7 @@ def _pictures(batch: Batch, files: Sequence[str]) -> Iterator[str]:
         height, width = image.shape[-2:]
         values = f"{float(image.min()):.2f} to {float(image.max()):.2f}"
         smallest = f", the smallest side {float(sides.min()):.2f} px" if len(boxes) else ""
-        yield f"  {name}: {width}x{height}, values {values}, {len(boxes)} boxes{smallest}"
+        yield f"  {name}: {width}x{height}, values {values}, {counted(len(boxes), 'box', 'boxes')}{smallest}"
 
 
 def _again(model: nn.Module, batch: Batch, seed: Sequence[int], dtype: torch.dtype | None) -> Iterator[str]:

@@ -17,7 +17,7 @@ from detect import checkpoint
 from detect.checkpoint import Checkpoint
 from detect.distributed import world
 from detect.engine import Progress
-from detect.errors import CheckpointError, UsageError, warn
+from detect.errors import CheckpointError, UsageError, first_few, warn
 from detect.files import remove_leftovers, write_bytes
 from detect.learner import Learner
 from detect.models.architecture import Architecture
@@ -29,7 +29,7 @@ SETTINGS, CURVES, BOARD, REPLAYS = "settings.yaml", "curves.png", "tensorboard",
 LOCK = "lock"  # of a run that is being trained
 # What no state is without; an average is in those of runs that have one.
 STATE_KEYS = ("epoch", "best", "architecture", "class_names", "train_sha256", "model", "optimizer", "schedule")
-FACTS = ("architecture", "class_names", "processes", "reasons", "epochs")
+FACTS = ("architecture", "class_names", "processes", "reasons", "settings")
 FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS)
 
 
@@ -38,7 +38,8 @@ class TrainingRun:
     """What ``--resume`` brings back, and how an epoch is kept.
 
     metric: by which an epoch is the best, a name in METRICS.
-    facts: what the checkpoint's header says of the run's settings and data; and reasons, those of fitted defaults.
+    facts: what the checkpoint's header says of the run's settings and data; reasons, those of fitted defaults; and
+        settings, those that --resume compares.
     epoch: epochs finished.  within: how far the next one is, None before its first step was kept.
     best: the highest score so far (-inf before the first), and best_epoch the one that had it.
     started: when the running epoch was begun, by the clock that only grows; without the time that the run was stopped.
@@ -153,7 +154,12 @@ class TrainingRun:
     @staticmethod
     def saved_state(folder: Path) -> dict[str, Any]:
         """What ``restore`` takes, from the folder of a run; CheckpointError where it is not one."""
-        state = checkpoint.load_training_state(folder / STATE)
+        try:
+            state = checkpoint.load_training_state(folder / STATE)
+        except CheckpointError as error:
+            last = folder / LAST
+            way = f"; a new run can begin from its weights: --pretrained {last}" if last.exists() else ""
+            raise CheckpointError(f"{error}{way}") from None
         if missing := set(STATE_KEYS) - set(state):
             raise CheckpointError(f"{folder / STATE} is not of a training run: it lacks {', '.join(sorted(missing))}")
         return state
@@ -172,7 +178,8 @@ class TrainingRun:
         if world().is_first:
             for name in FILES:
                 remove_leftovers(self.folder / name)
-            MetricsLog(self.folder / LOG).keep_until(self.epoch)
+            if missing := MetricsLog(self.folder / LOG).keep_until(self.epoch):
+                warn(f"{self.folder / LOG} lacks the epochs {first_few(missing)}; so will the curves")
             self._make_up_for_best()
 
     def _make_up_for_best(self) -> None:
@@ -188,7 +195,7 @@ class TrainingRun:
             "train_sha256": self.facts["data"]["train_sha256"],
             "reasons": self.facts.get("reasons", {}),
             "processes": world().size,
-            "epochs": self.facts["training"].get("epochs"),
+            "settings": self.facts.get("settings", {}),
         }
 
 

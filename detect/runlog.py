@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from detect.errors import DataError
 from detect.files import append_line, write_text
 
 
@@ -20,14 +21,25 @@ class MetricsLog:
         append_line(self.path, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The epochs written so far, in their order; none where there is no file."""
-        return [json.loads(line) for line in self._lines()]
+        """The epochs written so far, in their order; none where there is no file. DataError for a line of no epoch."""
+        return [self._row(number, line) for number, line in enumerate(self._lines(), 1)]
 
-    def keep_until(self, epoch: int) -> None:
-        """Drop the lines past ``epoch``, which a run that goes on from there writes anew, and one that broke off."""
+    def keep_until(self, epoch: int) -> list[int]:
+        """Drop the lines past ``epoch``, which a run that goes on from there writes anew, and one that broke off.
+        Returns the epochs up to there that are missing."""
+        kept = [row for row in self.rows() if row["epoch"] <= epoch]
         if self.path.is_file():
-            kept = [line for line in self._lines() if json.loads(line)["epoch"] <= epoch]
-            write_text(self.path, "".join(line + "\n" for line in kept))
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        return sorted(set(range(1, epoch + 1)) - {row["epoch"] for row in kept})
+
+    def _row(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+            if isinstance(row["epoch"], int):
+                return row
+        except (ValueError, TypeError, LookupError):
+            pass
+        raise DataError(f"{self.path}, line {number}: {line[:40]!r} is not of an epoch; delete the line")
 
     def _lines(self) -> list[str]:
         """Without one that broke off."""

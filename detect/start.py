@@ -16,7 +16,7 @@ from detect.config import TrainSettings
 from detect.data.sampling import repeat_factors
 from detect.data.spec import DatasetSpec, fingerprint
 from detect.data.table import Table
-from detect.errors import UsageError, warn
+from detect.errors import UsageError, counted, first_few, warn
 from detect.files import new_folder
 from detect.fitting import Choice, Facts
 from detect.flags import save
@@ -31,6 +31,9 @@ from detect.models.weights import Weights
 from detect.models.zoo import DETECTORS
 from detect.run import SETTINGS, TrainingRun
 from detect.types import ClassNames
+
+# Settings of a run that may be others when it goes on: where things lie, how it runs; and what --resume takes.
+PLACES = {"data", "data_root", "backgrounds", "output_dir", "name", "device", "workers", "quiet"}
 
 
 class Data(NamedTuple):
@@ -82,7 +85,8 @@ def begin(
     learner = build_learner(model.to(device), defaults, data)
     settings = replace(defaults.settings, pretrained=without_query(settings.pretrained))  # runs are published
     facts = {
-        "training": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "resume"},
+        "training": as_kept(settings),
+        "settings": {name: value for name, value in as_kept(settings).items() if name not in PLACES},
         "reasons": defaults.reasons,
         "data": {
             "name": spec.name,
@@ -97,6 +101,7 @@ def begin(
         run.hold()
         if saved:  # anew, since another process may have trained on until now
             run.restore(TrainingRun.saved_state(folder))
+            tell_of_rate(settings, saved, learner)
         assert settings.epochs
         if distributed.world().is_first and run.epoch < settings.epochs:  # else there is nothing to do with them
             # Whole models have no backbone and head to choose, so that --config can read the file back.
@@ -110,19 +115,48 @@ def begin(
     return run, settings
 
 
+def tell_of_rate(settings: TrainSettings, saved: dict[str, Any], learner: Learner) -> None:
+    """A line where another number of epochs moves the learning rate, whose schedule is of all of them."""
+    was, now = learner.optimizer.param_groups[0]["lr"], optim.rate_due(learner.schedule)
+    if saved.get("settings", {}).get("epochs") not in (None, settings.epochs) and not math.isclose(was, now):
+        print(
+            f"--epochs {settings.epochs}: the learning rate falls over all of them; it was {was:g}, and is {now:.2g}"
+        )
+
+
+def as_kept(settings: TrainSettings) -> dict[str, Any]:
+    """What checkpoints and states tell of the settings of a run."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "resume"}
+
+
+def check_unchanged(settings: TrainSettings, kept: dict[str, Any]) -> None:
+    """UsageError where settings.yaml no longer says what the run was trained with, as its state has ``kept`` it."""
+    now = as_kept(settings)
+    if changed := sorted(name for name in kept.keys() & now.keys() - {"epochs"} if kept[name] != now[name]):
+        said = first_few(f"{name} is {now[name]}, and was {kept[name]}" for name in changed)
+        raise UsageError(
+            f"{settings.resume}/{SETTINGS} has changed since: {said}; put it back, or begin a new run with --config"
+        )
+
+
 def resumed_model(defaults: Defaults, saved: dict[str, Any], data: Data) -> tuple[Detector, Architecture]:
     """The model of the run that --resume names, with random weights yet; UsageError where it cannot go on so."""
     settings = defaults.settings
     if (processes := saved.get("processes", 1)) != distributed.world().size:
+        start = "python" if processes == 1 else f"torchrun --nproc_per_node={processes}"
         raise UsageError(
-            f"{settings.resume} was trained by {processes} processes, which its steps depend on; take as many"
+            f"{settings.resume} was trained by {counted(processes, 'process', 'processes')}, which its steps"
+            f" depend on; take as many: {start} train.py --resume {settings.resume}"
         )
+    kept = saved.get("settings", {})
+    check_unchanged(settings, kept)
     if saved["class_names"] != list(data.names.names):
         raise UsageError(f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others")
     architecture = Architecture.from_json(saved["architecture"])
     defaults.reasons = dict(saved.get("reasons", {}))
-    if saved.get("epochs", settings.epochs) != settings.epochs:  # the user has said otherwise
-        defaults.reasons.pop("epochs", None)
+    if kept.get("epochs", settings.epochs) != settings.epochs:  # the user has said otherwise
+        for name in ("epochs", "warmup_steps"):
+            defaults.reasons.pop(name, None)
     return build(architecture, len(data.names) + 1), architecture
 
 

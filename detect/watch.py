@@ -18,11 +18,11 @@ from detect.engine import Progress
 from detect.errors import DiskError, TrainingError, first_few, warn
 from detect.learner import Batch, Step
 from detect.pace import Pace, memory_bytes, step_line
-from detect.run import REPLAYS, TrainingRun
+from detect.run import TrainingRun
 from detect.stops import Stops
 
 KEEP_SECONDS = 600.0  # of work that a kill may cost
-MOST_REPLAYS = 3  # files of a run: each holds the whole model
+MOST_REPLAYS = 3  # files of a process from its start on: each holds the whole model
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Watch:
     pace: Pace
     board: Board | None
     kept: float = field(default_factory=time.monotonic)
+    replays: list[Path] = field(default_factory=list)
 
     def epoch(self, line: tqdm, stops: Stops) -> Callable[[Step, list[Batch], Progress], None]:
         """What is to be called after each step of an epoch."""
@@ -97,8 +98,7 @@ class Watch:
                 own += f"; look at it with python train.py --replay {path}"
         words = f"epoch {self.run.epoch + 1}: " + "; ".join(filter(None, distributed.gathered(own)))
         if progress.skipped > self.most_skipped:
-            kept = min(self.run.folder.glob(REPLAYS), default=None)
-            look = f"; python train.py --replay {kept} looks closer" if kept else ""
+            look = f"; python train.py --replay {self.replays[0]} looks closer" if self.replays else ""
             raise TrainingError(
                 f"{words}; {progress.skipped} steps of the epoch went so: look at these pictures' boxes, or lower"
                 f" --lr{look}"
@@ -107,7 +107,7 @@ class Watch:
 
     def _keep_replay(self, step: Step, batches: list[Batch], progress: Progress) -> Path | None:
         """The file in which the step is kept; None where enough are, or the disk is full."""
-        if len(list(self.run.folder.glob(REPLAYS))) >= MOST_REPLAYS:
+        if len(self.replays) >= MOST_REPLAYS:
             return None
         rank = distributed.world().rank
         path = self.run.folder / f"replay_{self.run.epoch + 1}_{progress.batches}_{rank}.pt"
@@ -118,6 +118,7 @@ class Watch:
         except DiskError as error:  # it would help, but training can do without
             warn(str(error))
             return None
+        self.replays.append(path)
         return path
 
 

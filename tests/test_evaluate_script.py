@@ -12,7 +12,7 @@ from tiny import as_checkpoint, random_model, render_shapes
 
 import evaluate
 from detect import checkpoint, engine, predictor, runtime
-from detect.benchmark.results import SPLITS, Result
+from detect.benchmark.records import SPLITS, Record
 from detect.benchmark.results_page import models
 from detect.data.dataset import read_record
 from detect.data.description import find_spec
@@ -109,13 +109,22 @@ def test_intervals_stand_behind_their_figures_and_say_what_they_are(run, folder,
     assert run("--data", folder / "few.yaml", "--intervals") == 0
     found = metrics(tmp_path)["intervals"]
     assert found["pictures"] == 3 and found["confidence"] == 0.95 and found["resamples"] == 1000
-    page = models({"balloon_recipe_0": Result({split: metrics(tmp_path) for split in SPLITS}, 1)})
+    page = models({"balloon_recipe_0": Record({split: metrics(tmp_path) for split in SPLITS}, 1, 9.0, {}, "")})
     assert "| `mobilenet_v2` | test |" in page  # docs/results.md is made of these files
     low, high = found["bbox"]["AP"]
     assert 0 <= low <= metrics(tmp_path)["bbox"]["AP"] <= high <= 1
     assert set(found["classes"]) == set(SHAPES)
     said = capsys.readouterr().out
     assert f"[{low:.3f}, {high:.3f}]" in said and "95 % of 1000 draws\nof 3 of these 3 pictures, with repl" in said
+
+
+def test_a_split_without_objects_has_nothing_to_score(run, tmp_path, oracle, capsys):
+    oracle(*SHAPES)
+    data = render_shapes(tmp_path / "none", {"test": 1}, classes=SHAPES)
+    (truth,) = (tmp_path / "none").rglob("test.json")
+    truth.write_text(json.dumps(json.loads(truth.read_text()) | {"annotations": []}))
+    assert run("--data", data) == 2
+    assert "no picture of split 'test' has an object to be found" in capsys.readouterr().err
 
 
 def test_one_picture_has_no_interval(run, tmp_path, oracle, capsys):

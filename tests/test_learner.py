@@ -161,3 +161,19 @@ def test_float16_that_overflows_is_no_failure_and_a_gradient_that_never_is_finit
     assert not any(step.taken for step in seen) and weight(learner) == 1.0
     assert [step.failed for step in seen] == sorted(step.failed for step in seen)  # the scale comes down first
     assert not seen[0].failed and seen[-1].failed
+
+
+def test_float16_that_overflows_leaves_the_statistics_of_norms_alone():
+    class Normed(FakeDetector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, images, targets):
+            self.norm(torch.stack(images))
+            return super().forward(images, targets)
+
+    learner = fake_learner(lr=1.0, model=Normed(), dtype=torch.float16)
+    learner.model.weight.register_hook(lambda gradient: gradient * NAN)
+    step = learner.step([batch(1.0)], [(0,)])
+    assert not step.taken and not step.failed and learner.model.norm.num_batches_tracked == 0

@@ -111,6 +111,7 @@ def test_the_command_says_how_it_went(train_py, data, tmp_path, monkeypatch, cap
     assert train_py(*flags) == status
     said = capsys.readouterr().out
     steps = [line.split("  ")[0] for line in said.splitlines() if line.startswith("step ")]
+    assert "--rare" not in said  # of which it makes no use
     assert "3 of them, with" in said and steps == (["step 2"] if status == 0 else ["step 2", "step 4"])
     assert ("learned: pictures" in said, "not learned: bbox AP50" in said, "\n- " in said) == (
         (True, False, False) if status == 0 else (False, True, True)

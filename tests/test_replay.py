@@ -12,6 +12,7 @@ from tiny import LIGHT, picture, random_model, target
 from detect import checkpoint
 from detect.errors import CheckpointError
 from detect.learner import Learner
+from detect.models.folding import fold_norms
 from detect.optim import build_optimizer, build_schedule
 from detect.replay import keep, replay
 
@@ -27,6 +28,7 @@ def item(seed: int, boxes: list[list[float]], image_id: int):
 @pytest.fixture
 def learner() -> Learner:
     model = random_model(FROZEN)
+    fold_norms(model)
     for p in model.backbone.body.parameters():
         p.requires_grad_(False)
     optimizer = build_optimizer(model, "sgd", 0.01, 0.0)
@@ -45,11 +47,15 @@ def test_a_step_taken_again_has_the_same_losses_to_the_last_digit(learner, tmp_p
     step = learner.step(batches, seeds)
     said = replay(path, CPU)
     first, second = said.split("\n\nbatch of ")[1:]
-    assert first.startswith("a.jpg\n") and second.startswith("b.jpg\n") and said.startswith("weights: all finite")
+    assert (
+        first.startswith("a.jpg\n")
+        and second.startswith("b.jpg\n")
+        and said.startswith("weights: all finite, the largest is ")
+    )
     for losses, lines in zip(step.each, (first, second), strict=True):
         for name, value in losses.items():
             assert f"{value:12.4g}  {name}\n" in lines
-    assert "b.jpg: 96x64, values " in second and "2 boxes, the smallest side 9.50 px" in second
+    assert "b.jpg: 96x64, values " in second and "2 boxes, the smallest side 9.50 px" in second and " 1 box, " in first
     assert "backbone.fpn" in first and "backbone.body" not in first and "not finite" not in said
 
 
@@ -67,7 +73,7 @@ def test_the_first_layer_that_is_not_finite_is_named(learner, tmp_path):
         learner.model.backbone.fpn.inner_blocks[1][0].bias[0] = float("nan")
     path = kept(learner, [item(1, [[5, 5, 40, 45]], 1)], [(0, 0)], tmp_path / "replay.pt")
     said = replay(path, CPU)
-    assert "weights: not finite in backbone.fpn.inner_blocks.1.0.bias" in said
+    assert "weights: not finite in backbone.fpn.inner_blocks.1.0.bias, so an earlier step has spoiled them" in said
     assert "the first output that is not finite is that of backbone.fpn.inner_blocks.1.0\n" in said
 
 
@@ -75,7 +81,7 @@ def test_a_picture_that_is_not_finite_shows_in_its_values(learner, tmp_path):
     images, targets = item(1, [[5, 5, 40, 45]], 1)
     images[0][0, 3, 3] = float("inf")
     said = replay(kept(learner, [(images, targets)], [(0, 0)], tmp_path / "replay.pt"), CPU)
-    assert " to inf, 1 boxes" in said
+    assert " to inf, 1 box," in said
     assert "the first output that is not finite is that of backbone.body" in said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from detect.errors import DataError
 from detect.runlog import MetricsLog
 
 
@@ -31,13 +32,24 @@ def test_a_line_that_broke_off_is_no_row(log):
 
 
 def test_a_run_that_goes_on_keeps_its_epochs_alone(log):
-    log.keep_until(0)
-    assert not log.path.exists()
+    assert log.keep_until(0) == [] and not log.path.exists()
     for row in rows(1, 2, 3):
         log.write(row)
     with log.path.open("a") as file:
         file.write('{"epoch": 4')
-    log.keep_until(2)
+    assert log.keep_until(2) == []
     assert log.rows() == rows(1, 2)
     log.write(rows(3)[0])
     assert log.rows() == rows(1, 2, 3)
+
+
+def test_epochs_that_are_missing_are_told_and_a_line_of_none_is_named(log):
+    for row in rows(2, 4):
+        log.write(row)
+    assert log.keep_until(5) == [1, 3, 5]
+    for damaged in ("{", "[1]", "{}", '{"epoch": null}'):
+        log.path.write_text(f'{{"epoch": 1}}\n{damaged}\n{{"epoch": 3}}\n')
+        for use in (log.rows, lambda: log.keep_until(3)):
+            with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: .* is not of an epoch; delete the line"):
+                use()
+        assert damaged in log.path.read_text(), "nothing is lost"

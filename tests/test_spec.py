@@ -144,6 +144,20 @@ def test_a_split_without_pictures_is_refused(folder):
             names(folder, **choice)
 
 
+def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
+    truth = json.loads((folder / "files" / "truth.json").read_text())
+    boxes = [[1, 1, 8, 8], [2, 2, 9, 9], [3, 3, 0, 9], [4, 4, 9, 0]]
+    one = {"image_id": 1, "category_id": 7, "iscrowd": 0}
+    for more, refused in (([], False), ([[5, 5, 0, 4]], True)):
+        truth["annotations"] = [{**one, "id": n, "bbox": box} for n, box in enumerate([*boxes, *more], 1)]
+        (folder / "files" / "truth.json").write_text(json.dumps(truth))
+        if refused:
+            with pytest.raises(DataError, match=r"3 of 5 objects are of no use: boxes have no area: 3 \("):
+                find(folder, described()).read("train")
+        else:
+            assert len(find(folder, described()).read("train")[1].labels) == 2
+
+
 def test_an_unknown_split_brings_its_neighbours(folder):
     with pytest.raises(UsageError, match=r"data set 'set': unknown split 'trian': did you mean train\?"):
         find(folder, described()).read("trian")

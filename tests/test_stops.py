@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from detect.distributed import World
 from detect.stops import Stops
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -67,6 +68,14 @@ def test_one_that_nobody_asked_about_comes_through_at_the_end(heard):
 def test_what_another_process_was_asked_stops_this_one_too(heard):
     with pytest.raises(KeyboardInterrupt), Stops() as stops:
         stops.now(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_several_processes_the_first_says_so(heard, monkeypatch, capfd, rank):
+    monkeypatch.setattr("detect.stops.world", lambda: World(rank, 2))
+    with pytest.raises(KeyboardInterrupt), Stops():
+        send(signal.SIGTERM)
+    assert ("stopping after this step" in capfd.readouterr().err) == (rank == 0)
 
 
 def test_afterwards_all_is_as_before(heard):

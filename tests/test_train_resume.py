@@ -115,6 +115,7 @@ def test_a_run_that_another_process_has_trained_on_meanwhile_goes_on_from_there(
     assert train_py("--resume", tmp_path / "x", "--epochs", 3) == 0
     assert [row["epoch"] for row in rows(tmp_path / "x")] == [1, 2, 3]
     assert rows(tmp_path / "x")[:2] == rows(tmp_path / "theirs")
+    assert "resume" not in checkpoint.load(tmp_path / "x" / "last.safetensors").training  # which is published
 
 
 def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path, monkeypatch):
@@ -263,6 +264,77 @@ def test_resume_refuses_data_with_other_classes(train_py, data, tmp_path, capsys
     assert "was trained on the classes ['circle', 'square', 'triangle']" in one_line(capsys.readouterr().err)
 
 
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    """A run of two epochs."""
+    folder = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, ROOT / "train.py", "--data", data, "--epochs", 2, "--output-dir", folder, "--name", "x"]
+    subprocess.run([*map(str, command), "--head", "fasterrcnn", *TINY], check=True, capture_output=True)
+    return folder / "x"
+
+
+@pytest.fixture
+def its_copy(finished, tmp_path) -> Path:
+    return shutil.copytree(finished, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("lr: 0.001", "lr: 0.002", "lr is 0.002, and was 0.001"),
+        ("imgsz: 64\n", "", "imgsz is None, and was 64"),  # as of a file that broke off
+        ("amp: false", "amp: true", "amp is True, and was False"),
+    ],
+)
+def test_settings_that_have_changed_are_told_before_they_change_the_run(train_py, its_copy, capsys, old, new, said):
+    path = its_copy / "settings.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert train_py("--resume", its_copy, "--epochs", 3) == 2
+    assert f"settings.yaml has changed since: {said}; put it back" in one_line(capsys.readouterr().err)
+    assert len(rows(its_copy)) == 2
+
+
+def test_more_epochs_move_the_rate_which_is_told_and_its_reasons_go(train_py, its_copy, capsys):
+    path = its_copy / "settings.yaml"
+    assert "# a tenth of the 4 steps\n" in path.read_text()
+    assert train_py("--resume", its_copy, "--epochs", 9) == 0
+    said = capsys.readouterr().out
+    assert "--epochs 9: the learning rate falls over all of them; it was 1e-05, and is 0.00088" in said
+    assert "steps\n" not in path.read_text()
+    assert train_py("--resume", its_copy) == 0
+    assert "the learning rate falls" not in capsys.readouterr().out
+
+
+def test_a_state_that_is_broken_or_gone_leaves_a_way(train_py, its_copy, capsys):
+    state = its_copy / "last_state.pt"
+    for spoil in (lambda: state.write_bytes(state.read_bytes()[:999]), state.unlink):
+        spoil()
+        assert train_py("--resume", its_copy, "--epochs", 3) == 2
+        way = f"a new run can begin from its weights: --pretrained {its_copy / 'last.safetensors'}"
+        assert way in one_line(capsys.readouterr().err)
+
+
+def test_the_state_is_not_for_pretrained(train_py, its_copy, data, capsys):
+    assert train_py("--data", data, *TINY, "--pretrained", its_copy / "last_state.pt") == 2
+    assert "is for --resume; take last.safetensors, which lies beside it" in one_line(capsys.readouterr().err)
+
+
+def test_epochs_that_the_log_has_lost_are_told(train_py, its_copy, capsys):
+    log = its_copy / "metrics.jsonl"
+    log.write_text(log.read_text().split("\n", 1)[1])
+    assert train_py("--resume", its_copy, "--epochs", 3) == 0
+    assert "metrics.jsonl lacks the epochs 1; so will the curves" in capsys.readouterr().err
+
+
+def test_a_run_of_several_processes_says_how_it_goes_on(train_py, its_copy, capsys):
+    state = checkpoint.load_training_state(its_copy / "last_state.pt")
+    checkpoint.save_training_state(state | {"processes": 2}, its_copy / "last_state.pt")
+    assert train_py("--resume", its_copy, "--epochs", 3) == 2
+    way = f"take as many: torchrun --nproc_per_node=2 train.py --resume {its_copy}"
+    assert way in one_line(capsys.readouterr().err)
+
+
 def test_a_finished_run_says_so(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x"]
     assert train_py(*flags, *TINY) == 0
@@ -290,6 +362,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(train_py, data, tmp_path, cap
     before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "x").iterdir())
     with FileLock(tmp_path / "x" / "lock"):
         assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
+        assert (tmp_path / "x" / "lock").exists()  # it is theirs
     assert f"{tmp_path / 'x'} is being trained by another process" in one_line(capsys.readouterr().err)
     after = [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / "x").iterdir() if path.name != "lock"]
     assert sorted(after) == before

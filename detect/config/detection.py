@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.config.shared import device, model, output_dir
+from detect.config.shared import check_name, device, model, output_dir
 from detect.fields import REQUIRED, option
 from detect.models.names import check_model
 
@@ -37,6 +37,7 @@ class _DetectSettings:
 
     def __post_init__(self) -> None:
         check_model(self.model)
+        check_name(self.name)
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.config.shared import DATA, FORMATS, device, model, output_dir
+from detect.config.shared import DATA, FORMATS, check_name, device, model, output_dir
 from detect.fields import option
 from detect.models.names import check_model
 
@@ -31,3 +31,4 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         check_model(self.model)
+        check_name(self.name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+from detect.errors import UsageError
 from detect.fields import option
 from detect.models.zoo import BUNDLED, DETECTORS
 
+_LONGEST_NAME = 200  # bytes; what numbers it needs room too
 FORMATS = ("auto", "coco", "csv", "labelme", "via", "voc", "yolo")  # the readers', which take longer to import
 DATA = "data set: a folder, a name in datasets/ or a YAML file"
 
@@ -23,6 +26,17 @@ def model(for_what: str = "") -> Any:
 def device() -> Any:
     """--device."""
     return option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+
+
+def check_name(name: str | None) -> None:
+    """UsageError where --name is not the plain name of a folder."""
+    if name is not None and (
+        name in ("", ".", "..") or set(name) & set("/\\\0") or len(os.fsencode(name)) > _LONGEST_NAME
+    ):
+        shown = name if len(name) <= 60 else f"{name[:60]}..."
+        raise UsageError(
+            f"--name {shown!r} must be the name of a folder, and no path; --output-dir says where it goes"
+        )
 
 
 def output_dir(default: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detect.config.shared import DATA, FORMATS, device, output_dir
+from detect.config.shared import DATA, FORMATS, check_name, device, output_dir
 from detect.data.presets import COLOURS, PRESETS, Augmentation
 from detect.errors import UsageError
 from detect.fields import option
@@ -95,7 +95,7 @@ class TrainSettings:
     )
     copy_paste: float | None = option(
         None,
-        "how often objects of another picture are pasted into one that is no mosaic, 0..1; needs masks "
+        "how often objects of another picture are pasted into one that is no mosaic, 0..1; needs masks in the data "
         + _preset("copy_paste"),
         low=0,
         high=1,
@@ -149,6 +149,7 @@ class TrainSettings:
             raise UsageError(f"--jitter {shown} must be two numbers, the smaller one first, such as 0.6 1.25")
         if self.model is not None:
             check_trained(self.model)
+        check_name(self.name)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -171,7 +172,8 @@ def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
     if stray:
         flags = ", ".join("--" + name.replace("_", "-") for name in stray)
         raise UsageError(
-            f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device and --workers can)"
+            f"--resume takes the run's own settings; {flags} cannot be changed (--epochs, --device, --workers and"
+            " --quiet can)"
         )
     kept = settings.resume / "settings.yaml"
     if not kept.is_file():

@@ -48,7 +48,7 @@ def clean(draft: Draft) -> tuple[Table, list[Problem]]:
 
 
 def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
-    """Lines for the user about what was done, one for all of it, and one where masks are given up.
+    """A line for the user about what was done, if anything was.
 
     DataError where most of the pictures are not there: then it is the folder that is wrong.
     """
@@ -65,6 +65,14 @@ def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
             for p in problems
         )
         yield f"{draft.annotations}: {what}"
+
+
+def check_left(problems: Sequence[Problem], draft: Draft, objects: int) -> None:
+    """DataError where more objects were left out than ``objects``, which are left."""
+    lost = [p for p in problems if KINDS[p.kind].of == "object" and KINDS[p.kind].done == OUT]
+    if (count := sum(len(p.places) for p in lost)) > objects:
+        what = "; ".join(f"{KINDS[p.kind].title}: {len(p.places)} ({first_few(p.places, 3)})" for p in lost)
+        raise DataError(f"{draft.annotations}: {count} of {count + objects} objects are of no use: {what}")
 
 
 def told_of_masks(table: Table, annotations: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from detect.data.archive import fetch_archive, verify_files
 from detect.data.checks.pictures import with_names_on_disk
-from detect.data.cleaning import clean, told, told_of_masks
+from detect.data.cleaning import check_left, clean, told, told_of_masks
 from detect.data.draft import Draft
 from detect.data.readers import READERS
 from detect.data.sample import render_dataset
@@ -64,10 +64,11 @@ class DatasetSpec:
         """The classes and the records of one split; call ``prepare`` first. class_names: see ``selected``.
 
         What is plainly broken is left out or put right (see ``cleaning``), with a warning. DataError where nothing is
-        left, and where most of the pictures are not there.
+        left, and where most of the pictures are not there or most of the objects are of no use.
         """
         class_names, draft = self.selected(split, class_names)
         table, problems = clean(draft)
+        check_left(problems, draft, len(table.labels))
         for line in (*told(problems, draft), *told_of_masks(table, draft.annotations)):
             warn(line)
         if not len(table):

@@ -75,6 +75,8 @@ def read(path: Path) -> Weights:
         raise CheckpointError(
             f"{path} is not a file of weights: neither .safetensors nor a .pth of tensors alone"
         ) from error
+    if isinstance(content, dict) and "train_sha256" in content:  # whose weights do not tell of their classes
+        raise CheckpointError(f"{path} is for --resume; take last.safetensors, which lies beside it")
     while isinstance(content, dict) and not any(isinstance(v, Tensor) for v in content.values()):
         inner = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
         if inner is None:
