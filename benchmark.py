@@ -185,7 +185,7 @@ def results(settings: BenchmarkSettings) -> None:
     """Training runs in outputs/results, each made once; the page is of those that have a record."""
     from detect import runtime
     from detect.benchmark import experiments, machine
-    from detect.benchmark.results import Place, make
+    from detect.benchmark.results import Place, check_weights, make, read
 
     check_output(settings)
     device = runtime.pick_device(settings.device)
@@ -193,10 +193,13 @@ def results(settings: BenchmarkSettings) -> None:
     weights, where = settings.pretrained or "auto", machine.in_words(device)
     place = Place(settings.data_root, RESULTS, settings.records, weights, str(device), where)
     runs = experiments.chosen(settings.runs)
-    for name in {run.data for run in runs}:
+    left = [run for run in runs if not read(run, place)]
+    for run in left:
+        check_weights(run, place)
+    for name in {run.data for run in left}:
         place.prepare(name)
     try:
-        for run in runs:
+        for run in left:
             make(run, place)
     finally:
         write_finished(settings, place)

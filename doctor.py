@@ -92,7 +92,7 @@ def convert(spec: DatasetSpec, settings: DoctorSettings) -> int:
 
     assert settings.to is not None and settings.output_dir is not None  # the settings ask for them
     class_names = spec.every_class()
-    tables = {split: spec.read(split, class_names)[1] for split in spec.splits}
+    tables = {split: spec.read(split, class_names, lenient=True)[1] for split in spec.splits}
     for loss in convert(tables, class_names, settings.to, settings.output_dir):
         print(f"{settings.to} cannot hold {loss.what}: {loss.count}")
     print(f"{sum(map(len, tables.values()))} pictures -> {settings.output_dir}")
@@ -107,7 +107,7 @@ def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
     from detect.files import folder_of_run
     from detect.fitting import Facts, image_size
 
-    class_names, table = spec.read(settings.split)
+    class_names, table = spec.read(settings.split, lenient=True)
     training = TrainSettings(aug=settings.aug)
     transform = TrainTransform(image_size(Facts.of(table)).value, training.augmentation)
     with folder_of_run(settings.output_dir or OUTPUTS, spec.name) as folder:

@@ -104,8 +104,7 @@ def exit_status(main: Callable[[], int | None]) -> int:
             raise
         return 141
     except DetectError as error:
-        if not isinstance(error, UsageError) or os.environ.get("RANK", "0") == "0":  # the same in every process
-            print(f"error: {_own_words(error)}", file=sys.stderr)
+        print(f"error: {_own_words(error)}", file=sys.stderr)
         return 2
     except OSError as error:  # of a write that is no result's, such as a library's own temporary file
         if error.errno not in NO_ROOM:

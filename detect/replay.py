@@ -81,7 +81,7 @@ def _state_of(state: Mapping[str, Tensor]) -> str:
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:
         return f"not finite in {', '.join(bad[:3])}, so an earlier step has spoiled them"
-    peaks = {name: float(tensor.abs().max()) for name, tensor in state.items() if tensor.numel()}
+    peaks = {name: float(tensor.abs().max()) for name, tensor in state.items() if tensor.is_floating_point()}
     name = max(peaks, key=lambda name: peaks[name])
     return f"all finite, the largest is {peaks[name]:.3g} in {name}"
 

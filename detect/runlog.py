@@ -21,8 +21,16 @@ class MetricsLog:
         append_line(self.path, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The epochs written so far, in their order; none where there is no file. DataError for a line of no epoch."""
-        return [self._row(number, line) for number, line in enumerate(self._lines(), 1)]
+        """The epochs written so far, in their order; none where there is no file. DataError for a line of no epoch, or
+        of one that another line has."""
+        rows: dict[int, dict[str, Any]] = {}
+        for number, line in enumerate(self._lines(), 1):
+            if line.strip():
+                row = self._row(number, line)
+                if row["epoch"] in rows:
+                    raise DataError(f"{self.path}, line {number}: epoch {row['epoch']} once more; delete one of them")
+                rows[row["epoch"]] = row
+        return list(rows.values())
 
     def keep_until(self, epoch: int) -> list[int]:
         """Drop the lines past ``epoch``, which a run that goes on from there writes anew, and one that broke off.
@@ -43,4 +51,6 @@ class MetricsLog:
 
     def _lines(self) -> list[str]:
         """Without one that broke off."""
-        return self.path.read_text(encoding="utf-8").split("\n")[:-1] if self.path.is_file() else []
+        if not self.path.is_file():
+            return []
+        return self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

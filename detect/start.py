@@ -86,7 +86,7 @@ def begin(
     settings = replace(defaults.settings, pretrained=without_query(settings.pretrained))  # runs are published
     facts = {
         "training": as_kept(settings),
-        "settings": {name: value for name, value in as_kept(settings).items() if name not in PLACES},
+        "settings": to_compare(settings),
         "reasons": defaults.reasons,
         "data": {
             "name": spec.name,
@@ -101,9 +101,10 @@ def begin(
         run.hold()
         if saved:  # anew, since another process may have trained on until now
             run.restore(TrainingRun.saved_state(folder))
-            tell_of_rate(settings, saved, learner)
         assert settings.epochs
         if distributed.world().is_first and run.epoch < settings.epochs:  # else there is nothing to do with them
+            if saved:
+                tell_of_rate(settings, saved, learner)
             # Whole models have no backbone and head to choose, so that --config can read the file back.
             without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
             save(settings, folder / SETTINGS, without, defaults.reasons)
@@ -116,7 +117,7 @@ def begin(
 
 
 def tell_of_rate(settings: TrainSettings, saved: dict[str, Any], learner: Learner) -> None:
-    """A line where another number of epochs moves the learning rate, whose schedule is of all of them."""
+    """A line where more epochs move the learning rate, whose schedule is of all of them."""
     was, now = learner.optimizer.param_groups[0]["lr"], optim.rate_due(learner.schedule)
     if saved.get("settings", {}).get("epochs") not in (None, settings.epochs) and not math.isclose(was, now):
         print(
@@ -129,13 +130,19 @@ def as_kept(settings: TrainSettings) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "resume"}
 
 
+def to_compare(settings: TrainSettings) -> dict[str, Any]:
+    """Those on which it depends what a run learns, and with what strengths ``--aug`` stands for."""
+    changed = {f"--aug's {name}": value for name, value in asdict(settings.augmentation).items()}
+    return {name: value for name, value in as_kept(settings).items() if name not in PLACES} | changed
+
+
 def check_unchanged(settings: TrainSettings, kept: dict[str, Any]) -> None:
     """UsageError where settings.yaml no longer says what the run was trained with, as its state has ``kept`` it."""
-    now = as_kept(settings)
+    now = to_compare(settings)
     if changed := sorted(name for name in kept.keys() & now.keys() - {"epochs"} if kept[name] != now[name]):
         said = first_few(f"{name} is {now[name]}, and was {kept[name]}" for name in changed)
         raise UsageError(
-            f"{settings.resume}/{SETTINGS} has changed since: {said}; put it back, or begin a new run with --config"
+            f"{settings.resume}/{SETTINGS} is not as it was: {said}; put it back, or begin a new run with --config"
         )
 
 

@@ -26,11 +26,12 @@ from detect.benchmark.experiments import (
     PLAIN,
     RECIPE,
     chosen,
+    of_models,
     of_parts,
     of_recipe,
 )
 from detect.benchmark.records import Record, keep
-from detect.benchmark.results import Place, copy_curves, known_speedup, make, read, speedup, train_flags
+from detect.benchmark.results import Place, check_weights, copy_curves, known_speedup, make, read, speedup, train_flags
 from detect.benchmark.results_page import classes, effects, machines, models, page, ways
 from detect.benchmark.training_run import REFERENCE, USUAL
 from detect.config import TrainSettings
@@ -71,7 +72,9 @@ def finished(place: Place, run: experiments.Experiment, *, pretrained: str = "au
     folder.mkdir(parents=True)
     for name in ("last_state.pt", "curves.png"):
         (folder / name).write_text(run.name)
-    written = f"data: /far/away/{run.data}\npretrained: {pretrained}\nepochs: 20\nimgsz: 400\noutput_dir: /far\n"
+    written = (
+        f"data: /far/away/{run.data}\npretrained: {pretrained}\nepochs: 20\nimgsz: 400\naug: light\noutput_dir: /far\n"
+    )
     (folder / "settings.yaml").write_text(written, encoding="utf-8")
     rows = [{"epoch": 1, "seconds": 2.5}, {"epoch": 2, "seconds": 3}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -105,7 +108,9 @@ def scores(ap: float, **of_class: float) -> dict:
 
 
 def result(val: float, test: float, epochs: int = 20, **of_class: float) -> Record:
-    return Record({"val": scores(val), "test": scores(test, **of_class)}, epochs, 60.0, {}, "a machine")
+    return Record(
+        {"val": scores(val), "test": scores(test, **of_class)}, epochs, 60.0, {"pretrained": "m.pth"}, "a machine"
+    )
 
 
 @pytest.mark.parametrize("data", PARTS)
@@ -182,9 +187,9 @@ def test_a_run_is_made_once_and_then_scored_on_both_splits(place, programs):
     done = read(FIRST, place)
     assert (done.epochs, done.seconds, done.machine) == (2, 5.5, "a machine")
     assert done.metrics["test"]["bbox"]["AP"] == 0.5
-    assert done.settings == {"data": "bccd", "pretrained": "auto", "epochs": 20, "imgsz": 400}, (
-        "no places of a machine"
-    )
+    same = {"pretrained": "auto", "epochs": 20, "imgsz": 400, "aug": "light", "preset": done.settings["preset"]}
+    assert done.settings == {"data": "bccd", **same}, "no places of a machine"
+    assert done.settings["preset"]["jitter"] == [0.8, 1.25]
     programs.clear()
     make(FIRST, place)
     shutil.rmtree(place.output_dir)
@@ -215,11 +220,25 @@ def test_a_score_that_was_not_finished_is_found_anew(place, programs):
     assert not (folder / "test" / "left").exists()
 
 
-def test_runs_from_other_weights_are_not_shown_as_these(place):
+def test_runs_from_other_weights_do_not_come_to_stand_beside_these(place, programs):
+    _, second, *_ = of_recipe(BCCD, RECIPE)
     kept(place, FIRST, pretrained="some/mine.pth")
-    with pytest.raises(UsageError, match=r"is of a run with --pretrained mine\.pth"):
+    with pytest.raises(UsageError, match=r"bccd_recipe_0\.json is of a run with --pretrained mine\.pth"):
+        make(second, place)
+    check_weights(second, replace(place, pretrained="other/mine.pth"))  # wherever the file lies
+    check_weights(of_models()[1], place)  # which has weights of its own
+    finished(place, second)
+    with pytest.raises(UsageError, match=r"bccd_recipe_1 was trained with --pretrained auto; take that, or delete it"):
+        make(second, replace(place, pretrained="other/mine.pth"))
+    assert not programs
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"metrics": {}}', '{"epochs": 3}'])
+def test_a_record_that_is_none_is_named(place, damaged):
+    path = kept(place, FIRST)
+    path.write_text(damaged)
+    with pytest.raises(DataError, match=r"bccd_recipe_0\.json is no record of a run; delete it"):
         read(FIRST, place)
-    assert read(FIRST, replace(place, pretrained="other/mine.pth")), "wherever the file lies"
 
 
 def test_the_length_of_the_brief_run_needs_the_recipe_first(place):
@@ -321,7 +340,7 @@ def test_seeds_have_mean_and_spread():
         "| plain recipe, a third of the steps, 320 px | 3 | 20 | 50.0 ± 10.0 | 70.0 ± 10.0 |" in text
         and "2.50 times" in text
     )
-    assert machines(done) == "3 runs on a machine."
+    assert machines(done) == "3 runs on a machine, from m.pth."
 
 
 def test_an_effect_is_the_difference_of_the_means_of_two_halves():

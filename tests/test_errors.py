@@ -48,14 +48,6 @@ def test_an_unknown_name_brings_its_neighbours(typed, near):
     assert "known are resnet50, vovnet19" in said
 
 
-def test_of_several_processes_the_first_tells_of_a_wrong_flag(monkeypatch, capsys):
-    monkeypatch.setenv("RANK", "1")
-    assert exit_status(raises(UsageError("--lr -1 must be at least 0"))) == 2 and capsys.readouterr().err == ""
-    assert exit_status(raises(DataError("cannot be read here"))) == 2 and "cannot be read" in capsys.readouterr().err
-    monkeypatch.setenv("RANK", "0")
-    assert exit_status(raises(UsageError("--lr -1 must be"))) == 2 and "--lr -1" in capsys.readouterr().err
-
-
 def test_a_name_without_neighbours_gets_no_guess():
     assert "did you mean" not in unknown("backbone", "zebra", ["resnet50"])
 

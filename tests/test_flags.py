@@ -204,6 +204,6 @@ def test_help_shows_a_positional_field_in_the_usage(capsys):
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "/tmp/x", "a\\b", "x" * 201, "é" * 101])
 def test_a_runs_name_is_no_path(settings, name):
     one = ["--input", "a.jpg"] if settings is config.DetectImageSettings else []
-    with pytest.raises(UsageError, match="must be the name of a folder, and no path; --output-dir says where"):
+    with pytest.raises(UsageError, match="must be a folder's name of at most 200 bytes, no path"):
         parse(settings, "", [*one, f"--name={name}"])
     assert parse(settings, "", [*one, "--name", "x" * 200])[0].name == "x" * 200

@@ -47,9 +47,11 @@ def test_epochs_that_are_missing_are_told_and_a_line_of_none_is_named(log):
     for row in rows(2, 4):
         log.write(row)
     assert log.keep_until(5) == [1, 3, 5]
-    for damaged in ("{", "[1]", "{}", '{"epoch": null}'):
-        log.path.write_text(f'{{"epoch": 1}}\n{damaged}\n{{"epoch": 3}}\n')
+    for damaged in (b"{", b"[1]", b"{}", b'{"epoch": null}', b"\xff\xfe\x80", b'{"epoch": 1}'):
+        log.path.write_bytes(b'{"epoch": 1}\n' + damaged + b'\n\n{"epoch": 3}\n')
         for use in (log.rows, lambda: log.keep_until(3)):
-            with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: .* is not of an epoch; delete the line"):
+            with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: .*(is not of an epoch|once more); delete"):
                 use()
-        assert damaged in log.path.read_text(), "nothing is lost"
+        assert damaged in log.path.read_bytes(), "nothing is lost"
+    log.path.write_text('{"epoch": 1}\n\n{"epoch": 2}\n')
+    assert [row["epoch"] for row in log.rows()] == [1, 2]

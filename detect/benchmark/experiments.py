@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from detect.errors import UsageError, unknown
 
 BALLOON, BCCD = "balloon", "bccd"
-MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet39")
+MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet19_dw")  # the VoVNet-19 that has published weights
 SEEDS = (0, 1, 2)
 SMALLER = 320  # pixels
 RECIPE, SHORT, PLAIN, BRIEF = "recipe", "short", "plain", "brief"
@@ -49,7 +49,7 @@ class Part:
 
 
 _SIZES = Part("sizes x0.6 to x1.25", ("--jitter", "0.6", "1.25"), ("--jitter", "1", "1"), True)
-_COLOURS = Part("changed hue and saturation", ("--colours", "default"), ("--colours", "none"), False)
+_COLOURS = Part("changed hue and saturation", ("--colours", "mild"), ("--colours", "none"), False)
 _FROZEN = Part("frozen first stage", ("--freeze", "1"), ("--freeze", "0"), True)
 _AVERAGE = Part("moving average 0.998", ("--ema", "0.998"), ("--ema", "0"), False)
 # Fitted anchors are none of them: fitting keeps the default ones on both data sets, which reach nearly every object.

@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
-from detect.errors import UsageError
+from detect.data.presets import PRESETS
+from detect.errors import DataError
 from detect.files import make_folder, write_text
+from detect.links import without_query
 from detect.run import LOG, SETTINGS
 from detect.runlog import MetricsLog
 
@@ -24,7 +26,8 @@ class Record:
     """A finished run.
 
     metrics: of SPLITS, as evaluate.py writes them.  epochs, seconds: it trained so many, so long.
-    settings: all of train.py's, as fitted to the data.  machine: what it ran on, in words.
+    settings: all of train.py's, as fitted to the data, and the preset that --aug names.
+    machine: what it ran on, in words.
     """
 
     metrics: Mapping[str, Mapping[str, Any]]
@@ -43,7 +46,8 @@ def of_run(folder: Path, machine: str) -> Record:
     """What is in the folder of a run that was trained and scored."""
     rows = MetricsLog(folder / LOG).rows()
     settings = {key: value for key, value in settings_of(folder).items() if key not in _PLACES}
-    settings |= {key: Path(settings[key]).name for key in ("data", "pretrained")}
+    settings |= {"data": Path(settings["data"]).name, "pretrained": weights_of(settings["pretrained"])}
+    settings["preset"] = asdict(PRESETS[settings["aug"]])
     metrics = {split: json.loads(metrics_of(folder, split).read_text(encoding="utf-8")) for split in SPLITS}
     return Record(metrics, len(rows), round(sum(row["seconds"] for row in rows), 1), settings, machine)
 
@@ -58,20 +62,25 @@ def metrics_of(folder: Path, split: str) -> Path:
     return folder / split / "metrics.json"
 
 
+def weights_of(pretrained: str) -> str:
+    """What a run started from, without the folder of the file and the key of an address."""
+    return Path(without_query(pretrained)).name
+
+
 def keep(record: Record, path: Path) -> None:
     """Write it to ``path``."""
     make_folder(path.parent)
     write_text(path, json.dumps(asdict(record), indent=1) + "\n")
 
 
-def read(path: Path, pretrained: str) -> Record | None:
-    """What ``keep`` wrote, None where there is no file. UsageError where that run started from other weights."""
+def read(path: Path) -> Record | None:
+    """What ``keep`` wrote, None where there is no file. DataError for one of something else."""
     if not path.exists():
         return None
-    record = Record(**json.loads(path.read_text(encoding="utf-8")))
-    theirs = record.settings["pretrained"]
-    if theirs != Path(pretrained).name:
-        raise UsageError(
-            f"{path} is of a run with --pretrained {theirs}; take that, or another --records DIR for your own"
-        )
-    return record
+    try:
+        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+        if set(record.metrics) == set(SPLITS) and record.settings["pretrained"]:
+            return record
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise DataError(f"{path} is no record of a run; delete it, and the run is made again")

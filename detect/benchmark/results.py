@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from detect.benchmark import records
-from detect.benchmark.experiments import BALLOON, BCCD, MODELS, PARTS, RECIPE, SMALLER, Experiment, of_recipe
+from detect.benchmark.experiments import BALLOON, BCCD, MODELS, PARTS, RECIPE, SMALLER, Experiment, every, of_recipe
 from detect.benchmark.records import SPLITS, Record
 from detect.benchmark.training_run import REFERENCE, USUAL
 from detect.data.description import DATASETS, find_spec
 from detect.errors import DataError, UsageError
 from detect.files import make_folder
+from detect.links import without_query
 from detect.run import BEST, CURVES, SETTINGS, STATE
 
 SOURCES = {
@@ -66,6 +67,7 @@ def make(experiment: Experiment, place: Place) -> None:
     if read(experiment, place):
         return
     folder = place.output_dir / experiment.name
+    check_weights(experiment, place)
     if not (folder / STATE).exists():
         _remove(folder)  # what a run left that was killed before it kept anything
         _python("train.py", *train_flags(experiment, place))
@@ -78,6 +80,17 @@ def make(experiment: Experiment, place: Place) -> None:
             flags += ["--device", place.device, "--output-dir", str(folder), "--name", split]
             _python("evaluate.py", *flags)
     records.keep(records.of_run(folder, place.machine), records.path_of(place.records, experiment.name))
+
+
+def check_weights(experiment: Experiment, place: Place) -> None:
+    """UsageError where the run was begun, or others of its model were made, from other weights."""
+    folder, ours = place.output_dir / experiment.name, without_query(place.pretrained)
+    if (folder / SETTINGS).exists() and (theirs := records.settings_of(folder)["pretrained"]) != ours:
+        raise UsageError(f"{folder} was trained with --pretrained {theirs}; take that, or delete it to train anew")
+    for run in (run for run in every() if run.model == experiment.model):
+        if (record := read(run, place)) and (theirs := record.settings["pretrained"]) != records.weights_of(ours):
+            path = records.path_of(place.records, run.name)
+            raise UsageError(f"{path} is of a run with --pretrained {theirs}; take that, or another --records DIR")
 
 
 def _remove(folder: Path) -> None:
@@ -139,8 +152,8 @@ def _settings_of_recipe(data: str, place: Place) -> Mapping[str, Any]:
 
 
 def read(experiment: Experiment, place: Place) -> Record | None:
-    """What a run came to; None where it is not finished. UsageError where it started from other weights."""
-    return records.read(records.path_of(place.records, experiment.name), place.pretrained)
+    """What a run came to; None where it is not finished."""
+    return records.read(records.path_of(place.records, experiment.name))
 
 
 def curves_of(name: str) -> str:

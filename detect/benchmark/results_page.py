@@ -37,9 +37,9 @@ def page(results: Results, speedup: Mapping[str, float | None], command: str) ->
 
 
 def machines(results: Results) -> str:
-    """What the runs were made on."""
-    counted = Counter(record.machine for record in results.values())
-    return " ".join(f"{count} runs on {machine}." for machine, count in counted.most_common())
+    """What the runs were made on, and from which weights."""
+    counted = Counter((record.machine, record.settings["pretrained"]) for record in results.values())
+    return " ".join(f"{count} runs on {where}, from {weights}." for (where, weights), count in counted.most_common())
 
 
 def models(results: Results) -> str:

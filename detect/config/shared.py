@@ -34,9 +34,7 @@ def check_name(name: str | None) -> None:
         name in ("", ".", "..") or set(name) & set("/\\\0") or len(os.fsencode(name)) > _LONGEST_NAME
     ):
         shown = name if len(name) <= 60 else f"{name[:60]}..."
-        raise UsageError(
-            f"--name {shown!r} must be the name of a folder, and no path; --output-dir says where it goes"
-        )
+        raise UsageError(f"--name {shown!r} must be a folder's name of at most {_LONGEST_NAME} bytes, no path")
 
 
 def output_dir(default: str) -> Any:

@@ -166,7 +166,7 @@ class TrainSettings:
 
 
 def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
-    """The settings in settings.yaml of the run ``settings.resume``, with what may differ: epochs, device, workers."""
+    """Those in settings.yaml of the run ``settings.resume``, and what may differ: epochs, device, workers, quiet."""
     assert settings.resume
     stray = sorted(given - {"resume", "epochs", "device", "workers", "quiet"})
     if stray:

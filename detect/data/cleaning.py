@@ -67,12 +67,18 @@ def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
         yield f"{draft.annotations}: {what}"
 
 
-def check_left(problems: Sequence[Problem], draft: Draft, objects: int) -> None:
-    """DataError where more objects were left out than ``objects``, which are left."""
-    lost = [p for p in problems if KINDS[p.kind].of == "object" and KINDS[p.kind].done == OUT]
-    if (count := sum(len(p.places) for p in lost)) > objects:
-        what = "; ".join(f"{KINDS[p.kind].title}: {len(p.places)} ({first_few(p.places, 3)})" for p in lost)
-        raise DataError(f"{draft.annotations}: {count} of {count + objects} objects are of no use: {what}")
+def check_left(problems: Sequence[Problem], draft: Draft, table: Table) -> None:
+    """DataError where most of the objects on the pictures of ``table``, which ``clean`` made of ``draft``, are not in
+    it: then what wrote the file is wrong."""
+    pictures = np.isin(draft.table.image_ids, table.image_ids)
+    never_read = sum(KINDS[r.kind].of == "object" and r.picture >= 0 and pictures[r.picture] for r in draft.rejects)
+    there = int(pictures[draft.table.pictures].sum()) + int(never_read)
+    if (lost := there - len(table.labels)) > there / 2:
+        kinds = (p for p in problems if KINDS[p.kind].of == "object" and KINDS[p.kind].done == OUT)
+        what = "; ".join(f"{KINDS[p.kind].title} ({first_few(p.places, 3)})" for p in kinds)
+        raise DataError(
+            f"{draft.annotations}: {lost} of {there} objects are of no use: {what}; doctor.py fix leaves them out"
+        )
 
 
 def told_of_masks(table: Table, annotations: Path) -> Iterator[str]:

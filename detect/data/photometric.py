@@ -16,7 +16,7 @@ from detect.data.presets import Augmentation
 
 HUES: dict[str, Callable[[], list[A.BasicTransform]]] = {
     "none": lambda: [],
-    "default": lambda: [A.HueSaturationValue(10, 30, 10, p=0.4), A.ToGray(p=0.03)],
+    "mild": lambda: [A.HueSaturationValue(10, 30, 10, p=0.4), A.ToGray(p=0.03)],
     "strong": lambda: [A.HueSaturationValue(90, 60, 20, p=0.6), A.ToGray(p=0.15)],
 }
 

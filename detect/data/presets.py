@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-COLOURS = ("none", "default", "strong")  # the keys of detect.data.photometric's table, which takes seconds to import
+COLOURS = ("none", "mild", "strong")  # the keys of detect.data.photometric's table, which takes seconds to import
 # The last epochs see pictures as they are, since no mosaic is ever looked at later (as YOLOX does, Ge et al.,
 # https://arxiv.org/abs/2107.08430).
 MOSAIC_EPOCHS = 0.8  # of all
@@ -59,7 +59,7 @@ PRESETS: Mapping[str, Augmentation] = {
     "light": Augmentation((0.8, 1.25), flip=0.5, light=0.1),
     # Colours as they are: changing them helped on neither data set of docs/results.md.
     "default": Augmentation((0.6, 1.25), flip=0.5, light=0.1),
-    # No further in brightness than this, since light grounds would drown in white.
+    # No further in brightness, since light grounds would drown in white.
     "strong": Augmentation(
         (0.5, 2.0), flip=0.5, mosaic=0.5, copy_paste=0.5, cutout=0.5,
         colours="strong", light=0.25, gamma=0.2, blur=0.15, wear=0.15,

@@ -60,15 +60,18 @@ class DatasetSpec:
         if split not in self.splits:
             raise UsageError(f"data set '{self.name}': {unknown('split', split, self.splits)}")
 
-    def read(self, split: str, class_names: ClassNames | None = None) -> tuple[ClassNames, Table]:
+    def read(
+        self, split: str, class_names: ClassNames | None = None, *, lenient: bool = False
+    ) -> tuple[ClassNames, Table]:
         """The classes and the records of one split; call ``prepare`` first. class_names: see ``selected``.
 
         What is plainly broken is left out or put right (see ``cleaning``), with a warning. DataError where nothing is
-        left, and where most of the pictures are not there or most of the objects are of no use.
+        left, and where most of the pictures are not there or, unless ``lenient``, most of the objects of no use.
         """
         class_names, draft = self.selected(split, class_names)
         table, problems = clean(draft)
-        check_left(problems, draft, len(table.labels))
+        if not lenient:
+            check_left(problems, draft, table)
         for line in (*told(problems, draft), *told_of_masks(table, draft.annotations)):
             warn(line)
         if not len(table):
