@@ -53,8 +53,11 @@ class Predictor:
         self._label_of_row = np.zeros(max(rows) + 1, np.int64)
         self._label_of_row[list(rows)] = np.arange(1, len(rows) + 1)
 
-    def __call__(self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None) -> list[Detections]:
-        """Detections in each of ``images`` (uint8 RGB [H, W, 3]) on its original pixels, of ``labels`` if given.
+    def __call__(
+        self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None, threshold: float | None = None
+    ) -> list[Detections]:
+        """Detections in each of ``images`` (uint8 RGB [H, W, 3]) on its original pixels, of ``labels`` if given, that
+        score ``threshold`` or, where it is not given, the predictor's own.
 
         Pictures padded into one batch would influence each other's features, so only pictures whose resized size
         is equal share one.
@@ -66,19 +69,20 @@ class Predictor:
             by_size[self.model.transform.resized_hw(image.shape[:2])].append(i)
         found: dict[int, Detections] = {}
         for members in by_size.values():
-            for i, one in zip(members, self._detect([images[i] for i in members]), strict=True):
+            outputs = self._detect([images[i] for i in members], self.threshold if threshold is None else threshold)
+            for i, one in zip(members, outputs, strict=True):
                 found[i] = one if labels is None else one.filter(labels=labels)
         return [found[i] for i in range(len(images))]
 
     @torch.inference_mode()
-    def _detect(self, images: list[np.ndarray]) -> list[Detections]:
+    def _detect(self, images: list[np.ndarray], threshold: float) -> list[Detections]:
         tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
         was_training = self.model.training
         owner: Any = score_owner(self.model)
         former = owner.score_thresh
         self.model.eval()
         # torchvision keeps what scores more than this; here a score equal to the threshold counts too.
-        owner.score_thresh = float(np.nextafter(np.float32(self.threshold), np.float32(-1)))
+        owner.score_thresh = float(np.nextafter(np.float32(threshold), np.float32(-1)))
         try:
             outputs = self.model(tensors)
         finally:

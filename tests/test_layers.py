@@ -32,7 +32,7 @@ LAYERS = (
     ("data.discovery", "data.diagnosis", "data.preview", "data.repair", "data.loader"),
     ("data.description",),
     ("predictor", "examples", "fitting"),
-    ("engine",),
+    ("engine", "serve"),
     ("run", "replay"),
     ("watch",),
     ("benchmark",),
@@ -58,6 +58,7 @@ KNOWN_BY = {
     "shapely": {"outlines", "data.checks"},
     "matplotlib": {"curves", "data.preview"},
     "tensorboard": {"board"},
+    **{name: {"serve"} for name in ("fastapi", "starlette", "pydantic", "anyio", "prometheus_client")},
 }
 SCRIPTS = {
     "TrainSettings": "train.py",
@@ -66,6 +67,7 @@ SCRIPTS = {
     "DetectVideoSettings": "detect_video.py",
     "BenchmarkSettings": "benchmark.py",
     "DoctorSettings": "doctor.py",
+    "ServeSettings": "serve.py",
 }
 
 

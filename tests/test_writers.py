@@ -11,7 +11,8 @@ import pytest
 
 from detect import masks
 from detect.errors import DiskError
-from detect.media.images import JPEG_MOST_SIDE, read_image, write_image
+from detect.media.encoded import JPEG_MOST_SIDE
+from detect.media.images import read_image, write_image
 from detect.types import ClassNames, Detections
 from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter
 from detect.writers.json import detection_rows

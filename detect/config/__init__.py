@@ -4,6 +4,7 @@ from detect.config.benchmark import BenchmarkSettings
 from detect.config.detection import DetectImageSettings, DetectVideoSettings
 from detect.config.doctor import DoctorSettings
 from detect.config.evaluate import EvaluateSettings
+from detect.config.serve import ServeSettings
 from detect.config.train import TrainSettings, settings_of_run
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "DetectVideoSettings",
     "DoctorSettings",
     "EvaluateSettings",
+    "ServeSettings",
     "TrainSettings",
     "settings_of_run",
 ]

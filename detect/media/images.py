@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,9 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedI
 from detect.errors import MediaError
 from detect.files import write_bytes
 from detect.media import colour, kinds
+from detect.media.encoded import Encoded, encode
 from detect.media.paths import shown
 
-JPEG_QUALITY = 92
-JPEG_MOST_SIDE = 65_500  # libjpeg goes no further
 MAX_PIXELS = 178_956_970  # Pillow's own guard: half a GiB as RGB
 MAX_BYTES = 2 * 2**30  # of a file: more than MAX_PIXELS of four 16-bit samples; some decoders read all of it at once
 
@@ -44,7 +42,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors that i
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path | Encoded) -> np.ndarray:
     """The picture at ``path``, uint8 RGB [H, W, 3], turned as its EXIF orientation says.
 
     The file's content counts, not its suffix. Of an animation or of several pages the first is taken, and how other
@@ -80,7 +78,7 @@ class Decoded:
         return np.ascontiguousarray(upright(rgb, self.orientation))
 
 
-def decode(path: Path, at_least_hw: tuple[int, int] | None = None) -> Decoded:
+def decode(path: Path | Encoded, at_least_hw: tuple[int, int] | None = None) -> Decoded:
     """The picture at ``path``; of a JPEG no more pixels than are needed for ``at_least_hw`` where it stands upright.
 
     A JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of its sides that leaves so many. Memory and errors are
@@ -125,7 +123,7 @@ def image_hw(path: Path) -> tuple[int, int]:
     return read_header(path).image_hw
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path | Encoded) -> Header:
     """From the header alone, where the format allows. Raises MediaError like ``read_image``, except for what shows
     only in the pixels."""
     with _opened(path) as image:
@@ -151,25 +149,20 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise MediaError(f"cannot write {shown(path)}: no picture format has the suffix '{path.suffix}'")
-    height, width = rgb.shape[:2]
-    if kind == "JPEG" and max(height, width) > JPEG_MOST_SIDE:
-        raise MediaError(
-            f"cannot write {shown(path)}: {width}x{height} pixels, and a JPEG has at most {JPEG_MOST_SIDE:,} a side"
-        )
-    content = BytesIO()  # not the file itself, since Pillow forgets why it could not be written
     try:
-        Image.fromarray(rgb).save(content, kind, quality=JPEG_QUALITY)
-    except (OSError, ValueError) as error:
+        content = encode(rgb, kind)  # not into the file itself, since Pillow forgets why it could not be written
+    except MediaError as error:
         raise MediaError(f"cannot write {shown(path)}: {error}") from None
-    write_bytes(path, content.getvalue())
+    write_bytes(path, content)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path | Encoded) -> Iterator[Image.Image]:
     """The picture with its header read; MediaError where that shows already that it cannot be read."""
     with _told(path):
         _check_file(path)
-        image = Image.open(path, formats=kinds.readable_formats())
+        file = path.open() if isinstance(path, Encoded) else path  # which Pillow closes where it has opened it
+        image = Image.open(file, formats=kinds.readable_formats())
     with image:
         if 0 in image.size:
             raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
@@ -181,7 +174,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path | Encoded) -> Iterator[None]:
     """Whatever Pillow makes of a bad file becomes one MediaError."""
     try:
         yield
@@ -195,7 +188,7 @@ def _told(path: Path) -> Iterator[None]:
         held = kinds.what_it_holds(path)
         raise MediaError(f"{shown(path)} is not a picture that can be read{held and f' (it is {held})'}") from None
     except FileNotFoundError:
-        if path.is_symlink():
+        if isinstance(path, Path) and path.is_symlink():
             raise MediaError(f"{shown(path)} is a link to a file that is not there") from None
         raise MediaError(f"no such file: {shown(path)}") from None
     except IsADirectoryError:
@@ -209,19 +202,24 @@ def _told(path: Path) -> Iterator[None]:
         raise MediaError(f"cannot read {shown(path)}: damaged or truncated picture ({error})") from None
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path | Encoded) -> None:
     """MediaError or OSError for what is no file to read from: a pipe would be waited for, a device has no end."""
+    size = len(path.content) if isinstance(path, Encoded) else _size_of_file(path)
+    if size == 0:
+        raise MediaError(f"{shown(path)} is empty")
+    if size > MAX_BYTES:
+        raise MediaError(f"{shown(path)} has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
+    if path.suffix.lower() in kinds.RAW_SUFFIXES:  # many open as a TIFF with a tiny preview
+        raise MediaError(f"{shown(path)} is camera raw, which is not read; save it as JPEG or PNG")
+
+
+def _size_of_file(path: Path) -> int:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError
     if not stat.S_ISREG(status.st_mode):
         raise MediaError(f"{shown(path)} is a pipe or a device, not a file")
-    if status.st_size == 0:
-        raise MediaError(f"{shown(path)} is empty")
-    if status.st_size > MAX_BYTES:
-        raise MediaError(f"{shown(path)} has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read")
-    if path.suffix.lower() in kinds.RAW_SUFFIXES:  # many open as a TIFF with a tiny preview
-        raise MediaError(f"{shown(path)} is camera raw, which is not read; save it as JPEG or PNG")
+    return status.st_size
 
 
 def _orientation(image: Image.Image) -> int:
@@ -253,12 +251,12 @@ def _reduce(image: Image.Image, at_least_hw: tuple[int, int]) -> int:
     return round(whole_width / drafted[1][2]) if drafted else 1
 
 
-def _png_bits(path: Path) -> int:
+def _png_bits(path: Path | Encoded) -> int:
     with path.open("rb") as file:
         return file.read(25)[24]
 
 
-def _text_behind_pixels(path: Path) -> bool:
+def _text_behind_pixels(path: Path | Encoded) -> bool:
     """Whether a PNG has EXIF or text, where XMP and older EXIF are, after its pixels."""
     pixels = False
     with path.open("rb") as file:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from detect.media.encoded import Encoded
+
 SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -107,7 +109,19 @@ def begins_as_picture(path: Path) -> bool:
     return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
 
 
-def what_it_holds(path: Path) -> str:
+def begins_as_video(path: Path) -> bool:
+    """Whether the first bytes of the file are those of a container that brings its frames with it."""
+    with path.open("rb") as file:
+        head = file.read(400)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):  # MP4 and QuickTime
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    starts = (b"\x1a\x45\xdf\xa3", b"OggS", b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3")
+    return head.startswith(starts) or (head[:1] == head[188:189] == head[376:377] == b"G")  # MPEG's packets
+
+
+def what_it_holds(path: Path | Encoded) -> str:
     """What a file is that Pillow did not take for a picture, for a message: ``a PDF document``. '' if unknown."""
     head = _head(path)
     found = _what_begins(head)
@@ -118,7 +132,7 @@ def what_it_holds(path: Path) -> str:
     return found
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path | Encoded) -> bytes:
     with path.open("rb") as file:
         return file.read(64)
 

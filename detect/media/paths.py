@@ -54,8 +54,8 @@ def expanded(source: str) -> Path:
         return path
 
 
-def shown(path: Path | str) -> str:
-    """``path`` for a line of text: on one line and printable, whatever bytes its name has."""
+def shown(path: object) -> str:
+    """``path``, or what stands for one, for a line of text: on one line and printable, whatever bytes its name has."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 

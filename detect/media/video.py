@@ -19,6 +19,11 @@ OPEN_SECONDS = 20.0  # a camera in the network may be this far from its next who
 STALL_SECONDS = 15.0
 SILENCE_SECONDS = 30.0  # then ffmpeg ends by itself, which counts where we were killed and cannot end it
 _COMPLETE = Fraction(98, 100)  # of the length that a file claims, which is an estimate
+# ffmpeg's names of containers, none of which is a list of other files, and of the one protocol that they need.
+_CONTAINED = (
+    *("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg"),
+    *("-protocol_whitelist", "file"),
+)
 _NO_VIDEOS = ("image2", "_pipe", "tty")  # ffmpeg's names of pictures and text, from which it makes videos
 
 
@@ -33,6 +38,8 @@ class VideoReader:
     one. Interlaced ones stay so, transparency is left out, and HDR looks pale.
 
     source: a path, a camera's number, or a URL; see ``Source.parse``.
+    contained: take a file only if it brings all of its frames itself, for files of strangers: a playlist could name
+        other files of this machine, or addresses.
     live: a camera, or a stream of unknown length. Its frames are timed by their arrival, from 0 for the first, and
         while one is worked on others pass by unseen: what comes next is always what is to be seen now.
     fps: frames a second as the file claims; 25 where it does not tell, and of a camera.
@@ -45,8 +52,9 @@ class VideoReader:
     can be decoded.
     """
 
-    def __init__(self, source: str | Path) -> None:
+    def __init__(self, source: str | Path, *, contained: bool = False) -> None:
         self.source = Source.parse(source)
+        self._options = _CONTAINED if contained else ()
         self.trouble: str | None = None
         self._stalled = False
         self._decoder: Decoder | None = None
@@ -118,12 +126,12 @@ class VideoReader:
     def _open_file(self) -> Iterator[Frame]:
         # "file:" since ffmpeg takes "concat:x" for a protocol and "-x" for a flag.
         address = f"file:{self.source.address}"
-        self._decoder = Decoder(address, with_sound=True)
+        self._decoder = Decoder(address, self._options, with_sound=True)
         frames = iter(self._decoder)
         first = next(frames, None)
         if first is not None and self._decoder.untagged_hd:  # ffmpeg's filters cannot choose by themselves
             self._decoder.close()
-            self._decoder = Decoder(address, with_sound=True, matrix="bt709")
+            self._decoder = Decoder(address, self._options, with_sound=True, matrix="bt709")
             return iter(self._decoder)
         return frames if first is None else chain([first], frames)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from detect.drawing import draw
 from detect.files import shortened
-from detect.media.images import JPEG_MOST_SIDE, write_image
+from detect.media.encoded import JPEG_MOST_SIDE
+from detect.media.images import write_image
 from detect.types import ClassNames, Detections
 
 KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")  # every other format becomes .jpg, which everything shows

@@ -1,0 +1,28 @@
+"""How much a caller may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """bytes_, video_bytes: of a request with pictures, and of a video.
+    pixels: of a picture or of a frame, by its header, before any is unpacked.
+    pictures: of a request.  frames: of a video.
+    waiting, together: pictures that wait for a model, and those of a batch.
+    upload_seconds: for a request to arrive.  answer_seconds: for its pictures to be looked at.
+    jobs: videos that wait or are worked on.  keep_seconds: a finished job's files are there for so long.
+    """
+
+    bytes_: int = 32 * 2**20
+    video_bytes: int = 512 * 2**20
+    pixels: int = 40_000_000
+    pictures: int = 16
+    frames: int = 18_000
+    waiting: int = 32
+    together: int = 4
+    upload_seconds: float = 30.0
+    answer_seconds: float = 60.0
+    jobs: int = 4
+    keep_seconds: float = 3600.0

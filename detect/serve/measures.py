@@ -1,0 +1,43 @@
+"""What the server counts and times, for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Measures:
+    """Of one server; several in a process do not share them.
+
+    waiting: tells how many pictures wait for a model.
+    """
+
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        self._registry = registry = CollectorRegistry()
+        counter = partial(Counter, namespace="detect", registry=registry)
+        histogram = partial(Histogram, namespace="detect", registry=registry)
+        self.requests = counter("requests_total", "requests answered", ("method", "route", "status"))
+        self.request_seconds = histogram(
+            "request_seconds", "from a request's first byte to its answer", ("route",), buckets=_SECONDS
+        )
+        self.pictures = counter("pictures_total", "pictures looked at")
+        self.batch_pictures = histogram("batch_pictures", "pictures of a batch", buckets=(1, 2, 4, 8, 16))
+        self.model_seconds = counter("model_seconds_total", "time that models took")
+        self.jobs = counter("jobs_total", "videos, by how they ended", ("state",))
+        queue = Gauge("waiting_pictures", "pictures that wait for a model", namespace="detect", registry=registry)
+        queue.set_function(waiting)
+
+    def batch(self, pictures: int, seconds: float) -> None:
+        """A batch was looked at."""
+        self.pictures.inc(pictures)
+        self.batch_pictures.observe(pictures)
+        self.model_seconds.inc(seconds)
+
+    def text(self) -> bytes:
+        """All of them, as they are scraped."""
+        return generate_latest(self._registry)

@@ -1,0 +1,62 @@
+// Shows openapi.json, with a line of curl for each route that can be typed as it is.
+
+function element(tag, text = "", ...children) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+function curl(method, path, route) {
+  const url = `${location.origin}${path.replace("{number}", "ID")}`;
+  const words = ["curl", ...(method === "get" ? [] : ["-X", method.toUpperCase()])];
+  const types = Object.keys(route.requestBody?.content ?? {});
+  if (types.includes("multipart/form-data")) words.push("-F", "image=@party.jpg");
+  else if (types.length) words.push("-T", "party.mp4", "-H", `'Content-Type: ${types[0]}'`);
+  const example = (route.parameters ?? []).filter(({ name }) => name === "threshold").map(({ name }) => `${name}=0.7`);
+  return [...words, `'${url}${example.length ? `?${example.join("&")}` : ""}'`].join(" ");
+}
+
+function kindOf({ schema }) {
+  const named = schema.$ref ? [schema] : (schema.anyOf ?? [schema]);
+  const kinds = named.filter(({ type }) => type !== "null").map((one) => choices(one) ?? one.items?.type ?? one.type);
+  const fallback = schema.default === undefined ? "" : `, by default ${JSON.stringify(schema.default)}`;
+  return `${kinds.join(" or ")}${fallback}`;
+}
+
+let document_ = {};
+const choices = (one) => (one.$ref ? resolve(one.$ref) : one).enum?.join(", ");
+const resolve = (reference) => reference.slice(2).split("/").reduce((at, key) => at[key], document_);
+
+function section(method, path, route) {
+  const title = element("h2", `${method.toUpperCase()} ${path}`);
+  const parts = [title, ...route.description.split("\n\n").map((words) => element("p", words))];
+  parts.push(element("pre", curl(method, path, route)));
+  if (route.parameters?.length) {
+    const rows = route.parameters.map((one) => {
+      const row = element("tr");
+      row.append(element("td", one.name), element("td", kindOf(one)), element("td", one.description ?? ""));
+      return row;
+    });
+    const table = element("table");
+    table.className = "words";
+    table.append(...rows);
+    parts.push(table);
+  }
+  for (const [status, answer] of Object.entries(route.responses)) {
+    const kinds = Object.keys(answer.content ?? {}).join(", ");
+    parts.push(element("p", `${status}: ${answer.description}${kinds ? ` (${kinds})` : ""}`));
+    const example = answer.content?.["application/json"]?.example;
+    if (example) parts.push(element("pre", JSON.stringify(example, null, 1)));
+  }
+  const made = element("section");
+  made.append(...parts);
+  return made;
+}
+
+document_ = await (await fetch("openapi.json")).json();
+for (const [path, routes] of Object.entries(document_.paths)) {
+  for (const [method, route] of Object.entries(routes)) {
+    window.document.getElementById("routes").append(section(method, path, route));
+  }
+}

@@ -1,0 +1,135 @@
+// The page asks once for whatever scores at least LOWEST and then shows what the user wants to see of it.
+
+import { paint, palette } from "./paint.js";
+
+const LOWEST = 0.05;
+const $ = (id) => document.getElementById(id);
+let models = [];
+let picture = null; // {file, bitmap, answer}
+
+async function ask(path, options = {}) {
+  const headers = $("key").value ? { Authorization: `Bearer ${$("key").value}` } : {};
+  const response = await fetch(path, { ...options, headers });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({ detail: response.statusText }));
+  if (response.status === 401) $("key-row").hidden = false;
+  throw new Error(problem.detail);
+}
+
+function say(words, wrong = false) {
+  $("status").textContent = words;
+  $("status").classList.toggle("wrong", wrong);
+}
+
+const model = () => models.find((one) => one.name === $("model").value);
+
+async function listModels() {
+  models = (await (await ask("v1/models")).json()).models;
+  $("model").replaceChildren(...models.map((one) => new Option(one.name, one.name)));
+  chooseModel();
+}
+
+function chooseModel() {
+  $("threshold").value = model().threshold;
+  $("save-masks").hidden = !model().masks;
+  const boxes = model().classes.map(({ name }) => {
+    const label = document.createElement("label");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true, value: name });
+    box.addEventListener("change", show);
+    label.append(box, ` ${name}`);
+    return label;
+  });
+  $("classes").replaceChildren($("classes").firstElementChild, ...boxes);
+  $("classes").hidden = boxes.length < 2;
+}
+
+async function look(file) {
+  say(`looking at ${file.name || "the picture"} ...`);
+  const form = new FormData();
+  form.append("image", file, file.name || "picture");
+  try {
+    const query = new URLSearchParams({ model: $("model").value, threshold: LOWEST });
+    const answer = await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).json();
+    const bitmap = await createImageBitmap(file).catch(() => drawnByServer(form));
+    picture = { file, bitmap, answer };
+    show();
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+// Of formats that the browser does not know the server sends the picture, with nothing drawn on it.
+async function drawnByServer(form) {
+  const query = new URLSearchParams({ model: $("model").value, threshold: 1, format: "image" });
+  return createImageBitmap(await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).blob());
+}
+
+function wanted() {
+  const names = new Set([...$("classes").querySelectorAll("input:checked")].map((box) => box.value));
+  const least = Number($("threshold").value);
+  return picture.answer.images[0].detections.filter((one) => one.score >= least && names.has(one.name));
+}
+
+function show() {
+  $("threshold-shown").textContent = Number($("threshold").value).toFixed(2);
+  if (!picture) return;
+  const found = wanted();
+  const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: model().classes };
+  paint($("canvas"), picture.bitmap, found, options);
+  for (const id of ["canvas", "downloads"]) $(id).hidden = false;
+  $("found").hidden = found.length === 0;
+  $("found").tBodies[0].replaceChildren(...found.map((one, i) => row(one, palette(one, i, options.classes))));
+  const { seconds } = picture.answer;
+  say(`${found.length} ${found.length === 1 ? "object" : "objects"}, ${seconds.toFixed(2)} s`);
+}
+
+function row(one, colour) {
+  const [left, top, right, bottom] = one.box_xyxy;
+  const line = document.createElement("tr");
+  const numbers = [left, top, right - left, bottom - top].map((value) => value.toFixed(0));
+  for (const text of [one.name, one.score.toFixed(2), ...numbers]) line.insertCell().textContent = text;
+  line.cells[0].style.borderLeft = `0.5rem solid ${colour}`;
+  line.cells[0].style.paddingLeft = "0.5rem";
+  return line;
+}
+
+function save(blob, ending) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${(picture.file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+async function saveMasks() {
+  const form = new FormData();
+  form.append("image", picture.file, picture.file.name || "picture");
+  const query = new URLSearchParams({ model: $("model").value, threshold: $("threshold").value, format: "masks" });
+  for (const box of $("classes").querySelectorAll("input:checked")) query.append("classes", box.value);
+  try {
+    save(await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).blob(), "_masks.zip");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+$("file").addEventListener("change", () => $("file").files[0] && look($("file").files[0]));
+$("model").addEventListener("change", () => { chooseModel(); if (picture) look(picture.file); });
+for (const id of ["threshold", "show-masks", "show-boxes"]) $(id).addEventListener("input", show);
+$("key").addEventListener("change", () => listModels().then(() => say(""), (error) => say(error.message, true)));
+$("save-picture").addEventListener("click", () => $("canvas").toBlob((blob) => save(blob, "_found.png")));
+$("save-masks").addEventListener("click", saveMasks);
+$("save-json").addEventListener("click", () => {
+  const [image] = picture.answer.images;
+  const shown = { ...picture.answer, images: [{ ...image, detections: wanted() }] };
+  save(new Blob([JSON.stringify(shown, null, 1)], { type: "application/json" }), ".json");
+});
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", name === "dragover");
+    if (name === "drop" && event.dataTransfer.files[0]) look(event.dataTransfer.files[0]);
+  });
+}
+document.addEventListener("paste", (event) => event.clipboardData.files[0] && look(event.clipboardData.files[0]));
+listModels().then(show, (error) => say(error.message, true));

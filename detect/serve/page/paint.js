@@ -1,0 +1,78 @@
+// Draws what was found: masks from COCO's run-length code, boxes, labels.
+
+const GOLDEN = 0.618034; // steps of the golden section keep neighbours on the colour wheel far apart
+
+// Of a class; where a model knows but one, of an object.
+export function palette(one, index, classes) {
+  const number = classes.length > 1 ? classes.findIndex(({ name }) => name === one.name) : index;
+  return `hsl(${((0.95 + number * GOLDEN) % 1) * 360} 85% 50%)`;
+}
+
+// The runs of a compressed code, by turns outside and inside, column by column
+// (https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c, rleFrString).
+function runs(counts) {
+  const found = [];
+  let at = 0;
+  while (at < counts.length) {
+    let value = 0;
+    let shift = 0;
+    let more = true;
+    while (more) {
+      const bits = counts.charCodeAt(at++) - 48;
+      value |= (bits & 31) << shift;
+      more = (bits & 32) !== 0;
+      shift += 5;
+      if (!more && bits & 16) value |= -1 << shift;
+    }
+    found.push(found.length > 2 ? value + found[found.length - 2] : value);
+  }
+  return found;
+}
+
+function paintMask(context, { size: [height, width], counts }, colour) {
+  const layer = new OffscreenCanvas(width, height);
+  const pen = layer.getContext("2d");
+  pen.fillStyle = colour;
+  let at = 0;
+  runs(counts).forEach((length, i) => {
+    for (let end = at + length; i % 2 && at < end; ) {
+      const column = Math.floor(at / height);
+      const stop = Math.min(end, (column + 1) * height);
+      pen.fillRect(column, at - column * height, 1, stop - at);
+      at = stop;
+    }
+    if (i % 2 === 0) at += length;
+  });
+  context.globalAlpha = 0.45;
+  context.drawImage(layer, 0, 0);
+  context.globalAlpha = 1;
+}
+
+export function paint(canvas, bitmap, found, { masks, boxes, classes }) {
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const line = Math.max(1, Math.round(Math.max(canvas.width, canvas.height) / 400));
+  const letters = Math.max(11, line * 8);
+  context.font = `${letters}px system-ui, sans-serif`;
+  context.lineWidth = line;
+  const worstFirst = found.map((one, i) => [one, palette(one, i, classes)]).reverse();
+  if (masks) {
+    for (const [one, colour] of worstFirst) if (one.segmentation) paintMask(context, one.segmentation, colour);
+  }
+  if (!boxes) return;
+  for (const [one, colour] of worstFirst) {
+    const [left, top, right, bottom] = one.box_xyxy;
+    context.strokeStyle = colour;
+    context.strokeRect(left, top, right - left, bottom - top);
+    const text = `${one.name} ${one.score.toFixed(2)}`;
+    const width = context.measureText(text).width + letters / 2;
+    const x = Math.max(0, Math.min(left, canvas.width - width));
+    const y = Math.max(0, top - letters * 1.3);
+    context.fillStyle = colour;
+    context.fillRect(x, y, width, letters * 1.3);
+    context.fillStyle = "#000";
+    context.fillText(text, x + letters / 4, y + letters);
+  }
+}

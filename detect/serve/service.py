@@ -1,0 +1,92 @@
+"""What the routes of the REST application share: models, one queue, videos, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import anyio
+import numpy as np
+from fastapi import Request
+
+from detect.serve.batching import Batcher, BusyError
+from detect.serve.jobs import Jobs
+from detect.serve.limits import Limits
+from detect.serve.measures import Measures
+from detect.serve.models import Served
+from detect.serve.problems import ProblemError
+from detect.types import Detections
+
+_DECODERS = 2  # pictures that are unpacked, or drawn and packed, at once
+_LOOK_UP = 0.5  # seconds between two looks whether the caller is still there
+
+
+class Service:
+    """served: the models by name, the first of them for callers who name none."""
+
+    def __init__(self, served: Mapping[str, Served], limits: Limits) -> None:
+        self.served = served
+        self.limits = limits
+        self.measures = Measures(lambda: len(self.batcher))
+        self.batcher = Batcher(limits.waiting, limits.together, self.measures.batch)
+        self.jobs = Jobs(self.batcher, limits, lambda state: self.measures.jobs.labels(state).inc())
+        self.pixels = anyio.CapacityLimiter(_DECODERS)
+        self._in_hand = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a picture would be looked at."""
+        return self.batcher.is_alive
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """A request with pictures is the block, whose bytes take memory. ProblemError 503 where there are enough."""
+        if self._in_hand >= 2 * self.limits.waiting:
+            raise busy(1.0)
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+
+    async def look(
+        self, model: Served, images: Sequence[np.ndarray], threshold: float, request: Request
+    ) -> list[Detections]:
+        """What is found in each of ``images``. ProblemError 503 where the queue is full or they waited too long."""
+        try:
+            answers = self.batcher.submit(model.predictor, images, threshold, self.limits.answer_seconds)
+        except BusyError as error:
+            raise busy(error.seconds) from None
+        all_of_them: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, answers))
+        hung_up: asyncio.Future[None] = asyncio.ensure_future(_hung_up(request))
+        try:
+            either: list[asyncio.Future[Any]] = [all_of_them, hung_up]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if hung_up.done() and not all_of_them.done():
+                raise ProblemError(HTTPStatus.BAD_REQUEST, "the caller has hung up")
+            return all_of_them.result()
+        except TimeoutError:
+            raise busy(self.limits.answer_seconds) from None
+        finally:
+            hung_up.cancel()
+            all_of_them.cancel()  # which leaves the queue what nobody waits for
+
+    def close(self) -> None:
+        """Answer what waits, stop the videos, and leave no file."""
+        self.jobs.close()
+        self.batcher.close()
+
+
+def busy(seconds: float) -> ProblemError:
+    """For a caller who finds too much to do, and may come again after so many seconds."""
+    wait = {"Retry-After": str(math.ceil(seconds))}
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "there is too much to do; try again later", wait)
+
+
+async def _hung_up(request: Request) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(_LOOK_UP)

@@ -1,0 +1,91 @@
+"""The routes of videos, which are jobs."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from detect.serve import models, schemas, uploads
+from detect.serve.jobs import DONE, Job, TooManyJobsError
+from detect.serve.pictures import labels_of, service_of
+from detect.serve.problems import ProblemError
+from detect.serve.service import busy
+
+router = APIRouter(prefix="/v1", tags=["videos"])
+_AGAIN = 10.0  # seconds until a caller may ask for room once more
+
+JobId = Annotated[str, Path(description="as the answer to the video told", max_length=64)]
+
+
+@router.post(
+    "/detect/video",
+    status_code=202,
+    response_model=schemas.Job,
+    responses=schemas.problems(400, 401, 404, 408, 413, 415, 422, 503),
+    openapi_extra=schemas.VIDEO,
+)
+async def detect_video(
+    request: Request,
+    model: Annotated[str | None, Query(description="one of /v1/models; by default the first")] = None,
+    threshold: Annotated[float | None, Query(ge=0, le=1, description="leave out what scores less")] = None,
+    classes: Annotated[list[str] | None, Query(description="only these, by name or category id")] = None,
+) -> JSONResponse:
+    """Find objects in a video, which is the body of the request. The answer tells the address of the job."""
+    service = service_of(request)
+    served = models.chosen(service.served, model)
+    labels = labels_of(served, classes)
+    try:
+        job = service.jobs.new(served, labels, served.predictor.threshold if threshold is None else threshold)
+    except TooManyJobsError:
+        raise busy(_AGAIN) from None
+    try:
+        await uploads.video_of(request, service.limits, job.video)
+    except BaseException:
+        service.jobs.drop(job)
+        raise
+    facts = job.facts()
+    service.jobs.start(job)
+    return JSONResponse(facts, HTTPStatus.ACCEPTED, {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.get("/jobs/{number}", response_model=schemas.Job, responses=schemas.problems(401, 404, 422))
+def job_state(request: Request, number: JobId) -> dict[str, Any]:
+    """How far it is."""
+    return _job(request, number).facts()
+
+
+@router.get("/jobs/{number}/result", response_class=FileResponse, responses=schemas.RESULT)
+def job_result(request: Request, number: JobId) -> FileResponse:
+    """The annotated video."""
+    return FileResponse(_done(request, number).result, media_type="video/mp4", filename="result.mp4")
+
+
+@router.get("/jobs/{number}/detections", response_class=FileResponse, responses=schemas.LINES)
+def job_detections(request: Request, number: JobId) -> FileResponse:
+    """A line of JSON for each frame."""
+    return FileResponse(_done(request, number).detections, media_type="application/jsonl", filename="result.jsonl")
+
+
+@router.delete("/jobs/{number}", status_code=204, responses=schemas.problems(401, 404, 422))
+async def cancel_job(request: Request, number: JobId) -> Response:
+    """Stop it, and delete what it has made."""
+    job = _job(request, number)
+    await anyio.to_thread.run_sync(service_of(request).jobs.drop, job)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _job(request: Request, number: str) -> Job:
+    if (job := service_of(request).jobs.get(number)) is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such job, or it is long done and forgotten")
+    return job
+
+
+def _done(request: Request, number: str) -> Job:
+    job = _job(request, number)
+    if job.state != DONE:
+        raise ProblemError(HTTPStatus.CONFLICT, f"the job is {job.state}" + (f": {job.detail}" if job.detail else ""))
+    return job

@@ -1,0 +1,100 @@
+"""Find objects in pictures and videos that come over HTTP: a REST API, and a page to try it.
+
+    python serve.py --model balloon
+
+listens on http://127.0.0.1:8000/, with the API's description at /docs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from detect.config import ServeSettings
+from detect.errors import UsageError, exit_status, warn
+from detect.flags import parse
+from detect.models.names import check_model
+
+if TYPE_CHECKING:
+    from detect.serve.limits import Limits
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+GRACE = 30  # seconds that requests in hand have after a stop
+
+
+def main() -> None:
+    settings, _ = parse(ServeSettings, "Serve models over HTTP.")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise UsageError(f"{', '.join(missing)} not installed: python -m pip install -r requirements-serve.txt")
+
+    from detect.serve.models import load, named
+
+    for given in settings.model:
+        check_model(named(given)[1])
+    key = settings.api_key()
+
+    import uvicorn
+
+    from detect import runtime
+    from detect.serve.app import create_app
+
+    runtime.set_up()
+    served = load(settings.model, settings.device, settings.imgsz, settings.threshold)
+    if key is None and not is_loopback(settings.host):
+        warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
+    app = create_app(served, limits_of(settings), api_key=key, origins=settings.origins or ())
+    with listening(settings.host, settings.port) as line, suppress(KeyboardInterrupt):  # a stop is no failure
+        host, port = line.getsockname()[:2]
+        address = f"[{host}]" if ":" in host else host
+        print(f"serving {', '.join(served)} on http://{address}:{port}/, described at /docs", flush=True)
+        config = uvicorn.Config(
+            app,
+            access_log=not settings.quiet,
+            log_level="warning" if settings.quiet else "info",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+        uvicorn.Server(config).run([line])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """What the server takes callers from. UsageError where that cannot be."""
+    try:
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise UsageError(f"cannot listen on --host {host} --port {port}: {error.strerror}") from None
+
+
+def limits_of(settings: ServeSettings) -> Limits:
+    """How much callers may ask for."""
+    from detect.serve.limits import Limits
+
+    return Limits(
+        bytes_=settings.max_megabytes * 2**20,
+        video_bytes=settings.max_video_megabytes * 2**20,
+        pixels=settings.max_megapixels * 1_000_000,
+        pictures=settings.max_pictures,
+        frames=settings.max_frames,
+        waiting=settings.queue,
+        together=settings.batch_size,
+        answer_seconds=settings.timeout,
+        jobs=settings.max_jobs,
+        keep_seconds=settings.keep,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

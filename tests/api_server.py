@@ -1,0 +1,53 @@
+"""The real server in this process, on a port of the loopback."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from tiny import CLASSES, random_model
+
+from detect.predictor import Predictor
+from detect.serve.app import create_app
+from detect.serve.limits import Limits
+from detect.serve.models import Served
+
+
+def tiny_model(name: str = "tiny", threshold: float = 0.0) -> Served:
+    """Finds dozens of things in any picture."""
+    return Served(name, Predictor(random_model(), CLASSES, threshold=threshold))
+
+
+@contextmanager
+def serving(*models: Served, limits: Limits | None = None, **more: Any) -> Iterator[httpx.Client]:
+    """A client of a server with these ``models``, which is stopped when the block ends."""
+    app = create_app({model.name: model for model in models}, limits or Limits(), **more)
+    with running(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        client.headers["Connection"] = "close"
+        yield client
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Its address, while the block runs."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, "127.0.0.1", 0, log_level="warning", access_log=False, server_header=False)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()

@@ -1,0 +1,85 @@
+"""serve.py as a program: it says where it is, answers, and ends well."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from tiny import as_checkpoint, picture, random_model
+
+from detect import checkpoint
+from detect.media.encoded import encode
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("kites") / "best.safetensors"
+    checkpoint.save(as_checkpoint(random_model()), path)
+    return path
+
+
+def start(*flags: object, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, ROOT / "serve.py", *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def test_it_serves_until_it_is_stopped(model):
+    server = start("--model", model, f"two={model}", "--port", 0, "--threshold", 0.2, DETECT_API_KEY="sesame")
+    stop = threading.Timer(120, server.kill)
+    stop.start()
+    said = server.stdout.readline()
+    assert said.startswith(f"serving {model.parent.name}, two on http://127.0.0.1:")
+    url = said.split(" on ")[1].split(",")[0]
+    with httpx.Client(base_url=url, timeout=60, trust_env=False, headers={"X-API-Key": "sesame"}) as client:
+        assert [one["name"] for one in client.get("v1/models").json()["models"]] == [model.parent.name, "two"]
+        answer = client.post("v1/detect", content=encode(picture((64, 96), 1), "PNG"))
+        assert answer.status_code == 200 and "server" not in answer.headers
+        assert all(row["score"] >= 0.2 for row in answer.json()["images"][0]["detections"])
+        assert client.get("v1/models", headers={"X-API-Key": "x"}).status_code == 401
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(60) == 0
+    stop.cancel()
+    out, err = server.communicate()
+    assert "Traceback" not in err and "POST /v1/detect" in out + err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model", "balon"], "unknown model 'balon': did you mean balloon"),
+        (["--model", "balloon", "balloon"], "two models would be called 'balloon'"),
+        (["--api-key-file", "nowhere"], "--api-key-file nowhere cannot be read"),
+        (["--api-key-file", os.devnull], "is empty"),
+        (["--port", "70000"], "--port 70000 must be at most 65535"),
+        (["--host", "256.0.0.1"], "cannot listen on --host 256.0.0.1"),
+    ],
+)
+def test_a_mistake_is_one_line(flags, words):
+    server = start(*flags)
+    _, err = server.communicate(timeout=120)
+    assert server.returncode == 2 and words in err and err.count("\\n") == 1
+
+
+def test_a_port_that_is_taken_is_told_and_a_wide_open_door_too(model):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        server = start("--model", model, "--port", port)
+        _, err = server.communicate(timeout=120)
+        assert server.returncode == 2 and f"cannot listen on --host 127.0.0.1 --port {port}" in err
+        server = start("--model", model, "--port", port, "--host", "0.0.0.0")
+        _, err = server.communicate(timeout=120)
+        assert "warning: --host 0.0.0.0 lets in whoever reaches this machine" in err

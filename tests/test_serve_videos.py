@@ -1,0 +1,156 @@
+"""Videos over HTTP: a job that can be watched, fetched, stopped, and that leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from api_server import serving, tiny_model
+from tiny import picture
+
+from detect.media.video import VideoReader
+from detect.media.video_writer import VideoWriter
+from detect.serve import jobs
+from detect.serve.limits import Limits
+
+LIMITS = Limits(video_bytes=200_000, jobs=2, frames=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def video(path: Path, frames: int) -> bytes:
+    with VideoWriter(path, 10, (64, 96)) as out:
+        for number in range(frames):
+            out.write(picture((64, 96), number))
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory) -> bytes:
+    return video(tmp_path_factory.mktemp("videos") / "five.mp4", 5)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Where everything is written."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def client(model, folder):
+    with serving(model, limits=LIMITS) as client:
+        yield client
+    assert not list(folder.iterdir()), "a server that has ended leaves no file"
+
+
+def ended(client, job: dict) -> dict:
+    for _ in range(600):
+        job = client.get(f"/v1/jobs/{job['id']}").json()
+        if job["state"] in jobs.ENDED:
+            return job
+        time.sleep(0.05)
+    raise AssertionError(job)
+
+
+def test_a_video_is_annotated_frame_by_frame(client, model, five, folder, tmp_path_factory):
+    answer = client.post("/v1/detect/video", content=five, params={"classes": "kite", "threshold": 0.3})
+    assert answer.status_code == 202 and answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+    job = ended(client, answer.json())
+    assert (job["state"], job["frames"], job["total_frames"], job["detail"]) == ("done", 5, 5, None)
+    result = client.get(f"/v1/jobs/{job['id']}/result")
+    assert result.headers["content-type"] == "video/mp4"
+    path = tmp_path_factory.mktemp("result") / "r.mp4"
+    path.write_bytes(result.content)
+    with VideoReader(path) as drawn:
+        assert [frame.hw for frame in drawn] == [(64, 96)] * 5
+    lines = client.get(f"/v1/jobs/{job['id']}/detections").text.splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(5))
+    rows = [row for line in lines for row in json.loads(line)["detections"]]
+    assert rows and {row["name"] for row in rows} == {"kite"} and min(row["score"] for row in rows) >= 0.3
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert names == {"result.mp4", "result.jsonl"}, "what was sent is gone"
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"", 422, "no video that is taken"),
+        (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n", 415, "no video that is taken"),
+        (b"ffconcat version 1.0\nfile '/etc/passwd'\n", 415, "no video that is taken"),
+        (bytes(200_001), 413, "a request may have 200,000 bytes"),
+    ],
+)
+def test_what_is_no_video_is_refused(client, folder, content, status, words):
+    answer = client.post("/v1/detect/video", content=content)
+    assert answer.status_code == status and words in answer.json()["detail"]
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda content: content[:20] + b"\0" * 400, "the video"),
+        (lambda _: b"\0\0\0\x08wide#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "the video"),
+    ],
+)
+def test_one_that_cannot_be_read_fails_without_saying_where_it_lay(client, five, folder, spoil, words):
+    job = ended(client, client.post("/v1/detect/video", content=spoil(five)).json())
+    assert job["state"] == "failed" and words in job["detail"] and str(folder) not in job["detail"]
+    refused = client.get(f"/v1/jobs/{job['id']}/result")
+    assert refused.status_code == 409 and "the job is failed" in refused.json()["detail"]
+
+
+def test_one_of_too_many_frames_fails(client, tmp_path_factory):
+    nine = video(tmp_path_factory.mktemp("videos") / "nine.mp4", 9)
+    job = ended(client, client.post("/v1/detect/video", content=nine).json())
+    assert job["state"] == "failed" and "more than 8 frames" in job["detail"]
+
+
+def test_one_job_too_many_is_told_to_come_again_and_a_running_one_can_be_stopped(client, model, five, monkeypatch):
+    look = type(model.predictor).__call__
+    monkeypatch.setattr(type(model.predictor), "__call__", lambda *a, **k: (time.sleep(0.3), look(*a, **k))[1])
+    first, second = (client.post("/v1/detect/video", content=five).json() for _ in range(2))
+    third = client.post("/v1/detect/video", content=five)
+    assert third.status_code == 503 and int(third.headers["retry-after"]) > 0
+    while client.get(f"/v1/jobs/{first['id']}").json()["state"] == "waiting":
+        time.sleep(0.02)
+    for job in (first, second):
+        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    for _ in range(100):
+        if client.post("/v1/detect/video", content=five).status_code == 202:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("there is no room again")
+
+
+def test_a_result_is_kept_for_a_while(model, five, folder):
+    with serving(model, limits=Limits(keep_seconds=0.3)) as client:
+        job = ended(client, client.post("/v1/detect/video", content=five).json())
+        time.sleep(0.4)
+        assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
+        assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_ids_cannot_be_guessed_nor_are_they_paths(client, five):
+    numbers = {client.post("/v1/detect/video", content=five).json()["id"] for _ in range(2)}
+    assert len(numbers) == 2 and all(len(number) >= 24 for number in numbers)
+    for path in ("..", "%2e%2e%2f", "x" * 65, "a/b"):
+        assert client.get(f"/v1/jobs/{path}").status_code in (404, 422)
+
+
+def test_frames_are_small_enough(model, five, folder):
+    with serving(model, limits=Limits(pixels=64 * 96 - 1)) as client:
+        job = ended(client, client.post("/v1/detect/video", content=five).json())
+        assert job["state"] == "failed" and "96x64 pixels, more than 6,143" in job["detail"]
+        assert np.prod((64, 96)) == 6144
