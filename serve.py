@@ -44,10 +44,10 @@ def main() -> None:
 
     runtime.set_up()
     served = load(settings.model, settings.device, settings.imgsz, settings.threshold)
-    if key is None and not is_loopback(settings.host):
-        warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
     app = create_app(served, limits_of(settings), api_key=key, origins=settings.origins or ())
     with listening(settings.host, settings.port) as line, suppress(KeyboardInterrupt):  # a stop is no failure
+        if key is None and not is_loopback(settings.host):
+            warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
         host, port = line.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         print(f"serving {', '.join(served)} on http://{address}:{port}/, described at /docs", flush=True)

@@ -130,7 +130,10 @@ def test_a_fitted_default_is_the_runs_own_when_it_goes_on(train_py, data, tmp_pa
     before = (tmp_path / "x" / "settings.yaml").read_text()
     assert "# " in before
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
-    assert (tmp_path / "x" / "settings.yaml").read_text() == before.replace("epochs: 1", "epochs: 2")
+    then = before.replace("epochs: 1", "epochs: 2").replace(
+        "# a tenth of the 2 steps\n", ""
+    )  # of which there are more now
+    assert (tmp_path / "x" / "settings.yaml").read_text() == then
 
 
 @pytest.mark.parametrize(
