@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detect.errors import MediaError
@@ -21,6 +22,7 @@ from detect.media import ffmpeg, video
 from detect.media.decoder import Decoder
 from detect.media.source import Source
 from detect.media.video import VideoReader
+from detect.media.video_writer import VideoWriter
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -289,3 +291,17 @@ def test_ffmpeg_ends_by_itself_when_a_server_falls_silent(scheme, monkeypatch):
             assert orphan._process.wait(10) != 0
         finally:
             orphan.close()
+
+
+def test_of_a_stranger_a_file_that_names_other_files_is_refused(tmp_path):
+    with VideoWriter(tmp_path / "secret.mp4", 10, (32, 48)) as out:
+        for _ in range(3):
+            out.write(np.zeros((32, 48, 3), np.uint8))
+    listed = tmp_path / "list.txt"
+    listed.write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with VideoReader(listed) as video:
+        assert len(list(video)) == 3, "which is why"
+    with pytest.raises(MediaError, match="not a video that can be read"):
+        VideoReader(listed, contained=True)
+    with VideoReader(tmp_path / "secret.mp4", contained=True) as video:
+        assert len(list(video)) == 3

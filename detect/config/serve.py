@@ -9,7 +9,9 @@ from pathlib import Path
 from detect.config.shared import device
 from detect.errors import UsageError
 from detect.fields import option
+from detect.serve.limits import Limits
 
+_USUAL = Limits()  # which has the defaults
 KEY_VARIABLE = "DETECT_API_KEY"
 
 
@@ -37,16 +39,16 @@ class ServeSettings:
     origins: list[str] | None = option(
         None, "web pages of other hosts that may call, such as https://example.org (default: none)", metavar="URL"
     )
-    max_megabytes: int = option(32, "of a request with pictures", low=1, high=2000)
-    max_video_megabytes: int = option(512, "of a video", low=1, high=100_000)
-    max_megapixels: int = option(40, "of a picture, or a frame", low=1, high=178)
-    max_pictures: int = option(16, "of a request", low=1, high=1000)
-    max_frames: int = option(18_000, "of a video", low=1)
-    max_jobs: int = option(4, "videos that wait or are worked on", low=1)
-    queue: int = option(32, "pictures that wait for a model; more are told to come again", low=1)
-    batch_size: int = option(4, "pictures of equal size that are looked at together", low=1)
-    timeout: float = option(60.0, "seconds until pictures that wait are given up", low=0.1)
-    keep: float = option(3600.0, "seconds that the result of a video is kept", low=1)
+    max_megabytes: int = option(_USUAL.bytes_ // 2**20, "of a request with pictures", low=1, high=2000)
+    max_video_megabytes: int = option(_USUAL.video_bytes // 2**20, "of a video", low=1, high=100_000)
+    max_megapixels: int = option(_USUAL.pixels // 1_000_000, "of a picture, or a frame", low=1, high=178)
+    max_pictures: int = option(_USUAL.pictures, "of a request", low=1, high=1000)
+    max_frames: int = option(_USUAL.frames, "of a video", low=1)
+    max_jobs: int = option(_USUAL.jobs, "videos that wait or are worked on", low=1)
+    queue: int = option(_USUAL.waiting, "pictures that wait for a model; more are told to come again", low=1)
+    batch_size: int = option(_USUAL.together, "pictures of equal size that are looked at together", low=1)
+    timeout: float = option(_USUAL.answer_seconds, "seconds until pictures that wait are given up", low=0.1)
+    keep: float = option(_USUAL.keep_seconds, "seconds that the result of a video is kept", low=1)
     quiet: bool = option(False, "no line for each request")
 
     def __post_init__(self) -> None:
