@@ -1,4 +1,4 @@
-"""Annotations read as every script reads them."""
+"""Annotations read as every script reads them, however much of them is of no use."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def read_split(
 ) -> tuple[ClassNames, Table]:
     """The classes and records of one split in the format ``form``."""
     split = {"images": str(images), "annotations": str(annotations)}
-    return DatasetSpec("set", form, Path(), {"train": split}, tuple(classes) if classes else None).read("train")
+    return DatasetSpec("set", form, Path(), {"train": split}, tuple(classes) if classes else None).read("train", lenient=True)

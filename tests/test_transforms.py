@@ -244,4 +244,4 @@ def test_strong_colours_reach_every_hue_and_grey(colours):
     if colours == "strong":
         assert strongest == {0, 1, 2} and grey > 20
     else:
-        assert strongest == {0} and (0 < grey < 30) == (colours == "default")
+        assert strongest == {0} and (0 < grey < 30) == (colours == "mild")
