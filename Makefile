@@ -37,7 +37,7 @@ results: .venv/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements.txt
 	touch $@
 
-.venv/.installed-dev: requirements-dev.txt requirements-serve.txt .venv/.installed
+.venv/.installed-dev: requirements-dev.txt requirements-serve.txt requirements-app.txt .venv/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
 	touch $@
 

@@ -4,19 +4,19 @@
 ``python benchmark.py train --write docs/training_speed.md`` trains beside a loop as torchvision's own;
 ``python benchmark.py results --write docs/results.md`` trains and scores all that is in that file, in hours;
 ``python benchmark.py data --write docs/data.md`` loads annotations as many as COCO's, beside pycocotools;
-``python benchmark.py decoding --write docs/data.md`` decodes JPEGs whole and as training does, for time and for AP.
+``python benchmark.py decoding --write docs/data.md`` decodes JPEGs whole and as training does, for time and for AP;
+``python benchmark.py serve --write docs/serving.md`` calls serve.py, from one to many callers at once.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detect.benchmark.output import Output, command
 from detect.config import BenchmarkSettings, TrainSettings
 from detect.errors import UsageError, exit_status, unknown
 from detect.flags import parse
@@ -34,6 +34,7 @@ FLAGS_OF = {  # those that are not every command's
     "data": {"rounds", "pictures", "objects"},
     "decoding": {"rounds", "data", "data_root", "format", "model", "imgsz", "device"},
     "results": {"runs", "records", "pretrained", "data_root", "device"},
+    "serve": {"model", "imgsz", "device", "clients", "seconds"},
 }
 
 
@@ -43,7 +44,14 @@ def main() -> None:
         if owners := [command for command, names in FLAGS_OF.items() if name in names]:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} is for {', '.join(owners)}, not for {settings.command}")
-    commands = {"inference": inference, "train": train, "data": data, "decoding": decoding, "results": results}
+    commands = {
+        "inference": inference,
+        "train": train,
+        "data": data,
+        "decoding": decoding,
+        "results": results,
+        "serve": serve,
+    }
     commands[settings.command](settings)
 
 
@@ -57,7 +65,7 @@ def inference(settings: BenchmarkSettings) -> None:
     from detect.media.images import read_image
     from detect.metrics import cost
 
-    check_output(settings)
+    output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -73,7 +81,7 @@ def inference(settings: BenchmarkSettings) -> None:
 
     facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
     facts["models"] = [asdict(entry) for entry in entries.values()]
-    write_output(settings, page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
+    output_of(settings).write(page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
 
 
 def train(settings: BenchmarkSettings) -> None:
@@ -92,7 +100,7 @@ def train(settings: BenchmarkSettings) -> None:
     from detect.benchmark.training_run import Job, start, ways_on
     from detect.data.description import find_spec
 
-    check_output(settings)
+    output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device, workers = runtime.pick_device(settings.device), runtime.default_workers()
     runtime.set_up(workers)
@@ -122,7 +130,7 @@ def train(settings: BenchmarkSettings) -> None:
         name: {way: [asdict(run) for run in some] for way, some in runs.items()} for name, runs in measured.items()
     }
     pictures = f"{spec.name} ({len(records)} pictures)"
-    write_output(settings, page(measured, job, pictures, command(), facts["machine"]), facts)
+    output_of(settings).write(page(measured, job, pictures, command(), facts["machine"]), facts)
 
 
 def data(settings: BenchmarkSettings) -> None:
@@ -132,7 +140,7 @@ def data(settings: BenchmarkSettings) -> None:
     from detect.benchmark.coco_file import rendered
     from detect.benchmark.data import measure, page, versions
 
-    check_output(settings)
+    output_of(settings).check()
     progress.hide_bars(settings.quiet)
     with rendered(settings.pictures, settings.objects) as path:
         size = path.stat().st_size
@@ -142,7 +150,7 @@ def data(settings: BenchmarkSettings) -> None:
     file = f"{settings.pictures} pictures, {settings.objects} objects, {size / 1e6:.3g} MB"
     facts = {"machine": where, "pictures": settings.pictures, "objects": settings.objects, "file_bytes": size}
     facts["loads"] = {name: [asdict(load) for load in some] for name, some in loads.items()}
-    write_output(settings, page(loads, file, command(), where), facts)
+    output_of(settings).write(page(loads, file, command(), where), facts)
 
 
 def decoding(settings: BenchmarkSettings) -> None:
@@ -154,7 +162,7 @@ def decoding(settings: BenchmarkSettings) -> None:
     from detect.benchmark.sharpness import compare, load_at, read_scored
     from detect.data.description import find_spec
 
-    check_output(settings)
+    output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
@@ -178,7 +186,7 @@ def decoding(settings: BenchmarkSettings) -> None:
     facts["photograph"] = {imgsz: some.as_lists() for imgsz, some in of_photo.items()}
     facts["sharpness"] = [asdict(one) for one in sharpness]
     text = page(items, of_photo, photo, sharpness, settings.model, command(), where)
-    write_output(settings, text, facts)
+    output_of(settings).write(text, facts)
 
 
 def results(settings: BenchmarkSettings) -> None:
@@ -187,7 +195,7 @@ def results(settings: BenchmarkSettings) -> None:
     from detect.benchmark import experiments, machine
     from detect.benchmark.results import Place, check_weights, make, read
 
-    check_output(settings)
+    output_of(settings).check()
     device = runtime.pick_device(settings.device)
     runtime.set_up(runtime.default_workers())
     weights, where = settings.pretrained or "auto", machine.in_words(device)
@@ -216,49 +224,29 @@ def write_finished(settings: BenchmarkSettings, place: Place) -> None:
     facts["runs"] = {name: asdict(result) for name, result in done.items()}
     if settings.write:
         copy_curves(done, place, settings.write.parent / IMAGES)
-    write_output(settings, page(done, speedups, command()), facts)
+    output_of(settings).write(page(done, speedups, command()), facts)
 
 
-def part_of(benchmark: str) -> str:
-    """What the markers around its table in a page say."""
-    return f"benchmark {benchmark}"
+def serve(settings: BenchmarkSettings) -> None:
+    """Callers send pictures to serve.py, and a loop over the same model looks at them, by turns."""
+    from detect import progress, runtime
+    from detect.benchmark import machine
+    from detect.benchmark.serving import measure, page
+
+    output_of(settings).check()
+    progress.hide_bars(settings.quiet)
+    device = runtime.pick_device(settings.device)
+    runtime.set_up()
+    pictures = [(PICTURE.parent / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
+    served = measure(settings.model, settings.imgsz, settings.device, pictures, settings.clients, settings.seconds)
+    where = machine.in_words(device)
+    facts = {"machine": where, "model": settings.model, "served": asdict(served)}
+    output_of(settings).write(page(served, settings.model, settings.imgsz, command(), where), facts)
 
 
-def check_output(settings: BenchmarkSettings) -> None:
-    """Make sure before any work that what it gives can be written."""
-    from detect import markdown
-    from detect.files import make_folder
-
-    if settings.write:
-        markdown.check_part(settings.write, part_of(settings.command))
-    if settings.json:
-        make_folder(settings.json.parent)
-
-
-def write_output(settings: BenchmarkSettings, page: str, facts: dict[str, Any]) -> None:
-    from detect import markdown
-    from detect.files import write_text
-
-    print(page)
-    if settings.json:
-        write_text(settings.json, json.dumps({"command": command(), **facts}, indent=1) + "\n")
-        print(f"-> {settings.json}")
-    if settings.write:
-        markdown.replace_part(settings.write, part_of(settings.command), page)
-        print(f"-> {settings.write}")
-
-
-def command() -> str:
-    """The command line, as it can be run again on another machine, where files lie elsewhere."""
-    words: list[str] = []
-    for word in (part for argument in sys.argv[1:] for part in _flag_and_value(argument)):
-        flag = words[-1] if words else ""
-        words.append("DIR" if flag == "--data-root" else Path(word).name if flag == "--pretrained" else word)
-    return shlex.join(["python", "benchmark.py", *words])
-
-
-def _flag_and_value(argument: str) -> list[str]:
-    return argument.split("=", 1) if argument.startswith("--") else [argument]
+def output_of(settings: BenchmarkSettings) -> Output:
+    """Where what is measured goes."""
+    return Output(settings.command, settings.write, settings.json)
 
 
 def choose(names: list[str] | None, every_head: bool) -> list[tuple[str, str]]:

@@ -70,22 +70,18 @@ def annotate(
     max_frames: int | None = None,
     save_json: bool = False,
 ) -> tuple[int, bool]:
-    """Detect on every ``stride``-th frame and write all frames to ``out``, and with ``save_json`` beside it.
+    """Detect on every ``stride``-th frame, and wherever the size changes, and write all frames to ``out``, and with
+    ``save_json`` beside it.
 
-    A frame of another size than the first is looked at as it is, then drawn on and fitted into the size of the first.
     Returns the number of frames written, and whether Ctrl-C ended it early.
     """
     from detect import progress
-    from detect.drawing import draw
-    from detect.media.video_writer import VideoWriter, letterbox
-    from detect.writers import JsonLinesWriter
+    from detect.writers import annotated_video
 
-    class_names = predictor.class_names
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
     stopped = False
     with ExitStack() as stack:
-        lines = stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names)) if save_json else None
-        picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound))
+        annotated = stack.enter_context(annotated_video(video, predictor.class_names, out, save_json=save_json))
         bar = stack.enter_context(progress.bar(total=total if total < sys.maxsize else None, unit="frame", leave=True))
         hw = video.size_hw
         try:
@@ -97,18 +93,15 @@ def annotate(
                     hw = frame.hw
                 if detected:
                     (detections,) = predictor([frame.image], labels)
-                drawn = draw(frame.image, detections, class_names, colour_instances=False)
-                picture.write(letterbox(drawn, video.size_hw), frame.time, frame.duration)
-                if lines is not None:
-                    lines.write(index, float(frame.time), detections, detected=detected)
+                annotated.write(frame, detections, detected=detected)
                 bar.update()
         except KeyboardInterrupt:
-            if picture.frames == 0:
+            if annotated.frames == 0:
                 raise
             stopped = True
     if video.trouble:
         warn(video.trouble)
-    return picture.frames, stopped
+    return annotated.frames, stopped
 
 
 def _words(hw: tuple[int, int]) -> str:

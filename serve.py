@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import math
 import socket
 import sys
 from contextlib import suppress
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from detect.serve.limits import Limits
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-GRACE = 30  # seconds that requests in hand have after a stop
+GRACE = 10  # seconds after the last moment at which a request that has begun should be answered
 
 
 def main() -> None:
@@ -44,7 +45,8 @@ def main() -> None:
 
     runtime.set_up()
     served = load(settings.model, settings.device, settings.imgsz, settings.threshold)
-    app = create_app(served, limits_of(settings), api_key=key, origins=settings.origins or ())
+    limits = limits_of(settings)
+    app = create_app(served, limits, api_key=key, origins=settings.origins or ())
     with listening(settings.host, settings.port) as line, suppress(KeyboardInterrupt):  # a stop is no failure
         if key is None and not is_loopback(settings.host):
             warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
@@ -56,7 +58,7 @@ def main() -> None:
             access_log=not settings.quiet,
             log_level="warning" if settings.quiet else "info",
             server_header=False,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=math.ceil(limits.upload_seconds + limits.answer_seconds + GRACE),
         )
         uvicorn.Server(config).run([line])
 

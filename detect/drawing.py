@@ -66,6 +66,19 @@ def draw(
     return canvas
 
 
+def grey_around(image: np.ndarray, detections: Detections) -> np.ndarray:
+    """A copy of ``image`` (uint8 RGB [H, W, 3]) whose colours are left on the objects alone: within their masks, or
+    within their boxes where they have none."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    on = np.zeros(image.shape[:2], np.uint8)
+    for rle in detections.masks or ():
+        on |= masks.to_bitmap(rle)
+    if detections.masks is None:
+        for x0, y0, x1, y1 in np.rint(detections.boxes).clip(0).astype(int).tolist():
+            on[y0:y1, x0:x1] = 1
+    return cv2.copyTo(image, on, grey)
+
+
 @cache
 def colour(index: int) -> Colour:
     """The RGB colour number ``index`` (0, 1, ...) of a palette without end, neighbours well apart."""

@@ -15,4 +15,5 @@ def read_split(
 ) -> tuple[ClassNames, Table]:
     """The classes and records of one split in the format ``form``."""
     split = {"images": str(images), "annotations": str(annotations)}
-    return DatasetSpec("set", form, Path(), {"train": split}, tuple(classes) if classes else None).read("train", lenient=True)
+    spec = DatasetSpec("set", form, Path(), {"train": split}, tuple(classes) if classes else None)
+    return spec.read("train", lenient=True)

@@ -14,6 +14,7 @@ from torch import nn
 import benchmark
 from detect import markdown
 from detect.benchmark.inference import OBJECTS, prepare
+from detect.benchmark.output import part_of
 from detect.errors import exit_status
 from detect.metrics import cost
 from detect.models import published
@@ -22,7 +23,7 @@ from detect.models.detectors import build
 from detect.models.zoo import BACKBONES, DETECTORS
 
 CPU = torch.device("cpu")
-BEGIN, END = markdown.markers(benchmark.part_of("inference"))
+BEGIN, END = markdown.markers(part_of("inference"))
 LIGHT = ("--models", "mobilenet_v2", "ssdlite", "--imgsz", "64", "--rounds", "2", "--quiet")
 
 
@@ -95,7 +96,7 @@ def test_a_page_that_is_not_there_is_one_line(run, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", "inference|train|data|decoding|results is missing"),
+        ("", "inference|train|data|decoding|results|serve is missing"),
         ("training", "unknown command 'training': did you mean train? known are inference, train, data, decoding, "),
     ],
 )

@@ -20,6 +20,7 @@ from detect import markdown, masks
 from detect.benchmark import data, loading
 from detect.benchmark.coco_file import render, rendered
 from detect.benchmark.loading import Load
+from detect.benchmark.output import part_of
 from detect.data.checks.objects import check_objects
 from detect.data.readers.coco import parse
 from detect.errors import DiskError, UsageError, exit_status
@@ -27,7 +28,7 @@ from detect.errors import DiskError, UsageError, exit_status
 ROOT = Path(__file__).parent.parent
 PICTURES, OBJECTS = 50, 300
 SMALL = ("--pictures", PICTURES, "--objects", OBJECTS, "--rounds", 1, "--quiet")
-BEGIN, END = markdown.markers(benchmark.part_of("data"))
+BEGIN, END = markdown.markers(part_of("data"))
 
 
 @pytest.fixture
@@ -293,4 +294,4 @@ def test_a_page_without_its_markers_is_one_line_before_any_work(run, capsys, tmp
 
 
 def test_the_page_of_this_repository_has_its_markers():
-    markdown.check_part(ROOT / "docs" / "data.md", benchmark.part_of("data"))
+    markdown.check_part(ROOT / "docs" / "data.md", part_of("data"))

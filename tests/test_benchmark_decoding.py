@@ -18,6 +18,7 @@ import benchmark
 from detect import checkpoint, markdown, masks
 from detect.benchmark import decoding, decoding_page, sharpness
 from detect.benchmark.decoding import WAYS, Items
+from detect.benchmark.output import command, part_of
 from detect.benchmark.sharpness import Sharpness
 from detect.data.dataset import DetectionDataset, read_record
 from detect.data.description import find_spec
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 CLASSES = ClassNames(("circle", "square", "triangle"), (90, 7, 3))
 IMGSZ = 48  # the rendered pictures are several times as large
 AUGMENTATION = PRESETS["default"]
-BEGIN, END = markdown.markers(benchmark.part_of("decoding"))
+BEGIN, END = markdown.markers(part_of("decoding"))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_a_page_without_its_markers_is_one_line_before_any_work(run, capsys, tmp
 
 
 def test_the_page_of_this_repository_has_its_markers():
-    markdown.check_part(ROOT / "docs" / "data.md", benchmark.part_of("decoding"))
+    markdown.check_part(ROOT / "docs" / "data.md", part_of("decoding"))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_the_page_of_this_repository_has_its_markers():
     [
         ("decoding --objects 5", "--objects is for data, not for decoding"),
         ("decoding --heads", "--heads is for inference, not for decoding"),
-        ("data --imgsz 64", "--imgsz is for inference, train, decoding, not for data"),
+        ("data --imgsz 64", "--imgsz is for inference, train, decoding, serve, not for data"),
         ("inference --data-root x", "--data-root is for train, decoding, results, not for inference"),
         ("decoding --model ballon", "unknown model 'ballon': did you mean balloon"),
         ("decoding --data ballon", "unknown data set 'ballon': did you mean balloon"),
@@ -171,7 +172,7 @@ def test_flags_that_mean_nothing_are_refused(monkeypatch, capsys, line, words):
 @pytest.mark.parametrize("words", [["--data-root", "/a b"], ["--data-root=/a b"]])
 def test_the_printed_command_names_no_folder_of_this_machine(monkeypatch, words):
     monkeypatch.setattr(sys, "argv", ["/a b/benchmark.py", "decoding", *words, "--rounds", "2"])
-    said = benchmark.command()
+    said = command()
     assert said.replace("=", " ") == "python benchmark.py decoding --data-root DIR --rounds 2"
 
 

@@ -30,6 +30,7 @@ from detect.benchmark.experiments import (
     of_parts,
     of_recipe,
 )
+from detect.benchmark.output import part_of
 from detect.benchmark.records import Record, keep
 from detect.benchmark.results import Place, check_weights, copy_curves, known_speedup, make, read, speedup, train_flags
 from detect.benchmark.results_page import classes, effects, machines, models, page, ways
@@ -308,7 +309,7 @@ def test_the_command_writes_the_page_and_the_curves_of_what_is_finished(monkeypa
     monkeypatch.setattr(results, "_python", lambda *_: (_ for _ in ()).throw(UsageError("train.py ended")))
     target = tmp_path / "docs" / "results.md"
     target.parent.mkdir()
-    target.write_text("\n".join(markdown.markers(benchmark.part_of("results"))), encoding="utf-8")
+    target.write_text("\n".join(markdown.markers(part_of("results"))), encoding="utf-8")
     line = ["benchmark.py", "results", "--write", str(target), "--runs", "bccd_recipe", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [*line, "--data-root", str(place.data_root), "--records", str(place.records)])
     assert exit_status(benchmark.main) == 2  # the second seed fails

@@ -18,6 +18,7 @@ from tiny import picture, render_shapes
 import benchmark
 from detect import markdown, precision, runtime
 from detect.benchmark import reference, training, training_run
+from detect.benchmark.output import part_of
 from detect.benchmark.stages import BACKWARD, OPTIMIZER, READING
 from detect.benchmark.training_run import MIXED, REFERENCE, SAME, USUAL, WAYS, Job, Run, ways_on
 from detect.data.dataset import DetectionDataset, collate
@@ -32,7 +33,7 @@ from detect.types import ClassNames, ImageRecord
 CPU = torch.device("cpu")
 IMGSZ = 64
 CLASSES = ClassNames(("thing",))
-BEGIN, END = markdown.markers(benchmark.part_of("train"))
+BEGIN, END = markdown.markers(part_of("train"))
 
 
 @pytest.fixture(scope="module")

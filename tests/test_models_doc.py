@@ -18,8 +18,8 @@ from torchvision.models import detection as tv
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-import benchmark
 from detect import markdown
+from detect.benchmark.output import part_of
 from detect.models import published
 from detect.models.zoo import BACKBONES, DETECTORS
 
@@ -114,7 +114,7 @@ def test_where_the_cost_of_v2_comes_from():
 @pytest.mark.parametrize("name", [*PAIRS, *PAIRS.values(), "retinanet", "retinanet_v2"])
 def test_the_page_states_the_ap_that_torchvision_publishes(name):
     for figure in published.coco_ap(name).values():
-        assert f"{figure:.1f}" in PAGE.read_text().split(markdown.markers(benchmark.part_of("inference"))[0])[0]
+        assert f"{figure:.1f}" in PAGE.read_text().split(markdown.markers(part_of("inference"))[0])[0]
 
 
 def test_the_steps_of_the_imagenet_recipe_add_up():
@@ -140,12 +140,12 @@ def test_the_backbone_that_it_adds_is_one():
 
 
 def test_every_model_stands_in_the_text():
-    text = PAGE.read_text().split(markdown.markers(benchmark.part_of("inference"))[0])[0]
+    text = PAGE.read_text().split(markdown.markers(part_of("inference"))[0])[0]
     assert not [name for name in (*BACKBONES, *DETECTORS) if f"`{name}`" not in text]
 
 
 def test_the_table_has_its_place():
-    markdown.check_part(PAGE, benchmark.part_of("inference"))
+    markdown.check_part(PAGE, part_of("inference"))
 
 
 def test_links_lead_to_files():

@@ -181,11 +181,27 @@ def test_other_pages_may_call_where_they_are_named(model):
         assert "access-control-allow-origin" not in client.get("/v1/models", headers={"Origin": "https://x.y"}).headers
 
 
+def test_a_foreign_page_may_not_call_behind_the_back_of_whoever_looks_at_it(model):
+    foreign = {"Origin": "https://example.org", "Sec-Fetch-Site": "cross-site"}
+    with serving(model) as client:
+        for sent in (foreign, foreign | {"Sec-Fetch-Site": "same-site"}):
+            assert "--origins" in problem(client.post("/v1/detect", content=PNG, headers=sent), 403)
+            problem(client.post("/v1/detect/video", content=PNG, headers=sent), 403)
+        for own in ("same-origin", "none"):
+            sent = foreign | {"Sec-Fetch-Site": own}
+            assert client.post("/v1/detect", content=PNG, headers=sent).status_code == 200
+    for origin in ("https://example.org", "*"):
+        with serving(model, origins=[origin]) as client:
+            assert client.post("/v1/detect", content=PNG, headers=foreign).status_code == 200
+
+
 def test_what_it_does_is_counted(client):
     client.get("/v1/whatever")
+    client.request("BREW", "/v1/whatever")
     text = client.get("/metrics").text
     assert 'detect_requests_total{method="POST",route="/v1/detect",status="200"}' in text
-    assert "whatever" not in text and "detect_pictures_total" in text and "detect_waiting_pictures 0.0" in text
+    assert "whatever" not in text and "BREW" not in text and 'method="other"' in text
+    assert "detect_pictures_total" in text and "detect_waiting_pictures 0.0" in text
 
 
 def test_answers_do_not_let_browsers_guess(client):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_a_video_is_annotated_frame_by_frame(client, model, five, folder, tmp_pa
 @pytest.mark.parametrize(
     ("content", "status", "words"),
     [
-        (b"", 422, "no video that is taken"),
+        (b"", 422, "send its bytes as the body, or as the field 'video'"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n", 415, "no video that is taken"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", 415, "no video that is taken"),
         (bytes(200_001), 413, "a request may have 200,000 bytes"),
@@ -108,6 +110,35 @@ def test_one_that_cannot_be_read_fails_without_saying_where_it_lay(client, five,
     assert job["state"] == "failed" and words in job["detail"] and str(folder) not in job["detail"]
     refused = client.get(f"/v1/jobs/{job['id']}/result")
     assert refused.status_code == 409 and "the job is failed" in refused.json()["detail"]
+
+
+def test_a_form_brings_a_video_too(client, five, folder):
+    job = ended(client, client.post("/v1/detect/video", files={"video": ("../../five.mp4", five)}).json())
+    assert (job["state"], job["frames"]) == ("done", 5)
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {"result.mp4", "result.jsonl"}
+    for files, status, words in (
+        ({"clip": ("a.mp4", five)}, 422, "has no field 'video'; its fields are 'clip'"),
+        ({"video": ("a.mp4", b"")}, 422, "no video"),
+        ({"video": ("a.mp4", bytes(100))}, 415, "no video that is taken"),
+        ([("video", ("a.mp4", five))] * 2, 413, "Too many files"),
+    ):
+        answer = client.post("/v1/detect/video", files=files)
+        assert answer.status_code == status and words in answer.json()["detail"]
+
+
+def test_a_disk_that_is_full_is_told(client, five, monkeypatch):
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=399_999))
+        assert client.post("/v1/detect/video", content=five).status_code == 503
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("detect.serve.uploads._save_video", fails)
+        answer = client.post("/v1/detect/video", content=five)
+        assert answer.status_code == 507 and answer.json()["detail"] == "there is no room for the video"
+    assert client.post("/v1/detect/video", content=five).status_code == 202
 
 
 def test_one_of_too_many_frames_fails(client, tmp_path_factory):

@@ -9,7 +9,7 @@ from detect.config.shared import DATA, FORMATS, device, model
 from detect.fields import REQUIRED, option
 from detect.models.names import check_model
 
-COMMANDS = ("inference", "train", "data", "decoding", "results")
+COMMANDS = ("inference", "train", "data", "decoding", "results", "serve")
 
 
 @dataclass
@@ -52,7 +52,9 @@ class BenchmarkSettings:
         metavar="DIR",
     )
     format: str = option("auto", "train, decoding: of the annotations in a folder that holds several", choices=FORMATS)
-    model: str = model("decoding: ")
+    clients: list[int] = option([1, 8, 64], "serve: so many callers at once, one number after the other")
+    seconds: float = option(30.0, "serve: for so long, each", low=0.1)
+    model: str = model("decoding, serve: ")
     device: str = device()
     write: Path | None = option(
         None, "put the table between the two marker lines of this file (default: only print it)", metavar="FILE.md"

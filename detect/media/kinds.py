@@ -104,16 +104,18 @@ def readable_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def begins_as_picture(path: Path) -> bool:
+def begins_as_picture(path: Path | Encoded) -> bool:
     """Whether the first bytes of the file are those of a format that is read, whatever its name."""
     return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
 
 
-def begins_as_video(path: Path) -> bool:
+def begins_as_video(path: Path | Encoded) -> bool:
     """Whether the first bytes of the file are those of a container that brings its frames with it."""
     with path.open("rb") as file:
         head = file.read(400)
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):  # MP4 and QuickTime
+    if head[4:8] == b"ftyp":  # which pictures of phones have too
+        return _what_begins(head) == _VIDEO
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):  # MP4 and QuickTime
         return True
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
+import anyio
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +25,7 @@ from detect.serve.service import Service
 
 # The page has its own files, pictures that it has made itself, and no other host.
 _PAGE = Path(__file__).parent / "page"
+_LINGER = 2.0  # seconds for a caller to notice an answer before its end
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -58,7 +60,7 @@ def create_app(
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(_Watched, service=service)
-    keyed = [Depends(_key_needed(api_key))] if api_key else []
+    keyed = [Depends(_own_page_needed(origins)), *([Depends(_key_needed(api_key))] if api_key else [])]
     app.include_router(pictures.router, dependencies=keyed)
     app.include_router(videos.router, dependencies=keyed)
 
@@ -91,6 +93,18 @@ def create_app(
     return app
 
 
+def _own_page_needed(origins: Sequence[str]) -> Callable[[Request], None]:
+    """Browsers tell of a call that another site's page makes, which may be behind the back of whoever looks at it
+    (https://www.w3.org/TR/fetch-metadata/)."""
+
+    def check(request: Request) -> None:
+        foreign = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        if foreign and not {"*", request.headers.get("origin")}.intersection(origins):
+            raise ProblemError(HTTPStatus.FORBIDDEN, "pages of other sites may not call; see serve.py --origins")
+
+    return check
+
+
 def _key_needed(api_key: str) -> Callable[[Request], None]:
     def check(request: Request) -> None:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -102,8 +116,14 @@ def _key_needed(api_key: str) -> Callable[[Request], None]:
     return check
 
 
+def _brings_a_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
 class _Watched:
-    """Counts and times requests, and gives every answer the headers that keep browsers from guessing."""
+    """Counts and times requests, gives answers the headers that keep browsers from guessing, and hangs up on those
+    who are answered and go on sending."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
@@ -114,6 +134,13 @@ class _Watched:
             await self.app(scope, receive, send)
             return
         began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
+        sending = _brings_a_body(scope)
+
+        async def receive_and_look() -> Message:
+            nonlocal sending
+            message = await receive()
+            sending = sending and message.get("more_body", False)
+            return message
 
         async def look_and_send(message: Message) -> None:
             nonlocal status
@@ -122,11 +149,19 @@ class _Watched:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if sending:
+                    headers["Connection"] = "close"
+            elif sending and not message.get("more_body", False):
+                # The answer goes out, and time passes before the line is cut, or it would be lost on the way.
+                await send(message | {"more_body": True})
+                with anyio.move_on_after(_LINGER):
+                    while sending:
+                        await receive_and_look()
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
-            await self.app(scope, receive, look_and_send)
+            await self.app(scope, receive_and_look, look_and_send)
         finally:
             route = getattr(scope.get("route"), "path", "other")  # not the path, which may be anything
-            self.measures.requests.labels(scope["method"], route, str(status)).inc()
-            self.measures.request_seconds.labels(route).observe(time.perf_counter() - began)
+            self.measures.request(scope["method"], route, status, time.perf_counter() - began)

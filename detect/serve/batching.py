@@ -80,11 +80,15 @@ class Batcher:
         with self._changed:
             if self._stopping:
                 raise RuntimeError("the queue is closed")
-            if len(self._waiting) + len(tasks) > self.most_waiting:
-                raise BusyError(max(1.0, self._seconds * (len(self._waiting) + len(tasks) - self.most_waiting)))
+            self.check_room(len(tasks))
             self._waiting.extend(tasks)
             self._changed.notify()
         return [task.answer for task in tasks]
+
+    def check_room(self, count: int) -> None:
+        """Raises BusyError where ``count`` more pictures find no room now."""
+        if (over := len(self._waiting) + count - self.most_waiting) > 0:
+            raise BusyError(max(1.0, self._seconds * over))
 
     def __len__(self) -> int:
         """So many pictures wait."""

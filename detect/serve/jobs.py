@@ -14,16 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detect.drawing import draw
 from detect.errors import DetectError, MediaError
 from detect.media.decoder import Frame
 from detect.media.video import VideoReader
-from detect.media.video_writer import VideoWriter, letterbox
 from detect.serve.batching import Batcher, BusyError
 from detect.serve.limits import Limits
 from detect.serve.models import Served
 from detect.types import Detections
-from detect.writers import JsonLinesWriter
+from detect.writers import annotated_video
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
@@ -31,7 +29,7 @@ _PATIENCE = 0.2  # seconds between two tries to get a frame into a queue that is
 
 
 class TooManyJobsError(Exception):
-    """No room for another one."""
+    """No room for another one, or on the disk."""
 
 
 @dataclass
@@ -93,7 +91,10 @@ class Jobs:
         """A job with a folder to put the video into; it waits for ``start``. Raises TooManyJobsError."""
         with self._lock:
             self._forget_old()
-            if sum(job.state not in ENDED for job in self._jobs.values()) >= self._limits.jobs:
+            unfinished = sum(job.state not in ENDED for job in self._jobs.values())
+            # What is sent and what is made of it must fit beside the results that are kept.
+            free = shutil.disk_usage(self._folder).free
+            if unfinished >= self._limits.jobs or free < 2 * self._limits.video_bytes:
                 raise TooManyJobsError
             job = Job(served, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)))
             self._jobs[job.id] = job
@@ -120,8 +121,9 @@ class Jobs:
 
     def close(self) -> None:
         """Stop all, and leave no file."""
-        for job in self._jobs.values():
-            job.stop.set()
+        with self._lock:
+            for job in self._jobs.values():
+                job.stop.set()
         self._worker.shutdown(cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -161,18 +163,13 @@ class Jobs:
             if height * width > self._limits.pixels:
                 raise MediaError(f"its frames have {width}x{height} pixels, more than {self._limits.pixels:,}")
             job.total = video.frame_count
-            with (
-                VideoWriter(job.result, video.fps, video.size_hw, sound_from=video.sound) as out,
-                JsonLinesWriter(job.detections, names) as lines,
-            ):
+            with annotated_video(video, names, job.result, save_json=True) as out:
                 for frame in video:
                     if job.frames >= self._limits.frames:
                         raise MediaError(f"the video has more than {self._limits.frames:,} frames")
                     if (found := self._found(job, frame)) is None:
                         return False
-                    drawn = draw(frame.image, found, names, colour_instances=False)
-                    out.write(letterbox(drawn, video.size_hw), frame.time, frame.duration)
-                    lines.write(job.frames, float(frame.time), found)
+                    out.write(frame, found)
                     job.frames += 1
             job.detail = video.trouble or ""
         return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class Limits:
     """bytes_, video_bytes: of a request with pictures, and of a video.
     pixels: of a picture or of a frame, by its header, before any is unpacked.
+    at_once: so many times ``bytes_``, and ``pixels``, are in hand at once for all callers, which bounds the memory.
     pictures: of a request.  frames: of a video.
     waiting, together: pictures that wait for a model, and those of a batch.
     upload_seconds: for a request to arrive.  answer_seconds: for its pictures to be looked at.
@@ -18,6 +19,7 @@ class Limits:
     bytes_: int = 32 * 2**20
     video_bytes: int = 512 * 2**20
     pixels: int = 40_000_000
+    at_once: int = 8
     pictures: int = 16
     frames: int = 18_000
     waiting: int = 32

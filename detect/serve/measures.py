@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
+_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -19,6 +28,7 @@ class Measures:
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, processor time, open files; on Linux alone
         counter = partial(Counter, namespace="detect", registry=registry)
         histogram = partial(Histogram, namespace="detect", registry=registry)
         self.requests = counter("requests_total", "requests answered", ("method", "route", "status"))
@@ -31,6 +41,12 @@ class Measures:
         self.jobs = counter("jobs_total", "videos, by how they ended", ("state",))
         queue = Gauge("waiting_pictures", "pictures that wait for a model", namespace="detect", registry=registry)
         queue.set_function(waiting)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One was answered."""
+        known = method if method in _METHODS else "other"  # since a caller may make one up
+        self.requests.labels(known, route, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
 
     def batch(self, pictures: int, seconds: float) -> None:
         """A batch was looked at."""

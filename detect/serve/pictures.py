@@ -48,7 +48,7 @@ def service_of(request: Request) -> Service:
     return request.app.state.service
 
 
-@router.get("/models", response_model=schemas.Models, responses=schemas.problems(401))
+@router.get("/models", response_model=schemas.Models, responses=schemas.problems(401, 403))
 def list_models(request: Request) -> dict[str, Any]:
     """The models that may be asked for, the first of which answers who names none."""
     return {"models": [served.facts() for served in service_of(request).served.values()]}
@@ -71,14 +71,15 @@ async def detect(
     """
     service = service_of(request)
     began = time.perf_counter()
-    async with service.admitted():
+    async with service.admitted() as shares:
         served = models.chosen(service.served, model)
         labels = labels_of(served, classes)
         if format == Format.MASKS and not served.has_masks:
             words = f"the model {served.name} finds no masks"
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
-        files = await uploads.pictures_of(request, service.limits)
-        images = [await _in_thread(service, uploads.decoded, file, service.limits) for file in files]
+        files = await uploads.pictures_of(request, service.limits, shares.bytes_)
+        service.check_room(len(files))
+        images = [await _in_thread(service, uploads.decoded, file, service.limits, shares.pixels) for file in files]
         least = served.predictor.threshold if threshold is None else threshold
         found = await service.look(served, images, least, request)
         if labels is not None:
@@ -97,7 +98,7 @@ def labels_of(served: Served, classes: list[str] | None) -> list[int] | None:
 
 
 async def _in_thread(service: Service, work: Any, *arguments: Any) -> Any:
-    return await anyio.to_thread.run_sync(work, *arguments, limiter=service.pixels)
+    return await anyio.to_thread.run_sync(work, *arguments, limiter=service.threads)
 
 
 def _answer(

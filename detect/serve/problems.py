@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("detect.serve")
@@ -48,6 +49,10 @@ def answer_with_them(app: FastAPI) -> None:
     async def of_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
         said = (f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors())
         return document(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said))
+
+    @app.exception_handler(ClientDisconnect)
+    async def of_nobody(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return document(HTTPStatus.BAD_REQUEST, "the caller has hung up")
 
     @app.exception_handler(Exception)
     async def of_a_bug(request: Request, error: Exception) -> JSONResponse:

@@ -129,23 +129,28 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
             **dict.fromkeys(("image/png", "image/jpeg", "application/zip"), _BINARY),
         },
     },
-    **problems(400, 401, 404, 408, 413, 415, 422, 503),
+    **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
 }
 RESULT: dict[int | str, dict[str, Any]] = {
     200: {"description": "the annotated video", "content": {"video/mp4": _BINARY}},
-    **problems(401, 404, 409, 422),
+    **problems(401, 403, 404, 409, 422),
 }
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "a line of JSON for each frame",
         "content": {"application/jsonl": {"schema": {"type": "string"}}},
     },
-    **problems(401, 404, 409, 422),
+    **problems(401, 403, 404, 409, 422),
 }
 VIDEO: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": dict.fromkeys(("video/mp4", "video/webm", "application/octet-stream"), _BINARY),
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["video"], "properties": {"video": _BINARY["schema"]}}
+            },
+            **dict.fromkeys(("video/mp4", "video/webm", "application/octet-stream"), _BINARY),
+        },
     }
 }
 # A form with files, or the bytes of one picture.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -19,10 +20,19 @@ from detect.serve.limits import Limits
 from detect.serve.measures import Measures
 from detect.serve.models import Served
 from detect.serve.problems import ProblemError
+from detect.serve.room import FullError, Room, TooMuchError
 from detect.types import Detections
 
 _DECODERS = 2  # pictures that are unpacked, or drawn and packed, at once
 _LOOK_UP = 0.5  # seconds between two looks whether the caller is still there
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Functions with which a request takes so much more of what is there for all."""
+
+    bytes_: Callable[[int], None]
+    pixels: Callable[[int], None]
 
 
 class Service:
@@ -34,8 +44,10 @@ class Service:
         self.measures = Measures(lambda: len(self.batcher))
         self.batcher = Batcher(limits.waiting, limits.together, self.measures.batch)
         self.jobs = Jobs(self.batcher, limits, lambda state: self.measures.jobs.labels(state).inc())
-        self.pixels = anyio.CapacityLimiter(_DECODERS)
-        self._in_hand = 0
+        self.threads = anyio.CapacityLimiter(_DECODERS)
+        self._requests = Room(2 * limits.waiting)
+        self._bytes = Room(limits.at_once * limits.bytes_)
+        self._pixels = Room(limits.at_once * limits.pixels)
 
     @property
     def is_ready(self) -> bool:
@@ -43,15 +55,25 @@ class Service:
         return self.batcher.is_alive
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """A request with pictures is the block, whose bytes take memory. ProblemError 503 where there are enough."""
-        if self._in_hand >= 2 * self.limits.waiting:
-            raise busy(1.0)
-        self._in_hand += 1
+    async def admitted(self) -> AsyncIterator[Shares]:
+        """A request with pictures is the block, and takes its shares of the memory. ProblemError 503 where others have
+        them, 413 where it wants more than there is."""
         try:
-            yield
-        finally:
-            self._in_hand -= 1
+            with self._requests.shared() as one_more, self._bytes.shared() as bytes_, self._pixels.shared() as pixels:
+                one_more(1)
+                yield Shares(bytes_, pixels)
+        except FullError:
+            raise busy(1.0) from None
+        except TooMuchError:
+            words = f"a request may have {self._pixels.most:,} pixels in all of its pictures"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words) from None
+
+    def check_room(self, pictures: int) -> None:
+        """ProblemError 503 where so many more would not be let in, before anything is done for them."""
+        try:
+            self.batcher.check_room(pictures)
+        except BusyError as error:
+            raise busy(error.seconds) from None
 
     async def look(
         self, model: Served, images: Sequence[np.ndarray], threshold: float, request: Request
@@ -62,6 +84,9 @@ class Service:
         except BusyError as error:
             raise busy(error.seconds) from None
         all_of_them: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, answers))
+        all_of_them.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # else asyncio logs what nobody reads
         hung_up: asyncio.Future[None] = asyncio.ensure_future(_hung_up(request))
         try:
             either: list[asyncio.Future[Any]] = [all_of_them, hung_up]

@@ -1,8 +1,11 @@
-"""The pictures of a request: read within limits, held in memory, known by their content."""
+"""What a request brings: pictures, held in memory, or a video. All within limits, and known by their content."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import errno
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,32 +23,43 @@ from detect.media.images import read_header, read_image
 from detect.serve.limits import Limits
 from detect.serve.problems import ProblemError
 
-FIELD = "image"  # of a form
+IMAGE, VIDEO = "image", "video"  # fields of a form
 _MULTIPART = "multipart/form-data"
 _LONGEST_NAME = 200
 
 
-async def pictures_of(request: Request, limits: Limits) -> list[Encoded]:
-    """The files that a request brings: those of the form's fields called FIELD, or its whole body as one.
+async def pictures_of(request: Request, limits: Limits, take: Callable[[int], None]) -> list[Encoded]:
+    """The files that a request brings: those of the form's fields called IMAGE, or its whole body as one.
+
+    take: called with the number of bytes before they are kept.
 
     ProblemError 400 for a broken form, 408, 413 and 422.
     """
+    chunks = within(request, limits.bytes_, take)
     try:
         with anyio.fail_after(limits.upload_seconds):
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _MULTIPART:
-                return await _of_form(request, limits)
-            body = b"".join([chunk async for chunk in within(request, limits.bytes_)])
+            if _is_form(request):
+                most = limits.pictures
+                parser = MultiPartParser(request.headers, chunks, max_files=most, max_fields=most)
+                parser.spool_max_size = limits.bytes_ + 1  # more than can come: none is written to the disk
+                async with _parsed(parser) as form:
+                    files = _files(form, IMAGE)
+                    return [Encoded(await file.read(), _shown(file.filename or "the picture")) for file in files]
+            body = b"".join([chunk async for chunk in chunks])
     except TimeoutError:
         words = f"the request did not arrive within {limits.upload_seconds:g} seconds"
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, words) from None
     if not body:
-        words = f"no picture: send its bytes as the body, or as the field '{FIELD}' of a form"
+        words = f"no picture: send its bytes as the body, or as the field '{IMAGE}' of a form"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
     return [Encoded(body)]
 
 
-async def within(request: Request, most: int) -> AsyncGenerator[bytes, None]:
-    """The body, piece by piece; ProblemError 413 as soon as it is clear that it has more than ``most`` bytes."""
+async def within(
+    request: Request, most: int, take: Callable[[int], None] = lambda _: None
+) -> AsyncGenerator[bytes, None]:
+    """The body, piece by piece, after ``take`` of its size; ProblemError 413 as soon as it is clear that it has more
+    than ``most`` bytes."""
     too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {most:,} bytes")
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > most:
@@ -55,60 +69,79 @@ async def within(request: Request, most: int) -> AsyncGenerator[bytes, None]:
         count += len(chunk)
         if count > most:
             raise too_large
+        take(len(chunk))
         yield chunk
 
 
-class _InMemory(MultiPartParser):
-    """Files of a form are never written down; they are no larger than the request may be."""
-
-    def __init__(self, request: Request, limits: Limits) -> None:
-        self.spool_max_size = limits.bytes_ + 1
-        files = limits.pictures
-        super().__init__(request.headers, within(request, limits.bytes_), max_files=files, max_fields=files)
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _MULTIPART
 
 
-async def _of_form(request: Request, limits: Limits) -> list[Encoded]:
+@asynccontextmanager
+async def _parsed(parser: MultiPartParser) -> AsyncIterator[FormData]:
+    """The form, whose files are there while the block runs. ProblemError 400 and 413."""
     try:
-        form = await _InMemory(request, limits).parse()
+        form = await parser.parse()
     except MultiPartException as error:
-        many = "Too many" in error.message
+        many = error.message.startswith("Too many files")
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if many else HTTPStatus.BAD_REQUEST
         raise ProblemError(status, f"the form cannot be taken: {error.message}") from None
     try:
-        return [Encoded(await file.read(), _shown(file.filename or "the picture")) for file in _files(form)]
+        yield form
     finally:
         await form.close()
 
 
-def _files(form: FormData) -> list[UploadFile]:
-    """Those of FIELD; ProblemError 422 where it has none."""
-    values = form.getlist(FIELD)
+def _files(form: FormData, field: str) -> list[UploadFile]:
+    """Those of the field; ProblemError 422 where it has none."""
+    values = form.getlist(field)
     if files := [value for value in values if isinstance(value, UploadFile)]:
         return files
     if values:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field '{FIELD}' is text; it should be a file")
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field '{field}' is text; it should be a file")
     named = ", ".join(f"'{_shown(name)}'" for name in form) or "none"
-    words = f"the form has no field '{FIELD}'; its fields are {named}"
+    words = f"the form has no field '{field}'; its fields are {named}"
     raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
 
 
 async def video_of(request: Request, limits: Limits, path: Path) -> None:
-    """Write the body to ``path``. ProblemError 408, 413, and 415 where its first bytes are those of no video."""
-    count = 0
+    """Write the form's field called VIDEO, or the body, to ``path``.
+
+    ProblemError 400, 408, 413, 422, 507, and 415 where its first bytes are those of no video.
+    """
     try:
         with anyio.fail_after(limits.upload_seconds * limits.video_bytes / limits.bytes_):
-            async with await anyio.open_file(path, "wb") as file:
-                async for chunk in within(request, limits.video_bytes):
-                    count += await file.write(chunk)
+            await _save_video(request, limits, path)
     except TimeoutError:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "the video did not arrive in time") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise ProblemError(HTTPStatus.INSUFFICIENT_STORAGE, "there is no room for the video") from None
+    if not path.stat().st_size:
+        words = f"no video: send its bytes as the body, or as the field '{VIDEO}' of a form"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
     if not await anyio.to_thread.run_sync(kinds.begins_as_video, path):
-        words = "the body is no video that is taken: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV or Ogg"
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE if count else HTTPStatus.UNPROCESSABLE_ENTITY, words)
+        words = "this is no video that is taken: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV or Ogg"
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, words)
 
 
-def decoded(file: Encoded, limits: Limits) -> np.ndarray:
-    """uint8 RGB [H, W, 3]. ProblemError 413 for too many pixels, 415 for what is no picture, 422 for a broken one."""
+async def _save_video(request: Request, limits: Limits, path: Path) -> None:
+    chunks = within(request, limits.video_bytes)
+    if not _is_form(request):
+        async with await anyio.open_file(path, "wb") as file:
+            async for chunk in chunks:
+                await file.write(chunk)
+        return
+    async with _parsed(MultiPartParser(request.headers, chunks, max_files=1, max_fields=1)) as form:
+        sent = _files(form, VIDEO)[0].file  # which has no name on the disk, and is gone with the form
+        with path.open("wb") as file:
+            await anyio.to_thread.run_sync(shutil.copyfileobj, sent, file)
+
+
+def decoded(file: Encoded, limits: Limits, take: Callable[[int], None]) -> np.ndarray:
+    """uint8 RGB [H, W, 3], after ``take`` of the number of its pixels. ProblemError 413 for too many, 415 for what is
+    no picture, 422 for a broken one."""
     try:
         height, width = read_header(file).image_hw
     except MediaError as error:
@@ -116,6 +149,7 @@ def decoded(file: Encoded, limits: Limits) -> np.ndarray:
     if height * width > limits.pixels:
         words = f"{file} has {width}x{height} pixels, more than the {limits.pixels:,} that are taken"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
+    take(height * width)
     try:
         return read_image(file)
     except MediaError as error:

@@ -25,7 +25,7 @@ JobId = Annotated[str, Path(description="as the answer to the video told", max_l
     "/detect/video",
     status_code=202,
     response_model=schemas.Job,
-    responses=schemas.problems(400, 401, 404, 408, 413, 415, 422, 503),
+    responses=schemas.problems(400, 401, 403, 404, 408, 413, 415, 422, 503, 507),
     openapi_extra=schemas.VIDEO,
 )
 async def detect_video(
@@ -34,7 +34,7 @@ async def detect_video(
     threshold: Annotated[float | None, Query(ge=0, le=1, description="leave out what scores less")] = None,
     classes: Annotated[list[str] | None, Query(description="only these, by name or category id")] = None,
 ) -> JSONResponse:
-    """Find objects in a video, which is the body of the request. The answer tells the address of the job."""
+    """Find objects in a video: the form's field `video`, or the body. The answer tells the address of the job."""
     service = service_of(request)
     served = models.chosen(service.served, model)
     labels = labels_of(served, classes)
@@ -52,7 +52,7 @@ async def detect_video(
     return JSONResponse(facts, HTTPStatus.ACCEPTED, {"Location": f"/v1/jobs/{job.id}"})
 
 
-@router.get("/jobs/{number}", response_model=schemas.Job, responses=schemas.problems(401, 404, 422))
+@router.get("/jobs/{number}", response_model=schemas.Job, responses=schemas.problems(401, 403, 404, 422))
 def job_state(request: Request, number: JobId) -> dict[str, Any]:
     """How far it is."""
     return _job(request, number).facts()
@@ -70,7 +70,7 @@ def job_detections(request: Request, number: JobId) -> FileResponse:
     return FileResponse(_done(request, number).detections, media_type="application/jsonl", filename="result.jsonl")
 
 
-@router.delete("/jobs/{number}", status_code=204, responses=schemas.problems(401, 404, 422))
+@router.delete("/jobs/{number}", status_code=204, responses=schemas.problems(401, 403, 404, 422))
 async def cancel_job(request: Request, number: JobId) -> Response:
     """Stop it, and delete what it has made."""
     job = _job(request, number)

@@ -12,8 +12,9 @@ import numpy as np
 from detect.types import ClassNames, Detections
 from detect.writers.image import ImageWriter
 from detect.writers.json import JsonLinesWriter, JsonWriter
+from detect.writers.video import AnnotatedVideo, annotated_video
 
-__all__ = ["FORMATS", "ImageWriter", "JsonLinesWriter", "JsonWriter", "Writer"]
+__all__ = ["FORMATS", "AnnotatedVideo", "ImageWriter", "JsonLinesWriter", "JsonWriter", "Writer", "annotated_video"]
 
 
 class Writer(AbstractContextManager, Protocol):

@@ -1,18 +1,24 @@
 // Shows openapi.json, with a line of curl for each route that can be typed as it is.
 
-function element(tag, text = "", ...children) {
+function element(tag, text = "") {
   const made = document.createElement(tag);
   made.textContent = text;
-  made.append(...children);
+  return made;
+}
+
+// A paragraph; what stands between backticks is code.
+function paragraph(text) {
+  const made = element("p");
+  made.append(...text.split("`").map((part, i) => (i % 2 ? element("code", part) : part)));
   return made;
 }
 
 function curl(method, path, route) {
   const url = `${location.origin}${path.replace("{number}", "ID")}`;
   const words = ["curl", ...(method === "get" ? [] : ["-X", method.toUpperCase()])];
-  const types = Object.keys(route.requestBody?.content ?? {});
-  if (types.includes("multipart/form-data")) words.push("-F", "image=@party.jpg");
-  else if (types.length) words.push("-T", "party.mp4", "-H", `'Content-Type: ${types[0]}'`);
+  for (const field of Object.keys(route.requestBody?.content["multipart/form-data"].schema.properties ?? {})) {
+    words.push("-F", `${field}=@party.${field === "video" ? "mp4" : "jpg"}`);
+  }
   const example = (route.parameters ?? []).filter(({ name }) => name === "threshold").map(({ name }) => `${name}=0.7`);
   return [...words, `'${url}${example.length ? `?${example.join("&")}` : ""}'`].join(" ");
 }
@@ -30,7 +36,7 @@ const resolve = (reference) => reference.slice(2).split("/").reduce((at, key) =>
 
 function section(method, path, route) {
   const title = element("h2", `${method.toUpperCase()} ${path}`);
-  const parts = [title, ...route.description.split("\n\n").map((words) => element("p", words))];
+  const parts = [title, ...route.description.split("\n\n").map(paragraph)];
   parts.push(element("pre", curl(method, path, route)));
   if (route.parameters?.length) {
     const rows = route.parameters.map((one) => {
@@ -43,12 +49,15 @@ function section(method, path, route) {
     table.append(...rows);
     parts.push(table);
   }
-  for (const [status, answer] of Object.entries(route.responses)) {
+  const answers = Object.entries(route.responses);
+  const problems = answers.filter(([status]) => status >= 400).map(([status, one]) => `${status} ${one.description}`);
+  for (const [status, answer] of answers.filter(([status]) => status < 400)) {
     const kinds = Object.keys(answer.content ?? {}).join(", ");
     parts.push(element("p", `${status}: ${answer.description}${kinds ? ` (${kinds})` : ""}`));
     const example = answer.content?.["application/json"]?.example;
     if (example) parts.push(element("pre", JSON.stringify(example, null, 1)));
   }
+  if (problems.length) parts.push(element("p", `Problems: ${problems.join(", ")}`));
   const made = element("section");
   made.append(...parts);
   return made;

@@ -29,6 +29,12 @@ function runs(counts) {
   return found;
 }
 
+// A canvas gives every colour back as "#rrggbb"; luma as in ITU-R BT.601.
+function isDark(colour) {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+}
+
 function paintMask(context, { size: [height, width], counts }, colour) {
   const layer = new OffscreenCanvas(width, height);
   const pen = layer.getContext("2d");
@@ -72,7 +78,7 @@ export function paint(canvas, bitmap, found, { masks, boxes, classes }) {
     const y = Math.max(0, top - letters * 1.3);
     context.fillStyle = colour;
     context.fillRect(x, y, width, letters * 1.3);
-    context.fillStyle = "#000";
+    context.fillStyle = isDark(context.fillStyle) ? "#fff" : "#000";
     context.fillText(text, x + letters / 4, y + letters);
   }
 }

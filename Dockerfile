@@ -1,0 +1,24 @@
+# serve.py on a CPU, as a plain user who can write nothing but /tmp and his cache of downloaded weights:
+#
+#   docker build -t detect .
+#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp -v detect-cache:/home/detect/.cache detect
+#
+# Flags of serve.py go behind the image's name: detect --model v2. A checkpoint is brought in by
+# -v "$PWD/outputs/train/mine/best.safetensors:/models/mine.safetensors:ro" and --model /models/mine.safetensors.
+FROM python:3.12-slim
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN useradd --create-home --uid 10001 detect && mkdir /home/detect/.cache && chown detect /home/detect/.cache
+WORKDIR /app
+# First PyTorch without CUDA, which saves gigabytes; then whatever else is missing.
+RUN pip install --index-url https://download.pytorch.org/whl/cpu torch torchvision
+COPY requirements.txt requirements-serve.txt ./
+RUN pip install -r requirements-serve.txt
+COPY serve.py ./
+COPY detect/ detect/
+COPY weights/ weights/
+USER detect
+EXPOSE 8000
+HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]
+ENTRYPOINT ["python", "serve.py", "--host", "0.0.0.0"]
+CMD ["--model", "balloon"]

@@ -1,0 +1,283 @@
+"""Find objects in pictures and short videos, on a page in the browser:
+
+pip install -r requirements-app.txt
+streamlit run app.py
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from detect import markdown, runtime
+from detect.drawing import draw, grey_around
+from detect.errors import DetectError, MediaError
+from detect.media import kinds
+from detect.media.encoded import Encoded, encode
+from detect.media.images import read_header, read_image
+from detect.media.video import VideoReader
+from detect.models.zoo import BUNDLED, DETECTORS
+from detect.predictor import Predictor, load_predictor
+from detect.serve.answers import Answered, as_json, mask_files, zipped
+from detect.serve.batching import Batcher, BusyError
+from detect.types import ClassNames, Detections
+from detect.writers import annotated_video
+
+ROOT = Path(__file__).parent
+LOWEST = 0.05  # what scores less is never shown
+MOST_PIXELS = 40_000_000  # of a picture or a frame
+WAITING, PATIENCE = 64, 300.0  # pictures of all visitors that wait, and seconds until one is given up
+LINK = "a link ..."
+COMPARED = (  # title, page in docs/, part of it
+    ("Fine-tuned on balloons", "results.md", "benchmark results"),
+    ("Size, work and time", "models.md", "benchmark inference"),
+)
+EXAMPLES = ("balloons_1.jpg", "balloons_2.jpg", "image_1.jpg", "image_2.jpg", "video_1.mp4")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the visitor has chosen.
+
+    model: for ``load_predictor``, and stamp: of its file, which changes when it is trained again.
+    labels: of the classes to show, None for all.  grey: colours are taken away around the objects.
+    """
+
+    model: str
+    stamp: float
+    threshold: float
+    labels: tuple[int, ...] | None
+    grey: bool
+
+
+def main() -> None:
+    st.set_page_config(page_title="Find objects", layout="wide")
+    pages = [
+        st.Page(look_page, title="Find objects", default=True),
+        st.Page(compare_page, title="Backbones compared", url_path="backbones"),
+    ]
+    st.navigation(pages).run()
+
+
+def look_page() -> None:
+    """A picture or a video, and what is found in it."""
+    st.title("Find objects in pictures and videos")
+    try:
+        wanted = controls()
+        if wanted is None:
+            return
+        given = upload()
+        if given is None:
+            st.info("Upload a picture or a short video, take a photograph, or try an example.")
+        elif is_picture(*given):
+            show_picture(*given, wanted)
+        else:
+            show_video(*given, wanted)
+    except (DetectError, BusyError, TimeoutError) as error:
+        st.error(str(error))
+
+
+def controls() -> Wanted | None:
+    """What is chosen in the column at the side; None while no model is."""
+    with st.sidebar:
+        model = st.selectbox(
+            "Model", [*BUNDLED, *checkpoints(), *DETECTORS, LINK], help="v1 and later know COCO's things"
+        )
+        if model == LINK:
+            model = st.text_input("Link to a checkpoint", placeholder="https://example.org/best.safetensors")
+        if not model:
+            return None
+        stamp = Path(model).stat().st_mtime if Path(model).is_file() else 0.0
+        predictor = predictor_of(model, stamp)
+        names = predictor.class_names
+        usual = max(predictor.threshold, LOWEST)
+        threshold = st.slider(
+            "Threshold", LOWEST, 1.0, usual, 0.01, help="leave out what scores less", key=f"least {model}"
+        )
+        classes = st.multiselect("Classes", names.names, placeholder="all", key=f"classes {model}")
+        grey = st.toggle("Remove colours around the objects")
+    return Wanted(model, stamp, threshold, tuple(names.labels(classes)) if classes else None, grey)
+
+
+def upload() -> tuple[str, bytes] | None:
+    """The name and bytes of what is to be looked at, wherever it comes from."""
+    source = st.segmented_control(
+        "From", ["Upload", "Camera", "Example"], default="Upload", label_visibility="collapsed"
+    )
+    if source == "Example":
+        name = st.selectbox("Example", EXAMPLES) or EXAMPLES[0]
+        return name, (ROOT / "input" / name).read_bytes()
+    given = (
+        st.camera_input("Take a photograph") if source == "Camera" else st.file_uploader("A picture or a short video")
+    )
+    return (given.name, given.getvalue()) if given else None
+
+
+def is_picture(name: str, content: bytes) -> bool:
+    """Whether these are the bytes of a picture, and not those of a video, whatever their name says. MediaError for
+    what is neither, or too large."""
+    file = Encoded(content, name)
+    if kinds.begins_as_video(file):
+        return False
+    check_pixels(*read_header(file).image_hw)
+    return True
+
+
+def check_pixels(height: int, width: int) -> None:
+    """MediaError for more than MOST_PIXELS."""
+    if height * width > MOST_PIXELS:
+        raise MediaError(f"{width}x{height} pixels are too many; at most {MOST_PIXELS:,} are taken")
+
+
+def show_picture(name: str, content: bytes, wanted: Wanted) -> None:
+    """Before and after, a table of what was found, and files to take away."""
+    names = predictor_of(wanted.model, wanted.stamp).class_names
+    image = read_image(Encoded(content, name))
+    found = found_in(wanted.model, wanted.stamp, content).filter(wanted.threshold, wanted.labels)
+    drawn = draw(grey_around(image, found) if wanted.grey else image, found, names)
+    before, after = st.columns(2)
+    before.image(image, caption=name, width="stretch", alt="the picture as it came")
+    after.image(drawn, caption=in_words(len(found)), width="stretch", alt="with what was found drawn on it")
+    if len(found):
+        st.dataframe(rows(found, names), hide_index=True)
+    stem = Path(name).stem
+    picture, objects, masks = st.columns(3)
+    picture.download_button(
+        "Picture", lambda: encode(drawn, "PNG"), f"{stem}_found.png", "image/png", on_click="ignore"
+    )
+    answer = as_json([Answered(name, image, found)], names, wanted.model, 0.0)["images"]
+    objects.download_button(
+        "JSON", json.dumps(answer, indent=1), f"{stem}.json", "application/json", on_click="ignore"
+    )
+    if found.masks is not None:
+        masks.download_button(
+            "Masks",
+            lambda: zipped(mask_files(found, names)),
+            f"{stem}_masks.zip",
+            "application/zip",
+            on_click="ignore",
+        )
+
+
+def show_video(name: str, content: bytes, wanted: Wanted) -> None:
+    """Look at it when asked to, and show the result as long as nothing else is chosen."""
+    most = st.number_input("Frames", 1, 3000, 150, help="so many from the beginning; 25 or 30 are a second")
+    stride = st.number_input("Look at every n-th", 1, 30, 3, help="and show the same on those between, to be faster")
+    key = (name, hash(content), wanted, most, stride)
+    if st.button("Find objects", type="primary"):
+        st.session_state.video = key, *annotate(name, content, wanted, most, stride)
+    if st.session_state.get("video", [None])[0] == key:
+        _, video, lines, words = st.session_state.video
+        st.video(video)
+        st.caption(words)
+        stem = Path(name).stem
+        left, right = st.columns(2)
+        left.download_button("Video", video, f"{stem}_found.mp4", "video/mp4", on_click="ignore")
+        right.download_button("JSON of each frame", lines, f"{stem}.jsonl", "application/jsonl", on_click="ignore")
+
+
+def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) -> tuple[bytes, bytes, str]:
+    """The MP4, its lines of JSON, and a word about it, with a bar while it is made."""
+    predictor = predictor_of(wanted.model, wanted.stamp)
+    bar = st.progress(0.0, "reading the video")
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder) / "sent", Path(folder) / "found.mp4"
+        path.write_bytes(content)
+        try:
+            with VideoReader(path, contained=True) as video:
+                check_pixels(*video.size_hw)
+                total = min(most, video.frame_count or most)
+                found = Detections(video.size_hw)
+                with annotated_video(video, predictor.class_names, out, save_json=True, grey=wanted.grey) as annotated:
+                    for index, frame in enumerate(islice(video, most)):
+                        detected = index % stride == 0 or frame.hw != found.image_hw
+                        if detected:
+                            found = look(predictor, frame.image, wanted.threshold, wanted.labels)
+                        annotated.write(frame, found, detected=detected)
+                        bar.progress(min(1.0, (index + 1) / total), f"{index + 1} of {total} frames")
+                words = f"{annotated.frames} frames" + (f"; {video.trouble}" if video.trouble else "")
+        except MediaError as error:
+            raise MediaError(str(error).replace(str(path), name)) from None
+        finally:
+            bar.empty()
+        return out.read_bytes(), out.with_suffix(".jsonl").read_bytes(), words
+
+
+def compare_page() -> None:
+    """The figures of docs/results.md and docs/models.md, as they were measured."""
+    st.title("Backbones compared")
+    for title, file, name in COMPARED:
+        text = markdown.part(ROOT / "docs" / file, name)
+        st.subheader(title)
+        st.caption(text.partition("\n\n")[0])
+        st.dataframe(numbers(markdown.rows(text)), hide_index=True)
+    times = [row for row in numbers(markdown.rows(text)) if row["ms"] is not None]
+    st.bar_chart(times, x="model", y="ms", horizontal=True, sort="ms")
+
+
+@st.cache_resource(max_entries=2, show_spinner="loading the model")
+def predictor_of(model: str, stamp: float) -> Predictor:
+    """Loaded once for all visitors. stamp: of the model's file, so that it is loaded again when that has changed."""
+    runtime.set_up()
+    return load_predictor(model)
+
+
+@st.cache_resource
+def queue() -> Batcher:
+    """In which the pictures of all visitors wait for the models."""
+    return Batcher(WAITING, 1)
+
+
+@st.cache_data(max_entries=32, show_spinner="looking at the picture")
+def found_in(model: str, stamp: float, content: bytes) -> Detections:
+    """All that scores LOWEST, so that moving the threshold looks at nothing anew."""
+    return look(predictor_of(model, stamp), read_image(Encoded(content)), LOWEST)
+
+
+def look(predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequence[int] | None = None) -> Detections:
+    """What is found in ``image`` (uint8 RGB [H, W, 3]), when it is its turn. Raises BusyError."""
+    (answer,) = queue().submit(predictor, [image], threshold, PATIENCE)
+    return answer.result().filter(labels=labels)
+
+
+def checkpoints() -> list[str]:
+    """Of the runs of train.py in outputs/, newest first."""
+    found = sorted((ROOT / "outputs").glob("**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
+    return [str(path.relative_to(ROOT)) if Path.cwd() == ROOT else str(path) for path in found]
+
+
+def rows(found: Detections, names: ClassNames) -> list[dict[str, str | float | int]]:
+    """A line for each object, best first; places in pixels."""
+    lines: list[dict[str, str | float | int]] = []
+    for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.round(), strict=True):
+        left, top, right, bottom = box.astype(int).tolist()
+        place = {"left": left, "top": top, "width": right - left, "height": bottom - top}
+        lines.append({"object": names.name(label), "score": round(score, 3), **place})
+    return lines
+
+
+def numbers(table: list[dict[str, str]]) -> list[dict[str, str | float | None]]:
+    """A table of Markdown whose figures can be sorted; what was not measured is none."""
+
+    def value(cell: str) -> str | float | None:
+        try:
+            return float(cell)
+        except ValueError:
+            return None if cell in ("–", "not measured", "") else cell.replace("`", "")
+
+    return [{name: value(cell) for name, cell in row.items()} for row in table]
+
+
+def in_words(count: int) -> str:
+    return f"{count or 'no'} object{'s' * (count != 1)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Videos with what was found in their frames drawn on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from detect.drawing import draw, grey_around
+from detect.media.decoder import Frame
+from detect.media.video import VideoReader
+from detect.media.video_writer import VideoWriter, letterbox
+from detect.types import ClassNames, Detections
+from detect.writers.json import JsonLinesWriter
+
+
+@dataclass
+class AnnotatedVideo:
+    """A video that is being written. grey: colours stay on the objects alone."""
+
+    picture: VideoWriter
+    lines: JsonLinesWriter | None
+    class_names: ClassNames
+    grey: bool
+
+    @property
+    def frames(self) -> int:
+        """Written so far."""
+        return self.picture.frames
+
+    def write(self, frame: Frame, found: Detections, *, detected: bool = True) -> None:
+        """The next frame, with what was ``found`` on it, or on an earlier one if not ``detected``.
+
+        One of another size than the first is drawn on as it is, and then fitted into the size of the first.
+        """
+        index = self.frames
+        background = grey_around(frame.image, found) if self.grey else frame.image
+        drawn = draw(background, found, self.class_names, colour_instances=False)
+        self.picture.write(letterbox(drawn, self.picture.size_hw), frame.time, frame.duration)
+        if self.lines is not None:
+            self.lines.write(index, float(frame.time), found, detected=detected)
+
+
+@contextmanager
+def annotated_video(
+    video: VideoReader, class_names: ClassNames, out: Path, *, save_json: bool = False, grey: bool = False
+) -> Iterator[AnnotatedVideo]:
+    """``video`` once more, as ``out``, with its sound; with ``save_json`` a line of JSON for each frame beside it."""
+    with ExitStack() as stack:
+        lines = stack.enter_context(JsonLinesWriter(out.with_suffix(".jsonl"), class_names)) if save_json else None
+        picture = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound))
+        yield AnnotatedVideo(picture, lines, class_names, grey)
