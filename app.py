@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -35,9 +36,9 @@ LOWEST = 0.05  # what scores less is never shown
 MOST_PIXELS = 40_000_000  # of a picture or a frame
 WAITING, PATIENCE = 64, 300.0  # pictures of all visitors that wait, and seconds until one is given up
 LINK = "a link ..."
-COMPARED = (  # title, page in docs/, part of it
-    ("Fine-tuned on balloons", "results.md", "benchmark results"),
-    ("Size, work and time", "models.md", "benchmark inference"),
+COMPARED = (  # title, page in docs/, part of it, what an empty cell is, columns that come first
+    ("Fine-tuned on balloons", "results.md", "benchmark results", "not measured", ()),
+    ("Size, work and time", "models.md", "benchmark inference", "–", ("model", "head", "ms", "GFLOP")),
 )
 EXAMPLES = ("balloons_1.jpg", "balloons_2.jpg", "image_1.jpg", "image_2.jpg", "video_1.mp4")
 
@@ -141,7 +142,7 @@ def show_picture(name: str, content: bytes, wanted: Wanted) -> None:
     names = predictor_of(wanted.model, wanted.stamp).class_names
     image = read_image(Encoded(content, name))
     found = found_in(wanted.model, wanted.stamp, content).filter(wanted.threshold, wanted.labels)
-    drawn = draw(grey_around(image, found) if wanted.grey else image, found, names)
+    drawn = draw(grey_around(image, found) if wanted.grey else image, found, names, tint=not wanted.grey)
     before, after = st.columns(2)
     before.image(image, caption=name, width="stretch", alt="the picture as it came")
     after.image(drawn, caption=in_words(len(found)), width="stretch", alt="with what was found drawn on it")
@@ -213,25 +214,27 @@ def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) 
 def compare_page() -> None:
     """The figures of docs/results.md and docs/models.md, as they were measured."""
     st.title("Backbones compared")
-    for title, file, name in COMPARED:
+    for title, file, name, empty, first in COMPARED:
         text = markdown.part(ROOT / "docs" / file, name)
         st.subheader(title)
         st.caption(text.partition("\n\n")[0])
-        st.dataframe(numbers(markdown.rows(text)), hide_index=True)
-    times = [row for row in numbers(markdown.rows(text)) if row["ms"] is not None]
+        table = numbers(markdown.rows(text))
+        order = [*first, *(column for column in table[0] if column not in first)]
+        st.dataframe(table, hide_index=True, placeholder=empty, column_order=order)
+    times = [row for row in table if row["ms"] is not None]
     st.bar_chart(times, x="model", y="ms", horizontal=True, sort="ms")
 
 
 @st.cache_resource(max_entries=2, show_spinner="loading the model")
 def predictor_of(model: str, stamp: float) -> Predictor:
     """Loaded once for all visitors. stamp: of the model's file, so that it is loaded again when that has changed."""
-    runtime.set_up()
-    return load_predictor(model)
+    return queue().call(partial(load_predictor, model))
 
 
 @st.cache_resource
 def queue() -> Batcher:
     """In which the pictures of all visitors wait for the models."""
+    runtime.set_up()
     return Batcher(WAITING, 1)
 
 

@@ -13,6 +13,7 @@ import math
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from detect.config import ServeSettings
@@ -44,15 +45,18 @@ def main() -> None:
     from detect.serve.app import create_app
 
     runtime.set_up()
-    served = load(settings.model, settings.device, settings.imgsz, settings.threshold)
     limits = limits_of(settings)
-    app = create_app(served, limits, api_key=key, origins=settings.origins or ())
+    models = partial(load, settings.model, settings.device, settings.imgsz, settings.threshold)
+    app = create_app(models, limits, api_key=key, origins=settings.origins or ())
     with listening(settings.host, settings.port) as line, suppress(KeyboardInterrupt):  # a stop is no failure
         if key is None and not is_loopback(settings.host):
             warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
         host, port = line.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
-        print(f"serving {', '.join(served)} on http://{address}:{port}/, described at /docs", flush=True)
+        print(
+            f"serving {', '.join(app.state.service.served)} on http://{address}:{port}/, described at /docs",
+            flush=True,
+        )
         config = uvicorn.Config(
             app,
             access_log=not settings.quiet,

@@ -34,12 +34,13 @@ def draw(
     *,
     colour_instances: bool = True,
     show_scores: bool = True,
+    tint: bool = True,
 ) -> np.ndarray:
     """A copy of ``image`` (uint8 RGB [H, W, 3]) with ``detections`` (of the same size) on it.
 
     Each class has its colour. Where there is but one class each instance has one, unless ``colour_instances``
     is false, as it should be in a video: ranks, and so colours, change from frame to frame. Without ``show_scores``
-    labels are names alone, as for what was annotated.
+    labels are names alone, as for what was annotated. Without ``tint`` masks are outlined alone.
     """
     if image.shape[:2] != tuple(detections.image_hw):
         raise ValueError(f"detections of {detections.image_hw} on a picture of {image.shape[:2]} (h, w)")
@@ -50,7 +51,7 @@ def draw(
     worst_first = range(len(detections) - 1, -1, -1)  # so that the best lie on top
     if detections.masks is not None:
         for i in worst_first:
-            _draw_mask(canvas, detections.masks[i], colours[i], line)
+            _draw_mask(canvas, detections.masks[i], colours[i], line, tint)
     height, width = image.shape[:2]
     inside = np.rint(detections.boxes).clip(0, [width - 1, height - 1, width - 1, height - 1])
     corners = inside.astype(int).tolist()
@@ -94,14 +95,15 @@ def _scale(image: np.ndarray) -> tuple[int, int]:
     return max(1, round(side / 320)), max(9, round(side / 38))
 
 
-def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Colour, line: int) -> None:
+def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Colour, line: int, tint: bool) -> None:
     left, top, right, bottom = masks.box(rle).astype(int).tolist()
     if left >= right or top >= bottom:
         return
     inside = np.ascontiguousarray(masks.to_bitmap(rle)[top:bottom, left:right])
-    crop = canvas[top:bottom, left:right]
-    tinted = cv2.addWeighted(crop, 1 - MASK_OPACITY, np.full_like(crop, rgb), MASK_OPACITY, 0)
-    cv2.copyTo(tinted, inside, crop)
+    if tint:
+        crop = canvas[top:bottom, left:right]
+        tinted = cv2.addWeighted(crop, 1 - MASK_OPACITY, np.full_like(crop, rgb), MASK_OPACITY, 0)
+        cv2.copyTo(tinted, inside, crop)
     outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(canvas, outlines, -1, rgb, line, cv2.LINE_AA, offset=(left, top))
 

@@ -27,7 +27,7 @@ def tiny_model(name: str = "tiny", threshold: float = 0.0) -> Served:
 @contextmanager
 def serving(*models: Served, limits: Limits | None = None, **more: Any) -> Iterator[httpx.Client]:
     """A client of a server with these ``models``, which is stopped when the block ends."""
-    app = create_app({model.name: model for model in models}, limits or Limits(), **more)
+    app = create_app(lambda: {model.name: model for model in models}, limits or Limits(), **more)
     with running(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         client.headers["Connection"] = "close"
         yield client

@@ -338,7 +338,7 @@ def test_seeds_have_mean_and_spread():
     done = {run.name: result(ap, ap) for run, ap in zip(of_recipe(BCCD, PLAIN), (0.4, 0.5, 0.6), strict=True)}
     text = ways(done, BCCD, 2.5)
     assert (
-        "| plain recipe, a third of the steps, 320 px | 3 | 20 | 50.0 ± 10.0 | 70.0 ± 10.0 |" in text
+        "| plain loop, a third of the steps, 320 px | 3 | 20 | 50.0 ± 10.0 | 70.0 ± 10.0 |" in text
         and "2.50 times" in text
     )
     assert machines(done) == "3 runs on a machine, from m.pth."

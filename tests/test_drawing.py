@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detect import masks
-from detect.drawing import LEAST_POINT_SCORE, colour, draw
+from detect.drawing import LEAST_POINT_SCORE, colour, draw, grey_around
 from detect.types import ClassNames, Detections
 
 ONE = ClassNames(("balloon",))
@@ -160,3 +160,27 @@ def test_the_palette_keeps_its_neighbours_apart():
 def test_detections_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"\(40, 60\).*\(60, 40\)"):
         draw(flat((60, 40)), Detections((40, 60)), ONE)
+
+
+def test_without_tint_masks_are_outlined_alone():
+    image, one = flat((200, 200)), found((200, 200), [[50, 60, 150, 160]], with_masks=True)
+    where = changed(image, draw(image, one, ONE, tint=False))
+    assert where[60, 50:150].all() and not where[90:130, 70:130].any()
+    assert changed(image, draw(image, one, ONE))[90:130, 70:130].all()
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_colours_stay_on_the_objects_alone(with_masks):
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    before = image.copy()
+    left = grey_around(image, found((60, 80), [[10, 20, 30, 40], [-5, 30, 25, 70]], with_masks=with_masks))
+    on = np.zeros((60, 80), bool)
+    on[20:40, 10:30] = on[30:60, 0:25] = True
+    if with_masks:  # whose bitmap of a negative corner is empty
+        on[:] = False
+        on[20:40, 10:30] = True
+    np.testing.assert_array_equal(left[on], image[on])
+    assert (np.ptp(left[~on], axis=1) == 0).all() and left[~on].std() > 20
+    np.testing.assert_array_equal(image, before)
+    nothing = grey_around(image, Detections((60, 80)))
+    assert (np.ptp(nothing, axis=2) == 0).all()

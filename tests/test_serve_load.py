@@ -112,7 +112,7 @@ def test_what_has_waited_too_long_is_given_up(slow):
 
 
 def test_a_server_that_is_stopped_answers_what_it_has(slow):
-    app = create_app({"slow": Served("slow", slow)}, LIMITS)
+    app = create_app(lambda: {"slow": Served("slow", slow)}, LIMITS)
     with ThreadPoolExecutor(2) as pool:
         with running(app) as url:
             one = pool.submit(httpx.post, f"{url}/v1/detect", content=PNG, timeout=20, trust_env=False)

@@ -17,8 +17,8 @@ NOT_MEASURED = "not measured"
 WAYS = {
     RECIPE: "train.py as it is",
     SHORT: f"train.py, a third of the steps, {SMALLER} px",
-    PLAIN: f"plain recipe, a third of the steps, {SMALLER} px",
-    BRIEF: f"plain recipe, as long at torchvision's speed, {SMALLER} px",
+    PLAIN: f"plain loop, a third of the steps, {SMALLER} px",
+    BRIEF: f"plain loop, as long at torchvision's speed, {SMALLER} px",
 }
 
 Results = Mapping[str, Record]
@@ -30,7 +30,7 @@ def page(results: Results, speedup: Mapping[str, float | None], command: str) ->
     parts = [f"Written by `{command}`. {machines(results)}"]
     parts += ["### Balloons, by backbone", models(results), curves(results, BALLOON)]
     parts += ["### Blood cells", classes(results), curves(results, BCCD)]
-    parts += ["### Beside a plain recipe", *(ways(results, data, speedup[data]) for data in PARTS)]
+    parts += ["### Beside a plain loop", *(ways(results, data, speedup[data]) for data in PARTS)]
     if known := [table for data in PARTS if (table := effects(results, data))]:
         parts += ["### What each part brings", *known]
     return "\n\n".join(filter(None, parts))

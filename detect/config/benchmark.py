@@ -52,7 +52,7 @@ class BenchmarkSettings:
         metavar="DIR",
     )
     format: str = option("auto", "train, decoding: of the annotations in a folder that holds several", choices=FORMATS)
-    clients: list[int] = option([1, 8, 64], "serve: so many callers at once, one number after the other")
+    clients: list[int] = option([1, 8, 64], "serve: so many callers at once, one number after the other", low=1)
     seconds: float = option(30.0, "serve: for so long, each", low=0.1)
     model: str = model("decoding, serve: ")
     device: str = device()

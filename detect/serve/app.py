@@ -37,15 +37,19 @@ _HEADERS = {
 
 
 def create_app(
-    served: Mapping[str, Served], limits: Limits, *, api_key: str | None = None, origins: Sequence[str] = ()
+    load: Callable[[], Mapping[str, Served]],
+    limits: Limits,
+    *,
+    api_key: str | None = None,
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """The application, which owns a queue and a folder from now until it is shut down.
 
-    served: the models by name, the first for callers who name none.
+    load: brings the models by name, the first for callers who name none; what it raises is raised here.
     api_key: asked of callers of /v1, as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``.
     origins: web pages that may call; by default none but our own.
     """
-    service = Service(served, limits)
+    service = Service(load, limits)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -153,7 +157,7 @@ class _Watched:
                     headers["Connection"] = "close"
             elif sending and not message.get("more_body", False):
                 # The answer goes out, and time passes before the line is cut, or it would be lost on the way.
-                await send(message | {"more_body": True})
+                await send({**message, "more_body": True})
                 with anyio.move_on_after(_LINGER):
                     while sending:
                         await receive_and_look()

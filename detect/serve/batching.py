@@ -8,12 +8,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from detect.predictor import Predictor
 from detect.types import Detections
 
+T = TypeVar("T")
 _SHARE = 0.2  # of the newest measurement in the running mean of seconds a picture
 
 
@@ -47,8 +51,11 @@ class _Waiting:
 class Batcher:
     """The queue, and the thread that works it off from first to last.
 
-    A model's arithmetic is shared by all cores already, so that one thread for all models is as fast as several. What
-    is found in a picture does not depend on those it shares a batch with, up to rounding.
+    A model's arithmetic is shared by all cores already, so that one thread for all models is as fast as several. No
+    other thread should compute with torch, not even to load a model (see ``call``): OpenMP keeps a team of threads
+    for each that does, and where all teams are more than the cores, their members sleep when they should wait; every
+    picture took four tenths longer. What is found in a picture does not depend on those it shares a batch with, up to
+    rounding.
 
     most_waiting: pictures that are let in.  most_together: pictures in a batch.
     seen: called after every batch with how many pictures it had and its seconds.
@@ -61,6 +68,8 @@ class Batcher:
         self.most_together = most_together
         self._seen = seen
         self._waiting: deque[_Waiting] = deque()
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._threads = torch.get_num_threads()  # which OpenMP counts for each thread anew
         self._changed = threading.Condition()
         self._stopping = False
         self._seconds = 1.0  # a picture, before any was measured
@@ -85,6 +94,16 @@ class Batcher:
             self._changed.notify()
         return [task.answer for task in tasks]
 
+    def call(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, or raises, after its turn in the thread of the models."""
+        answer: Future[T] = Future()
+        with self._changed:
+            if self._stopping:
+                raise RuntimeError("the queue is closed")
+            self._calls.append((work, answer))
+            self._changed.notify()
+        return answer.result()
+
     def check_room(self, count: int) -> None:
         """Raises BusyError where ``count`` more pictures find no room now."""
         if (over := len(self._waiting) + count - self.most_waiting) > 0:
@@ -107,26 +126,40 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._next():
-            began = time.perf_counter()
-            _look(batch)
-            seconds = time.perf_counter() - began
-            self._seconds += _SHARE * (seconds / len(batch) - self._seconds)
-            self._seen(len(batch), seconds)
+        torch.set_num_threads(self._threads)
+        while work := self._next():
+            work()
 
-    def _next(self) -> list[_Waiting]:
-        """The first that is still wanted, and those behind it that fit; none after the last of a closed queue."""
+    def _next(self) -> Callable[[], None] | None:
+        """What is to be done: a call, else the first picture that is still wanted, and those behind it that fit; None
+        after the last of a closed queue."""
         with self._changed:
             while True:
+                if self._calls:
+                    return partial(_answer, *self._calls.popleft())
                 wanted = [task for task in self._waiting if _is_wanted(task)]
                 batch = [task for task in wanted if task.fits(wanted[0])][: self.most_together]
                 self._waiting = deque(task for task in wanted if task not in batch)
                 if batch := [task for task in batch if task.answer.set_running_or_notify_cancel()]:
-                    return batch
+                    return partial(self._look, batch)
                 if self._stopping and not self._waiting:
-                    return []
+                    return None
                 if not self._waiting:
                     self._changed.wait()
+
+    def _look(self, batch: Sequence[_Waiting]) -> None:
+        began = time.perf_counter()
+        _look(batch)
+        seconds = time.perf_counter() - began
+        self._seconds += _SHARE * (seconds / len(batch) - self._seconds)
+        self._seen(len(batch), seconds)
+
+
+def _answer(work: Callable[[], Any], answer: Future[Any]) -> None:
+    try:
+        answer.set_result(work())
+    except BaseException as error:
+        answer.set_exception(error)
 
 
 def _is_wanted(task: _Waiting) -> bool:

@@ -36,13 +36,14 @@ class Shares:
 
 
 class Service:
-    """served: the models by name, the first of them for callers who name none."""
+    """load: brings the models by name, the first of them for callers who name none; called once, and what it raises
+    is raised."""
 
-    def __init__(self, served: Mapping[str, Served], limits: Limits) -> None:
-        self.served = served
+    def __init__(self, load: Callable[[], Mapping[str, Served]], limits: Limits) -> None:
         self.limits = limits
         self.measures = Measures(lambda: len(self.batcher))
         self.batcher = Batcher(limits.waiting, limits.together, self.measures.batch)
+        self.served = self.batcher.call(load)
         self.jobs = Jobs(self.batcher, limits, lambda state: self.measures.jobs.labels(state).inc())
         self.threads = anyio.CapacityLimiter(_DECODERS)
         self._requests = Room(2 * limits.waiting)

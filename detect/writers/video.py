@@ -36,7 +36,7 @@ class AnnotatedVideo:
         """
         index = self.frames
         background = grey_around(frame.image, found) if self.grey else frame.image
-        drawn = draw(background, found, self.class_names, colour_instances=False)
+        drawn = draw(background, found, self.class_names, colour_instances=False, tint=not self.grey)
         self.picture.write(letterbox(drawn, self.picture.size_hw), frame.time, frame.duration)
         if self.lines is not None:
             self.lines.write(index, float(frame.time), found, detected=detected)
