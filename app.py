@@ -7,10 +7,11 @@ streamlit run app.py
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import streamlit as st
 
 from detect import markdown, runtime
 from detect.drawing import draw, grey_around
-from detect.errors import DetectError, MediaError
+from detect.errors import DetectError, MediaError, UsageError
+from detect.links import is_link
 from detect.media import kinds
 from detect.media.encoded import Encoded, encode
 from detect.media.images import read_header, read_image
@@ -93,9 +95,12 @@ def controls() -> Wanted | None:
         )
         if model == LINK:
             model = st.text_input("Link to a checkpoint", placeholder="https://example.org/best.safetensors")
+            if model and not is_link(model):
+                raise UsageError("a link begins with https://")
         if not model:
             return None
-        stamp = Path(model).stat().st_mtime if Path(model).is_file() else 0.0
+        # os.path, since Path raises for links that are too long.
+        stamp = os.path.getmtime(model) if os.path.isfile(model) else 0.0  # noqa: PTH113, PTH204
         predictor = predictor_of(model, stamp)
         names = predictor.class_names
         usual = max(predictor.threshold, LOWEST)
@@ -127,14 +132,10 @@ def is_picture(name: str, content: bytes) -> bool:
     file = Encoded(content, name)
     if kinds.begins_as_video(file):
         return False
-    check_pixels(*read_header(file).image_hw)
-    return True
-
-
-def check_pixels(height: int, width: int) -> None:
-    """MediaError for more than MOST_PIXELS."""
+    height, width = read_header(file, MOST_PIXELS).image_hw
     if height * width > MOST_PIXELS:
-        raise MediaError(f"{width}x{height} pixels are too many; at most {MOST_PIXELS:,} are taken")
+        raise MediaError(f"{name} has {width}x{height} pixels; at most {MOST_PIXELS:,} are taken")
+    return True
 
 
 def show_picture(name: str, content: bytes, wanted: Wanted) -> None:
@@ -191,9 +192,12 @@ def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) 
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "sent", Path(folder) / "found.mp4"
         path.write_bytes(content)
+
+        def told(words: str) -> str:
+            return words.replace(str(path), name).replace(f"{folder}{os.sep}", "")
+
         try:
-            with VideoReader(path, contained=True) as video:
-                check_pixels(*video.size_hw)
+            with VideoReader(path, contained=True, most_pixels=MOST_PIXELS) as video:
                 total = min(most, video.frame_count or most)
                 found = Detections(video.size_hw)
                 with annotated_video(video, predictor.class_names, out, save_json=True, grey=wanted.grey) as annotated:
@@ -203,9 +207,9 @@ def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) 
                             found = look(predictor, frame.image, wanted.threshold, wanted.labels)
                         annotated.write(frame, found, detected=detected)
                         bar.progress(min(1.0, (index + 1) / total), f"{index + 1} of {total} frames")
-                words = f"{annotated.frames} frames" + (f"; {video.trouble}" if video.trouble else "")
-        except MediaError as error:
-            raise MediaError(str(error).replace(str(path), name)) from None
+                words = f"{annotated.frames} frames" + (f"; {told(video.trouble)}" if video.trouble else "")
+        except DetectError as error:
+            raise MediaError(told(str(error))) from None
         finally:
             bar.empty()
         return out.read_bytes(), out.with_suffix(".jsonl").read_bytes(), words
@@ -225,10 +229,11 @@ def compare_page() -> None:
     st.bar_chart(times, x="model", y="ms", horizontal=True, sort="ms")
 
 
-@st.cache_resource(max_entries=2, show_spinner="loading the model")
+@st.cache_resource(max_entries=4, show_spinner="loading the model")
 def predictor_of(model: str, stamp: float) -> Predictor:
     """Loaded once for all visitors. stamp: of the model's file, so that it is loaded again when that has changed."""
-    return queue().call(partial(load_predictor, model))
+    with ThreadPoolExecutor(1) as thread:  # which ends with its team of OpenMP's; see Batcher
+        return thread.submit(load_predictor, model).result()
 
 
 @st.cache_resource

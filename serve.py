@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import math
+import os
 import socket
 import sys
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from detect.config import ServeSettings
 from detect.errors import UsageError, exit_status, warn
 from detect.flags import parse
-from detect.models.names import check_model
+from detect.serve.names import by_name
 
 if TYPE_CHECKING:
     from detect.serve.limits import Limits
@@ -33,30 +34,28 @@ def main() -> None:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise UsageError(f"{', '.join(missing)} not installed: python -m pip install -r requirements-serve.txt")
 
-    from detect.serve.models import load, named
-
-    for given in settings.model:
-        check_model(named(given)[1])
+    models = by_name(settings.model)
     key = settings.api_key()
 
     import uvicorn
 
+    # Decoders of pictures close the usual one for moments, since libtiff writes what it likes to it.
+    sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
     from detect import runtime
     from detect.serve.app import create_app
+    from detect.serve.models import load
 
     runtime.set_up()
     limits = limits_of(settings)
-    models = partial(load, settings.model, settings.device, settings.imgsz, settings.threshold)
-    app = create_app(models, limits, api_key=key, origins=settings.origins or ())
-    with listening(settings.host, settings.port) as line, suppress(KeyboardInterrupt):  # a stop is no failure
+    loading = partial(load, models, settings.device, settings.imgsz, settings.threshold)
+    with listening(settings.host, settings.port) as line:
+        app = create_app(loading, limits, api_key=key, origins=settings.origins or ())
         if key is None and not is_loopback(settings.host):
             warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
         host, port = line.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
-        print(
-            f"serving {', '.join(app.state.service.served)} on http://{address}:{port}/, described at /docs",
-            flush=True,
-        )
+        names = ", ".join(app.state.service.served)
+        print(f"serving {names} on http://{address}:{port}/, described at /docs", flush=True)
         config = uvicorn.Config(
             app,
             access_log=not settings.quiet,
@@ -64,7 +63,11 @@ def main() -> None:
             server_header=False,
             timeout_graceful_shutdown=math.ceil(limits.upload_seconds + limits.answer_seconds + GRACE),
         )
-        uvicorn.Server(config).run([line])
+        try:
+            with suppress(KeyboardInterrupt):  # a stop is no failure
+                uvicorn.Server(config).run([line])
+        finally:
+            app.state.service.close()  # which a second Ctrl-C would leave out
 
 
 def listening(host: str, port: int) -> socket.socket:

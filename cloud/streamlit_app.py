@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = str(Path(__file__).parents[1])
+if ROOT not in sys.path:  # this runs anew with every click
+    sys.path.insert(0, ROOT)
 
-import app
+import app  # noqa: E402
 
 app.main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,3 +51,11 @@ def running(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+def until(is_so: Callable[[], object], seconds: float = 60) -> None:
+    """Wait, and fail where it does not come to be."""
+    last = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < last, "it did not come to be"
+        time.sleep(0.02)

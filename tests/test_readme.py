@@ -19,6 +19,8 @@ PAGES = (
     "docs/models.md",
     "docs/data.md",
     "docs/training_speed.md",
+    "docs/results.md",
+    "docs/serving.md",
     "weights/README.md",
     "input/README.md",
 )
@@ -27,7 +29,7 @@ PAGES = (
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
     path = ROOT / page
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", path.read_text())
+    links = re.findall(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)", path.read_text())
     assert all((path.parent / link).exists() for link in links), links
 
 

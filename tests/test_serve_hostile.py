@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import socket
+import struct
 import time
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +17,9 @@ import pytest
 from api_server import serving, tiny_model
 from hostile_pictures import TOO_LARGE, odd_pictures
 from odd_pictures import scene
+from picture_bytes import png, png_chunk
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from detect.media.encoded import encode
 from detect.serve.limits import Limits
@@ -47,6 +51,9 @@ def refused(answer) -> str:
 def test_every_odd_picture_is_answered_or_refused(client, odd):
     answer = client.post("/v1/detect", content=odd.content)
     if odd.picture is not None:
+        if odd.name.endswith(".ico"):  # which cannot be opened without being unpacked
+            assert answer.status_code == 415
+            return
         (image,) = answer.json()["images"]
         assert (image["height"], image["width"]) == odd.picture.shape[:2]
         return
@@ -58,6 +65,28 @@ def test_every_odd_picture_is_answered_or_refused(client, odd):
     else:
         assert answer.status_code in (413, 415, 422)
         assert odd.in_header <= (answer.status_code in (413, 415)), words
+
+
+def test_a_bomb_is_not_unpacked_to_know_how_it_is_turned():
+    """A PNG may hold its orientation behind its pixels, and an icon a picture of another size than it says."""
+    zeros = np.zeros((3000, 3000), np.uint8)
+    inner = png(zeros, colour=0, after=png_chunk(b"tEXt", b"a\0b"))
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    with serving(tiny_model(threshold=0.9), limits=Limits(pixels=1_000_000)) as client:
+        for content in (inner, b"\0\0\1\0\1\0" + entry + inner):
+            with forbidden_to_unpack():
+                answer = client.post("/v1/detect", content=content)
+            if content is inner:
+                assert answer.status_code == 413 and "3000x3000 pixels" in refused(answer)
+            else:
+                assert answer.status_code == 415
+
+
+@contextmanager
+def forbidden_to_unpack():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PngImageFile, "load", lambda _: pytest.fail("it was unpacked"))
+        yield
 
 
 def gif_of(frames: int) -> bytes:

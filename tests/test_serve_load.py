@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from api_server import running, serving
+from api_server import running, serving, until
 from tiny import CLASSES, picture
 
 from detect.media.encoded import encode
@@ -60,8 +60,7 @@ def test_what_finds_no_room_is_told_when_to_come_again(client, slow):
         first = pool.submit(client.post, "/v1/detect", content=PNG)
         assert slow.begun.acquire(timeout=20)
         waiting = [pool.submit(client.post, "/v1/detect", content=PNG) for _ in range(2)]
-        while "detect_waiting_pictures 2.0" not in client.get("/metrics").text:
-            time.sleep(0.02)
+        until(lambda: "detect_waiting_pictures 2.0" in client.get("/metrics").text)
         refused = client.post("/v1/detect", content=PNG)
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1
         assert refused.json()["title"] == "Service Unavailable"
@@ -75,6 +74,7 @@ def test_what_breaks_is_told_without_saying_where(client, slow, caplog):
     broken = client.post("/v1/detect", content=encode(np.zeros((1, 9, 3), np.uint8), "PNG"))
     assert broken.status_code == 500 and broken.headers["content-type"] == "application/problem+json"
     detail = broken.json()["detail"]
+    assert broken.headers["x-content-type-options"] == "nosniff"
     assert "secret" not in detail and detail.split()[-1] in caplog.text and "/secret/place" in caplog.text
     assert client.post("/v1/detect", content=PNG).status_code == 200
 
@@ -85,8 +85,7 @@ def test_a_caller_who_hangs_up_is_not_looked_for(client, slow):
         assert slow.begun.acquire(timeout=20)
         with pytest.raises(httpx.ReadTimeout):
             client.post("/v1/detect", content=PNG, timeout=0.3)
-        while 'status="400"' not in client.get("/metrics").text:
-            time.sleep(0.05)
+        until(lambda: 'status="400"' in client.get("/metrics").text)
         slow.go.set()
         assert first.result().status_code == 200 and slow.seen == 1
 
@@ -107,7 +106,7 @@ def test_what_has_waited_too_long_is_given_up(slow):
         second = pool.submit(client.post, "/v1/detect", content=PNG)
         time.sleep(0.4)
         slow.go.set()
-        assert (first.result().status_code, second.result().status_code) == (200, 503)
+        assert [one.result().status_code for one in (first, second)] == [503, 503]
         assert slow.seen == 1
 
 
@@ -118,8 +117,40 @@ def test_a_server_that_is_stopped_answers_what_it_has(slow):
             one = pool.submit(httpx.post, f"{url}/v1/detect", content=PNG, timeout=20, trust_env=False)
             assert slow.begun.acquire(timeout=20)
             two = pool.submit(httpx.post, f"{url}/v1/detect", content=PNG, timeout=20, trust_env=False)
-            while len(app.state.service.batcher) < 1:
-                time.sleep(0.02)
-            threading.Timer(0.3, slow.go.set).start()
+            until(lambda: len(app.state.service.batcher))
+            threading.Timer(1.5, slow.go.set).start()
         assert one.result().status_code == two.result().status_code == 200
     assert not app.state.service.is_ready
+
+
+def test_more_pictures_than_the_queue_ever_takes_are_told_so(client, slow):
+    slow.go.set()
+    files = [("image", ("a.png", PNG))] * 3
+    answer = client.post("/v1/detect", files=files)
+    assert answer.status_code == 413 and answer.json()["detail"] == "a request may have 2 pictures"
+
+
+def test_memory_is_given_back_when_the_answer_is_out(slow):
+    limits = Limits(waiting=8, together=1, bytes_=len(PNG), at_once=2)
+    with serving(Served("slow", slow), limits=limits) as client, ThreadPoolExecutor(3) as pool:
+        two = [pool.submit(client.post, "/v1/detect", content=PNG) for _ in range(2)]
+        until(lambda: "detect_waiting_pictures 1.0" in client.get("/metrics").text)
+        third = client.post("/v1/detect", content=PNG)
+        assert third.status_code == 503 and third.headers["retry-after"] == "1" and "memory" in third.json()["detail"]
+        slow.go.set()
+        assert [one.result().status_code for one in two] == [200, 200]
+        assert client.post("/v1/detect", content=PNG).status_code == 200
+
+
+def test_a_caller_who_does_not_read_is_given_up(slow):
+    """Whose large answer would else be kept for ever."""
+    slow.go.set()
+    app = create_app(lambda: {"slow": Served("slow", slow)}, Limits(upload_seconds=0.5, waiting=8))
+    large = encode(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3)).astype(np.uint8), "PNG")
+    head = f"POST /v1/detect?format=image HTTP/1.1\r\nHost: x\r\nContent-Length: {len(large)}\r\n\r\n".encode()
+    with running(app) as url, socket.create_connection(urlsplit(url).netloc.split(":"), timeout=60) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.sendall(head + large)
+        rooms = app.state.service._bytes, app.state.service._pixels
+        until(lambda: rooms[1].taken)
+        until(lambda: not any(room.taken for room in rooms))

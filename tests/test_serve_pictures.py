@@ -131,6 +131,8 @@ def test_models_are_listed(client):
     assert models[0]["masks"] is True and models[1]["threshold"] == 1.0 and models[0]["imgsz"] == 64
 
 
+FORM = "multipart/form-data; boundary=x"
+FIELD_X = b'--x\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--x--\r\n'
 LARGE = encode(np.zeros((200, 200, 3), np.uint8), "PNG")
 
 
@@ -147,6 +149,14 @@ LARGE = encode(np.zeros((200, 200, 3), np.uint8), "PNG")
         ({"files": form(PNG, field="picture")}, 422, "has no field 'image'; its fields are 'picture'"),
         ({"data": {"image": "a.png"}, "files": form(PNG, field="x")}, 422, "the field 'image' is text"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be taken"),
+        (
+            {
+                "content": b"--x\r\n\r\n",
+                "headers": {"content-type": "multipart/form-data; boundary=x; charset=undefined"},
+            },
+            400,
+            "the form cannot be taken",
+        ),
         ({"content": PNG, "params": {"model": "tinny"}}, 404, "unknown model 'tinny': did you mean tiny"),
         ({"content": PNG, "params": {"classes": "kyte"}}, 422, "unknown class 'kyte': did you mean kite"),
         ({"content": PNG, "params": {"threshold": "2"}}, 422, "threshold: "),
@@ -193,6 +203,32 @@ def test_a_foreign_page_may_not_call_behind_the_back_of_whoever_looks_at_it(mode
     for origin in ("https://example.org", "*"):
         with serving(model, origins=[origin]) as client:
             assert client.post("/v1/detect", content=PNG, headers=foreign).status_code == 200
+
+
+def test_a_page_without_tls_may_not_call_either(model):
+    with serving(model) as client:
+        own = str(client.base_url).rstrip("/")
+        assert client.post("/v1/detect", content=PNG, headers={"Origin": own}).status_code == 200
+        problem(client.post("/v1/detect", content=PNG, headers={"Origin": "http://example.org"}), 403)
+
+
+def test_a_page_that_is_named_may_ask_first_and_reads_when_to_come_again(model):
+    asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    with serving(model, origins=["https://example.org"], api_key="sesame") as client:
+        more = {"Access-Control-Request-Headers": "authorization"}
+        told = client.options("/v1/detect", headers=asked | more).headers
+        assert told["access-control-allow-origin"] == "https://example.org"
+        assert "POST" in told["access-control-allow-methods"]
+        assert told["access-control-allow-headers"].lower() == "authorization"
+        answer = client.get("/v1/models", headers={"Origin": "https://example.org"})
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
+
+
+def test_a_key_may_have_any_letters(model):
+    with serving(model, api_key="schlüssel") as client:
+        sent = {"Authorization": "Bearer schlüssel".encode()}
+        assert client.get("/v1/models", headers=sent).status_code == 200
+        assert client.get("/v1/models", headers={"X-API-Key": "schlussel"}).status_code == 401
 
 
 def test_what_it_does_is_counted(client):

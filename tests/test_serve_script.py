@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
 import pytest
+from api_server import until
 from tiny import as_checkpoint, picture, random_model
 
 from detect import checkpoint
 from detect.media.encoded import encode
+from detect.media.video_writer import VideoWriter
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,3 +88,33 @@ def test_a_port_that_is_taken_is_told_and_a_wide_open_door_too(model):
     server.terminate()
     _, err = server.communicate(timeout=120)
     assert "warning: --host 0.0.0.0 lets in whoever reaches this machine" in err
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_file(model, tmp_path):
+    clip = tmp_path / "clip.mp4"
+    with VideoWriter(clip, 10, (64, 96)) as video:
+        for number in range(400):
+            video.write(picture((64, 96), number % 5))
+    written = tmp_path / "written"
+    written.mkdir()
+    server = start("--model", model, "--port", 0, "--threshold", 0.9, TMPDIR=str(written))
+    stop = threading.Timer(120, server.kill)
+    stop.start()
+    url = server.stdout.readline().split(" on ")[1].split(",")[0]
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        job = client.post("v1/detect/video", content=clip.read_bytes()).json()
+        until(lambda: client.get(f"v1/jobs/{job['id']}").json()["frames"] > 2)
+    for _ in range(2):
+        server.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    server.wait(60)
+    stop.cancel()
+    server.communicate()
+    assert not [path for path in written.rglob("*") if path.is_file()]
+
+
+def test_a_start_that_fails_leaves_nothing(model, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as line:
+        server = start("--model", model, "--port", line.getsockname()[1], TMPDIR=str(tmp_path))
+        assert "cannot listen" in server.communicate(timeout=120)[1]
+    assert not list(tmp_path.glob("detect_*"))

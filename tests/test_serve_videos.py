@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urljoin
 
-import numpy as np
 import pytest
-from api_server import serving, tiny_model
+from api_server import serving, tiny_model, until
 from tiny import picture
 
+from detect.media.ffmpeg import command
 from detect.media.video import VideoReader
 from detect.media.video_writer import VideoWriter
 from detect.serve import jobs
@@ -63,7 +65,8 @@ def ended(client, job: dict) -> dict:
 
 def test_a_video_is_annotated_frame_by_frame(client, model, five, folder, tmp_path_factory):
     answer = client.post("/v1/detect/video", content=five, params={"classes": "kite", "threshold": 0.3})
-    assert answer.status_code == 202 and answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+    assert answer.status_code == 202
+    assert urljoin("/v1/detect/video", answer.headers["location"]) == f"/v1/jobs/{answer.json()['id']}"
     job = ended(client, answer.json())
     assert (job["state"], job["frames"], job["total_frames"], job["detail"]) == ("done", 5, 5, None)
     result = client.get(f"/v1/jobs/{job['id']}/result")
@@ -128,8 +131,8 @@ def test_a_form_brings_a_video_too(client, five, folder):
 
 def test_a_disk_that_is_full_is_told(client, five, monkeypatch):
     with monkeypatch.context() as full:
-        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=399_999))
-        assert client.post("/v1/detect/video", content=five).status_code == 503
+        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=599_999))
+        assert client.post("/v1/detect/video", content=five).status_code == 507
 
     def fails(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -153,24 +156,19 @@ def test_one_job_too_many_is_told_to_come_again_and_a_running_one_can_be_stopped
     first, second = (client.post("/v1/detect/video", content=five).json() for _ in range(2))
     third = client.post("/v1/detect/video", content=five)
     assert third.status_code == 503 and int(third.headers["retry-after"]) > 0
-    while client.get(f"/v1/jobs/{first['id']}").json()["state"] == "waiting":
-        time.sleep(0.02)
+    until(lambda: client.get(f"/v1/jobs/{first['id']}").json()["state"] != "waiting")
     for job in (first, second):
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
-    for _ in range(100):
-        if client.post("/v1/detect/video", content=five).status_code == 202:
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("there is no room again")
+    until(lambda: client.post("/v1/detect/video", content=five).status_code == 202)
+    until(lambda: 'detect_jobs_total{state="cancelled"} 2.0' in client.get("/metrics").text)
 
 
-def test_a_result_is_kept_for_a_while(model, five, folder):
-    with serving(model, limits=Limits(keep_seconds=0.3)) as client:
+def test_a_result_is_kept_for_a_while_and_goes_without_being_asked_for(model, five, folder):
+    with serving(model, limits=Limits(keep_seconds=0.5)) as client:
         job = ended(client, client.post("/v1/detect/video", content=five).json())
-        time.sleep(0.4)
+        assert [path for path in folder.rglob("*") if path.is_file()]
+        until(lambda: not [path for path in folder.rglob("*") if path.is_file()])
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
-        assert not [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_ids_cannot_be_guessed_nor_are_they_paths(client, five):
@@ -183,5 +181,55 @@ def test_ids_cannot_be_guessed_nor_are_they_paths(client, five):
 def test_frames_are_small_enough(model, five, folder):
     with serving(model, limits=Limits(pixels=64 * 96 - 1)) as client:
         job = ended(client, client.post("/v1/detect/video", content=five).json())
-        assert job["state"] == "failed" and "96x64 pixels, more than 6,143" in job["detail"]
-        assert np.prod((64, 96)) == 6144
+        assert job["state"] == "failed" and "frames of more than 6,143 pixels" in job["detail"]
+
+
+def test_a_frame_that_grows_is_not_unpacked(model, folder, tmp_path_factory):
+    clips = tmp_path_factory.mktemp("clips")
+    growing = joined(clips, [(64, 96), (128, 192)])
+    with serving(model, limits=Limits(pixels=64 * 96)) as client:
+        job = ended(client, client.post("/v1/detect/video", content=growing).json())
+    assert job["state"] == "failed" and job["frames"] <= 3, job
+    with serving(model) as client:
+        assert ended(client, client.post("/v1/detect/video", content=growing).json())["frames"] == 6
+
+
+def joined(folder: Path, sizes: list[tuple[int, int]]) -> bytes:
+    """Transport streams of three frames each, one behind the other, as a broadcast changes its size."""
+    content = b""
+    for number, hw in enumerate(sizes):
+        clip = folder / f"{number}.mp4"
+        with VideoWriter(clip, 10, hw) as out:
+            for seed in range(3):
+                out.write(picture(hw, seed))
+        stream = clip.with_suffix(".ts")
+        moved = ("-output_ts_offset", str(number), "-f", "mpegts", str(stream))
+        subprocess.run(command("-i", f"file:{clip}", "-c", "copy", *moved), check=True, capture_output=True)
+        content += stream.read_bytes()
+    return content
+
+
+def test_a_truncated_one_tells_nothing_of_where_it_lay(client, five, folder):
+    job = ended(client, client.post("/v1/detect/video", content=five[: len(five) * 2 // 3]).json())
+    assert str(folder) not in (job["detail"] or "") and "/" not in (job["detail"] or "")
+
+
+def test_a_result_is_sent_whole_and_one_that_is_gone_is_no_bug(client, five, folder):
+    job = ended(client, client.post("/v1/detect/video", content=five).json())
+    path = f"/v1/jobs/{job['id']}/result"
+    for asked in ("bytes=99999999999-", "bytes=5-9", "nonsense"):
+        answer = client.get(path, headers={"Range": asked})
+        assert answer.status_code == 200 and answer.headers["accept-ranges"] == "none"
+    for file in folder.rglob("result.mp4"):
+        file.unlink()
+    assert client.get(path).status_code == 404
+
+
+def test_what_breaks_in_a_video_is_in_the_log(client, five, monkeypatch, caplog):
+    def breaks(*_: object, **__: object) -> None:
+        raise KeyError("/secret/place")
+
+    monkeypatch.setattr(jobs, "annotated_video", breaks)
+    job = ended(client, client.post("/v1/detect/video", content=five).json())
+    assert job["state"] == "failed" and job["detail"].split()[-1] in caplog.text and "/secret/place" in caplog.text
+    assert "secret" not in job["detail"]

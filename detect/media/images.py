@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,12 +123,19 @@ def image_hw(path: Path) -> tuple[int, int]:
     return read_header(path).image_hw
 
 
-def read_header(path: Path | Encoded) -> Header:
+def read_header(path: Path | Encoded, most_pixels: int | None = None) -> Header:
     """From the header alone, where the format allows. Raises MediaError like ``read_image``, except for what shows
-    only in the pixels."""
-    with _opened(path) as image:
+    only in the pixels.
+
+    most_pixels: of a picture that has more nothing is unpacked, and only its size is right, if not turned. Icons,
+        which Pillow unpacks to open them, are then no pictures.
+    """
+    with _opened(path, without=("ICO",) if most_pixels is not None else ()) as image:
         with _told(path):
             # An icon's list of sizes may be wrong, and a PNG may hold its orientation behind its pixels.
+            width, height = image.size
+            if most_pixels is not None and width * height > most_pixels:
+                return Header((height, width), 1, image.format or "", image.mode, 8)
             if image.format == "ICO" or (image.format == "PNG" and _text_behind_pixels(path)):
                 image.load()
         width, height = image.size
@@ -157,12 +164,12 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
 
 
 @contextmanager
-def _opened(path: Path | Encoded) -> Iterator[Image.Image]:
+def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image.Image]:
     """The picture with its header read; MediaError where that shows already that it cannot be read."""
     with _told(path):
         _check_file(path)
         file = path.open() if isinstance(path, Encoded) else path  # which Pillow closes where it has opened it
-        image = Image.open(file, formats=kinds.readable_formats())
+        image = Image.open(file, formats=[form for form in kinds.readable_formats() if form not in without])
     with image:
         if 0 in image.size:
             raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")

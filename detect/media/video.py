@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ class VideoReader:
     source: a path, a camera's number, or a URL; see ``Source.parse``.
     contained: take a file only if it brings all of its frames itself, for files of strangers: a playlist could name
         other files of this machine, or addresses.
+    most_pixels: of a frame, before it is unpacked; for files.
     live: a camera, or a stream of unknown length. Its frames are timed by their arrival, from 0 for the first, and
         while one is worked on others pass by unseen: what comes next is always what is to be seen now.
     fps: frames a second as the file claims; 25 where it does not tell, and of a camera.
@@ -52,9 +54,10 @@ class VideoReader:
     can be decoded.
     """
 
-    def __init__(self, source: str | Path, *, contained: bool = False) -> None:
+    def __init__(self, source: str | Path, *, contained: bool = False, most_pixels: int | None = None) -> None:
         self.source = Source.parse(source)
         self._options = _CONTAINED if contained else ()
+        self._most_pixels = most_pixels
         self.trouble: str | None = None
         self._stalled = False
         self._decoder: Decoder | None = None
@@ -126,12 +129,13 @@ class VideoReader:
     def _open_file(self) -> Iterator[Frame]:
         # "file:" since ffmpeg takes "concat:x" for a protocol and "-x" for a flag.
         address = f"file:{self.source.address}"
-        self._decoder = Decoder(address, self._options, with_sound=True)
+        decoder = partial(Decoder, address, self._options, with_sound=True, most_pixels=self._most_pixels)
+        self._decoder = decoder()
         frames = iter(self._decoder)
         first = next(frames, None)
         if first is not None and self._decoder.untagged_hd:  # ffmpeg's filters cannot choose by themselves
             self._decoder.close()
-            self._decoder = Decoder(address, self._options, with_sound=True, matrix="bt709")
+            self._decoder = decoder(matrix="bt709")
             return iter(self._decoder)
         return frames if first is None else chain([first], frames)
 
@@ -152,6 +156,8 @@ class VideoReader:
             return f"{shown} cannot be opened: it gives no picture"
         if decoder.kind and not decoder.crashed:
             why = "no picture, only sound" if decoder.has_sound else "no frame that can be decoded"
+            if self._most_pixels:
+                why += f", or frames of more than {self._most_pixels:,} pixels"
             return f"{shown} has {why}"
         if self.source.kind == "file":
             return f"{shown} is not a video that can be read: {complaint(decoder.errors)}"

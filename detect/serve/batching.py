@@ -87,7 +87,7 @@ class Batcher:
         until = time.monotonic() + timeout
         tasks = [_Waiting(predictor, image, threshold, until) for image in images]
         with self._changed:
-            if self._stopping:
+            if self._stopping or not self.is_alive:
                 raise RuntimeError("the queue is closed")
             self.check_room(len(tasks))
             self._waiting.extend(tasks)
@@ -106,7 +106,9 @@ class Batcher:
 
     def check_room(self, count: int) -> None:
         """Raises BusyError where ``count`` more pictures find no room now."""
-        if (over := len(self._waiting) + count - self.most_waiting) > 0:
+        with self._changed:
+            waiting = sum(not task.answer.cancelled() for task in self._waiting)
+        if (over := waiting + count - self.most_waiting) > 0:
             raise BusyError(max(1.0, self._seconds * over))
 
     def __len__(self) -> int:
@@ -179,11 +181,13 @@ def _look(batch: Sequence[_Waiting]) -> None:
         # What scores more is the same, whatever else is looked for: suppression goes from the best on.
         lowest = min(task.threshold for task in batch)
         found = batch[0].predictor([task.image for task in batch], threshold=lowest)
-        for task, detections in zip(batch, found, strict=True):
-            task.answer.set_result(detections.filter(task.threshold))
+        results = [one.filter(task.threshold) for task, one in zip(batch, found, strict=True)]
     except Exception as error:  # of a model on a picture, and the server goes on
         if len(batch) == 1:
             batch[0].answer.set_exception(error)
             return
         for task in batch:
             _look([task])
+    else:
+        for task, result in zip(batch, results, strict=True):
+            task.answer.set_result(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -14,22 +15,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detect.errors import DetectError, MediaError
+from detect.errors import DetectError, DiskError, MediaError
 from detect.media.decoder import Frame
 from detect.media.video import VideoReader
 from detect.serve.batching import Batcher, BusyError
 from detect.serve.limits import Limits
 from detect.serve.models import Served
+from detect.serve.problems import logged
 from detect.types import Detections
 from detect.writers import annotated_video
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
 _PATIENCE = 0.2  # seconds between two tries to get a frame into a queue that is full
+_SPACE = 3  # times what may be sent: it, as it lay in a form, and what is made of it
+_LOOK_UP = 50  # frames between two looks at the disk
 
 
 class TooManyJobsError(Exception):
-    """No room for another one, or on the disk."""
+    """No room for another one."""
+
+
+class _StoppedError(Exception):
+    """Nobody wants it any more."""
 
 
 @dataclass
@@ -37,6 +45,7 @@ class Job:
     """One video. folder: holds all that is written of it, until it is forgotten.
 
     frames: worked on so far, of about ``total``, 0 where the file does not tell.  detail: why it failed, in words.
+    reader: of the video, while it is worked on.
     """
 
     served: Served
@@ -48,8 +57,8 @@ class Job:
     frames: int = 0
     total: int = 0
     detail: str = ""
-    ended: float | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
+    reader: VideoReader | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
     def video(self) -> Path:
@@ -71,6 +80,16 @@ class Job:
         facts: dict[str, Any] = {"id": self.id, "model": self.served.name, "state": self.state, "frames": self.frames}
         return facts | {"total_frames": self.total or None, "detail": self.detail or None}
 
+    def stop(self) -> None:
+        """Have it end soon, whatever it waits for."""
+        self.stopped.set()
+        if (reader := self.reader) is not None:
+            reader.close()
+
+    def tell(self, words: str) -> None:
+        """Keep them for the caller, who need not know where files lie here."""
+        self.detail = words.replace(f"{self.video}", "the video").replace(f"{self.folder}{os.sep}", "")
+
 
 class Jobs:
     """All of them, worked off one after the other. Their files lie in a folder that goes when this is closed.
@@ -88,14 +107,13 @@ class Jobs:
         self._worker = ThreadPoolExecutor(1, "videos")
 
     def new(self, served: Served, labels: Sequence[int] | None, threshold: float) -> Job:
-        """A job with a folder to put the video into; it waits for ``start``. Raises TooManyJobsError."""
+        """A job with a folder to put the video into; it waits for ``start``. Raises TooManyJobsError, DiskError."""
         with self._lock:
-            self._forget_old()
             unfinished = sum(job.state not in ENDED for job in self._jobs.values())
-            # What is sent and what is made of it must fit beside the results that are kept.
-            free = shutil.disk_usage(self._folder).free
-            if unfinished >= self._limits.jobs or free < 2 * self._limits.video_bytes:
+            if unfinished >= self._limits.jobs:
                 raise TooManyJobsError
+            if self._free() < _SPACE * (unfinished + 1) * self._limits.video_bytes:
+                raise DiskError("there is no room for another video")
             job = Job(served, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)))
             self._jobs[job.id] = job
             return job
@@ -106,80 +124,89 @@ class Jobs:
 
     def get(self, number: str) -> Job | None:
         """The one with this id; None for one that never was, or is forgotten."""
-        with self._lock:
-            self._forget_old()
-            return self._jobs.get(number)
+        return self._jobs.get(number)
 
     def drop(self, job: Job) -> None:
         """Stop it and forget it, with all of its files."""
-        job.stop.set()
         with self._lock:
-            self._jobs.pop(job.id, None)
-            if job.state != RUNNING:  # else whoever runs it clears away
+            known = self._jobs.pop(job.id, None) is not None
+            waited, ran = job.state == WAITING, job.state == RUNNING
+            if waited:
                 job.state = CANCELLED
-                shutil.rmtree(job.folder, ignore_errors=True)
+        job.stop()
+        if waited and known:
+            self._ended(CANCELLED)
+        if not ran:  # else whoever runs it clears away
+            shutil.rmtree(job.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop all, and leave no file."""
+        """Stop all, and leave no file. A second time it does nothing."""
         with self._lock:
-            for job in self._jobs.values():
-                job.stop.set()
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.stop()
         self._worker.shutdown(cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _forget_old(self) -> None:
-        now = time.monotonic()
-        for job in list(self._jobs.values()):
-            if job.ended is not None and now - job.ended > self._limits.keep_seconds:
-                del self._jobs[job.id]
-                shutil.rmtree(job.folder, ignore_errors=True)
+    def _free(self) -> int:
+        return shutil.disk_usage(self._folder).free
 
     def _run(self, job: Job) -> None:
         with self._lock:
-            if job.state != WAITING or job.stop.is_set():
+            if job.state != WAITING or job.stopped.is_set():
                 return
             job.state = RUNNING
         state = FAILED
         try:
-            state = DONE if self._annotate(job) else CANCELLED
-        except DetectError as error:
-            job.detail = str(error).replace(str(job.video), "the video")
-        except Exception:
-            job.detail = "something broke here"
-            raise
-        finally:
-            job.video.unlink(missing_ok=True)
-            with self._lock:
-                job.state, job.ended = state, time.monotonic()
-                if job.id not in self._jobs:
-                    shutil.rmtree(job.folder, ignore_errors=True)
-            self._ended(state)
+            self._annotate(job)
+            state = DONE
+        except Exception as error:
+            if job.stopped.is_set():  # which closes the video under the reader's hands
+                state = CANCELLED
+            elif isinstance(error, DetectError):
+                job.tell(str(error))
+            else:
+                number = logged(error, f"at the video of job {job.id}")
+                job.detail = f"something broke here; the server's log calls it {number}"
+        self._end(job, state)
 
-    def _annotate(self, job: Job) -> bool:
-        """Whether it came to the end of the video."""
+    def _end(self, job: Job, state: str) -> None:
+        keep = {job.result, job.detections} if state == DONE else set()
+        for path in set(job.folder.iterdir()) - keep:
+            path.unlink(missing_ok=True)
+        with self._lock:
+            job.state = state
+            forgotten = job.id not in self._jobs
+        self._ended(state)
+        if forgotten:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            return
+        forget = threading.Timer(self._limits.keep_seconds, self.drop, [job])
+        forget.daemon = True
+        forget.start()
+
+    def _annotate(self, job: Job) -> None:
         names = job.served.predictor.class_names
-        with VideoReader(job.video, contained=True) as video:
-            height, width = video.size_hw
-            if height * width > self._limits.pixels:
-                raise MediaError(f"its frames have {width}x{height} pixels, more than {self._limits.pixels:,}")
-            job.total = video.frame_count
+        with VideoReader(job.video, contained=True, most_pixels=self._limits.pixels) as job.reader:
+            video, job.total = job.reader, job.reader.frame_count
             with annotated_video(video, names, job.result, save_json=True) as out:
                 for frame in video:
                     if job.frames >= self._limits.frames:
                         raise MediaError(f"the video has more than {self._limits.frames:,} frames")
-                    if (found := self._found(job, frame)) is None:
-                        return False
-                    out.write(frame, found)
+                    if job.frames % _LOOK_UP == 0 and self._free() < self._limits.video_bytes:
+                        raise DiskError("there is no more room on the disk")
+                    out.write(frame, self._found(job, frame))
                     job.frames += 1
-            job.detail = video.trouble or ""
-        return True
+                if job.stopped.is_set():
+                    raise _StoppedError
+            job.tell(video.trouble or "")
 
-    def _found(self, job: Job, frame: Frame) -> Detections | None:
-        """What is on a frame, which gives way to pictures where the queue is full; None where the job is stopped."""
-        while not job.stop.is_set():
+    def _found(self, job: Job, frame: Frame) -> Detections:
+        """What is on a frame, which gives way to pictures where the queue is full. _StoppedError after ``stop``."""
+        while not job.stopped.is_set():
             with suppress(BusyError):
                 (answer,) = self._batcher.submit(job.served.predictor, [frame.image], job.threshold, 3600)
                 found = answer.result()
                 return found if job.labels is None else found.filter(labels=job.labels)
             time.sleep(_PATIENCE)
-        return None
+        raise _StoppedError

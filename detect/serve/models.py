@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from detect.errors import UsageError, unknown
-from detect.links import is_link
+from detect.errors import unknown
 from detect.predictor import Predictor, load_predictor
 from detect.serve.problems import ProblemError
 
@@ -41,27 +38,12 @@ class Served:
         }
 
 
-def load(models: Sequence[str], device: str, imgsz: int | None, threshold: float | None) -> dict[str, Served]:
-    """Each of ``models``, given as to --model or as ``NAME=MODEL``, under a name of its own. Raises UsageError for a
-    name that two would have, and what ``load_predictor`` raises."""
-    served: dict[str, Served] = {}
-    for given in models:
-        name, model = named(given)
-        if name in served:
-            raise UsageError(f"two models would be called '{name}'; call one otherwise: --model other={model}")
-        predictor = load_predictor(model, device=device, imgsz=imgsz, threshold=threshold)
-        served[name] = Served(name, predictor)
-    return served
-
-
-def named(given: str) -> tuple[str, str]:
-    """A name and a model: ``mine=a.safetensors`` is called mine, any other model as it is given, a checkpoint as its
-    file without the suffix, or as its folder where that is best or last."""
-    name, sign, model = given.partition("=")
-    if sign and name.isidentifier():
-        return name, model
-    path = Path(urlsplit(given).path if is_link(given) else given)
-    return (path.parent.name if path.stem in ("best", "last") and path.parent.name else path.stem), given
+def load(models: Mapping[str, str], device: str, imgsz: int | None, threshold: float | None) -> dict[str, Served]:
+    """Each of ``models``, by its name. Raises what ``load_predictor`` raises."""
+    return {
+        name: Served(name, load_predictor(model, device=device, imgsz=imgsz, threshold=threshold))
+        for name, model in models.items()
+    }
 
 
 def chosen(served: Mapping[str, Served], name: str | None) -> Served:

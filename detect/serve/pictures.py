@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -16,8 +18,10 @@ from detect.serve import answers, models, schemas, uploads
 from detect.serve.answers import Answered
 from detect.serve.models import Served
 from detect.serve.problems import ProblemError
-from detect.serve.service import Service
+from detect.serve.service import Service, busy
+from detect.types import ClassNames
 
+T = TypeVar("T")
 router = APIRouter(prefix="/v1", tags=["pictures"])
 
 
@@ -71,22 +75,32 @@ async def detect(
     """
     service = service_of(request)
     began = time.perf_counter()
-    async with service.admitted() as shares:
-        served = models.chosen(service.served, model)
-        labels = labels_of(served, classes)
-        if format == Format.MASKS and not served.has_masks:
-            words = f"the model {served.name} finds no masks"
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
-        files = await uploads.pictures_of(request, service.limits, shares.bytes_)
-        service.check_room(len(files))
-        images = [await _in_thread(service, uploads.decoded, file, service.limits, shares.pixels) for file in files]
-        least = served.predictor.threshold if threshold is None else threshold
-        found = await service.look(served, images, least, request)
-        if labels is not None:
-            found = [one.filter(labels=labels) for one in found]
-        pictures = [Answered(str(file), *pair) for file, *pair in zip(files, images, found, strict=True)]
-        seconds = time.perf_counter() - began
-        return await _in_thread(service, _answer, pictures, served, format, image_type, masks, seconds)
+    shares = service.admit(request)
+    served = models.chosen(service.served, model)
+    labels = labels_of(served, classes)
+    if format == Format.MASKS and not served.has_masks:
+        words = f"the model {served.name} finds no masks"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
+    files = await uploads.pictures_of(request, service.limits, shares.bytes_)
+    service.check_room(len(files))
+    try:
+        with anyio.fail_after(service.limits.answer_seconds):
+            limits, least = service.limits, served.predictor.threshold if threshold is None else threshold
+            images = [await _in_thread(service, uploads.decoded, file, limits, shares.pixels) for file in files]
+            found = await service.look(served, images, least, request)
+            if labels is not None:
+                found = [one.filter(labels=labels) for one in found]
+            pictures = list(map(Answered, map(str, files), images, found))
+            if format == Format.JSON:
+                seconds = time.perf_counter() - began
+                names = served.predictor.class_names
+                return JSONResponse(await _in_thread(service, answers.as_json, pictures, names, served.name, seconds))
+            files_made = _files(pictures, served.predictor.class_names, format, image_type, masks)
+            if format == Format.IMAGE:
+                return await _as_files(service, files_made, f"image/{image_type.value}")
+            return await _as_files(service, files_made, "image/png" if masks == MasksAs.MAP else None)
+    except TimeoutError:
+        raise busy(service.limits.answer_seconds) from None
 
 
 def labels_of(served: Served, classes: list[str] | None) -> list[int] | None:
@@ -97,37 +111,34 @@ def labels_of(served: Served, classes: list[str] | None) -> list[int] | None:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
 
-async def _in_thread(service: Service, work: Any, *arguments: Any) -> Any:
+async def _in_thread(service: Service, work: Callable[..., T], *arguments: Any) -> T:
     return await anyio.to_thread.run_sync(work, *arguments, limiter=service.threads)
 
 
-def _answer(
-    pictures: list[Answered], served: Served, form: Format, image_type: ImageType, masks: MasksAs, seconds: float
-) -> Response:
-    names = served.predictor.class_names
-    if form == Format.JSON:
-        return JSONResponse(answers.as_json(pictures, names, served.name, seconds))
-    if form == Format.IMAGE:
-        kind, ending = image_type.value.upper(), {"png": "png", "jpeg": "jpg"}[image_type.value]
-        try:
-            files = [(f"{n:03}.{ending}", answers.as_picture(one, names, kind)) for n, one in enumerate(pictures, 1)]
-        except MediaError as error:
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}; take image_type=png") from None
-        return _files(files, f"image/{image_type.value}")
-    if masks == MasksAs.MAP:
-        files = [(f"{n:03}.png", answers.label_map(one.found)) for n, one in enumerate(pictures, 1)]
-        return _files(files, "image/png")
-    several = len(pictures) > 1
-    files = [
-        (f"{n:03}/{name}" if several else name, content)
-        for n, one in enumerate(pictures, 1)
-        for name, content in answers.mask_files(one.found, names)
-    ]
-    return Response(answers.zipped(iter(files)), media_type="application/zip")
+def _files(
+    pictures: list[Answered], names: ClassNames, form: Format, image_type: ImageType, masks: MasksAs
+) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of all that is answered: a file for each picture, or one for each mask."""
+    ending = {"png": "png", "jpeg": "jpg"}[image_type.value]
+    for number, one in enumerate(pictures, 1):
+        if form == Format.IMAGE:
+            yield f"{number:03}.{ending}", answers.as_picture(one, names, image_type.value.upper())
+        elif masks == MasksAs.MAP:
+            yield f"{number:03}.png", answers.label_map(one.found)
+        else:
+            folder = f"{number:03}/" if len(pictures) > 1 else ""
+            yield from ((folder + name, content) for name, content in answers.mask_files(one.found, names))
 
 
-def _files(files: list[tuple[str, bytes]], media_type: str) -> Response:
-    """The only one as it is, several in an archive."""
-    if len(files) == 1:
-        return Response(files[0][1], media_type=media_type)
-    return Response(answers.zipped(iter(files)), media_type="application/zip")
+async def _as_files(service: Service, files: Iterator[tuple[str, bytes]], whole: str | None) -> Response:
+    """One after the other, so that others have a turn, and a deadline is noticed: the only one as it is, several in an
+    archive."""
+    made, end = [], None
+    try:
+        while (one := await _in_thread(service, next, files, end)) is not end:
+            made.append(one)
+    except MediaError as error:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}; take image_type=png") from None
+    if whole and len(made) == 1:
+        return Response(made[0][1], media_type=whole)
+    return Response(await _in_thread(service, answers.zipped, iter(made)), media_type="application/zip")

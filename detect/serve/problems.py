@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from detect.serve.room import FullError, TooMuchError
+
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("detect.serve")
 
@@ -35,7 +37,7 @@ def document(status: int, detail: str, headers: Mapping[str, str] | None = None)
 
 
 def answer_with_them(app: FastAPI) -> None:
-    """Have ``app`` answer every error so, of its own, of the framework's and of ours."""
+    """Have ``app`` answer every error so that it foresees, of its own, of the framework's and of ours."""
 
     @app.exception_handler(ProblemError)
     async def of_ours(_: Request, problem: ProblemError) -> JSONResponse:
@@ -50,12 +52,28 @@ def answer_with_them(app: FastAPI) -> None:
         said = (f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors())
         return document(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said))
 
+    @app.exception_handler(FullError)
+    async def of_others(_: Request, __: FullError) -> JSONResponse:
+        return document(HTTPStatus.SERVICE_UNAVAILABLE, "others have all the memory; try again", {"Retry-After": "1"})
+
+    @app.exception_handler(TooMuchError)
+    async def of_greed(_: Request, error: TooMuchError) -> JSONResponse:
+        words = f"a request may have {error.most:,} pixels in all of its pictures"
+        return document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
+
     @app.exception_handler(ClientDisconnect)
     async def of_nobody(_: Request, __: ClientDisconnect) -> JSONResponse:
         return document(HTTPStatus.BAD_REQUEST, "the caller has hung up")
 
-    @app.exception_handler(Exception)
-    async def of_a_bug(request: Request, error: Exception) -> JSONResponse:
-        number = uuid.uuid4().hex[:12]  # which the log has too, and its traceback stays there
-        _LOG.error("error %s at %s %s", number, request.method, request.url.path, exc_info=error)
-        return document(HTTPStatus.INTERNAL_SERVER_ERROR, f"something broke here; the server's log calls it {number}")
+
+def of_a_bug(error: Exception, where: str) -> JSONResponse:
+    """For what nobody has foreseen; its traceback stays in the log."""
+    number = logged(error, where)
+    return document(HTTPStatus.INTERNAL_SERVER_ERROR, f"something broke here; the server's log calls it {number}")
+
+
+def logged(error: Exception, where: str) -> str:
+    """The number by which the log tells of ``error``, with its traceback."""
+    number = uuid.uuid4().hex[:12]
+    _LOG.error("error %s %s", number, where, exc_info=error)
+    return number

@@ -12,7 +12,11 @@ class FullError(Exception):
 
 
 class TooMuchError(Exception):
-    """One caller alone wants more than there is."""
+    """One caller alone wants more than the ``most`` that there is."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most:,}")
+        self.most = most
 
 
 class Room:
@@ -35,7 +39,7 @@ class Room:
             nonlocal held
             with self._lock:
                 if held + count > self.most:
-                    raise TooMuchError
+                    raise TooMuchError(self.most)
                 if self.taken + count > self.most:
                     raise FullError
                 self.taken += count

@@ -5,9 +5,50 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from detect.serve.problems import MEDIA_TYPE
+
+_EXAMPLE = {
+    "model": "balloon",
+    "seconds": 0.41,
+    "images": [
+        {
+            "source": "party.jpg",
+            "height": 600,
+            "width": 800,
+            "detections": [
+                {
+                    "name": "balloon",
+                    "category_id": 1,
+                    "score": 0.98,
+                    "box_xyxy": [101.5, 60.25, 310.0, 335.5],
+                    "segmentation": {"size": [600, 800], "counts": "Zm[1?ab0;E:H8I6"},
+                }
+            ],
+        }
+    ],
+}
+_MODELS: dict[str, Any] = {
+    "models": [
+        {
+            "name": "balloon",
+            "classes": [{"name": "balloon", "category_id": 1}],
+            "threshold": 0.5,
+            "imgsz": 480,
+            "masks": True,
+        }
+    ]
+}
+_JOB: dict[str, Any] = {
+    "id": "8h0dLzr2p3B9x1mVtQwYk5Nc",
+    "model": "balloon",
+    "state": "running",
+    "frames": 40,
+    "total_frames": 150,
+    "detail": None,
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 class ProblemDocument(BaseModel):
@@ -39,6 +80,7 @@ class Model(BaseModel):
 class Models(BaseModel):
     """All of them."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _MODELS})
     models: list[Model]
 
 
@@ -80,6 +122,7 @@ class Found(BaseModel):
 class Job(BaseModel):
     """A video. total_frames: about so many, where the file tells.  detail: why it failed, or is so short."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _JOB})
     id: str
     model: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -88,34 +131,18 @@ class Job(BaseModel):
     detail: str | None
 
 
-_EXAMPLE = {
-    "model": "balloon",
-    "seconds": 0.41,
-    "images": [
-        {
-            "source": "party.jpg",
-            "height": 600,
-            "width": 800,
-            "detections": [
-                {
-                    "name": "balloon",
-                    "category_id": 1,
-                    "score": 0.98,
-                    "box_xyxy": [101.5, 60.25, 310.0, 335.5],
-                    "segmentation": {"size": [600, 800], "counts": "Zm[1?ab0;E:H8I6"},
-                }
-            ],
-        }
-    ],
-}
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+def _problem(status: int) -> dict[str, Any]:
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": "why, in words"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses that are problem documents."""
     schema = ProblemDocument.model_json_schema()
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": _problem(status)}},
+        }
         for status in statuses
     }
 

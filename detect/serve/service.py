@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +19,7 @@ from detect.serve.limits import Limits
 from detect.serve.measures import Measures
 from detect.serve.models import Served
 from detect.serve.problems import ProblemError
-from detect.serve.room import FullError, Room, TooMuchError
+from detect.serve.room import Room
 from detect.types import Detections
 
 _DECODERS = 2  # pictures that are unpacked, or drawn and packed, at once
@@ -55,22 +54,19 @@ class Service:
         """Whether a picture would be looked at."""
         return self.batcher.is_alive
 
-    @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[Shares]:
-        """A request with pictures is the block, and takes its shares of the memory. ProblemError 503 where others have
-        them, 413 where it wants more than there is."""
-        try:
-            with self._requests.shared() as one_more, self._bytes.shared() as bytes_, self._pixels.shared() as pixels:
-                one_more(1)
-                yield Shares(bytes_, pixels)
-        except FullError:
-            raise busy(1.0) from None
-        except TooMuchError:
-            words = f"a request may have {self._pixels.most:,} pixels in all of its pictures"
-            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words) from None
+    def admit(self, request: Request) -> Shares:
+        """Let in a request with pictures, whose bytes and pixels take memory until it is answered. FullError where
+        others have it all."""
+        stack = request.state.shares
+        stack.enter_context(self._requests.shared())(1)
+        return Shares(*(stack.enter_context(room.shared()) for room in (self._bytes, self._pixels)))
 
     def check_room(self, pictures: int) -> None:
-        """ProblemError 503 where so many more would not be let in, before anything is done for them."""
+        """ProblemError, before anything is done for so many more pictures: 503 where they find no room in the queue
+        now, 413 where they never will."""
+        if pictures > self.limits.waiting:
+            words = f"a request may have {self.limits.waiting} pictures"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
         try:
             self.batcher.check_room(pictures)
         except BusyError as error:
@@ -79,7 +75,7 @@ class Service:
     async def look(
         self, model: Served, images: Sequence[np.ndarray], threshold: float, request: Request
     ) -> list[Detections]:
-        """What is found in each of ``images``. ProblemError 503 where the queue is full or they waited too long."""
+        """What is found in each of ``images``. ProblemError 503 where the queue is full; TimeoutError."""
         try:
             answers = self.batcher.submit(model.predictor, images, threshold, self.limits.answer_seconds)
         except BusyError as error:
@@ -95,14 +91,13 @@ class Service:
             if hung_up.done() and not all_of_them.done():
                 raise ProblemError(HTTPStatus.BAD_REQUEST, "the caller has hung up")
             return all_of_them.result()
-        except TimeoutError:
-            raise busy(self.limits.answer_seconds) from None
         finally:
             hung_up.cancel()
-            all_of_them.cancel()  # which leaves the queue what nobody waits for
+            for answer in answers:
+                answer.cancel()  # so that nobody looks at what nobody waits for
 
     def close(self) -> None:
-        """Answer what waits, stop the videos, and leave no file."""
+        """Answer what waits, stop the videos, and leave no file. A second time it does nothing."""
         self.jobs.close()
         self.batcher.close()
 

@@ -26,6 +26,7 @@ from detect.serve.problems import ProblemError
 IMAGE, VIDEO = "image", "video"  # fields of a form
 _MULTIPART = "multipart/form-data"
 _LONGEST_NAME = 200
+_SILENCE = 10.0  # seconds without a byte, after which a caller is given up
 
 
 async def pictures_of(request: Request, limits: Limits, take: Callable[[int], None]) -> list[Encoded]:
@@ -58,14 +59,18 @@ async def pictures_of(request: Request, limits: Limits, take: Callable[[int], No
 async def within(
     request: Request, most: int, take: Callable[[int], None] = lambda _: None
 ) -> AsyncGenerator[bytes, None]:
-    """The body, piece by piece, after ``take`` of its size; ProblemError 413 as soon as it is clear that it has more
-    than ``most`` bytes."""
+    """The body, piece by piece, after ``take`` of its size. ProblemError 413 as soon as it is clear that it has more
+    than ``most`` bytes, TimeoutError where nothing comes for a while."""
     too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {most:,} bytes")
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > most:
         raise too_large
-    count = 0
-    async for chunk in request.stream():
+    count, stream = 0, request.stream()
+    while True:
+        with anyio.fail_after(_SILENCE):
+            chunk = await anext(stream, None)
+        if chunk is None:
+            return
         count += len(chunk)
         if count > most:
             raise too_large
@@ -82,6 +87,8 @@ async def _parsed(parser: MultiPartParser) -> AsyncIterator[FormData]:
     """The form, whose files are there while the block runs. ProblemError 400 and 413."""
     try:
         form = await parser.parse()
+    except UnicodeError:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the form cannot be taken: its charset is not UTF-8") from None
     except MultiPartException as error:
         many = error.message.startswith("Too many files")
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if many else HTTPStatus.BAD_REQUEST
@@ -143,7 +150,7 @@ def decoded(file: Encoded, limits: Limits, take: Callable[[int], None]) -> np.nd
     """uint8 RGB [H, W, 3], after ``take`` of the number of its pixels. ProblemError 413 for too many, 415 for what is
     no picture, 422 for a broken one."""
     try:
-        height, width = read_header(file).image_hw
+        height, width = read_header(file, limits.pixels).image_hw
     except MediaError as error:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
     if height * width > limits.pixels:

@@ -6,9 +6,12 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import anyio
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.types import Receive, Scope, Send
 
+from detect.errors import DiskError
 from detect.serve import models, schemas, uploads
 from detect.serve.jobs import DONE, Job, TooManyJobsError
 from detect.serve.pictures import labels_of, service_of
@@ -38,18 +41,22 @@ async def detect_video(
     service = service_of(request)
     served = models.chosen(service.served, model)
     labels = labels_of(served, classes)
+    least = served.predictor.threshold if threshold is None else threshold
     try:
-        job = service.jobs.new(served, labels, served.predictor.threshold if threshold is None else threshold)
+        job = await run_sync(service.jobs.new, served, labels, least)
     except TooManyJobsError:
         raise busy(_AGAIN) from None
+    except DiskError as error:
+        raise ProblemError(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from None
     try:
         await uploads.video_of(request, service.limits, job.video)
     except BaseException:
-        service.jobs.drop(job)
+        with anyio.CancelScope(shield=True):
+            await run_sync(service.jobs.drop, job)
         raise
     facts = job.facts()
     service.jobs.start(job)
-    return JSONResponse(facts, HTTPStatus.ACCEPTED, {"Location": f"/v1/jobs/{job.id}"})
+    return JSONResponse(facts, HTTPStatus.ACCEPTED, {"Location": f"../jobs/{job.id}"})  # whatever path we are under
 
 
 @router.get("/jobs/{number}", response_model=schemas.Job, responses=schemas.problems(401, 403, 404, 422))
@@ -61,26 +68,42 @@ def job_state(request: Request, number: JobId) -> dict[str, Any]:
 @router.get("/jobs/{number}/result", response_class=FileResponse, responses=schemas.RESULT)
 def job_result(request: Request, number: JobId) -> FileResponse:
     """The annotated video."""
-    return FileResponse(_done(request, number).result, media_type="video/mp4", filename="result.mp4")
+    return _Whole(_done(request, number).result, media_type="video/mp4", filename="result.mp4")
 
 
 @router.get("/jobs/{number}/detections", response_class=FileResponse, responses=schemas.LINES)
 def job_detections(request: Request, number: JobId) -> FileResponse:
     """A line of JSON for each frame."""
-    return FileResponse(_done(request, number).detections, media_type="application/jsonl", filename="result.jsonl")
+    return _Whole(_done(request, number).detections, media_type="application/jsonl", filename="result.jsonl")
 
 
 @router.delete("/jobs/{number}", status_code=204, responses=schemas.problems(401, 403, 404, 422))
 async def cancel_job(request: Request, number: JobId) -> Response:
     """Stop it, and delete what it has made."""
     job = _job(request, number)
-    await anyio.to_thread.run_sync(service_of(request).jobs.drop, job)
+    await run_sync(service_of(request).jobs.drop, job)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+class _Whole(FileResponse):
+    """A file without parts of it, whose errors would be no problem documents; gone when its job is dropped."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers["Accept-Ranges"] = "none"
+        asked = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
+        try:
+            await super().__call__({**scope, "headers": asked}, receive, send)
+        except RuntimeError:  # before the answer has begun
+            raise _forgotten() from None
+
+
+def _forgotten() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "there is no such job, or it is long done and forgotten")
 
 
 def _job(request: Request, number: str) -> Job:
     if (job := service_of(request).jobs.get(number)) is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such job, or it is long done and forgotten")
+        raise _forgotten()
     return job
 
 

@@ -14,7 +14,7 @@ function paragraph(text) {
 }
 
 function curl(method, path, route) {
-  const url = `${location.origin}${path.replace("{number}", "ID")}`;
+  const url = new URL(path.slice(1).replace("{number}", "ID"), document.baseURI);
   const words = ["curl", ...(method === "get" ? [] : ["-X", method.toUpperCase()])];
   for (const field of Object.keys(route.requestBody?.content["multipart/form-data"].schema.properties ?? {})) {
     words.push("-F", `${field}=@party.${field === "video" ? "mp4" : "jpg"}`);
@@ -30,9 +30,9 @@ function kindOf({ schema }) {
   return `${kinds.join(" or ")}${fallback}`;
 }
 
-let document_ = {};
+let description = {};
 const choices = (one) => (one.$ref ? resolve(one.$ref) : one).enum?.join(", ");
-const resolve = (reference) => reference.slice(2).split("/").reduce((at, key) => at[key], document_);
+const resolve = (reference) => reference.slice(2).split("/").reduce((at, key) => at[key], description);
 
 function section(method, path, route) {
   const title = element("h2", `${method.toUpperCase()} ${path}`);
@@ -54,7 +54,8 @@ function section(method, path, route) {
   for (const [status, answer] of answers.filter(([status]) => status < 400)) {
     const kinds = Object.keys(answer.content ?? {}).join(", ");
     parts.push(element("p", `${status}: ${answer.description}${kinds ? ` (${kinds})` : ""}`));
-    const example = answer.content?.["application/json"]?.example;
+    const json = answer.content?.["application/json"];
+    const example = json?.example ?? (json?.schema.$ref && resolve(json.schema.$ref).example);
     if (example) parts.push(element("pre", JSON.stringify(example, null, 1)));
   }
   if (problems.length) parts.push(element("p", `Problems: ${problems.join(", ")}`));
@@ -63,9 +64,9 @@ function section(method, path, route) {
   return made;
 }
 
-document_ = await (await fetch("openapi.json")).json();
-for (const [path, routes] of Object.entries(document_.paths)) {
+description = await (await fetch("openapi.json")).json();
+for (const [path, routes] of Object.entries(description.paths)) {
   for (const [method, route] of Object.entries(routes)) {
-    window.document.getElementById("routes").append(section(method, path, route));
+    document.getElementById("routes").append(section(method, path, route));
   }
 }

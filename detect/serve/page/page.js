@@ -5,7 +5,8 @@ import { paint, palette } from "./paint.js";
 const LOWEST = 0.05;
 const $ = (id) => document.getElementById(id);
 let models = [];
-let picture = null; // {file, bitmap, answer}
+let picture = null; // {file, bitmap, answer, model}
+let looks = 0;
 
 async function ask(path, options = {}) {
   const headers = $("key").value ? { Authorization: `Bearer ${$("key").value}` } : {};
@@ -41,20 +42,28 @@ function chooseModel() {
   });
   $("classes").replaceChildren($("classes").firstElementChild, ...boxes);
   $("classes").hidden = boxes.length < 2;
+  tellThreshold();
+}
+
+function tellThreshold() {
+  $("threshold-shown").textContent = Number($("threshold").value).toFixed(2);
 }
 
 async function look(file) {
+  const number = ++looks; // the answer to an earlier one may come later
+  const asked = model();
   say(`looking at ${file.name || "the picture"} ...`);
   const form = new FormData();
   form.append("image", file, file.name || "picture");
   try {
-    const query = new URLSearchParams({ model: $("model").value, threshold: LOWEST });
+    const query = new URLSearchParams({ model: asked.name, threshold: LOWEST });
     const answer = await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).json();
     const bitmap = await createImageBitmap(file).catch(() => drawnByServer(form));
-    picture = { file, bitmap, answer };
+    if (number !== looks) return;
+    picture = { file, bitmap, answer, model: asked };
     show();
   } catch (error) {
-    say(error.message, true);
+    if (number === looks) say(error.message, true);
   }
 }
 
@@ -71,10 +80,10 @@ function wanted() {
 }
 
 function show() {
-  $("threshold-shown").textContent = Number($("threshold").value).toFixed(2);
-  if (!picture) return;
+  tellThreshold();
+  if (!picture || picture.model !== model()) return;
   const found = wanted();
-  const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: model().classes };
+  const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: picture.model.classes };
   paint($("canvas"), picture.bitmap, found, options);
   for (const id of ["canvas", "downloads"]) $(id).hidden = false;
   $("found").hidden = found.length === 0;
@@ -102,9 +111,10 @@ function save(blob, ending) {
 }
 
 async function saveMasks() {
+  if (wanted().length === 0) return say("there are no masks to save", true);
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
-  const query = new URLSearchParams({ model: $("model").value, threshold: $("threshold").value, format: "masks" });
+  const query = new URLSearchParams({ model: picture.model.name, threshold: $("threshold").value, format: "masks" });
   for (const box of $("classes").querySelectorAll("input:checked")) query.append("classes", box.value);
   try {
     save(await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).blob(), "_masks.zip");

@@ -35,22 +35,20 @@ function isDark(colour) {
   return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }
 
-function paintMask(context, { size: [height, width], counts }, colour) {
-  const layer = new OffscreenCanvas(width, height);
-  const pen = layer.getContext("2d");
-  pen.fillStyle = colour;
+// The pieces of columns that a mask covers, which do not overlap.
+function paintMask(context, { size: [height], counts }, colour) {
+  context.fillStyle = colour;
+  context.globalAlpha = 0.45;
   let at = 0;
   runs(counts).forEach((length, i) => {
     for (let end = at + length; i % 2 && at < end; ) {
       const column = Math.floor(at / height);
       const stop = Math.min(end, (column + 1) * height);
-      pen.fillRect(column, at - column * height, 1, stop - at);
+      context.fillRect(column, at - column * height, 1, stop - at);
       at = stop;
     }
     if (i % 2 === 0) at += length;
   });
-  context.globalAlpha = 0.45;
-  context.drawImage(layer, 0, 0);
   context.globalAlpha = 1;
 }
 
