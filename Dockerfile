@@ -1,7 +1,8 @@
 # serve.py on a CPU, as a plain user who can write nothing but /tmp and his cache of downloaded weights:
 #
 #   docker build -t detect .
-#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp -v detect-cache:/home/detect/.cache detect
+#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --stop-timeout 110 \
+#       -v detect-cache:/home/detect/.cache detect
 #
 # Flags of serve.py go behind the image's name: detect --model v2. A checkpoint is brought in by
 # -v "$PWD/outputs/train/mine/best.safetensors:/models/mine.safetensors:ro" and --model /models/mine.safetensors.

@@ -1,7 +1,8 @@
-"""Find objects in pictures and short videos, on a page in the browser:
+"""Find objects in pictures and short videos, on a page in the browser.
 
-pip install -r requirements-app.txt
-streamlit run app.py
+    streamlit run app.py
+
+opens it, once requirements-app.txt is installed.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ def assert_as_whole(folder: Path, whole: Path) -> None:
     assert rows(folder) == rows(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills copies of a process")
 def test_a_run_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(tmp_path):
     command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "tiny_run.py"), str(tmp_path)]

@@ -135,7 +135,10 @@ def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path, monkeypatch):
     assert again.finish_epoch({"loss": 1.0}, {"bbox": {"AP": 0.5}})["seconds"] == 7
 
 
-@pytest.mark.parametrize(("more", "read"), [(("--head", "fasterrcnn"), 4), (("--ema", 0.9, *FROM_WEIGHTS), 8)])
+@pytest.mark.parametrize(
+    ("more", "read"),
+    [(("--head", "fasterrcnn"), 4), pytest.param(("--ema", 0.9, *FROM_WEIGHTS), 8, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(train_py, data, tmp_path, interrupt_at, capsys, more, read):
     flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, *TINY, *more]
     assert train_py(*flags, "--name", "whole") == 0

@@ -62,8 +62,18 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("more", [(), ("--ema", 0.9, "--optimizer", "adamw", "--accumulate", 2, "--aug", "strong")])
-@pytest.mark.parametrize("pictures", [5, 8, 13])  # that are read before; an epoch reads 6, and 2 of val
+ALL_AT_ONCE = ("--ema", 0.9, "--optimizer", "adamw", "--accumulate", 2, "--aug", "strong")
+
+
+# pictures: that are read before; an epoch reads 6, and 2 of val
+@pytest.mark.parametrize(
+    ("pictures", "more"),
+    [
+        (5, ALL_AT_ONCE),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in [(5, ()), (8, ()), (13, ())]),
+        *(pytest.param(pictures, ALL_AT_ONCE, marks=pytest.mark.slow) for pictures in (8, 13)),
+    ],
+)
 def test_a_run_killed_within_an_epoch_goes_on_bit_for_bit(
     train_py, data, tmp_path, monkeypatch, always_kept, more, pictures
 ):

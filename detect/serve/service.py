@@ -81,9 +81,8 @@ class Service:
         except BusyError as error:
             raise busy(error.seconds) from None
         all_of_them: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, answers))
-        all_of_them.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # else asyncio logs what nobody reads
+        # Else asyncio logs what nobody reads.
+        all_of_them.add_done_callback(lambda done: done.cancelled() or done.exception())
         hung_up: asyncio.Future[None] = asyncio.ensure_future(_hung_up(request))
         try:
             either: list[asyncio.Future[Any]] = [all_of_them, hung_up]
