@@ -34,7 +34,7 @@ FLAGS_OF = {  # those that are not every command's
     "data": {"rounds", "pictures", "objects"},
     "decoding": {"rounds", "data", "data_root", "format", "model", "imgsz", "device"},
     "results": {"runs", "records", "pretrained", "data_root", "device"},
-    "serve": {"model", "imgsz", "device", "clients", "seconds"},
+    "serve": {"rounds", "model", "imgsz", "device", "clients", "seconds"},
 }
 
 
@@ -238,7 +238,8 @@ def serve(settings: BenchmarkSettings) -> None:
     device = runtime.pick_device(settings.device)
     runtime.set_up()
     pictures = [(PICTURE.parent / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
-    served = measure(settings.model, settings.imgsz, settings.device, pictures, settings.clients, settings.seconds)
+    how = settings.clients, settings.seconds, settings.num_rounds
+    served = measure(settings.model, settings.imgsz, settings.device, pictures, *how)
     where = machine.in_words(device)
     facts = {"machine": where, "model": settings.model, "served": asdict(served)}
     output_of(settings).write(page(served, settings.model, settings.imgsz, command(), where), facts)

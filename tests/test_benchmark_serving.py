@@ -55,12 +55,13 @@ def test_the_loop_is_as_fast_as_it_is():
 
 def served(rate: float, wrong: tuple[str, ...] = ()) -> Served:
     calls = Calls([0.1] * 90 + [1.0] * 10, 7, list(wrong))
-    return Served([Load(8, calls, rate, 10.0, 900_000_000)], None, Calls([0.2] * 3, 1), 4, 0)
+    rounds = [Load(8, calls, one, 10.0, 900_000_000) for one in (rate, 2 * rate, rate / 2)]
+    return Served(rounds, None, Calls([0.2] * 3, 1), 4, 0)
 
 
 def test_the_page_says_what_was_measured():
     text = page(served(9.5), "balloon", 320, "python benchmark.py serve", "a machine")
-    assert "| 8 | 9.50 | 0.95 | 0.10 | 1.00 | 7 | 0 | 900 |" in text and "**met**" in text
+    assert "| 8 | 9.50 | 0.95 | 0.10 | 1.00 | 21 | 0 | 900 |" in text and "**met**" in text
     assert "while 4 requests were under way: 3 answered, 1 told to come again, 0 lost; exit status 0." in text
     assert "held not measured MB" in text
     assert "**missed**" in page(served(8.9), "balloon", 320, "", "")
@@ -84,6 +85,8 @@ def test_a_server_is_started_called_and_stopped(tmp_path, monkeypatch, capsys):
         "3",
         "--seconds",
         "0.5",
+        "--rounds",
+        "1",
         "--device",
         "cpu",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -71,10 +72,11 @@ class Served:
 
 
 def measure(
-    model: str, imgsz: int, device: str, pictures: Sequence[bytes], clients: Sequence[int], seconds: float
+    model: str, imgsz: int, device: str, pictures: Sequence[bytes], clients: Sequence[int], seconds: float, rounds: int
 ) -> Served:
-    """Every number of ``clients`` for so many ``seconds``, each between two runs of the loop as long; then the server
-    is stopped while as many callers as there were at the most wait. UsageError where serve.py does not start."""
+    """Every number of ``clients`` for so many ``seconds``, each between two runs of the loop as long, in ``rounds``;
+    then the server is stopped while as many callers as there were at the most wait. UsageError where serve.py does not
+    start."""
     predictor = load_predictor(model, device=device, imgsz=imgsz)
     loads = []
     with _server(model, imgsz, device) as (process, url):
@@ -82,7 +84,7 @@ def measure(
         _call(url, pictures[0], Calls())
         first = resident(url)
         before = plain_rate(predictor, pictures, seconds)
-        for number in progress.bar(clients, desc="callers"):
+        for number in progress.bar([*clients] * rounds, desc="callers"):
             calls, taken = load(url, pictures, number, seconds)
             after = plain_rate(predictor, pictures, seconds)
             loads.append(Load(number, calls, len(calls.seconds) / taken, (before + after) / 2, resident(url)))
@@ -154,13 +156,16 @@ def resident(url: str) -> int | None:
 def page(served: Served, model: str, imgsz: int, command: str, machine: str) -> str:
     """The table, in Markdown."""
     header = ["callers", "pictures a second", "of the loop's", "p50 s", "p95 s", "told to come again", "wrong", "MB"]
-    rows = [_row(one) for one in served.loads]
+    numbers = list(dict.fromkeys(one.clients for one in served.loads))
+    rounds = {number: [one for one in served.loads if one.clients == number] for number in numbers}
+    rows = [_row(some) for some in rounds.values()]
     stopped = served.stopped
-    met = all(one.rate >= GOAL * one.plain for one in served.loads)
+    met = all(_ratio(some) >= GOAL for some in rounds.values())
     wrong = [*(words for one in served.loads for words in one.calls.wrong), *stopped.wrong]
     return (
         f"Written by `{command}` on {machine}. `{model}`, `--imgsz {imgsz}`; after its first picture the server held"
-        f" {_megabytes(served.memory)} MB.\n\n{markdown.table(header, rows)}\n\n"
+        f" {_megabytes(served.memory)} MB. Medians of {len(served.loads) // len(rounds)} rounds; seconds of all."
+        f"\n\n{markdown.table(header, rows)}\n\n"
         f"The goal is {GOAL:.0%} of what a loop over the same model does: **{'met' if met else 'missed'}**.\n\n"
         f"Stopped (SIGTERM) while {served.under_way} requests were under way: {len(stopped.seconds)} answered,"
         f" {stopped.busy} told to come again, {len(stopped.wrong)} lost; exit status {served.exit_status}."
@@ -168,12 +173,17 @@ def page(served: Served, model: str, imgsz: int, command: str, machine: str) -> 
     )
 
 
-def _row(one: Load) -> list[str]:
-    seconds = one.calls.seconds
+def _row(rounds: Sequence[Load]) -> list[str]:
+    seconds = [second for one in rounds for second in one.calls.seconds]
     tenths = np.percentile(seconds, (50, 95)) if seconds else (np.nan, np.nan)
-    ratio = f"{one.rate / one.plain:.2f}"
-    told = [str(one.calls.busy), str(len(one.calls.wrong)), _megabytes(one.memory)]
-    return [str(one.clients), f"{one.rate:.2f}", ratio, *(f"{value:.2f}" for value in tenths), *told]
+    rate = statistics.median(one.rate for one in rounds)
+    counts = [sum(one.calls.busy for one in rounds), sum(len(one.calls.wrong) for one in rounds)]
+    figures = [f"{value:.2f}" for value in (rate, _ratio(rounds), *tenths)]
+    return [str(rounds[0].clients), *figures, *map(str, counts), _megabytes(rounds[-1].memory)]
+
+
+def _ratio(rounds: Sequence[Load]) -> float:
+    return statistics.median(one.rate / one.plain for one in rounds)
 
 
 def _megabytes(count: int | None) -> str:

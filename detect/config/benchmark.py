@@ -25,7 +25,9 @@ class BenchmarkSettings:
     heads: bool = option(False, "a line for each head of a backbone, not for Mask R-CNN's alone")
     imgsz: int = option(480, "short side in pixels; models made for less keep their own", low=32, high=8192)
     rounds: int | None = option(
-        None, "how often everything is measured; the median counts (default: 5, of data 3, of decoding 10)", low=1
+        None,
+        "how often everything is measured; the median counts (default: 5, of data and serve 3, of decoding 10)",
+        low=1,
     )
     steps: int = option(24, "train: so many steps are measured in a round", low=1)
     pretrained: str | None = option(
@@ -68,4 +70,4 @@ class BenchmarkSettings:
     @property
     def num_rounds(self) -> int:
         """``rounds``, or its default."""
-        return self.rounds or {"inference": 5, "train": 5, "data": 3, "decoding": 10}[self.command]
+        return self.rounds or {"inference": 5, "train": 5, "data": 3, "decoding": 10, "serve": 3}[self.command]
