@@ -319,7 +319,7 @@ def test_the_command_writes_the_page_and_the_curves_of_what_is_finished(monkeypa
     assert (target.parent / "images" / "curves_bccd_recipe_0.png").read_text() == FIRST.name
     monkeypatch.setattr(sys, "argv", [*line, "--rounds", "3"])
     assert exit_status(benchmark.main) == 2
-    assert "--rounds is for inference, train, data, decoding, not for results" in capsys.readouterr().err
+    assert "--rounds is for inference, train, data, decoding, serve, not for results" in capsys.readouterr().err
 
 
 def test_the_page_of_what_is_not_finished_says_so():
