@@ -135,3 +135,23 @@ def test_what_waits_is_answered_before_it_closes_and_nothing_is_let_in(predictor
     predictor.go.set()
     closing.join(20)
     assert all(answer.done() for answer in answers) and not batcher.is_alive and seen == [1, 2, 1]
+
+
+def test_calls_are_made_in_the_thread_in_which_the_models_look(predictor):
+    """Where a model has to be loaded, too: torch's threads would else be as many again."""
+    batcher, looked_in = Batcher(most_waiting=1, most_together=1), []
+
+    def look(images, threshold):
+        looked_in.append(threading.current_thread())
+        return predictor(images, threshold=threshold)
+
+    look.model = predictor.model
+    (answer,) = batcher.submit(look, [picture()], 0.2, 20)
+    assert len(answer.result(20)) == 2
+    assert [batcher.call(threading.current_thread)] == looked_in != [threading.current_thread()]
+    with pytest.raises(ZeroDivisionError):
+        batcher.call(lambda: 1 // 0)
+    assert batcher.is_alive
+    batcher.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.call(threading.current_thread)

@@ -99,6 +99,7 @@ def test_what_is_no_video_is_refused(client, folder, content, status, words):
     answer = client.post("/v1/detect/video", content=content)
     assert answer.status_code == status and words in answer.json()["detail"]
     assert not [path for path in folder.rglob("*") if path.is_file()]
+    assert "detect_jobs_total{" not in client.get("/metrics").text, "it never was a job"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from detect import masks
 from detect.errors import DiskError
 from detect.media.encoded import JPEG_MOST_SIDE
 from detect.media.images import read_image, write_image
+from detect.media.video import VideoReader
+from detect.media.video_writer import VideoWriter
 from detect.types import ClassNames, Detections
-from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter
+from detect.writers import FORMATS, ImageWriter, JsonLinesWriter, JsonWriter, annotated_video
 from detect.writers.json import detection_rows
 
 NAMES = ClassNames(("кот", "dog"), (17, 0))
@@ -137,3 +139,27 @@ def test_a_picture_too_long_for_jpeg_becomes_a_png(tmp_path):
         assert writer.write(Path("long.jpg"), np.zeros((*hw, 3), np.uint8), Detections(hw)).name == "long.png"
         shorter = (1, JPEG_MOST_SIDE)
         assert writer.write(Path("x.jpg"), np.zeros((*shorter, 3), np.uint8), Detections(shorter)).name == "x.jpg"
+
+
+def test_of_a_video_colours_stay_on_what_was_found(tmp_path):
+    clip, names = tmp_path / "clip.mp4", ClassNames(("kite",))
+    red = np.full((64, 96, 3), (200, 30, 30), np.uint8)
+    with VideoWriter(clip, 10, (64, 96)) as out:
+        out.write(red)
+        out.write(red)
+    box = np.array([[48, 0, 96, 64]], np.float32)
+    one = Detections((64, 96), box, np.ones(1, np.float32), np.ones(1, np.int64))
+    for grey in (True, False):
+        path = tmp_path / f"{grey}.mp4"
+        with VideoReader(clip) as video, annotated_video(video, names, path, save_json=True, grey=grey) as annotated:
+            for frame, found in zip(video, (one, Detections((64, 96))), strict=True):
+                annotated.write(frame, found, detected=len(found) > 0)
+        with VideoReader(path) as video:
+            first, second = (np.ptp(frame.image.astype(int), axis=2) for frame in video)
+        outside, inside = first[40:, :40].mean(), first[40:, 60:88].mean()
+        assert inside > 100 and (outside < 20) == (second.mean() < 20) == grey
+        lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+        assert [(line["frame"], line["detected"], len(line["detections"])) for line in lines] == [
+            (0, True, 1),
+            (1, False, 0),
+        ]

@@ -53,8 +53,8 @@ class Batcher:
 
     A model's arithmetic is shared by all cores already, so that one thread for all models is as fast as several. No
     other thread should compute with torch, not even to load a model (see ``call``): OpenMP keeps a team of threads
-    for each that does, and where all teams are more than the cores, their members sleep when they should wait; every
-    picture took four tenths longer. What is found in a picture does not depend on those it shares a batch with, up to
+    for each that does, and where all teams are more than the cores, their members sleep when they should wait, which
+    makes every picture slower. What is found in a picture does not depend on those it shares a batch with, up to
     rounding.
 
     most_waiting: pictures that are let in.  most_together: pictures in a batch.

@@ -45,7 +45,7 @@ class Job:
     """One video. folder: holds all that is written of it, until it is forgotten.
 
     frames: worked on so far, of about ``total``, 0 where the file does not tell.  detail: why it failed, in words.
-    reader: of the video, while it is worked on.
+    reader: of the video, while it is worked on.  started: the video is there; one that was refused is no job.
     """
 
     served: Served
@@ -58,6 +58,7 @@ class Job:
     total: int = 0
     detail: str = ""
     reader: VideoReader | None = None
+    started: bool = False
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -120,6 +121,7 @@ class Jobs:
 
     def start(self, job: Job) -> None:
         """Its video is there."""
+        job.started = True
         self._worker.submit(self._run, job)
 
     def get(self, number: str) -> Job | None:
@@ -134,7 +136,7 @@ class Jobs:
             if waited:
                 job.state = CANCELLED
         job.stop()
-        if waited and known:
+        if waited and known and job.started:
             self._ended(CANCELLED)
         if not ran:  # else whoever runs it clears away
             shutil.rmtree(job.folder, ignore_errors=True)
