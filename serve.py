@@ -49,7 +49,7 @@ def main() -> None:
     limits = limits_of(settings)
     loading = partial(load, models, settings.device, settings.imgsz, settings.threshold)
     with listening(settings.host, settings.port) as line:
-        app = create_app(loading, limits, api_key=key, origins=settings.origins or ())
+        app = create_app(loading, limits, api_key=key, origins=settings.origins or (), hosts=settings.hosts or ())
         if key is None and not is_loopback(settings.host):
             warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
         host, port = line.getsockname()[:2]

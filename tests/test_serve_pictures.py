@@ -212,6 +212,34 @@ def test_a_page_without_tls_may_not_call_either(model):
         problem(client.post("/v1/detect", content=PNG, headers={"Origin": "http://example.org"}), 403)
 
 
+STRANGE = ("example.org", "Example.ORG:8000", "127.0.0.1.example.org", "localhost.", "[::1")
+
+
+def status_by_name(client, host: str) -> int:
+    return client.get("/v1/models", headers={"Host": host}).status_code
+
+
+def test_a_stranger_whose_name_leads_here_may_not_call(model):
+    with serving(model) as client:
+        for host in STRANGE:
+            assert "--hosts" in problem(client.get("/v1/models", headers={"Host": host}), 403)
+            problem(client.post("/v1/detect/video", content=PNG, headers={"Host": host}), 403)
+        for host in ("localhost:8000", "LOCALHOST", "192.168.0.7", "[::1]:8000", "app.localhost", "detect:8000"):
+            assert status_by_name(client, host) == 200
+        assert client.get("/healthz", headers={"Host": "example.org"}).status_code == 200
+
+
+def test_names_may_be_allowed_and_a_key_needs_none(model):
+    with serving(model, hosts=["detect.Example.org", "*.example.net"]) as client:
+        hosts = ("detect.example.org:8000", "a.example.net", "example.net", "a.example.org")
+        assert [status_by_name(client, host) for host in hosts] == [200, 200, 403, 403]
+    with serving(model, hosts=["*"]) as client:
+        assert status_by_name(client, "example.org") == 200
+    with serving(model, api_key="sesame") as client:
+        client.headers["Authorization"] = "Bearer sesame"
+        assert status_by_name(client, "example.org") == 200
+
+
 def test_a_page_that_is_named_may_ask_first_and_reads_when_to_come_again(model):
     asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
     with serving(model, origins=["https://example.org"], api_key="sesame") as client:

@@ -145,10 +145,19 @@ def test_a_disk_that_is_full_is_told(client, five, monkeypatch):
     assert client.post("/v1/detect/video", content=five).status_code == 202
 
 
-def test_one_of_too_many_frames_fails(client, tmp_path_factory):
+def test_one_of_too_many_frames_fails_before_any_is_looked_at(client, tmp_path_factory):
     nine = video(tmp_path_factory.mktemp("videos") / "nine.mp4", 9)
     job = ended(client, client.post("/v1/detect/video", content=nine).json())
     assert job["state"] == "failed" and "more than 8 frames" in job["detail"]
+    assert job["frames"] == 0
+
+
+def test_one_that_does_not_tell_of_its_frames_fails_after_the_last_that_may_be(model, five, folder, monkeypatch):
+    monkeypatch.setattr(VideoReader, "frame_count", property(lambda _: 0, lambda *_: None), raising=False)
+    with serving(model, limits=Limits(frames=3)) as client:
+        job = ended(client, client.post("/v1/detect/video", content=five).json())
+    assert job["state"] == "failed" and "more than 3 frames" in job["detail"]
+    assert job["frames"] == 3
 
 
 def test_one_job_too_many_is_told_to_come_again_and_a_running_one_can_be_stopped(client, model, five, monkeypatch):

@@ -12,12 +12,11 @@ MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet19_dw")  # the VoVNet-
 SEEDS = (0, 1, 2)
 SMALLER = 320  # pixels
 RECIPE, SHORT, PLAIN, BRIEF = "recipe", "short", "plain", "brief"
-# A plain loop, as train.py was before it fitted anything to the data: every weight learns, in float32, and hue,
-# saturation, light and sharpness of the pictures change with their sizes.
+# A plain loop, as train.py was before it fitted anything to the data: every weight learns, and hue, saturation, light and
+# sharpness of the pictures change with their sizes.
 PLAIN_FLAGS = (
     *("--jitter", "0.6", "1.25", "--colours", "mild", "--anchors", "default", "--rare", "0", "--freeze", "0"),
     *("--lr", "0.01", "--warmup-steps", "100", "--schedule", "cosine", "--weight-decay", "0.0001", "--clip", "10"),
-    "--no-amp",
 )
 
 
@@ -59,7 +58,8 @@ PART_RUNS = 8
 _MASKS = (1, 2, 4, 7)
 _PART_LENGTH = 0.5
 _SHORT_LENGTH = 1 / 3
-_SMALLER = ("--imgsz", str(SMALLER))
+# In float32 whatever the device computes in, so that runs of several machines can stand in one table.
+_SMALLER = ("--imgsz", str(SMALLER), "--no-amp")
 
 
 def is_on(mask: int, run: int) -> bool:

@@ -39,6 +39,12 @@ class ServeSettings:
     origins: list[str] | None = option(
         None, "web pages of other hosts that may call, such as https://example.org (default: none)", metavar="URL"
     )
+    hosts: list[str] | None = option(
+        None,
+        "names by which callers without a key may ask, such as detect.example.org, *.example.org, or * for any"
+        " (default: localhost, addresses, and names without a dot)",
+        metavar="NAME",
+    )
     max_megabytes: int = option(_USUAL.bytes_ // 2**20, "of a request with pictures", low=1, high=2000)
     max_video_megabytes: int = option(_USUAL.video_bytes // 2**20, "of a video", low=1, high=100_000)
     max_megapixels: int = option(_USUAL.pixels // 1_000_000, "of a picture, or a frame", low=1, high=178)

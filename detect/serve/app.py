@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,12 +34,15 @@ def create_app(
     *,
     api_key: str | None = None,
     origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> FastAPI:
     """The application, which owns a queue and a folder from now until it is shut down.
 
     load: brings the models by name, the first for callers who name none; what it raises is raised here.
     api_key: asked of callers of /v1, as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``.
     origins: web pages that may call; by default none but our own.
+    hosts: names of ours, beside those that no stranger can own, by which callers without a key may ask for /v1;
+        ``*.example.org`` stands for all that end so, and ``*`` for any.
     """
     service = Service(load, limits)
 
@@ -60,9 +65,9 @@ def create_app(
             allow_headers=["*"],
             expose_headers=["Retry-After", "Location"],
         )
-    keyed = [Depends(_own_page_needed(origins)), *([Depends(_Key(api_key))] if api_key else [])]
-    app.include_router(pictures.router, dependencies=keyed)
-    app.include_router(videos.router, dependencies=keyed)
+    allowed = [Depends(_own_page_needed(origins)), Depends(_Key(api_key) if api_key else _own_name_needed(hosts))]
+    app.include_router(pictures.router, dependencies=allowed)
+    app.include_router(videos.router, dependencies=allowed)
 
     @app.get("/healthz", tags=["operation"])
     def healthz() -> dict[str, str]:
@@ -107,6 +112,31 @@ def _own_page_needed(origins: Sequence[str]) -> Callable[[Request], None]:
             raise ProblemError(HTTPStatus.FORBIDDEN, "pages of other sites may not call; see serve.py --origins")
 
     return check
+
+
+def _own_name_needed(hosts: Sequence[str]) -> Callable[[Request], None]:
+    """A stranger can have a name of his lead to this machine, and browsers then take his page for ours (DNS rebinding,
+    https://en.wikipedia.org/wiki/DNS_rebinding). He can own no address, nor a name without a dot."""
+
+    def check(request: Request) -> None:
+        try:
+            name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        except ValueError:
+            name = ".invalid"
+        if not (_is_nobodys(name) or any(fnmatch(name, host.lower()) for host in hosts)):
+            words = "the server does not know that it is called by the name in Host; see serve.py --hosts"
+            raise ProblemError(HTTPStatus.FORBIDDEN, words)
+
+    return check
+
+
+def _is_nobodys(host: str) -> bool:
+    """Whether it is an address, or a name that cannot be had."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(".localhost")
+    return True
 
 
 class _Key(HTTPBearer):

@@ -193,7 +193,7 @@ class Jobs:
             video, job.total = job.reader, job.reader.frame_count
             with annotated_video(video, names, job.result, save_json=True) as out:
                 for frame in video:
-                    if job.frames >= self._limits.frames:
+                    if max(job.total, job.frames + 1) > self._limits.frames:
                         raise MediaError(f"the video has more than {self._limits.frames:,} frames")
                     if job.frames % _LOOK_UP == 0 and self._free() < self._limits.video_bytes:
                         raise DiskError("there is no more room on the disk")
