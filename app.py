@@ -36,7 +36,7 @@ from detect.writers import annotated_video
 
 ROOT = Path(__file__).parent
 LOWEST = 0.05  # what scores less is never shown
-MOST_PIXELS = 40_000_000  # of a picture or a frame
+MOST_PIXELS = 16_000_000  # of a picture or a frame: a larger one would take more than half a GB
 WAITING, PATIENCE = 64, 300.0  # pictures of all visitors that wait, and seconds until one is given up
 LINK = "a link ..."
 COMPARED = (  # title, page in docs/, part of it, what an empty cell is, columns that come first
@@ -159,7 +159,7 @@ def show_picture(name: str, content: bytes, wanted: Wanted) -> None:
     objects.download_button(
         "JSON", json.dumps(answer, indent=1), f"{stem}.json", "application/json", on_click="ignore"
     )
-    if found.masks is not None:
+    if found.masks:
         masks.download_button(
             "Masks",
             lambda: zipped(mask_files(found, names)),
@@ -219,6 +219,7 @@ def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) 
 def compare_page() -> None:
     """The figures of docs/results.md and docs/models.md, as they were measured."""
     st.title("Backbones compared")
+    times: list[dict[str, str | float | None]] = []
     for title, file, name, empty, first in COMPARED:
         text = markdown.part(ROOT / "docs" / file, name)
         st.subheader(title)
@@ -226,14 +227,15 @@ def compare_page() -> None:
         table = numbers(markdown.rows(text))
         order = [*first, *(column for column in table[0] if column not in first)]
         st.dataframe(table, hide_index=True, placeholder=empty, column_order=order)
-    times = [row for row in table if row["ms"] is not None]
+        times += [row for row in table if row.get("ms") is not None]
     st.bar_chart(times, x="model", y="ms", horizontal=True, sort="ms")
 
 
 @st.cache_resource(max_entries=4, show_spinner="loading the model")
 def predictor_of(model: str, stamp: float) -> Predictor:
     """Loaded once for all visitors. stamp: of the model's file, so that it is loaded again when that has changed."""
-    with ThreadPoolExecutor(1) as thread:  # which ends with its team of OpenMP's; see Batcher
+    # Not in the queue's thread, where others would wait for a download. This one's team ends with it; see Batcher.
+    with ThreadPoolExecutor(1) as thread:
         return thread.submit(load_predictor, model).result()
 
 
@@ -273,15 +275,18 @@ def rows(found: Detections, names: ClassNames) -> list[dict[str, str | float | i
 
 
 def numbers(table: list[dict[str, str]]) -> list[dict[str, str | float | None]]:
-    """A table of Markdown whose figures can be sorted; what was not measured is none."""
+    """A table of Markdown whose figures can be sorted; what was not measured is none, and an interval behind a figure,
+    such as ``65.7 [60.8, 73.5]``, has a column of its own."""
 
-    def value(cell: str) -> str | float | None:
+    def values(name: str, cell: str) -> dict[str, str | float | None]:
+        figure, bracket, interval = cell.partition(" [")
         try:
-            return float(cell)
+            found = {name: float(figure)}
         except ValueError:
-            return None if cell in ("–", "not measured", "") else cell.replace("`", "")
+            return {name: None if cell in ("–", "not measured", "") else cell.replace("`", "")}
+        return found | ({f"{name}, 95 %": interval.rstrip("]").replace(", ", " to ")} if bracket else {})
 
-    return [{name: value(cell) for name, cell in row.items()} for row in table]
+    return [{k: v for name, cell in row.items() for k, v in values(name, cell).items()} for row in table]
 
 
 def in_words(count: int) -> str:

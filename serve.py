@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 GRACE = 10  # seconds after the last moment at which a request that has begun should be answered
+UNREAD = 30  # seconds for a caller to take what was sent, after which the system hangs up
 
 
 def main() -> None:
@@ -74,7 +75,10 @@ def listening(host: str, port: int) -> socket.socket:
     """What the server takes callers from. UsageError where that cannot be."""
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        line = socket.create_server((host, port), family=family, backlog=1024)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # or callers who do not read would keep a server from ending
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD)
+        return line
     except OSError as error:
         raise UsageError(f"cannot listen on --host {host} --port {port}: {error.strerror}") from None
 
@@ -93,6 +97,7 @@ def limits_of(settings: ServeSettings) -> Limits:
         together=settings.batch_size,
         answer_seconds=settings.timeout,
         jobs=settings.max_jobs,
+        job_seconds=settings.job_timeout,
         keep_seconds=settings.keep,
     )
 

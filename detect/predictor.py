@@ -76,7 +76,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _detect(self, images: list[np.ndarray], threshold: float) -> list[Detections]:
-        tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1).float() / 255 for image in images]
+        tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1) for image in images]
         was_training = self.model.training
         owner: Any = score_owner(self.model)
         former = owner.score_thresh

@@ -17,6 +17,7 @@ from detect.predictor import Predictor
 from detect.serve.app import create_app
 from detect.serve.limits import Limits
 from detect.serve.models import Served
+from serve import listening
 
 
 def tiny_model(name: str = "tiny", threshold: float = 0.0) -> Served:
@@ -36,17 +37,15 @@ def serving(*models: Served, limits: Limits | None = None, **more: Any) -> Itera
 @contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """Its address, while the block runs."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, "127.0.0.1", 0, log_level="warning", access_log=False, server_header=False)
-    )
-    thread = threading.Thread(target=server.run)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    line = listening("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([line],))
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{line.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)

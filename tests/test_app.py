@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, needs_chromium
 from streamlit.testing.v1 import AppTest
-from tiny import as_checkpoint, picture, random_model
+from tiny import CLASSES, as_checkpoint, picture, random_model
 
 import app
 from detect import checkpoint
+from detect.media.encoded import encode
 from detect.media.images import read_image
 from detect.media.video_writer import VideoWriter
 from detect.predictor import load_predictor
@@ -27,6 +29,18 @@ from detect.predictor import load_predictor
 pytestmark = pytest.mark.filterwarnings("ignore")  # Streamlit's own
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "input" / "balloons_1.jpg"
+COLOURS = """image => {  // how far red, green and blue are apart, on the average
+    const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0, 64, 64);
+    const { data } = context.getImageData(0, 0, 64, 64);
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) {
+        const colour = data.slice(i, i + 3);
+        sum += Math.max(...colour) - Math.min(...colour);
+    }
+    return (4 * sum) / data.length;
+}"""
 
 
 @pytest.fixture
@@ -106,8 +120,10 @@ def test_the_backbones_are_compared_with_the_figures_of_the_pages():
     assert not page.exception
     trained, sizes = (one.value for one in page.dataframe)
     text = (ROOT / "docs" / "results.md").read_text()
-    for figure in trained["bbox AP50"].dropna():
-        assert figure in text
+    figures, intervals = (trained[name].dropna().tolist() for name in ("bbox AP50", "bbox AP50, 95 %"))
+    assert figures and len(figures) == len(intervals)
+    for figure, interval in zip(figures, intervals, strict=True):
+        assert f"{figure:.1f} [{interval.replace(' to ', ', ')}]" in text
     assert "--backbone mobilenet_v2" in sizes["model"].tolist() and sizes["ms"].dtype == float
 
 
@@ -121,7 +137,20 @@ def test_rows_are_whole_pixels_and_numbers_can_be_sorted():
     assert app.numbers([{"a": "1.5", "b": "–", "c": "`x`", "d": "not measured"}]) == [
         {"a": 1.5, "b": None, "c": "x", "d": None}
     ]
+    assert app.numbers([{"AP": "65.7 [60.8, 73.5]"}]) == [{"AP": 65.7, "AP, 95 %": "60.8 to 73.5"}]
     assert [app.in_words(count) for count in range(3)] == ["no objects", "1 object", "2 objects"]
+
+
+def test_classes_are_chosen(tmp_path, monkeypatch):
+    path = tmp_path / "mine.safetensors"
+    checkpoint.save(as_checkpoint(random_model()), path)
+    monkeypatch.setattr("detect.models.zoo.BUNDLED", {f"{path}": path})
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    page.slider[0].set_value(0.05)
+    upload(page, "noise.png", encode(picture((96, 128), 1), "PNG"), "image/png")
+    assert not page.exception and set(page.dataframe[0].value["object"]) == set(CLASSES.names)
+    page.multiselect[0].set_value(["bird"]).run()
+    assert set(page.dataframe[0].value["object"]) == {"bird"}
 
 
 @needs_chromium
@@ -141,9 +170,14 @@ def test_it_works_in_a_browser(tmp_path):
             page.on("request", lambda request: asked.append(request.url))
             page.goto(url)
             page.set_input_files("input[type=file]", PICTURE, timeout=60_000)
-            expect(page.get_by_text("objects", exact=False).first).to_be_visible(timeout=60_000)
+            words = page.get_by_text(re.compile(r"^\d+ objects$"))
+            expect(words).to_be_visible(timeout=60_000)
+            drawn = page.get_by_alt_text("with what was found drawn on it")
+            before, colours = drawn.get_attribute("src"), page.evaluate(COLOURS, drawn.element_handle())
             page.get_by_text("Remove colours around the objects").click()
-            page.wait_for_timeout(2000)
+            expect(drawn).not_to_have_attribute("src", before, timeout=60_000)
+            page.wait_for_function("image => image.complete", arg=drawn.element_handle())
+            assert page.evaluate(COLOURS, drawn.element_handle()) < 0.8 * colours
             with page.expect_download(timeout=60_000) as download:
                 page.get_by_role("button", name="Masks").click()
             names = zipfile.ZipFile(download.value.path()).namelist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import CLASSES, LIGHT, as_checkpoint, assert_same, picture, random_model
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
@@ -78,9 +79,11 @@ def test_the_model_sees_red_green_blue_from_0_to_1(predictor, pictures, monkeypa
     model = predictor.model
     monkeypatch.setattr(type(model), "forward", lambda self, images: seen.extend(images) or [nothing()] * len(images))
     predictor(pictures[:1])
-    expected = pictures[0].astype(np.float32) / 255
+    size = model.transform.resized_hw(pictures[0].shape[:2])
     for channel in range(3):
-        assert np.abs(seen[0][channel].numpy() - expected[:, :, channel]).max() < 1e-6
+        expected = torch.from_numpy(pictures[0][None, None, :, :, channel]) / 255
+        expected = F.interpolate(expected, size, mode="bilinear", align_corners=False)[0, 0]
+        assert (model.transform.resized(seen[0])[channel] - expected).abs().max() < 1e-6
 
 
 def nothing() -> dict[str, torch.Tensor]:

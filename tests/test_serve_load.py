@@ -142,15 +142,22 @@ def test_memory_is_given_back_when_the_answer_is_out(slow):
         assert client.post("/v1/detect", content=PNG).status_code == 200
 
 
-def test_a_caller_who_does_not_read_is_given_up(slow):
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT")
+def test_a_caller_who_does_not_read_is_given_up_and_keeps_no_server_from_ending(slow, monkeypatch, caplog):
     """Whose large answer would else be kept for ever."""
+    monkeypatch.setattr("serve.UNREAD", 1)
     slow.go.set()
     app = create_app(lambda: {"slow": Served("slow", slow)}, Limits(upload_seconds=0.5, waiting=8))
     large = encode(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3)).astype(np.uint8), "PNG")
     head = f"POST /v1/detect?format=image HTTP/1.1\r\nHost: x\r\nContent-Length: {len(large)}\r\n\r\n".encode()
-    with running(app) as url, socket.create_connection(urlsplit(url).netloc.split(":"), timeout=60) as line:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        line.sendall(head + large)
-        rooms = app.state.service._bytes, app.state.service._pixels
-        until(lambda: rooms[1].taken)
-        until(lambda: not any(room.taken for room in rooms))
+    with socket.socket() as line:
+        with running(app) as url:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", urlsplit(url).port))
+            line.sendall(head + large)
+            rooms = app.state.service._bytes, app.state.service._pixels
+            until(lambda: rooms[1].taken)
+            until(lambda: not any(room.taken for room in rooms))
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < 20
+    assert "Traceback" not in caplog.text

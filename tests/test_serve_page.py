@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from api_server import serving
+from api_server import serving, tiny_model
 from browser import browsing, needs_chromium
 from PIL import Image
+from tiny import CLASSES, picture
 
 from detect import masks
 from detect.media.images import read_image, write_image
@@ -164,7 +165,36 @@ def test_a_picture_that_the_browser_does_not_know_is_shown_by_the_server(page, t
     np.testing.assert_array_equal(pixels(page), read_image(tiff))
 
 
-def test_a_key_is_asked_for(model):
+def test_a_picture_that_the_browser_does_not_turn_lies_as_the_server_sees_it(page, tmp_path):
+    turned, exif = tmp_path / "turned.webp", Image.Exif()
+    exif[0x0112] = 6
+    Image.open(PICTURE).save(turned, exif=exif)
+    page.set_input_files("#file", turned)
+    expect_objects(page)
+    assert pixels(page).shape == read_image(turned).shape != read_image(PICTURE).shape
+
+
+def test_classes_are_chosen(tmp_path):
+    small = tmp_path / "small.png"
+    write_image(small, picture((96, 128), 1))
+    with serving(tiny_model()) as client, browsing(str(client.base_url)) as page:
+        page.wait_for_selector("#model option", state="attached")
+        page.set_input_files("#file", small)
+        expect_objects(page)
+        every, all_shown = page.locator("#found tbody tr").count(), pixels(page)
+        assert page.locator("#classes input").count() == len(CLASSES) == 3
+        page.locator("#classes label", has_text="kite").locator("input").uncheck()
+        page.locator("#classes label", has_text="bird").locator("input").uncheck()
+        names = [row.split()[0] for row in page.locator("#found tbody tr").all_inner_texts()]
+        assert 0 < len(names) < every and set(names) == {"balloon"}
+        assert (pixels(page) != all_shown).any()
+        (image,) = json.loads(saved(page, "#save-json")[1])["images"]
+        assert [one["name"] for one in image["detections"]] == names
+        files = zipfile.ZipFile(BytesIO(saved(page, "#save-masks")[1])).namelist()
+        assert len(files) == len(names) and all("_balloon_" in name for name in files)
+
+
+def test_a_key_is_asked_for_and_another_may_follow(model):
     with serving(model, api_key="sesame") as client, browsing(str(client.base_url)) as page:
         page.wait_for_selector("#key")
         assert "a key is needed" in page.text_content("#status")
@@ -172,6 +202,10 @@ def test_a_key_is_asked_for(model):
         page.dispatch_event("#key", "change")
         page.wait_for_selector("#model option", state="attached")
         look(page)
+        page.dispatch_event("#key", "change")
+        page.wait_for_function("document.getElementById('status').textContent === ''")
+        move(page, 1.0)
+        assert page.text_content("#status").startswith("0 objects")
 
 
 def test_every_line_of_the_description_works_as_it_stands(client, tmp_path):

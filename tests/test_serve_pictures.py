@@ -260,6 +260,7 @@ def test_a_key_may_have_any_letters(model):
 
 
 def test_what_it_does_is_counted(client):
+    client.post("/v1/detect", content=PNG)
     client.get("/v1/whatever")
     client.request("BREW", "/v1/whatever")
     text = client.get("/metrics").text

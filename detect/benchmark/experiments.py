@@ -12,8 +12,8 @@ MODELS = ("mobilenet_v2", "resnet50", "resnet101", "vovnet19_dw")  # the VoVNet-
 SEEDS = (0, 1, 2)
 SMALLER = 320  # pixels
 RECIPE, SHORT, PLAIN, BRIEF = "recipe", "short", "plain", "brief"
-# A plain loop, as train.py was before it fitted anything to the data: every weight learns, and hue, saturation, light and
-# sharpness of the pictures change with their sizes.
+# A plain loop, as train.py was before it fitted anything to the data: every weight learns, and hue, saturation, light
+# and sharpness of the pictures change with their sizes.
 PLAIN_FLAGS = (
     *("--jitter", "0.6", "1.25", "--colours", "mild", "--anchors", "default", "--rare", "0", "--freeze", "0"),
     *("--lr", "0.01", "--warmup-steps", "100", "--schedule", "cosine", "--weight-decay", "0.0001", "--clip", "10"),

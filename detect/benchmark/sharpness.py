@@ -122,11 +122,11 @@ def detect_prepared(
 @contextmanager
 def _in_place_of_resizing(transform: Any, prepared: Tensor) -> Iterator[None]:
     """The model's transform takes this picture, float32 [3, h, w] in 0..1, for what it has resized."""
-    transform.resize = lambda _, target=None: (transform.normalize(prepared), target)
+    transform.resized = lambda _: prepared
     try:
         yield
     finally:
-        del transform.resize
+        del transform.resized
 
 
 def _figures(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> Figures:

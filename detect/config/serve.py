@@ -54,7 +54,10 @@ class ServeSettings:
     queue: int = option(_USUAL.waiting, "pictures that wait for a model; more are told to come again", low=1)
     batch_size: int = option(_USUAL.together, "pictures of equal size that are looked at together", low=1)
     timeout: float = option(_USUAL.answer_seconds, "seconds until pictures that wait are given up", low=0.1)
-    keep: float = option(_USUAL.keep_seconds, "seconds that the result of a video is kept", low=1)
+    job_timeout: float = option(_USUAL.job_seconds, "seconds until a video that is worked on is given up", low=1)
+    keep: float = option(
+        _USUAL.keep_seconds, f"seconds that the result of a video is kept, one of the {_USUAL.kept} newest", low=1
+    )
     quiet: bool = option(False, "no line for each request")
 
     def __post_init__(self) -> None:

@@ -115,12 +115,14 @@ def score_owner(model: Detector) -> nn.Module:
 
 
 class DetectorTransform(GeneralizedRCNNTransform):
-    """torchvision's, with four differences.
+    """torchvision's, with five differences.
 
     In training it does not resize, since the loader has. In evaluation a very narrow picture keeps a pixel of width,
-    where torchvision fails. Masks stay 28x28: torchvision would paste all of them as float at full size, which
-    for 100 masks on a 2048x1536 picture takes over 1 GiB; ``detect.predictor`` pastes one at a time. And the batch
-    is channels-last, as the weights are (``detect.models.quick``).
+    where torchvision fails. There it takes uint8, 0..255, too, and resizes before it normalises, which is the same and
+    needs a fraction of the memory: of several large pictures one at a time is float. Masks stay 28x28: torchvision
+    would paste all of them as float at full size, which for 100 masks on a 2048x1536 picture takes over 1 GiB;
+    ``detect.predictor`` pastes one at a time. And the batch is channels-last, as the weights are
+    (``detect.models.quick``).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -140,14 +142,21 @@ class DetectorTransform(GeneralizedRCNNTransform):
             )
         self.min_size, self.max_size = (short,), long_side(short)
 
+    def normalize(self, image: Tensor) -> Tensor:
+        return super().normalize(image) if self.training else image  # which ``resize`` does
+
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        if self.training:
-            return image, target
+        return (image if self.training else super().normalize(self.resized(image))), target
+
+    def resized(self, image: Tensor) -> Tensor:
+        """float32 [3, h, w] in 0..1, of the size at which the model looks at it, of uint8 or float32 [3, H, W]."""
         height, width = image.shape[-2:]
         size = self.resized_hw((height, width))
-        return interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0], target
+        if image.dtype == torch.uint8:
+            image = image.float().div_(255)
+        return interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
 
     def batch_images(self, images: list[Tensor], size_divisible: int = 32) -> Tensor:
         return super().batch_images(images, size_divisible).contiguous(memory_format=torch.channels_last)

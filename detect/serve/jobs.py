@@ -46,6 +46,7 @@ class Job:
 
     frames: worked on so far, of about ``total``, 0 where the file does not tell.  detail: why it failed, in words.
     reader: of the video, while it is worked on.  started: the video is there; one that was refused is no job.
+    late: it was stopped since it took too long.  forgetting: drops it when its time is over.
     """
 
     served: Served
@@ -59,6 +60,8 @@ class Job:
     detail: str = ""
     reader: VideoReader | None = None
     started: bool = False
+    late: bool = False
+    forgetting: threading.Timer | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -86,6 +89,11 @@ class Job:
         self.stopped.set()
         if (reader := self.reader) is not None:
             reader.close()
+
+    def expire(self) -> None:
+        """Stop it, since it takes too long."""
+        self.late = True
+        self.stop()
 
     def tell(self, words: str) -> None:
         """Keep them for the caller, who need not know where files lie here."""
@@ -136,6 +144,8 @@ class Jobs:
             if waited:
                 job.state = CANCELLED
         job.stop()
+        if job.forgetting is not None:
+            job.forgetting.cancel()
         if waited and known and job.started:
             self._ended(CANCELLED)
         if not ran:  # else whoever runs it clears away
@@ -158,18 +168,22 @@ class Jobs:
             if job.state != WAITING or job.stopped.is_set():
                 return
             job.state = RUNNING
-        state = FAILED
+        state, alarm = FAILED, _later(self._limits.job_seconds, job.expire)
         try:
             self._annotate(job)
             state = DONE
         except Exception as error:
-            if job.stopped.is_set():  # which closes the video under the reader's hands
+            if job.late:
+                job.detail = f"the video took more than {self._limits.job_seconds:g} s"
+            elif job.stopped.is_set():  # which closes the video under the reader's hands
                 state = CANCELLED
             elif isinstance(error, DetectError):
                 job.tell(str(error))
             else:
                 number = logged(error, f"at the video of job {job.id}")
                 job.detail = f"something broke here; the server's log calls it {number}"
+        finally:
+            alarm.cancel()
         self._end(job, state)
 
     def _end(self, job: Job, state: str) -> None:
@@ -183,9 +197,11 @@ class Jobs:
         if forgotten:
             shutil.rmtree(job.folder, ignore_errors=True)
             return
-        forget = threading.Timer(self._limits.keep_seconds, self.drop, [job])
-        forget.daemon = True
-        forget.start()
+        job.forgetting = _later(self._limits.keep_seconds, self.drop, job)
+        with self._lock:
+            ended = [one for one in self._jobs.values() if one.state in ENDED]  # the oldest first
+        for one in ended[: -self._limits.kept]:
+            self.drop(one)
 
     def _annotate(self, job: Job) -> None:
         names = job.served.predictor.class_names
@@ -193,7 +209,7 @@ class Jobs:
             video, job.total = job.reader, job.reader.frame_count
             with annotated_video(video, names, job.result, save_json=True) as out:
                 for frame in video:
-                    if max(job.total, job.frames + 1) > self._limits.frames:
+                    if job.frames >= self._limits.frames:
                         raise MediaError(f"the video has more than {self._limits.frames:,} frames")
                     if job.frames % _LOOK_UP == 0 and self._free() < self._limits.video_bytes:
                         raise DiskError("there is no more room on the disk")
@@ -212,3 +228,11 @@ class Jobs:
                 return found if job.labels is None else found.filter(labels=job.labels)
             time.sleep(_PATIENCE)
         raise _StoppedError
+
+
+def _later(seconds: float, work: Callable[..., None], *arguments: Any) -> threading.Timer:
+    """Has ``work`` done by then, unless it is cancelled or the program has ended."""
+    timer = threading.Timer(seconds, work, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer

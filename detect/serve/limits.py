@@ -13,7 +13,8 @@ class Limits:
     pictures: of a request.  frames: of a video.
     waiting, together: pictures that wait for a model, and those of a batch.
     upload_seconds: for a request to arrive.  answer_seconds: for its pictures to be looked at.
-    jobs: videos that wait or are worked on.  keep_seconds: a finished job's files are there for so long.
+    jobs: videos that wait or are worked on.  job_seconds: for the work on one.
+    kept, keep_seconds: the files of so many finished jobs are there, for so long.
     """
 
     bytes_: int = 32 * 2**20
@@ -27,4 +28,6 @@ class Limits:
     upload_seconds: float = 30.0
     answer_seconds: float = 60.0
     jobs: int = 4
+    job_seconds: float = 3600.0
+    kept: int = 16
     keep_seconds: float = 3600.0

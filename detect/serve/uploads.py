@@ -117,7 +117,7 @@ async def video_of(request: Request, limits: Limits, path: Path) -> None:
     ProblemError 400, 408, 413, 422, 507, and 415 where its first bytes are those of no video.
     """
     try:
-        with anyio.fail_after(limits.upload_seconds * limits.video_bytes / limits.bytes_):
+        with anyio.fail_after(limits.upload_seconds * max(1, limits.video_bytes / limits.bytes_)):
             await _save_video(request, limits, path)
     except TimeoutError:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "the video did not arrive in time") from None

@@ -49,6 +49,8 @@ class Watched:
                 scope.setdefault("state", {})["shares"] = shares
                 await self.app(scope, answer.receive, answer.send)
         except Exception as error:
+            if answer.is_given_up:
+                return
             if answer.status is not None:
                 raise
             document = problems.of_a_bug(error, f"at {scope['method']} {scope['path']}")
@@ -60,11 +62,14 @@ class Watched:
 
 
 class _Answer:
-    """What goes between the application and a caller. status: of the answer, once it has begun."""
+    """What goes between the application and a caller. status: of the answer, once it has begun.
+    is_given_up: the caller has not taken it in time.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, patience: float) -> None:
         headers = Headers(scope=scope)
         self.status: int | None = None
+        self.is_given_up = False
         self._receive, self._send, self._patience = receive, send, patience
         self._body_comes = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
@@ -85,8 +90,12 @@ class _Answer:
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         for at in range(0, len(body), _PIECE):
-            with anyio.fail_after(self._patience):
-                await self._send({**message, "body": body[at : at + _PIECE], "more_body": True})
+            try:
+                with anyio.fail_after(self._patience):
+                    await self._send({**message, "body": body[at : at + _PIECE], "more_body": True})
+            except TimeoutError:
+                self.is_given_up = True
+                raise
         if more:
             return
         if self._body_comes:

@@ -58,7 +58,7 @@ async function look(file) {
   try {
     const query = new URLSearchParams({ model: asked.name, threshold: LOWEST });
     const answer = await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).json();
-    const bitmap = await createImageBitmap(file).catch(() => drawnByServer(form));
+    const bitmap = await asTheServerSees(file, answer.images[0], asked.name, form);
     if (number !== looks) return;
     picture = { file, bitmap, answer, model: asked };
     show();
@@ -67,9 +67,12 @@ async function look(file) {
   }
 }
 
-// Of formats that the browser does not know the server sends the picture, with nothing drawn on it.
-async function drawnByServer(form) {
-  const query = new URLSearchParams({ model: $("model").value, threshold: 1, format: "image" });
+// Of a format that the browser does not know, or does not turn as EXIF says, the server sends the picture, with nothing
+// drawn on it.
+async function asTheServerSees(file, { width, height }, name, form) {
+  const own = await createImageBitmap(file).catch(() => null);
+  if (own && own.width === width && own.height === height) return own;
+  const query = new URLSearchParams({ model: name, threshold: 1, format: "image" });
   return createImageBitmap(await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).blob());
 }
 
@@ -81,7 +84,7 @@ function wanted() {
 
 function show() {
   tellThreshold();
-  if (!picture || picture.model !== model()) return;
+  if (!picture || picture.model.name !== model().name) return;
   const found = wanted();
   const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: picture.model.classes };
   paint($("canvas"), picture.bitmap, found, options);
@@ -115,7 +118,10 @@ async function saveMasks() {
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
   const query = new URLSearchParams({ model: picture.model.name, threshold: $("threshold").value, format: "masks" });
-  for (const box of $("classes").querySelectorAll("input:checked")) query.append("classes", box.value);
+  const boxes = [...$("classes").querySelectorAll("input")];
+  if (!boxes.every((box) => box.checked)) {
+    for (const box of boxes.filter((box) => box.checked)) query.append("classes", box.value);
+  }
   try {
     save(await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).blob(), "_masks.zip");
   } catch (error) {
