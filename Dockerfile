@@ -1,8 +1,10 @@
 # serve.py on a CPU, as a plain user who can write nothing but /tmp and his cache of downloaded weights:
 #
 #   docker build -t detect .
-#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --stop-timeout 110 \
-#       -v detect-cache:/home/detect/.cache detect
+#   docker run --rm -p 127.0.0.1:8000:8000 --read-only --stop-timeout 110 \
+#       -v detect-tmp:/tmp -v detect-cache:/home/detect/.cache detect
+#
+# Videos need room in /tmp, which on a machine of little memory a --tmpfs has not; see docs/serving.md.
 #
 # Flags of serve.py go behind the image's name: detect --model v2. A checkpoint is brought in by
 # -v "$PWD/outputs/train/mine/best.safetensors:/models/mine.safetensors:ro" and --model /models/mine.safetensors.

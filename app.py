@@ -1,14 +1,15 @@
 """Find objects in pictures and short videos, on a page in the browser.
 
-    streamlit run app.py
+    streamlit run app.py --server.address 127.0.0.1
 
-opens it, once requirements-app.txt is installed.
+opens it, once requirements-app.txt is installed; without the address, on every network of this machine.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,10 +75,10 @@ def look_page() -> None:
     """A picture or a video, and what is found in it."""
     st.title("Find objects in pictures and videos")
     try:
+        given = upload()  # before whatever may fail, since Streamlit forgets what is not drawn
         wanted = controls()
         if wanted is None:
             return
-        given = upload()
         if given is None:
             st.info("Upload a picture or a short video, take a photograph, or try an example.")
         elif is_picture(*given):
@@ -92,7 +93,10 @@ def controls() -> Wanted | None:
     """What is chosen in the column at the side; None while no model is."""
     with st.sidebar:
         model = st.selectbox(
-            "Model", [*BUNDLED, *checkpoints(), *DETECTORS, LINK], help="v1 and later know COCO's things"
+            "Model",
+            [*BUNDLED, *checkpoints(), *DETECTORS, LINK],
+            format_func=called,
+            help="v1 and later know COCO's things",
         )
         if model == LINK:
             model = st.text_input("Link to a checkpoint", placeholder="https://example.org/best.safetensors")
@@ -149,7 +153,8 @@ def show_picture(name: str, content: bytes, wanted: Wanted) -> None:
     before.image(image, caption=name, width="stretch", alt="the picture as it came")
     after.image(drawn, caption=in_words(len(found)), width="stretch", alt="with what was found drawn on it")
     if len(found):
-        st.dataframe(rows(found, names), hide_index=True)
+        scores = {"score": st.column_config.NumberColumn(format="%.3f")}
+        st.dataframe(rows(found, names), hide_index=True, column_config=scores)
     stem = Path(name).stem
     picture, objects, masks = st.columns(3)
     picture.download_button(
@@ -200,14 +205,11 @@ def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) 
         try:
             with VideoReader(path, contained=True, most_pixels=MOST_PIXELS) as video:
                 total = min(most, video.frame_count or most)
-                found = Detections(video.size_hw)
-                with annotated_video(video, predictor.class_names, out, save_json=True, grey=wanted.grey) as annotated:
-                    for index, frame in enumerate(islice(video, most)):
-                        detected = index % stride == 0 or frame.hw != found.image_hw
-                        if detected:
-                            found = look(predictor, frame.image, wanted.threshold, wanted.labels)
-                        annotated.write(frame, found, detected=detected)
-                        bar.progress(min(1.0, (index + 1) / total), f"{index + 1} of {total} frames")
+                names, grey = predictor.class_names, wanted.grey
+                with annotated_video(video, names, out, stride=stride, save_json=True, grey=grey) as annotated:
+                    for frame in islice(video, most):
+                        annotated.write(frame, lambda image: look(predictor, image, wanted.threshold, wanted.labels))
+                        bar.progress(min(1.0, annotated.frames / total), f"{annotated.frames} of {total} frames")
                 words = f"{annotated.frames} frames" + (f"; {told(video.trouble)}" if video.trouble else "")
         except DetectError as error:
             raise MediaError(told(str(error))) from None
@@ -264,6 +266,12 @@ def checkpoints() -> list[str]:
     return [str(path.relative_to(ROOT)) if Path.cwd() == ROOT else str(path) for path in found]
 
 
+def called(model: str) -> str:
+    """A checkpoint by the folder of its run, any other model as it is."""
+    path = Path(model)
+    return path.parent.name if path.suffix == ".safetensors" else model
+
+
 def rows(found: Detections, names: ClassNames) -> list[dict[str, str | float | int]]:
     """A line for each object, best first; places in pixels."""
     lines: list[dict[str, str | float | int]] = []
@@ -283,7 +291,8 @@ def numbers(table: list[dict[str, str]]) -> list[dict[str, str | float | None]]:
         try:
             found = {name: float(figure)}
         except ValueError:
-            return {name: None if cell in ("–", "not measured", "") else cell.replace("`", "")}
+            words = cell.replace("`", "").removeprefix("--backbone ").removeprefix("--model ")
+            return {name: None if words in ("–", "not measured", "") else words}
         return found | ({f"{name}, 95 %": interval.rstrip("]").replace(", ", " to ")} if bracket else {})
 
     return [{k: v for name, cell in row.items() for k, v in values(name, cell).items()} for row in table]
@@ -294,4 +303,6 @@ def in_words(count: int) -> str:
 
 
 if __name__ == "__main__":
+    if not st.runtime.exists():
+        sys.exit("streamlit run app.py")
     main()

@@ -81,19 +81,18 @@ def annotate(
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
     stopped = False
     with ExitStack() as stack:
-        annotated = stack.enter_context(annotated_video(video, predictor.class_names, out, save_json=save_json))
+        annotated = stack.enter_context(
+            annotated_video(video, predictor.class_names, out, stride=stride, save_json=save_json)
+        )
         bar = stack.enter_context(progress.bar(total=total if total < sys.maxsize else None, unit="frame", leave=True))
         hw = video.size_hw
         try:
             for index, frame in enumerate(islice(video, max_frames)):
-                detected = index % stride == 0 or frame.hw != hw
                 if frame.hw != hw:
                     with bar.external_write_mode(file=sys.stderr):
                         warn(f"{video.source.shown} changes from {_words(hw)} to {_words(frame.hw)} at frame {index}")
                     hw = frame.hw
-                if detected:
-                    (detections,) = predictor([frame.image], labels)
-                annotated.write(frame, detections, detected=detected)
+                annotated.write(frame, lambda image: predictor([image], labels)[0])
                 bar.update()
         except KeyboardInterrupt:
             if annotated.frames == 0:

@@ -7,6 +7,7 @@ listens on http://127.0.0.1:8000/, with the API's description at /docs.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import ipaddress
 import math
@@ -80,7 +81,9 @@ def listening(host: str, port: int) -> socket.socket:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD)
         return line
     except OSError as error:
-        raise UsageError(f"cannot listen on --host {host} --port {port}: {error.strerror}") from None
+        why = (error.strerror or str(error)).partition(" (")[0]  # since Python says once more on what
+        advice = "; take another --port" if error.errno == errno.EADDRINUSE else ""
+        raise UsageError(f"cannot listen on --host {host} --port {port}: {why}{advice}") from None
 
 
 def limits_of(settings: ServeSettings) -> Limits:

@@ -124,7 +124,7 @@ def test_the_backbones_are_compared_with_the_figures_of_the_pages():
     assert figures and len(figures) == len(intervals)
     for figure, interval in zip(figures, intervals, strict=True):
         assert f"{figure:.1f} [{interval.replace(' to ', ', ')}]" in text
-    assert "--backbone mobilenet_v2" in sizes["model"].tolist() and sizes["ms"].dtype == float
+    assert "mobilenet_v2" in sizes["model"].tolist() and sizes["ms"].dtype == float
 
 
 def compare() -> None:

@@ -44,7 +44,7 @@ def problem(response, status: int) -> str:
     assert response.headers["content-type"] == "application/problem+json"
     said = response.json()
     assert said["status"] == status and said["title"] and said["type"] == "about:blank"
-    assert "Traceback" not in said["detail"] and "/" not in said["detail"].replace("/v1", "")
+    assert "Traceback" not in said["detail"] and "/" not in said["detail"].replace("/v1/detect/video", "").replace("/v1", "")
     return said["detail"]
 
 
@@ -143,8 +143,8 @@ LARGE = encode(np.zeros((200, 200, 3), np.uint8), "PNG")
         ({"content": b"<svg xmlns='http:'/>"}, 415, "the picture is not a picture that can be read"),
         ({"content": PNG[:300]}, 422, "damaged or truncated"),
         ({"content": LARGE}, 413, "has 200x200 pixels, more than the 20,000 that are taken"),
-        ({"content": bytes(300_001)}, 413, "a request may have 300,000 bytes"),
-        ({"content": (bytes(1000) for _ in range(1000))}, 413, "a request may have 300,000 bytes"),
+        ({"content": bytes(300_001)}, 413, "a request may have at most 300,000 bytes"),
+        ({"content": (bytes(1000) for _ in range(1000))}, 413, "a request may have at most 300,000 bytes"),
         ({"files": form(PNG, PNG, PNG, PNG)}, 413, "Too many files"),
         ({"files": form(PNG, field="picture")}, 422, "has no field 'image'; its fields are 'picture'"),
         ({"data": {"image": "a.png"}, "files": form(PNG, field="x")}, 422, "the field 'image' is text"),
@@ -257,6 +257,34 @@ def test_a_key_may_have_any_letters(model):
         sent = {"Authorization": "Bearer schlüssel".encode()}
         assert client.get("/v1/models", headers=sent).status_code == 200
         assert client.get("/v1/models", headers={"X-API-Key": "schlussel"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("/v1/detect?thresh=0.5", "unknown parameter 'thresh': did you mean threshold?"),
+        ("/v1/detect/video?strides=2", "did you mean stride?"),
+        ("/v1/detect?threshold=0.5&a=1&model=tiny", "unknown parameter 'a': known are"),
+    ],
+)
+def test_a_parameter_that_nobody_asks_for_is_told(client, query, words):
+    assert words in problem(client.post(query, content=PNG), 422)
+
+
+def test_what_is_wanted_does_not_stand_in_the_form(client):
+    answer = client.post("/v1/detect", files=form(PNG), data={"threshold": "0.9"})
+    assert "a field 'threshold' too" in problem(answer, 422) and "?threshold=0.7" in answer.text
+
+
+def test_a_video_is_no_picture(client):
+    answer = client.post("/v1/detect", content=b"\0\0\0\x18ftypisom" + bytes(400))
+    assert "those go to /v1/detect/video" in problem(answer, 415)
+
+
+def test_whoever_looks_after_it_may_ask_for_heads_alone(client):
+    for path in ("/", "/docs", "/healthz", "/readyz"):
+        answer = client.head(path)
+        assert answer.status_code == 200 and not answer.content
 
 
 def test_what_it_does_is_counted(client):

@@ -63,6 +63,10 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if not self.model:
             raise UsageError("--model needs at least one")
+        for origin in self.origins or ():
+            scheme, _, rest = origin.partition("://")
+            if origin != "*" and (scheme not in ("http", "https") or not rest or set(rest) & set("/?#")):
+                raise UsageError(f"--origins {origin} is none; one is a scheme and a host: https://example.org")
 
     def api_key(self) -> str | None:
         """The key that callers need, if any. UsageError where its file cannot be read, or holds none."""

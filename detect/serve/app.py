@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
 
+from detect.errors import unknown
 from detect.serve import measures, pictures, schemas, videos
 from detect.serve.limits import Limits
 from detect.serve.models import Served
@@ -66,14 +67,17 @@ def create_app(
             expose_headers=["Retry-After", "Location"],
         )
     allowed = [Depends(_own_page_needed(origins)), Depends(_Key(api_key) if api_key else _own_name_needed(hosts))]
+    allowed.append(Depends(_known_names_needed))
     app.include_router(pictures.router, dependencies=allowed)
     app.include_router(videos.router, dependencies=allowed)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["operation"])
     def healthz() -> dict[str, str]:
         """Whether the server runs."""
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", tags=["operation"], responses=schemas.problems(503))
     def readyz() -> dict[str, str]:
         """Whether a picture would be looked at."""
@@ -86,11 +90,11 @@ def create_app(
         """Counts and times, for Prometheus."""
         return Response(service.measures.text(), media_type=measures.MEDIA_TYPE)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    @app.get("/docs", include_in_schema=False)
+    @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
     def docs() -> FileResponse:
         return FileResponse(_PAGE / "docs.html")
 
@@ -137,6 +141,14 @@ def _is_nobodys(host: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith(".localhost")
     return True
+
+
+def _known_names_needed(request: Request) -> None:
+    """A name that nothing asks for is a slip, which would else change nothing and stay unseen."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    if strangers := [name for name in request.query_params if name not in known]:
+        words = unknown("parameter", strangers[0][:60], known or ["none"])
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
 
 
 class _Key(HTTPBearer):

@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detect.errors import DetectError, DiskError, MediaError
-from detect.media.decoder import Frame
+import numpy as np
+
+from detect.errors import DetectError, DiskError
 from detect.media.video import VideoReader
 from detect.serve.batching import Batcher, BusyError
 from detect.serve.limits import Limits
@@ -46,13 +48,14 @@ class Job:
 
     frames: worked on so far, of about ``total``, 0 where the file does not tell.  detail: why it failed, in words.
     reader: of the video, while it is worked on.  started: the video is there; one that was refused is no job.
-    late: it was stopped since it took too long.  forgetting: drops it when its time is over.
+    stride: every so many-th frame is looked at.  forgetting: drops it when its time is over.
     """
 
     served: Served
     labels: Sequence[int] | None
     threshold: float
     folder: Path
+    stride: int = 1
     id: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     state: str = WAITING
     frames: int = 0
@@ -60,7 +63,6 @@ class Job:
     detail: str = ""
     reader: VideoReader | None = None
     started: bool = False
-    late: bool = False
     forgetting: threading.Timer | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -90,11 +92,6 @@ class Job:
         if (reader := self.reader) is not None:
             reader.close()
 
-    def expire(self) -> None:
-        """Stop it, since it takes too long."""
-        self.late = True
-        self.stop()
-
     def tell(self, words: str) -> None:
         """Keep them for the caller, who need not know where files lie here."""
         self.detail = words.replace(f"{self.video}", "the video").replace(f"{self.folder}{os.sep}", "")
@@ -115,7 +112,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "videos")
 
-    def new(self, served: Served, labels: Sequence[int] | None, threshold: float) -> Job:
+    def new(self, served: Served, labels: Sequence[int] | None, threshold: float, stride: int = 1) -> Job:
         """A job with a folder to put the video into; it waits for ``start``. Raises TooManyJobsError, DiskError."""
         with self._lock:
             unfinished = sum(job.state not in ENDED for job in self._jobs.values())
@@ -123,7 +120,7 @@ class Jobs:
                 raise TooManyJobsError
             if self._free() < _SPACE * (unfinished + 1) * self._limits.video_bytes:
                 raise DiskError("there is no room for another video")
-            job = Job(served, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)))
+            job = Job(served, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)), stride)
             self._jobs[job.id] = job
             return job
 
@@ -168,22 +165,18 @@ class Jobs:
             if job.state != WAITING or job.stopped.is_set():
                 return
             job.state = RUNNING
-        state, alarm = FAILED, _later(self._limits.job_seconds, job.expire)
+        state = FAILED
         try:
             self._annotate(job)
             state = DONE
         except Exception as error:
-            if job.late:
-                job.detail = f"the video took more than {self._limits.job_seconds:g} s"
-            elif job.stopped.is_set():  # which closes the video under the reader's hands
+            if job.stopped.is_set():  # which closes the video under the reader's hands
                 state = CANCELLED
             elif isinstance(error, DetectError):
                 job.tell(str(error))
             else:
                 number = logged(error, f"at the video of job {job.id}")
                 job.detail = f"something broke here; the server's log calls it {number}"
-        finally:
-            alarm.cancel()
         self._end(job, state)
 
     def _end(self, job: Job, state: str) -> None:
@@ -197,7 +190,9 @@ class Jobs:
         if forgotten:
             shutil.rmtree(job.folder, ignore_errors=True)
             return
-        job.forgetting = _later(self._limits.keep_seconds, self.drop, job)
+        job.forgetting = threading.Timer(self._limits.keep_seconds, self.drop, [job])
+        job.forgetting.daemon = True
+        job.forgetting.start()
         with self._lock:
             ended = [one for one in self._jobs.values() if one.state in ENDED]  # the oldest first
         for one in ended[: -self._limits.kept]:
@@ -207,32 +202,33 @@ class Jobs:
         names = job.served.predictor.class_names
         with VideoReader(job.video, contained=True, most_pixels=self._limits.pixels) as job.reader:
             video, job.total = job.reader, job.reader.frame_count
-            with annotated_video(video, names, job.result, save_json=True) as out:
+            until, why = time.monotonic() + self._limits.job_seconds, None
+            with annotated_video(video, names, job.result, stride=job.stride, save_json=True) as out:
                 for frame in video:
-                    if job.frames >= self._limits.frames:
-                        raise MediaError(f"the video has more than {self._limits.frames:,} frames")
+                    if why := self._why_no_more(job, until):
+                        break
                     if job.frames % _LOOK_UP == 0 and self._free() < self._limits.video_bytes:
                         raise DiskError("there is no more room on the disk")
-                    out.write(frame, self._found(job, frame))
+                    out.write(frame, partial(self._found, job))
                     job.frames += 1
                 if job.stopped.is_set():
                     raise _StoppedError
-            job.tell(video.trouble or "")
+            job.tell(why or video.trouble or "")
 
-    def _found(self, job: Job, frame: Frame) -> Detections:
+    def _why_no_more(self, job: Job, until: float) -> str | None:
+        """Why the rest of the video is left out, in words. until: by the clock that only grows."""
+        if job.frames >= self._limits.frames:
+            return f"the video has more than {self._limits.frames:,} frames; the rest was left out"
+        if job.frames and time.monotonic() > until:
+            return f"the video took more than {self._limits.job_seconds:g} s; the rest was left out"
+        return None
+
+    def _found(self, job: Job, image: np.ndarray) -> Detections:
         """What is on a frame, which gives way to pictures where the queue is full. _StoppedError after ``stop``."""
         while not job.stopped.is_set():
             with suppress(BusyError):
-                (answer,) = self._batcher.submit(job.served.predictor, [frame.image], job.threshold, 3600)
+                (answer,) = self._batcher.submit(job.served.predictor, [image], job.threshold, 3600)
                 found = answer.result()
                 return found if job.labels is None else found.filter(labels=job.labels)
             time.sleep(_PATIENCE)
         raise _StoppedError
-
-
-def _later(seconds: float, work: Callable[..., None], *arguments: Any) -> threading.Timer:
-    """Has ``work`` done by then, unless it is cancelled or the program has ended."""
-    timer = threading.Timer(seconds, work, arguments)
-    timer.daemon = True
-    timer.start()
-    return timer

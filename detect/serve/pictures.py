@@ -23,6 +23,7 @@ from detect.types import ClassNames
 
 T = TypeVar("T")
 router = APIRouter(prefix="/v1", tags=["pictures"])
+CLASSES = "only these, by name or category id: classes=cat&classes=dog"
 
 
 class Format(str, Enum):
@@ -52,7 +53,7 @@ def service_of(request: Request) -> Service:
     return request.app.state.service
 
 
-@router.get("/models", response_model=schemas.Models, responses=schemas.problems(401, 403))
+@router.get("/models", response_model=schemas.Models, responses=schemas.problems(401, 403, 422))
 def list_models(request: Request) -> dict[str, Any]:
     """The models that may be asked for, the first of which answers who names none."""
     return {"models": [served.facts() for served in service_of(request).served.values()]}
@@ -63,7 +64,7 @@ async def detect(
     request: Request,
     model: Annotated[str | None, Query(description="one of /v1/models; by default the first")] = None,
     threshold: Annotated[float | None, Query(ge=0, le=1, description="leave out what scores less")] = None,
-    classes: Annotated[list[str] | None, Query(description="only these, by name or category id")] = None,
+    classes: Annotated[list[str] | None, Query(description=CLASSES)] = None,
     format: Annotated[Format, Query(description="what to answer")] = Format.JSON,
     image_type: Annotated[ImageType, Query(description="of format=image")] = ImageType.PNG,
     masks: Annotated[MasksAs, Query(description="of format=masks")] = MasksAs.ZIP,

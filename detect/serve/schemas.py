@@ -45,7 +45,7 @@ _JOB: dict[str, Any] = {
     "model": "balloon",
     "state": "running",
     "frames": 40,
-    "total_frames": 150,
+    "total_frames": 240,
     "detail": None,
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -174,7 +174,12 @@ VIDEO: dict[str, Any] = {
         "required": True,
         "content": {
             "multipart/form-data": {
-                "schema": {"type": "object", "required": ["video"], "properties": {"video": _BINARY["schema"]}}
+                "schema": {
+                    "type": "object",
+                    "required": ["video"],
+                    "properties": {"video": _BINARY["schema"]},
+                    "additionalProperties": False,
+                }
             },
             **dict.fromkeys(("video/mp4", "video/webm", "application/octet-stream"), _BINARY),
         },
@@ -190,6 +195,7 @@ PICTURES: dict[str, Any] = {
                     "type": "object",
                     "required": ["image"],
                     "properties": {"image": {"type": "array", "minItems": 1, "items": _BINARY["schema"]}},
+                    "additionalProperties": False,
                 }
             },
             **dict.fromkeys(("image/jpeg", "image/png", "application/octet-stream"), _BINARY),

@@ -61,7 +61,7 @@ async def within(
 ) -> AsyncGenerator[bytes, None]:
     """The body, piece by piece, after ``take`` of its size. ProblemError 413 as soon as it is clear that it has more
     than ``most`` bytes, TimeoutError where nothing comes for a while."""
-    too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {most:,} bytes")
+    too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have at most {most:,} bytes")
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > most:
         raise too_large
@@ -102,12 +102,17 @@ async def _parsed(parser: MultiPartParser) -> AsyncIterator[FormData]:
 def _files(form: FormData, field: str) -> list[UploadFile]:
     """Those of the field; ProblemError 422 where it has none."""
     values = form.getlist(field)
-    if files := [value for value in values if isinstance(value, UploadFile)]:
+    files = [value for value in values if isinstance(value, UploadFile)]
+    names = [_shown(name) for name in form]
+    named = ", ".join(f"'{name}'" for name in names)
+    if not values:
+        words = f"the form has no field '{field}'; its fields are {named or 'none'}"
+    elif not files:
+        words = f"the field '{field}' is text; it should be a file"
+    elif others := [name for name in names if name != field]:
+        words = f"the form has a field '{others[0]}' too; what is wanted stands in the address: ?threshold=0.7"
+    else:
         return files
-    if values:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field '{field}' is text; it should be a file")
-    named = ", ".join(f"'{_shown(name)}'" for name in form) or "none"
-    words = f"the form has no field '{field}'; its fields are {named}"
     raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
 
 
@@ -126,7 +131,7 @@ async def video_of(request: Request, limits: Limits, path: Path) -> None:
             raise
         raise ProblemError(HTTPStatus.INSUFFICIENT_STORAGE, "there is no room for the video") from None
     if not path.stat().st_size:
-        words = f"no video: send its bytes as the body, or as the field '{VIDEO}' of a form"
+        words = f"no video, or an empty one: send its bytes as the body, or as the field '{VIDEO}' of a form"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
     if not await anyio.to_thread.run_sync(kinds.begins_as_video, path):
         words = "this is no video that is taken: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV or Ogg"
@@ -149,6 +154,8 @@ async def _save_video(request: Request, limits: Limits, path: Path) -> None:
 def decoded(file: Encoded, limits: Limits, take: Callable[[int], None]) -> np.ndarray:
     """uint8 RGB [H, W, 3], after ``take`` of the number of its pixels. ProblemError 413 for too many, 415 for what is
     no picture, 422 for a broken one."""
+    if kinds.begins_as_video(file):
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{file} is a video; those go to /v1/detect/video")
     try:
         height, width = read_header(file, limits.pixels).image_hw
     except MediaError as error:

@@ -14,14 +14,14 @@ from starlette.types import Receive, Scope, Send
 from detect.errors import DiskError
 from detect.serve import models, schemas, uploads
 from detect.serve.jobs import DONE, Job, TooManyJobsError
-from detect.serve.pictures import labels_of, service_of
+from detect.serve.pictures import CLASSES, labels_of, service_of
 from detect.serve.problems import ProblemError
 from detect.serve.service import busy
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 _AGAIN = 10.0  # seconds until a caller may ask for room once more
 
-JobId = Annotated[str, Path(description="as the answer to the video told", max_length=64)]
+JobId = Annotated[str, Path(alias="id", description="as the answer to the video told", max_length=64)]
 
 
 @router.post(
@@ -35,15 +35,17 @@ async def detect_video(
     request: Request,
     model: Annotated[str | None, Query(description="one of /v1/models; by default the first")] = None,
     threshold: Annotated[float | None, Query(ge=0, le=1, description="leave out what scores less")] = None,
-    classes: Annotated[list[str] | None, Query(description="only these, by name or category id")] = None,
+    classes: Annotated[list[str] | None, Query(description=CLASSES)] = None,
+    stride: Annotated[int, Query(ge=1, le=1000, description="look at every so many-th frame, to be faster")] = 1,
 ) -> JSONResponse:
-    """Find objects in a video: the form's field `video`, or the body. The answer tells the address of the job."""
+    """Find objects in a video: the form's field `video`, or the body. The answer tells the address of the job, which
+    is `waiting`, then `running`, then `done`, `failed` or `cancelled`."""
     service = service_of(request)
     served = models.chosen(service.served, model)
     labels = labels_of(served, classes)
     least = served.predictor.threshold if threshold is None else threshold
     try:
-        job = await run_sync(service.jobs.new, served, labels, least)
+        job = await run_sync(service.jobs.new, served, labels, least, stride)
     except TooManyJobsError:
         raise busy(_AGAIN) from None
     except DiskError as error:
@@ -59,25 +61,25 @@ async def detect_video(
     return JSONResponse(facts, HTTPStatus.ACCEPTED, {"Location": f"../jobs/{job.id}"})  # whatever path we are under
 
 
-@router.get("/jobs/{number}", response_model=schemas.Job, responses=schemas.problems(401, 403, 404, 422))
+@router.get("/jobs/{id}", response_model=schemas.Job, responses=schemas.problems(401, 403, 404, 422))
 def job_state(request: Request, number: JobId) -> dict[str, Any]:
     """How far it is."""
     return _job(request, number).facts()
 
 
-@router.get("/jobs/{number}/result", response_class=FileResponse, responses=schemas.RESULT)
+@router.get("/jobs/{id}/result", response_class=FileResponse, responses=schemas.RESULT)
 def job_result(request: Request, number: JobId) -> FileResponse:
     """The annotated video."""
     return _Whole(_done(request, number).result, media_type="video/mp4", filename="result.mp4")
 
 
-@router.get("/jobs/{number}/detections", response_class=FileResponse, responses=schemas.LINES)
+@router.get("/jobs/{id}/detections", response_class=FileResponse, responses=schemas.LINES)
 def job_detections(request: Request, number: JobId) -> FileResponse:
     """A line of JSON for each frame."""
     return _Whole(_done(request, number).detections, media_type="application/jsonl", filename="result.jsonl")
 
 
-@router.delete("/jobs/{number}", status_code=204, responses=schemas.problems(401, 403, 404, 422))
+@router.delete("/jobs/{id}", status_code=204, responses=schemas.problems(401, 403, 404, 422))
 async def cancel_job(request: Request, number: JobId) -> Response:
     """Stop it, and delete what it has made."""
     job = _job(request, number)

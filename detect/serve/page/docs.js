@@ -13,13 +13,17 @@ function paragraph(text) {
   return made;
 }
 
+const SUFFIXES = { "video/mp4": ".mp4", "application/jsonl": ".jsonl" }; // of answers that are files
+
 function curl(method, path, route) {
-  const url = new URL(path.slice(1).replace("{number}", "ID"), document.baseURI);
+  const url = new URL(path.slice(1).replace("{id}", "ID"), document.baseURI);
   const words = ["curl", ...(method === "get" ? [] : ["-X", method.toUpperCase()])];
   for (const field of Object.keys(route.requestBody?.content["multipart/form-data"].schema.properties ?? {})) {
     words.push("-F", `${field}=@party.${field === "video" ? "mp4" : "jpg"}`);
   }
   const example = (route.parameters ?? []).filter(({ name }) => name === "threshold").map(({ name }) => `${name}=0.7`);
+  const kept = Object.keys(route.responses["200"]?.content ?? {}).find((kind) => kind in SUFFIXES);
+  if (kept) words.push("-o", `found${SUFFIXES[kept]}`);
   return [...words, `'${url}${example.length ? `?${example.join("&")}` : ""}'`].join(" ");
 }
 

@@ -13,7 +13,11 @@ async function ask(path, options = {}) {
   const response = await fetch(path, { ...options, headers });
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({ detail: response.statusText }));
-  if (response.status === 401) $("key-row").hidden = false;
+  if (response.status === 401) {
+    $("key-row").hidden = false;
+    $("key").focus();
+    throw new Error("type the key of this server");
+  }
   throw new Error(problem.detail);
 }
 
@@ -40,7 +44,7 @@ function chooseModel() {
     label.append(box, ` ${name}`);
     return label;
   });
-  $("classes").replaceChildren($("classes").firstElementChild, ...boxes);
+  $("class-list").replaceChildren(...boxes);
   $("classes").hidden = boxes.length < 2;
   tellThreshold();
 }
@@ -52,6 +56,8 @@ function tellThreshold() {
 async function look(file) {
   const number = ++looks; // the answer to an earlier one may come later
   const asked = model();
+  if (!asked) return say("type the key of this server", true);
+  $("canvas").classList.add("old");
   say(`looking at ${file.name || "the picture"} ...`);
   const form = new FormData();
   form.append("image", file, file.name || "picture");
@@ -63,7 +69,10 @@ async function look(file) {
     picture = { file, bitmap, answer, model: asked };
     show();
   } catch (error) {
-    if (number === looks) say(error.message, true);
+    if (number !== looks) return;
+    picture = null;
+    for (const id of ["canvas", "downloads", "found"]) $(id).hidden = true;
+    say(error.message, true);
   }
 }
 
@@ -86,6 +95,7 @@ function show() {
   tellThreshold();
   if (!picture || picture.model.name !== model().name) return;
   const found = wanted();
+  $("canvas").classList.remove("old");
   const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: picture.model.classes };
   paint($("canvas"), picture.bitmap, found, options);
   for (const id of ["canvas", "downloads"]) $(id).hidden = false;
@@ -129,7 +139,17 @@ async function saveMasks() {
   }
 }
 
-$("file").addEventListener("change", () => $("file").files[0] && look($("file").files[0]));
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  $("file").value = ""; // so that the same may be chosen once more
+  if (file) look(file);
+});
+for (const [id, checked] of [["all", true], ["none", false]]) {
+  $(id).addEventListener("click", () => {
+    for (const box of $("classes").querySelectorAll("input")) box.checked = checked;
+    show();
+  });
+}
 $("model").addEventListener("change", () => { chooseModel(); if (picture) look(picture.file); });
 for (const id of ["threshold", "show-masks", "show-boxes"]) $(id).addEventListener("input", show);
 $("key").addEventListener("change", () => listModels().then(() => say(""), (error) => say(error.message, true)));

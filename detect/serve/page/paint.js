@@ -70,13 +70,28 @@ export function paint(canvas, bitmap, found, { masks, boxes, classes }) {
     const [left, top, right, bottom] = one.box_xyxy;
     context.strokeStyle = colour;
     context.strokeRect(left, top, right - left, bottom - top);
+  }
+  const taken = [];
+  for (const [one, colour] of worstFirst.reverse()) {
     const text = `${one.name} ${one.score.toFixed(2)}`;
-    const width = context.measureText(text).width + letters / 2;
-    const x = Math.max(0, Math.min(left, canvas.width - width));
-    const y = Math.max(0, top - letters * 1.3);
+    const [width, height] = [context.measureText(text).width + letters / 2, letters * 1.3];
+    const [x, y] = placeOf(canvas, one.box_xyxy, [width, height], taken);
+    taken.push([x, y, x + width, y + height]);
     context.fillStyle = colour;
-    context.fillRect(x, y, width, letters * 1.3);
+    context.fillRect(x, y, width, height);
     context.fillStyle = isDark(context.fillStyle) ? "#fff" : "#000";
     context.fillText(text, x + letters / 4, y + letters);
   }
+}
+
+// Of a label: inside the picture at a corner of its box, if it can be on no other.
+function placeOf(canvas, [left, top, right, bottom], [width, height], taken) {
+  const corners = [
+    [left, top - height], [left, top], [right - width, top - height],
+    [left, bottom], [left, bottom - height], [right - width, bottom],
+  ];
+  const within = (value, most) => Math.max(0, Math.min(value, most));
+  const places = corners.map(([x, y]) => [within(x, canvas.width - width), within(y, canvas.height - height)]);
+  const isFree = ([x, y]) => taken.every(([x0, y0, x1, y1]) => x >= x1 || x0 >= x + width || y >= y1 || y0 >= y + height);
+  return places.find(isFree) ?? places[0];
 }
