@@ -17,7 +17,7 @@ demo: .venv/.installed
 	$(BIN)/python demo.py
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slow

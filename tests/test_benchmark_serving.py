@@ -31,7 +31,7 @@ def test_every_call_is_told_of_once(tmp_path):
                 r'requests_total{method="POST",route="/v1/detect",status="(\d+)"} (\d+)', client.get("/metrics").text
             )
         )
-        assert len(calls.seconds) == int(counts["200"]) > 3 and calls.busy == int(counts["503"]) > 0
+        assert len(calls.seconds) == int(counts["200"]) > 3 and len(calls.waits) == int(counts["503"]) > 0
         assert not calls.wrong and seconds >= 1.5 and all(0 < one < seconds for one in calls.seconds)
         assert resident(url) > 50e6
         broken, _ = load(url, [b"no picture"], 1, 0.2)
@@ -54,9 +54,9 @@ def test_the_loop_is_as_fast_as_it_is():
 
 
 def served(rate: float, wrong: tuple[str, ...] = ()) -> Served:
-    calls = Calls([0.1] * 90 + [1.0] * 10, 7, list(wrong))
+    calls = Calls([0.1] * 90 + [1.0] * 10, [2.0] * 7, list(wrong))
     rounds = [Load(8, calls, one, 10.0, 900_000_000) for one in (rate, 2 * rate, rate / 2)]
-    return Served(rounds, None, Calls([0.2] * 3, 1), 4, 0)
+    return Served(rounds, None, Calls([0.2] * 3, [1.0]), 4, 0)
 
 
 def test_the_page_says_what_was_measured():

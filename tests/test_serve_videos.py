@@ -182,6 +182,13 @@ def test_of_finished_ones_the_newest_are_kept(model, five, folder):
         assert len(list(folder.glob("detect_*/*"))) == 2
 
 
+def test_a_disk_that_fills_ends_a_video(client, five, monkeypatch):
+    free = iter([10**12])
+    monkeypatch.setattr(jobs.Jobs, "_free", lambda _: next(free, 0))
+    job = ended(client, client.post("/v1/detect/video", content=five).json())
+    assert (job["state"], job["frames"], job["detail"]) == ("failed", 0, "there is no more room on the disk")
+
+
 def test_every_so_many_th_frame_may_be_looked_at(client, five):
     job = client.post("/v1/detect/video", content=five, params={"stride": 3}).json()
     assert ended(client, job)["frames"] == 5

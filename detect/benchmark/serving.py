@@ -38,12 +38,12 @@ _RESIDENT = re.compile(rb"^process_resident_memory_bytes ([\d.e+]+)$", re.MULTIL
 class Calls:
     """What callers were told.
 
-    seconds: that answers took.  busy: how often there was too much to do (503).  wrong: other answers, and lines that
-    broke, in words.
+    seconds: that answers took.  waits: seconds to come again after, where there was too much to do (503).
+    wrong: other answers, and lines that broke, in words.
     """
 
     seconds: list[float] = field(default_factory=list)
-    busy: int = 0
+    waits: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -168,7 +168,7 @@ def page(served: Served, model: str, imgsz: int, command: str, machine: str) -> 
         f"\n\n{markdown.table(header, rows)}\n\n"
         f"The goal is {GOAL:.0%} of what a loop over the same model does: **{'met' if met else 'missed'}**.\n\n"
         f"Stopped (SIGTERM) while {served.under_way} requests were under way: {len(stopped.seconds)} answered,"
-        f" {stopped.busy} told to come again, {len(stopped.wrong)} lost; exit status {served.exit_status}."
+        f" {len(stopped.waits)} told to come again, {len(stopped.wrong)} lost; exit status {served.exit_status}."
         + "".join(f"\n\n- {words}" for words in dict.fromkeys(wrong))
     )
 
@@ -177,7 +177,7 @@ def _row(rounds: Sequence[Load]) -> list[str]:
     seconds = [second for one in rounds for second in one.calls.seconds]
     tenths = np.percentile(seconds, (50, 95)) if seconds else (np.nan, np.nan)
     rate = statistics.median(one.rate for one in rounds)
-    counts = [sum(one.calls.busy for one in rounds), sum(len(one.calls.wrong) for one in rounds)]
+    counts = [sum(len(one.calls.waits) for one in rounds), sum(len(one.calls.wrong) for one in rounds)]
     figures = [f"{value:.2f}" for value in (rate, _ratio(rounds), *tenths)]
     return [str(rounds[0].clients), *figures, *map(str, counts), _megabytes(rounds[-1].memory)]
 
@@ -223,8 +223,8 @@ def _call(url: str, picture: bytes, calls: Calls) -> float:
     finally:
         line.close()
     if answer.status == http.client.SERVICE_UNAVAILABLE:
-        calls.busy += 1
-        return float(answer.headers["Retry-After"])
+        calls.waits.append(float(answer.headers["Retry-After"]))
+        return calls.waits[-1]
     if answer.status != http.client.OK:
         calls.wrong.append(f"{answer.status}: {content[:200].decode(errors='replace')}")
     else:
