@@ -45,7 +45,7 @@ def test_every_flag_it_names_exists() -> None:
         if dataclasses.is_dataclass(settings)
         for field in dataclasses.fields(settings)
     } | {"--config", "--help", "--no-amp"}
-    not_ours = {"--index-url", "--extra-index-url", "--logdir"}
+    not_ours = {"--index-url", "--extra-index-url", "--logdir", "--server"}
     text = re.sub(r"torchrun .* train\.py", "", (ROOT / "README.md").read_text())  # whose flags are its own
     assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known | not_ours
 
