@@ -57,7 +57,8 @@ function section(method, path, route) {
   const problems = answers.filter(([status]) => status >= 400).map(([status, one]) => `${status} ${one.description}`);
   for (const [status, answer] of answers.filter(([status]) => status < 400)) {
     const kinds = Object.keys(answer.content ?? {}).join(", ");
-    parts.push(element("p", `${status}: ${answer.description}${kinds ? ` (${kinds})` : ""}`));
+    const words = answer.description.replace("Successful Response", "OK"); // the former is the framework's own
+    parts.push(element("p", `${status}: ${words}${kinds ? ` (${kinds})` : ""}`));
     const json = answer.content?.["application/json"];
     const example = json?.example ?? (json?.schema.$ref && resolve(json.schema.$ref).example);
     if (example) parts.push(element("pre", JSON.stringify(example, null, 1)));
