@@ -2,7 +2,7 @@
 #
 #   docker build -t detect .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --stop-timeout 110 \
-#       -v detect-tmp:/tmp -v detect-cache:/home/detect/.cache detect
+#       -v /tmp -v detect-cache:/home/detect/.cache detect
 #
 # Videos need room in /tmp, which on a machine of little memory a --tmpfs has not; see docs/serving.md.
 #

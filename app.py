@@ -92,12 +92,10 @@ def look_page() -> None:
 def controls() -> Wanted | None:
     """What is chosen in the column at the side; None while no model is."""
     with st.sidebar:
-        model = st.selectbox(
-            "Model",
-            [*BUNDLED, *checkpoints(), *DETECTORS, LINK],
-            format_func=called,
-            help="v1 and later know COCO's things",
-        )
+        trained = checkpoints()
+        models = [*BUNDLED, *trained, *DETECTORS, LINK]
+        name = st.selectbox("Model", models, help="v1 and later know COCO's things") or models[0]
+        model = trained.get(name, name)
         if model == LINK:
             model = st.text_input("Link to a checkpoint", placeholder="https://example.org/best.safetensors")
             if model and not is_link(model):
@@ -260,16 +258,11 @@ def look(predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequ
     return answer.result().filter(labels=labels)
 
 
-def checkpoints() -> list[str]:
-    """Of the runs of train.py in outputs/, newest first."""
-    found = sorted((ROOT / "outputs").glob("**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
-    return [str(path.relative_to(ROOT)) if Path.cwd() == ROOT else str(path) for path in found]
-
-
-def called(model: str) -> str:
-    """A checkpoint by the folder of its run, any other model as it is."""
-    path = Path(model)
-    return path.parent.name if path.suffix == ".safetensors" else model
+def checkpoints() -> dict[str, str]:
+    """Of the runs of train.py in outputs/, by their folders there, such as ``train/mine``; newest first."""
+    folder = ROOT / "outputs"
+    found = sorted(folder.glob("*/**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
+    return {f"{path.parent.relative_to(folder).as_posix()}/": str(path) for path in found}
 
 
 def rows(found: Detections, names: ClassNames) -> list[dict[str, str | float | int]]:
@@ -304,5 +297,6 @@ def in_words(count: int) -> str:
 
 if __name__ == "__main__":
     if not st.runtime.exists():
-        sys.exit("streamlit run app.py")
+        print("streamlit run app.py --server.address 127.0.0.1", file=sys.stderr)
+        sys.exit(2)
     main()

@@ -77,13 +77,14 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         line = socket.create_server((host, port), family=family, backlog=1024)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # or callers who do not read would keep a server from ending
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD)
-        return line
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (")[0]  # since Python says once more on what
         advice = "; take another --port" if error.errno == errno.EADDRINUSE else ""
         raise UsageError(f"cannot listen on --host {host} --port {port}: {why}{advice}") from None
+    with suppress(AttributeError, OSError):  # of systems that have no such limit
+        # Without it callers who do not read would keep a server from ending.
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD)
+    return line
 
 
 def limits_of(settings: ServeSettings) -> Limits:

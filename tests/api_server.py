@@ -37,7 +37,7 @@ def serving(*models: Served, limits: Limits | None = None, **more: Any) -> Itera
 @contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """Its address, while the block runs."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
     line = listening("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([line],))
     thread.start()

@@ -109,10 +109,10 @@ def test_a_trained_model_is_offered_and_loaded_again_when_it_changes(tmp_path, m
     folder = tmp_path / "outputs" / "train" / "kites"
     folder.mkdir(parents=True)
     checkpoint.save(as_checkpoint(random_model()), folder / "best.safetensors")
-    (name,) = app.checkpoints()
-    assert name == str(folder / "best.safetensors")
-    first = app.predictor_of(name, 1.0)
-    assert app.predictor_of(name, 1.0) is first and app.predictor_of(name, 2.0) is not first
+    path = str(folder / "best.safetensors")
+    assert app.checkpoints() == {"train/kites/": path}
+    first = app.predictor_of(path, 1.0)
+    assert app.predictor_of(path, 1.0) is first and app.predictor_of(path, 2.0) is not first
 
 
 def test_the_backbones_are_compared_with_the_figures_of_the_pages():

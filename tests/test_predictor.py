@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from tiny import CLASSES, LIGHT, as_checkpoint, assert_same, picture, random_model
 from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detect import checkpoint, masks
 from detect.errors import CheckpointError, UsageError
@@ -84,6 +85,19 @@ def test_the_model_sees_red_green_blue_from_0_to_1(predictor, pictures, monkeypa
         expected = torch.from_numpy(pictures[0][None, None, :, :, channel]) / 255
         expected = F.interpolate(expected, size, mode="bilinear", align_corners=False)[0, 0]
         assert (model.transform.resized(seen[0])[channel] - expected).abs().max() < 1e-6
+
+
+def test_of_large_pictures_only_what_the_model_looks_at_is_float(predictor, monkeypatch):
+    """Several of which would else be in memory four times as large each."""
+    seen, normalize = [], GeneralizedRCNNTransform.normalize
+
+    def spy(self, image):
+        seen.append((image.dtype, tuple(image.shape[-2:])))
+        return normalize(self, image)
+
+    monkeypatch.setattr(GeneralizedRCNNTransform, "normalize", spy)
+    predictor([np.zeros((400, 600, 3), np.uint8)] * 2)
+    assert seen == [(torch.float32, predictor.model.transform.resized_hw((400, 600)))] * 2 != [(400, 600)] * 2
 
 
 def nothing() -> dict[str, torch.Tensor]:

@@ -281,6 +281,14 @@ def test_a_video_is_no_picture(client):
     assert "those go to /v1/detect/video" in problem(answer, 415)
 
 
+def test_a_picture_is_no_video_by_chance(client):
+    """MPEG's packets begin with a G, 188 bytes apart; a GIF has one at its beginning too."""
+    content = bytearray(encode(picture((64, 96), 1), "GIF"))
+    content[188] = content[376] = ord("G")
+    answer = client.post("/v1/detect", content=bytes(content))
+    assert answer.status_code != 415 or "video" not in answer.text
+
+
 def test_whoever_looks_after_it_may_ask_for_heads_alone(client):
     for path in ("/", "/docs", "/healthz", "/readyz"):
         answer = client.head(path)

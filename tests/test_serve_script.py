@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,9 +17,12 @@ import pytest
 from api_server import until
 from tiny import as_checkpoint, picture, random_model
 
+import serve
 from detect import checkpoint
+from detect.config import ServeSettings
 from detect.media.encoded import encode
 from detect.media.video_writer import VideoWriter
+from detect.serve.limits import Limits
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,6 +64,14 @@ def test_it_serves_until_it_is_stopped(model):
     assert "Traceback" not in err and "POST /v1/detect" in out + err
 
 
+def test_every_limit_that_is_a_setting_is_one():
+    flags = {"max_megabytes": 1, "max_video_megabytes": 2, "max_megapixels": 3, "max_pictures": 4, "max_frames": 5}
+    flags |= {"max_jobs": 6, "queue": 7, "batch_size": 8, "timeout": 9.0, "job_timeout": 10.0, "keep": 11.0}
+    expected = Limits(2**20, 2 * 2**20, 3_000_000, pictures=4, frames=5, waiting=7, together=8, answer_seconds=9.0)
+    expected = replace(expected, jobs=6, job_seconds=10.0, keep_seconds=11.0)
+    assert serve.limits_of(ServeSettings(**flags)) == expected
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -69,6 +81,9 @@ def test_it_serves_until_it_is_stopped(model):
         (["--api-key-file", os.devnull], "is empty"),
         (["--port", "70000"], "--port 70000 must be at most 65535"),
         (["--host", "256.0.0.1"], "cannot listen on --host 256.0.0.1"),
+        (["--origins", "https://example.org/"], "--origins https://example.org/ is none"),
+        (["--origins", "https://Example.org"], "as browsers send it"),
+        (["--hosts", "example.org:8000"], "--hosts example.org:8000 is no name"),
     ],
 )
 def test_a_mistake_is_one_line(flags, words):
@@ -82,9 +97,13 @@ def test_a_port_that_is_taken_is_told_and_a_wide_open_door_too(model):
         port = other.getsockname()[1]
         server = start("--model", model, "--port", port)
         _, err = server.communicate(timeout=120)
-        assert server.returncode == 2 and f"cannot listen on --host 127.0.0.1 --port {port}" in err
-    server = start("--model", model, "--port", 0, "--host", "0.0.0.0")
-    assert " on http://0.0.0.0:" in server.stdout.readline()
+        assert server.returncode == 2 and f"--port {port}: Address already in use; take another" in err
+    server = start("--model", model, "--port", 0, "--host", "0.0.0.0", "--hosts", "*.example.org")
+    said = server.stdout.readline()
+    assert " on http://0.0.0.0:" in said
+    url = f"http://127.0.0.1:{said.split(',')[0].rstrip('/').rpartition(':')[2]}/v1/models"
+    for host, status in (("a.example.org", 200), ("example.com", 403)):
+        assert httpx.get(url, headers={"Host": host}, trust_env=False).status_code == status
     server.terminate()
     _, err = server.communicate(timeout=120)
     assert "warning: --host 0.0.0.0 lets in whoever reaches this machine" in err

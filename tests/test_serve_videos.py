@@ -20,6 +20,7 @@ from detect.media.video_writer import VideoWriter
 from detect.serve import jobs
 from detect.serve.limits import Limits
 
+BROKEN = b"\0\0\0\x18ftypisom" + bytes(400)
 LIMITS = Limits(video_bytes=200_000, jobs=2, frames=8)
 
 
@@ -194,6 +195,25 @@ def test_every_so_many_th_frame_may_be_looked_at(client, five):
     assert ended(client, job)["frames"] == 5
     lines = client.get(f"/v1/jobs/{job['id']}/detections").text.splitlines()
     assert [json.loads(line)["detected"] for line in lines] == [True, False, False, True, False]
+
+
+def test_failed_ones_drive_no_result_away(model, five, folder):
+    with serving(model, limits=Limits(kept=1)) as client:
+        good = ended(client, client.post("/v1/detect/video", content=five).json())
+        for _ in range(2):
+            assert ended(client, client.post("/v1/detect/video", content=BROKEN).json())["state"] == "failed"
+        assert client.get(f"/v1/jobs/{good['id']}/result").status_code == 200
+
+
+def test_what_ended_first_goes_first(model, folder):
+    """Though it came last: its upload was done earlier."""
+    queue = SimpleNamespace(submit=None)
+    some = jobs.Jobs(queue, Limits(kept=1))
+    first, last = (some.new(model, None, 0.5) for _ in range(2))
+    for job in (last, first):
+        some._end(job, jobs.DONE)
+    assert some.get(first.id) is first and some.get(last.id) is None
+    some.close()
 
 
 def test_one_that_takes_too_long_is_ended(model, five, folder, monkeypatch):

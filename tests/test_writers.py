@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from detect import masks
 from detect.errors import DiskError
+from detect.media.decoder import Frame
 from detect.media.encoded import JPEG_MOST_SIDE
 from detect.media.images import read_image, write_image
 from detect.media.video import VideoReader
@@ -139,6 +141,25 @@ def test_a_picture_too_long_for_jpeg_becomes_a_png(tmp_path):
         assert writer.write(Path("long.jpg"), np.zeros((*hw, 3), np.uint8), Detections(hw)).name == "long.png"
         shorter = (1, JPEG_MOST_SIDE)
         assert writer.write(Path("x.jpg"), np.zeros((*shorter, 3), np.uint8), Detections(shorter)).name == "x.jpg"
+
+
+def test_of_a_video_every_so_many_th_frame_is_looked_at_and_where_its_size_changes(tmp_path):
+    clip, seen = tmp_path / "clip.mp4", []
+    with VideoWriter(clip, 10, (64, 96)) as out:
+        out.write(np.zeros((64, 96, 3), np.uint8))
+
+    def look(image: np.ndarray) -> Detections:
+        seen.append(image.shape[:2])
+        return Detections(image.shape[:2])
+
+    sizes = [(64, 96), (64, 96), (64, 96), (64, 96), (32, 48), (32, 48), (32, 48)]
+    path = tmp_path / "out.mp4"
+    with VideoReader(clip) as video, annotated_video(video, NAMES, path, stride=3, save_json=True) as annotated:
+        for number, hw in enumerate(sizes):
+            annotated.write(Frame(np.zeros((*hw, 3), np.uint8), Fraction(number, 10), None), look)
+    lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines if line["detected"]] == [0, 3, 4, 6]
+    assert seen == [(64, 96), (64, 96), (32, 48), (32, 48)]
 
 
 def test_of_a_video_colours_stay_on_what_was_found(tmp_path):

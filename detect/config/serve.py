@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from detect.serve.limits import Limits
 
 _USUAL = Limits()  # which has the defaults
 KEY_VARIABLE = "DETECT_API_KEY"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")
+_HOST = re.compile(r"[\w.*-]+")
 
 
 @dataclass(kw_only=True)
@@ -49,12 +52,12 @@ class ServeSettings:
     max_video_megabytes: int = option(_USUAL.video_bytes // 2**20, "of a video", low=1, high=100_000)
     max_megapixels: int = option(_USUAL.pixels // 1_000_000, "of a picture, or a frame", low=1, high=178)
     max_pictures: int = option(_USUAL.pictures, "of a request", low=1, high=1000)
-    max_frames: int = option(_USUAL.frames, "of a video", low=1)
+    max_frames: int = option(_USUAL.frames, "of a video, whose rest is left out", low=1)
     max_jobs: int = option(_USUAL.jobs, "videos that wait or are worked on", low=1)
     queue: int = option(_USUAL.waiting, "pictures that wait for a model; more are told to come again", low=1)
     batch_size: int = option(_USUAL.together, "pictures of equal size that are looked at together", low=1)
     timeout: float = option(_USUAL.answer_seconds, "seconds until pictures that wait are given up", low=0.1)
-    job_timeout: float = option(_USUAL.job_seconds, "seconds until a video that is worked on is given up", low=1)
+    job_timeout: float = option(_USUAL.job_seconds, "seconds of work on a video, whose rest is left out then", low=1)
     keep: float = option(
         _USUAL.keep_seconds, f"seconds that the result of a video is kept, one of the {_USUAL.kept} newest", low=1
     )
@@ -64,9 +67,11 @@ class ServeSettings:
         if not self.model:
             raise UsageError("--model needs at least one")
         for origin in self.origins or ():
-            scheme, _, rest = origin.partition("://")
-            if origin != "*" and (scheme not in ("http", "https") or not rest or set(rest) & set("/?#")):
-                raise UsageError(f"--origins {origin} is none; one is a scheme and a host: https://example.org")
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise UsageError(f"--origins {origin} is none; one is as browsers send it: https://example.org")
+        for host in self.hosts or ():
+            if not _HOST.fullmatch(host):
+                raise UsageError(f"--hosts {host} is no name; one has no scheme and no port: detect.example.org")
 
     def api_key(self) -> str | None:
         """The key that callers need, if any. UsageError where its file cannot be read, or holds none."""

@@ -120,7 +120,8 @@ def begins_as_video(path: Path | Encoded) -> bool:
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "
     starts = (b"\x1a\x45\xdf\xa3", b"OggS", b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3")
-    return head.startswith(starts) or (head[:1] == head[188:189] == head[376:377] == b"G")  # MPEG's packets
+    is_packets = head[:1] == head[188:189] == head[376:377] == b"G" and not head.startswith(b"GIF8")  # of MPEG
+    return head.startswith(starts) or is_packets
 
 
 def what_it_holds(path: Path | Encoded) -> str:

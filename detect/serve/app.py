@@ -120,7 +120,8 @@ def _own_page_needed(origins: Sequence[str]) -> Callable[[Request], None]:
 
 def _own_name_needed(hosts: Sequence[str]) -> Callable[[Request], None]:
     """A stranger can have a name of his lead to this machine, and browsers then take his page for ours (DNS rebinding,
-    https://en.wikipedia.org/wiki/DNS_rebinding). He can own no address, nor a name without a dot."""
+    https://en.wikipedia.org/wiki/DNS_rebinding). Nobody on the internet can own an address, or a name without
+    a dot."""
 
     def check(request: Request) -> None:
         try:

@@ -32,6 +32,7 @@ ENDED = (DONE, FAILED, CANCELLED)
 _PATIENCE = 0.2  # seconds between two tries to get a frame into a queue that is full
 _SPACE = 3  # times what may be sent: it, as it lay in a form, and what is made of it
 _LOOK_UP = 50  # frames between two looks at the disk
+_FAILURES = 1000  # failed jobs that are remembered, with their reasons
 
 
 class TooManyJobsError(Exception):
@@ -194,9 +195,12 @@ class Jobs:
         job.forgetting.daemon = True
         job.forgetting.start()
         with self._lock:
-            ended = [one for one in self._jobs.values() if one.state in ENDED]  # the oldest first
-        for one in ended[: -self._limits.kept]:
-            self.drop(one)
+            if self._jobs.pop(job.id, None):
+                self._jobs[job.id] = job  # behind those that ended before
+            jobs = list(self._jobs.values())
+        for some, most in ((DONE, self._limits.kept), (FAILED, _FAILURES)):
+            for one in [one for one in jobs if one.state == some][:-most]:
+                self.drop(one)
 
     def _annotate(self, job: Job) -> None:
         names = job.served.predictor.class_names

@@ -49,7 +49,7 @@ class Watched:
                 scope.setdefault("state", {})["shares"] = shares
                 await self.app(scope, answer.receive, answer.send)
         except Exception as error:
-            if answer.is_given_up:
+            if answer.is_given_up:  # of which the web server says that the answer is not complete
                 return
             if answer.status is not None:
                 raise

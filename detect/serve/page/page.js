@@ -5,7 +5,8 @@ import { paint, palette } from "./paint.js";
 const LOWEST = 0.05;
 const $ = (id) => document.getElementById(id);
 let models = [];
-let picture = null; // {file, bitmap, answer, model}
+let given = null; // the file that was chosen last
+let picture = null; // {file, bitmap, answer, model} of the last that was looked at
 let looks = 0;
 
 async function ask(path, options = {}) {
@@ -29,9 +30,11 @@ function say(words, wrong = false) {
 const model = () => models.find((one) => one.name === $("model").value);
 
 async function listModels() {
+  const former = $("model").value;
   models = (await (await ask("v1/models")).json()).models;
   $("model").replaceChildren(...models.map((one) => new Option(one.name, one.name)));
-  chooseModel();
+  if (models.some(({ name }) => name === former)) $("model").value = former;
+  else chooseModel();
 }
 
 function chooseModel() {
@@ -55,8 +58,9 @@ function tellThreshold() {
 
 async function look(file) {
   const number = ++looks; // the answer to an earlier one may come later
+  given = file;
+  if (!model()) return listModels().then(() => look(file), (error) => say(error.message, true));
   const asked = model();
-  if (!asked) return say("type the key of this server", true);
   $("canvas").classList.add("old");
   say(`looking at ${file.name || "the picture"} ...`);
   const form = new FormData();
@@ -67,6 +71,7 @@ async function look(file) {
     const bitmap = await asTheServerSees(file, answer.images[0], asked.name, form);
     if (number !== looks) return;
     picture = { file, bitmap, answer, model: asked };
+    $("canvas").classList.remove("old");
     show();
   } catch (error) {
     if (number !== looks) return;
@@ -76,10 +81,10 @@ async function look(file) {
   }
 }
 
-// Of a format that the browser does not know, or does not turn as EXIF says, the server sends the picture, with nothing
-// drawn on it.
+// Of a format that the browser does not know, or does not turn as EXIF says, which is WebP in Chromium, the server sends
+// the picture, with nothing drawn on it.
 async function asTheServerSees(file, { width, height }, name, form) {
-  const own = await createImageBitmap(file).catch(() => null);
+  const own = file.type === "image/webp" ? null : await createImageBitmap(file).catch(() => null);
   if (own && own.width === width && own.height === height) return own;
   const query = new URLSearchParams({ model: name, threshold: 1, format: "image" });
   return createImageBitmap(await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).blob());
@@ -93,9 +98,8 @@ function wanted() {
 
 function show() {
   tellThreshold();
-  if (!picture || picture.model.name !== model().name) return;
+  if (!picture || picture.model.name !== model()?.name) return;
   const found = wanted();
-  $("canvas").classList.remove("old");
   const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: picture.model.classes };
   paint($("canvas"), picture.bitmap, found, options);
   for (const id of ["canvas", "downloads"]) $(id).hidden = false;
@@ -150,9 +154,11 @@ for (const [id, checked] of [["all", true], ["none", false]]) {
     show();
   });
 }
-$("model").addEventListener("change", () => { chooseModel(); if (picture) look(picture.file); });
+$("model").addEventListener("change", () => { chooseModel(); if (given) look(given); });
 for (const id of ["threshold", "show-masks", "show-boxes"]) $(id).addEventListener("input", show);
-$("key").addEventListener("change", () => listModels().then(() => say(""), (error) => say(error.message, true)));
+$("key").addEventListener("change", () => {
+  listModels().then(() => (picture ? show() : say("")), (error) => say(error.message, true));
+});
 $("save-picture").addEventListener("click", () => $("canvas").toBlob((blob) => save(blob, "_found.png")));
 $("save-masks").addEventListener("click", saveMasks);
 $("save-json").addEventListener("click", () => {

@@ -71,12 +71,16 @@ export function paint(canvas, bitmap, found, { masks, boxes, classes }) {
     context.strokeStyle = colour;
     context.strokeRect(left, top, right - left, bottom - top);
   }
+  // The best choose their places first, and lie on top where there is none.
   const taken = [];
-  for (const [one, colour] of worstFirst.reverse()) {
+  const labels = worstFirst.toReversed().map(([one, colour]) => {
     const text = `${one.name} ${one.score.toFixed(2)}`;
     const [width, height] = [context.measureText(text).width + letters / 2, letters * 1.3];
     const [x, y] = placeOf(canvas, one.box_xyxy, [width, height], taken);
     taken.push([x, y, x + width, y + height]);
+    return { text, colour, x, y, width, height };
+  });
+  for (const { text, colour, x, y, width, height } of labels.reverse()) {
     context.fillStyle = colour;
     context.fillRect(x, y, width, height);
     context.fillStyle = isDark(context.fillStyle) ? "#fff" : "#000";
