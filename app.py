@@ -259,7 +259,7 @@ def look(predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequ
 
 
 def checkpoints() -> dict[str, str]:
-    """Of the runs of train.py in outputs/, by their folders there, such as ``train/mine``; newest first."""
+    """Of the runs of train.py in outputs/, by their folders there, such as ``train/mine/``, newest first."""
     folder = ROOT / "outputs"
     found = sorted(folder.glob("*/**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
     return {f"{path.parent.relative_to(folder).as_posix()}/": str(path) for path in found}
