@@ -183,6 +183,16 @@ def test_of_finished_ones_the_newest_are_kept(model, five, folder):
         assert len(list(folder.glob("detect_*/*"))) == 2
 
 
+def test_a_small_video_has_as_long_to_arrive_as_a_picture(model, five, folder):
+    def slowly():
+        yield five[:100]
+        time.sleep(0.3)
+        yield five[100:]
+
+    with serving(model, limits=Limits(upload_seconds=5, video_bytes=200_000)) as client:
+        assert client.post("/v1/detect/video", content=slowly()).status_code == 202
+
+
 def test_a_disk_that_fills_ends_a_video(client, five, monkeypatch):
     free = iter([10**12])
     monkeypatch.setattr(jobs.Jobs, "_free", lambda _: next(free, 0))
