@@ -20,20 +20,22 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from detect import markdown, runtime
-from detect.drawing import draw, grey_around
+from benchmarks import markdown
+from detect import runtime
 from detect.errors import DetectError, MediaError, UsageError
-from detect.links import is_link
-from detect.media import kinds
-from detect.media.encoded import Encoded, encode
+from detect.inference.predictor import Predictor, load_predictor
+from detect.inference.writers import annotated_video
+from detect.io.links import is_link
+from detect.media import formats
+from detect.media.drawing import draw, grey_around
+from detect.media.encoding import Encoded, encode
 from detect.media.images import read_header, read_image
-from detect.media.video import VideoReader
+from detect.media.video_reader import VideoReader
 from detect.models.zoo import BUNDLED, DETECTORS
-from detect.predictor import Predictor, load_predictor
-from detect.serve.answers import Answered, as_json, mask_files, zipped
-from detect.serve.batching import Batcher, BusyError
-from detect.types import ClassNames, Detections
-from detect.writers import annotated_video
+from detect.serving.batching import Batcher, BusyError
+from detect.serving.responses import Answered, as_json, mask_files, zipped
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
 
 ROOT = Path(__file__).parent
 LOWEST = 0.05  # what scores less is never shown
@@ -133,7 +135,7 @@ def is_picture(name: str, content: bytes) -> bool:
     """Whether these are the bytes of a picture, and not those of a video, whatever their name says. MediaError for
     what is neither, or too large."""
     file = Encoded(content, name)
-    if kinds.begins_as_video(file):
+    if formats.begins_as_video(file):
         return False
     height, width = read_header(file, MOST_PIXELS).image_hw
     if height * width > MOST_PIXELS:

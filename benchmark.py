@@ -16,15 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detect.benchmark.output import Output, command
-from detect.config import BenchmarkSettings, TrainSettings
-from detect.errors import UsageError, exit_status, unknown
-from detect.flags import parse
+from benchmarks.output import Output, command
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import BenchmarkSettings, TrainSettings
+from detect.errors import UsageError
 from detect.models.names import check_trained
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
+from detect.text import unknown
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
-    from detect.benchmark.results import Place
+    from benchmarks.results import Place
 
 PICTURE = Path(__file__).parent / "input" / "balloons_1.jpg"
 RESULTS = Path("outputs/results")
@@ -59,11 +61,11 @@ def inference(settings: BenchmarkSettings) -> None:
     """Every model looks at one picture, by turns."""
     lines = choose(settings.models, settings.heads)
 
+    from benchmarks import machine
+    from benchmarks.inference import page, prepare
     from detect import progress, runtime
-    from detect.benchmark import machine
-    from detect.benchmark.inference import page, prepare
     from detect.media.images import read_image
-    from detect.metrics import cost
+    from detect.models import complexity
 
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
@@ -76,7 +78,7 @@ def inference(settings: BenchmarkSettings) -> None:
         entry, predictor = prepare(name, head, settings.imgsz, image, device)
         entries[name, head] = entry
         calls[name, head] = partial(predictor, [image])
-    for key, seconds in cost.interleaved(calls, settings.num_rounds).items():
+    for key, seconds in complexity.interleaved(calls, settings.num_rounds).items():
         entries[key].seconds = seconds
 
     facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
@@ -94,10 +96,10 @@ def train(settings: BenchmarkSettings) -> None:
 
     import torch
 
+    from benchmarks import machine
+    from benchmarks.training import measure, page
+    from benchmarks.training_run import Job, start, ways_on
     from detect import progress, runtime
-    from detect.benchmark import machine
-    from detect.benchmark.training import measure, page
-    from detect.benchmark.training_run import Job, start, ways_on
     from detect.data.description import find_spec
 
     output_of(settings).check()
@@ -135,10 +137,10 @@ def train(settings: BenchmarkSettings) -> None:
 
 def data(settings: BenchmarkSettings) -> None:
     """A file as large as COCO's is loaded by this toolkit and by pycocotools, by turns."""
+    from benchmarks import machine
+    from benchmarks.coco_file import rendered
+    from benchmarks.data import measure, page, versions
     from detect import progress, runtime
-    from detect.benchmark import machine
-    from detect.benchmark.coco_file import rendered
-    from detect.benchmark.data import measure, page, versions
 
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
@@ -155,11 +157,11 @@ def data(settings: BenchmarkSettings) -> None:
 
 def decoding(settings: BenchmarkSettings) -> None:
     """Training items and what a model finds, of pictures decoded whole and of those decoded as training does."""
+    from benchmarks import machine
+    from benchmarks.decoding import measure, measure_photograph, photograph
+    from benchmarks.decoding_page import page, versions
+    from benchmarks.sharpness import compare, load_at, read_scored
     from detect import progress, runtime
-    from detect.benchmark import machine
-    from detect.benchmark.decoding import measure, measure_photograph, photograph
-    from detect.benchmark.decoding_page import page, versions
-    from detect.benchmark.sharpness import compare, load_at, read_scored
     from detect.data.description import find_spec
 
     output_of(settings).check()
@@ -191,9 +193,9 @@ def decoding(settings: BenchmarkSettings) -> None:
 
 def results(settings: BenchmarkSettings) -> None:
     """Training runs in outputs/results, each made once; the page is of those that have a record."""
+    from benchmarks import experiments, machine
+    from benchmarks.results import Place, check_weights, make, read
     from detect import runtime
-    from detect.benchmark import experiments, machine
-    from detect.benchmark.results import Place, check_weights, make, read
 
     output_of(settings).check()
     device = runtime.pick_device(settings.device)
@@ -214,9 +216,9 @@ def results(settings: BenchmarkSettings) -> None:
 
 
 def write_finished(settings: BenchmarkSettings, place: Place) -> None:
-    from detect.benchmark import experiments
-    from detect.benchmark.results import IMAGES, copy_curves, known_speedup, read
-    from detect.benchmark.results_page import page
+    from benchmarks import experiments
+    from benchmarks.results import IMAGES, copy_curves, known_speedup, read
+    from benchmarks.results_page import page
 
     done = {run.name: result for run in experiments.every() if (result := read(run, place))}
     speedups = {data: known_speedup(data, place) for data in experiments.PARTS}
@@ -229,9 +231,9 @@ def write_finished(settings: BenchmarkSettings, place: Place) -> None:
 
 def serve(settings: BenchmarkSettings) -> None:
     """Callers send pictures to serve.py, and a loop over the same model looks at them, by turns."""
+    from benchmarks import machine
+    from benchmarks.serving import measure, page
     from detect import progress, runtime
-    from detect.benchmark import machine
-    from detect.benchmark.serving import measure, page
 
     output_of(settings).check()
     progress.hide_bars(settings.quiet)

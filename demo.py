@@ -15,8 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from detect import masks
-from detect.errors import exit_status
+from detect.cli.exit_status import exit_status
+from detect.structures import masks
 
 OUT = Path("outputs/demo")
 TRUTH = Path("input/balloons_1.json")

@@ -10,16 +10,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detect.config import DetectImageSettings
-from detect.errors import DiskError, MediaError, exit_status
-from detect.flags import parse
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import DetectImageSettings
+from detect.errors import DiskError, MediaError
 from detect.models.zoo import BUNDLED
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from detect.predictor import Predictor
-    from detect.types import ClassNames, Detections
+    from detect.inference.predictor import Predictor
+    from detect.structures.class_names import ClassNames
+    from detect.structures.detections import Detections
 
 MOST_SCORES = 5  # shown for each class on a picture's line
 
@@ -28,14 +30,14 @@ def main() -> None:
     settings, _ = parse(DetectImageSettings, "Find objects in pictures and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.files import folder_of_run, make_folder
-    from detect.media.paths import find_images, shown
+    from detect.io.files import folder_of_run, make_folder
+    from detect.media.image_paths import find_images, shown
 
     paths = find_images(settings.input)
     make_folder(settings.output_dir)
 
     from detect import progress, runtime
-    from detect.predictor import load_predictor
+    from detect.inference.predictor import load_predictor
 
     progress.hide_bars(settings.quiet)
     runtime.set_up()
@@ -68,8 +70,8 @@ def annotate(
 
     Returns how many pictures were written, the objects in them, and what is wrong with each of the others.
     """
-    from detect.media.paths import shown
-    from detect.writers import FORMATS, ImageWriter
+    from detect.inference.writers import FORMATS, ImageWriter
+    from detect.media.image_paths import shown
 
     class_names = predictor.class_names
     labels = class_names.labels(settings.classes) if settings.classes else None
@@ -97,7 +99,7 @@ def annotate(
 
 def run_name(source: str) -> str:
     """A run's name from its input: a file's stem, a folder's name, or that of a pattern's first folder."""
-    from detect.media.paths import expanded
+    from detect.media.image_paths import expanded
 
     path = expanded(source)
     if path.is_file():

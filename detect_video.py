@@ -10,28 +10,29 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detect.config import DetectVideoSettings
-from detect.errors import exit_status, warn
-from detect.flags import parse
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import DetectVideoSettings
+from detect.progress import warn
 
 if TYPE_CHECKING:
-    from detect.media.video import VideoReader
-    from detect.predictor import Predictor
+    from detect.inference.predictor import Predictor
+    from detect.media.video_reader import VideoReader
 
 
 def main() -> None:
     settings, _ = parse(DetectVideoSettings, "Find objects in a video and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.files import folder_of_run, make_folder
-    from detect.media.video import VideoReader
+    from detect.io.files import folder_of_run, make_folder
+    from detect.media.video_reader import VideoReader
 
     with ExitStack() as stack:
         video = stack.enter_context(VideoReader(settings.input))
         make_folder(settings.output_dir)
 
         from detect import progress, runtime
-        from detect.predictor import load_predictor
+        from detect.inference.predictor import load_predictor
 
         progress.hide_bars(settings.quiet)
         runtime.set_up()
@@ -76,7 +77,7 @@ def annotate(
     Returns the number of frames written, and whether Ctrl-C ended it early.
     """
     from detect import progress
-    from detect.writers import annotated_video
+    from detect.inference.writers import annotated_video
 
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
     stopped = False

@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detect.config import DoctorSettings
-from detect.errors import UsageError, exit_status
-from detect.flags import parse
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import DoctorSettings
+from detect.errors import UsageError
 
 if TYPE_CHECKING:
     from detect.data.spec import DatasetSpec
@@ -60,8 +61,8 @@ def main() -> int:
 
 def check(spec: DatasetSpec, settings: DoctorSettings) -> int:
     """The data set in numbers, and every problem with its cure."""
-    from detect.data.diagnosis import diagnose
-    from detect.data.diagnosis_words import lines, to_json
+    from detect.data.quality.diagnosis import diagnose
+    from detect.data.quality.report import lines, to_json
 
     diagnosis = diagnose(spec)
     if settings.json:
@@ -74,7 +75,7 @@ def check(spec: DatasetSpec, settings: DoctorSettings) -> int:
 def fix(spec: DatasetSpec, settings: DoctorSettings) -> int:
     """A repaired copy as COCO, and beside it the ledger of what was changed."""
     from detect.data.convert import convert
-    from detect.data.repair import FORMAT, ledger, repair
+    from detect.data.quality.repair import FORMAT, ledger, repair
 
     assert settings.output_dir is not None  # the settings ask for it
     repaired = repair(spec)
@@ -101,11 +102,11 @@ def convert(spec: DatasetSpec, settings: DoctorSettings) -> int:
 
 def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
     """A sheet of pictures as they are read and as training sees them."""
-    from detect.config import TrainSettings
-    from detect.data.preview import write_sheet
-    from detect.data.transforms import TrainTransform
-    from detect.files import folder_of_run
-    from detect.fitting import Facts, image_size
+    from detect.cli.settings import TrainSettings
+    from detect.data.augmentation.pipeline import TrainTransform
+    from detect.data.quality.preview import write_sheet
+    from detect.io.files import folder_of_run
+    from detect.training.auto import Facts, image_size
 
     class_names, table = spec.read(settings.split, lenient=True)
     training = TrainSettings(aug=settings.aug)

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from detect.config import EvaluateSettings
-from detect.errors import DataError, exit_status
-from detect.flags import parse
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import EvaluateSettings
+from detect.errors import DataError
 
 
 def main() -> None:
@@ -21,11 +22,11 @@ def main() -> None:
 
     from detect import progress, runtime
     from detect.data.description import find_spec
-    from detect.engine import SCORE_FLOOR, check_classes, found_in
-    from detect.files import folder_of_run, make_folder, write_text
-    from detect.links import is_link, without_query
-    from detect.metrics import coco, uncertainty
-    from detect.predictor import load_predictor
+    from detect.evaluation import bootstrap, coco_metrics
+    from detect.evaluation.predict import SCORE_FLOOR, check_classes, found_in
+    from detect.inference.predictor import load_predictor
+    from detect.io.files import folder_of_run, make_folder, write_text
+    from detect.io.links import is_link, without_query
 
     progress.hide_bars(settings.quiet)
     runtime.set_up()
@@ -48,14 +49,14 @@ def main() -> None:
         began = time.perf_counter()
         found = found_in(predictor, records, class_names)
         seconds = (time.perf_counter() - began) / len(records)
-        metrics = coco.score(records, found, class_names, evaluator=settings.evaluator)
+        metrics = coco_metrics.score(records, found, class_names, evaluator=settings.evaluator)
         metrics["speed"] = {"seconds_a_picture": round(seconds, 4), "device": str(predictor.device)}
         if settings.intervals:
-            metrics["intervals"] = uncertainty.intervals(records, found, class_names)
+            metrics["intervals"] = bootstrap.intervals(records, found, class_names)
         tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
         print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
         print(f"{seconds:.3g} s a picture, reading included, on {predictor.device}")
-        print(coco.table(metrics))  # first, as a full disk is no reason to lose it
+        print(coco_metrics.table(metrics))  # first, as a full disk is no reason to lose it
         write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         print(f"-> {folder / 'metrics.json'}")
 

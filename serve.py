@@ -18,13 +18,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from detect.config import ServeSettings
-from detect.errors import UsageError, exit_status, warn
-from detect.flags import parse
-from detect.serve.names import by_name
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import ServeSettings
+from detect.errors import UsageError
+from detect.progress import warn
+from detect.serving.model_names import by_name
 
 if TYPE_CHECKING:
-    from detect.serve.limits import Limits
+    from detect.serving.limits import Limits
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 GRACE = 10  # seconds after the last moment at which a request that has begun should be answered
@@ -44,8 +46,8 @@ def main() -> None:
     # Decoders of pictures close the usual one for moments, since libtiff writes what it likes to it.
     sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
     from detect import runtime
-    from detect.serve.app import create_app
-    from detect.serve.models import load
+    from detect.serving.app import create_app
+    from detect.serving.model_registry import load
 
     runtime.set_up()
     limits = limits_of(settings)
@@ -89,7 +91,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 def limits_of(settings: ServeSettings) -> Limits:
     """How much callers may ask for."""
-    from detect.serve.limits import Limits
+    from detect.serving.limits import Limits
 
     return Limits(
         bytes_=settings.max_megabytes * 2**20,

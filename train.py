@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detect.config import TrainSettings, settings_of_run
-from detect.errors import DataError, DiskError, UsageError, counted, exit_status, first_few, warn
-from detect.flags import parse
+from detect.cli.exit_status import exit_status
+from detect.cli.flags import parse
+from detect.cli.settings import TrainSettings, settings_of_run
+from detect.errors import DataError, DiskError, UsageError
+from detect.progress import warn
+from detect.text import counted, first_few
 
 NOT_LEARNED = 3  # the exit status of --overfit where the pictures were not learned
 
@@ -29,8 +32,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
 
     from detect.data.loader import TrainLoader
     from detect.data.spec import DatasetSpec
-    from detect.run import TrainingRun
-    from detect.start import Data
+    from detect.training.run import TrainingRun
+    from detect.training.setup import Data
 
 
 def main() -> int:
@@ -51,8 +54,8 @@ def main() -> int:
 def train(settings: TrainSettings) -> None:
     """The story: data, model, epochs, the best checkpoint."""
     from detect import distributed
-    from detect.run import TrainingRun
-    from detect.start import begin
+    from detect.training.run import TrainingRun
+    from detect.training.setup import begin
 
     device, workers = set_up(settings)
     with distributed.started(device) as here:
@@ -68,7 +71,7 @@ def train(settings: TrainSettings) -> None:
 def set_up(settings: TrainSettings) -> tuple[torch.device, int]:
     """The machine: the device, how many processes load pictures, and a folder that can be written to."""
     from detect import progress, runtime
-    from detect.files import make_folder
+    from detect.io.files import make_folder
 
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
@@ -83,10 +86,10 @@ def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
     """What to train on, backgrounds among it, and what to validate on, all checked."""
     from detect import distributed
     from detect.data.backgrounds import with_backgrounds
-    from detect.data.checks.classes import classes_in_use
     from detect.data.description import find_spec
-    from detect.engine import check_classes
-    from detect.start import Data
+    from detect.data.quality.checks.classes import classes_in_use
+    from detect.evaluation.predict import check_classes
+    from detect.training.setup import Data
 
     spec = find_spec(settings.data, settings.data_root, settings.format)
     with distributed.first_goes_ahead():
@@ -111,18 +114,18 @@ def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
 
 def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> None:
     """Epoch after epoch: train, validate, write down."""
-    from detect import examples
-    from detect.board import Board
     from detect.distributed import share_buffers, world
-    from detect.engine import Progress, train_one_epoch
-    from detect.metrics import coco
-    from detect.pace import Pace, epoch_line, memory_bytes
+    from detect.evaluation import coco_metrics
     from detect.progress import TRAINING, bar
-    from detect.run import BOARD
-    from detect.start import names_of, steps_an_epoch
-    from detect.stops import Stops
-    from detect.validation import Validation
-    from detect.watch import Watch
+    from detect.training.callbacks import Watch
+    from detect.training.logging import images
+    from detect.training.logging.progress import Pace, epoch_line, memory_bytes
+    from detect.training.logging.tensorboard import Board
+    from detect.training.loop import Progress, train_one_epoch
+    from detect.training.run import BOARD
+    from detect.training.setup import names_of, steps_an_epoch
+    from detect.training.signals import Stops
+    from detect.training.validation import Validation
 
     assert settings.epochs and settings.imgsz  # which begin has seen to
     learner = run.learner
@@ -132,7 +135,7 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     steps = learner.schedule.last_epoch
     board = Board(run.folder / BOARD, epoch=run.epoch, steps=steps) if world().is_first else None
     watch = Watch(run, names_of(data.records), settings.skip_steps, pace, board)
-    shown = examples.choose(data.val_records)
+    shown = images.choose(data.val_records)
     if run.epoch >= settings.epochs:
         print(f"{run.folder} has all of its {counted(run.epoch, 'epoch')}; --epochs with a larger number trains on")
     patience, since = settings.patience or math.inf, 0
@@ -156,18 +159,18 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
             row = run.finish_epoch(losses, val.metrics, val.losses, memory_bytes(str(learner.device)))
         if board:
             board.epoch(row)
-            board.pictures(run.epoch, examples.pictures(data.val_records, val.found, data.val_names, shown))
-        words = coco.one_line(val.metrics)
+            board.pictures(run.epoch, images.pictures(data.val_records, val.found, data.val_names, shown))
+        words = coco_metrics.one_line(val.metrics)
         print(epoch_line(row, settings.epochs, words, pace.left(), is_best=run.waited == 0), flush=True)
 
 
 def training_pictures(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> TrainLoader:
     """Batches of augmented pictures, this process' share of them."""
+    from detect.data.augmentation.pipeline import TrainTransform
     from detect.data.dataset import DetectionDataset
     from detect.data.loader import TrainLoader
-    from detect.data.transforms import TrainTransform
     from detect.distributed import world
-    from detect.start import repeats
+    from detect.training.setup import repeats
 
     assert settings.epochs and settings.imgsz
     masks, augmentation = run.architecture.has_masks, settings.augmentation
@@ -201,7 +204,7 @@ def stop_told(run: TrainingRun) -> Iterator[None]:
 def stopped(run: TrainingRun) -> str:
     """Words for a run that ends early: how far it is, and how to go on."""
     from detect.distributed import world
-    from detect.run import LAST, STATE
+    from detect.training.run import LAST, STATE
 
     if not (run.folder / STATE).exists():
         kept = run.folder / LAST
@@ -217,9 +220,9 @@ def stopped(run: TrainingRun) -> str:
 
 def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None:
     """Draw the curves, and say which epoch was the best and what to do with it."""
-    from detect.curves import write_curves
-    from detect.run import BEST, CURVES, LOG
-    from detect.runlog import MetricsLog
+    from detect.training.logging.jsonl import MetricsLog
+    from detect.training.logging.plots import write_curves
+    from detect.training.run import BEST, CURVES, LOG
 
     assert settings.epochs
     if settings.patience and run.epoch < settings.epochs:
@@ -244,7 +247,7 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
 def overfit(settings: TrainSettings) -> bool:
     """Learn a few pictures by heart, or say what is wrong; whether they were learned."""
     from detect.distributed import be_alone
-    from detect.overfit import learn_by_heart
+    from detect.training.overfit import learn_by_heart
 
     be_alone("--overfit")
     device, workers = set_up(settings)
@@ -254,11 +257,12 @@ def overfit(settings: TrainSettings) -> bool:
 
 def replayed(path: Path, device: str) -> str:
     """What there is to say of a step that failed, and is taken again."""
-    from detect import distributed, replay, runtime
+    from detect import distributed, runtime
+    from detect.training import debug_step
 
     distributed.be_alone("--replay")
     runtime.set_up()
-    return replay.replay(path, runtime.pick_device(device))
+    return debug_step.replay(path, runtime.pick_device(device))
 
 
 if __name__ == "__main__":

@@ -30,3 +30,8 @@ def bar(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
     usual = {"dynamic_ncols": True, "leave": False, "mininterval": interval}
     hidden = arguments.pop("disable", False) or _hidden or nowhere
     return tqdm(items, disable=hidden, **usual | arguments)
+
+
+def warn(text: str) -> None:
+    """One line on stderr for what the user should see although the work goes on."""
+    print(f"warning: {text}", file=sys.stderr)

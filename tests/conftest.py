@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stand_in import FakePredictor
-from web_server import Server
+from helpers.fake_predictor import FakePredictor
+from helpers.web_server import Server
 
 import train
-from detect import downloads, precision, runtime
-from detect.errors import exit_status
+from detect import runtime
+from detect.cli.exit_status import exit_status
+from detect.io import downloads
 from detect.media.images import write_image
 from detect.media.video_writer import VideoWriter
+from detect.training import amp
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run train.py's main in-process, as on a machine of one core that has no 16-bit numbers; its exit status."""
     monkeypatch.setattr(runtime, "cores", lambda: 1)
-    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(amp, "_cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
@@ -59,9 +61,9 @@ def predictor(monkeypatch):
         fake.asked.update(options, model=model)
         return fake
 
-    module = types.ModuleType("detect.predictor")
+    module = types.ModuleType("detect.inference.predictor")
     module.load_predictor = load_predictor
-    monkeypatch.setitem(sys.modules, "detect.predictor", module)
+    monkeypatch.setitem(sys.modules, "detect.inference.predictor", module)
     return fake
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from tiny import render_shapes
-from training import TINY, rows
+from helpers.folders import ROOT
+from helpers.tiny_models import render_shapes
+from helpers.training import TINY, rows
 
-from detect import checkpoint, distributed
+from detect import distributed
 from detect.errors import UsageError
-
-ROOT = Path(__file__).parent.parent
+from detect.models import checkpoint
 
 
 def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -27,7 +26,7 @@ def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProces
 
 
 def test_processes_tell_each_other(tmp_path):
-    done = torchrun(ROOT / "tests" / "two_processes.py", tmp_path)
+    done = torchrun(ROOT / "tests" / "helpers" / "two_processes.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "only the first speaks\n"
     told = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False, 5.0, {'loss': 1.5}]"

@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from helpers.folders import ROOT
 
-from detect import config
-
-ROOT = Path(__file__).parent.parent
+from detect.cli import settings
 
 # Bottom to top. A module may import those of the lines below its own, and those of its own package.
 LAYERS = (
@@ -142,19 +141,21 @@ def test_scripts_leave_the_work_to_the_package(script):
 
 
 def test_only_config_and_scripts_know_flags():
-    knowing = [name for name, path in modules().items() if any(i.startswith("detect.flags") for i in imports(path))]
+    knowing = [
+        name for name, path in modules().items() if any(i.startswith("detect.cli.flags") for i in imports(path))
+    ]
     assert {part_of(name)[1] for name in knowing} == {"config", "start"}
-    knowing = [name for name, path in modules().items() if any(i.startswith("detect.fields") for i in imports(path))]
+    knowing = [name for name, path in modules().items() if any(i.startswith("detect.options") for i in imports(path))]
     assert {part_of(name)[1] for name in knowing} == {"config", "flags"}
 
 
 def test_every_settings_class_has_its_script():
-    public = {n for n, c in vars(config).items() if dataclasses.is_dataclass(c) and not n.startswith("_")}
+    public = {n for n, c in vars(settings).items() if dataclasses.is_dataclass(c) and not n.startswith("_")}
     assert public == set(SCRIPTS)
 
 
 @pytest.mark.parametrize(
-    ("settings_class", "name"), [(c, f.name) for c in SCRIPTS for f in dataclasses.fields(getattr(config, c))]
+    ("settings_class", "name"), [(c, f.name) for c in SCRIPTS for f in dataclasses.fields(getattr(settings, c))]
 )
 def test_no_setting_is_dead(settings_class, name):
     read = attributes(tree_of(ROOT / SCRIPTS[settings_class]), "settings")
@@ -162,7 +163,7 @@ def test_no_setting_is_dead(settings_class, name):
         tree = tree_of(ROOT / "detect" / "start.py")
         read |= attributes(tree, "settings") | filled(tree)
     # Properties of the class read fields for the script.
-    module = getattr(config, settings_class).__module__
+    module = getattr(settings, settings_class).__module__
     tree = tree_of((ROOT / module.replace(".", "/")).with_suffix(".py"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in read:
@@ -188,10 +189,10 @@ def attributes(tree: ast.AST, of: str) -> set[str]:
 
 
 def test_flags_that_save_are_the_table_of_writers():
-    from detect.writers import FORMATS
+    from detect.inference.writers import FORMATS
 
-    saving = {f.name for f in dataclasses.fields(config.DetectImageSettings) if f.name.startswith("save_")}
+    saving = {f.name for f in dataclasses.fields(settings.DetectImageSettings) if f.name.startswith("save_")}
     assert saving == {f"save_{name}" for name in FORMATS}
     video = tree_of(ROOT / "detect_video.py")
-    saving = {f.name for f in dataclasses.fields(config.DetectVideoSettings) if f.name.startswith("save_")}
+    saving = {f.name for f in dataclasses.fields(settings.DetectVideoSettings) if f.name.startswith("save_")}
     assert saving <= attributes(video, "settings")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from detect import progress
-from detect.data.sample import render_dataset
-from detect.downloads import fetch
+from detect.data.synthetic.datasets import render_dataset
+from detect.io.downloads import fetch
 
 
 @pytest.fixture(params=[False, True])

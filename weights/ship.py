@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detect.errors import UsageError, exit_status
-from detect.files import write_bytes
+from detect.cli.exit_status import exit_status
+from detect.errors import UsageError
+from detect.io.files import write_bytes
 
 LARGEST = 20_000_000  # bytes, since everyone who clones the project fetches it
 LOCAL = ("data", "data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="the file to bundle", metavar="OUT.safetensors")
     arguments = parser.parse_args()
 
-    from detect import checkpoint
+    from detect.models import checkpoint
 
     source, target = arguments.source, arguments.target
     trained = checkpoint.load(source)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from detect.data.table import Table
-from detect.errors import DataError, MediaError, UsageError, first_few
+from detect.errors import DataError, MediaError, UsageError
+from detect.media.image_paths import find_images
 from detect.media.images import image_hw
-from detect.media.paths import find_images
+from detect.text import first_few
 
 
 def with_backgrounds(table: Table, source: str, labelled: Iterable[Path]) -> Table:

@@ -10,7 +10,7 @@ from typing import overload
 
 import numpy as np
 
-from detect.masks import Polygons, Rle
+from detect.structures.masks import Polygons, Rle
 
 NONE, POLYGONS, RLE = range(3)  # what a mask is written as
 

@@ -10,12 +10,13 @@ from pathlib import Path, PurePath
 
 from detect import progress
 from detect.data.exporters import EXPORTERS
-from detect.data.exporters.content import Loss
-from detect.data.naming import choose_names
+from detect.data.exporters.annotated_images import Loss
+from detect.data.exporters.file_names import choose_names
 from detect.data.table import Table
-from detect.errors import DataError, UsageError, unknown
-from detect.files import make_folder, writing
-from detect.types import ClassNames
+from detect.errors import DataError, UsageError
+from detect.io.files import make_folder, writing
+from detect.structures.class_names import ClassNames
+from detect.text import unknown
 
 
 def convert(

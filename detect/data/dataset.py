@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from detect.data.augmentation.pipeline import Sample, TrainTransform
 from detect.data.table import Table
-from detect.data.transforms import Sample, TrainTransform
 from detect.errors import DataError, MediaError
 from detect.media.images import read_image
-from detect.media.resized import read_resized
-from detect.types import ImageRecord
+from detect.media.scaled_decoding import read_resized
+from detect.structures.image_record import ImageRecord
 
 Target = dict[str, Tensor]
 

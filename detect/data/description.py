@@ -18,9 +18,11 @@ import yaml
 
 from detect.data.discovery.folder import spec_of_folder
 from detect.data.readers import READERS
-from detect.data.readers.entries import is_file
+from detect.data.readers.parsing import is_file
 from detect.data.spec import DatasetSpec
-from detect.errors import DataError, UsageError, first_few, unknown, warn
+from detect.errors import DataError, UsageError
+from detect.progress import warn
+from detect.text import first_few, unknown
 
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"
 # What a description and its sections may hold, and of which kind; what they need is said where they are checked.

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from detect.data.archive import fetch_archive, verify_files
-from detect.data.checks.pictures import with_names_on_disk
-from detect.data.cleaning import check_left, clean, told, told_of_masks
-from detect.data.draft import Draft
+from detect.data.quality.checks.image_headers import with_names_on_disk
+from detect.data.quality.cleaning import check_left, clean, told, told_of_masks
 from detect.data.readers import READERS
-from detect.data.sample import render_dataset
+from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
-from detect.errors import DataError, UsageError, first_few, unknown, warn
-from detect.types import ClassNames, ImageRecord
+from detect.data.unvalidated_split import Draft
+from detect.errors import DataError, UsageError
+from detect.io.archives import fetch_archive, verify_files
+from detect.progress import warn
+from detect.structures.class_names import ClassNames
+from detect.structures.image_record import ImageRecord
+from detect.text import first_few, unknown
 
 
 @dataclass(frozen=True)

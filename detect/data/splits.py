@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from detect.errors import DataError, first_few
-from detect.files import write_text, writing
+from detect.errors import DataError
+from detect.io.files import write_text, writing
+from detect.text import first_few
 
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 _WORDS = {"train": "train|training|trainval", "val": "val|valid|validation", "test": "test|testing"}

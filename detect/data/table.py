@@ -10,10 +10,11 @@ from typing import overload
 
 import numpy as np
 
-from detect import masks
 from detect.data.columns import NONE, Masks, Texts
-from detect.masks import Rle
-from detect.types import ClassNames, ImageRecord
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
+from detect.structures.image_record import ImageRecord
+from detect.structures.masks import Rle
 
 
 def told_apart(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from detect.errors import MediaError
-from detect.files import write_bytes
-from detect.media import colour, kinds
-from detect.media.encoded import Encoded, encode
-from detect.media.paths import shown
+from detect.io.files import write_bytes
+from detect.media import color, formats
+from detect.media.encoding import Encoded, encode
+from detect.media.image_paths import shown
 
 MAX_PIXELS = 178_956_970  # Pillow's own guard: half a GiB as RGB
 MAX_BYTES = 2 * 2**30  # of a file: more than MAX_PIXELS of four 16-bit samples; some decoders read all of it at once
@@ -92,7 +92,7 @@ def decode(path: Path | Encoded, at_least_hw: tuple[int, int] | None = None) -> 
             image.load()
         orientation = _orientation(image)  # only now, since a PNG may hold it behind its pixels
         try:
-            rgb = colour.to_rgb(image, png_bits)
+            rgb = color.to_rgb(image, png_bits)
         except MediaError as error:
             raise MediaError(f"cannot read {shown(path)}: {error}") from None
         return Decoded(rgb, orientation, whole_hw if by > 1 else rgb.shape[:2], by)
@@ -169,12 +169,12 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
     with _told(path):
         _check_file(path)
         file = path.open() if isinstance(path, Encoded) else path  # which Pillow closes where it has opened it
-        image = Image.open(file, formats=[form for form in kinds.readable_formats() if form not in without])
+        image = Image.open(file, formats=[form for form in formats.readable_formats() if form not in without])
     with image:
         if 0 in image.size:
             raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
         try:
-            colour.check(image)
+            color.check(image)
         except MediaError as error:
             raise MediaError(f"cannot read {shown(path)}: {error}") from None
         yield image
@@ -192,7 +192,7 @@ def _told(path: Path | Encoded) -> Iterator[None]:
             f"{shown(path)} claims more than {MAX_PIXELS:,} pixels, the most that is read; make it smaller first"
         ) from None
     except UnidentifiedImageError:
-        held = kinds.what_it_holds(path)
+        held = formats.what_it_holds(path)
         raise MediaError(f"{shown(path)} is not a picture that can be read{held and f' (it is {held})'}") from None
     except FileNotFoundError:
         if isinstance(path, Path) and path.is_symlink():
@@ -216,7 +216,7 @@ def _check_file(path: Path | Encoded) -> None:
         raise MediaError(f"{shown(path)} is empty")
     if size > MAX_BYTES:
         raise MediaError(f"{shown(path)} has {size:,} bytes, more than the {MAX_BYTES:,} that are read")
-    if path.suffix.lower() in kinds.RAW_SUFFIXES:  # many open as a TIFF with a tiny preview
+    if path.suffix.lower() in formats.RAW_SUFFIXES:  # many open as a TIFF with a tiny preview
         raise MediaError(f"{shown(path)} is camera raw, which is not read; save it as JPEG or PNG")
 
 

@@ -14,10 +14,11 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from detect.errors import NO_ROOM, DiskError, MediaError, warn
-from detect.files import put_in_place, shortened
-from detect.media.decoder import sensible_rate
+from detect.errors import DiskError, MediaError
+from detect.io.files import DISK_FULL, put_in_place, shortened
 from detect.media.ffmpeg import command, complaint, crash, own_group
+from detect.media.video_decoder import sensible_rate
+from detect.progress import warn
 
 CRF = 20  # x264's constant quality: 18 is all but lossless, 23 its default
 ENCODER_THREADS = 2  # the detector needs the other cores
@@ -113,7 +114,7 @@ class VideoWriter:
         if self.sound_from is not None:
             trouble = self._finish(self.sound_from)
             if trouble is not None:
-                full = any(os.strerror(number) in trouble for number in NO_ROOM)
+                full = any(os.strerror(number) in trouble for number in DISK_FULL)
                 why = "there is no room for it" if full else f"that of {self.sound_from} cannot be read"
                 warn(f"{self.path} has no sound, as {why}: {trouble}")
         if self.sound_from is None or trouble is not None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torchvision.ops import box_iou
 
-from detect.sizes import resized_hw
-from detect.types import ImageRecord
+from detect.structures.image_record import ImageRecord
+from detect.structures.image_size import resized_hw
 
 if TYPE_CHECKING:
-    from detect.models.detectors import Detector
+    from detect.models.builder import Detector
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height over width, torchvision's own
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from detect.errors import UsageError, unknown
+from detect.errors import UsageError
 from detect.models.anchors import ASPECT_RATIOS, anchor_sizes
 from detect.models.backbones import build_trunk
 from detect.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, LIGHT_BELOW, TIMM, TIMM_LIGHT, TIMM_WIDE
-from detect.sizes import long_side
+from detect.structures.image_size import long_side
+from detect.text import unknown
 
 
 @dataclass(frozen=True)

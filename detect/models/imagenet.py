@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torchvision
 
-from detect.downloads import checkpoints_folder, fetch
+from detect.io.downloads import checkpoints_folder, fetch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from detect.errors import CheckpointError, UsageError, unknown
-from detect.links import is_link
+from detect.errors import CheckpointError, UsageError
+from detect.io.links import is_link
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM, TRAINED_DETECTORS
+from detect.text import unknown
 
 
 def check_model(model: str) -> None:

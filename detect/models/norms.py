@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 if TYPE_CHECKING:
-    from detect.models.detectors import Detector
+    from detect.models.builder import Detector
 
 # All batch norms frozen (FrozenBatchNorm2d), those of the trunk alone, or none (BatchNorm2d).
 NORMS = ("frozen", "frozen_trunk", "batch")

@@ -14,17 +14,19 @@ from pathlib import Path
 import torchvision
 from torch import Tensor, nn
 
-from detect.downloads import fetch
-from detect.errors import CheckpointError, FetchError, first_few, warn
-from detect.links import fetch_link, is_link, telling_origin
+from detect.errors import CheckpointError, FetchError
+from detect.io.downloads import fetch
+from detect.io.links import fetch_link, is_link, telling_origin
 from detect.models.architecture import Architecture
 from detect.models.backbones import Trunk, build_trunk, from_timm
-from detect.models.detectors import Detector, build
+from detect.models.builder import Detector, build
 from detect.models.imagenet import PUBLISHED, TrunkWeights
 from detect.models.norms import set_norms
 from detect.models.weights import Weights, read
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM
-from detect.types import ClassNames
+from detect.progress import warn
+from detect.structures.class_names import ClassNames
+from detect.text import first_few
 
 PROJECT = Path(__file__).resolve().parents[2]
 OFFLINE_HINT = "`--model balloon` works offline"

@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from detect import checkpoint
 from detect.errors import CheckpointError, UsageError
+from detect.models import checkpoint
 from detect.models.architecture import Architecture
-from detect.types import ClassNames
+from detect.structures.class_names import ClassNames
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from detect.data.discovery.listing import Listing
 from detect.data.discovery.sources import Source, of_file, of_folders
 from detect.data.readers import IN_ONE_FILE
 from detect.data.splits import split_of
-from detect.errors import DataError, UsageError, first_few
+from detect.errors import DataError, UsageError
+from detect.text import first_few
 
 _NAMES = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _LOOKED_AT = 200

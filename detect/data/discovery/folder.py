@@ -13,14 +13,16 @@ import numpy as np
 from detect.data.discovery import Found, discover, several, yolo_names
 from detect.data.discovery.sources import Source, joined
 from detect.data.discovery.yolo_names import read_lines
-from detect.data.draft import Draft
-from detect.data.likeness import groups_alike, signatures, united
+from detect.data.quality.near_duplicates import groups_alike, signatures, united
 from detect.data.readers import IN_ONE_FILE
 from detect.data.readers.folders import stem
 from detect.data.spec import DatasetSpec
 from detect.data.splits import SHARES, deal_out, read_splits, split_of, write_splits
-from detect.errors import DataError, DiskError, first_few, warn
-from detect.media.looks import look_at_all
+from detect.data.unvalidated_split import Draft
+from detect.errors import DataError, DiskError
+from detect.media.fingerprint import look_at_all
+from detect.progress import warn
+from detect.text import first_few
 
 KEPT = "splits.yaml"
 _VOC_LISTS = {"train.txt": "train", "trainval.txt": "train", "val.txt": "val", "test.txt": "test"}

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from detect.data.readers.folders import files_below
-from detect.errors import DataError, first_few
-from detect.media import kinds
+from detect.errors import DataError
+from detect.media import formats
+from detect.text import first_few
 
-_PICTURES = tuple(kinds.SUFFIXES)
+_PICTURES = tuple(formats.SUFFIXES)
 _ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".labels", ".data")
 _LOOKED_AT = 100  # of the files of one kind in one folder, since they are alike, and so many of the largest
 _HEAD = 4096  # bytes of a text file that tell what it is

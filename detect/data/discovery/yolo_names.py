@@ -12,7 +12,9 @@ import yaml
 
 from detect.data.discovery.listing import Listing
 from detect.data.splits import split_of
-from detect.errors import DataError, first_few, warn
+from detect.errors import DataError
+from detect.progress import warn
+from detect.text import first_few
 
 _NAME_LISTS = ("classes.txt", "obj.names", "labels.txt", "predefined_classes.txt", "_darknet.labels")
 _LISTS = {"train.txt": "train", "val.txt": "val", "valid.txt": "val", "test.txt": "test"}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detect.data.exporters import coco, via, voc, yolo
-from detect.data.exporters.content import Loss, Names, Parts
-from detect.types import ClassNames
+from detect.data.exporters.annotated_images import Loss, Names, Parts
+from detect.structures.class_names import ClassNames
 
 
 class Exporter(NamedTuple):

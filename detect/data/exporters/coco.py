@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from detect import masks, progress
-from detect.data.exporters.content import Loss, Names, Parts, mask_of
+from detect import progress
+from detect.data.exporters.annotated_images import Loss, Names, Parts, mask_of
 from detect.data.table import Table, told_apart
-from detect.types import ClassNames
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
 
 _MANY = 50_000  # annotations from which on a bar is shown
 

@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from detect.data.exporters import content
-from detect.data.exporters.content import Loss, Names, Parts, Thing, as_one_polygon
+from detect.data.exporters import annotated_images
+from detect.data.exporters.annotated_images import Loss, Names, Parts, Thing, as_one_polygon
 from detect.data.readers.via import CROWD
-from detect.types import ClassNames
+from detect.structures.class_names import ClassNames
 
 
 def pictures(split: str) -> str:
@@ -23,10 +23,10 @@ def pictures(split: str) -> str:
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
     """Boxes of objects with masks are no more than the mask's."""
-    shown = content.text_names(class_names)
-    counts = Counter(content.lost_ids(class_names) | content.unused(parts, class_names))
+    shown = annotated_images.text_names(class_names)
+    counts = Counter(annotated_images.lost_ids(class_names) | annotated_images.unused(parts, class_names))
     entries: dict[str, dict[str, Any]] = {split: {} for split in parts}
-    for picture in content.pictures(parts, names):
+    for picture in annotated_images.pictures(parts, names):
         regions = []
         for thing in picture.things:
             shape, lost = _shape(thing, picture.image_hw)
@@ -40,7 +40,7 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
         (folder / pictures(split)).mkdir(parents=True, exist_ok=True)
         text = json.dumps(content_of_split, separators=(",", ":"))
         (folder / pictures(split) / "via_region_data.json").write_text(text, encoding="utf-8")
-    return content.losses(counts)
+    return annotated_images.losses(counts)
 
 
 def _shape(thing: Thing, image_hw: tuple[int, int]) -> tuple[dict[str, Any], list[str]]:
@@ -49,7 +49,7 @@ def _shape(thing: Thing, image_hw: tuple[int, int]) -> tuple[dict[str, Any], lis
     if polygon:
         xs, ys = (list(map(_short, numbers)) for numbers in (polygon[0::2], polygon[1::2]))
         return {"name": "polygon", "all_points_x": xs, "all_points_y": ys}, lost
-    lost = lost + ([] if thing.mask is not None else [content.BARE])
+    lost = lost + ([] if thing.mask is not None else [annotated_images.BARE])
     x, y, right, lower = thing.box.tolist()
     sides = {"x": x, "y": y, "width": right - x, "height": lower - y}
     return {"name": "rect"} | {key: _short(number) for key, number in sides.items()}, lost

@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 import numpy as np
 
-from detect.data.exporters import content
-from detect.data.exporters.content import Loss, Names, Parts, Picture, decimals, inside, lost_area
+from detect.data.exporters import annotated_images
+from detect.data.exporters.annotated_images import Loss, Names, Parts, Picture, decimals, inside, lost_area
 from detect.data.readers.folders import stem
-from detect.types import ClassNames
+from detect.structures.class_names import ClassNames
 
 _DIGITS = 2
 _NARROWEST = 1.02  # px: a box of one pixel has equal corners, which readers take for a slip of the mouse
@@ -27,17 +27,17 @@ def pictures(split: str) -> str:
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
     """A name that two splits share is of one picture, with the same objects in both."""
-    shown = content.text_names(class_names)
-    counts = Counter(content.lost_ids(class_names) | content.unused(parts, class_names))
+    shown = annotated_images.text_names(class_names)
+    counts = Counter(annotated_images.lost_ids(class_names) | annotated_images.unused(parts, class_names))
     written = set()
-    for picture in content.pictures(parts, names):
+    for picture in annotated_images.pictures(parts, names):
         if picture.name in written:
             continue
         written.add(picture.name)
         root = _head(picture)
         for thing in picture.things:
             whole, lost = inside(thing, picture.image_hw)
-            lost += [content.MASKS] * (thing.mask is not None)
+            lost += [annotated_images.MASKS] * (thing.mask is not None)
             counts.update(lost + lost_area(thing, float(np.prod(whole.box[2:] - whole.box[:2]))))
             _add(root, shown[thing.label - 1], whole.box, thing.iscrowd)
         path = folder / "Annotations" / f"{stem(picture.name)}.xml"
@@ -48,7 +48,7 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
     lists.mkdir(parents=True)
     for split in parts:
         (lists / f"{split}.txt").write_text("".join(f"{stem(name)}\n" for name in names[split]), encoding="utf-8")
-    return content.losses(counts)
+    return annotated_images.losses(counts)
 
 
 def _head(picture: Picture) -> Element:

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from detect.data.exporters import content
-from detect.data.exporters.content import Loss, Names, Parts, Thing, as_one_polygon, decimals, inside
+from detect.data.exporters import annotated_images
+from detect.data.exporters.annotated_images import Loss, Names, Parts, Thing, as_one_polygon, decimals, inside
 from detect.data.readers.folders import stem
 from detect.data.readers.yolo import NO_LABELS
-from detect.types import ClassNames
+from detect.structures.class_names import ClassNames
 
 _DIGITS = 8  # of a part of the picture: 0.00004 px of 4000
 
@@ -37,12 +37,12 @@ def fitting(name: str) -> str:
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
     """Crowds are left out: the format would have them be single objects."""
-    counts = Counter(content.lost_ids(class_names))
-    for picture in content.pictures(parts, names):
+    counts = Counter(annotated_images.lost_ids(class_names))
+    for picture in annotated_images.pictures(parts, names):
         lines = []
         for thing in picture.things:
             if thing.iscrowd:
-                counts[content.CROWDS] += 1
+                counts[annotated_images.CROWDS] += 1
                 continue
             line, lost = _line(thing, picture.image_hw)
             lines.append(f"{line}\n")
@@ -53,7 +53,7 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
     description = {split: pictures(split) for split in parts} | {"names": dict(enumerate(class_names.names))}
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
-    return content.losses(counts)
+    return annotated_images.losses(counts)
 
 
 def _line(thing: Thing, image_hw: tuple[int, int]) -> tuple[str, list[str]]:

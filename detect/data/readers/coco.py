@@ -17,12 +17,13 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from detect import masks, progress
-from detect.data.draft import Draft, DraftBuilder, Unusable
-from detect.data.problems import Place
-from detect.data.readers.entries import load_json, need, picture_name
+from detect import progress
+from detect.data.quality.problems import Place
+from detect.data.readers.parsing import load_json, need, picture_name
+from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError
-from detect.masks import Polygons, Rle
+from detect.structures import masks
+from detect.structures.masks import Polygons, Rle
 
 _MANY = 50_000  # annotations: from so many on a bar is shown, and after each so many memory is given back
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from detect.data.draft import Draft, DraftBuilder, Unusable
-from detect.data.problems import Place
-from detect.data.readers.entries import open_csv, picture_name
+from detect.data.quality.problems import Place
+from detect.data.readers.parsing import open_csv, picture_name
+from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

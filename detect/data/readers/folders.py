@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from detect.errors import DataError
-from detect.media import kinds
+from detect.media import formats
 
-_PICTURES = tuple(kinds.SUFFIXES)
+_PICTURES = tuple(formats.SUFFIXES)
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from detect import masks
-from detect.data.draft import Draft, DraftBuilder, Unusable
-from detect.data.problems import Place
-from detect.data.readers.entries import is_file, load_json, picture_name
+from detect.data.quality.problems import Place
 from detect.data.readers.folders import files_below, pictures_below, stem, text_of
 from detect.data.readers.labelme_shapes import Drawn, draw, typed
+from detect.data.readers.parsing import is_file, load_json, picture_name
+from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError, MediaError
-from detect.masks import Polygons, Rle
 from detect.media.images import image_hw
+from detect.structures import masks
+from detect.structures.masks import Polygons, Rle
 
 
 class _Document(msgspec.Struct, rename="camel"):

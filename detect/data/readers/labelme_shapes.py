@@ -22,12 +22,12 @@ import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from detect import masks
-from detect.data.draft import Unusable
 from detect.data.readers.via_shapes import outline
-from detect.errors import unknown
-from detect.masks import Rle
-from detect.media.images import MAX_PIXELS  # an import that also sets Pillow's own guard
+from detect.data.unvalidated_split import Unusable
+from detect.media.images import MAX_PIXELS
+from detect.structures import masks
+from detect.structures.masks import Rle
+from detect.text import unknown
 
 _ENCLOSE_NOTHING = ("line", "linestrip", "point", "points")
 _APART_PX = 2  # corners are rounded, and the last pixel is counted in by some and not by others

@@ -23,13 +23,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detect.data.draft import Draft, DraftBuilder, Unusable
-from detect.data.problems import Place
+from detect.data.quality.problems import Place
 from detect.data.readers import via_csv
-from detect.data.readers.entries import load_json, need, picture_name
+from detect.data.readers.parsing import load_json, need, picture_name
 from detect.data.readers.via_classes import ClassAttribute, Values, defined_options, find, region_values
 from detect.data.readers.via_shapes import outline
-from detect.errors import DataError, warn
+from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.errors import DataError
+from detect.progress import warn
 
 CROWD = "iscrowd"
 _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)

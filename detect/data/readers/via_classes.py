@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detect.data.draft import Unusable
-from detect.data.readers.entries import need
-from detect.errors import DataError, UsageError, unknown, warn
-from detect.types import ClassNames
+from detect.data.readers.parsing import need
+from detect.data.unvalidated_split import Unusable
+from detect.errors import DataError, UsageError
+from detect.progress import warn
+from detect.structures.class_names import ClassNames
+from detect.text import unknown
 
 _CALLED = ("class", "name", "label", "category", "type", "object")
 _UNNAMED = "object"  # the class of regions without any

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from detect.data.readers.entries import open_csv
+from detect.data.readers.parsing import open_csv
 from detect.errors import DataError
 
 _COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from detect.data.draft import Unusable
-from detect.data.readers.entries import need
-from detect.errors import DataError, unknown
+from detect.data.readers.parsing import need
+from detect.data.unvalidated_split import Unusable
+from detect.errors import DataError
+from detect.text import unknown
 
 Outline = tuple[list[float], list[float]]  # box xyxy, polygon [x0, y0, x1, y1, ...]
 

@@ -16,9 +16,9 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
-from detect.data.draft import Draft, DraftBuilder, Unusable
-from detect.data.problems import Place
+from detect.data.quality.problems import Place
 from detect.data.readers.folders import files_below, pictures_below, stem, text_of
+from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

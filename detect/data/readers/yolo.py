@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from detect.data.draft import Draft, DraftBuilder, Unusable
-from detect.data.problems import Place
+from detect.data.quality.problems import Place
 from detect.data.readers.folders import files_below, pictures_below, stem, text_of
+from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 

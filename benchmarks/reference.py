@@ -1,0 +1,142 @@
+"""A training loop as torchvision's own scripts have it (github.com/pytorch/vision, references/detection), in other
+words: what people copy who train a detector of torchvision's.
+
+Pictures and masks are loaded in full size and mirrored; the model resizes both at every step. Batches are of pictures
+with like aspect ratios, the optimizer decays all weights alike, the learning rate rises in the first epoch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.transforms import v2
+
+from detect.models.architecture import Architecture
+from detect.models.builder import Detector, assemble
+from detect.structures.image_record import ImageRecord
+from detect.structures.masks import Polygons, Rle
+
+Batch = tuple[tuple[Tensor, ...], tuple[dict[str, Tensor], ...]]
+_PROPOSALS = 2000  # of each level before suppression, torchvision's default
+_ASPECT_GROUPS = 3  # an octave
+_MIRRORED = 0.5
+
+
+def build(architecture: Architecture, num_rows: int, state: dict[str, Tensor]) -> Detector:
+    """The model with the weights ``state``, as torchvision's builders make it."""
+    model = assemble(architecture, num_rows)
+    a = architecture
+    model.transform = GeneralizedRCNNTransform(a.min_size, a.max_size, list(a.mean), list(a.std))
+    if hasattr(model, "rpn"):
+        model.rpn._pre_nms_top_n["training"] = _PROPOSALS
+    model.load_state_dict(state)
+    return model
+
+
+class FullSizePictures(Dataset):
+    """Item ``i`` is ``(image, target)`` as torchvision's detectors take them, on the original pixels."""
+
+    def __init__(self, records: Sequence[ImageRecord], *, with_masks: bool, mirrored: float = _MIRRORED) -> None:
+        self.records = records
+        self.with_masks = with_masks
+        self.transform = v2.Compose(
+            [
+                v2.ToImage(),
+                v2.RandomHorizontalFlip(mirrored),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.ToPureTensor(),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        record = self.records[index]
+        with Image.open(record.path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGB")
+        single = ~record.iscrowd
+        hw = record.image_hw
+        target = {
+            "boxes": tv_tensors.BoundingBoxes(record.boxes[single], format="XYXY", canvas_size=hw),
+            "labels": torch.from_numpy(record.labels[single]),
+            "image_id": torch.tensor(record.image_id),
+        }
+        if self.with_masks and record.masks is not None:
+            bitmaps = [_bitmap(mask, hw) for mask, keep in zip(record.masks, single, strict=True) if keep]
+            target["masks"] = tv_tensors.Mask(np.stack(bitmaps) if bitmaps else np.zeros((0, *hw), np.uint8))
+        return self.transform(picture, target)
+
+
+def _bitmap(mask: Polygons | Rle, image_hw: tuple[int, int]) -> np.ndarray:
+    if isinstance(mask, dict):
+        return coco_mask.decode(mask)
+    parts = coco_mask.decode(coco_mask.frPyObjects([np.asarray(part).tolist() for part in mask], *image_hw))
+    return parts.any(axis=2).astype(np.uint8)
+
+
+def batches(dataset: FullSizePictures, batch_size: int, workers: int, seed: int) -> Iterator[Batch]:
+    """Without end, every batch full and of pictures of like aspect ratio."""
+    torch.manual_seed(seed)
+    groups = _Alike(dataset.records, batch_size, seed)
+    return iter(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=_collate))
+
+
+class _Alike:
+    """Batches of indices; what of a group is left at the end of an epoch waits for the next one."""
+
+    def __init__(self, records: Sequence[ImageRecord], batch_size: int, seed: int) -> None:
+        edges = 2 ** np.linspace(-1, 1, 2 * _ASPECT_GROUPS + 1)
+        ratios = [record.image_hw[1] / record.image_hw[0] for record in records]
+        self.groups = np.searchsorted(edges, ratios, side="right").tolist()
+        self.batch_size, self.seed = batch_size, seed
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng(self.seed)
+        waiting: dict[int, list[int]] = defaultdict(list)
+        while True:
+            for index in rng.permutation(len(self.groups)).tolist():
+                members = waiting[self.groups[index]]
+                members.append(index)
+                if len(members) == self.batch_size:
+                    yield waiting.pop(self.groups[index])
+
+
+def _collate(items: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Batch:
+    images, targets = zip(*items, strict=True)
+    return images, targets
+
+
+class Steps:
+    """Takes steps of SGD on ``model``; ``warmup`` of them until the learning rate is ``lr``."""
+
+    def __init__(self, model: Detector, lr: float, weight_decay: float, warmup: int, device: torch.device) -> None:
+        self.model = model.to(device).train()
+        self.device = device
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(trained, lr=lr, momentum=0.9, weight_decay=weight_decay)
+        self.schedule = torch.optim.lr_scheduler.LinearLR(self.optimizer, start_factor=1e-3, total_iters=warmup)
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step; returns the losses and their sum (``loss``)."""
+        images = [image.to(self.device) for image in batch[0]]
+        targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch[1]]
+        losses = self.model(images, targets)
+        total = sum(losses.values())
+        if not np.isfinite(total.item()):
+            sys.exit(f"the loss is {total.item()}")
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return {name: value.item() for name, value in {**losses, "loss": total}.items()}

@@ -1,0 +1,145 @@
+"""What a model makes of pictures that were decoded no larger than it needs them, which come out a little softer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.decoding import WAYS, Way, is_reduced
+from detect import progress
+from detect.data.dataset import to_tensor
+from detect.data.spec import DatasetSpec
+from detect.errors import DataError
+from detect.evaluation import coco_metrics
+from detect.evaluation.bootstrap import FIGURES, drawn, matches, mean_of_known
+from detect.evaluation.coco_rows import rows_of
+from detect.evaluation.predict import SCORE_FLOOR, check_classes, relabel
+from detect.inference.predictor import Predictor, load_predictor
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+from detect.structures.image_record import ImageRecord
+
+DRAWS = 1000
+
+Figures = Mapping[str, float]
+"""0..1, by words such as ``bbox AP``."""
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """COCO's figures of one model on pictures resized to ``imgsz`` both ways.
+
+    splits: those that were scored together.  reduced: how many of ``pictures`` are decoded at less than all pixels.
+    scores: by way.  low, high: between these lie 95 of 100 differences (reduced less whole) when the pictures are
+        drawn anew, as many and with replacement.  losing: share of the draws, 0..1, in which the difference is a loss.
+    """
+
+    imgsz: int
+    splits: tuple[str, ...]
+    pictures: int
+    objects: int
+    reduced: int
+    scores: Mapping[str, Figures]
+    low: Figures
+    high: Figures
+    losing: Figures
+
+    @property
+    def differences(self) -> Figures:
+        """Of the reduced way to the whole one."""
+        whole, reduced = (self.scores[way] for way in WAYS)
+        return {key: reduced[key] - whole[key] for key in whole}
+
+
+def load_at(model: str, imgsz: int, device: str) -> Predictor:
+    """The predictor of ``--model`` that looks at pictures with a short side of ``imgsz`` pixels, or of its own where
+    it knows but one."""
+    predictor = load_predictor(model, device=device, threshold=SCORE_FLOOR)
+    if not predictor.model.transform.fixed_size:
+        predictor.model.transform.set_size(imgsz)
+    return predictor
+
+
+def read_scored(spec: DatasetSpec, model: ClassNames) -> tuple[tuple[str, ...], ClassNames, list[ImageRecord]]:
+    """Names, classes and records of the splits to score: val and test, as far as there are these, else train.
+
+    UsageError where the model knows none of the classes, DataError where there is nothing to find.
+    """
+    splits = tuple(split for split in ("val", "test") if split in spec.splits) or ("train",)
+    parts = [spec.read(split) for split in splits]
+    names = parts[0][0]
+    if any(other.names != names.names for other, _ in parts):
+        raise DataError(f"data set '{spec.name}': {' and '.join(splits)} do not list the same classes in one order")
+    check_classes(model, names, f"data set '{spec.name}'")
+    records = [record for _, some in parts for record in some]
+    if all(record.iscrowd.all() for record in records):
+        raise DataError(f"data set '{spec.name}': not one picture of {' and '.join(splits)} has an object to find")
+    return splits, names, records
+
+
+def compare(
+    predictor: Predictor, splits: tuple[str, ...], names: ClassNames, records: Sequence[ImageRecord]
+) -> Sharpness:
+    """The model looks at every picture both ways."""
+    found = {
+        name: relabel(
+            detect_prepared(predictor, records, way, title=f"detecting, {name}"), predictor.class_names, names
+        )
+        for name, way in WAYS.items()
+    }
+    whole, reduced = (_drawn(records, found[name], names) for name in WAYS)  # the same draws
+    changes = {key: reduced[key] - whole[key] for key in whole}
+    transform = predictor.model.transform
+    return Sharpness(
+        imgsz=transform.min_size[-1],
+        splits=splits,
+        pictures=len(records),
+        objects=sum(map(len, records)),
+        reduced=sum(is_reduced(record, transform.resized_hw(record.image_hw)) for record in records),
+        scores={name: _figures(records, some, names) for name, some in found.items()},
+        low={key: float(np.nanquantile(change, 0.025)) for key, change in changes.items()},
+        high={key: float(np.nanquantile(change, 0.975)) for key, change in changes.items()},
+        losing={key: float(np.mean(change < 0)) for key, change in changes.items()},
+    )
+
+
+def detect_prepared(
+    predictor: Predictor, records: Sequence[ImageRecord], way: Way, *, title: str = ""
+) -> list[Detections]:
+    """Detections for every record, on its original pixels, in a picture that ``way`` has resized for the model."""
+    transform = predictor.model.transform
+    found = []
+    for record in progress.bar(records, desc=title):
+        prepared = to_tensor(way(record, transform.resized_hw(record.image_hw))).to(predictor.device)
+        with _in_place_of_resizing(transform, prepared):
+            found += predictor([np.zeros((*record.image_hw, 3), np.uint8)])  # of which only the size counts
+    return found
+
+
+@contextmanager
+def _in_place_of_resizing(transform: Any, prepared: Tensor) -> Iterator[None]:
+    """The model's transform takes this picture, float32 [3, h, w] in 0..1, for what it has resized."""
+    transform.resized = lambda _: prepared
+    try:
+        yield
+    finally:
+        del transform.resized
+
+
+def _figures(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> Figures:
+    metrics = coco_metrics.score(records, found, names)
+    return {
+        f"{kind} {figure}": metrics[kind][figure] for kind in ("bbox", "segm") if kind in metrics for figure in FIGURES
+    }
+
+
+def _drawn(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> dict[str, np.ndarray]:
+    """The figures of each draw of the pictures, [DRAWS]."""
+    rows = rows_of(records, found, names)
+    values = {kind: mean_of_known(drawn(matches(rows, kind), DRAWS, seed=0)) for kind in rows.kinds}
+    return {f"{kind} {figure}": of for kind in values for figure, of in zip(FIGURES, values[kind], strict=True)}

@@ -1,0 +1,89 @@
+"""A contact sheet of a data set: pictures with their boxes and masks, as read and as training sees them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from detect import progress
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.dataset import DetectionDataset, read_record
+from detect.data.table import Table
+from detect.errors import DetectError
+from detect.io.files import write_bytes
+from detect.media.drawing import draw
+from detect.media.image_paths import shown
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+
+_PAIRS = 2  # a row
+_CELL = (3.6, 2.9)  # width and height in inches
+_DPI = 120
+_LONGEST_NAME = 40
+
+
+def write_sheet(
+    path: Path, table: Table, class_names: ClassNames, transform: TrainTransform, count: int, seed: int = 0
+) -> list[str]:
+    """Write a PNG of ``count`` pictures of the table drawn at random, each beside what ``transform`` makes of it.
+
+    Pictures with objects come first. Returns the names of those that are shown. Raises DiskError where the file cannot
+    be written.
+    """
+    rng = np.random.default_rng(seed)
+    filled = np.diff(table.first) > 0
+    order = np.lexsort((rng.random(len(table)), ~filled))[:count]
+    dataset = DetectionDataset(table, transform, with_masks=table.has_masks, seed=seed)
+    rows, columns = -(-len(order) // _PAIRS), 2 * _PAIRS
+    figure = Figure((columns * _CELL[0], rows * _CELL[1]), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for place, row in enumerate(progress.bar(order.tolist(), desc="drawing")):
+        name = shown(table.names[row])
+        title = name if len(name) <= _LONGEST_NAME else f"...{name[-_LONGEST_NAME:]}"
+        try:
+            _show(axes[2 * place], _as_read(table, row, class_names), f"{title}\nas read, objects: {len(table[row])}")
+            _show(axes[2 * place + 1], _as_trained(dataset, row, class_names), "as trained on")
+        except DetectError:  # a picture that breaks off; doctor.py check has the words
+            axes[2 * place].set_title(f"{title}\ncannot be read", fontsize=8, parse_math=False)
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    write_bytes(path, content.getvalue())
+    return [table.names[row] for row in order.tolist()]
+
+
+def _as_read(table: Table, row: int, class_names: ClassNames) -> np.ndarray:
+    record = table[row]
+    coded = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
+    return _drawn(read_record(record), record.boxes, record.labels, coded, class_names)
+
+
+def _as_trained(dataset: DetectionDataset, row: int, class_names: ClassNames) -> np.ndarray:
+    image, target = dataset[row]
+    pixels = np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    coded = [masks.from_bitmap(bitmap) for bitmap in target["masks"].numpy()] if "masks" in target else None
+    return _drawn(pixels, target["boxes"].numpy(), target["labels"].numpy(), coded, class_names)
+
+
+def _drawn(
+    image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, coded: list[masks.Rle] | None, class_names: ClassNames
+) -> np.ndarray:
+    height, width = image.shape[:2]
+    truth = Detections((height, width), boxes, np.ones(len(boxes), np.float32), labels, coded)
+    picture = Image.fromarray(draw(image, truth, class_names, show_scores=False))
+    picture.thumbnail((round(2 * _CELL[0] * _DPI), round(2 * _CELL[1] * _DPI)))  # of a sheet nobody sees more
+    return np.asarray(picture)
+
+
+def _show(axis: Axes, image: np.ndarray, title: str) -> None:
+    axis.imshow(image)
+    axis.set_title(title, fontsize=8, parse_math=False)

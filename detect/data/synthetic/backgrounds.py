@@ -1,0 +1,242 @@
+"""Backgrounds for rendered pictures: crops of the sample photographs, drawn skies, meadows, walls, nights.
+
+Every function returns float32 RGB [H, W, 3] in 0..1 and draws from the generator it is given only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+PHOTOGRAPHS = tuple(Path(__file__).resolve().parents[3] / "input" / f"image_{n}.jpg" for n in (1, 2, 3, 4))
+Size = tuple[int, int]  # height, width
+
+
+def background(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """One of the kinds below; four times in ten a photograph."""
+    kinds = list(KINDS)
+    weights = np.array([KINDS[k][1] for k in kinds], float)
+    return KINDS[kinds[rng.choice(len(kinds), p=weights / weights.sum())]][0](rng, size)
+
+
+def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """A crop of one of the photographs, mirrored, out of focus and with other colours by chance."""
+    whole = _read(PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])
+    height, width = whole.shape[:2]
+    aspect = size[1] / size[0]
+    crop_h = min(height, width / aspect) * rng.uniform(0.45, 1.0)
+    top = int(rng.uniform(0, height - crop_h))
+    left = int(rng.uniform(0, width - crop_h * aspect))
+    crop = whole[top : top + int(crop_h), left : left + int(crop_h * aspect)]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    picture = cv2.resize(np.ascontiguousarray(crop), size[::-1], interpolation=cv2.INTER_CUBIC)
+    picture = recoloured(picture, rng, hue=12, saturation=0.35)
+    if rng.random() < 0.6:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 7))
+    return np.clip(picture, 0, 1)
+
+
+def noise(rng: np.random.Generator, size: Size, cell: float, octaves: int = 4, stretch: float = 1.0) -> np.ndarray:
+    """Fractal noise [H, W] of about -1..1: grains of ``cell`` px and finer; ``stretch`` makes them wider."""
+    height, width = size
+    total = np.zeros(size, np.float32)
+    for octave in range(octaves):
+        step = max(cell / 2**octave, 1.0)
+        grid = rng.standard_normal((int(height / step) + 3, int(width / (step * stretch)) + 3), dtype=np.float32)
+        total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) * 0.5**octave
+    return total * 0.6
+
+
+def sky(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """A gradient from zenith to horizon, clouds, and now and then a line of trees below."""
+    tops = [(0.16, 0.36, 0.72), (0.25, 0.5, 0.85), (0.5, 0.55, 0.62), (0.3, 0.28, 0.5), (0.08, 0.2, 0.55)]
+    lows = [(0.6, 0.75, 0.9), (0.7, 0.82, 0.92), (0.75, 0.76, 0.78), (0.95, 0.65, 0.45), (0.45, 0.6, 0.85)]
+    which = rng.integers(len(tops))
+    picture = _vertical(size, tops[which], lows[which])
+    clouds = np.clip(noise(rng, size, size[1] / 3, 6, 2.0) + rng.uniform(-0.9, 0.5), 0, 1)[..., None]
+    picture += clouds * (np.asarray([0.95, 0.95, 0.96], np.float32) - picture) * 0.85
+    if rng.random() < 0.45:
+        _tree_line(picture, rng, horizon=rng.uniform(0.7, 0.92))
+    return picture
+
+
+def meadow(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """Grass in perspective under a sky or a blurred hedge."""
+    height, width = size
+    picture = sky(rng, size) if rng.random() < 0.5 else foliage(rng, size)
+    horizon = int(height * rng.uniform(0.3, 0.65))
+    rows = height - horizon
+    grass = noise(rng, (rows, width), 5, 3)
+    grass = 0.6 * cv2.GaussianBlur(grass, (0, 0), 0.8) + 0.5 * noise(rng, (rows, width), rows / 2, 3, 3.0)
+    green = np.asarray([rng.uniform(0.25, 0.45), rng.uniform(0.42, 0.6), rng.uniform(0.12, 0.22)], np.float32)
+    near = np.linspace(0.85, 1.0, rows, dtype=np.float32)[:, None, None]
+    picture[horizon:] = green * near * (1 + 0.32 * grass[..., None])
+    edge = slice(max(0, horizon - 6), horizon + 6)
+    picture[edge] = cv2.GaussianBlur(picture[edge], (0, 0), 2)
+    return np.clip(picture, 0, 1)
+
+
+def foliage(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """Leaves far out of focus, with patches of light."""
+    shade = np.asarray([rng.uniform(0.1, 0.3), rng.uniform(0.22, 0.4), rng.uniform(0.08, 0.18)], np.float32)
+    picture = shade * (0.8 + 0.45 * noise(rng, size, rng.uniform(60, 160), 5)[..., None])
+    leaves = np.asarray([(0.5, 0.62, 0.25), (0.62, 0.62, 0.35), (0.75, 0.85, 0.7), (0.3, 0.45, 0.2)], np.float32)
+    _discs(picture, rng, leaves, count=int(rng.integers(80, 260)), height=0.35, spread=0.35)
+    return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(2, 8))
+
+
+def wall(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """A room: plaster in falling light, a floor, and at times frames, a window or bunting."""
+    height, width = size
+    paint = np.float32(rng.uniform(0.45, 0.95)) + rng.uniform(-0.12, 0.12, 3).astype(np.float32)
+    picture = np.clip(paint, 0, 1) * np.ones((*size, 3), np.float32)
+    picture *= (1 + 0.025 * noise(rng, size, 6, 3))[..., None]
+    if rng.random() < 0.7:
+        for _ in range(rng.integers(1, 4)):
+            _frame(picture, rng)
+    if rng.random() < 0.2:
+        _bunting(picture, rng)
+    if rng.random() < 0.6:
+        top = int(height * rng.uniform(0.65, 0.9))
+        picture[top:] = planks(rng, (height - top, width)) if rng.random() < 0.5 else picture[top:] * 0.55
+        picture[max(0, top - int(0.03 * height)) : top] = np.clip(paint * 1.08, 0, 1)
+    y, x = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    far = (x - rng.uniform(-0.2, 1.2)) ** 2 + (y - rng.uniform(-0.2, 0.8)) ** 2
+    picture *= (1.1 - rng.uniform(0.2, 0.55) * far).astype(np.float32)[..., None]
+    return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(0.5, 3))
+
+
+def planks(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """Boards with grain, lying or standing."""
+    height, width = size
+    if rng.random() < 0.35:
+        return np.ascontiguousarray(planks(rng, (width, height)).transpose(1, 0, 2))
+    woods = [(0.55, 0.38, 0.24), (0.4, 0.27, 0.17), (0.68, 0.58, 0.45), (0.5, 0.5, 0.52), (0.35, 0.42, 0.5)]
+    wood = np.asarray(woods[rng.integers(len(woods))], np.float32)
+    board = max(14, int(height / rng.uniform(3, 9)))
+    rows = np.arange(height)
+    tone = rng.uniform(0.8, 1.12, height // board + 1).astype(np.float32)[rows // board]
+    grain = noise(rng, size, 6, 3, 14.0)
+    picture = wood * (tone[:, None] * (1 + 0.1 * grain))[..., None]
+    picture[rows % board < 2] *= 0.45
+    return np.clip(picture, 0, 1)
+
+
+def bricks(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """Courses of bricks in mortar."""
+    height, width = size
+    course = rng.uniform(18, 46)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    row = np.floor(y / course)
+    x = x + (row % 2) * course * 1.25
+    column = np.floor(x / (course * 2.5))
+    tones = rng.uniform(0.75, 1.2, (97, 89)).astype(np.float32)
+    tone = tones[row.astype(int) % 97, column.astype(int) % 89]
+    joint = (y - row * course < 0.12 * course) | (x - column * course * 2.5 < 0.12 * course)
+    stone = np.asarray([(0.52, 0.26, 0.2), (0.45, 0.36, 0.3), (0.75, 0.74, 0.7)][rng.integers(3)], np.float32)
+    picture = stone * tone[..., None]
+    picture[joint] = np.asarray([0.62, 0.6, 0.56], np.float32) * rng.uniform(0.6, 1.1)
+    picture *= (1 + 0.12 * noise(rng, size, 8, 3) + 0.1 * noise(rng, size, width / 2, 2))[..., None]
+    return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(0.5, 2))
+
+
+def night(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """A street at night, out of focus: lights swollen to soft discs."""
+    picture = _vertical(size, (0.02, 0.03, 0.07), (0.12, 0.09, 0.1))
+    picture += 0.02 * noise(rng, size, size[1] / 3, 4)[..., None]
+    lamps = np.asarray([(1, 0.75, 0.4), (1, 0.9, 0.75), (0.9, 0.3, 0.2), (0.4, 0.6, 1)], np.float32)
+    _discs(picture, rng, lamps, count=int(rng.integers(12, 45)), height=0.55, spread=0.18)
+    return np.clip(cv2.GaussianBlur(picture, (0, 0), rng.uniform(1, 3)), 0, 1)
+
+
+def recoloured(picture: np.ndarray, rng: np.random.Generator, hue: float, saturation: float) -> np.ndarray:
+    """``picture`` with its hue turned by up to ``hue`` degrees, its saturation and brightness changed."""
+    hsv = cv2.cvtColor(np.clip(picture, 0, 1), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + rng.uniform(-hue, hue)) % 360
+    hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(1 - saturation, 1 + saturation), 0, 1)
+    hsv[..., 2] = np.clip(hsv[..., 2] * rng.uniform(0.65, 1.15), 0, 1)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+@lru_cache(maxsize=len(PHOTOGRAPHS))
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), np.float32) / 255
+
+
+def _vertical(size: Size, top: tuple[float, ...], bottom: tuple[float, ...]) -> np.ndarray:
+    share = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
+    return (np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share) * np.ones(
+        (*size, 1), np.float32
+    )
+
+
+def _discs(
+    picture: np.ndarray,
+    rng: np.random.Generator,
+    colours: np.ndarray,
+    count: int,
+    height: float,
+    spread: float,
+) -> None:
+    """Add ``count`` discs of light out of focus, most of them about ``height`` (0 top .. 1 bottom)."""
+    rows, columns = picture.shape[:2]
+    for _ in range(count):
+        radius = int(rng.uniform(3, 15))
+        x, y = int(rng.uniform(0, columns)), int(np.clip(rng.normal(height, spread), 0, 1) * rows)
+        top, left = max(0, y - radius - 1), max(0, x - radius - 1)
+        region = picture[top : y + radius + 2, left : x + radius + 2]
+        glow = np.zeros(region.shape, np.float32)
+        colour = colours[rng.integers(len(colours))] * rng.uniform(0.12, 0.5)
+        cv2.circle(glow, (x - left, y - top), radius, colour.tolist(), -1, cv2.LINE_AA)
+        region += glow
+
+
+def _tree_line(picture: np.ndarray, rng: np.random.Generator, horizon: float) -> None:
+    height, width = picture.shape[:2]
+    crowns = noise(rng, (1, width), width / 8, 6)[0]
+    tops = (height * (horizon + 0.06 * crowns)).astype(np.float32)
+    share = np.clip((np.arange(height, dtype=np.float32)[:, None] - tops[None]) / 3 + 0.5, 0, 1)[..., None]
+    leaves = np.asarray([0.13, 0.2, 0.1], np.float32) * (1 + 0.35 * noise(rng, (height, width), 14, 4))[..., None]
+    picture += share * (np.clip(leaves, 0, 1) - picture)
+
+
+def _frame(picture: np.ndarray, rng: np.random.Generator) -> None:
+    """A picture, a door or a bright window on the wall."""
+    height, width = picture.shape[:2]
+    w, h = (rng.uniform(0.12, 0.45, 2) * (width, height)).astype(int)
+    x, y = int(rng.uniform(-0.1, 0.9) * width), int(rng.uniform(-0.1, 0.5) * height)
+    edge = rng.uniform(0.05, 0.9, 3).tolist() if rng.random() < 0.5 else [rng.uniform(0.1, 0.95)] * 3
+    inside = [0.98, 0.99, 1.0] if rng.random() < 0.4 else rng.uniform(0.1, 0.9, 3).tolist()
+    cv2.rectangle(picture, (x, y), (x + int(w), y + int(h)), edge, -1)
+    rim = max(3, int(w) // 14)
+    cv2.rectangle(picture, (x + rim, y + rim), (x + int(w) - rim, y + int(h) - rim), inside, -1)
+
+
+def _bunting(picture: np.ndarray, rng: np.random.Generator) -> None:
+    """A garland of coloured pennants: round a party, but no balloon."""
+    height, width = picture.shape[:2]
+    size = width / rng.uniform(14, 24)
+    sag, top = rng.uniform(0.05, 0.15) * height, rng.uniform(0.02, 0.2) * height
+    for x in np.arange(0, width, size * 1.2):
+        y = top + sag * np.sin(np.pi * x / width)
+        points = np.array([[x, y], [x + size, y], [x + size / 2, y + 1.3 * size]])
+        cv2.fillPoly(picture, [points.astype(np.int32)], rng.uniform(0.1, 0.95, 3).tolist(), cv2.LINE_AA)
+
+
+KINDS: dict[str, tuple[Callable[[np.random.Generator, Size], np.ndarray], float]] = {
+    "photograph": (photograph, 0.4),
+    "sky": (sky, 0.14),
+    "meadow": (meadow, 0.09),
+    "foliage": (foliage, 0.07),
+    "wall": (wall, 0.15),
+    "planks": (planks, 0.05),
+    "bricks": (bricks, 0.05),
+    "night": (night, 0.05),
+}

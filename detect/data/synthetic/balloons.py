@@ -1,0 +1,233 @@
+"""Balloons as a camera sees them: surfaces of revolution of translucent latex, lit, glossy, tied with a knot.
+
+Colours are float32 RGB in 0..1 as displayed (not linear light); angles are radians; lengths along and across
+the balloon's axis are in units of its radius. The picture's x grows to the right, y downwards, z to us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from detect.data.synthetic.canvas import Patch, patch_of
+
+_TABLE = 2048  # entries of the outline's table: finer than any balloon has pixels
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """The mirror image of a light: at which normal (its xy, -1..1) it stands, its size there, 0..1 strength.
+
+    A window is a rectangle with a crossbar; anything else a soft round spot.
+    """
+
+    normal_xy: tuple[float, float]
+    size: float
+    strength: float
+    window: bool = False
+
+
+@dataclass(frozen=True)
+class Light:
+    """The light of a scene: direction to it (unit xyz), how bright it is there, behind, above, below."""
+
+    direction: np.ndarray
+    key: float
+    back: float
+    sky: np.ndarray
+    ground: np.ndarray
+    highlights: tuple[Highlight, ...]
+
+
+@dataclass(frozen=True)
+class Balloon:
+    """One balloon. Its knot points down at ``angle`` 0 and to the right at -pi/2.
+
+    radius: half its width, px.  stretch: length over width of the body.
+    taper: 0 a ball, 1 a drop.  knot: where along the axis it is tied (``stretch``: at the body's end; less
+    where the knot faces the viewer).  opacity: 1 lets nothing through.  pearl: 0 latex .. 1 mother-of-pearl.
+    blur: sigma, px.  shadow: how much it darkens what lies behind.  print_map: what is printed on it,
+    float32 [h, w, 4] (colour and alpha) over its front half, or None.  string: points [K, 2] in px, or None.
+    """
+
+    centre_xy: tuple[float, float]
+    radius: float
+    colour: tuple[float, float, float]
+    angle: float = 0.0
+    stretch: float = 1.15
+    taper: float = 0.3
+    knot: float = 1.15
+    opacity: float = 0.9
+    pearl: float = 0.0
+    blur: float = 0.0
+    shadow: float = 0.15
+    print_map: np.ndarray | None = field(default=None, compare=False)
+    string: np.ndarray | None = field(default=None, compare=False)
+    string_colour: tuple[float, float, float] = (0.9, 0.9, 0.9)
+
+    def to_picture(self, across_along: np.ndarray) -> np.ndarray:
+        """Points [K, 2] of the balloon's own frame in the picture, px."""
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        rotation = np.array([[cos, sin], [-sin, cos]])
+        return across_along @ rotation * self.radius + self.centre_xy
+
+    @property
+    def knot_xy(self) -> np.ndarray:
+        """Where the string begins, [2] px."""
+        return self.to_picture(np.array([[0.0, self.knot + 0.06]]))[0]
+
+
+def outline(balloon: Balloon, points: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """The body's half width at ``points`` places along the axis, top to knot: (along [P], half width [P])."""
+    theta = np.linspace(0, np.pi, points)
+    half = np.sin(theta) * np.cos(theta / 2) ** balloon.taper
+    return -np.cos(theta) * balloon.stretch, half / half.max()
+
+
+def coverage(balloon: Balloon, image_hw: tuple[int, int]) -> Patch:
+    """Where the body and its knot cover the picture; the string does not count."""
+    along, half = outline(balloon)
+    body = np.concatenate([np.stack([half, along], 1), np.stack([-half, along], 1)[::-1]])
+    return patch_of([balloon.to_picture(p) for p in (body, _knot(balloon))], image_hw, balloon.blur)
+
+
+def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
+    """Paint the balloon whose ``coverage`` is ``patch`` onto ``canvas``, float32 RGB [H, W, 3], in place."""
+    if balloon.shadow > 0:
+        _cast_shadow(canvas, balloon, light, patch)
+    behind = canvas[patch.window]
+    body = _shade(balloon, light, patch, behind)
+    knot = patch_of([balloon.to_picture(_knot(balloon))], canvas.shape[:2], balloon.blur)
+    canvas[patch.window] = behind + patch.alpha[..., None] * (body - behind)
+    _paint_knot(canvas, balloon, light, knot)
+    if balloon.string is not None:
+        _paint_string(canvas, balloon)
+
+
+def _knot(balloon: Balloon) -> np.ndarray:
+    """The neck and the rolled lip below it, [K, 2] across and along."""
+    right = np.array([[0.045, -0.03], [0.03, 0.035], [0.055, 0.06], [0.085, 0.1], [0.075, 0.125], [0.0, 0.135]])
+    left = right[-2::-1] * (-1, 1)
+    return np.concatenate([right, left]) + np.array([0.0, balloon.knot])
+
+
+def _normals(balloon: Balloon, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit normals [h, w, 3] in the picture's frame, and each pixel's across and along in the balloon's."""
+    (x0, y0), (h, w) = patch.corner_xy, patch.alpha.shape
+    dx = ((np.arange(w) + 0.5 + x0 - balloon.centre_xy[0]) / balloon.radius).astype(np.float32)[None, :]
+    dy = ((np.arange(h) + 0.5 + y0 - balloon.centre_xy[1]) / balloon.radius).astype(np.float32)[:, None]
+    cos, sin = np.float32(np.cos(balloon.angle)), np.float32(np.sin(balloon.angle))
+    across, along = dx * cos + dy * sin, dy * cos - dx * sin
+    places, half = outline(balloon)
+    even = np.linspace(-balloon.stretch, balloon.stretch, _TABLE)
+    half = np.interp(even, places, half)
+    slope = np.clip(np.gradient(half, even), -8, 8)
+    index = np.clip((along / balloon.stretch + 1) * (_TABLE / 2), 0, _TABLE - 1).astype(np.int32)
+    n_across = np.clip(across / np.maximum(half.astype(np.float32)[index], 1e-3), -1, 1)
+    n_z = np.sqrt(1 - n_across * n_across)
+    n_along = -slope.astype(np.float32)[index]
+    normals = np.stack([n_across * cos - n_along * sin, n_across * sin + n_along * cos, n_z], axis=-1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    return normals, across, along
+
+
+def _shade(balloon: Balloon, light: Light, patch: Patch, behind: np.ndarray) -> np.ndarray:
+    """The body's colour [h, w, 3] over what lies behind it."""
+    normals, across, along = _normals(balloon, patch)
+    facing = normals[..., 2]
+    rim = 1 - facing
+    to_light = normals @ light.direction.astype(np.float32)
+    # Latex is thicker at the crown and about the knot, and a slanting ray passes more of it: there the colour
+    # is darker and more saturated.
+    crown = np.exp(-((along + balloon.stretch) ** 2 + across**2) / 0.02)
+    tied = np.exp(-((along - balloon.knot) ** 2 + across**2) / 0.04)
+    depth = 1 + 0.9 * rim**2 + 0.6 * crown + 0.9 * tied
+    colour = np.asarray(balloon.colour, np.float32) ** depth[..., None]
+    if balloon.print_map is not None:
+        colour = _printed(balloon.print_map, across, along / balloon.stretch, colour)
+    up = (0.5 - 0.5 * normals[..., 1])[..., None]
+    ambient = light.ground + (light.sky - light.ground) * up
+    diffuse = np.clip((to_light + 0.45) / 1.45, 0, 1)
+    through = light.back * (1.2 - balloon.opacity) * (1.0 + np.clip(0.3 - to_light, 0, 1))
+    lit = colour * (ambient + (light.key * (diffuse + through) * (1 - 0.2 * rim * rim))[..., None])
+    if balloon.opacity < 1:
+        opacity = (balloon.opacity + (1 - balloon.opacity) * rim**2)[..., None]
+        seen_through = cv2.GaussianBlur(behind, (0, 0), 0.5 + 0.04 * balloon.radius) * colour**0.8
+        lit = lit * opacity + seen_through * (1 - opacity)
+    fresnel = (0.5 * rim**4)[..., None]
+    lit = lit + fresnel * (ambient * 0.8 - lit * 0.3)
+    shine = np.zeros_like(facing)
+    for spot in light.highlights:
+        shine = np.maximum(shine, spot.strength * _spot(spot, normals))
+    if balloon.pearl:
+        lit = lit * (1 - 0.15 * balloon.pearl) + balloon.pearl * 0.45 * (facing**3 * diffuse)[..., None]
+    lit = np.clip(lit, 0, 1)
+    return 1 - (1 - lit) * (1 - shine[..., None])
+
+
+def _spot(spot: Highlight, normals: np.ndarray) -> np.ndarray:
+    """How bright the mirror image of a light is, [h, w] in 0..1, on a surface of ``normals`` [h, w, 3]."""
+    dx, dy = normals[..., 0] - spot.normal_xy[0], normals[..., 1] - spot.normal_xy[1]
+    if not spot.window:
+        return np.exp(-(dx * dx + dy * dy) / (2 * spot.size**2))
+    soft = 0.3 * spot.size
+    inside = np.minimum(spot.size - np.abs(dx), 1.4 * spot.size - np.abs(dy)) / soft
+    bar = np.abs(dx) / soft + 0.4
+    return np.clip(np.minimum(inside, bar), 0, 1)
+
+
+def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """``colour`` with the print wrapped around the front half of the body."""
+    h, w = print_map.shape[:2]
+    longitude = np.arcsin(np.clip(across / np.sqrt(np.clip(1 - along * along, 0.05, 1)), -1, 1)) / np.pi + 0.5
+    latitude = np.arcsin(np.clip(along, -1, 1)) / np.pi + 0.5
+    ink = cv2.remap(
+        print_map,
+        (longitude * w - 0.5).astype(np.float32),
+        (latitude * h - 0.5).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return colour + ink[..., 3:] * (ink[..., :3] - colour)
+
+
+def _cast_shadow(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
+    """Darken softly what lies behind, away from the light."""
+    spread = max(1.0, 0.16 * balloon.radius)
+    shift = np.round(-0.3 * balloon.radius * light.direction[:2]).astype(int)
+    margin = int(3 * spread)
+    alpha = cv2.copyMakeBorder(patch.alpha, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
+    alpha = cv2.blur(cv2.blur(alpha, (2 * int(spread) + 1,) * 2), (2 * int(spread) + 1,) * 2)
+    x, y = patch.corner_xy[0] - margin + shift[0], patch.corner_xy[1] - margin + shift[1]
+    left, top = max(0, -x), max(0, -y)
+    target = canvas[max(y, 0) : max(y + alpha.shape[0], 0), max(x, 0) : max(x + alpha.shape[1], 0)]
+    target *= 1 - balloon.shadow * alpha[top : top + target.shape[0], left : left + target.shape[1], None]
+
+
+def _paint_knot(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
+    """The knot is thick latex: dark and saturated, brighter on the side of the light."""
+    if not patch.alpha.size:
+        return
+    across = np.linspace(-1, 1, patch.alpha.shape[1], dtype=np.float32)[None, :, None]
+    deep = np.asarray(balloon.colour, np.float32) ** 1.4 * (light.key * 0.6 + light.ground)
+    shaded = deep * (0.85 + 0.3 * across * np.float32(light.direction[0]))
+    behind = canvas[patch.window]
+    canvas[patch.window] = behind + patch.alpha[..., None] * (np.clip(shaded, 0, 1) - behind)
+
+
+def _paint_string(canvas: np.ndarray, balloon: Balloon) -> None:
+    """A thin ribbon along ``balloon.string``."""
+    points = np.asarray(balloon.string)
+    width = max(0.5, 0.014 * balloon.radius)
+    x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 3, 0)
+    x1, y1 = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 3, canvas.shape[1::-1])
+    if x1 <= x0 or y1 <= y0:
+        return
+    ink = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    fixed = np.round((points - (x0, y0) - 0.5) * 16).astype(np.int32)
+    cv2.polylines(ink, [fixed], False, 255, max(1, round(width)), cv2.LINE_AA, shift=4)
+    alpha = cv2.GaussianBlur(ink.astype(np.float32) / 255, (0, 0), 0.4 + balloon.blur) * min(1.0, width + 0.2)
+    region = canvas[y0:y1, x0:x1]
+    region += alpha[..., None] * (np.asarray(balloon.string_colour, np.float32) - region)

@@ -1,0 +1,107 @@
+"""What every rendered picture needs: antialiased coverage of a shape, and which part of it stays in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from detect.structures import masks
+
+_SUPERSAMPLING = 4
+_SUBPIXEL_BITS = 4  # cv2 draws at 1/16 of a (supersampled) pixel
+
+LEAST_SHARE = 0.2  # of itself that a thing must show,
+LEAST_AREA = 40  # and px², to be drawn at all: what nobody could see is no truth
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered picture and its truth: uint8 RGB [H, W, 3], and a visible mask and a category id a thing."""
+
+    image: np.ndarray
+    masks: list[masks.Rle]
+    category_ids: list[int]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The part of a shape inside the picture.
+
+    alpha: float32 [h, w] coverage in 0..1.  corner_xy: its upper left pixel in the picture.
+    whole_area: px² of the shape, what lies outside the picture included.
+    """
+
+    alpha: np.ndarray
+    corner_xy: tuple[int, int]
+    whole_area: float
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the picture it lies on."""
+        (x, y), (h, w) = self.corner_xy, self.alpha.shape
+        return slice(y, y + h), slice(x, x + w)
+
+
+def patch_of(polygons: Sequence[np.ndarray], image_hw: tuple[int, int], blur: float = 0.0) -> Patch:
+    """Coverage of the union of ``polygons`` ([K, 2] xy, absolute pixels), blurred by ``blur`` (sigma, px)."""
+    points = np.concatenate(polygons)
+    margin = int(np.ceil(3 * blur)) + 2
+    x0, y0 = np.floor(points.min(axis=0)).astype(int) - margin
+    x1, y1 = np.ceil(points.max(axis=0)).astype(int) + margin
+    large = np.zeros(((y1 - y0) * _SUPERSAMPLING, (x1 - x0) * _SUPERSAMPLING), np.uint8)
+    for polygon in polygons:
+        scaled = (polygon - (x0, y0)) * _SUPERSAMPLING
+        fixed = np.round(scaled * 2**_SUBPIXEL_BITS).astype(np.int32)
+        cv2.fillPoly(large, [fixed], 255, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
+    # cv2 fills the right and the lower edge too: one (small) pixel too many.
+    large = cv2.erode(large, np.ones((2, 2), np.uint8), anchor=(0, 0))
+    small = cv2.resize(large, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    alpha = np.asarray(cv2.GaussianBlur(small, (0, 0), blur) if blur > 0 else small)
+    whole_area = float((alpha > 0.5).sum())
+    height, width = image_hw
+    left, top = max(x0, 0), max(y0, 0)
+    right, bottom = max(min(x1, width), left), max(min(y1, height), top)
+    inside = alpha[top - y0 : bottom - y0, left - x0 : right - x0]
+    return Patch(inside, (int(left), int(top)), whole_area)
+
+
+def visible_parts(
+    patches: Sequence[Patch], image_hw: tuple[int, int], least_share: float = LEAST_SHARE
+) -> list[masks.Rle | None]:
+    """What can be seen of each of ``patches`` (back to front), or None for one that must not be drawn.
+
+    A pixel belongs to the foremost patch that covers more than half of it. One pass from the front is enough:
+    a patch left out uncovers only what lies behind it.
+    """
+    taken = np.zeros(image_hw, bool)
+    parts: list[masks.Rle | None] = []
+    for patch in reversed(patches):
+        solid = patch.alpha > 0.5
+        seen = solid & ~taken[patch.window]
+        if seen.sum() < max(LEAST_AREA, least_share * patch.whole_area):
+            parts.append(None)
+            continue
+        taken[patch.window] |= solid
+        parts.append(masks.from_pasted(seen, patch.corner_xy, image_hw))
+    return parts[::-1]
+
+
+def camera(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a small camera makes of ``picture``, float32 RGB [H, W, 3] in 0..1: white balance, lens, noise.
+
+    Returns uint8 RGB [H, W, 3].
+    """
+    height, width = picture.shape[:2]
+    warmth = rng.normal(0, 0.03)
+    picture = picture * np.asarray([1 + warmth, 1, 1 - warmth], np.float32) * np.float32(rng.uniform(0.92, 1.08))
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    picture = picture * (1 - rng.uniform(0, 0.18) * (x * x + y * y) / 2).astype(np.float32)[..., None]
+    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.9))
+    # Sensor noise grows with the square root of the light; neighbouring channels share a part of it.
+    grain = rng.standard_normal((height, width, 3), dtype=np.float32)
+    grain = 0.6 * grain + 0.4 * grain[..., :1]
+    picture = picture + rng.uniform(0.003, 0.022) * grain * np.sqrt(np.clip(picture, 0.05, 1))
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,56 @@
+"""The truth of rendered pictures as a COCO file (https://cocodataset.org/#format-data)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from detect.structures import masks
+
+
+class CocoTruth:
+    """Collects images and annotations; ``write`` puts them into one JSON file, equal bytes for equal calls.
+
+    categories: id -> name, kept in this order.  first_id: of images and of annotations.
+    """
+
+    def __init__(self, categories: Mapping[int, str], description: str, first_id: int = 1) -> None:
+        self._next_image = self._next_annotation = first_id
+        self._content: dict[str, Any] = {
+            "info": {"description": description},
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": i, "name": name} for i, name in categories.items()],
+        }
+
+    def add_image(self, file_name: str, image_hw: tuple[int, int], **more: Any) -> int:
+        """Add an image, with ``more`` keys; returns its id."""
+        image_id, self._next_image = self._next_image, self._next_image + 1
+        height, width = (int(n) for n in image_hw)
+        image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        self._content["images"].append(image | more)
+        return image_id
+
+    def add_annotation(
+        self, image_id: int, category_id: int, mask: masks.Rle, with_mask: bool = True, **more: Any
+    ) -> None:
+        """Add what ``mask`` covers, its box and area; ``with_mask`` False leaves the mask itself out."""
+        x0, y0, x1, y1 = (int(v) for v in masks.box(mask))
+        annotation: dict[str, Any] = {
+            "id": self._next_annotation,
+            "image_id": image_id,
+            "category_id": int(category_id),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": masks.area(mask),
+            "iscrowd": 0,
+        }
+        if with_mask:
+            annotation["segmentation"] = masks.to_json(mask)
+        self._content["annotations"].append(annotation | more)
+        self._next_annotation += 1
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        path.write_text(json.dumps(self._content, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -1,0 +1,149 @@
+"""The rendered pictures and the video in input/, with their truth beside them as COCO files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detect.data.synthetic.backgrounds import PHOTOGRAPHS, meadow, sky
+from detect.data.synthetic.balloons import Balloon
+from detect.data.synthetic.canvas import Picture
+from detect.data.synthetic.ground_truth import CocoTruth
+from detect.data.synthetic.scenes import (
+    BALLOON_ID,
+    LATEX,
+    Place,
+    compose,
+    draw,
+    dressed,
+    hanging,
+    light_for,
+    scattered,
+)
+from detect.media.images import read_image, write_image
+from detect.media.video_writer import VideoWriter
+
+CATEGORIES = {BALLOON_ID: "balloon"}
+VIDEO_HW, VIDEO_FPS, VIDEO_SECONDS = (360, 640), 24, 10
+_SEEDS = {"balloons_1": 46, "balloons_2": 34, "video_1": 13}
+
+
+def render_inputs(folder: Path) -> None:
+    """Write balloons_1.jpg, balloons_2.jpg and video_1.mp4 into ``folder``, a COCO file beside each."""
+    for name, picture_of in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
+        picture = picture_of(np.random.default_rng(_SEEDS[name]))
+        write_image(folder / f"{name}.jpg", picture.image)
+        truth = CocoTruth(CATEGORIES, "rendered by python -m detect.data.synthetic.datasets")
+        image_id = truth.add_image(f"{name}.jpg", picture.image.shape[:2])
+        for category_id, mask in zip(picture.category_ids, picture.masks, strict=True):
+            truth.add_annotation(image_id, category_id, mask)
+        truth.write(folder / f"{name}.json")
+    _video_1(np.random.default_rng(_SEEDS["video_1"]), folder / "video_1.mp4")
+
+
+def _balloons_1(rng: np.random.Generator) -> Picture:
+    """Ten balloons over a meadow: a bunch of six, two that got away, two in the grass."""
+    canvas = meadow(rng, (600, 900))
+    hand = (350.0, 590.0)
+    places = [
+        Place(252, 205, 72, -0.35, hand),
+        Place(430, 190, 70, 0.3, hand),
+        Place(340, 130, 74, 0.0, hand),
+        Place(290, 290, 70, -0.2, hand),
+        Place(412, 290, 68, 0.22, hand),
+        Place(350, 235, 76, 0.02, hand),
+        Place(655, 120, 44, 0.15, (668, 270)),
+        Place(800, 235, 27, -0.2, (790, 330)),
+        Place(640, 505, 62, 1.9),
+        Place(752, 520, 66, -2.2),
+    ]
+    return compose(canvas, dressed(places, rng, shadow=0.08), light_for(canvas, rng), rng)
+
+
+def _balloons_2(rng: np.random.Generator) -> Picture:
+    """Many small ones, let go at once."""
+    canvas = sky(rng, (800, 1200))
+    balloons = dressed(scattered(rng, (800, 1200), count=60), rng, shadow=0.0)
+    return compose(canvas, balloons, light_for(canvas, rng), rng)
+
+
+@dataclass(frozen=True)
+class Flight:
+    """How one balloon of the video moves: px and seconds; it sways by ``sway`` px once in ``period``."""
+
+    balloon: Balloon
+    start_xy: tuple[float, float]
+    velocity_xy: tuple[float, float]
+    sway: float
+    period: float
+    phase: float
+
+    def at(self, seconds: float) -> Balloon:
+        """The balloon ``seconds`` after the start, its string trailing behind."""
+        turn = 2 * np.pi * seconds / self.period + self.phase
+        x = self.start_xy[0] + self.velocity_xy[0] * seconds + self.sway * np.sin(turn)
+        y = self.start_xy[1] + self.velocity_xy[1] * seconds
+        balloon = replace(self.balloon, centre_xy=(x, y), angle=0.16 * np.cos(turn))
+        end = balloon.knot_xy + np.array([-0.5 * self.sway * np.cos(turn), 2.4 * balloon.radius])
+        # The same generator at every frame: the string keeps its own slack.
+        return replace(balloon, string=hanging(balloon.knot_xy, end, np.random.default_rng(7)))
+
+
+def _video_1(rng: np.random.Generator, path: Path) -> None:
+    """Balloons rising before a photograph, and a box a frame for each that is in sight."""
+    canvas = _video_background()
+    flights, light = _flights(rng, count=14), light_for(canvas, rng)
+    truth = CocoTruth(CATEGORIES, "rendered by python -m detect.data.synthetic.datasets; one image a frame")
+    with VideoWriter(path, VIDEO_FPS, VIDEO_HW) as video:
+        for frame in range(VIDEO_FPS * VIDEO_SECONDS):
+            picture = canvas.copy()
+            # All of them are drawn, however little of one shows at the edge: it must not pop up.
+            parts = draw(picture, [f.at(frame / VIDEO_FPS) for f in flights], light, least_share=0.0)
+            video.write(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+            image_id = truth.add_image(path.name, VIDEO_HW, frame=frame)
+            for track, part in enumerate(parts, start=1):
+                if part is not None:
+                    truth.add_annotation(image_id, BALLOON_ID, part, with_mask=False, track_id=track)
+    truth.write(path.with_suffix(".json"))
+
+
+def _video_background() -> np.ndarray:
+    """The cat, a little out of focus, float32 [360, 640, 3]."""
+    height, width = VIDEO_HW
+    photograph = read_image(PHOTOGRAPHS[1])
+    rows = photograph.shape[1] * height // width
+    top = (photograph.shape[0] - rows) // 3
+    large = cv2.resize(photograph[top : top + rows], (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(large, (0, 0), 1.2).astype(np.float32) / 255
+
+
+def _flights(rng: np.random.Generator, count: int) -> list[Flight]:
+    """Flights from below the picture to above it, the near and fast ones last."""
+    height, width = VIDEO_HW
+    colours = rng.permutation(len(LATEX))[:count]
+    radii = np.sort(rng.uniform(16, 52, count))
+    columns = rng.permutation(np.linspace(0.08, 0.92, count)) * width
+    depths = rng.permutation(np.linspace(0.3, 2.2, count))  # where it starts, in heights of the picture
+    flights = []
+    for n in range(count):
+        stretch = rng.uniform(1.1, 1.25)
+        balloon = Balloon(
+            (0, 0), radii[n], LATEX[colours[n]], stretch=stretch, knot=stretch, taper=rng.uniform(0.2, 0.45),
+            opacity=rng.uniform(0.8, 0.98), blur=0.6, shadow=0.05,
+        )  # fmt: skip
+        rise = 34 + 0.4 * radii[n] + rng.uniform(0, 10)
+        start = (columns[n], depths[n] * height)
+        flights.append(
+            Flight(
+                balloon,
+                start,
+                (rng.uniform(-9, 9), -rise),
+                rng.uniform(4, 12),
+                rng.uniform(3, 5),
+                rng.uniform(0, 6),
+            )
+        )
+    return flights

@@ -1,0 +1,166 @@
+"""Which files are pictures: by suffix, by format, and what the others hold, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from detect.media.encoding import Encoded
+
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".apng",
+    ".webp",
+    ".avif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".dib",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".j2k",
+    ".ico",
+)
+RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw")
+# Pictures too, which a folder must not pass over in silence although none of them can be read.
+OTHER_SUFFIXES = (*RAW_SUFFIXES, ".heic", ".heif", ".jxl", ".svg", ".psd", ".eps", ".exr", ".hdr", ".tga", ".xcf")
+
+# Pillow's names. It would open many more, with stubs for some and a PostScript interpreter for others.
+_FORMATS = {
+    "JPEG": "a JPEG, but damaged or of a rare kind such as 12 bits a colour",
+    "MPO": "",  # several JPEGs in one file
+    "PNG": "a PNG, but damaged",
+    "WEBP": "a WebP, but damaged",
+    "AVIF": "an AVIF, but damaged",
+    "TIFF": "a TIFF, but damaged or of a rare kind such as 64-bit or multi-band pixels",
+    "BMP": "a BMP, but damaged or of a rare kind",
+    "DIB": "",
+    "GIF": "a GIF, but damaged",
+    "PPM": "a PPM or PGM, but damaged",
+    "JPEG2000": "a JPEG 2000, but damaged",
+    "ICO": "an icon, but damaged",
+}
+_SAME_SUFFIX = ({"JPEG", "MPO"}, {"BMP", "DIB"})
+_SAVE = "; save it as JPEG or PNG"
+_HEIC = f"HEIC, as telephones write it{_SAVE}"
+_RAW = f"camera raw{_SAVE}"
+_VIDEO = "a video; detect_video.py is for these"
+_FTYP = {
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIC),
+    b"crx ": _RAW,
+    **dict.fromkeys((b"M4A ", b"M4B "), "sound"),
+}
+# (first bytes, what a file that begins with them is): a key of _FORMATS, or words for the user.
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\0\x10\0\0\0CR", _RAW),
+    *((start, "TIFF") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    *((b"P%d" % n + space, "PPM") for n in range(1, 7) for space in (b"\n", b"\r", b" ", b"\t")),
+    *((start, "PPM") for start in (b"Pf\n", b"PF\n")),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\0\0\1\0", "ICO"),
+    *((start, _RAW) for start in (b"IIRO", b"IIRS", b"IIU\0", b"FUJIFILMCCD-RAW")),
+    (b"\xff\x0a", f"JPEG XL{_SAVE}"),
+    (b"\0\0\0\x0cJXL ", f"JPEG XL{_SAVE}"),
+    (b"8BPS", f"a Photoshop document{_SAVE}"),
+    (b"%!PS", f"PostScript{_SAVE}"),
+    (b"\xc5\xd0\xd3\xc6", f"PostScript{_SAVE}"),
+    (b"%PDF-", f"a PDF document{_SAVE}"),
+    (b"v/1\x01", f"OpenEXR{_SAVE}"),
+    (b"#?RADIANCE", f"Radiance HDR{_SAVE}"),
+    (b"\x1a\x45\xdf\xa3", _VIDEO),  # Matroska and WebM
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"version https://git-lfs", "a Git LFS pointer: fetch the picture itself with 'git lfs pull'"),
+)
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second one
+# Likewise in a text, without space before it and in lower case.
+_TEXT_SIGNATURES = (
+    (b"<!doctype html", "a web page, perhaps what a failed download brought"),
+    (b"<html", "a web page, perhaps what a failed download brought"),
+    (b"<svg", f"SVG, a drawing{_SAVE}"),
+    (b"<?xml", "XML or SVG"),
+)
+
+
+def readable_formats() -> list[str]:
+    """The formats that are read, in Pillow's names, as far as this Pillow was built with them."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def begins_as_picture(path: Path | Encoded) -> bool:
+    """Whether the first bytes of the file are those of a format that is read, whatever its name."""
+    return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
+
+
+def begins_as_video(path: Path | Encoded) -> bool:
+    """Whether the first bytes of the file are those of a container that brings its frames with it."""
+    with path.open("rb") as file:
+        head = file.read(400)
+    if head[4:8] == b"ftyp":  # which pictures of phones have too
+        return _what_begins(head) == _VIDEO
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):  # MP4 and QuickTime
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    starts = (b"\x1a\x45\xdf\xa3", b"OggS", b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3")
+    is_packets = head[:1] == head[188:189] == head[376:377] == b"G" and not head.startswith(b"GIF8")  # of MPEG
+    return head.startswith(starts) or is_packets
+
+
+def what_it_holds(path: Path | Encoded) -> str:
+    """What a file is that Pillow did not take for a picture, for a message: ``a PDF document``. '' if unknown."""
+    head = _head(path)
+    found = _what_begins(head)
+    if found in _FORMATS:
+        return _FORMATS[found] if found in readable_formats() else f"{found}, which this Pillow was built without"
+    if not found and head and all(byte in b"\t\n\r\f" or byte >= 32 for byte in head) and b"\x7f" not in head:
+        return "text"
+    return found
+
+
+def _head(path: Path | Encoded) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
+
+
+def _what_begins(head: bytes) -> str:
+    if head[4:8] == b"ftyp":
+        return _FTYP.get(head[8:12], _VIDEO)
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "WEBP", b"AVI ": _VIDEO, b"WAVE": "sound"}.get(head[8:12], "")
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:  # a text, as likely
+        return ""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    known = [words for start, words in _SIGNATURES if head.startswith(start)]
+    known += [words for start, words in _TEXT_SIGNATURES if text.startswith(start)]
+    return known[0] if known else ""
+
+
+def suits(suffix: str, form: str) -> bool:
+    """Whether a file with ``suffix`` may be of Pillow's format ``form``; one without any may."""
+    expected = Image.registered_extensions().get(suffix.lower())
+    return not suffix or expected == form or {expected, form} in _SAME_SUFFIX
+
+
+def usual_suffix(form: str) -> str:
+    """The suffix that files of Pillow's format ``form`` have, "" for an unknown one."""
+    return {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}.get(
+        form, f".{form.lower()}" if form in _FORMATS else ""
+    )

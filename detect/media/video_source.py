@@ -1,0 +1,89 @@
+"""What ``--input`` names: a video file, a camera or a stream; and what to call it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from detect.errors import MediaError
+from detect.io.files import shortened
+from detect.text import unknown
+
+STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
+_LONGEST_NAME = 80
+_LONGEST_ENDING = "_99999.part.jsonl"  # what else the names of the run's folder and files hold
+
+# scheme://, user and password, host and path, query; punctuation at the end is the sentence's.
+_ADDRESS = re.compile(
+    r"([a-z][a-z0-9+.-]*://)([^\s/?#'\"]*@)?([^\s?#'\"]*)([?#][^\s'\"]*?(?=[:;,.)]*(?:[\s'\"]|$)))?", re.IGNORECASE
+)
+_SHORTEST_SECRET = 6  # characters of key=value
+
+
+@dataclass(frozen=True)
+class Source:
+    """kind: ``file``, ``camera`` or ``stream``.
+    address: what opens it: a path, a camera's number or device, a URL.
+    shown: for messages; of a URL without user, password and query, which may hold a key.
+    name: for the run's folder and files: the file's stem, ``camera_0``, or a stream's host and last part of its path.
+    """
+
+    kind: str
+    address: str
+    shown: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Source:
+        """A number is a camera (``./0`` a file), ``scheme://`` a stream, a device a camera, all else a file.
+
+        MediaError for a folder, a file that is missing and a scheme that is none of STREAMS.
+        """
+        if isinstance(text, str) and re.fullmatch(r"[0-9]{1,4}", text):
+            return cls("camera", text, f"camera {int(text)}", f"camera_{int(text)}")
+        if isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+            return _stream(text)
+        path = Path(text).expanduser()
+        if path.is_char_device():
+            return cls("camera", str(path), f"camera {path}", _safe(f"camera_{path.name}"))
+        if path.is_dir():
+            raise MediaError(f"{path} is a folder, not a video")
+        if path.is_fifo():
+            raise MediaError(f"{path} is a pipe, and a video must be a file")
+        if not path.is_file():
+            raise MediaError(f"no such video file: {path}")
+        return cls("file", str(path), str(path), shortened(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING))
+
+    def without_secrets(self, text: str) -> str:
+        """``text``, such as a message of ffmpeg, without what ``shown`` leaves out, of whatever address."""
+        if self.kind != "stream":
+            return text
+        text = _ADDRESS.sub(r"\1\3", text.replace(self.address, self.shown))
+        url = urlsplit(self.address)
+        user = url.netloc.rpartition("@")[0]
+        secrets = [part for part in url.query.split("&") if "=" in part and len(part) >= _SHORTEST_SECRET]
+        for secret in (f"{user}@" if user else "", *secrets):
+            text = re.sub(rf"(?<!\w){re.escape(secret)}", "", text) if secret else text
+        return text
+
+
+def _stream(address: str) -> Source:
+    scheme = address.partition("://")[0]
+    if scheme.lower() not in STREAMS:
+        raise MediaError(unknown("kind of stream", f"{scheme}://", [f"{s}://" for s in STREAMS]))
+    try:
+        url = urlsplit(address)
+        place = url.netloc.rpartition("@")[2]
+        host = url.hostname or place
+    except ValueError:
+        raise MediaError(f"{scheme}://... is not a URL that can be read: see its brackets and port") from None
+    last = Path(unquote(url.path)).stem
+    name = _safe("_".join(part for part in (host, last) if part))
+    return Source("stream", address, f"{scheme}://{place}{url.path}", name or scheme.lower())
+
+
+def _safe(name: str) -> str:
+    """``name`` as a name for a file on any system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:_LONGEST_NAME]

@@ -1,0 +1,60 @@
+"""The classes of a dataset or a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from detect.errors import UsageError
+from detect.text import unknown
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a data set or a model, in label order: label ``i`` (1..K) is ``names[i - 1]``.
+
+    names: K distinct names.
+    ids: the K category ids that the annotations used (sparse, 0-based, anything); 1..K when not given.
+    """
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(str(n) for n in self.names))
+        object.__setattr__(self, "ids", tuple(int(i) for i in self.ids) or tuple(range(1, len(self.names) + 1)))
+        for what, values in (("class name", self.names), ("category id", self.ids)):
+            doubled = sorted({str(v) for v in values if values.count(v) > 1})
+            if doubled:
+                raise ValueError(f"{what} given twice: {', '.join(doubled)}")
+        if len(self.ids) != len(self.names):
+            raise ValueError(f"{len(self.names)} class names but {len(self.ids)} category ids")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, label: int) -> str:
+        """The name of label 1..K."""
+        return self.names[self._index(label)]
+
+    def category_id(self, label: int) -> int:
+        """The original category id of label 1..K."""
+        return self.ids[self._index(label)]
+
+    def label(self, name_or_id: str | int) -> int:
+        """The label (1..K) of a class name or an original category id; UsageError names the near ones."""
+        if isinstance(name_or_id, str) and name_or_id in self.names:
+            return self.names.index(name_or_id) + 1
+        try:
+            return self.ids.index(int(name_or_id)) + 1
+        except ValueError:
+            raise UsageError(unknown("class", str(name_or_id), self.names)) from None
+
+    def labels(self, names_or_ids: Iterable[str | int]) -> list[int]:
+        """``label`` of each."""
+        return [self.label(n) for n in names_or_ids]
+
+    def _index(self, label: int) -> int:
+        if not 1 <= label <= len(self.names):
+            raise IndexError(f"label {label} is not in 1..{len(self.names)}")
+        return int(label) - 1

@@ -1,0 +1,125 @@
+"""detect_image.py, from command line to files, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.fake_predictor import NAMES, FakePredictor, files
+
+import detect_image
+from detect.errors import DiskError
+from detect.media import images
+from detect.media.images import read_image
+from detect.structures.detections import Detections
+
+
+def test_a_folder_is_drawn_and_told_line_by_line(run_script, predictor, pictures, tmp_path, capsys):
+    assert run_script(detect_image, "--input", pictures) == 0
+    out = tmp_path / "out"
+    assert files(out) == ["in/a.png", "in/b.jpg", "in/c.png"]
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == f"{pictures}/a.png: 1 balloon (0.91), 1 kite (0.60) -> {out}/in/a.png"
+    assert last.startswith("3 pictures, 6 objects, ") and last.endswith(f"-> {out}/in")
+    assert (read_image(out / "in" / "a.png") != read_image(pictures / "a.png")).any()
+
+
+def test_the_settings_reach_the_predictor(run_script, predictor, pictures):
+    (pictures / "m.safetensors").touch()
+    flags = ["--model", pictures / "m.safetensors", "--imgsz", 320, "--threshold", 0.3, "--device", "cpu"]
+    assert run_script(detect_image, "--input", pictures / "a.png", *flags) == 0
+    assert predictor.asked == {
+        "model": str(pictures / "m.safetensors"),
+        "imgsz": 320,
+        "threshold": 0.3,
+        "device": "cpu",
+    }
+
+
+def test_runs_never_share_a_folder(run_script, predictor, pictures, tmp_path):
+    for _ in range(2):
+        assert run_script(detect_image, "--input", pictures / "a.png") == 0
+    assert run_script(detect_image, "--input", pictures / "*.png", "--name", "mine") == 0
+    assert run_script(detect_image, "--input", pictures / "*.png") == 0
+    assert files(tmp_path / "out") == [
+        "a/a.png", "a_2/a.png", "in/a.png", "in/c.png", "mine/a.png", "mine/c.png",
+    ]  # fmt: skip
+
+
+def test_batches_hold_what_was_asked(run_script, predictor, pictures):
+    assert run_script(detect_image, "--input", pictures, "--batch-size", 2) == 0
+    assert predictor.batches == [2, 1]
+
+
+@pytest.mark.parametrize("kite", ["kite", "9"])
+def test_classes_are_names_or_ids(run_script, predictor, pictures, tmp_path, kite):
+    assert run_script(detect_image, "--input", pictures, "--classes", kite, "--save-json") == 0
+    rows = json.loads((tmp_path / "out" / "in" / "detections.json").read_text())
+    assert [Path(row["source"]).name for row in rows] == ["a.png", "b.jpg", "c.png"]
+    assert all([d["name"] for d in row["detections"]] == ["kite"] for row in rows)
+    assert rows[1]["height"] == 41
+
+
+def test_an_unknown_class_is_refused_before_any_work(run_script, predictor, pictures, tmp_path, capsys):
+    assert run_script(detect_image, "--input", pictures, "--classes", "kit") == 2
+    assert "error: unknown class 'kit': did you mean kite?" in capsys.readouterr().err
+    assert not predictor.batches and not files(tmp_path / "out")
+
+
+def test_a_broken_picture_costs_only_itself(run_script, predictor, pictures, tmp_path, capsys):
+    (pictures / "b.jpg").write_bytes(b"junk")
+    assert run_script(detect_image, "--input", pictures, "--save-json") == 2
+    assert files(tmp_path / "out") == ["in/a.png", "in/c.png", "in/detections.json"]
+    said = capsys.readouterr()
+    assert "1 of 3 pictures could not be read:\n" in said.err and "b.jpg is not a picture" in said.err
+    assert "2 pictures, 4 objects" in said.out
+
+
+def test_quiet_leaves_the_last_line(run_script, predictor, pictures, capsys):
+    assert run_script(detect_image, "--input", pictures, "--quiet") == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_ctrl_c_keeps_the_pictures_done(run_script, predictor, pictures, tmp_path, capsys):
+    predictor.interrupt_at = 2
+    assert run_script(detect_image, "--input", pictures, "--save-json") == 130
+    assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
+    assert len(json.loads((tmp_path / "out" / "in" / "detections.json").read_text())) == 1
+    assert capsys.readouterr().err == "stopped after 1 of 3 pictures, which are kept\n"
+
+
+def test_a_full_disk_keeps_the_pictures_done(run_script, predictor, pictures, tmp_path, capsys, monkeypatch):
+    def full_at_b(path, content):
+        if path.name == "b.jpg":
+            raise DiskError(f"cannot write {path}: No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(images, "write_bytes", full_at_b)
+    assert run_script(detect_image, "--input", pictures, "--save-json") == 2
+    assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith("b.jpg: No space left on device; 1 of 3 pictures are done and kept")
+
+
+def test_many_scores_are_cut_short():
+    boxes, scores = np.zeros((7, 4), np.float32), np.linspace(0.9, 0.6, 7, dtype=np.float32)
+    words = detect_image.in_words(Detections((9, 9), boxes, scores, np.ones(7, np.int64)), NAMES)
+    assert words == "7 balloon (0.90 0.85 0.80 0.75 0.70 ...)"
+    assert detect_image.in_words(Detections((9, 9)), NAMES) == "nothing found"
+
+
+def test_a_bug_of_ours_is_not_dressed_up(run_script, predictor, pictures, monkeypatch):
+    monkeypatch.setattr(FakePredictor, "__call__", lambda self, images, labels: [None])
+    with pytest.raises(AttributeError):
+        run_script(detect_image, "--input", pictures / "a.png")
+
+
+def test_what_is_no_picture_is_told_and_leaves_no_folder(run_script, predictor, clip, tmp_path, capsys):
+    assert run_script(detect_image, "--input", clip) == 2
+    assert "(it is a video; detect_video.py is for these)" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+    assert run_script(detect_image, "--input", "https://host/x.jpg?key=secret") == 2
+    said = capsys.readouterr().err
+    assert "a picture cannot be given as a web address; download it" in said and "secret" not in said

@@ -1,0 +1,57 @@
+"""What detect_image.py and detect_video.py have in common."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from helpers.folders import ROOT
+
+import detect_image
+import detect_video
+
+
+@pytest.mark.parametrize("script", [detect_image, detect_video])
+def test_an_unwritable_output_is_told_before_the_model_loads(run_script, predictor, pictures, clip, tmp_path, script):
+    (tmp_path / "out").touch()
+    assert run_script(script, "--input", clip if script is detect_video else pictures) == 2
+    assert not predictor.asked
+
+
+@pytest.mark.parametrize("script", [detect_image, detect_video])
+def test_a_missing_input_is_told_before_the_model_loads(run_script, predictor, script, capsys):
+    assert run_script(script, "--input", "none.mp4") == 2
+    assert "none.mp4" in capsys.readouterr().err
+    assert not predictor.asked
+
+
+@pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
+def test_help_and_mistakes_need_no_torch(script):
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        code = (
+            "import runpy, sys; sys.argv = sys.argv[1:]\n"
+            "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+            "finally: assert 'torch' not in sys.modules"
+        )
+        command = [sys.executable, "-c", code, script, *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    help_ = call("--help")
+    assert help_.returncode == 0 and "--input FILE" in help_.stdout and not help_.stderr
+    wrong = call("--input", "x", "--treshold", "0.3")
+    assert wrong.returncode == 2 and not wrong.stdout
+    assert wrong.stderr.startswith("error: unknown flag '--treshold': did you mean --threshold")
+    assert wrong.stderr.count("\n") == 1
+    missing = call("--input", "none.jpg")
+    assert missing.returncode == 2 and "none.jpg" in missing.stderr
+
+
+@pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
+def test_several_inputs_are_told_to_be_one_pattern(script):
+    command = [sys.executable, script, "--input", "a.jpg", "b.jpg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: 'b.jpg' follows no flag (see --help); --input takes one path, or a pattern in quotes such as '*.jpg'\n"
+    )

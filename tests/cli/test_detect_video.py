@@ -1,0 +1,153 @@
+"""detect_video.py, from command line to files, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.fake_predictor import files
+
+import detect_video
+from detect.media import camera as camera_module
+from detect.media import ffmpeg
+from detect.media.video_reader import VideoReader
+from detect.media.video_writer import VideoWriter
+
+
+def read_video(path: Path) -> list[np.ndarray]:
+    with VideoReader(path) as video:
+        assert video.fps == Fraction(24000, 1001)
+        return [frame.image for frame in video]
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_frame_is_drawn(run_script, predictor, clip, tmp_path, capsys):
+    assert run_script(detect_video, "--input", clip) == 0
+    assert files(tmp_path / "out") == ["kite/kite.mp4"]
+    drawn, source = read_video(tmp_path / "out" / "kite" / "kite.mp4"), read_video(clip)
+    assert len(drawn) == len(predictor.batches) == 10
+    assert all(np.abs(d.astype(int) - s).max() > 40 for d, s in zip(drawn, source, strict=True))
+    assert capsys.readouterr().out.startswith("10 frames, ")
+
+
+def test_stride_looks_at_some_frames_and_keeps_all(run_script, predictor, clip, tmp_path):
+    assert run_script(detect_video, "--input", clip, "--stride", 4, "--save-json", "--quiet") == 0
+    assert len(predictor.batches) == 3
+    assert len(read_video(tmp_path / "out" / "kite" / "kite.mp4")) == 10
+    rows = lines(tmp_path / "out" / "kite" / "kite.jsonl")
+    assert [row["frame"] for row in rows if row["detected"]] == [0, 4, 8]
+    assert [row["frame"] for row in rows] == list(range(10))
+    assert rows[3]["time"] == pytest.approx(3 * 1001 / 24000, abs=1e-6)
+    assert rows[3]["detections"] == rows[0]["detections"]
+
+
+def test_max_frames_and_classes(run_script, predictor, clip, tmp_path):
+    assert run_script(detect_video, "--input", clip, "--max-frames", 3, "--classes", "9", "--save-json") == 0
+    assert len(read_video(tmp_path / "out" / "kite" / "kite.mp4")) == 3
+    rows = lines(tmp_path / "out" / "kite" / "kite.jsonl")
+    assert [[d["category_id"] for d in row["detections"]] for row in rows] == [[9]] * 3
+
+
+def test_a_video_that_breaks_off_is_kept_and_told(run_script, predictor, clip, tmp_path, capsys):
+    clip.write_bytes(clip.read_bytes()[:-40])
+    assert run_script(detect_video, "--input", clip, "--name", "x", "--quiet") == 0
+    assert "is damaged or breaks off" in capsys.readouterr().err
+    assert 0 < len(read_video(tmp_path / "out" / "x" / clip.name)) < 10
+
+
+def test_a_video_that_changes_its_size_is_looked_at_as_it_is(run_script, predictor, tmp_path, capsys):
+    source = tmp_path / "x.h264"
+    with source.open("wb") as file:
+        for hw in ((48, 64), (80, 96)):
+            with VideoWriter(tmp_path / "part.mp4", 25, hw) as out:
+                for _ in range(4):
+                    out.write(np.zeros((*hw, 3), np.uint8))
+            command = ffmpeg.command("-i", str(tmp_path / "part.mp4"), "-c", "copy", "-f", "h264", "-")
+            file.write(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert run_script(detect_video, "--input", source, "--save-json", "--stride", 3, "--quiet") == 0
+    assert "x.h264 changes from 64x48 (width x height) to 96x80 (width x height) at frame 4" in capsys.readouterr().err
+    rows = lines(tmp_path / "out" / "x" / "x.jsonl")
+    assert [(row["height"], row["width"]) for row in rows] == [(48, 64)] * 4 + [(80, 96)] * 4
+    assert [row["frame"] for row in rows if row["detected"]] == [0, 3, 4, 6]
+    assert rows[4]["detections"][0]["box_xyxy"] == [1, 1, 48, 40], "in pixels of the frame itself"
+    with VideoReader(tmp_path / "out" / "x" / "x.mp4") as video:
+        assert {frame.hw for frame in video} == {(48, 64)}
+
+
+def test_a_varying_rate_is_told_truly(run_script, predictor, tmp_path):
+    times = [0, 0.5, 0.6, 1.5]
+    with VideoWriter(tmp_path / "x.mp4", 30, (32, 32)) as out:
+        for since in times:
+            out.write(np.zeros((32, 32, 3), np.uint8), Fraction(since))
+    assert run_script(detect_video, "--input", tmp_path / "x.mp4", "--save-json", "--quiet") == 0
+    rows = lines(tmp_path / "out" / "x" / "x.jsonl")
+    assert [row["time"] for row in rows] == pytest.approx(times, abs=0.001)
+    with VideoReader(tmp_path / "out" / "x" / "x.mp4") as video:
+        assert [float(frame.time) for frame in video] == pytest.approx(times, abs=0.001)
+
+
+def test_ctrl_c_keeps_a_video_that_plays(run_script, predictor, clip, tmp_path, capsys):
+    predictor.interrupt_at = 5
+    assert run_script(detect_video, "--input", clip, "--save-json", "--quiet") == 130
+    assert len(read_video(tmp_path / "out" / "kite" / "kite.mp4")) == 4
+    assert len(lines(tmp_path / "out" / "kite" / "kite.jsonl")) == 4
+    assert capsys.readouterr().err == "stopped after 4 frames, which are kept\n"
+
+
+def test_ctrl_c_before_the_first_frame_leaves_no_video(run_script, predictor, clip, tmp_path):
+    predictor.interrupt_at = 1
+    assert run_script(detect_video, "--input", clip, "--quiet") == 130
+    assert not files(tmp_path / "out")
+
+
+@pytest.fixture
+def camera(monkeypatch):
+    """Camera 3, of 40 x 60 pixels, which is unplugged after 30 pictures."""
+
+    class Camera:
+        left = 30
+
+        def __init__(self, number: int) -> None:
+            assert number == 3
+
+        def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+            return True
+
+        def read(self):
+            self.left -= 1
+            time.sleep(0.02)
+            return self.left >= 0, np.full((40, 60, 3), 99, np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(camera_module.cv2, "VideoCapture", Camera)
+
+
+def test_a_camera_is_recorded_until_it_is_unplugged(run_script, predictor, camera, tmp_path, capsys):
+    assert run_script(detect_video, "--input", 3, "--save-json") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"camera 3 until it ends or Ctrl-C -> {tmp_path}/out/camera_3/camera_3.mp4\n")
+    assert "warning: camera 3 has ended: " in said.err
+    rows = lines(tmp_path / "out" / "camera_3" / "camera_3.jsonl")
+    with VideoReader(tmp_path / "out" / "camera_3" / "camera_3.mp4") as video:
+        times = [float(frame.time) for frame in video]
+    assert 1 < len(rows) <= 30
+    assert times == pytest.approx([row["time"] for row in rows], abs=0.001)
+
+
+def test_ctrl_c_and_max_frames_end_a_camera(run_script, predictor, camera, tmp_path):
+    assert run_script(detect_video, "--input", 3, "--max-frames", 2, "--quiet") == 0
+    predictor.interrupt_at = len(predictor.batches) + 4
+    assert run_script(detect_video, "--input", 3, "--quiet") == 130
+    for name, count in {"camera_3": 2, "camera_3_2": 3}.items():
+        with VideoReader(tmp_path / "out" / name / "camera_3.mp4") as video:
+            assert len(list(video)) == count

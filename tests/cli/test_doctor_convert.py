@@ -1,0 +1,134 @@
+"""doctor.py convert and preview: what they write is found again, and the sheet shows what is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.any_format import put
+from helpers.folders import SHARED
+from helpers.planted_problems import SPLITS, load, save, write_clean
+
+import doctor
+from detect.cli.exit_status import exit_status
+from detect.cli.settings.doctor import TARGETS
+from detect.data.description import find_spec
+from detect.data.exporters import EXPORTERS
+from detect.media.images import read_image
+from detect.structures import masks
+
+DATA = SHARED / "data"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_clean(tmp_path / "set")
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["doctor.py", *map(str, arguments)])
+        return exit_status(doctor.main)
+
+    return call
+
+
+def by_name(spec, split: str) -> dict[str, tuple[list, list, np.ndarray]]:
+    """Class names, boxes and masks of the objects of each picture, in their order."""
+    names, table = spec.read(split)
+    found = {}
+    for record in table:
+        coded = [masks.from_coco(mask, record.image_hw) for mask in record.masks or []]
+        found[record.path.name] = ([names.name(label) for label in record.labels], record.boxes.tolist(), coded)
+    return found
+
+
+def test_every_exporter_can_be_asked_for():
+    assert set(TARGETS) == set(EXPORTERS)
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_the_new_data_set_is_found_with_its_splits(folder, run, to, tmp_path, capsys):
+    assert run("convert", folder, "--to", to, "--output-dir", tmp_path / "new") == 0
+    out = capsys.readouterr().out
+    assert ("cannot hold masks: 24\n" in out) == (to == "voc") and "12 pictures ->" in out
+    before, after = find_spec(str(folder)), find_spec(str(tmp_path / "new"))
+    assert after.format == to and list(after.splits) == list(SPLITS)
+    for split in SPLITS:
+        old, new = by_name(before, split), by_name(after, split)
+        assert old.keys() == new.keys()
+        for name, (classes, boxes, coded) in old.items():
+            assert new[name][0] == classes
+            assert np.abs(np.array(new[name][1]) - boxes).max() <= 0.5
+            if to != "voc":
+                assert all(masks.iou([a], [b]).min() >= 0.99 for a, b in zip(coded, new[name][2], strict=True))
+
+
+def test_what_is_broken_is_left_out_and_told(folder, run, tmp_path, capsys):
+    content = load(folder)
+    content["annotations"][0]["category_id"] = 17
+    save(folder, "train", content)
+    assert run("convert", folder, "--to", "yolo", "--output-dir", tmp_path / "new") == 0
+    assert "objects are of classes that are not listed: 1 left out" in capsys.readouterr().err
+    assert len(find_spec(str(tmp_path / "new")).read("train")[1].labels) == 11
+
+
+@pytest.mark.parametrize("line", ["check", "preview", "fix --output-dir new", "convert --to voc --output-dir new"])
+def test_the_original_stays_as_it_is(run, tmp_path, monkeypatch, line):
+    """Also where its splits have to be dealt out, which train.py would keep there."""
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "set", "coco", "", "a.json", [f"{i}.png" for i in range(8)])
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")}
+    command, *arguments = line.split()
+    assert run(command, tmp_path / "set", *arguments) == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--output-dir", "new"], "doctor.py convert needs --to"),
+        (["--to", "voc"], "doctor.py convert needs --output-dir"),
+        (["--to", "pdf", "--output-dir", "new"], "unknown to 'pdf'"),
+    ],
+)
+def test_what_is_missing_is_told(folder, run, arguments, said, capsys):
+    assert run("convert", folder, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_sheet_shows_each_picture_twice(folder, run, tmp_path, capsys):
+    assert run("preview", folder, "--pictures", 4, "--output-dir", tmp_path / "out") == 0
+    path = tmp_path / "out" / "set" / "train.png"
+    assert f"4 of 6 pictures of train\n-> {path}" in capsys.readouterr().out
+    sheet = read_image(path).astype(int)
+    height, width = sheet.shape[:2]
+    cells = [sheet[y * height // 2 : (y + 1) * height // 2, x * width // 4 : (x + 1) * width // 4]
+             for y in range(2) for x in range(4)]  # fmt: skip
+    for cell in cells:
+        coloured = np.abs(cell - cell.mean(axis=2, keepdims=True)).max(axis=2) > 30
+        assert coloured.mean() > 0.3  # a picture of coloured squares, on white
+
+
+def test_another_seed_shows_others(folder, run, tmp_path):
+    for seed in (0, 1, 0):
+        assert run("preview", folder, "--pictures", 2, "--seed", seed, "--output-dir", tmp_path / "out") == 0
+    first, other, again = ((tmp_path / "out" / name / "train.png").read_bytes() for name in ("set", "set_2", "set_3"))
+    assert first == again != other
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.parametrize("to", TARGETS)
+def test_bccd_keeps_its_splits_in_every_format(run, tmp_path, to, capsys):
+    assert run("convert", DATA / "bccd", "--to", to, "--output-dir", tmp_path / "new") == 0
+    said = capsys.readouterr()
+    assert "BloodImage_00338.xml, object 13" in said.err and "BloodImage_00343.xml, object 4" in said.err
+    before, after = find_spec(str(DATA / "bccd")), find_spec(str(tmp_path / "new"))
+    for split in ("train", "val", "test"):
+        old, new = by_name(before, split), by_name(after, split)
+        assert old.keys() == new.keys()
+        assert all(np.abs(np.array(old[n][1]) - new[n][1]).max() <= 0.5 and old[n][0] == new[n][0] for n in old)

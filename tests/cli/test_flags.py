@@ -1,0 +1,211 @@
+"""Settings come from the dataclass, the YAML file and the command line; a mistake gets one clear line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+from helpers.folders import ROOT
+
+from detect.cli import flags
+from detect.cli import settings as all_settings
+from detect.cli.flags import parse
+from detect.errors import UsageError
+from detect.inference.writers import FORMATS
+from detect.options import REQUIRED, option
+
+
+@dataclass(kw_only=True)
+class Settings:
+    data: str = option(REQUIRED, "name or path of the data set")
+    backbone: str = option("resnet50", "trunk", choices=("resnet50", "resnet101"))
+    batch_size: int = option(2, "images a step", low=1)
+    lr: float = option(0.01, "learning rate", low=0, high=1)
+    amp: bool = option(True, "half precision, 100% of the time")
+    classes: list[str] | None = option(None, "only these (default: all)")
+    sizes: list[int] = option([480, 800], "sides")
+    output_dir: Path = option(Path("outputs"), "where runs are kept")
+
+
+def settings(line: str) -> tuple[Settings, set[str]]:
+    return parse(Settings, "Words.", line.split())
+
+
+def refused(line: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        settings(line)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def yaml_file(folder: Path, text: str) -> Path:
+    path = folder / "given.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_stand_where_nothing_is_given():
+    assert settings("--data x") == (Settings(data="x"), {"data"})
+
+
+def test_each_type_comes_from_the_command_line():
+    line = "--data x --batch-size 8 --lr 1e-4 --no-amp --classes cat 7 --sizes 1 2 --output-dir out"
+    got, given = settings(line)
+    assert got == Settings(
+        data="x", batch_size=8, lr=1e-4, amp=False, classes=["cat", "7"], sizes=[1, 2], output_dir=Path("out")
+    )
+    assert given == {"data", "batch_size", "lr", "amp", "classes", "sizes", "output_dir"}
+
+
+def test_a_list_default_is_not_shared():
+    settings("--data x")[0].sizes.append(1)
+    assert settings("--data x")[0].sizes == [480, 800]
+
+
+def test_command_line_beats_yaml_beats_default(tmp_path):
+    path = yaml_file(tmp_path, "data: y\nbatch-size: 4\nlr: 0.5\nclasses: null\n")
+    got, given = settings(f"--config {path} --lr 0.25")
+    assert (got.data, got.batch_size, got.lr, got.backbone) == ("y", 4, 0.25, "resnet50")
+    assert given == {"data", "batch_size", "lr", "classes"}
+
+
+def test_yaml_takes_numbers_as_people_write_them(tmp_path):
+    path = yaml_file(tmp_path, "data: 7\nlr: 1e-4\nclasses: [3, cat]\noutput_dir: a/b\namp: off\n")
+    got, _ = settings(f"--config {path}")
+    assert got == Settings(data="7", lr=1e-4, classes=["3", "cat"], output_dir=Path("a/b"), amp=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dta: x", ["unknown key 'dta'", "did you mean data"]),
+        ("data: yes", ["data: yes must be text", "quotes"]),
+        ("data: x\nbatch_size: 1.5", ["batch_size: 1.5 must be a whole number"]),
+        ("data: x\nbatch_size: true", ["batch_size: yes must be a whole number"]),
+        ("data: x\nlr: fast", ["lr: fast must be a number"]),
+        ("data: x\nlr: null", ["lr: none must be a number"]),
+        ("data: x\namp: 1", ["amp: 1 must be true or false"]),
+        ("data: x\nclasses: cat", ["classes: cat must be a list"]),
+        ("data: x\nlr: 2", ["lr: 2 must be at most 1"]),
+        ("data: x\nbackbone: resnet5", ["unknown backbone 'resnet5'", "did you mean resnet50"]),
+        ("batch_size: 1\nbatch-size: 2", ["batch-size is given twice"]),
+        ("data: [", ["line 1", "not YAML"]),
+        ("- data", ["must hold 'key: value' lines, not a list"]),
+    ],
+)
+def test_a_yaml_mistake_names_file_key_and_value(tmp_path, text, words):
+    path = yaml_file(tmp_path, text)
+    message = refused(f"--config {path}")
+    assert all(word in message for word in [str(path), *words]), message
+
+
+def test_a_missing_or_binary_config_is_the_users_mistake(tmp_path):
+    assert "cannot read" in refused(f"--config {tmp_path}/none.yaml")
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00\xff")
+    assert "not a YAML file" in refused(f"--config {tmp_path}/x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", ["--data is missing", "name or path of the data set"]),
+        ("--data x --batchsize 3", ["unknown flag '--batchsize'", "did you mean --batch-size"]),
+        ("--data x --batch 3", ["unknown flag '--batch'"]),  # no abbreviations
+        ("--data x --no-lr", ["unknown flag '--no-lr'"]),
+        ("--data x --leaning=3", ["unknown flag '--leaning'"]),
+        ("--data x y", ["'y' follows no flag (see --help)"]),
+        ("--data x --lr fast", ["--lr: must be a number, not 'fast'"]),
+        ("--data x --lr nan", ["--lr nan must be at least 0"]),
+        ("--data x --lr -1", ["--lr -1.0 must be at least 0"]),
+        ("--data x --batch-size 0", ["--batch-size 0 must be at least 1"]),
+        ("--data x --classes", ["--classes: expected at least one argument"]),
+        ("--data x --backbone resnet5", ["unknown backbone 'resnet5'", "did you mean resnet50"]),
+    ],
+)
+def test_a_flag_mistake_says_what_would_be_right(line, words):
+    message = refused(line)
+    assert all(word in message for word in words), message
+
+
+def test_help_shows_every_flag_with_its_default(capsys):
+    with pytest.raises(SystemExit) as stop:
+        settings("--help")
+    assert stop.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "(required)",
+        "(default: resnet50)",
+        "(default: 0.01)",
+        "half precision, 100% of the time (default: yes)",
+        "only these (default: all)",
+        "(default: 480 800)",
+        "(default: outputs)",
+        "--config FILE.yaml",
+    ):
+        assert words in shown
+
+
+def test_saved_settings_read_back_the_same(tmp_path):
+    one = Settings(data="é", lr=1e-7, amp=False, classes=["1", "yes", "null"], output_dir=Path("a b/c"))
+    path = tmp_path / "settings.yaml"
+    flags.save(one, path)
+    assert list(flags.load_yaml(path)) == [f.name for f in fields(Settings)]
+    assert settings(f"--config {path}")[0] == one
+
+
+def test_flags_load_no_heavy_library():
+    code = "import sys, detect.cli.flags; print({'torch', 'cv2', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_output_format_has_its_flag(name):
+    assert f"save_{name}" in {f.name for f in fields(all_settings.DetectImageSettings)}
+
+
+@dataclass
+class CommandSettings:
+    command: str = option(REQUIRED, "what to do", choices=("draw", "write"), positional=True)
+    names: list[str] | None = option(None, "of whom (default: all)")
+
+
+@pytest.mark.parametrize("line", ["draw --names a b", "--names=a draw"])
+def test_a_positional_field_is_a_word_without_a_flag(line):
+    assert parse(CommandSettings, "Words.", line.split())[0].command == "draw"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "draw|write is missing: what to do"),
+        ("drow", "unknown command 'drow': did you mean draw"),
+        ("draw write", "'write' follows no flag"),
+        ("--command draw", "unknown flag '--command'"),
+    ],
+)
+def test_a_positional_field_gets_one_clear_line_too(line, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse(CommandSettings, "Words.", line.split())
+
+
+def test_help_shows_a_positional_field_in_the_usage(capsys):
+    with pytest.raises(SystemExit):
+        parse(CommandSettings, "Words.", ["--help"])
+    text = capsys.readouterr().out
+    assert "draw|write [flags]" in text and "--command" not in text
+
+
+@pytest.mark.parametrize(
+    "settings", [all_settings.TrainSettings, all_settings.EvaluateSettings, all_settings.DetectImageSettings]
+)
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "/tmp/x", "a\\b", "x" * 201, "é" * 101])
+def test_a_runs_name_is_no_path(settings, name):
+    one = ["--input", "a.jpg"] if settings is all_settings.DetectImageSettings else []
+    with pytest.raises(UsageError, match="must be a folder's name of at most 200 bytes, no path"):
+        parse(settings, "", [*one, f"--name={name}"])
+    assert parse(settings, "", [*one, "--name", "x" * 200])[0].name == "x" * 200

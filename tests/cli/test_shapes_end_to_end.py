@@ -1,0 +1,64 @@
+"""From the command line to the score: circles, squares and triangles with the ids 90, 7 and 3 are learned."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.folders import ROOT
+
+from detect.models.pretrained import bundled
+
+IMAGENET = ROOT.parent / "shared" / "weights" / "mobilenet_v2_imagenet.safetensors"
+IDS = {"circle": 90, "square": 7, "triangle": 3}
+
+pytestmark = pytest.mark.slow
+
+
+def script(name: str, *arguments: object) -> None:
+    subprocess.run([sys.executable, name, *map(str, arguments)], cwd=ROOT, check=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder of a run on the shapes."""
+    weights = next((path for path in (IMAGENET, bundled("balloon")) if path.is_file()), None)
+    if weights is None:
+        pytest.skip("no weights to start from on this machine")
+    folder = tmp_path_factory.mktemp("runs")
+    # One thread and one loader process: the fastest by far on a machine that has other work.
+    size = ["--epochs", 30, "--batch-size", 2, "--imgsz", 160, "--workers", 1]
+    flags = ["--pretrained", weights, "--quiet", "--output-dir", folder, "--name", "shapes"]
+    script("train.py", "--data", "shapes", *size, *flags)
+    return folder / "shapes"
+
+
+def test_every_class_is_learned(trained, tmp_path):
+    model = trained / "best.safetensors"
+    script("evaluate.py", "--model", model, "--data", "shapes", "--output-dir", tmp_path, "--name", "e", "--quiet")
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    found = {name: metrics["classes"][name]["bbox"]["AP50"] for name in IDS}
+    assert all(score >= 0.8 for score in found.values()), found
+    assert metrics["segm"]["AP50"] >= 0.8
+
+
+def test_what_is_found_carries_its_name_and_its_original_id(trained, tmp_path):
+    pictures = ROOT / "datasets" / "shapes" / "test"
+    flags = ["--save-json", "--quiet", "--output-dir", tmp_path, "--name", "d"]
+    script("detect_image.py", "--model", trained / "best.safetensors", "--input", pictures, *flags)
+    truth = json.loads((pictures.parent / "test.json").read_text())
+    shown = {
+        image["file_name"]: {a["category_id"] for a in truth["annotations"] if a["image_id"] == image["id"]}
+        for image in truth["images"]
+    }
+    right = total = 0
+    for row in json.loads((tmp_path / "d" / "detections.json").read_text()):
+        for one in row["detections"]:
+            assert IDS[one["name"]] == one["category_id"]
+            right += one["category_id"] in shown[Path(row["source"]).name]
+            total += 1
+    assert total >= len(truth["annotations"]) / 2
+    assert right >= 0.8 * total

@@ -1,0 +1,131 @@
+"""train.py, from command line to files: what a run leaves and what its flags do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from helpers.folders import ROOT
+from helpers.tiny_models import render_shapes
+from helpers.training import TINY, rows, without_masks
+
+from detect.evaluation import coco_metrics
+from detect.inference.predictor import load_predictor
+from detect.models import checkpoint
+from detect.models.pretrained import bundled
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
+
+
+def test_a_run_leaves_what_it_promises(train_py, data, tmp_path, capsys):
+    assert train_py("--data", data, "--epochs", 2, "--output-dir", tmp_path, *TINY) == 0
+    folder = tmp_path / "few_mobilenet_v2"
+    assert {p.name for p in folder.iterdir()} == {
+        "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl", "curves.png",
+        "tensorboard",
+    }  # fmt: skip
+    epochs = rows(folder)
+    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert {"loss", "loss_classifier", "loss_mask"} <= set(epochs[0]["losses"])
+    assert {"bbox", "segm", "classes", "evaluator"} == set(epochs[0]["val"])
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    assert settings["imgsz"] == 64 and settings["backbone"] == "mobilenet_v2"
+
+    said = capsys.readouterr().out
+    assert "few: 4 pictures to train on, 2 to validate on" in said
+    assert "mobilenet_v2 (maskrcnn) from random weights" in said
+    assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in said
+
+
+def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(train_py, data, tmp_path):
+    assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *TINY) == 0
+    saved = checkpoint.load(tmp_path / "x" / "last.safetensors")
+    assert saved.class_names.names == ("circle", "square", "triangle") and saved.class_names.ids == (90, 7, 3)
+    assert saved.training["epoch"] == 1 and saved.training["imgsz"] == 64
+    assert saved.data["train_pictures"] == 4 and len(saved.data["train_sha256"]) == 4
+    assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
+    predictor = load_predictor(str(tmp_path / "x" / "best.safetensors"), device="cpu")
+    assert predictor.model.transform.min_size == (64,)
+
+
+FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
+
+
+def test_frozen_stages_stay_as_they_were(train_py, data, tmp_path):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, *TINY, *FROM_WEIGHTS]
+    assert train_py(*flags, "--name", "x") == 0
+    before, after = checkpoint.load(bundled("balloon")).state, checkpoint.load(tmp_path / "x/last.safetensors").state
+    layers = [k for k in before if k.startswith("backbone.body.") and k.endswith("0.weight")]
+    assert {k for k in layers if torch.equal(before[k], after[k])} == {
+        k
+        for k in layers
+        if int(k.split(".")[2]) <= 6  # where stride 8 ends
+    }
+
+
+def test_the_average_is_what_is_scored_and_kept(train_py, data, tmp_path):
+    """With the same seed, only what is kept differs: the weights themselves take the same way."""
+    flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    assert train_py(*flags, "--name", "plain") == train_py(*flags, "--name", "average", "--ema", 0.9) == 0
+    plain, average = (checkpoint.load_training_state(tmp_path / n / "last_state.pt") for n in ("plain", "average"))
+    kept = checkpoint.load(tmp_path / "average" / "last.safetensors").state
+    assert all(torch.equal(plain["model"][k], average["model"][k]) for k in plain["model"])
+    assert all(torch.equal(kept[k], average["average"][f"module.{k}"]) for k in kept)
+    assert not all(torch.equal(kept[k], average["model"][k]) for k in kept)
+
+
+def test_val_may_list_its_classes_in_another_order(train_py, data, tmp_path, monkeypatch):
+    """Labels are positions in a file's own list, so val's must not be read with train's names."""
+    content = json.loads((data.parent / "files" / "val.json").read_text())
+    content["categories"] = content["categories"][::-1]
+    turned = tmp_path / "turned.json"
+    turned.write_text(json.dumps(content))
+    spec = yaml.safe_load(data.read_text())
+    spec["splits"]["val"]["annotations"] = str(turned)
+    spec["root"] = str(data.parent / "files")
+    (tmp_path / "turned.yaml").write_text(yaml.safe_dump(spec))
+
+    scored, score = [], coco_metrics.score
+    monkeypatch.setattr(coco_metrics, "score", lambda *given: (scored.append(given[2].ids), score(*given))[1])
+    for name, description in (("turned", tmp_path / "turned.yaml"), ("as_train", data)):
+        flags = ["--data", description, "--epochs", 1, "--output-dir", tmp_path, "--name", name]
+        assert train_py(*flags, *TINY) == 0
+    assert scored == [(3, 7, 90), (90, 7, 3)]
+    turned, as_train = (rows(tmp_path / name)[0] for name in ("turned", "as_train"))
+    assert turned["val_losses"] == as_train["val_losses"] and turned["val"]["bbox"] == as_train["val"]["bbox"]
+
+
+def test_the_settings_of_a_run_are_a_config_for_the_next(train_py, data, tmp_path):
+    flags = ["--data", data, "--epochs", 1, "--batch-size", 2, "--output-dir", tmp_path, *TINY]
+    assert train_py("--model", "v1", *flags, "--name", "one") == 0
+    assert train_py("--config", tmp_path / "one" / "settings.yaml") == 0
+    former, later = (yaml.safe_load((tmp_path / n / "settings.yaml").read_text()) for n in ("one", "one_2"))
+    assert former == later and former["model"] == "v1"
+
+
+@pytest.fixture(scope="module")
+def boxes_only(data, tmp_path_factory) -> Path:
+    return without_masks(data, tmp_path_factory.mktemp("boxes"))
+
+
+def test_data_without_masks_gets_a_faster_rcnn_by_default(train_py, boxes_only, tmp_path, capsys):
+    assert train_py("--data", boxes_only, "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
+    assert "mobilenet_v2 (fasterrcnn)" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import runpy, sys; sys.argv = ['train.py', '--help']\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "--backbone" in done.stdout and not done.stderr

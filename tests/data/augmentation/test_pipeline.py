@@ -1,0 +1,247 @@
+"""Training pictures: of many sizes, with boxes, labels and masks that stay on their objects, from the seed alone."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection.transform import _resize_image_and_masks
+
+from detect.data.augmentation.copy_paste import Truth
+from detect.data.augmentation.photometric import HUES
+from detect.data.augmentation.pipeline import Sample, TrainTransform, resize_masks
+from detect.data.augmentation.presets import COLOURS, PRESETS
+from detect.structures import masks
+from detect.structures.image_size import long_side, resized_hw
+
+HW = (90, 140)
+# Two white things on black, where no flip puts one on the other: (label, box).
+OBJECTS = ((5, (8, 10, 48, 40)), (2, (70, 50, 120, 80)))
+
+
+def polygon(box: tuple[float, ...]) -> list[list[float]]:
+    x0, y0, x1, y1 = box
+    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
+
+
+def code(box: tuple[float, ...]) -> masks.Rle:
+    return masks.from_polygons(polygon(box), HW)
+
+
+def scene(mask_of=polygon):
+    """The picture of ``OBJECTS`` with their boxes, labels and masks."""
+    image = np.zeros((*HW, 3), np.uint8)
+    for _, (x0, y0, x1, y1) in OBJECTS:
+        image[y0:y1, x0:x1] = 255
+    boxes = np.float32([box for _, box in OBJECTS])
+    return image, boxes, np.array([label for label, _ in OBJECTS]), [mask_of(box) for _, box in OBJECTS]
+
+
+def sample(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, outlines: list | None) -> Sample:
+    """``image`` with its boxes, labels and masks and no crowds, as if it were read from a file."""
+
+    def read(hw: tuple[int, int]) -> np.ndarray:
+        return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)
+
+    return Sample(read, image.shape[:2], boxes, labels, np.zeros(len(boxes), bool), outlines)
+
+
+def usual(imgsz: int, jitter: tuple[float, float], **parts: str) -> TrainTransform:
+    """The default augmentation with another jitter."""
+    return TrainTransform(imgsz, replace(PRESETS["default"], jitter=jitter, **parts))
+
+
+def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, Truth]:
+    return usual(imgsz, (0.6, 1.0))(sample(*scene(mask_of)), np.random.default_rng(seed))
+
+
+def box_of(bitmap: np.ndarray) -> np.ndarray:
+    return masks.box(masks.from_bitmap(bitmap))
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return np.logical_and(a, b).sum() / np.logical_or(a, b).sum()
+
+
+# Sizes
+
+
+def test_a_picture_becomes_as_large_as_torchvision_makes_it():
+    rng = np.random.default_rng(0)
+    sizes = [(480, 640), (427, 640), (20, 900), (900, 20), (333, 333), *rng.integers(20, 900, (60, 2)).tolist()]
+    for hw in sizes:
+        for short in (100, 333, 480):
+            resized, _ = _resize_image_and_masks(torch.zeros(1, *hw), short, long_side(short))
+            assert resized_hw(hw, short) == tuple(resized.shape[1:]), (hw, short)
+
+
+def test_the_jitter_reaches_the_picture():
+    """torchvision resizes all pictures to one size; a jitter that came before it would change nothing."""
+    sides = [min(transformed(seed, imgsz=100)[0].shape[:2]) for seed in range(60)]
+    assert 60 <= min(sides) < 65 and 95 < max(sides) <= 100 and len(set(sides)) > 20
+
+
+def test_a_picture_that_grew_keeps_a_window_of_the_size_it_has_without_jitter():
+    transform = usual(72, (2, 2))
+    results = [transform(sample(*scene()), np.random.default_rng(seed)) for seed in range(20)]
+    assert {image.shape for image, _ in results} == {(72, 112, 3)}
+    widths = [box[2] - box[0] for _, truth in results for box in truth.boxes if box[0] > 0 and box[2] < 112]
+    assert widths and all(abs(w / 40 - 2 * 0.8) < 0.1 or abs(w / 50 - 2 * 0.8) < 0.1 for w in widths)
+    assert len({as_bytes(result) for result in results}) > 15
+
+
+def test_without_jitter_every_picture_has_the_size_asked_for():
+    transform = usual(72, (1, 1))
+    sizes = {transform(sample(*scene()), np.random.default_rng(seed))[0].shape for seed in range(5)}
+    assert sizes == {(72, 112, 3)}
+
+
+# Truth
+
+
+@pytest.mark.parametrize("mask_of", [polygon, code])
+def test_pixels_box_and_mask_of_an_object_move_together(mask_of):
+    for seed in range(40):
+        image, truth = transformed(seed, mask_of=mask_of)
+        assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
+        grey = image.mean(axis=2)
+        bright = grey > (grey.min() + grey.max()) / 2  # whatever the light became
+        assert iou(bright, np.any(truth.masks, axis=0)) > 0.93, seed
+        for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
+            assert bitmap.shape == image.shape[:2] and bitmap.dtype == np.uint8 and bitmap.max() == 1
+            np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
+
+
+def test_half_of_the_pictures_are_mirrored():
+    left = [transformed(seed)[1].boxes[0, 0] < transformed(seed)[1].boxes[1, 0] for seed in range(40)]
+    assert 10 <= sum(left) <= 30
+
+
+def test_polygons_scaled_and_filled_agree_with_codes_resized():
+    """OpenCV's plain INTER_NEAREST would shift the codes by up to half a pixel to the right and down."""
+    rng = np.random.default_rng(0)
+    for target_hw in ((45, 70), (120, 150), (300, 466)):
+        turns = np.sort(rng.uniform(0, 2 * np.pi, 40))
+        radii = rng.uniform(25, 42, 40)
+        blob = [np.stack([70 + radii * np.cos(turns), 45 + radii * np.sin(turns)], axis=1).ravel().tolist()]
+        scaled, resized = resize_masks([blob, masks.from_polygons(blob, HW)], HW, target_hw)
+        assert scaled.shape == resized.shape == target_hw and scaled.dtype == resized.dtype == np.uint8
+        assert iou(scaled, resized) > 0.95
+
+
+@pytest.mark.parametrize("code", [False, True])
+def test_what_is_thinner_than_a_pixel_keeps_one(code):
+    thin = [[70, 10, 71, 10, 71, 40, 70, 40]]
+    mask = masks.from_polygons(thin, HW) if code else thin
+    for target_hw in ((12, 20), (30, 47), (33, 51), (45, 70)):
+        (bitmap,) = resize_masks([mask], HW, target_hw)
+        scale = target_hw[1] / HW[1], target_hw[0] / HW[0]
+        assert bitmap.shape == target_hw and bitmap.max() == 1
+        np.testing.assert_allclose(box_of(bitmap), np.array([70, 10, 71, 40]) * (scale * 2), atol=1.0)
+
+
+def test_the_truth_is_of_the_kinds_torchvision_wants():
+    image, truth = transformed(3)
+    assert image.dtype == np.uint8 and image.shape[2] == 3
+    assert truth.boxes.dtype == np.float32 and truth.labels.dtype == np.int64
+    height, width = image.shape[:2]
+    assert (truth.boxes >= 0).all() and (truth.boxes <= [width, height, width, height]).all()
+
+
+GONE = {
+    "beyond the right edge": (150, 10, 190, 40),
+    "touching the left edge": (-30, 10, 0, 40),
+    "smaller than a pixel": (60, 20, 60.4, 20.4),
+    "thinner than any number": (60, 20, np.nextafter(np.float32(60), np.float32(61)), 40),
+}
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE.keys())
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_box_that_vanishes_takes_its_label_and_mask_along(gone, place):
+    image, boxes, labels, outlines = scene()
+    boxes = np.insert(boxes, place, gone, axis=0).astype(np.float32)
+    labels = np.insert(labels, place, 9)
+    outlines.insert(place, polygon(tuple(map(float, gone))))
+    for seed in range(6):
+        _, truth = usual(96, (0.6, 1.0))(sample(image, boxes, labels, outlines), np.random.default_rng(seed))
+        assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
+        for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
+            np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
+
+
+def test_a_box_is_cut_at_the_edge_of_the_picture():
+    image, *_ = scene()
+    boxes = np.float32([[-50, -50, 70, 45], [100, 60, 500, 500]])
+    outlines = [polygon(tuple(map(float, box))) for box in boxes]
+    for seed in range(6):
+        image_out, truth = usual(96, (0.6, 1.0))(
+            sample(image, boxes, np.array([1, 2]), outlines), np.random.default_rng(seed)
+        )
+        height, width = image_out.shape[:2]
+        assert truth.boxes.min() >= 0 and truth.boxes[:, 2].max() <= width and truth.boxes[:, 3].max() <= height
+        for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
+            np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
+
+
+@pytest.mark.parametrize("outlines", [[], None])
+def test_a_picture_without_objects_is_legal(outlines):
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    _, truth = usual(96, (0.6, 1.0))(sample(scene()[0], *none, outlines), np.random.default_rng(0))
+    assert truth.boxes.shape == (0, 4) and truth.boxes.dtype == np.float32
+    assert truth.labels.shape == (0,) and truth.labels.dtype == np.int64
+    assert truth.masks == outlines
+
+
+def test_objects_without_masks_have_none():
+    image, boxes, labels, _ = scene()
+    _, truth = usual(96, (0.6, 1.0))(sample(image, boxes, labels, None), np.random.default_rng(0))
+    assert truth.masks is None and truth.labels.tolist() == [5, 2]
+
+
+def test_what_goes_in_is_left_as_it_was():
+    image, boxes, labels, outlines = scene()
+    usual(96, (0.6, 1.0))(sample(image, boxes, labels, outlines), np.random.default_rng(0))
+    for before, after in zip(scene(), (image, boxes, labels, outlines), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+# Chance
+
+
+def as_bytes(result: tuple[np.ndarray, Truth]) -> bytes:
+    image, truth = result
+    return b"".join(part.tobytes() for part in (image, truth.boxes, truth.labels, *truth.masks))
+
+
+def test_everything_depends_on_the_seed_alone():
+    """Workers forked with the same state would else draw the same, and each epoch what the last one drew."""
+    noisy = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
+    used, results = usual(300, (0.6, 1.6)), []
+    for seed in range(12):
+        fresh = usual(300, (0.6, 1.6))(sample(noisy, *scene()[1:]), np.random.default_rng(seed))
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)
+        again = used(sample(noisy, *scene()[1:]), np.random.default_rng(seed))
+        assert as_bytes(fresh) == as_bytes(again)
+        results.append(as_bytes(again))
+    assert len(set(results)) == 12
+
+
+@pytest.mark.parametrize("colours", COLOURS)
+def test_strong_colours_reach_every_hue_and_grey(colours):
+    assert set(HUES) == set(COLOURS)
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[...] = (200, 40, 40)
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None
+    transform = usual(32, (1, 1), colours=colours)
+    drawn = [transform(sample(red, *none), np.random.default_rng(seed))[0][16, 16].astype(int) for seed in range(300)]
+    strongest = {int(np.argmax(rgb)) for rgb in drawn if np.ptp(rgb) > 30}
+    grey = sum(np.ptp(rgb) <= 2 for rgb in drawn)
+    if colours == "strong":
+        assert strongest == {0, 1, 2} and grey > 20
+    else:
+        assert strongest == {0} and (0 < grey < 30) == (colours == "mild")

@@ -1,0 +1,240 @@
+"""Whatever stands in annotations, reading them gives records that fit together or one line that names the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.labelme_files import document, masked, shape
+from helpers.reading import read_split
+from helpers.via_files import CIRCLE, ELLIPSE, KINDS, LINE, RECT, project, region
+from helpers.via_files import SQUARE as VIA_SQUARE
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from detect.data.columns import RLE
+from detect.data.quality.problems import KINDS as PROBLEMS
+from detect.data.readers import READERS
+from detect.data.unvalidated_split import Draft
+from detect.errors import DetectError
+from detect.media.images import write_image
+from detect.structures import masks
+from detect.structures.image_record import ImageRecord
+
+HW = (40, 60)
+SQUARE = [[10, 5, 30, 5, 30, 20, 10, 20]]
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just("HUGE"), st.just([]),
+    st.just({}),
+    st.lists(st.floats() | st.integers(-99, 99), max_size=9), st.just([[1, 2], "x"]), st.just({"size": [40, 60]}),
+    st.just({"size": [40, 60], "counts": "x"}), st.just({"size": [40, 60], "counts": [2400.5]}),
+    st.just({"size": [4, 6], "counts": [24]}), st.just({"size": [40, 60], "counts": [2**40]}),
+)  # fmt: skip
+
+
+GONE = "gone"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for name in ("a.png", "b.png"):
+        write_image(folder / "images" / name, np.zeros((*HW, 3), np.uint8))
+    return folder
+
+
+def check(form: str, folder: Path, annotations: Path, classes: list[str] | None = None) -> list[ImageRecord]:
+    """The records, or none where they are refused in one line; what is read can be drawn and trained on."""
+    try:
+        names, records = read_split(form, folder / "images", annotations, classes)
+    except DetectError as error:
+        assert str(annotations) in str(error)
+        return []
+    for record in records:
+        assert np.isfinite(record.boxes).all() and np.isfinite(record.areas).all() and (record.areas >= 0).all()
+        assert (record.boxes[:, 2:] > record.boxes[:, :2]).all() and record.image_hw == HW
+        assert set(record.labels.tolist()) <= set(range(1, len(names) + 1))
+        for mask in record.masks or []:
+            assert masks.to_bitmap(masks.from_coco(mask, HW)).shape == HW
+    return list(records)
+
+
+def coco() -> dict[str, Any]:
+    one = {"image_id": 1, "category_id": 1, "bbox": [10, 5, 20, 15], "area": 300, "segmentation": SQUARE, "iscrowd": 0}
+    return {
+        "images": [{"id": i + 1, "file_name": n, "height": 40, "width": 60} for i, n in enumerate(("a.png", "b.png"))],
+        "annotations": [{**deepcopy(one), "id": i, "image_id": 1 + i % 2} for i in range(4)],
+        "categories": [{"id": 1, "name": "kite"}, {"id": 2, "name": "bird"}],
+    }
+
+
+def places(part: Any, above: tuple = ()) -> list[tuple]:
+    """The way to every value."""
+    inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    return [above, *(place for key, value in inner for place in places(value, (*above, key)))]
+
+
+def put(part: Any, place: tuple, value: Any) -> None:
+    """Another value at a place, or none for GONE."""
+    *above, last = place
+    with suppress(KeyError, IndexError, TypeError):  # another change took the place away
+        for key in above:
+            part = part[key]
+        if value == GONE:
+            del part[last]
+        else:
+            part[last] = deepcopy(value)  # which another change may fill
+
+
+def text_of(whole: Any) -> str:
+    """JSON, with a number of thousands of digits, which it may hold, for each HUGE."""
+    return json.dumps(whole).replace('"HUGE"', "1" + "0" * 5000)
+
+
+def drafted(form: str, folder: Path, annotations: Path) -> tuple[Draft, int] | None:
+    """The draft, and how many objects were turned away; None where the whole is refused."""
+    try:
+        draft = READERS[form](folder / "images", annotations, None)
+    except DetectError:
+        return None
+    return draft, sum(PROBLEMS[reject.kind].of == "object" for reject in draft.rejects)
+
+
+@FUZZ
+@given(place=st.sampled_from(places(coco())[1:]), value=ODD)
+def test_coco(folder, capsys, place, value):
+    whole = coco()
+    put(whole, place, value)
+    (folder / "truth.json").write_text(text_of(whole))
+    records = check("coco", folder, folder / "truth.json")
+    if place[0] == "annotations" and len(place) > 1 and records:
+        lost = 4 - sum(map(len, records))
+        assert lost <= 1 and (lost == 0 or "1 left out" in capsys.readouterr().err)
+
+
+@FUZZ
+@given(cut=st.integers(0, 700), byte=st.integers(0, 255))
+def test_a_byte_of_coco(folder, cut, byte):
+    text = bytearray(json.dumps(coco()).encode())
+    text[cut % len(text)] = byte
+    (folder / "truth.json").write_bytes(text)
+    check("coco", folder, folder / "truth.json")
+    (folder / "truth.json").write_bytes(text[: cut % len(text)])
+    check("coco", folder, folder / "truth.json")
+
+
+@FUZZ
+@given(
+    words=st.lists(st.floats() | st.integers() | st.sampled_from(["", "x", "0.5", "1", "\n", "\0", "½"]), max_size=12)
+)
+def test_yolo(words, folder):
+    (folder / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n" + " ".join(map(str, words)))
+    check("yolo", folder, folder / "labels", ["kite", "bird"])
+
+
+@FUZZ
+@given(
+    cut=st.integers(0, 300), text=st.sampled_from(["", "<", "&", "<!DOCTYPE", "nan", "-9e9", "</object>", "é", "\0"])
+)
+def test_voc(cut, text, folder):
+    corners = "<xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>20</ymax>"
+    size = "<size><width>60</width><height>40</height></size>"
+    whole = f"<annotation>{size}<object><name>kite</name><bndbox>{corners}</bndbox></object></annotation>"
+    at = cut % len(whole)
+    (folder / "xml").mkdir(exist_ok=True)
+    (folder / "xml" / "a.xml").write_text(whole[:at] + text + whole[at + cut % 7 :])
+    check("voc", folder, folder / "xml")
+
+
+LABELME = document(
+    shape(),
+    shape([[10, 5], [30, 20]], "rectangle"),
+    shape([[30, 20], [35, 20]], "circle"),
+    shape(group_id=1),
+    shape([[40, 5], [50, 5], [50, 9]], group_id=1),
+    shape(kind="line"),
+    masked(np.eye(9, dtype=np.uint8), 3, 4, label="bird"),
+)
+
+
+@FUZZ
+@given(changes=st.lists(st.tuples(st.sampled_from(places(LABELME)[1:]), ODD | st.just(GONE)), min_size=1, max_size=2))
+def test_labelme(folder, changes):
+    whole = deepcopy(LABELME)
+    for place, value in changes:
+        put(whole, place, value)
+    (folder / "labelme").mkdir(exist_ok=True)
+    (folder / "labelme" / "a.json").write_text(text_of(whole))
+    check("labelme", folder, folder / "labelme")
+    if (found := drafted("labelme", folder, folder / "labelme")) and len(found[0].table):
+        masks_held, turned_away = found[0].table.masks, found[1]
+        drawn = len(masks_held.point_ends) + int((masks_held.kinds == RLE).sum())  # of a group each polygon
+        assert drawn + turned_away == len(whole["shapes"])
+
+
+@FUZZ
+@given(cut=st.integers(0, 2000), byte=st.integers(0, 255))
+def test_a_byte_of_labelme(folder, cut, byte):
+    (folder / "labelme").mkdir(exist_ok=True)
+    text = bytearray(json.dumps(LABELME).encode())
+    text[cut % len(text)] = byte
+    (folder / "labelme" / "a.json").write_bytes(text)
+    check("labelme", folder, folder / "labelme")
+    (folder / "labelme" / "a.json").write_bytes(text[: cut % len(text)])
+    check("labelme", folder, folder / "labelme")
+
+
+CSV = [
+    ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax"],
+    *([name, "60", "40", "kite", "10", "5", "30", "20"] for name in ("a.png", "b.png", "a.png")),
+]
+WORDS = (
+    st.floats() | st.integers() | st.text(max_size=3) | st.sampled_from(["", '"', '""', ",", ";", "\n", "\r", "\0"])
+)
+
+
+@FUZZ
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 7), WORDS), max_size=3), sign=st.sampled_from(",;")
+)
+def test_csv(folder, changes, sign):
+    cells = deepcopy(CSV)
+    for row, column, value in changes:
+        cells[row][column] = str(value)
+    text = "\n".join(sign.join(row) for row in cells)
+    (folder / "truth.csv").write_bytes(text.encode())
+    check("csv", folder, folder / "truth.csv")
+    if found := drafted("csv", folder, folder / "truth.csv"):
+        with io.StringIO(text, newline="") as file:
+            file.readline()
+            rows = [row for row in csv.reader(file, delimiter=sign) if any(cell.strip() for cell in row)]
+        assert len(found[0].table.labels) + found[1] == len(rows)
+
+
+VIA = project(*(region(s, kind="k") for s in (VIA_SQUARE, RECT, CIRCLE, ELLIPSE, LINE)), kind=KINDS)
+
+
+@FUZZ
+@given(
+    changes=st.lists(st.tuples(st.sampled_from(places(VIA)[1:]), ODD | st.just(GONE)), min_size=1, max_size=3),
+    classes=st.sampled_from([None, ["kite"], ["kite", "balloon"]]),
+)
+def test_via(folder, changes, classes):
+    whole = deepcopy(VIA)
+    for place, value in changes:
+        put(whole, place, value)
+    (folder / "truth.json").write_text(text_of(whole))
+    check("via", folder, folder / "truth.json", classes)
+    if found := drafted("via", folder, folder / "truth.json"):
+        entries = whole.get("_via_img_metadata", whole)
+        assert len(found[0].table.labels) + found[1] == sum(len(entry["regions"]) for entry in entries.values())

@@ -1,0 +1,93 @@
+"""What holds for several formats: what is not there is named, and pictures are found by names of other machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.coco_files import assert_one_line, content, reader
+from helpers.reading import read_split
+from helpers.via_files import write_images
+
+from detect.data.readers import parsing
+from detect.data.readers.parsing import picture_name
+from detect.errors import DataError
+from detect.media.images import write_image
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path)
+
+
+@pytest.fixture
+def read(images: Path) -> Callable:
+    return reader(images)
+
+
+@pytest.mark.parametrize("reader", ["coco", "via"])
+def test_missing_pictures_are_counted_and_the_first_named(read, images, reader):
+    names = [f"{n}.png" for n in range(7)] + ["a.png"]
+    if reader == "coco":
+        bad = content()
+        bad["images"] = [{"id": n, "file_name": name, "height": 40, "width": 60} for n, name in enumerate(names)]
+    else:
+        bad = {name: {"filename": name, "regions": {}} for name in names}
+    with pytest.raises(DataError, match=r"truth\.json names 7 of 8 images that are not there: ") as error:
+        read(bad, ["square"] if reader == "via" else None, reader)
+    assert str(error.value).endswith("and 2 more") and str(images / "4.png") in str(error.value)
+    assert_one_line(error)
+
+
+@pytest.mark.parametrize("reader", ["coco", "via"])
+def test_a_missing_or_unreadable_file_is_named(images, tmp_path, reader):
+    with pytest.raises(DataError, match=r"no such annotation file: .*none\.json"):
+        read_split(reader, images, tmp_path / "none.json", ["square"])
+    with pytest.raises(DataError, match=r"cannot read .*images: Is a directory"):
+        read_split(reader, images, images, ["square"])
+    (tmp_path / "binary.json").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match=r"binary\.json is not JSON"):
+        read_split(reader, images, tmp_path / "binary.json", ["square"])
+
+
+NAMES = {
+    "a.png": "a.png",
+    "./more/c.png": "more/c.png",
+    "more\\c.png": "more/c.png",
+    ".\\more\\c.png": "more/c.png",
+    "C:\\mine\\a.png": "a.png",
+    "c:/mine/a.png": "a.png",
+    "\\\\server\\share\\a.png": "a.png",
+    "/no/such/folder/a.png": "a.png",
+}
+
+
+@pytest.mark.parametrize("reader", ["coco", "csv", "via"])
+@pytest.mark.parametrize("written", NAMES)
+def test_pictures_are_found_by_the_names_of_other_machines(images, tmp_path, reader, written):
+    coco = content() | {"images": [{"id": 1, "file_name": written, "height": 40, "width": 60}]}
+    texts = {
+        "coco": json.dumps(coco),
+        "csv": f"filename,class,xmin,ymin,xmax,ymax\n{written},kite,10,5,30,20\n",
+        "via": json.dumps({"x": {"filename": written, "regions": []}}),
+    }
+    path = tmp_path / "truth"
+    path.write_text(texts[reader])
+    _, (record,) = read_split(reader, images, path, ["kite"] if reader == "via" else None)
+    assert record.path == images / NAMES[written]
+
+
+def test_a_name_as_it_is_written_comes_first(images):
+    for name in ("more\\c.png", "C:a.png"):
+        write_image(images / name, np.zeros((4, 4, 3), np.uint8))
+        assert picture_name(images, name) == name
+    assert picture_name(images, str(images / "a.png")) == str(images / "a.png")
+
+
+def test_plain_names_cost_no_look_at_the_disk(images, monkeypatch):
+    monkeypatch.setattr(parsing, "is_file", lambda path: pytest.fail(f"looked for {path}"))
+    for name in ("a.png", "more/c.png", "./more/c.png", "../a.png", ".a.png", "a b/ü.v2.png"):
+        assert picture_name(images, name) == name.removeprefix("./")

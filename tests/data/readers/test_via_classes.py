@@ -1,0 +1,137 @@
+"""The classes of VIA's regions: from attributes, options and the description, never by a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.via_files import KINDS, as_csv, entries, one_warning, project, reader, region, write_images
+
+from detect.errors import DataError, UsageError
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable:
+    return reader(write_images(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("regions", "names", "labels"),
+    [
+        ([region(kind="kite"), region(note=" ", kind="balloon\n")], ("balloon", "kite"), [2, 1]),
+        ([region(Name="kite", note="big"), region(Name="balloon")], ("balloon", "kite"), [2, 1]),
+        ([region(kind=7), region(kind="7"), region(kind=10)], ("10", "7"), [2, 2, 1]),
+        ([region(kind={"kite": True, "balloon": False}), region(kind={"balloon": True})], ("balloon", "kite"), [2, 1]),
+    ],
+    ids=["the only one in use", "the one called so", "numbers", "check boxes"],
+)
+def test_without_classes_an_attribute_names_them_and_they_are_sorted(read, regions, names, labels):
+    found, (_, b) = read(entries(*regions))
+    assert found.names == names and b.labels.tolist() == labels
+    found, (_, b) = read(as_csv(entries(*regions)), name="truth.csv")
+    assert found.names == names and b.labels.tolist() == labels
+
+
+def test_options_give_the_classes_in_their_order_by_what_is_displayed(read):
+    names, (_, b) = read(project(region(kind="b"), region(kind="k"), kind=KINDS))
+    assert names.names == ("kite", "balloon", "never seen") and b.labels.tolist() == [2, 1]
+    names, _ = read(project(kind=KINDS))
+    assert names.names == ("kite", "balloon", "never seen"), "pictures without objects have the classes too"
+
+
+@pytest.mark.parametrize(
+    "options", [{"k": "", "b": None}, {"k": "thing", "b": "thing"}, {"k": "1.jpg", "b": "2.jpg", "type": "image"}]
+)
+def test_options_go_by_their_ids_where_nothing_better_is_displayed(read, options):
+    kind = {"type": options.pop("type", "radio"), "options": options}
+    names, (_, b) = read(project(region(kind="b"), kind=kind))
+    assert names.names == ("k", "b") and b.labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(["balloon", "kite"], [1, 2]), (["k", "b"], [2, 1]), (["kite"], [1])])
+def test_classes_of_the_description_choose_among_the_options(read, capsys, classes, labels):
+    """By what is displayed or by id; the others are left out, as in COCO."""
+    names, (_, b) = read(project(region(kind="b"), region(kind="k"), kind=KINDS), classes)
+    assert names.names == tuple(classes) and b.labels.tolist() == labels
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UsageError, match=r"truth\.json: unknown class 'balon': did you mean balloon"):
+        read(project(region(kind="b"), kind=KINDS), ["balon", "kite"])
+
+
+def test_of_several_attributes_one_with_options_then_the_first_that_is_called_so(read, capsys):
+    """VIA's own example has 'name' for Socrates and 'type' for what he is."""
+    both = [region(name="Socrates", type="b"), region(name="Plato", type="k")]
+    names, _ = read(project(*both, type=KINDS, name={"type": "text", "default_value": ""}))
+    assert names.names[:2] == ("kite", "balloon")
+    assert "the classes are read from 'type', not from name" in one_warning(capsys)
+    names, _ = read(entries(*both))
+    assert names.names == ("Plato", "Socrates")
+    assert "the classes are read from 'name', not from type" in one_warning(capsys)
+    names, _ = read(entries(*both), ["b", "k"])
+    assert names.names == ("b", "k") and capsys.readouterr().err == "", "what the description names tells"
+
+
+def test_regions_without_a_class_are_left_out_with_one_warning(read, capsys):
+    regions = [region(kind="kite"), region(), region(kind=""), region(kind=None), region(kind={"a": True, "b": True})]
+    _, (_, b) = read(entries(*regions))
+    assert b.annotation_ids.tolist() == [1]
+    warning = one_warning(capsys)
+    assert "4 left out (b.png, region 2: its 'kind' names 0 classes" in warning
+    _, (_, b) = read(entries(*regions[::4]))
+    assert b.annotation_ids.tolist() == [1]
+    assert "region 2: its 'kind' names 2 classes: a, b" in one_warning(capsys)
+    _, (_, b) = read(entries(*regions[:2]), ["kite"])
+    assert b.annotation_ids.tolist() == [1] and "region 2: its 'kind'" in one_warning(capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "classes", "said"),
+    [
+        (
+            entries(region(kind="baloon")),
+            ["balloon", "kite"],
+            "region 1: unknown class 'baloon': did you mean balloon",
+        ),
+        (entries(region(kind="kite"), region(kind="dog")), ["kite"], "region 2: unknown class 'dog'"),
+        (project(region(kind="x"), kind=KINDS), None, "region 1: unknown class 'x': known are kite, balloon"),
+    ],
+)
+def test_regions_of_an_unknown_class_are_left_out_with_one_warning(read, capsys, content, classes, said):
+    read(content, classes)
+    assert f"objects are of classes that are not listed: 1 left out (b.png, {said}" in one_warning(capsys)
+
+
+def test_a_single_class_is_every_regions_where_no_attribute_says_it(read, capsys):
+    _, (_, b) = read(entries(region(), region()), ["balloon"])
+    assert b.labels.tolist() == [1, 1] and capsys.readouterr().err == ""
+    _, (_, b) = read(entries(region(note="big"), region()), ["balloon"])
+    assert b.labels.tolist() == [1, 1]
+    assert "every region is taken for balloon, whatever its note says" in one_warning(capsys)
+
+
+def test_regions_without_any_class_are_objects(read, capsys):
+    names, (_, b) = read(entries(region(), region()))
+    assert names.names == ("object",) and b.labels.tolist() == [1, 1]
+    assert "its 2 regions name no class; each is taken for 'object'" in one_warning(capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "classes", "said"),
+    [
+        (entries(), None, "it has no regions and names no class"),
+        (entries(region()), ["balloon", "kite"], "its 1 regions name no class, so .* exactly one, not balloon, kite"),
+        (entries(region(size="big", hue="red")), None, "which of the attributes size, hue is the class"),
+        (entries({**region(), "region_attributes": None}), ["a"], "region 1: 'region_attributes' is 'None'"),
+        (entries(region(kind=["kite"])), ["a"], r"region 1: attribute 'kind' is \"\['kite'\]\", it should be text"),
+        (entries(region(kind={"a": 1})), ["a"], "attribute 'kind' has a box checked '1', it should be true or false"),
+        (project(kind=5), ["a"], "_via_attributes: region: kind is '5', it should be a dict"),
+        (project(kind={"type": "radio", "options": []}), ["a"], "kind: 'options' is .* it should be a dict"),
+        (project(kind={"type": "radio", "options": {"a": 5}}), ["a"], "kind: option '5' should be text"),
+        (project() | {"_via_attributes": []}, ["a"], "'_via_attributes' is .* it should be a dict"),
+    ],
+)
+def test_classes_that_cannot_be_told_are_refused(read, content, classes, said):
+    with pytest.raises(DataError, match=said) as error:
+        read(content, classes)
+    assert "truth.json" in str(error.value) and "\n" not in str(error.value)

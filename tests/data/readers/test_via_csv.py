@@ -1,0 +1,73 @@
+"""VIA's CSV export: long outlines are read, and a bad line is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.reading import read_split
+from helpers.via_files import SQUARE, as_csv, entries, reader, region, write_images
+
+from detect.data.readers.parsing import LONGEST_CELL
+from detect.errors import DataError
+
+HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path)
+
+
+@pytest.fixture
+def read(images: Path) -> Callable:
+    return reader(images)
+
+
+def test_an_outline_may_have_more_characters_than_csv_allows_by_itself(read):
+    points = 20_000
+    shape = SQUARE | {"all_points_x": [10, 30, 30] * points, "all_points_y": [5, 5, 20] * points}
+    content = as_csv(entries(region(shape)))
+    assert max(map(len, content.splitlines())) > 1 << 17
+    _, (_, b) = read(content, ["balloon"], "truth.csv")
+    assert b.boxes.tolist() == [[10, 5, 30, 20]]
+
+
+def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
+    cell = "x" * (LONGEST_CELL + 1)
+    with pytest.raises(DataError, match=r"truth\.csv is not CSV: field larger than"):
+        read(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "truth.csv")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("", "is not VIA's CSV: its first line does not name filename, file_size"),
+        ("a,b\n1,2\n", "does not name filename"),
+        (HEADER + 'a.png,1,"{}",0,0,"{}"\n', "line 2 should have 7 cells"),
+        (HEADER + 'a,b.png,1,"{}",0,0,"{}","{}"\n', "line 2 should have 7 cells; texts with commas need quotes"),
+        (
+            HEADER + 'a.png,1,"{}",1,0,"{name}","{}"\n',
+            "line 2: region_shape_attributes is '{name}', which is not JSON",
+        ),
+        (HEADER + 'a.png,1,"{}",1,0,"5","{}"\n', "a.png, region 1: 'shape_attributes' is '5', it should be a dict"),
+        (HEADER + 'a.png,1,"{}",1,0,"{}","{}"\n', "a.png, region 1 lacks the key 'name'"),
+        (HEADER + 'a.png,1,"{}",1,0,"{}\n', "is not CSV"),
+    ],
+)
+def test_a_bad_csv_is_one_line_that_says_what_and_where(read, bad, said):
+    with pytest.raises(DataError, match=said) as error:
+        read(bad, ["balloon"], "truth.csv")
+    assert "truth.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_or_binary_csv_is_named(images, tmp_path):
+    with pytest.raises(DataError, match=r"no such annotation file: .*none\.csv"):
+        read_split("via", images, tmp_path / "none.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DataError, match=r"cannot read .*folder\.csv: Is a directory"):
+        read_split("via", images, tmp_path / "folder.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match=r"binary\.csv is not CSV"):
+        read_split("via", images, tmp_path / "binary.csv")

@@ -1,0 +1,96 @@
+"""Pictures without objects: read as such, trained on beside the others, and pasted onto."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_models import picture, render_shapes
+from helpers.training import TINY, rows
+
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.augmentation.presets import Augmentation
+from detect.data.backgrounds import with_backgrounds
+from detect.data.dataset import DetectionDataset
+from detect.data.description import find_spec
+from detect.errors import DataError, UsageError
+from detect.media.images import write_image
+from detect.models import checkpoint
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
+
+
+@pytest.fixture
+def records(data) -> list:
+    return find_spec(str(data)).read("train")[1]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three pictures of noise."""
+    (tmp_path / "empty").mkdir()
+    for i in range(3):
+        write_image(tmp_path / "empty" / f"{i}.png", picture((60 + i, 80), i))
+    return tmp_path / "empty"
+
+
+def test_backgrounds_are_records_without_objects(records, folder):
+    every = with_backgrounds(records, str(folder), [])
+    found = every[len(records) :]
+    assert [r.path for r in every[: len(records)]] == [r.path for r in records]
+    assert [(r.path.name, r.image_hw, len(r)) for r in found] == [(f"{i}.png", (60 + i, 80), 0) for i in range(3)]
+    assert all(r.masks == [] for r in found)
+    assert len({r.image_id for r in every}) == 7
+
+
+def test_what_cannot_be_a_background_is_told(records, folder):
+    with pytest.raises(UsageError, match="--backgrounds: no such file or folder"):
+        with_backgrounds(records, str(folder / "none"), [])
+    with pytest.raises(UsageError, match="--backgrounds: the input is empty"):
+        with_backgrounds(records, "", [])
+    for name in ("0.png", "2.png"):
+        (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    with pytest.raises(DataError, match=r"--backgrounds: 3 of 4 pictures cannot be used: .*0\.png.*2\.png.*loop\.png"):
+        with_backgrounds(records, str(folder), [])
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_picture_of_any_split_is_no_background(data, split, train_py, tmp_path, capsys):
+    pictures = data.parent / "files" / split
+    assert train_py("--data", data, "--backgrounds", pictures, "--output-dir", tmp_path, *TINY) == 2
+    assert f"--backgrounds: pictures of the data set are among them: {pictures}" in capsys.readouterr().err
+
+
+def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(records, folder):
+    every = with_backgrounds(records, str(folder), [])
+    transform = TrainTransform(64, Augmentation(copy_paste=1.0))
+    dataset = DetectionDataset(every, transform, with_masks=True)
+    drawn = []
+    transform_of = dataset.transform
+    dataset.transform = lambda *arguments: drawn.append(arguments[3]) or transform_of(*arguments)  # type: ignore[assignment]
+    pasted = []
+    for epoch in range(6):
+        dataset.epoch = epoch
+        pasted += [len(dataset[i][1]["boxes"]) for i in (4, 5, 6)]
+    assert set(drawn) == {4}  # of as many pictures one may lend objects
+    assert any(pasted)
+
+
+def test_an_empty_picture_is_trained_on(data, folder, train_py, tmp_path, capsys):
+    flags = ["--data", data, "--backgrounds", folder, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
+    assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5) == 0
+    assert "few: 4 pictures and 3 backgrounds to train on, 2 to validate on" in capsys.readouterr().out
+    run = tmp_path / "out" / "few_mobilenet_v2"
+    assert all(np.isfinite(value) for value in rows(run)[0]["losses"].values())
+    saved = checkpoint.load(run / "last.safetensors")
+    assert saved.data["train_pictures"] == 7 and saved.training["backgrounds"] == str(folder)
+    assert torch.load(run / "last_state.pt", weights_only=True)["epoch"] == 1
+    assert train_py("--resume", run, "--epochs", 2) == 0
+    assert "7 of" not in capsys.readouterr().err
+    assert [row["epoch"] for row in rows(run)] == [1, 2]

@@ -1,0 +1,269 @@
+"""Descriptions of data sets: each split gets its pictures and no other, and a mistake in the YAML is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from helpers.folders import SHARED
+
+from detect.data import spec
+from detect.data.description import DATASETS, find_spec
+from detect.data.spec import fingerprint
+from detect.errors import DataError, DetectError, UsageError
+from detect.media.images import write_image
+
+BALLOON = SHARED / "data" / "balloon"
+PICTURES = ("a.png", "b.png", "more/c.png", "more/a.png")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """set.yaml's folder: the data set's files lie in files/."""
+    images = []
+    for number, name in enumerate(PICTURES, start=1):
+        path = tmp_path / "files" / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, np.full((20, 30, 3), 40 * number, np.uint8))
+        images.append({"id": number, "file_name": name, "height": 20, "width": 30})
+    truth = {"categories": [{"id": 90, "name": "kite"}, {"id": 7, "name": "bird"}], "images": images}
+    (tmp_path / "files" / "truth.json").write_text(json.dumps({**truth, "annotations": []}))
+    (tmp_path / "files" / "empty.json").write_text(json.dumps({**truth, "annotations": [], "images": []}))
+    return tmp_path
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    """A right description, changed; a change to None takes the key away."""
+    part = {"images": "pictures", "annotations": "truth.json"}
+    content = {"format": "coco", "root": "files", "splits": {"train": part, "val": dict(part)}} | changes
+    return {k: v for k, v in content.items() if v is not None}
+
+
+def find(folder: Path, content: Any, data_root: Path | None = None):
+    """Write ``content`` into set.yaml and find it."""
+    path = folder / "set.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return find_spec(str(path), data_root)
+
+
+def names(folder: Path, **choice: Any) -> list[str]:
+    """The pictures of a split that makes this ``choice``."""
+    part = {"images": "pictures", "annotations": "truth.json"} | choice
+    _, records = find(folder, described(splits={"train": part})).read("train")
+    return [r.path.relative_to(folder / "files" / "pictures").as_posix() for r in records]
+
+
+def test_a_path_is_relative_to_its_description_wherever_one_stands(folder, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    found = find(folder, described())
+    found.prepare()
+    assert (found.name, found.root) == ("set", folder / "files")
+    classes, records = found.read("val")
+    assert classes.names == ("kite", "bird") and classes.ids == (90, 7)
+    assert [r.path for r in records] == [folder / "files" / "pictures" / name for name in PICTURES]
+    monkeypatch.chdir(folder)
+    assert len(find_spec("set.yaml").read("val")[1]) == 4
+
+
+def test_the_root_is_named_like_the_description_where_it_says_nothing(folder):
+    assert find(folder, described(root=None)).root == folder / "set"
+    assert find(folder, described(root=None, name="other")).name == "other"
+
+
+def test_the_files_may_lie_elsewhere(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "files").rename(elsewhere / "mine")
+    found = find(folder, described(), elsewhere / "mine")
+    found.prepare()
+    assert len(found.read("train")[1]) == 4
+    for wrong in (elsewhere / "none", folder / "set.yaml"):
+        with pytest.raises(DataError, match=f"--data-root {wrong} is not a folder"):
+            find(folder, described(), wrong).prepare()
+
+
+def test_a_folder_that_is_not_there_is_named(folder):
+    with pytest.raises(DataError, match=f"data set 'set': no such folder {folder / 'none'}"):
+        find(folder, described(root="none")).prepare()
+
+
+def test_only_what_is_missing_is_rendered_or_downloaded(folder, monkeypatch):
+    made = []
+    monkeypatch.setattr(spec, "render_dataset", lambda kind, root, seed: made.append((kind, root, seed)))
+    monkeypatch.setattr(spec, "fetch_archive", lambda download, root: made.append((download["url"], root)))
+    render, download = {"render": {"kind": "shapes", "seed": 3}}, {"download": {"url": "http://x/y.zip"}}
+    find(folder, described(**render)).prepare()
+    assert made == []
+    (folder / "empty").mkdir()
+    for missing in ("none", "empty"):
+        find(folder, described(root=missing, **render)).prepare()
+    assert made == [("shapes", folder / "none", 3), ("shapes", folder / "empty", 3)]
+    made.clear()
+    find(folder, described(root="none", **download)).prepare()
+    assert made == [("http://x/y.zip", folder / "none")]
+
+
+def test_downloaded_files_are_verified_where_they_lie(folder):
+    wrong = {"url": "http://127.0.0.1:9/y.zip", "sha256": {"none.json": "00"}}
+    with pytest.raises(DataError, match=r"none\.json is missing"):
+        find(folder, described(download=wrong)).prepare()
+
+
+def test_classes_can_be_chosen(folder):
+    assert find(folder, described(classes=["bird"])).read("train")[0].names == ("bird",)
+
+
+# Splits
+
+
+def test_a_split_takes_the_listed_files_or_all_others(folder):
+    assert names(folder) == list(PICTURES)
+    assert names(folder, files=["more/c.png", "a.png"]) == ["a.png", "more/c.png"]
+    assert names(folder, without=["b.png"]) == ["a.png", "more/c.png", "more/a.png"]
+    assert names(folder, files=["a.png", "b.png"], without=["b.png"]) == ["a.png"]
+
+
+def test_two_pictures_of_one_name_in_two_folders_are_two(folder):
+    """Taken for one, a picture of val would be trained on."""
+    assert names(folder, files=["a.png"]) == ["a.png"]
+    assert names(folder, without=["more/a.png"]) == ["a.png", "b.png", "more/c.png"]
+
+
+@pytest.mark.parametrize("key", ["files", "without"])
+def test_listed_files_that_nobody_annotated_are_counted_and_named(folder, key):
+    strangers = [f"{n}.jpg" for n in range(7)]
+    with pytest.raises(DataError, match=r"truth\.json has no annotations for 7 listed files: 0\.jpg, .*and 2 more"):
+        names(folder, **{key: [*strangers, "a.png"]})
+
+
+def test_a_split_without_pictures_is_refused(folder):
+    for choice in ({"annotations": "empty.json"}, {"files": []}, {"without": list(PICTURES)}):
+        with pytest.raises(DataError, match="data set 'set': split 'train' has no pictures"):
+            names(folder, **choice)
+
+
+def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
+    truth = json.loads((folder / "files" / "truth.json").read_text())
+    boxes = [[1, 1, 8, 8], [2, 2, 9, 9], [3, 3, 0, 9], [4, 4, 9, 0]]
+    one = {"image_id": 1, "category_id": 7, "iscrowd": 0}
+    for more, refused in (([], False), ([[5, 5, 0, 4]], True)):
+        truth["annotations"] = [{**one, "id": n, "bbox": box} for n, box in enumerate([*boxes, *more], 1)]
+        (folder / "files" / "truth.json").write_text(json.dumps(truth))
+        if refused:
+            with pytest.raises(DataError, match=r"3 of 5 objects are of no use: boxes have no .*doctor\.py fix"):
+                find(folder, described()).read("train")
+            assert len(find(folder, described()).read("train", lenient=True)[1].labels) == 2
+        else:
+            assert len(find(folder, described()).read("train")[1].labels) == 2
+
+
+def test_objects_that_are_no_ones_loss_do_not_count(folder):
+    truth = json.loads((folder / "files" / "truth.json").read_text())
+    square, stray = [2, 2, 9, 2, 9, 9, 2, 9], [1, 1, 4, 4]
+    one = {"category_id": 7, "iscrowd": 0, "bbox": [2, 2, 7, 7]}
+    drawn = [{**one, "id": n, "image_id": 1, "segmentation": [square, stray, stray]} for n in range(1, 6)]
+    elsewhere = [{**one, "id": 10 + n, "image_id": 99} for n in range(12)]  # as of an excerpt that kept them all
+    (folder / "files" / "truth.json").write_text(json.dumps(truth | {"annotations": [*drawn, *elsewhere]}))
+    part = {"images": "pictures", "annotations": "truth.json", "files": ["a.png"]}
+    assert len(find(folder, described(splits={"train": part})).read("train")[1].labels) == 5
+
+
+def test_an_unknown_split_brings_its_neighbours(folder):
+    with pytest.raises(UsageError, match=r"data set 'set': unknown split 'trian': did you mean train\?"):
+        find(folder, described()).read("trian")
+
+
+# What may stand in a description
+
+
+def test_an_unknown_data_set_brings_its_neighbours(tmp_path):
+    with pytest.raises(UsageError, match=r"unknown data set 'baloon': did you mean balloon\?"):
+        find_spec("baloon")
+    with pytest.raises(UsageError, match=f"no such data set description: {tmp_path / 'none.yaml'}"):
+        find_spec(str(tmp_path / "none.yaml"))
+    with pytest.raises(UsageError, match=r"unknown data set 'photos\.v2'"):
+        find_spec("photos.v2")
+
+
+PART = {"images": "pictures", "annotations": "truth.json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("format: [coco", "is not YAML: .* line 1"),
+        ("a: b: c", "is not YAML"),
+        ("", "does not describe a data set"),
+        ("- coco", "does not describe a data set"),
+        (described(formt="coco"), r"unknown key 'formt': did you mean format\?"),
+        (described(format=None), "lacks the key 'format'"),
+        (described(splits=None), "lacks the key 'splits'"),
+        (described(format="coko"), r"unknown format 'coko': did you mean coco\?"),
+        (described(format=["coco"]), r"'format' is \['coco'\], it should be text"),
+        (described(root=5), "'root' is 5, it should be text"),
+        (described(classes="kite"), "'classes' is 'kite', it should be a list of texts"),
+        (described(classes=[False, "kite"]), r"'classes' is \[False, 'kite'\], it should be a list of texts"),
+        (described(classes=["kite", "kite"]), "'classes' names one twice: kite, kite"),
+        (described(splits=["train"]), r"'splits' is \['train'\], it should be a mapping"),
+        (described(splits={"train": None}), "split train is None, it should be a mapping with the keys images, annot"),
+        (described(splits={"train": "truth.json"}), "split train is 'truth.json', it should be a mapping"),
+        (described(splits={"train": {"images": "pictures"}}), "split train lacks the key 'annotations'"),
+        (
+            described(splits={"train": {**PART, "image": "x"}}),
+            r"split train: unknown key 'image': did you mean images",
+        ),
+        (
+            described(splits={"train": {**PART, "images": ["x"]}}),
+            r"split train: 'images' is \['x'\], it should be text",
+        ),
+        (described(splits={"train": {**PART, "files": "a.png"}}), "'files' is 'a.png', it should be a list of texts"),
+        (described(splits={"train": {**PART, "without": [5]}}), r"'without' is \[5\], it should be a list of texts"),
+        (described(download="http://x/y.zip"), "'download' is 'http.*', it should be a mapping"),
+        (described(download={"ulr": "x"}), r"download: unknown key 'ulr': did you mean url\?"),
+        (described(download={"sha256": {}}), "download lacks the key 'url'"),
+        (described(render={"kind": "shapes"}), "render lacks the key 'seed'"),
+    ],
+)
+def test_a_mistake_in_a_description_is_one_line_that_names_file_and_key(folder, content, said):
+    with pytest.raises(DetectError, match=said) as error:
+        find(folder, content)
+    assert str(error.value).startswith(str(folder / "set.yaml"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_description_that_is_no_text_is_one_line_too(folder):
+    (folder / "set.yaml").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(DataError, match=r"set\.yaml is not YAML") as error:
+        find_spec(str(folder / "set.yaml"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [p.stem for p in DATASETS.glob("*.yaml")])
+def test_our_own_descriptions_have_three_splits_and_say_where_their_files_come_from(name):
+    ours = find_spec(name)
+    assert ours.name == name and set(ours.splits) == {"train", "val", "test"}
+    assert ours.download or ours.render
+
+
+def test_the_balloons_are_61_and_13_in_splits_that_share_no_picture():
+    if not BALLOON.is_dir():
+        pytest.skip("the balloon data set is not there")
+    balloon = find_spec("balloon", BALLOON)
+    balloon.prepare()
+    splits = {split: balloon.read(split)[1] for split in ("train", "val", "test")}
+    assert {split: len(records) for split, records in splits.items()} == {"train": 48, "val": 13, "test": 13}
+    pictures = [digest for records in splits.values() for digest in fingerprint(records)]
+    assert len(set(pictures)) == 74
+    assert sum(map(len, splits["train"])) + sum(map(len, splits["val"])) == 255
+    assert sum(map(len, splits["test"])) == 50
+
+
+def test_a_fingerprint_is_of_the_bytes_not_of_the_names(folder):
+    _, records = find(folder, described()).read("train")
+    before = fingerprint(records)
+    assert fingerprint(records[::-1]) == before and len(set(before)) == 4
+    write_image(records[0].path, np.zeros((20, 30, 3), np.uint8))
+    assert len(set(fingerprint(records)) & set(before)) == 3

@@ -1,0 +1,158 @@
+"""docs/models.md says what is true of the models that torchvision builds, and of this project's tables."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from helpers.folders import ROOT
+from torch import nn
+from torchvision.models import ResNet50_Weights, resnet50
+from torchvision.models import detection as tv
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from benchmarks import markdown
+from benchmarks.output import part_of
+from detect.models import published
+from detect.models.zoo import BACKBONES, DETECTORS
+
+PAGE = ROOT / "docs" / "models.md"
+PAIRS = {"v1": "v2", "maskrcnn": "maskrcnn_v2"}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, nn.Module]:
+    """torchvision's own, as shapes without numbers."""
+    with torch.device("meta"):
+        return {
+            name: getattr(tv, DETECTORS[name].builder)(weights=None, weights_backbone=None)
+            for name in (*PAIRS, *PAIRS.values(), "retinanet", "retinanet_v2")
+        }
+
+
+def count(module: nn.Module, kind: type) -> int:
+    return sum(isinstance(m, kind) for m in module.modules())
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS.items())
+def test_the_pyramid_has_batch_norms_in_v2_alone(models, old, new):
+    before, after = models[old].backbone.fpn, models[new].backbone.fpn
+    assert [count(before, nn.Conv2d), count(before, nn.BatchNorm2d)] == [8, 0]
+    assert [count(after, nn.Conv2d), count(after, nn.BatchNorm2d)] == [8, 8]
+    assert isinstance(before.extra_blocks, LastLevelMaxPool) and isinstance(after.extra_blocks, LastLevelMaxPool)
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS.items())
+def test_the_rpn_has_one_convolution_and_two_in_v2_without_norms(models, old, new):
+    before, after = models[old].rpn.head.conv, models[new].rpn.head.conv
+    assert [count(before, nn.Conv2d), count(after, nn.Conv2d)] == [1, 2]
+    assert count(after, nn.BatchNorm2d) == 0
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS.items())
+def test_the_box_head_is_two_layers_and_four_convolutions_and_one_layer_in_v2(models, old, new):
+    before, after = models[old].roi_heads.box_head, models[new].roi_heads.box_head
+    assert [count(before, kind) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)] == [0, 0, 2]
+    assert [count(after, kind) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)] == [4, 4, 1]
+
+
+def test_the_mask_head_keeps_its_four_convolutions_and_gets_batch_norms(models):
+    heads = [models[name].roi_heads.mask_head for name in ("maskrcnn", "maskrcnn_v2")]
+    assert [count(h, nn.Conv2d) for h in heads] == [4, 4]
+    assert [count(h, nn.BatchNorm2d) for h in heads] == [0, 4]
+
+
+def test_the_trunks_differ_in_nothing_but_their_norms(models):
+    shapes = [{k: v.shape for k, v in models[name].backbone.body.named_parameters()} for name in ("v1", "v2")]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(("name", "frozen"), [("v1", True), ("maskrcnn", True), ("v2", False), ("maskrcnn_v2", False)])
+def test_v1_freezes_the_norms_of_a_trained_trunk_and_v2_does_not(monkeypatch, name, frozen):
+    monkeypatch.setattr(ResNet50_Weights, "get_state_dict", lambda self, **_: resnet50(weights=None).state_dict())
+    build = getattr(tv, DETECTORS[name].builder)
+    with torch.device("meta"):
+        body = build(weights=None, weights_backbone=ResNet50_Weights.IMAGENET1K_V1).backbone.body
+    assert (count(body, FrozenBatchNorm2d) > 0) == frozen
+    assert (count(body, nn.BatchNorm2d) > 0) != frozen
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS.items())
+def test_v2_asks_for_no_imagenet_weights_by_itself(old, new):
+    before, after = (inspect.signature(getattr(tv, DETECTORS[n].builder)).parameters for n in (old, new))
+    assert before["weights_backbone"].default is ResNet50_Weights.IMAGENET1K_V1
+    assert after["weights_backbone"].default is None
+
+
+def test_retinanet_v2_has_group_norms_and_its_extra_levels_start_from_the_trunk(models):
+    before, after = models["retinanet"], models["retinanet_v2"]
+    assert [count(m.head, nn.GroupNorm) for m in (before, after)] == [0, 8]
+    assert [m.backbone.fpn.extra_blocks.p6.in_channels for m in (before, after)] == [256, 2048]
+    assert after.head.regression_head._loss_type == "giou"
+
+
+def test_where_the_cost_of_v2_comes_from():
+    """The three numbers of the page, in GFLOP at 800x800, make up the difference that torchvision publishes."""
+    convolution = 256 * 256 * 3 * 3
+    box_head = 4 * convolution * 7 * 7 * 1000 / 1e9
+    rpn = convolution * sum(side**2 for side in (200, 100, 50, 25, 13)) / 1e9
+    linear = 1024 * 1024 * 1000 / 1e9
+    cost = {n: torchvision.models.get_weight(DETECTORS[n].weights).meta["_ops"] for n in ("v1", "v2")}
+    assert cost["v2"] - cost["v1"] == pytest.approx(box_head + rpn - linear, abs=0.05)
+    for figure in (box_head, rpn, linear, *cost.values()):
+        assert f"{figure:.1f}" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", [*PAIRS, *PAIRS.values(), "retinanet", "retinanet_v2"])
+def test_the_page_states_the_ap_that_torchvision_publishes(name):
+    for figure in published.coco_ap(name).values():
+        assert f"{figure:.1f}" in PAGE.read_text().split(markdown.markers(part_of("inference"))[0])[0]
+
+
+def test_the_steps_of_the_imagenet_recipe_add_up():
+    rows = re.findall(r"^\| [^|]+ \| (\d\d\.\d{3}) \| (?:\+(\d\.\d{3}))? *\|$", PAGE.read_text(), re.M)
+    accuracy = [float(a) for a, _ in rows]
+    assert [round(b - a, 3) for a, b in pairwise(accuracy)] == [float(g) for _, g in rows[1:]]
+    for weights, figure in (
+        (ResNet50_Weights.IMAGENET1K_V1, accuracy[0]),
+        (ResNet50_Weights.IMAGENET1K_V2, accuracy[-1]),
+    ):
+        assert weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] == figure
+
+
+def test_the_backbone_that_it_adds_is_one():
+    (block,) = re.findall(r"^   ```python\n(.*?)^   ```", PAGE.read_text(), re.M | re.S)
+    scope: dict[str, Any] = {}
+    exec(textwrap.dedent(block), scope)
+    stages = scope["efficientnet_b0"]().stages
+    maps = scope["efficientnet_b0"]().body([s.layer for s in stages]).eval()(torch.zeros(1, 3, 64, 96))
+    assert [tuple(m.shape[1:]) for m in maps.values()] == [
+        (s.channels, 64 // s.stride, 96 // s.stride) for s in stages
+    ]
+
+
+def test_every_model_stands_in_the_text():
+    text = PAGE.read_text().split(markdown.markers(part_of("inference"))[0])[0]
+    assert not [name for name in (*BACKBONES, *DETECTORS) if f"`{name}`" not in text]
+
+
+def test_the_table_has_its_place():
+    markdown.check_part(PAGE, part_of("inference"))
+
+
+def test_links_lead_to_files():
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", PAGE.read_text())
+    assert links
+    assert all((PAGE.parent / link).exists() for link in links), links
+
+
+def test_the_table_has_a_row_for_every_model():
+    rows = {line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if line.startswith("| `--")}
+    assert {f"`--backbone {name}`" for name in BACKBONES} | {f"`--model {name}`" for name in DETECTORS} <= rows

@@ -1,0 +1,200 @@
+"""Intervals: each draw is scored as COCO scores its pictures, and the intervals are as sure as they say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.scenes import HW, SHAPES, drawn, noisy_scene, perfect, rectangle, small_sets
+from hypothesis import given, settings
+
+from detect.evaluation.bootstrap import FIGURES, Matches, average_precisions, draws, intervals, matches, mean_of_known
+from detect.evaluation.coco_metrics import score, table
+from detect.evaluation.coco_rows import rows_of
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+
+
+def of_a_draw(records, found, kind: str, weights) -> dict[str, list[float]]:
+    """AP and AP50 with ``weights`` [I], of all (``""``) and of each class; NaN for None."""
+    values = average_precisions(matches(rows_of(records, found, SHAPES), kind), np.int64([weights]))[:, :, 0]
+    return {"": mean_of_known(values).tolist(), **dict(zip(SHAPES.names, values.tolist(), strict=True))}
+
+
+def of_coco(records, found, kind: str) -> dict[str, list[float]]:
+    """The same, by the reference."""
+    metrics = score(records, found, SHAPES, evaluator="pycocotools")
+    owners = {"": metrics, **metrics["classes"]}
+    return {o: [math.nan if m[kind][n] is None else m[kind][n] for n in FIGURES] for o, m in owners.items()}
+
+
+def assert_same(mine: dict[str, list[float]], cocos: dict[str, list[float]]) -> None:
+    for owner, values in cocos.items():
+        assert mine[owner] == pytest.approx(values, abs=1e-9, nan_ok=True), owner
+
+
+def copies(records, found, weights):
+    """Picture i ``weights[i]`` times, copies side by side."""
+    chosen = np.repeat(np.arange(len(records)), weights)
+    return [records[i] for i in chosen], [found[i] for i in chosen]
+
+
+# What a draw scores
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_the_pictures_as_they_are_score_what_coco_says(kind):
+    records, found = noisy_scene()
+    assert_same(of_a_draw(records, found, kind, [1] * 8), of_coco(records, found, kind))
+
+
+@settings(max_examples=40, deadline=None)
+@given(small_sets())
+def test_so_do_any_pictures_with_crowds_and_equal_scores(drawn_set):
+    for kind in ("bbox", "segm"):
+        assert_same(of_a_draw(*drawn_set, kind, [1] * len(drawn_set[0])), of_coco(*drawn_set, kind))
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_a_draw_scores_what_coco_says_of_copies_of_its_pictures(kind):
+    records, found = noisy_scene()
+    for weights in next(draws(8, 8, seed=1)):
+        assert_same(of_a_draw(records, found, kind, weights), of_coco(*copies(records, found, weights), kind))
+
+
+def test_a_class_that_a_draw_has_none_of_is_left_out_of_its_mean():
+    records, found = noisy_scene()
+    weights = [int(2 not in record.labels) for record in records]
+    assert 0 < sum(weights) < 8
+    mine = of_a_draw(records, found, "bbox", weights)
+    assert np.isnan(mine["square"]).all() and not np.isnan(mine[""]).any()
+    assert_same(mine, of_coco(*copies(records, found, weights), "bbox"))
+    assert np.isnan(of_a_draw(records, found, "bbox", [0] * 8)[""]).all()
+
+
+def test_where_all_scores_are_equal_copies_stand_side_by_side():
+    records = [drawn(i, [[10, 10, 60, 60]], [1]) for i in range(4)]
+    found = []
+    for i in range(4):  # right in pictures 0 and 3
+        box = np.float32([[10, 10, 60, 60]]) + 40 * (i in (1, 2))
+        found.append(Detections(HW, box, np.float32([0.5]), np.array([1]), [rectangle(box[0])]))
+    for weights in ([1, 1, 1, 1], [0, 3, 0, 2], [2, 0, 1, 4], [0, 4, 0, 0]):
+        assert_same(of_a_draw(records, found, "bbox", weights), of_coco(*copies(records, found, weights), "bbox"))
+
+
+# The draws
+
+
+def test_a_draw_has_as_many_pictures_as_there_are_and_two_models_get_the_same():
+    drawn_weights = np.concatenate(list(draws(7, 120, seed=3)))
+    assert drawn_weights.shape == (120, 7) and (drawn_weights.sum(axis=1) == 7).all()
+    assert len(np.unique(drawn_weights, axis=0)) > 100
+    assert np.array_equal(drawn_weights, np.concatenate(list(draws(7, 120, seed=3))))
+    assert not np.array_equal(drawn_weights, np.concatenate(list(draws(7, 120, seed=4))))
+
+
+# The intervals
+
+
+def test_an_interval_lies_around_its_figure_and_is_narrower_from_more_pictures():
+    records, found = noisy_scene()
+    metrics, few = score(records, found, SHAPES), intervals(records, found, SHAPES)
+    many = intervals(records * 9, found * 9, SHAPES)
+    for kind in ("bbox", "segm"):
+        for name in FIGURES:
+            (low, high), (low_of_many, high_of_many) = few[kind][name], many[kind][name]
+            assert 0 <= low < metrics[kind][name] < high <= 1
+            assert (high_of_many - low_of_many) < 0.5 * (high - low)
+    assert few == intervals(records, found, SHAPES)
+    assert json.loads(json.dumps(few))["bbox"]["AP"] == list(few["bbox"]["AP"])
+
+
+def test_less_confidence_is_narrower():
+    (low, high), (lower, higher) = (intervals(*noisy_scene(), SHAPES, confidence=c)["bbox"]["AP"] for c in (0.8, 0.95))
+    assert lower < low < high < higher
+
+
+def test_what_is_perfect_is_so_in_every_draw():
+    records, _ = noisy_scene()
+    found = intervals(records, perfect(records), SHAPES)
+    assert found["segm"]["AP"] == pytest.approx((1, 1)) and found["classes"]["circle"]["bbox"]["AP50"] == (1, 1)
+
+
+def test_one_picture_with_objects_gives_no_interval():
+    records, found = noisy_scene()
+    empty = drawn(9, [], [])
+    alone = intervals([records[0], empty], found[:2], SHAPES)
+    assert alone["bbox"] == alone["segm"] == {"AP": None, "AP50": None}
+
+
+def test_a_class_in_one_picture_has_no_interval_of_its_own():
+    records, found = noisy_scene()
+    assert 2 in records[0].labels
+    records = [records[0], *(drawn(r.image_id, r.boxes, np.where(r.labels == 2, 1, r.labels)) for r in records[1:])]
+    found = intervals(records, found, SHAPES)
+    assert found["classes"]["square"]["bbox"] == {"AP": None, "AP50": None}
+    assert found["bbox"]["AP"] is not None and found["classes"]["circle"]["bbox"]["AP"] is not None
+
+
+def test_boxes_alone_have_intervals_of_boxes_alone():
+    records, found = noisy_scene()
+    found = intervals(records, [replace(one, masks=None) for one in found], SHAPES)
+    assert "segm" not in found and set(found["classes"]["circle"]) == {"bbox"}
+
+
+def pictures_of_a_model(count: int, rng: np.random.Generator) -> Matches:
+    """What a model finds of one class in ``count`` pictures, some of which are harder than others."""
+    hardness = rng.normal(0, 1, count)
+    objects, wrong = rng.poisson(3, count), rng.poisson(2, count)
+    quality = np.repeat(-0.7 * hardness, objects) + rng.normal(1.2, 1, objects.sum())
+    scores = np.concatenate([quality + rng.normal(0, 0.7, len(quality)), rng.normal(-0.6, 1.1, wrong.sum())])
+    picture = np.concatenate([np.repeat(np.arange(count), n) for n in (objects, wrong)])
+    right = np.concatenate([quality > np.linspace(-0.3, 2.5, 10)[:, None], np.zeros((10, wrong.sum()), bool)], axis=1)
+    order = np.argsort(-scores)
+    return Matches(picture[order], right[:, order], np.ones_like(right), objects)
+
+
+@pytest.mark.parametrize(("count", "least"), [(13, 0.82), (50, 0.88)])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(count, least):
+    rng = np.random.default_rng(0)
+    truth = average_precisions([pictures_of_a_model(50_000, rng)], np.ones((1, 50_000), np.int64))[0, :, 0]
+    holds = []
+    for seed in range(150):
+        model = pictures_of_a_model(count, rng)
+        values = np.concatenate([average_precisions([model], w)[0] for w in draws(count, 300, seed)], axis=1)
+        low, high = np.quantile(values, [0.025, 0.975], axis=1)
+        holds.append((low <= truth) & (truth <= high))
+    assert (least < np.mean(holds, axis=0)).all() and (np.mean(holds, axis=0) < 0.98).all()
+
+
+# As text
+
+
+def test_the_table_has_intervals_behind_ap_and_ap50_and_says_what_they_are():
+    records, found = noisy_scene()
+    metrics = score(records, found, SHAPES)
+    plain = table(metrics).splitlines()
+    metrics["intervals"] = intervals(records, found, SHAPES)
+    lines = table(metrics).splitlines()
+    assert len({len(line) for line in lines[:-2]}) == 1 and len(lines) == len(plain) + 2
+    low, high = metrics["intervals"]["segm"]["AP50"]
+    assert (
+        lines[2].split()[:2] == plain[2].split()[:2]
+        and f" {metrics['segm']['AP50']:.3f} [{low:.3f}, {high:.3f}] " in lines[2]
+    )
+    assert "\n".join(lines[-2:]) == (
+        "[low, high]: what another choice of pictures may make of a figure; 95 % of 1000 draws\n"
+        "of 8 of these 8 pictures, with replacement, lie within"
+    )
+
+
+def test_the_table_has_a_dash_for_an_interval_that_cannot_be():
+    records = [drawn(1, [[5, 5, 25, 25]], [1])]
+    metrics = score(records, perfect(records), ClassNames(("balloon",)))
+    metrics["intervals"] = intervals(records, perfect(records), ClassNames(("balloon",)))
+    _, row, _, words = table(metrics).splitlines()
+    assert row.split()[:5] == ["bbox", "1.000", "-", "1.000", "-"]
+    assert words == "no [low, high]: an interval needs two or more pictures with objects"

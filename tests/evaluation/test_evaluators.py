@@ -1,0 +1,172 @@
+"""Both evaluators find the same, and what they find is what pycocotools says of the published file."""
+
+from __future__ import annotations
+
+import copy
+import json
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+from helpers.folders import SHARED
+from helpers.reading import read_split
+from helpers.scenes import HW, SHAPES, drawn, noisy, noisy_scene, perfect, rectangle, small_sets
+from hypothesis import given, settings
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detect.cli.settings import evaluate as config
+from detect.data.description import find_spec
+from detect.evaluation import evaluators
+from detect.evaluation.coco_metrics import NAMES, score
+from detect.evaluation.coco_rows import rows_of
+from detect.evaluation.evaluators import EVALUATORS
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+from detect.structures.image_record import ImageRecord
+
+DATA = SHARED / "data"
+TINY = DATA / "coco_tiny80"
+
+
+def figures(metrics: dict) -> dict[str, float]:
+    """Every number of ``score``, of all and of each class, by a path of names; -1 for None."""
+    flat = {}
+    for kind in ("bbox", "segm"):
+        for owner, scores in {"": metrics, **metrics["classes"]}.items():
+            flat |= {f"{owner} {kind} {name}": -1 if v is None else v for name, v in scores.get(kind, {}).items()}
+    return flat
+
+
+def assert_both_agree(
+    records: list[ImageRecord], found: list[Detections], class_names: ClassNames
+) -> dict[str, float]:
+    fast, reference = (figures(score(records, found, class_names, evaluator=name)) for name in EVALUATORS)
+    assert fast == pytest.approx(reference, abs=1e-6)
+    return fast
+
+
+# Drawn sets
+
+
+def test_both_find_the_same_with_crowds_and_classes_and_pictures_without_truth():
+    records, found = noisy_scene()
+    assert sum(record.iscrowd.sum() for record in records) == 1
+    empty = [drawn(8, [], []), drawn(9, [[5, 5, 50, 50]], [1], crowds=[0])]  # the second has nothing but a crowd
+    found = [*found, found[0], found[1]]
+    agreed = assert_both_agree([*records, *empty], found, SHAPES)
+    assert 0.1 < agreed[" bbox AP"] < 0.9 and 0.1 < agreed[" segm AP"] < 0.9
+    with_stranger = ClassNames((*SHAPES.names, "dragon"), (*SHAPES.ids, 1000))
+    agreed = assert_both_agree([*records, *empty], found, with_stranger)
+    assert agreed["dragon bbox AP"] == agreed["dragon segm AR100"] == -1
+
+
+def test_both_find_the_same_where_nothing_was_found():
+    records, found = noisy_scene()
+    none = [Detections(one.image_hw, masks=[]) for one in found]
+    assert set(assert_both_agree(records, none, SHAPES).values()) == {0, -1}
+
+
+def test_both_take_the_100_best_of_a_class_in_a_picture():
+    """150 shifted copies of each object of one picture, and all scores in threes."""
+    rng = np.random.default_rng(0)
+    record = drawn(1, [[5, 5, 25, 25], [60, 20, 120, 80], [20, 40, 58, 100]], [1, 2, 1], crowds=[2])
+    which = rng.integers(0, 3, 450)
+    boxes = (record.boxes[which] + rng.normal(0, 4, (450, 4))).astype(np.float32)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    scores = np.repeat(np.linspace(0.9, 0.1, 150), 3).astype(np.float32)
+    found = Detections(HW, boxes, scores, record.labels[which], [rectangle(box) for box in boxes])
+    agreed = assert_both_agree([record], [found], SHAPES)
+    best = np.sort(np.concatenate([np.flatnonzero(found.labels == label)[:100] for label in (1, 2)]))
+    assert agreed == pytest.approx(assert_both_agree([record], [found[best]], SHAPES))
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_sets())
+def test_both_find_the_same_in_any_small_set(drawn_set):
+    assert_both_agree(*drawn_set, SHAPES)
+
+
+def test_which_one_found_the_figures_is_recorded():
+    records, found = noisy_scene()
+    assert score(records, found, SHAPES)["evaluator"]["name"] == "faster-coco-eval"
+    for name in EVALUATORS:
+        assert score(records, found, SHAPES, evaluator=name)["evaluator"] == {"name": name, "version": version(name)}
+
+
+def test_the_flags_choices_are_the_table():
+    assert tuple(EVALUATORS) == config.EVALUATORS
+    assert config.EvaluateSettings().evaluator == evaluators.DEFAULT
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_neither_prints_nor_changes_what_it_is_given(evaluator, capsys):
+    records, found = noisy_scene()
+    rows = rows_of(records, found, SHAPES)
+    before = copy.deepcopy(rows)
+    for kind in rows.kinds:
+        evaluators.evaluate(rows, kind, evaluator)
+    assert capsys.readouterr() == ("", "") and rows == before
+
+
+# Real data
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[ClassNames, list[ImageRecord]]:
+    if not TINY.is_dir():
+        pytest.skip("the small COCO is not there")
+    return read_split("coco", TINY / "val2017", TINY / "annotations" / "instances_val2017.json")
+
+
+def assert_perfect(records: list[ImageRecord], class_names: ClassNames) -> None:
+    metrics = score(records, perfect(records), class_names)
+    for kind in ("bbox", "segm"):
+        for name in ("AP", "AP50", "AP75", "AR100"):
+            assert metrics[kind][name] == pytest.approx(1.0, abs=1e-6), (kind, name)
+
+
+def test_the_balloons_found_are_perfect():
+    if not (DATA / "balloon").is_dir():
+        pytest.skip("the balloon data set is not there")
+    class_names, records = find_spec("balloon", DATA / "balloon").read("test")
+    assert_perfect(records, class_names)
+
+
+def test_the_small_coco_found_is_perfect(tiny):
+    class_names, records = tiny
+    assert sum(record.iscrowd.sum() for record in records) == 11
+    assert_perfect(records, class_names)
+
+
+def test_both_find_the_same_on_the_small_coco(tiny):
+    class_names, records = tiny
+    agreed = assert_both_agree(records, noisy(records, len(class_names)), class_names)
+    assert len(agreed) == 2 * (12 + 7 * 80)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_all_12_numbers_are_those_of_pycocotools_on_the_published_file(tiny, tmp_path, kind, evaluator):
+    class_names, records = tiny
+    found = noisy(records, len(class_names))
+    rows = []
+    for record, one in zip(records, found, strict=True):
+        for i, (x0, y0, x1, y1) in enumerate(one.boxes.astype(float).tolist()):
+            # loadRes takes the area from the box where there is one, so each kind has its own file.
+            what = {"bbox": [x0, y0, x1 - x0, y1 - y0], "segm": masks.to_json(one.masks[i])}[kind]
+            row = {"image_id": record.image_id, "category_id": class_names.category_id(one.labels[i])}
+            rows.append(row | {"score": float(one.scores[i]), "segmentation" if kind == "segm" else kind: what})
+    (tmp_path / "results.json").write_text(json.dumps(rows))
+
+    truth = COCO(str(TINY / "annotations" / "instances_val2017.json"))
+    evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), kind)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+
+    ours = score(records, found, class_names, evaluator=evaluator)
+    assert list(ours[kind]) == list(NAMES)
+    assert list(ours[kind].values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-6)
+    assert 0.1 < ours[kind]["AP"] < 0.9

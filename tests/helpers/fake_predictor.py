@@ -1,0 +1,43 @@
+"""A stand-in for the model, for tests of what is around it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+
+NAMES = ClassNames(("balloon", "kite"), (7, 9))
+
+
+class FakePredictor:
+    """Finds one balloon and one kite in every picture, and keeps the sizes of its batches."""
+
+    class_names = NAMES
+    threshold = 0.5
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.interrupt_at = sys.maxsize
+
+    def __call__(self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None) -> list[Detections]:
+        self.batches.append(len(images))
+        if len(self.batches) == self.interrupt_at:
+            raise KeyboardInterrupt
+        found = []
+        for image in images:
+            assert image.dtype == np.uint8 and image.shape[2] == 3
+            h, w = image.shape[:2]
+            boxes = np.array([[1, 1, w / 2, h / 2], [w / 4, h / 4, w - 1, h - 1]], np.float32)
+            every = Detections((h, w), boxes, np.array([0.91, 0.6], np.float32), np.array([1, 2]))
+            found.append(every.filter(self.threshold, labels))
+        return found
+
+
+def files(folder: Path) -> list[str]:
+    """The names of all files below ``folder``."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

@@ -1,0 +1,38 @@
+"""What the processes of one training tell each other, as a program that torchrun starts twice: FOLDER/RANK has it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from detect import distributed
+from detect.training.loop import Progress
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    with distributed.started(torch.device("cpu")) as here:
+        with distributed.first_goes_ahead():
+            before = sorted(path.name for path in folder.iterdir())
+            (folder / f"ahead_{here.rank}").touch()
+        norm = nn.BatchNorm2d(1)
+        norm.running_mean.fill_(5 + here.rank)
+        distributed.share_buffers(norm)
+        told = [
+            before,
+            distributed.gathered({"rank": here.rank}),
+            distributed.from_first(lambda: f"made by {here.rank}"),
+            distributed.is_any(here.rank == 1),
+            distributed.is_any(False),
+            norm.running_mean.item(),
+            Progress(sums={"loss": 1.0 + here.rank}).shared().sums,
+        ]
+        print("only the first speaks")
+        (folder / str(here.rank)).write_text(str(told))
+
+
+if __name__ == "__main__":
+    main()

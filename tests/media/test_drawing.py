@@ -1,0 +1,187 @@
+"""What is drawn lies where the detection is, can be told from its ground, and never leaves the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detect.media.drawing import LEAST_POINT_SCORE, colour, draw, grey_around
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+
+ONE = ClassNames(("balloon",))
+MANY = ClassNames(("person", "Fußgänger", "собака"))
+
+
+def found(hw, boxes, labels=None, with_masks=False) -> Detections:
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    rles = None
+    if with_masks:
+        rles = []
+        for x0, y0, x1, y1 in boxes.astype(int):
+            bitmap = np.zeros(hw, bool)
+            bitmap[y0:y1, x0:x1] = True
+            rles.append(masks.from_bitmap(bitmap))
+    scores = np.linspace(0.9, 0.5, len(boxes)).astype(np.float32)
+    return Detections(hw, boxes, scores, np.array(labels or [1] * len(boxes), np.int64), rles)
+
+
+def flat(hw, value=128) -> np.ndarray:
+    return np.full((*hw, 3), value, np.uint8)
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return (before != after).any(axis=2)
+
+
+def person(scores: np.ndarray) -> Detections:
+    """One person, 17 points on a grid inside its box."""
+    points = np.stack([20 + 10 * (np.arange(17) % 6), 20 + 20 * (np.arange(17) // 6), scores], axis=1)
+    box = np.array([[10, 10, 90, 90]], np.float32)
+    one = np.ones(1, np.float32), np.ones(1, np.int64)
+    return Detections((100, 100), box, *one, keypoints=points[None].astype(np.float32))
+
+
+def test_keypoints_that_are_sure_are_drawn_and_joined():
+    sure = np.full(17, LEAST_POINT_SCORE)
+    without = draw(flat((100, 100)), Detections((100, 100), *astuple_of(person(sure))), ONE)
+    drawn = changed(without, draw(flat((100, 100)), person(sure), ONE))
+    for x, y, _ in person(sure).keypoints[0].astype(int):
+        assert drawn[y, x]
+    shoulders = person(sure).keypoints[0, 5:7, :2].mean(axis=0).astype(int)  # 5 and 6 are joined
+    assert drawn[shoulders[1], shoulders[0]]
+    np.testing.assert_array_equal(draw(flat((100, 100)), person(sure - 0.01), ONE), without)
+
+
+def test_a_point_without_its_neighbour_has_no_line():
+    scores = np.full(17, LEAST_POINT_SCORE - 1)
+    scores[5] = 9
+    before = draw(flat((100, 100)), person(scores - 99), ONE)
+    drawn = changed(before, draw(flat((100, 100)), person(scores), ONE))
+    x, y, _ = person(scores).keypoints[0, 5].astype(int)
+    ys, xs = np.nonzero(drawn)
+    assert len(ys) and np.abs(ys - y).max() <= 4 and np.abs(xs - x).max() <= 4
+
+
+def astuple_of(found: Detections) -> tuple:
+    return found.boxes, found.scores, found.labels
+
+
+def test_nothing_found_leaves_the_picture_as_it_is():
+    image = flat((40, 60))
+    drawn = draw(image, Detections((40, 60)), ONE)
+    np.testing.assert_array_equal(drawn, image)
+    assert drawn is not image
+
+
+def test_the_picture_given_is_never_changed():
+    image = flat((100, 100))
+    draw(image, found((100, 100), [[10, 40, 60, 90]], with_masks=True), ONE)
+    assert (image == 128).all()
+
+
+def test_a_box_is_drawn_at_its_place_and_not_inside_it():
+    image = flat((200, 200))
+    where = changed(image, draw(image, found((200, 200), [[50, 60, 150, 160]]), ONE))
+    assert where[60, 50:150].all() and where[160, 50:150].all()
+    assert where[60:160, 50].all() and where[60:160, 150].all()
+    assert not where[70:150, 60:140].any()
+    assert not where[170:].any() and not where[:, 160:].any()
+
+
+def test_a_mask_tints_its_pixels_and_lets_the_picture_through():
+    image = flat((200, 200))
+    image[:, ::2] = 200
+    drawn = draw(image, found((200, 200), [[50, 60, 150, 160]], with_masks=True), ONE)
+    inside = drawn[80:140, 70:130].astype(int)
+    assert changed(image, drawn)[80:140, 70:130].all()
+    assert (inside[:, 1::2].mean() != inside[:, ::2].mean()) and np.ptp(inside[..., 1]) > 20
+
+
+@pytest.mark.parametrize("hw", [(48, 64), (64, 20), (1, 1), (9, 300), (480, 640), (2000, 3000)])
+@pytest.mark.parametrize("ground", [0, 255])
+def test_any_size_on_white_and_on_black(hw, ground):
+    h, w = hw
+    boxes = [[0, 0, w, h], [w * 0.9, h * 0.9, w, h], [w / 2, 0, w / 2, h], [-5, -5, w + 5, h + 5]]
+    image = flat(hw, ground)
+    drawn = draw(image, found(hw, boxes, [1, 2, 3, 1], with_masks=True), MANY)
+    assert drawn.shape == image.shape and drawn.dtype == np.uint8
+    assert changed(image, drawn).any()
+
+
+def test_a_label_is_whole_inside_the_picture_at_every_edge():
+    hw = (120, 200)
+    plates = []
+    for box in (
+        [0, 0, 20, 20],
+        [180, 0, 200, 20],
+        [180, 100, 200, 120],
+        [0, 100, 20, 120],
+        [90, 60, 110, 80],
+    ):
+        image = flat(hw)
+        where = changed(image, draw(image, found(hw, [box]), ONE))
+        where[box[1] : box[3] + 1, box[0] : box[2] + 1] = False  # the plate may lie over the box
+        plates.append(int(where.sum()))
+    image = flat(hw)
+    drawn = draw(image, found(hw, [[180, 100, 200, 120]]), ONE)
+    rows, columns = np.nonzero(changed(image, drawn))
+    assert columns.min() < 150 and rows.min() < 100, "moved to the left, and above its box"
+    assert min(plates) > 0.6 * max(plates)
+
+
+def test_labels_avoid_one_another_where_there_is_room():
+    hw = (300, 300)
+    image = flat(hw)
+    both = draw(image, found(hw, [[100, 100, 200, 200], [100, 100, 201, 201]], [1, 2]), MANY)
+    shares = [(both == colour(i)).all(axis=2).sum() for i in (0, 1)]
+    assert min(shares) > 300, "each plate can be seen"
+
+
+def test_classes_have_colours_and_instances_where_there_is_one_class():
+    hw, boxes = (200, 300), [[20, 50, 100, 150], [180, 50, 260, 150]]
+
+    def uses(detections, names, i, **options) -> bool:
+        drawn = draw(flat(hw), detections, names, **options)
+        return bool((drawn == colour(i)).all(axis=2).any())
+
+    assert uses(found(hw, boxes, [2, 2]), MANY, 1) and not uses(found(hw, boxes, [2, 2]), MANY, 0)
+    assert uses(found(hw, boxes), ONE, 0) and uses(found(hw, boxes), ONE, 1)
+    assert not uses(found(hw, boxes), ONE, 1, colour_instances=False)
+
+
+def test_the_palette_keeps_its_neighbours_apart():
+    palette = np.array([colour(i) for i in range(80)], float)
+    apart = np.linalg.norm(palette[:12, None] - palette[None, :12], axis=2) + 1000 * np.eye(12)
+    assert apart.min() > 60
+    assert len(np.unique(palette, axis=0)) == 80
+
+
+def test_detections_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"\(40, 60\).*\(60, 40\)"):
+        draw(flat((60, 40)), Detections((40, 60)), ONE)
+
+
+def test_without_tint_masks_are_outlined_alone():
+    image, one = flat((200, 200)), found((200, 200), [[50, 60, 150, 160]], with_masks=True)
+    where = changed(image, draw(image, one, ONE, tint=False))
+    assert where[60, 50:150].all() and not where[90:130, 70:130].any()
+    assert changed(image, draw(image, one, ONE))[90:130, 70:130].all()
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_colours_stay_on_the_objects_alone(with_masks):
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    before = image.copy()
+    left = grey_around(image, found((60, 80), [[10, 20, 30, 40], [-5, 30, 25, 70]], with_masks=with_masks))
+    on = np.zeros((60, 80), bool)
+    on[20:40, 10:30] = on[30:60, 0:25] = True
+    if with_masks:  # whose bitmap of a negative corner is empty
+        on[:] = False
+        on[20:40, 10:30] = True
+    np.testing.assert_array_equal(left[on], image[on])
+    assert (np.ptp(left[~on], axis=1) == 0).all() and left[~on].std() > 20
+    np.testing.assert_array_equal(image, before)
+    nothing = grey_around(image, Detections((60, 80)))
+    assert (np.ptp(nothing, axis=2) == 0).all()

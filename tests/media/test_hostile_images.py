@@ -1,0 +1,227 @@
+"""A folder of odd and hostile pictures: each reads as what it shows or is refused in one line, alone and in a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.folders import ROOT
+from helpers.hostile_images import lay_out, odd_pictures
+from helpers.tiny_models import as_checkpoint, random_model
+from helpers.unusual_images import LOSSY, Odd, scene
+
+from detect.errors import MediaError
+from detect.media.image_paths import find_images
+from detect.media.images import image_hw, read_image
+from detect.media.scaled_decoding import read_resized
+from detect.models import checkpoint
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")  # as detect.media.images itself does, outside of pytest
+
+MOST_MIB = 1500  # of the whole run, PyTorch and the model included; the bombs would want 10 GiB and more
+# In the folder too, and none of a run's business.
+PASSED_OVER = {
+    "notes.txt": b"x",
+    "boxes.json": b"{}",
+    "film.mp4": b"\0\0\0\x18ftypisom" + bytes(99),
+    "LICENSE": b"Apache",
+    "CARS": b"BMW, Audi and others, in words alone",
+    ".hidden.jpg": b"x",
+}
+
+
+class Hostile:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        odds = odd_pictures(scene())
+        self.readable = [odd for odd in odds if odd.picture is not None]
+        not_files = lay_out(folder, odds)
+        self.refused = [odd for odd in odds if odd.picture is None]
+        self.refused += [Odd(name, b"", words=words) for name, words in not_files.items()]
+        for name, content in PASSED_OVER.items():
+            (folder / name).write_bytes(content)
+        (folder / "folder.jpg").mkdir()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Hostile:
+    return Hostile(tmp_path_factory.mktemp("hostile"))
+
+
+def outcome(read, path: Path):
+    """What ``read`` gives, or the message of its MediaError."""
+    try:
+        return read(path)
+    except MediaError as error:
+        return str(error)
+
+
+def test_the_folder_is_worth_its_name(hostile):
+    assert len(hostile.readable) >= 100 and len(hostile.refused) >= 50
+    assert len({odd.name.lower() for odd in hostile.readable + hostile.refused}) >= 150
+
+
+def test_every_readable_picture_shows_the_scene_upright(hostile, capfd):
+    wrong = {}
+    for odd in hostile.readable:
+        found = outcome(read_image, hostile.folder / odd.name)
+        if isinstance(found, str) or found.shape != odd.picture.shape:
+            wrong[odd.name] = found if isinstance(found, str) else found.shape
+        elif (apart := np.abs(found.astype(int) - odd.picture).max()) > odd.within:
+            wrong[odd.name] = f"{apart} away"
+        elif found.dtype != np.uint8 or not (found.flags.c_contiguous and found.flags.writeable):
+            wrong[odd.name] = found.flags
+    assert not wrong
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_readable_picture_shows_the_scene_when_it_is_read_small(hostile, capfd):
+    wrong = {}
+    for odd in hostile.readable:
+        small = tuple(max(1, side // 4) for side in odd.picture.shape[:2])
+        found = outcome(lambda path, hw=small: read_resized(path, hw), hostile.folder / odd.name)
+        expected = cv2.resize(odd.picture, small[::-1], interpolation=cv2.INTER_AREA)
+        if isinstance(found, str) or found[1] != odd.picture.shape[:2] or found[0].shape != expected.shape:
+            wrong[odd.name] = found
+        elif (apart := np.abs(found[0].astype(int) - expected).mean()) > LOSSY:
+            wrong[odd.name] = f"{apart} away"
+    assert not wrong
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_header_alone_tells_the_same_size(hostile):
+    sizes = {odd.name: outcome(image_hw, hostile.folder / odd.name) for odd in hostile.readable}
+    assert sizes == {odd.name: odd.picture.shape[:2] for odd in hostile.readable}
+
+
+def test_every_other_file_is_refused_in_one_line_that_helps(hostile, capfd):
+    wrong = {}
+    for odd in hostile.refused:
+        found = outcome(read_image, hostile.folder / odd.name)
+        if not isinstance(found, str) or odd.words not in found or odd.name not in found or "\n" in found:
+            wrong[odd.name] = found
+        elif (small := outcome(lambda path: read_resized(path, (9, 9)), hostile.folder / odd.name)) != found:
+            wrong[odd.name] = small
+        elif odd.in_header and (said := outcome(image_hw, hostile.folder / odd.name)) != found:
+            wrong[odd.name] = said
+    assert not wrong
+    assert capfd.readouterr() == ("", ""), "Pillow and libtiff say nothing of their own"
+
+
+def test_damage_anywhere_is_a_media_error_or_a_picture_of_the_size_told(hostile, tmp_path, capfd):
+    rng, path = random.Random(0), tmp_path / "x"
+    for odd in hostile.readable:
+        content = bytearray(odd.content)
+        if len(content) > 100_000:
+            continue
+        for _ in range(3):
+            at = rng.randrange(min(200, len(content)) if rng.random() < 0.7 else len(content))
+            content[at] = rng.choice((0, 1, 127, 128, 255))
+            path.write_bytes(content)
+            found, size = outcome(read_image, path), outcome(image_hw, path)
+            assert isinstance(found, str) or found.shape[:2] == size, odd.name
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_folder_gives_its_pictures_and_what_should_have_been_one(hostile):
+    expected = {odd.name for odd in hostile.readable + hostile.refused}
+    assert {path.name for path in find_images(str(hostile.folder))} == expected
+    assert {path.name for path in find_images(f"{hostile.folder}/*")} == expected
+
+
+@pytest.fixture(scope="module")
+def run(hostile, tmp_path_factory) -> tuple[Path, int, list[str], list[str], str]:
+    """One run of the real script over the whole folder: output folder, status, stdout, stderr, /proc/self/status."""
+    place = tmp_path_factory.mktemp("run")
+    model = place / "tiny.safetensors"
+    checkpoint.save(as_checkpoint(random_model()), model)
+    script = """
+import atexit, os, pathlib, runpy, shutil
+if pathlib.Path("/proc/self/status").exists():
+    atexit.register(shutil.copyfile, "/proc/self/status", os.environ["ITS_STATUS"])
+runpy.run_path("detect_image.py", run_name="__main__")
+"""
+    command = [sys.executable, "-c", script, "--input", hostile.folder, "--model", model, "--output-dir", place]
+    command += ["--name", "out", "--imgsz", "64", "--threshold", "0.9", "--batch-size", "4", "--save-json"]
+    said = place / "stdout", place / "stderr"
+    with said[0].open("wb") as out, said[1].open("wb") as err:
+        ascii_terminal = os.environ | {
+            "PYTHONIOENCODING": "ascii",
+            "ITS_STATUS": str(place / "status"),
+            "OMP_NUM_THREADS": "1",
+        }
+        done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=err, env=ascii_terminal, check=False)
+    lines = [path.read_text("ascii").splitlines() for path in said]
+    memory = (place / "status").read_text() if (place / "status").exists() else ""
+    return place / "out", done.returncode, *lines, memory
+
+
+def test_a_run_draws_what_can_be_read(hostile, run):
+    out, _, told, _, _ = run
+    documents = {Path(row["source"]).name: row for row in json.loads((out / "detections.json").read_text("utf-8"))}
+    assert list(documents) == sorted(odd.name for odd in hostile.readable)
+    pictures = sorted(p for p in out.iterdir() if p.name != "detections.json")
+    assert len(pictures) == len(hostile.readable) == len(told) - 1
+    assert told[-1].startswith(f"{len(hostile.readable)} pictures, ")
+    drawn = {source: Path(line.rpartition(" -> ")[2]) for source, line in zip(documents, told, strict=False)}
+    for odd in hostile.readable:
+        assert (documents[odd.name]["height"], documents[odd.name]["width"]) == odd.picture.shape[:2]
+        if not odd.name.isascii() or "\n" in odd.name:
+            continue  # told in escapes
+        found = read_image(drawn[odd.name])
+        assert found.shape == odd.picture.shape, odd.name
+        assert np.abs(found.astype(int) - odd.picture).mean() < LOSSY, odd.name
+
+
+def test_a_run_lists_what_cannot_be_read_and_exits_with_2(hostile, run):
+    _, status, _, told, _ = run
+    assert status == 2
+    count = len(hostile.refused)
+    assert told[0] == f"error: {count} of {count + len(hostile.readable)} pictures could not be read:"
+    assert len(told) == 1 + count, "a line for each, and no other"
+    for odd in hostile.refused:
+        assert any(odd.name in line and odd.words in line for line in told[1:]), odd.name
+
+
+def test_a_run_over_bombs_stays_small(run):
+    if not run[4]:
+        pytest.skip("only Linux tells the peak of a process (getrusage counts that of the process it came from)")
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", run[4])
+    assert 100 < int(peak) / 1024 < MOST_MIB
+
+
+def test_a_name_that_is_no_text_is_told_in_escapes(hostile, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    try:
+        path.write_bytes(hostile.readable[0].content[:100])
+    except OSError:
+        pytest.skip("this file system takes text only")
+    with pytest.raises(MediaError, match=r"caf\\udce9\.jpg"):
+        read_image(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_a_tiff_is_read_without_a_stderr(hostile):
+    """As a service has it; its number may then be that of the picture's file."""
+    tiffs = [str(hostile.folder / odd.name) for odd in hostile.readable if odd.name.endswith(".tif")][:3]
+    code = "import sys; from pathlib import Path; from detect.media.images import read_image as read\n"
+    code += "print([read(Path(p)).shape for p in sys.argv[1:]])"
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code, *tiffs]
+    said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert tiffs and said.returncode == 0 and said.stdout.count("(") == len(tiffs)
+
+
+def test_a_pipe_named_alone_is_refused_at_once(hostile):
+    (path,) = find_images(str(hostile.folder / "pipe.jpg"))
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    with pytest.raises(MediaError, match="pipe or a device"):
+        read_image(path)

@@ -1,0 +1,162 @@
+"""Pictures come upright in RGB whatever their file holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.image_bytes import as_it_lies
+from PIL import Image
+
+from detect.errors import DiskError, MediaError, UsageError
+from detect.io.files import make_folder
+from detect.media.image_paths import find_images
+from detect.media.images import image_hw, read_image, write_image
+
+RED, GREEN, BLUE = (230, 20, 40), (30, 200, 60), (20, 40, 220)
+
+
+def corners(hw: tuple[int, int] = (20, 30)) -> np.ndarray:
+    """Red with a green upper left and a blue lower right quarter."""
+    picture = np.full((*hw, 3), RED, np.uint8)
+    picture[: hw[0] // 2, : hw[1] // 2] = GREEN
+    picture[hw[0] // 2 :, hw[1] // 2 :] = BLUE
+    return picture
+
+
+def saved(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_exif_says(tmp_path, orientation):
+    upright = corners()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "x.png", Image.fromarray(as_it_lies(upright, orientation)), exif=exif)
+    np.testing.assert_array_equal(read_image(path), upright)
+    assert image_hw(path) == (20, 30)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "rgb"),
+    [
+        ("L", 90, (90, 90, 90)),
+        ("1", 1, (255, 255, 255)),
+        ("RGB", RED, RED),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), (255, 255, 255)),
+        ("LA", (90, 255), (90, 90, 90)),
+        ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
+        ("I;16", 90 * 257, (90, 90, 90)),
+    ],
+)
+def test_every_colour_mode_becomes_rgb(tmp_path, mode, value, rgb):
+    suffix = ".tif" if mode in ("CMYK", "I;16") else ".png"
+    image = read_image(saved(tmp_path / f"x{suffix}", Image.new(mode, (6, 4), value)))
+    assert image.dtype == np.uint8 and image.shape == (4, 6, 3)
+    assert image.flags.c_contiguous and image.flags.writeable
+    assert image[2, 3].tolist() == list(rgb)
+
+
+def test_a_palette_with_transparency_is_laid_on_white(tmp_path):
+    image = Image.fromarray(corners()).quantize(8)
+    path = saved(tmp_path / "x.png", image, transparency=image.getpixel((0, 0)))
+    assert read_image(path)[0, 0].tolist() == [255, 255, 255]
+    assert abs(read_image(path)[0, -1].astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize("read", [read_image, image_hw])
+@pytest.mark.parametrize("content", [b"", b"not a picture", None])
+def test_what_is_no_picture_is_named(tmp_path, read, content):
+    path = tmp_path / "x.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError, match=re.escape(str(path))):
+        read(path)
+    with pytest.raises(MediaError, match="folder"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif"])
+def test_half_a_picture_is_an_error(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    path = saved(tmp_path / f"x{suffix}", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match="x" + re.escape(suffix)):
+        read_image(path)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path):
+    header = b"P6 30000 30000 255\n"
+    (tmp_path / "x.ppm").write_bytes(header + b"\0" * 100)
+    with pytest.raises(MediaError, match="make it smaller"):
+        read_image(tmp_path / "x.ppm")
+
+
+def test_a_file_a_folder_and_a_pattern_find_pictures(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("b.JPG", "a.png", ".hidden.png", "sub/c.jpg", "[1].jpg"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("x")
+
+    def names(source: str) -> list[str]:
+        return [p.relative_to(tmp_path).as_posix() for p in find_images(f"{tmp_path}{source}")]
+
+    assert names("/a.png") == ["a.png"]
+    assert names("/[1].jpg") == ["[1].jpg"]  # a file of that name, not a pattern
+    assert names("") == ["[1].jpg", "a.png", "b.JPG"]
+    assert names("/*.png") == ["a.png"]
+    assert names("/**/*.jpg") == ["[1].jpg", "sub/c.jpg"]
+    assert names("/*") == ["[1].jpg", "a.png", "b.JPG"]
+
+
+@pytest.mark.parametrize(("source", "words"), [("/none", "no such"), ("", "no picture in"), ("/*.jpg", "no picture")])
+def test_finding_nothing_is_an_error(tmp_path, source, words):
+    with pytest.raises(MediaError, match=words):
+        find_images(f"{tmp_path}{source}")
+
+
+def test_an_empty_input_is_not_the_current_folder():
+    with pytest.raises(MediaError, match="the input is empty"):
+        find_images("")
+
+
+def test_a_tilde_is_the_home_folder_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "~nobody.png"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    assert find_images("~/a.png") == [tmp_path / "a.png"]
+    assert find_images("~nobody.png") == [Path("~nobody.png")]
+    with pytest.raises(MediaError, match="no such file"):
+        find_images("~nobody_else.png")
+
+
+def test_a_side_that_jpeg_cannot_hold_is_named(tmp_path):
+    with pytest.raises(MediaError, match=r"70000x1 pixels, and a JPEG has at most 65,500 a side"):
+        write_image(tmp_path / "x.jpg", np.zeros((1, 70000, 3), np.uint8))
+
+
+def test_writing_keeps_colours_and_leaves_no_scraps(tmp_path):
+    for name in ("x.png", "x.jpg", "X.JPEG", "x.bmp"):
+        write_image(tmp_path / name, corners())
+        assert abs(read_image(tmp_path / name)[2, 2].astype(int) - GREEN).max() < 8
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["x.xyz", "x", "none/x.jpg"])
+def test_a_picture_that_cannot_be_written_is_named(tmp_path, name):
+    with pytest.raises((MediaError, DiskError), match=re.escape(f"cannot write {tmp_path / name}")):
+        write_image(tmp_path / name, corners())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=re.escape(str(tmp_path / "file" / "x"))):
+        make_folder(tmp_path / "file" / "x")

@@ -1,0 +1,231 @@
+"""Videos that are none or break off, disks that are full, encoders that die: what was done is kept, and told."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from helpers.clips import FILM, X264, clip, corners, make, names, read, rendered, rewritten, tone, with_sound
+
+from detect.errors import DiskError, MediaError
+from detect.media import ffmpeg, video_decoder, video_writer
+from detect.media.video_reader import VideoReader
+from detect.media.video_writer import VideoWriter
+
+
+def test_a_full_disk_is_not_blamed_on_the_sound(tmp_path, monkeypatch, capsys):
+    sound = with_sound(tmp_path, 20)
+    with VideoWriter(tmp_path / "x.mp4", 1, (64, 64), sound_from=sound) as out:
+        for _ in range(20):
+            out.write(corners((64, 64)))
+        monkeypatch.setattr(video_writer, "command", small_disk(100))
+    assert re.match("warning: .*x.mp4 has no sound, as there is no room for it: ", capsys.readouterr().err)
+    assert len(read(tmp_path / "x.mp4")[0]) == 20
+
+
+# What is no video, or half of one
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video" * 100, bytes(3000), None])
+def test_what_is_no_video_is_named(tmp_path, content, capfd):
+    path = tmp_path / "x.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError, match=re.escape(str(path))):
+        VideoReader(path)
+    assert capfd.readouterr() == ("", ""), "one message, ours"
+
+
+def test_sound_a_picture_and_a_text_are_no_video(tmp_path):
+    with pytest.raises(MediaError, match="only sound"):
+        VideoReader(make(tmp_path / "x.mp4", *tone(1)))
+    with pytest.raises(MediaError, match=r"detect_image\.py"):
+        VideoReader(rendered(tmp_path / "x.png", "-frames:v", "1"))
+    (tmp_path / "x.txt").write_text("to be seen\n" * 100)
+    with pytest.raises(MediaError, match=r"not a video"):
+        VideoReader(tmp_path / "x.txt")
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path):
+    cover = rendered(tmp_path / "x.png", "-frames:v", "1")
+    song = make(
+        tmp_path / "x.m4a", *tone(1), "-i", cover, "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0",
+        "attached_pic",
+    )  # fmt: skip
+    with pytest.raises(MediaError, match="only sound"):
+        VideoReader(song)
+
+
+def test_a_video_without_frames_is_an_error(tmp_path):
+    path = clip(tmp_path / "x.mp4")
+    path.write_bytes(path.read_bytes()[:1500])  # the header alone
+    with pytest.raises(MediaError, match="no frame"):
+        VideoReader(path)
+
+
+LONG = {"size": "160x120", "seconds": 3}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path, suffix):
+    codec = ("-c:v", "libvpx") if suffix == "webm" else (*X264, "-g", "5")
+    path = rendered(tmp_path / f"x.{suffix}", *codec, "-flush_packets", "1", **LONG)
+    if suffix == "mp4":
+        path = make(tmp_path / "y.mp4", "-i", path, "-c", "copy", "-movflags", "+faststart")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames, reader = read(path)
+    assert 5 <= len(frames) < 30
+    # Which of the two depends on ffmpeg: two of its threads may write into one line, which is then no complaint.
+    damaged = r".* is damaged or breaks off \(.+\): \d+ frames, .* s of 3\.0 s, could be decoded"
+    assert re.fullmatch(rf"{damaged}|.* is shorter than it claims: \d+ frames, .* s of 3\.0 s", reader.trouble)
+
+
+def test_a_video_goes_on_after_damage(tmp_path):
+    path = rendered(tmp_path / "x.ts", *X264, "-g", "10", **LONG)
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : third + third // 2] = np.random.default_rng(0).bytes(third // 2)
+    path.write_bytes(content)
+    frames, reader = read(path)
+    assert len(frames) > 10 and float(frames[-1].time) == pytest.approx(2.9, abs=0.01)
+    assert "is damaged or breaks off" in reader.trouble
+
+
+def test_a_header_that_claims_too_much_is_told(tmp_path):
+    path = rendered(tmp_path / "x.mkv", *X264)
+    content = path.read_bytes()
+    at = content.index(b"\x44\x89\x88") + 3  # Duration, a float64 of milliseconds
+    path.write_bytes(content[:at] + np.array([3600e3], ">f8").tobytes() + content[at + 8 :])
+    frames, reader = read(path)
+    assert len(frames) == 10 and reader.frame_count == 36000
+    assert "is shorter than it claims: 10 frames, 1.0 s of 3600.0 s" in reader.trouble
+
+
+def test_a_crash_of_ffmpeg_is_told_as_one(tmp_path, monkeypatch):
+    def crashing(*_: str) -> list[str]:
+        return ["sh", "-c", "echo \"[info] Input #0, mpegts, from 'x':\" >&2; kill -SEGV $$"]
+
+    monkeypatch.setattr(video_decoder, "command", crashing)
+    with pytest.raises(MediaError, match=r"ffmpeg crashed \(signal 11\); update imageio-ffmpeg"):
+        VideoReader(clip(tmp_path / "x.mp4"))
+
+
+def test_words_in_a_file_are_only_words(tmp_path):
+    title = "showinfo n: 0 pts: 0 s:99999x99999 config in time_base: 1/7, frame_rate: 7/1 [error] x"
+    source = clip(tmp_path / "in.mp4")
+    frames, reader = read(make(tmp_path / "x.mp4", "-i", source, "-c", "copy", "-metadata", f"title={title}"))
+    assert [f.time for f in frames] == [i / FILM for i in range(20)] and reader.trouble is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_log_that_makes_no_sense(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_decoder.Decoder, "_stamp", lambda *_: 1 // 0)
+    with pytest.raises(MediaError, match="no frame"):
+        VideoReader(clip(tmp_path / "x.mp4"))
+
+
+def test_many_errors_are_told_by_the_first(tmp_path):
+    with VideoReader(clip(tmp_path / "x.mp4")) as reader:
+        reader._decoder.errors = ["[h264 @ 0x1] [error] bad", "[error] worse"]
+        assert "(bad)" in reader._damage(3, Fraction(1))
+
+
+# Ctrl-C
+
+
+def test_a_ctrl_c_does_not_reach_ffmpeg(tmp_path, monkeypatch):
+    started = []
+    for name in ("Popen", "run"):
+        real = getattr(subprocess, name)
+
+        def spy(*arguments, real=real, **options):
+            started.append(options)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(subprocess, name, spy)
+    rewritten(clip(tmp_path / "in.mp4"), tmp_path / "x.mp4")
+    assert len(started) >= 5 and all(ffmpeg.own_group().items() <= options.items() for options in started)
+
+
+def test_a_ctrl_c_does_not_reach_ffmpeg_on_windows(monkeypatch):
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
+    assert ffmpeg.own_group() == {"creationflags": 512}
+
+
+# Writing that fails
+
+
+def test_an_exception_leaves_what_was_written_but_not_under_the_name(tmp_path):
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "x.mp4", 25, (32, 32)) as out:
+        for _ in range(10):
+            out.write(np.zeros((32, 32, 3), np.uint8))
+        raise RuntimeError
+    assert names(tmp_path) == ["x.part.mp4"]
+    assert len(read(tmp_path / "x.part.mp4")[0]) == 10
+
+
+def test_no_frame_or_a_wrong_one_is_refused(tmp_path):
+    with pytest.raises(MediaError, match="not one frame"), VideoWriter(tmp_path / "x.mp4", 25, (32, 32)):
+        pass
+    with pytest.raises(ValueError, match="uint8"), VideoWriter(tmp_path / "x.mp4", 25, (32, 32)) as out:
+        out.write(np.zeros((32, 30, 3), np.uint8))
+    assert not names(tmp_path)
+
+
+def test_ffmpegs_failure_is_told_in_its_words(tmp_path):
+    with pytest.raises(DiskError, match="No such file or directory"):
+        clip(tmp_path / "none" / "x.mp4", frames=500)
+
+
+def small_disk(blocks: int):
+    """ffmpeg with files of at most ``blocks`` times 512 bytes."""
+    limit = f"trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""
+    return lambda *arguments: ["sh", "-c", limit, "sh", *ffmpeg.command(*arguments)]
+
+
+def test_a_full_disk_leaves_what_plays(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_writer, "command", small_disk(200))
+    noise = np.random.default_rng(0)
+    with (
+        pytest.raises(DiskError, match=r"cannot write .*x\.mp4: .*File too large; .*x\.part\.mp4 plays up to there"),
+        VideoWriter(tmp_path / "x.mp4", 1, (64, 64)) as out,
+    ):
+        for _ in range(300):
+            out.write(noise.integers(0, 255, (64, 64, 3), np.uint8))
+    assert names(tmp_path) == ["x.part.mp4"]
+    assert len(read(tmp_path / "x.part.mp4")[0]) > 2
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_whole(tmp_path, monkeypatch):
+    with (
+        pytest.raises(DiskError, match="plays up to there"),
+        VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out,
+    ):
+        for _ in range(5):
+            out.write(corners((64, 64)))
+        monkeypatch.setattr(video_writer, "command", small_disk(1))
+    assert len(read(tmp_path / "x.part.mp4")[0]) == 5
+
+
+def test_an_encoder_that_dies_is_told(tmp_path):
+    with (
+        pytest.raises(DiskError, match=r"cannot write .*x\.mp4: ffmpeg was killed"),
+        VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out,
+    ):
+        out.write(corners((64, 64)))
+        out._process.kill()
+        for _ in range(100):
+            out.write(corners((64, 64)))
+    assert "x.mp4" not in names(tmp_path)
+
+
+def test_half_a_frame_costs_only_itself(tmp_path):
+    """As a Ctrl-C leaves it."""
+    with VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out:
+        for _ in range(3):
+            out.write(corners((64, 64)))
+        out._send((64 * 64 * 3).to_bytes(4, "little") + (99999).to_bytes(8, "little") + bytes(500))
+    assert len(read(tmp_path / "x.mp4")[0]) == 3

@@ -1,0 +1,83 @@
+"""The model in weights/: small, honest about its data, and able to find balloons."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.folders import ROOT
+
+from demo import compare
+from detect.data.description import find_spec
+from detect.data.spec import fingerprint
+from detect.inference.predictor import load_predictor
+from detect.inference.writers.json import JsonWriter
+from detect.media.images import read_image
+from detect.models import checkpoint
+from detect.models.pretrained import bundled
+from detect.structures.class_names import ClassNames
+
+BALLOON = Path("../shared/data/balloon")
+
+
+@pytest.fixture(scope="module")
+def header() -> checkpoint.Checkpoint:
+    return checkpoint.load(bundled("balloon"))
+
+
+def test_it_is_small() -> None:
+    assert bundled("balloon").stat().st_size < 20_000_000
+
+
+def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: checkpoint.Checkpoint) -> None:
+    assert "/" not in json.dumps(header.training)
+
+
+@pytest.mark.parametrize(
+    ("training", "shipped"),
+    [
+        ({}, {}),
+        (
+            {"data": "/home/me/x.yaml", "data_root": "/home/me", "pretrained": "https://h/x.pth?token=k", "lr": 0.1},
+            {"pretrained": "x.pth", "lr": 0.1},
+        ),
+        ({"pretrained": "auto", "backgrounds": "/home/me/empty"}, {"pretrained": "auto", "backgrounds": "empty"}),
+        ({"backgrounds": None}, {"backgrounds": None}),
+    ],
+)
+def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, shipped) -> None:
+    source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
+    data = {"name": "kites", "train_pictures": 1}
+    checkpoint.save(
+        checkpoint.Checkpoint({"a": torch.ones(3)}, {}, ClassNames(("kite",)), training=training, data=data), source
+    )
+    subprocess.run([sys.executable, "weights/ship.py", source, target], cwd=ROOT, check=True, capture_output=True)
+    made = checkpoint.load(target)
+    assert made.training == shipped and made.data == data
+
+
+@pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon data set")
+def test_no_picture_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Checkpoint) -> None:
+    spec = find_spec("balloon", BALLOON)
+    trained, labelled = set(header.data["train_sha256"]), set(fingerprint(spec.read("train")[1]))
+    assert labelled <= trained
+    assert len(trained - labelled) == len((ROOT / "weights/backgrounds.txt").read_text().splitlines())
+    for split in ("val", "test"):
+        held_out = set(fingerprint(spec.read(split)[1]))
+        assert len(held_out) == 13
+        assert not trained & held_out
+
+
+def test_it_finds_the_balloons_of_the_demo(tmp_path: Path) -> None:
+    predictor = load_predictor("balloon", device="cpu")
+    picture = Path("input/balloons_1.jpg")
+    image = read_image(picture)
+    with JsonWriter(tmp_path, predictor.class_names) as writer:
+        writer.write(picture, image, predictor([image])[0])
+    found, there, _ = compare(Path("input/balloons_1.json"), tmp_path / "detections.json")
+    assert there == 10
+    assert found >= 8

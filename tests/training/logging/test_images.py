@@ -1,0 +1,116 @@
+"""A few pictures show what is found beside what is true, always the same ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detect.errors import DataError
+from detect.media.images import write_image
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+from detect.structures.image_record import ImageRecord
+from detect.training.logging import images
+
+CLASSES = ClassNames(("kite", "bird"))
+HW = (90, 120)
+
+
+def record(path: Path, boxes: list[list[float]], hw: tuple[int, int] = HW, with_masks: bool = False) -> ImageRecord:
+    n = len(boxes)
+    shapes = None
+    if with_masks:
+        shapes = [[[x0, y0, x1, y0, x1, y1, x0, y1]] for x0, y0, x1, y1 in boxes]
+    return ImageRecord(
+        path=path,
+        image_hw=hw,
+        image_id=1,
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.ones(n, np.int64),
+        areas=np.ones(n),
+        iscrowd=np.zeros(n, bool),
+        annotation_ids=np.arange(n),
+        masks=shapes,
+    )
+
+
+def split(*counts: int) -> list[ImageRecord]:
+    return [record(Path(f"{i}.png"), [[1, 1, 9, 9]] * count) for i, count in enumerate(counts)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "chosen"),
+    [
+        ([1] * 10, [0, 3, 6, 9]),
+        ([1, 0, 2, 0, 3], [0, 2, 4, 1]),
+        ([0, 1, 0, 1, 1, 1, 0, 1, 1], [1, 4, 5, 8]),
+        ([0, 0, 5, 0, 0], [2, 0, 3, 4]),
+        ([1, 1], [0, 1]),
+        ([0], [0]),
+        ([], []),
+    ],
+)
+def test_those_with_objects_come_first_and_evenly(counts, chosen):
+    assert images.choose(split(*counts)) == chosen
+
+
+def found(scores: list[float], hw: tuple[int, int] = HW) -> Detections:
+    boxes = np.array([[10 + 20 * i, 10, 25 + 20 * i, 40] for i in range(len(scores))], np.float32).reshape(-1, 4)
+    return Detections(hw, boxes, np.array(scores, np.float32), np.full(len(scores), 2, np.int64))
+
+
+@pytest.fixture
+def grey(tmp_path) -> Path:
+    write_image(tmp_path / "grey.png", np.full((*HW, 3), 128, np.uint8))
+    return tmp_path / "grey.png"
+
+
+def halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a picture wider than high: above what was found, below what is true."""
+    assert picture.shape == (2 * HW[0] + 6, HW[1], 3) and (picture[HW[0] : HW[0] + 6] == 255).all()
+    return picture[: HW[0]], picture[HW[0] + 6 :]
+
+
+def is_drawn_on(half: np.ndarray) -> bool:
+    return bool((half != 128).any())
+
+
+@pytest.mark.parametrize(("scores", "boxes"), [([0.9], []), ([0.4], [[5, 5, 50, 50]]), ([], [])])
+def test_each_half_shows_its_own(grey, scores, boxes):
+    above, below = halves(images.beside_truth(record(grey, boxes), found(scores), CLASSES))
+    assert is_drawn_on(above) == any(score >= 0.5 for score in scores)
+    assert is_drawn_on(below) == bool(boxes)
+
+
+def test_masks_are_drawn_where_there_are_some(grey):
+    box = [20.0, 20.0, 100.0, 80.0]
+    bitmap = np.zeros(HW, bool)
+    bitmap[20:80, 20:100] = True
+    one = Detections(
+        HW, np.array([box], np.float32), np.ones(1, np.float32), np.ones(1, np.int64), [masks.from_bitmap(bitmap)]
+    )
+    above, below = halves(images.beside_truth(record(grey, [box], with_masks=True), one, CLASSES))
+    assert (above[50, 60] != 128).any() and (above[50, 60] == below[50, 60]).all()
+
+
+@pytest.mark.parametrize(
+    ("hw", "size"), [((2000, 1000), (640, 2 * 320 + 6)), ((1000, 2000), (2 * 320 + 6, 640)), ((50, 50), (50, 106))]
+)
+def test_large_pictures_are_shown_small_and_small_ones_as_they_are(tmp_path, hw, size):
+    write_image(tmp_path / "x.png", np.zeros((*hw, 3), np.uint8))
+    shown = images.beside_truth(record(tmp_path / "x.png", [], hw), found([], hw), CLASSES)
+    assert shown.dtype == np.uint8 and shown.shape == (*size, 3)
+
+
+def test_pictures_of_one_name_are_told_apart(grey):
+    records = [record(grey, [[5, 5, 50, 50]])] * 3
+    shown = images.pictures(records, [found([0.9])] * 3, CLASSES, [2, 0])
+    assert list(shown) == ["1 grey.png", "2 grey.png"]
+
+
+def test_a_picture_of_another_size_is_told(grey):
+    with pytest.raises(DataError):
+        images.beside_truth(record(grey, [], (9, 9)), found([], (9, 9)), CLASSES)

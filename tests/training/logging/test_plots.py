@@ -1,0 +1,124 @@
+"""The figure of a run's curves is made of any metrics.jsonl there may be, and says which epoch is the best."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.folders import ROOT
+from matplotlib.axes import Axes
+from PIL import Image
+
+from detect.errors import DiskError
+from detect.training.logging import plots
+from detect.training.logging.plots import write_curves
+
+
+def rows(scores: list[float | None], classes: tuple[str, ...] = ("kite",), val_losses: bool = True) -> list[dict]:
+    made = []
+    for epoch, score in enumerate(scores, 1):
+        losses = {"loss_classifier": 1 / epoch, "loss_rpn_box_reg": 0.01 / epoch, "loss": 2 / epoch}
+        bbox = {"AP": score, "AP50": score}
+        val = {"bbox": bbox, "segm": bbox, "classes": {name: {"bbox": bbox, "segm": bbox} for name in classes}}
+        row = {"epoch": epoch, "lr": 0.02, "seconds": 5.0, "losses": losses, "val": val}
+        made.append(row | ({"val_losses": losses} if val_losses else {}))
+    return made
+
+
+def size(path: Path) -> tuple[int, int]:
+    """(width, height) of a PNG that is not blank."""
+    with Image.open(path) as image:
+        assert image.format == "PNG" and np.asarray(image.convert("L")).std() > 5
+        return image.size
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        rows([0.1, 0.5, 0.4]),
+        rows([0.3]),
+        rows([0.2] * 300),
+        rows([None, None]),
+        rows([None, 0.2, None]),
+        rows([0.1, 0.5], val_losses=False),
+        rows([0.1, 0.5], val_losses=False) + rows([0.1, 0.5, 0.6])[2:],  # a program that was renewed in between
+        [row | {"losses": {"loss": 0.0}} for row in rows([0.1, 0.2])],
+    ],
+)
+def test_any_run_has_its_figure(tmp_path, made):
+    write_curves(made, tmp_path / "curves.png", "a run")
+    width, height = size(tmp_path / "curves.png")
+    assert 1200 <= width <= 1300 and 780 <= height <= 850
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_detectors_without_masks_have_theirs(tmp_path):
+    made = rows([0.1, 0.5])
+    for row in made:
+        del row["val"]["segm"]
+    write_curves(made, tmp_path / "curves.png", "boxes")
+    size(tmp_path / "curves.png")
+
+
+def test_few_classes_have_a_curve_each_whatever_they_are_called(tmp_path):
+    names = ("_under", "$x_1$ & Co", "猫", "\udcff", "line\nbreak", "n" * 300)
+    write_curves(rows([0.1, 0.5], names), tmp_path / "few.png", "_my $run_1$ \udcff")
+    write_curves(rows([0.1, 0.5], tuple("abcdefghi")), tmp_path / "many.png", "many")
+    assert size(tmp_path / "few.png")[1] > 1.4 * size(tmp_path / "many.png")[1]
+
+
+def test_without_an_epoch_there_is_no_figure(tmp_path):
+    write_curves([], tmp_path / "curves.png", "nothing")
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(DiskError):
+        write_curves(rows([0.1]), tmp_path / "missing" / "curves.png", "x")
+
+
+@pytest.mark.parametrize(("best", "title"), [(2, "scores on val (best loss: epoch 2)"), (0, "scores on val")])
+def test_the_best_epoch_is_marked(tmp_path, monkeypatch, best, title):
+    lines, titles = [], []
+    monkeypatch.setattr(Axes, "axvline", lambda _, at, **__: lines.append(at))
+    finish = plots._finish
+    monkeypatch.setattr(plots, "_finish", lambda *a, **more: (titles.append(a[2]), finish(*a, **more)))
+    write_curves(rows([0.5, 0.4, None]), tmp_path / "curves.png", "a run", best, "loss")
+    assert title in titles and lines == [best] * bool(best)
+
+
+def test_small_losses_can_be_told_apart(tmp_path, monkeypatch):
+    scales = {}
+    fit = plots._fit_to_range
+
+    def watched(axis) -> None:
+        fit(axis)
+        scales[axis.get_title()] = axis.get_yscale()
+
+    monkeypatch.setattr(plots, "_fit_to_range", watched)
+    write_curves(rows([0.1, 0.2]), tmp_path / "curves.png", "x")
+    assert scales == {"loss": "linear", "parts of the loss (broken lines: val)": "log"}
+
+
+DRAW = """
+import sys
+from pathlib import Path
+from detect.training.logging.plots import write_curves
+from test_curves import rows
+write_curves(rows([0.1, 0.2]), Path(sys.argv[1]), "x")
+"""
+
+
+@pytest.mark.parametrize("home", ["new", "in the way/of it"])
+def test_its_first_use_on_a_machine_is_silent(tmp_path, home):
+    (tmp_path / "in the way").touch()  # a home that cannot be written to
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = os.environ | {"MPLCONFIGDIR": str(tmp_path / home), "PYTHONPATH": path}
+    command = [sys.executable, "-W", "error", "-c", DRAW, str(tmp_path / "curves.png")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert size(tmp_path / "curves.png")
