@@ -1,4 +1,4 @@
-# make demo   see the toolkit work: pictures, a video, a short fine-tune
+# make demo   see the toolkit work: images, a video, a short fine-tune
 # make test   run the tests            make test-slow   run those that take minutes
 # make check  style and types
 # make results   train and score all of docs/results.md: days on two cores; RESULTS="--runs balloon_recipe" makes a part

@@ -1,4 +1,4 @@
-"""Find objects in pictures and short videos, on a page in the browser.
+"""Find objects in images and short videos, on a page in the browser.
 
     streamlit run app.py --server.address 127.0.0.1
 
@@ -27,7 +27,7 @@ from detect.inference.predictor import Predictor, load_predictor
 from detect.inference.writers import annotated_video
 from detect.io.links import is_link
 from detect.media import formats
-from detect.media.drawing import draw, grey_around
+from detect.media.drawing import draw, gray_around
 from detect.media.encoding import Encoded, encode
 from detect.media.images import read_header, read_image
 from detect.media.video_reader import VideoReader
@@ -39,8 +39,8 @@ from detect.structures.detections import Detections
 
 ROOT = Path(__file__).parent
 LOWEST = 0.05  # what scores less is never shown
-MOST_PIXELS = 16_000_000  # of a picture or a frame: a larger one would take more than half a GB
-WAITING, PATIENCE = 64, 300.0  # pictures of all visitors that wait, and seconds until one is given up
+MOST_PIXELS = 16_000_000  # of an image or a frame: a larger one would take more than half a GB
+WAITING, PATIENCE = 64, 300.0  # images of all visitors that wait, and seconds until one is given up
 LINK = "a link ..."
 COMPARED = (  # title, page in docs/, part of it, what an empty cell is, columns that come first
     ("Fine-tuned on balloons", "results.md", "benchmark results", "not measured", ()),
@@ -54,14 +54,14 @@ class Wanted:
     """What the visitor has chosen.
 
     model: for ``load_predictor``, and stamp: of its file, which changes when it is trained again.
-    labels: of the classes to show, None for all.  grey: colours are taken away around the objects.
+    labels: of the classes to show, None for all.  gray: colors are taken away around the objects.
     """
 
     model: str
     stamp: float
     threshold: float
     labels: tuple[int, ...] | None
-    grey: bool
+    gray: bool
 
 
 def main() -> None:
@@ -74,17 +74,17 @@ def main() -> None:
 
 
 def look_page() -> None:
-    """A picture or a video, and what is found in it."""
-    st.title("Find objects in pictures and videos")
+    """An image or a video, and what is found in it."""
+    st.title("Find objects in images and videos")
     try:
         given = upload()  # before whatever may fail, since Streamlit forgets what is not drawn
         wanted = controls()
         if wanted is None:
             return
         if given is None:
-            st.info("Upload a picture or a short video, take a photograph, or try an example.")
-        elif is_picture(*given):
-            show_picture(*given, wanted)
+            st.info("Upload an image or a short video, take a photograph, or try an example.")
+        elif is_image(*given):
+            show_image(*given, wanted)
         else:
             show_video(*given, wanted)
     except (DetectError, BusyError, TimeoutError) as error:
@@ -113,8 +113,8 @@ def controls() -> Wanted | None:
             "Threshold", LOWEST, 1.0, usual, 0.01, help="leave out what scores less", key=f"least {model}"
         )
         classes = st.multiselect("Classes", names.names, placeholder="all", key=f"classes {model}")
-        grey = st.toggle("Remove colours around the objects")
-    return Wanted(model, stamp, threshold, tuple(names.labels(classes)) if classes else None, grey)
+        gray = st.toggle("Remove colors around the objects")
+    return Wanted(model, stamp, threshold, tuple(names.labels(classes)) if classes else None, gray)
 
 
 def upload() -> tuple[str, bytes] | None:
@@ -126,13 +126,13 @@ def upload() -> tuple[str, bytes] | None:
         name = st.selectbox("Example", EXAMPLES) or EXAMPLES[0]
         return name, (ROOT / "input" / name).read_bytes()
     given = (
-        st.camera_input("Take a photograph") if source == "Camera" else st.file_uploader("A picture or a short video")
+        st.camera_input("Take a photograph") if source == "Camera" else st.file_uploader("An image or a short video")
     )
     return (given.name, given.getvalue()) if given else None
 
 
-def is_picture(name: str, content: bytes) -> bool:
-    """Whether these are the bytes of a picture, and not those of a video, whatever their name says. MediaError for
+def is_image(name: str, content: bytes) -> bool:
+    """Whether these are the bytes of an image, and not those of a video, whatever their name says. MediaError for
     what is neither, or too large."""
     file = Encoded(content, name)
     if formats.begins_as_video(file):
@@ -143,23 +143,21 @@ def is_picture(name: str, content: bytes) -> bool:
     return True
 
 
-def show_picture(name: str, content: bytes, wanted: Wanted) -> None:
+def show_image(name: str, content: bytes, wanted: Wanted) -> None:
     """Before and after, a table of what was found, and files to take away."""
     names = predictor_of(wanted.model, wanted.stamp).class_names
     image = read_image(Encoded(content, name))
     found = found_in(wanted.model, wanted.stamp, content).filter(wanted.threshold, wanted.labels)
-    drawn = draw(grey_around(image, found) if wanted.grey else image, found, names, tint=not wanted.grey)
+    drawn = draw(gray_around(image, found) if wanted.gray else image, found, names, tint=not wanted.gray)
     before, after = st.columns(2)
-    before.image(image, caption=name, width="stretch", alt="the picture as it came")
+    before.image(image, caption=name, width="stretch", alt="the image as it came")
     after.image(drawn, caption=in_words(len(found)), width="stretch", alt="with what was found drawn on it")
     if len(found):
         scores = {"score": st.column_config.NumberColumn(format="%.3f")}
         st.dataframe(rows(found, names), hide_index=True, column_config=scores)
     stem = Path(name).stem
     picture, objects, masks = st.columns(3)
-    picture.download_button(
-        "Picture", lambda: encode(drawn, "PNG"), f"{stem}_found.png", "image/png", on_click="ignore"
-    )
+    picture.download_button("Image", lambda: encode(drawn, "PNG"), f"{stem}_found.png", "image/png", on_click="ignore")
     answer = as_json([Answered(name, image, found)], names, wanted.model, 0.0)["images"]
     objects.download_button(
         "JSON", json.dumps(answer, indent=1), f"{stem}.json", "application/json", on_click="ignore"
@@ -205,8 +203,8 @@ def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) 
         try:
             with VideoReader(path, contained=True, most_pixels=MOST_PIXELS) as video:
                 total = min(most, video.frame_count or most)
-                names, grey = predictor.class_names, wanted.grey
-                with annotated_video(video, names, out, stride=stride, save_json=True, grey=grey) as annotated:
+                names, gray = predictor.class_names, wanted.gray
+                with annotated_video(video, names, out, stride=stride, save_json=True, gray=gray) as annotated:
                     for frame in islice(video, most):
                         annotated.write(frame, lambda image: look(predictor, image, wanted.threshold, wanted.labels))
                         bar.progress(min(1.0, annotated.frames / total), f"{annotated.frames} of {total} frames")
@@ -243,12 +241,12 @@ def predictor_of(model: str, stamp: float) -> Predictor:
 
 @st.cache_resource
 def queue() -> Batcher:
-    """In which the pictures of all visitors wait for the models."""
+    """In which the images of all visitors wait for the models."""
     runtime.set_up()
     return Batcher(WAITING, 1)
 
 
-@st.cache_data(max_entries=32, show_spinner="looking at the picture")
+@st.cache_data(max_entries=32, show_spinner="looking at the image")
 def found_in(model: str, stamp: float, content: bytes) -> Detections:
     """All that scores LOWEST, so that moving the threshold looks at nothing anew."""
     return look(predictor_of(model, stamp), read_image(Encoded(content)), LOWEST)

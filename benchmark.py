@@ -28,12 +28,12 @@ from detect.text import unknown
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
     from benchmarks.results import Place
 
-PICTURE = Path(__file__).parent / "input" / "balloons_1.jpg"
+IMAGE = Path(__file__).parent / "input" / "balloons_1.jpg"
 RESULTS = Path("outputs/results")
 FLAGS_OF = {  # those that are not every command's
     "inference": {"rounds", "models", "heads", "imgsz", "device"},
     "train": {"rounds", "models", "steps", "pretrained", "data", "data_root", "format", "imgsz", "device"},
-    "data": {"rounds", "pictures", "objects"},
+    "data": {"rounds", "images", "objects"},
     "decoding": {"rounds", "data", "data_root", "format", "model", "imgsz", "device"},
     "results": {"runs", "records", "pretrained", "data_root", "device"},
     "serve": {"rounds", "model", "imgsz", "device", "clients", "seconds"},
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def inference(settings: BenchmarkSettings) -> None:
-    """Every model looks at one picture, by turns."""
+    """Every model looks at one image, by turns."""
     lines = choose(settings.models, settings.heads)
 
     from benchmarks import machine
@@ -71,7 +71,7 @@ def inference(settings: BenchmarkSettings) -> None:
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
-    image = read_image(PICTURE)
+    image = read_image(IMAGE)
 
     entries, calls = {}, {}
     for name, head in progress.bar(lines, desc="building"):
@@ -81,9 +81,9 @@ def inference(settings: BenchmarkSettings) -> None:
     for key, seconds in complexity.interleaved(calls, settings.num_rounds).items():
         entries[key].seconds = seconds
 
-    facts = {"machine": machine.in_words(device), "picture_hw": image.shape[:2]}
+    facts = {"machine": machine.in_words(device), "image_hw": image.shape[:2]}
     facts["models"] = [asdict(entry) for entry in entries.values()]
-    output_of(settings).write(page([*entries.values()], PICTURE, image.shape[:2], command(), device), facts)
+    output_of(settings).write(page([*entries.values()], IMAGE, image.shape[:2], command(), device), facts)
 
 
 def train(settings: BenchmarkSettings) -> None:
@@ -131,8 +131,8 @@ def train(settings: BenchmarkSettings) -> None:
     facts["runs"] = {
         name: {way: [asdict(run) for run in some] for way, some in runs.items()} for name, runs in measured.items()
     }
-    pictures = f"{spec.name} ({len(records)} pictures)"
-    output_of(settings).write(page(measured, job, pictures, command(), facts["machine"]), facts)
+    images = f"{spec.name} ({len(records)} images)"
+    output_of(settings).write(page(measured, job, images, command(), facts["machine"]), facts)
 
 
 def data(settings: BenchmarkSettings) -> None:
@@ -144,19 +144,19 @@ def data(settings: BenchmarkSettings) -> None:
 
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
-    with rendered(settings.pictures, settings.objects) as path:
+    with rendered(settings.images, settings.objects) as path:
         size = path.stat().st_size
         loads = measure(path, settings.objects, settings.num_rounds)
 
     where = f"{machine.in_words(runtime.pick_device('cpu'))}, {versions()}"
-    file = f"{settings.pictures} pictures, {settings.objects} objects, {size / 1e6:.3g} MB"
-    facts = {"machine": where, "pictures": settings.pictures, "objects": settings.objects, "file_bytes": size}
+    file = f"{settings.images} images, {settings.objects} objects, {size / 1e6:.3g} MB"
+    facts = {"machine": where, "images": settings.images, "objects": settings.objects, "file_bytes": size}
     facts["loads"] = {name: [asdict(load) for load in some] for name, some in loads.items()}
     output_of(settings).write(page(loads, file, command(), where), facts)
 
 
 def decoding(settings: BenchmarkSettings) -> None:
-    """Training items and what a model finds, of pictures decoded whole and of those decoded as training does."""
+    """Training items and what a model finds, of images decoded whole and of those decoded as training does."""
     from benchmarks import machine
     from benchmarks.decoding import measure, measure_photograph, photograph
     from benchmarks.decoding_page import page, versions
@@ -230,7 +230,7 @@ def write_finished(settings: BenchmarkSettings, place: Place) -> None:
 
 
 def serve(settings: BenchmarkSettings) -> None:
-    """Callers send pictures to serve.py, and a loop over the same model looks at them, by turns."""
+    """Callers send images to serve.py, and a loop over the same model looks at them, by turns."""
     from benchmarks import machine
     from benchmarks.serving import measure, page
     from detect import progress, runtime
@@ -239,9 +239,9 @@ def serve(settings: BenchmarkSettings) -> None:
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     runtime.set_up()
-    pictures = [(PICTURE.parent / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
+    images = [(IMAGE.parent / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
     how = settings.clients, settings.seconds, settings.num_rounds
-    served = measure(settings.model, settings.imgsz, settings.device, pictures, *how)
+    served = measure(settings.model, settings.imgsz, settings.device, images, *how)
     where = machine.in_words(device)
     facts = {"machine": where, "model": settings.model, "served": asdict(served)}
     output_of(settings).write(page(served, settings.model, settings.imgsz, command(), where), facts)

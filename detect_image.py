@@ -1,4 +1,4 @@
-"""Find objects in pictures, and write them again with boxes, masks and labels drawn on them."""
+"""Find objects in images, and write them again with boxes, masks and labels drawn on them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from detect.structures.class_names import ClassNames
     from detect.structures.detections import Detections
 
-MOST_SCORES = 5  # shown for each class on a picture's line
+MOST_SCORES = 5  # shown for each class on an image's line
 
 
 def main() -> None:
-    settings, _ = parse(DetectImageSettings, "Find objects in pictures and draw them.")
+    settings, _ = parse(DetectImageSettings, "Find objects in images and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
     from detect.io.files import folder_of_run, make_folder
@@ -51,7 +51,7 @@ def main() -> None:
 
     seconds = time.perf_counter() - started
     if done:
-        print(f"{done} picture{'s' * (done != 1)}, {objects} objects, {seconds:.1f} s -> {shown(folder)}")
+        print(f"{done} image{'s' * (done != 1)}, {objects} objects, {seconds:.1f} s -> {shown(folder)}")
     if done and not objects and settings.model in BUNDLED:
         print(
             f"--model {settings.model} knows {', '.join(class_names.names)} alone; --model v2 knows 80 everyday things"
@@ -60,15 +60,15 @@ def main() -> None:
         if len(paths) == 1:
             raise MediaError(broken[0])
         lines = "".join(f"\n  {line}" for line in broken)
-        raise MediaError(f"{len(broken)} of {len(paths)} pictures could not be read:{lines}")
+        raise MediaError(f"{len(broken)} of {len(paths)} images could not be read:{lines}")
 
 
 def annotate(
     paths: Sequence[Path], predictor: Predictor, folder: Path, settings: DetectImageSettings
 ) -> tuple[int, int, list[str]]:
-    """Detect in every picture and write what is found to ``folder``.
+    """Detect in every image and write what is found to ``folder``.
 
-    Returns how many pictures were written, the objects in them, and what is wrong with each of the others.
+    Returns how many images were written, the objects in them, and what is wrong with each of the others.
     """
     from detect.inference.writers import FORMATS, ImageWriter
     from detect.media.image_paths import shown
@@ -81,19 +81,19 @@ def annotate(
         with ExitStack() as stack:
             writers = [stack.enter_context(writer(folder, class_names)) for writer in (ImageWriter, *formats)]
             for first in range(0, len(paths), settings.batch_size):
-                pictures, unread = read(paths[first : first + settings.batch_size])
+                images, unread = read(paths[first : first + settings.batch_size])
                 broken += unread
-                found = predictor([image for _, image in pictures], labels) if pictures else []
-                for (path, image), detections in zip(pictures, found, strict=True):
+                found = predictor([image for _, image in images], labels) if images else []
+                for (path, image), detections in zip(images, found, strict=True):
                     drawn, *_ = [writer.write(path, image, detections) for writer in writers]
                     done, objects = done + 1, objects + len(detections)
                     if not settings.quiet:
                         words = in_words(detections, class_names)
                         print(f"{shown(path)}: {words} -> {shown(drawn)}", flush=True)
     except DiskError as error:
-        raise DiskError(f"{error}; {done} of {len(paths)} pictures are done and kept") from None
+        raise DiskError(f"{error}; {done} of {len(paths)} images are done and kept") from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} pictures, which are kept") from None
+        raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} images, which are kept") from None
     return done, objects, broken
 
 
@@ -110,16 +110,16 @@ def run_name(source: str) -> str:
 
 
 def read(paths: Sequence[Path]) -> tuple[list[tuple[Path, np.ndarray]], list[str]]:
-    """The pictures that can be read, each with its path, and what is wrong with each of the others."""
+    """The images that can be read, each with its path, and what is wrong with each of the others."""
     from detect.media.images import read_image
 
-    pictures, broken = [], []
+    images, broken = [], []
     for path in paths:
         try:
-            pictures.append((path, read_image(path)))
+            images.append((path, read_image(path)))
         except MediaError as error:
             broken.append(str(error))
-    return pictures, broken
+    return images, broken
 
 
 def in_words(detections: Detections, class_names: ClassNames) -> str:

@@ -1,9 +1,9 @@
-"""Look after a data set before it is trained on: check it, fix it, convert it, look at it.
+"""Look after a dataset before it is trained on: check it, fix it, convert it, look at it.
 
     python doctor.py check DATA                                       what is wrong, and how bad it is
     python doctor.py fix DATA --output-dir NEW                        a repaired copy, and a ledger of every change
     python doctor.py convert DATA --to coco|voc|yolo|via --output-dir NEW
-    python doctor.py preview DATA                                     a sheet of pictures with their boxes and masks
+    python doctor.py preview DATA                                     a sheet of images with their boxes and masks
 
 Exit status of check: 3 where something is broken or hurts, else 0.
 """
@@ -29,7 +29,7 @@ FLAGS = {
     "to": {"convert"},
     "output_dir": {"fix", "convert", "preview"},
     "split": {"preview"},
-    "pictures": {"preview"},
+    "images": {"preview"},
     "seed": {"preview"},
     "aug": {"preview"},
     "json": {"check"},
@@ -39,7 +39,7 @@ OUTPUTS = Path("outputs/doctor")
 
 
 def main() -> int:
-    settings, given = parse(DoctorSettings, "Check, fix, convert and preview a data set.")
+    settings, given = parse(DoctorSettings, "Check, fix, convert and preview a dataset.")
     for name in given & FLAGS.keys():
         if settings.command not in FLAGS[name]:
             raise UsageError(f"--{name.replace('_', '-')} is for doctor.py {' and '.join(sorted(FLAGS[name]))}")
@@ -55,12 +55,12 @@ def main() -> int:
         print(spec.found)
     output = settings.output_dir or OUTPUTS
     if settings.command != "check" and output.resolve().is_relative_to(spec.root.resolve()):
-        raise UsageError(f"--output-dir {output} lies in the data set itself, which stays as it is")
+        raise UsageError(f"--output-dir {output} lies in the dataset itself, which stays as it is")
     return {"check": check, "fix": fix, "convert": convert, "preview": preview}[settings.command](spec, settings)
 
 
 def check(spec: DatasetSpec, settings: DoctorSettings) -> int:
-    """The data set in numbers, and every problem with its cure."""
+    """The dataset in numbers, and every problem with its cure."""
     from detect.data.quality.diagnosis import diagnose
     from detect.data.quality.report import lines, to_json
 
@@ -69,7 +69,7 @@ def check(spec: DatasetSpec, settings: DoctorSettings) -> int:
         print(json.dumps(to_json(diagnosis), indent=1))
     else:
         print("\n".join(lines(diagnosis)))
-    return ILL if diagnosis.is_ill else 0
+    return ILL if diagnosis.is_invalid else 0
 
 
 def fix(spec: DatasetSpec, settings: DoctorSettings) -> int:
@@ -88,7 +88,7 @@ def fix(spec: DatasetSpec, settings: DoctorSettings) -> int:
 
 
 def convert(spec: DatasetSpec, settings: DoctorSettings) -> int:
-    """The data set in another format, and what that cannot hold."""
+    """The dataset in another format, and what that cannot hold."""
     from detect.data.convert import convert
 
     assert settings.to is not None and settings.output_dir is not None  # the settings ask for them
@@ -96,12 +96,12 @@ def convert(spec: DatasetSpec, settings: DoctorSettings) -> int:
     tables = {split: spec.read(split, class_names, lenient=True)[1] for split in spec.splits}
     for loss in convert(tables, class_names, settings.to, settings.output_dir):
         print(f"{settings.to} cannot hold {loss.what}: {loss.count}")
-    print(f"{sum(map(len, tables.values()))} pictures -> {settings.output_dir}")
+    print(f"{sum(map(len, tables.values()))} images -> {settings.output_dir}")
     return 0
 
 
 def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
-    """A sheet of pictures as they are read and as training sees them."""
+    """A sheet of images as they are read and as training sees them."""
     from detect.cli.settings import TrainSettings
     from detect.data.augmentation.pipeline import TrainTransform
     from detect.data.quality.preview import write_sheet
@@ -113,8 +113,8 @@ def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
     transform = TrainTransform(image_size(Facts.of(table)).value, training.augmentation)
     with folder_of_run(settings.output_dir or OUTPUTS, spec.name) as folder:
         path = folder / f"{settings.split}.png"
-        names = write_sheet(path, table, class_names, transform, settings.pictures, settings.seed)
-        print(f"{len(names)} of {len(table)} pictures of {settings.split}\n-> {path}")
+        names = write_sheet(path, table, class_names, transform, settings.images, settings.seed)
+        print(f"{len(names)} of {len(table)} images of {settings.split}\n-> {path}")
     return 0
 
 

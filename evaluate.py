@@ -1,4 +1,4 @@
-"""Score a checkpoint on a split of a data set, by the COCO protocol, on the original pixels.
+"""Score a checkpoint on a split of a dataset, by the COCO protocol, on the original pixels.
 
 Writes outputs/evaluate/NAME/metrics.json.
 """
@@ -18,7 +18,7 @@ from detect.errors import DataError
 
 
 def main() -> None:
-    settings, _ = parse(EvaluateSettings, "Score a model on a split of a data set with COCO's metrics.")
+    settings, _ = parse(EvaluateSettings, "Score a model on a split of a dataset with COCO's metrics.")
 
     from detect import progress, runtime
     from detect.data.description import find_spec
@@ -38,9 +38,9 @@ def main() -> None:
     if spec.found:
         print(spec.found)
     class_names, records = spec.read(settings.split)
-    check_classes(predictor.class_names, class_names, f"data set '{spec.name}'")
+    check_classes(predictor.class_names, class_names, f"dataset '{spec.name}'")
     if not any(map(len, records)):
-        raise DataError(f"data set '{spec.name}': no picture of split '{settings.split}' has an object to be found")
+        raise DataError(f"dataset '{spec.name}': no image of split '{settings.split}' has an object to be found")
 
     path = Path(urlsplit(settings.model).path if is_link(settings.model) else settings.model)
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
@@ -50,12 +50,12 @@ def main() -> None:
         found = found_in(predictor, records, class_names)
         seconds = (time.perf_counter() - began) / len(records)
         metrics = coco_metrics.score(records, found, class_names, evaluator=settings.evaluator)
-        metrics["speed"] = {"seconds_a_picture": round(seconds, 4), "device": str(predictor.device)}
+        metrics["speed"] = {"seconds_per_image": round(seconds, 4), "device": str(predictor.device)}
         if settings.intervals:
             metrics["intervals"] = bootstrap.intervals(records, found, class_names)
-        tested = f"{len(records)} pictures, {sum(map(len, records))} objects"
+        tested = f"{len(records)} images, {sum(map(len, records))} objects"
         print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
-        print(f"{seconds:.3g} s a picture, reading included, on {predictor.device}")
+        print(f"{seconds:.3g} s an image, reading included, on {predictor.device}")
         print(coco_metrics.table(metrics))  # first, as a full disk is no reason to lose it
         write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         print(f"-> {folder / 'metrics.json'}")

@@ -1,4 +1,4 @@
-"""Find objects in pictures and videos that come over HTTP: a REST API, and a page to try it.
+"""Find objects in images and videos that come over HTTP: a REST API, and a page to try it.
 
     python serve.py --model balloon
 
@@ -43,7 +43,7 @@ def main() -> None:
 
     import uvicorn
 
-    # Decoders of pictures close the usual one for moments, since libtiff writes what it likes to it.
+    # Decoders of images close the usual one for moments, since libtiff writes what it likes to it.
     sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
     from detect import runtime
     from detect.serving.app import create_app
@@ -97,7 +97,7 @@ def limits_of(settings: ServeSettings) -> Limits:
         bytes_=settings.max_megabytes * 2**20,
         video_bytes=settings.max_video_megabytes * 2**20,
         pixels=settings.max_megapixels * 1_000_000,
-        pictures=settings.max_pictures,
+        images=settings.max_images,
         frames=settings.max_frames,
         waiting=settings.queue,
         together=settings.batch_size,

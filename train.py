@@ -1,4 +1,4 @@
-"""Fine-tune a Faster R-CNN or Mask R-CNN on a data set.
+"""Fine-tune a Faster R-CNN or Mask R-CNN on a dataset.
 
 Writes outputs/train/NAME/: best.safetensors (the epoch that did best on val), last.safetensors, last_state.pt (for
 --resume), settings.yaml, metrics.jsonl, curves.png and tensorboard/.
@@ -25,7 +25,7 @@ from detect.errors import DataError, DiskError, UsageError
 from detect.progress import warn
 from detect.text import counted, first_few
 
-NOT_LEARNED = 3  # the exit status of --overfit where the pictures were not learned
+NOT_LEARNED = 3  # the exit status of --overfit where the images were not learned
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
     import torch
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for
 
 
 def main() -> int:
-    settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a data set.")
+    settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a dataset.")
     if settings.resume:
         settings = settings_of_run(settings, given)
     elif settings.model and given & {"backbone", "head", "fpn_channels"}:
@@ -69,7 +69,7 @@ def train(settings: TrainSettings) -> None:
 
 
 def set_up(settings: TrainSettings) -> tuple[torch.device, int]:
-    """The machine: the device, how many processes load pictures, and a folder that can be written to."""
+    """The machine: the device, how many processes load images, and a folder that can be written to."""
     from detect import progress, runtime
     from detect.io.files import make_folder
 
@@ -99,16 +99,16 @@ def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
     names, records = spec.read("train")
     val_names, val_records = spec.read("val")
     check_classes(names, val_names, f"the val split of '{spec.name}'")
-    for split, pictures in (("train", records), ("val", val_records)):
-        if not any(map(len, pictures)):
-            raise DataError(f"data set '{spec.name}': not one picture of split '{split}' has an object")
+    for split, images in (("train", records), ("val", val_records)):
+        if not any(map(len, images)):
+            raise DataError(f"dataset '{spec.name}': not one image of split '{split}' has an object")
     if lost := sorted(classes_in_use(val_records, val_names) - classes_in_use(records, names)):
-        warn(f"data set '{spec.name}': val has objects of classes that train has none of: {first_few(lost)}")
+        warn(f"dataset '{spec.name}': val has objects of classes that train has none of: {first_few(lost)}")
     count, beside = len(records), ""
     if settings.backgrounds is not None:
         records = with_backgrounds(records, settings.backgrounds, labelled=spec.paths())
         beside = f" and {len(records) - count} backgrounds"
-    print(f"{spec.name}: {count} pictures{beside} to train on, {len(val_records)} to validate on")
+    print(f"{spec.name}: {count} images{beside} to train on, {len(val_records)} to validate on")
     return spec, Data(names, records, val_names, val_records)
 
 
@@ -123,15 +123,15 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
     from detect.training.logging.tensorboard import Board
     from detect.training.loop import Progress, train_one_epoch
     from detect.training.run import BOARD
-    from detect.training.setup import names_of, steps_an_epoch
+    from detect.training.setup import names_of, steps_per_epoch
     from detect.training.signals import Stops
     from detect.training.validation import Validation
 
     assert settings.epochs and settings.imgsz  # which begin has seen to
     learner = run.learner
-    loader = training_pictures(settings, run, data, workers)
+    loader = training_images(settings, run, data, workers)
     validate = Validation(run, data, settings.imgsz, settings.seed)
-    pace = Pace(settings.epochs, steps_an_epoch(settings, data))
+    pace = Pace(settings.epochs, steps_per_epoch(settings, data))
     steps = learner.schedule.last_epoch
     board = Board(run.folder / BOARD, epoch=run.epoch, steps=steps) if world().is_first else None
     watch = Watch(run, names_of(data.records), settings.skip_steps, pace, board)
@@ -159,13 +159,13 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
             row = run.finish_epoch(losses, val.metrics, val.losses, memory_bytes(str(learner.device)))
         if board:
             board.epoch(row)
-            board.pictures(run.epoch, images.pictures(data.val_records, val.found, data.val_names, shown))
+            board.images(run.epoch, images.images(data.val_records, val.found, data.val_names, shown))
         words = coco_metrics.one_line(val.metrics)
         print(epoch_line(row, settings.epochs, words, pace.left(), is_best=run.waited == 0), flush=True)
 
 
-def training_pictures(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> TrainLoader:
-    """Batches of augmented pictures, this process' share of them."""
+def training_images(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> TrainLoader:
+    """Batches of augmented images, this process' share of them."""
     from detect.data.augmentation.pipeline import TrainTransform
     from detect.data.dataset import DetectionDataset
     from detect.data.loader import TrainLoader
@@ -245,14 +245,14 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
 
 
 def overfit(settings: TrainSettings) -> bool:
-    """Learn a few pictures by heart, or say what is wrong; whether they were learned."""
+    """Learn a few images by heart, or say what is wrong; whether they were learned."""
     from detect.distributed import be_alone
-    from detect.training.overfit import learn_by_heart
+    from detect.training.overfit import overfit_images
 
     be_alone("--overfit")
     device, workers = set_up(settings)
     _, data = read_data(settings)
-    return learn_by_heart(settings, data, device, workers)
+    return overfit_images(settings, data, device, workers)
 
 
 def replayed(path: Path, device: str) -> str:

@@ -32,7 +32,7 @@ _CHUNK = 10_000  # objects
 _HUNDREDTHS = [str(n / 100) for n in range(100 * max(map(max, _SIDES_HW)) + 1)]
 
 
-class _Pictures(NamedTuple):
+class _Images(NamedTuple):
     """ids: int64 [N], distinct, with gaps.  hw: int64 [N, 2]."""
 
     ids: np.ndarray
@@ -40,27 +40,27 @@ class _Pictures(NamedTuple):
 
 
 @contextmanager
-def rendered(pictures: int, objects: int) -> Iterator[Path]:
+def rendered(images: int, objects: int) -> Iterator[Path]:
     """Such a file in a folder for temporary things, deleted when the block ends; DiskError where there is no room."""
     with temporary_folder("benchmark_") as folder:
         path = folder / "instances.json"
         try:
-            render(path, pictures, objects)
+            render(path, images, objects)
         except DiskError as error:
             raise DiskError(f"{error} (the environment variable TMPDIR names another folder)") from None
         yield path
 
 
-def render(path: Path, pictures: int, objects: int) -> None:
+def render(path: Path, images: int, objects: int) -> None:
     """Write the file, the same for the same counts; DiskError where there is no room."""
     generator = np.random.default_rng(0)
-    ids = generator.choice(5 * pictures, pictures, replace=False) + 1
-    them = _Pictures(ids, np.array(_SIDES_HW)[generator.integers(len(_SIDES_HW), size=pictures)])
+    ids = generator.choice(5 * images, images, replace=False) + 1
+    them = _Images(ids, np.array(_SIDES_HW)[generator.integers(len(_SIDES_HW), size=images)])
     object_ids = generator.choice(3 * objects, objects, replace=False) + 1
     bar = progress.bar(total=objects, desc="rendering annotations", unit=" objects")
     with bar, writing(path), path.open("w", encoding="ascii") as file:
         file.write('{"info": {"description": "rendered"},"licenses": [{"url": "","id": 1,"name": "none"}],"images": [')
-        file.write(",".join(_picture(*one) for one in zip(ids.tolist(), them.hw.tolist(), strict=True)))
+        file.write(",".join(_image(*one) for one in zip(ids.tolist(), them.hw.tolist(), strict=True)))
         file.write('],"annotations": [')
         for start in range(0, objects, _CHUNK):
             some = object_ids[start : start + _CHUNK]
@@ -72,7 +72,7 @@ def render(path: Path, pictures: int, objects: int) -> None:
         os.fsync(file.fileno())  # so that the disk is not still writing while a reader is measured
 
 
-def _picture(image_id: int, hw: list[int]) -> str:
+def _image(image_id: int, hw: list[int]) -> str:
     name = f"{image_id:012d}.jpg"
     return (
         f'{{"license": 1,"file_name": "{name}","coco_url": "http://images.cocodataset.org/train2017/{name}",'
@@ -81,16 +81,16 @@ def _picture(image_id: int, hw: list[int]) -> str:
     )
 
 
-def _objects(generator: np.random.Generator, pictures: _Pictures, ids: np.ndarray) -> Iterator[str]:
-    """The annotations with these ids, each of a random picture and class."""
-    rows = generator.integers(len(pictures.ids), size=len(ids))
-    hw = pictures.hw[rows]
+def _objects(generator: np.random.Generator, images: _Images, ids: np.ndarray) -> Iterator[str]:
+    """The annotations with these ids, each of a random image and class."""
+    rows = generator.integers(len(images.ids), size=len(ids))
+    hw = images.hw[rows]
     is_crowd = generator.random(len(ids)) < _CROWDS
     sides = np.minimum(generator.lognormal(np.log(_SIDE[0]), _SIDE[1], len(ids)).clip(4), 0.8 * hw.min(axis=1))
     centres_yx = sides[:, None] / 2 + generator.random((len(ids), 2)) * (hw - sides[:, None])
     outlines = _outlines(generator, centres_yx, sides, hw)
     categories = generator.choice(_CATEGORIES, len(ids)).tolist()
-    labels = zip(pictures.ids[rows].tolist(), categories, ids.tolist(), strict=True)
+    labels = zip(images.ids[rows].tolist(), categories, ids.tolist(), strict=True)
     for row, (shape, (image_id, category, object_id)) in enumerate(zip(outlines, labels, strict=True)):
         if is_crowd[row]:
             shape = _crowd(centres_yx[row], sides[row], hw[row])

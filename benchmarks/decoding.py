@@ -26,17 +26,17 @@ from detect.structures.image_record import ImageRecord
 from detect.structures.masks import Polygons, Rle
 
 PHOTOGRAPH_PIXELS = 12_000_000  # a telephone's
-# Standard deviation of what a sensor adds, in grey levels: with it the file has as many bytes as a telephone's, which
+# Standard deviation of what a sensor adds, in gray levels: with it the file has as many bytes as a telephone's, which
 # counts since unpacking them is not spared.
 _NOISE = 8
 _PHOTOGRAPH_ITEMS = 10  # in a round
 
 Way = Callable[[ImageRecord, tuple[int, int]], np.ndarray]
-"""Reads the picture of a record resized to a (height, width), uint8 RGB [H, W, 3]."""
+"""Reads the image of a record resized to a (height, width), uint8 RGB [H, W, 3]."""
 
 
 def read_whole(record: ImageRecord, hw: tuple[int, int]) -> np.ndarray:
-    """As ``read_resized_record`` does with a picture that is not much larger: all pixels, then resized."""
+    """As ``read_resized_record`` does with an image that is not much larger: all pixels, then resized."""
     return cv2.resize(read_record(record), hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 
@@ -62,7 +62,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Photograph:
-    """file_bytes: of its JPEG.  made_from_hw: size of the picture that it was made from."""
+    """file_bytes: of its JPEG.  made_from_hw: size of the image that it was made from."""
 
     record: ImageRecord
     file_bytes: int
@@ -96,7 +96,7 @@ def measure(
 
 
 def measure_photograph(photograph: Photograph, imgsz: int, augmentation: Augmentation, rounds: int) -> Items:
-    """``measure`` a set of this picture alone."""
+    """``measure`` a set of this image alone."""
     records = [photograph.record] * _PHOTOGRAPH_ITEMS
     return measure(records, imgsz, augmentation, with_masks=photograph.record.masks is not None, rounds=rounds)
 
@@ -108,7 +108,7 @@ def is_reduced(record: ImageRecord, hw: tuple[int, int]) -> bool:
 
 @contextmanager
 def photograph(records: Table) -> Iterator[Photograph]:
-    """A JPEG of PHOTOGRAPH_PIXELS made from the largest picture of ``records``, with its objects, in a folder for
+    """A JPEG of PHOTOGRAPH_PIXELS made from the largest image of ``records``, with its objects, in a folder for
     temporary things; DiskError where there is no room."""
     largest = records[int(records.image_hw.astype(np.int64).prod(axis=1).argmax())]
     whole = read_record(largest)
@@ -136,7 +136,7 @@ def photograph(records: Table) -> Iterator[Photograph]:
 def _enlarged(
     some: Sequence[Polygons | Rle], scale: float, image_hw: tuple[int, int], hw: tuple[int, int]
 ) -> list[Polygons | Rle]:
-    """Masks of a picture of ``image_hw`` that became ``hw``, each in its form, on which the cost depends."""
+    """Masks of an image of ``image_hw`` that became ``hw``, each in its form, on which the cost depends."""
     return [
         [np.asarray(part) * scale for part in mask]
         if isinstance(mask, list)
@@ -146,7 +146,7 @@ def _enlarged(
 
 
 class _Maker(DetectionDataset):
-    """Training items whose pictures are read in one of the WAYS. hw: the size in which the last one was."""
+    """Training items whose images are read in one of the WAYS. hw: the size in which the last one was."""
 
     def __init__(self, records: Sequence[ImageRecord], transform: TrainTransform, way: Way, with_masks: bool) -> None:
         super().__init__(records, transform, with_masks=with_masks)

@@ -28,7 +28,7 @@ def page(
     command: str, where: str,
 ) -> str:  # fmt: skip
     """Markdown: how it was measured, the tables, and what they mean. model: ``--model``.  where: the machine."""
-    rounds, pictures = next(iter(items.values())).reduced.shape
+    rounds, images = next(iter(items.values())).reduced.shape
     times = markdown.table(
         ("training items", "how many", *(f"{TITLES[way]}: {what} ms" for way in WAYS for what in ("mean", "median")),
          "share of the mean"),
@@ -37,11 +37,11 @@ def page(
     scored = "\n\n".join(f"{_scored(one, model)}\n\n{_scores(one)}\n\n{_sharpness_in_words(one)}" for one in sharpness)
     return (
         f"Written by `{command}` on {where}.\n\n"
-        f"Milliseconds of the processor for an item of training, in one thread: {pictures} pictures in "
+        f"Milliseconds of the processor for an item of training, in one thread: {images} images in "
         f"{_counted(rounds, 'round')}, each with sizes of its own. The photograph is {_made(photograph)}.\n\n"
         f"{times}\n\n{_time_in_words(items, of_photograph)}\n\n"
         f"{scored}\n\nIn brackets, as in the last lines of the tables, is where 95 of 100 differences lie in {DRAWS} "
-        "draws of as many of these pictures, some more than once."
+        "draws of as many of these images, some more than once."
     )
 
 
@@ -99,7 +99,7 @@ def _change(share: float) -> str:
 def _made(photograph: Photograph) -> str:
     (height, width), (from_height, from_width) = photograph.record.image_hw, photograph.made_from_hw
     return (
-        f"the largest training picture ({from_height}×{from_width} pixels) resized to {height}×{width}, "
+        f"the largest training image ({from_height}×{from_width} pixels) resized to {height}×{width}, "
         f"{height * width / 1e6:.0f} megapixels as a telephone takes them, with noise so that its JPEG has "
         f"{photograph.file_bytes / 1e6:.1f} MB"
     )
@@ -107,7 +107,7 @@ def _made(photograph: Photograph) -> str:
 
 def _scored(sharpness: Sharpness, model: str) -> str:
     return (
-        f"`--model {model}` on {' and '.join(sharpness.splits)}: {_counted(sharpness.pictures, 'picture')} with "
+        f"`--model {model}` on {' and '.join(sharpness.splits)}: {_counted(sharpness.images, 'picture')} with "
         f"{_counted(sharpness.objects, 'object')}, resized both ways to a short side of {sharpness.imgsz} pixels, "
         f"which reduces {sharpness.reduced} of them."
     )
@@ -122,13 +122,13 @@ def _scores(sharpness: Sharpness) -> str:
     rows.append(["difference", *(_signed(sharpness.differences[key]) for key in columns)])
     spans = (f"{_signed(sharpness.low[key])} to {_signed(sharpness.high[key])}" for key in columns)
     rows.append(["95 of 100 differences", *spans])
-    return markdown.table(("pictures", *columns), rows)
+    return markdown.table(("images", *columns), rows)
 
 
 def _sharpness_in_words(sharpness: Sharpness) -> str:
-    """What the differences of AP say, each beside what another choice of pictures would make of it."""
+    """What the differences of AP say, each beside what another choice of images would make of it."""
     if not sharpness.reduced:
-        return "None of these pictures is large enough to be reduced, so nothing is said of what are."
+        return "None of these images is large enough to be reduced, so nothing is said of what are."
     said = []
     for key in (key for key in sharpness.differences if key.endswith(" AP")):
         low, high = sharpness.low[key], sharpness.high[key]

@@ -14,9 +14,9 @@ SEEDS = (0, 1, 2)
 SMALLER = 320  # pixels
 RECIPE, SHORT, PLAIN, BRIEF = "recipe", "short", "plain", "brief"
 # A plain loop, as train.py was before it fitted anything to the data: every weight learns, and hue, saturation, light
-# and sharpness of the pictures change with their sizes.
+# and sharpness of the images change with their sizes.
 PLAIN_FLAGS = (
-    *("--jitter", "0.6", "1.25", "--colours", "mild", "--anchors", "default", "--rare", "0", "--freeze", "0"),
+    *("--jitter", "0.6", "1.25", "--color", "mild", "--anchors", "default", "--rare", "0", "--freeze", "0"),
     *("--lr", "0.01", "--warmup-steps", "100", "--schedule", "cosine", "--weight-decay", "0.0001", "--clip", "10"),
 )
 
@@ -50,11 +50,11 @@ class Part:
 
 
 _SIZES = Part("sizes x0.6 to x1.25", ("--jitter", "0.6", "1.25"), ("--jitter", "1", "1"), True)
-_COLOURS = Part("changed hue and saturation", ("--colours", "mild"), ("--colours", "none"), False)
+_COLORS = Part("changed hue and saturation", ("--color", "mild"), ("--color", "none"), False)
 _FROZEN = Part("frozen first stage", ("--freeze", "1"), ("--freeze", "0"), True)
 _AVERAGE = Part("moving average 0.998", ("--ema", "0.998"), ("--ema", "0"), False)
-# Fitted anchors are none of them: fitting keeps the default ones on both data sets, which reach nearly every object.
-PARTS = {BALLOON: (_SIZES, _COLOURS, _FROZEN), BCCD: (_SIZES, _COLOURS, _FROZEN, _AVERAGE)}
+# Fitted anchors are none of them: fitting keeps the default ones on both datasets, which reach nearly every object.
+PARTS = {BALLOON: (_SIZES, _COLORS, _FROZEN), BCCD: (_SIZES, _COLORS, _FROZEN, _AVERAGE)}
 PART_RUNS = 8
 _MASKS = (1, 2, 4, 7)
 _PART_LENGTH = 0.5
@@ -88,7 +88,7 @@ def of_models() -> list[Experiment]:
 
 
 def of_recipe(data: str, way: str) -> list[Experiment]:
-    """With every seed on ``data``: RECIPE, or SHORT, which has fewer steps on smaller pictures, or PLAIN with the same
+    """With every seed on ``data``: RECIPE, or SHORT, which has fewer steps on smaller images, or PLAIN with the same
     steps and sizes, or BRIEF, for which these are cut to the time that SHORT takes."""
     flags = () if way == RECIPE else (*_SMALLER, *(PLAIN_FLAGS if way != SHORT else ()))
     length, pace = 1.0 if way == RECIPE else _SHORT_LENGTH, "theirs" if way == BRIEF else "ours"

@@ -2,7 +2,7 @@
 
 The weights are random, so that nothing has to be downloaded. Alone they would make the load a matter of chance:
 activations of deep random networks explode or fade, and then no region and no object, or hundreds, reach the heads.
-So batch norms get the statistics of the picture, and each model the score threshold at which it finds OBJECTS.
+So batch norms get the statistics of the image, and each model the score threshold at which it finds OBJECTS.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Entry:
     title: the flag that chooses the model.
     seen_hw: pixels that the network sees, padded to whole strides.
     regions: proposals that reach the box head; None for models in one stage.
-    objects: detections of the picture, so many masks are predicted and pasted.
-    multiply_adds: of one picture, as ``cost.multiply_adds`` counts them.
-    ap: COCO's, in percent, and top1: ImageNet's of the trunk, both as torchvision publishes them.
-    seconds: of every round, from the decoded picture to its Detections.
+    objects: detections of the image, so many masks are predicted and pasted.
+    multiply_adds: of one image, as ``cost.multiply_adds`` counts them.
+    ap: COCO's, in percent, and top1: ImageNet's of the backbone, both as torchvision publishes them.
+    seconds: of every round, from the decoded image to its Detections.
     """
 
     title: str
@@ -94,7 +94,7 @@ def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.d
     return entry, predictor
 
 
-def page(entries: list[Entry], picture: Path, image_hw: tuple[int, int], command: str, device: torch.device) -> str:
+def page(entries: list[Entry], image: Path, image_hw: tuple[int, int], command: str, device: torch.device) -> str:
     """Markdown: how it was measured, and the table."""
     rounds = len(entries[0].seconds)
     rows = [
@@ -115,7 +115,7 @@ def page(entries: list[Entry], picture: Path, image_hw: tuple[int, int], command
     found = sorted({e.objects for e in entries})
     return (
         f"Written by `{command}` on {machine.in_words(device)}. Milliseconds: median of {rounds} rounds, all models "
-        f"taking turns in one process, from the decoded picture ({picture.name}, {image_hw[0]}×{image_hw[1]} pixels) "
+        f"taking turns in one process, from the decoded image ({image.name}, {image_hw[0]}×{image_hw[1]} pixels) "
         f"to its detections, {' to '.join(map(str, dict.fromkeys((found[0], found[-1]))))} objects each.\n\n"
         + markdown.table((*header, "ImageNet top-1", "ms"), rows)
     )
@@ -145,7 +145,7 @@ def _settling_norms(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _watching(model: Any, seen: dict[str, Any]) -> Iterator[None]:
-    """Note in ``seen`` the pixels that the trunk gets and, for models in two stages, the regions proposed."""
+    """Note in ``seen`` the pixels that the backbone gets and, for models in two stages, the regions proposed."""
 
     def pixels(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen["seen_hw"] = tuple(inputs[0].shape[2:])

@@ -37,7 +37,7 @@ class Load:
     base_bytes, peak_bytes: the most memory the process ever had, before and after loading; None where not measured.
     alone_bytes: proportional set size of the process when the file is loaded, and workers_bytes: with WORKERS forked
     processes that have read every record; None where not measured, which is everywhere but on Linux.
-    objects: how many were read.  faults: how many objects or pictures the reader did not take, or found wrong.
+    objects: how many were read.  faults: how many objects or images the reader did not take, or found wrong.
     """
 
     seconds: float
@@ -125,13 +125,13 @@ def _pycocotools() -> Callable[[Path], tuple[Walk, int]]:
 
     def walk(coco: COCO) -> int:
         objects = 0
-        for of_picture in coco.imgToAnns.values():
-            for annotation in of_picture:
+        for of_image in coco.imgToAnns.values():
+            for annotation in of_image:
                 mask = annotation["segmentation"]
                 for numbers in mask if isinstance(mask, list) else [mask["counts"]]:
                     sum(numbers)
                 sum(annotation["bbox"])
-            objects += len(of_picture)
+            objects += len(of_image)
         return objects
 
     def load(path: Path) -> tuple[Walk, int]:

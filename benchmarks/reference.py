@@ -1,7 +1,7 @@
 """A training loop as torchvision's own scripts have it (github.com/pytorch/vision, references/detection), in other
 words: what people copy who train a detector of torchvision's.
 
-Pictures and masks are loaded in full size and mirrored; the model resizes both at every step. Batches are of pictures
+Images and masks are loaded in full size and mirrored; the model resizes both at every step. Batches are of images
 with like aspect ratios, the optimizer decays all weights alike, the learning rate rises in the first epoch.
 """
 
@@ -43,7 +43,7 @@ def build(architecture: Architecture, num_rows: int, state: dict[str, Tensor]) -
     return model
 
 
-class FullSizePictures(Dataset):
+class FullSizeImages(Dataset):
     """Item ``i`` is ``(image, target)`` as torchvision's detectors take them, on the original pixels."""
 
     def __init__(self, records: Sequence[ImageRecord], *, with_masks: bool, mirrored: float = _MIRRORED) -> None:
@@ -64,7 +64,7 @@ class FullSizePictures(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         record = self.records[index]
         with Image.open(record.path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGB")
+            image = ImageOps.exif_transpose(file).convert("RGB")
         single = ~record.iscrowd
         hw = record.image_hw
         target = {
@@ -75,7 +75,7 @@ class FullSizePictures(Dataset):
         if self.with_masks and record.masks is not None:
             bitmaps = [_bitmap(mask, hw) for mask, keep in zip(record.masks, single, strict=True) if keep]
             target["masks"] = tv_tensors.Mask(np.stack(bitmaps) if bitmaps else np.zeros((0, *hw), np.uint8))
-        return self.transform(picture, target)
+        return self.transform(image, target)
 
 
 def _bitmap(mask: Polygons | Rle, image_hw: tuple[int, int]) -> np.ndarray:
@@ -85,8 +85,8 @@ def _bitmap(mask: Polygons | Rle, image_hw: tuple[int, int]) -> np.ndarray:
     return parts.any(axis=2).astype(np.uint8)
 
 
-def batches(dataset: FullSizePictures, batch_size: int, workers: int, seed: int) -> Iterator[Batch]:
-    """Without end, every batch full and of pictures of like aspect ratio."""
+def batches(dataset: FullSizeImages, batch_size: int, workers: int, seed: int) -> Iterator[Batch]:
+    """Without end, every batch full and of images of like aspect ratio."""
     torch.manual_seed(seed)
     groups = _Alike(dataset.records, batch_size, seed)
     return iter(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=_collate))

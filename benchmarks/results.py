@@ -110,7 +110,7 @@ def train_flags(experiment: Experiment, place: Place) -> list[str]:
 
 
 def speedup(data: str, place: Place) -> float:
-    """How many times as many pictures train.py trains on in a time as torchvision's loop does, here, of the SMALLER
+    """How many times as many images train.py trains on in a time as torchvision's loop does, here, of the SMALLER
     size and with what it does by default on ``data``; measured where it has not been.
 
     The steps measured are those of a trained model, as most of training is: before it finds anything there is next to
@@ -132,7 +132,7 @@ def known_speedup(data: str, place: Place) -> float | None:
         return None
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"][MODELS[0]]
     pairs = zip(runs[USUAL], runs[REFERENCE], strict=True)
-    speeds = [[run["pictures"] / run["seconds"] for run in pair] for pair in pairs]
+    speeds = [[run["images"] / run["seconds"] for run in pair] for pair in pairs]
     return statistics.median(ours / theirs for ours, theirs in speeds)
 
 

@@ -25,7 +25,7 @@ Results = Mapping[str, Record]
 
 
 def page(results: Results, speedup: Mapping[str, float | None], command: str) -> str:
-    """Markdown: the tables. speedup: of each data set, as ``results.speedup`` has measured it, or None."""
+    """Markdown: the tables. speedup: of each dataset, as ``results.speedup`` has measured it, or None."""
     parts = [f"Written by `{command}`. {machines(results)}"]
     parts += ["### Balloons, by backbone", models(results), curves(results, BALLOON)]
     parts += ["### Blood cells", classes(results), curves(results, BCCD)]
@@ -43,7 +43,7 @@ def machines(results: Results) -> str:
 
 def models(results: Results) -> str:
     """Balloons: AP and AP50 of every backbone."""
-    header = ("Mask R-CNN, FPN", "split", "bbox AP", "bbox AP50", "segm AP", "segm AP50", "s a picture")
+    header = ("Mask R-CNN, FPN", "split", "bbox AP", "bbox AP50", "segm AP", "segm AP50", "s an image")
     rows = []
     for experiment in experiments.of_models():
         result = results.get(experiment.name)
@@ -71,7 +71,7 @@ def classes(results: Results) -> str:
 
 
 def curves(results: Results, data: str) -> str:
-    """The picture of the recipe's first run."""
+    """The image of the recipe's first run."""
     run = experiments.of_recipe(data, RECIPE)[0]
     return f"![losses and AP by epoch]({IMAGES}/{curves_of(run.name)})" if run.name in results else ""
 

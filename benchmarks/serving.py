@@ -28,7 +28,7 @@ from detect.media.encoding import Encoded
 from detect.media.images import read_image
 from detect.serving.responses import Answered, as_json
 
-GOAL = 0.9  # of the plain loop's pictures a second
+GOAL = 0.9  # of the plain loop's images a second
 PATH = "/v1/detect"
 _ROOT = Path(__file__).parents[1]
 _PATIENCE = 120  # seconds until a caller takes a request for lost
@@ -50,7 +50,7 @@ class Calls:
 
 @dataclass
 class Load:
-    """So many callers at once. rate: pictures a second.  plain: those of the loop, the mean of before and after.
+    """So many callers at once. rate: images a second.  plain: those of the loop, the mean of before and after.
     memory: that the server holds afterwards, in bytes, None where the system does not tell."""
 
     clients: int
@@ -62,7 +62,7 @@ class Load:
 
 @dataclass
 class Served:
-    """memory: of the server after its first picture, in bytes.  stopped: what the callers were told whose requests
+    """memory: of the server after its first image, in bytes.  stopped: what the callers were told whose requests
     were under way when the server was stopped, and how it ended."""
 
     loads: list[Load]
@@ -73,7 +73,7 @@ class Served:
 
 
 def measure(
-    model: str, imgsz: int, device: str, pictures: Sequence[bytes], clients: Sequence[int], seconds: float, rounds: int
+    model: str, imgsz: int, device: str, images: Sequence[bytes], clients: Sequence[int], seconds: float, rounds: int
 ) -> Served:
     """Every number of ``clients`` for so many ``seconds``, each between two runs of the loop as long, in ``rounds``;
     then the server is stopped while as many callers as there were at the most wait. UsageError where serve.py does not
@@ -81,39 +81,39 @@ def measure(
     predictor = load_predictor(model, device=device, imgsz=imgsz)
     loads = []
     with _server(model, imgsz, device) as (process, url):
-        look(predictor, pictures[0])
-        _call(url, pictures[0], Calls())
+        look(predictor, images[0])
+        _call(url, images[0], Calls())
         first = resident(url)
-        before = plain_rate(predictor, pictures, seconds)
+        before = plain_rate(predictor, images, seconds)
         for number in progress.bar([*clients] * rounds, desc="callers"):
-            calls, taken = load(url, pictures, number, seconds)
-            after = plain_rate(predictor, pictures, seconds)
+            calls, taken = load(url, images, number, seconds)
+            after = plain_rate(predictor, images, seconds)
             loads.append(Load(number, calls, len(calls.seconds) / taken, (before + after) / 2, resident(url)))
             before = after
-        stopped, under_way = stop(process, url, pictures, max(clients))
+        stopped, under_way = stop(process, url, images, max(clients))
     return Served(loads, first, stopped, under_way, process.returncode)
 
 
 def look(predictor: Predictor, picture: bytes) -> None:
-    """What the server does for a picture, and nothing else."""
+    """What the server does for an image, and nothing else."""
     began = time.perf_counter()
     image = read_image(Encoded(picture))
     (found,) = predictor([image])
     as_json([Answered("", image, found)], predictor.class_names, "", time.perf_counter() - began)
 
 
-def plain_rate(predictor: Predictor, pictures: Sequence[bytes], seconds: float) -> float:
-    """Pictures a second, one after the other."""
+def plain_rate(predictor: Predictor, images: Sequence[bytes], seconds: float) -> float:
+    """Images a second, one after the other."""
     began = time.perf_counter()
     for number in count(1):
-        look(predictor, pictures[number % len(pictures)])
+        look(predictor, images[number % len(images)])
         if (taken := time.perf_counter() - began) >= seconds:
             break
     return number / taken
 
 
-def load(url: str, pictures: Sequence[bytes], clients: int, seconds: float) -> tuple[Calls, float]:
-    """Each of ``clients`` sends one picture after the other for so many seconds, and waits for the last answer: what
+def load(url: str, images: Sequence[bytes], clients: int, seconds: float) -> tuple[Calls, float]:
+    """Each of ``clients`` sends one image after the other for so many seconds, and waits for the last answer: what
     they were told, and the seconds that it took."""
     calls, began = Calls(), time.perf_counter()
 
@@ -121,7 +121,7 @@ def load(url: str, pictures: Sequence[bytes], clients: int, seconds: float) -> t
         for number in count(first):
             if time.perf_counter() - began >= seconds:
                 return
-            if wait := _call(url, pictures[number % len(pictures)], calls):
+            if wait := _call(url, images[number % len(images)], calls):
                 time.sleep(max(0.0, min(wait, began + seconds - time.perf_counter())))
 
     with ThreadPoolExecutor(clients) as pool:
@@ -130,10 +130,10 @@ def load(url: str, pictures: Sequence[bytes], clients: int, seconds: float) -> t
     return calls, time.perf_counter() - began
 
 
-def stop(process: subprocess.Popen[str], url: str, pictures: Sequence[bytes], clients: int) -> tuple[Calls, int]:
-    """End the server while ``clients`` wait, one picture each: what they were told, and how many had no answer yet."""
+def stop(process: subprocess.Popen[str], url: str, images: Sequence[bytes], clients: int) -> tuple[Calls, int]:
+    """End the server while ``clients`` wait, one image each: what they were told, and how many had no answer yet."""
     calls = Calls()
-    callers = [threading.Thread(target=_call, args=(url, pictures[0], calls)) for _ in range(clients)]
+    callers = [threading.Thread(target=_call, args=(url, images[0], calls)) for _ in range(clients)]
     for caller in callers:
         caller.start()
     time.sleep(0.5)  # until all are there
@@ -156,7 +156,7 @@ def resident(url: str) -> int | None:
 
 def page(served: Served, model: str, imgsz: int, command: str, machine: str) -> str:
     """The table, in Markdown."""
-    header = ["callers", "pictures a second", "of the loop's", "p50 s", "p95 s", "told to come again", "wrong", "MB"]
+    header = ["callers", "images a second", "of the loop's", "p50 s", "p95 s", "told to come again", "wrong", "MB"]
     numbers = list(dict.fromkeys(one.clients for one in served.loads))
     rounds = {number: [one for one in served.loads if one.clients == number] for number in numbers}
     rows = [_row(some) for some in rounds.values()]
@@ -164,7 +164,7 @@ def page(served: Served, model: str, imgsz: int, command: str, machine: str) -> 
     met = all(_ratio(some) >= GOAL for some in rounds.values())
     wrong = [*(words for one in served.loads for words in one.calls.wrong), *stopped.wrong]
     return (
-        f"Written by `{command}` on {machine}. `{model}`, `--imgsz {imgsz}`; after its first picture the server held"
+        f"Written by `{command}` on {machine}. `{model}`, `--imgsz {imgsz}`; after its first image the server held"
         f" {_megabytes(served.memory)} MB. Medians of {len(served.loads) // len(rounds)} rounds; seconds of all."
         f"\n\n{markdown.table(header, rows)}\n\n"
         f"The goal is {GOAL:.0%} of what a loop over the same model does: **{'met' if met else 'missed'}**.\n\n"
@@ -210,12 +210,12 @@ def _line_to(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(urlsplit(url).netloc, timeout=_PATIENCE)
 
 
-def _call(url: str, picture: bytes, calls: Calls) -> float:
+def _call(url: str, image: bytes, calls: Calls) -> float:
     """Send one; the seconds to wait before another."""
     began = time.perf_counter()
     line = _line_to(url)
     try:
-        line.request("POST", PATH, picture, {"Content-Type": "image/jpeg"})
+        line.request("POST", PATH, image, {"Content-Type": "image/jpeg"})
         answer = line.getresponse()
         content = answer.read()
     except (OSError, http.client.HTTPException) as error:

@@ -1,4 +1,4 @@
-"""What a model makes of pictures that were decoded no larger than it needs them, which come out a little softer."""
+"""What a model makes of images that were decoded no larger than it needs them, which come out a little softer."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Sharpness:
-    """COCO's figures of one model on pictures resized to ``imgsz`` both ways.
+    """COCO's figures of one model on images resized to ``imgsz`` both ways.
 
-    splits: those that were scored together.  reduced: how many of ``pictures`` are decoded at less than all pixels.
-    scores: by way.  low, high: between these lie 95 of 100 differences (reduced less whole) when the pictures are
+    splits: those that were scored together.  reduced: how many of ``images`` are decoded at less than all pixels.
+    scores: by way.  low, high: between these lie 95 of 100 differences (reduced less whole) when the images are
         drawn anew, as many and with replacement.  losing: share of the draws, 0..1, in which the difference is a loss.
     """
 
     imgsz: int
     splits: tuple[str, ...]
-    pictures: int
+    images: int
     objects: int
     reduced: int
     scores: Mapping[str, Figures]
@@ -57,7 +57,7 @@ class Sharpness:
 
 
 def load_at(model: str, imgsz: int, device: str) -> Predictor:
-    """The predictor of ``--model`` that looks at pictures with a short side of ``imgsz`` pixels, or of its own where
+    """The predictor of ``--model`` that looks at images with a short side of ``imgsz`` pixels, or of its own where
     it knows but one."""
     predictor = load_predictor(model, device=device, threshold=SCORE_FLOOR)
     if not predictor.model.transform.fixed_size:
@@ -74,18 +74,18 @@ def read_scored(spec: DatasetSpec, model: ClassNames) -> tuple[tuple[str, ...], 
     parts = [spec.read(split) for split in splits]
     names = parts[0][0]
     if any(other.names != names.names for other, _ in parts):
-        raise DataError(f"data set '{spec.name}': {' and '.join(splits)} do not list the same classes in one order")
-    check_classes(model, names, f"data set '{spec.name}'")
+        raise DataError(f"dataset '{spec.name}': {' and '.join(splits)} do not list the same classes in one order")
+    check_classes(model, names, f"dataset '{spec.name}'")
     records = [record for _, some in parts for record in some]
     if all(record.iscrowd.all() for record in records):
-        raise DataError(f"data set '{spec.name}': not one picture of {' and '.join(splits)} has an object to find")
+        raise DataError(f"dataset '{spec.name}': not one image of {' and '.join(splits)} has an object to find")
     return splits, names, records
 
 
 def compare(
     predictor: Predictor, splits: tuple[str, ...], names: ClassNames, records: Sequence[ImageRecord]
 ) -> Sharpness:
-    """The model looks at every picture both ways."""
+    """The model looks at every image both ways."""
     found = {
         name: relabel(
             detect_prepared(predictor, records, way, title=f"detecting, {name}"), predictor.class_names, names
@@ -98,7 +98,7 @@ def compare(
     return Sharpness(
         imgsz=transform.min_size[-1],
         splits=splits,
-        pictures=len(records),
+        images=len(records),
         objects=sum(map(len, records)),
         reduced=sum(is_reduced(record, transform.resized_hw(record.image_hw)) for record in records),
         scores={name: _figures(records, some, names) for name, some in found.items()},
@@ -111,7 +111,7 @@ def compare(
 def detect_prepared(
     predictor: Predictor, records: Sequence[ImageRecord], way: Way, *, title: str = ""
 ) -> list[Detections]:
-    """Detections for every record, on its original pixels, in a picture that ``way`` has resized for the model."""
+    """Detections for every record, on its original pixels, in an image that ``way`` has resized for the model."""
     transform = predictor.model.transform
     found = []
     for record in progress.bar(records, desc=title):
@@ -123,7 +123,7 @@ def detect_prepared(
 
 @contextmanager
 def _in_place_of_resizing(transform: Any, prepared: Tensor) -> Iterator[None]:
-    """The model's transform takes this picture, float32 [3, h, w] in 0..1, for what it has resized."""
+    """The model's transform takes this image, float32 [3, h, w] in 0..1, for what it has resized."""
     transform.resized = lambda _: prepared
     try:
         yield
@@ -139,7 +139,7 @@ def _figures(records: Sequence[ImageRecord], found: Sequence[Detections], names:
 
 
 def _drawn(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> dict[str, np.ndarray]:
-    """The figures of each draw of the pictures, [DRAWS]."""
+    """The figures of each draw of the images, [DRAWS]."""
     rows = rows_of(records, found, names)
     values = {kind: mean_of_known(drawn(matches(rows, kind), DRAWS, seed=0)) for kind in rows.kinds}
     return {f"{kind} {figure}": of for kind in values for figure, of in zip(FIGURES, values[kind], strict=True)}

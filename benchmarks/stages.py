@@ -15,7 +15,7 @@ READING, BACKWARD, OPTIMIZER = "reading and augmenting", "backward, clipping", "
 # of them is taken off that.
 _STAGES = {
     "transform": "resizing, padding",
-    "backbone.body": "trunk",
+    "backbone.body": "backbone",
     "backbone.fpn": "pyramid",
     "rpn.head": "region proposals: convolutions",
     "rpn": "region proposals: anchors, suppression, loss",

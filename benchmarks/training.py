@@ -23,7 +23,7 @@ TITLES = {
     USUAL: "this toolkit, as train.py does by default",
     MIXED: "this toolkit, the same in 16 bits (`--amp`)",
 }
-# How many times the pictures a second of the references are aimed at.
+# How many times the images a second of the references are aimed at.
 _GOALS = {"cpu": (SAME, 1.5), "cuda": (MIXED, 2.0)}
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,7 +68,7 @@ def page(measured: Mapping[str, Runs], job: Job, data: str, command: str, machin
 
 
 def _of_model(name: str, runs: Runs, device: str) -> str:
-    header = (f"`{name}`", "pictures a second", "times the references", "lowest to highest", "peak MB", "of theirs")
+    header = (f"`{name}`", "images a second", "times the references", "lowest to highest", "peak MB", "of theirs")
     rows = []
     for way, some in runs.items():
         times, peak = speeds(runs, way), _peak(some)
@@ -87,7 +87,7 @@ def _of_model(name: str, runs: Runs, device: str) -> str:
 
 
 def speeds(runs: Runs, way: str) -> list[float]:
-    """How many times the pictures a second of the references a way has, of every round."""
+    """How many times the images a second of the references a way has, of every round."""
     return [_speed(ours) / _speed(theirs) for ours, theirs in zip(runs[way], runs[REFERENCE], strict=True)]
 
 
@@ -116,7 +116,7 @@ def _milliseconds(run: Run) -> dict[str, float]:
 
 
 def _speed(run: Run) -> float:
-    return run.pictures / run.seconds
+    return run.images / run.seconds
 
 
 def _peak(runs: Sequence[Run]) -> float | None:

@@ -51,9 +51,9 @@ class Job:
     """What to measure.
 
     data, data_root, format: as ``find_spec`` takes them.  weights: what it starts from, as ``pretrained.choose`` takes
-        it.  workers, threads: processes that load pictures, and threads that torch computes with.
+        it.  workers, threads: processes that load images, and threads that torch computes with.
     model: a backbone, or a whole model.  way: one of WAYS: as torchvision's references; this toolkit on the same
-        pictures; that with what train.py does to pictures and weights by default; the second in mixed precision.
+        images; that with what train.py does to images and weights by default; the second in mixed precision.
     aug, ema: what train.py does by default: a name in PRESETS, and the decay of the average, 0 for none.
     seed: of everything random.
     """
@@ -79,12 +79,12 @@ class Job:
 class Run:
     """What it came to.
 
-    pictures: trained on, and seconds: of the clock that they took, reading included.
+    images: trained on, and seconds: of the clock that they took, reading included.
     peak_bytes: the most memory ever in use, of a CUDA device that of its tensors; None where it cannot be known.
     losses: sums of every step.  stages: seconds of each stage, on a CPU.
     """
 
-    pictures: int
+    images: int
     seconds: float
     peak_bytes: int | None
     losses: list[float]
@@ -134,7 +134,7 @@ Loop = tuple[Iterator[Any], Callable[[Any], float], Stages]
 
 
 def _reference(model: Detector, architecture: Architecture, records: Table, job: Job, device: torch.device) -> Loop:
-    dataset = reference.FullSizePictures(records, with_masks=architecture.has_masks)
+    dataset = reference.FullSizeImages(records, with_masks=architecture.has_masks)
     steps = reference.Steps(model, _LR, _WEIGHT_DECAY, job.steps, device)
     batches = reference.batches(dataset, job.batch_size, job.workers, job.seed)
     return batches, lambda batch: steps.step(batch)["loss"], Stages(model, steps.optimizer)
@@ -177,7 +177,7 @@ def _timed(
 ) -> Run:
     for _ in range(_WARM):
         step(next(batches))
-    pictures, losses, reading = 0, [], 0.0
+    images, losses, reading = 0, [], 0.0
     start = time.perf_counter()
     for _ in range(job.steps):
         asked = time.perf_counter()
@@ -185,10 +185,10 @@ def _timed(
         reading += time.perf_counter() - asked
         with stages.watching():
             losses.append(step(batch))  # which waits for the device
-        pictures += len(batch[0])
+        images += len(batch[0])
     seconds = time.perf_counter() - start
     spent = {READING: reading, **stages.seconds()} if device.type == "cpu" else {}
-    return Run(pictures, seconds, memory_bytes(job.device), losses, spent)
+    return Run(images, seconds, memory_bytes(job.device), losses, spent)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from detect.errors import UsageError
 
 T = TypeVar("T")
 
-# The first process may download or render a data set while the others wait.
+# The first process may download or render a dataset while the others wait.
 _PATIENCE = timedelta(hours=2)
 
 

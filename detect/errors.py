@@ -2,8 +2,8 @@
 
     DetectError                 one clear line on stderr, exit status 2
     ├── UsageError              a flag, a name or a YAML key that does not exist or does not fit
-    ├── MediaError              a picture or a video that cannot be read or written
-    ├── DataError               a data set: annotations, images, splits
+    ├── MediaError              an image or a video that cannot be read or written
+    ├── DataError               a dataset: annotations, images, splits
     ├── CheckpointError         a checkpoint that is not one, is too new, or does not fit
     ├── FetchError              something that had to be downloaded and could not be
     ├── DiskError               a file that cannot be written: a full or read-only disk
@@ -24,11 +24,11 @@ class UsageError(DetectError):
 
 
 class MediaError(DetectError):
-    """A picture or a video that cannot be read or written."""
+    """An image or a video that cannot be read or written."""
 
 
 class DataError(DetectError):
-    """Annotations, images or splits of a data set that do not hold together."""
+    """Annotations, images or splits of a dataset that do not hold together."""
 
 
 class CheckpointError(DetectError):

@@ -80,8 +80,8 @@ def run_script(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path) -> Path:
-    """A folder with three pictures."""
+def images(tmp_path) -> Path:
+    """A folder with three images."""
     folder = tmp_path / "in"
     folder.mkdir()
     for i, name in enumerate(("a.png", "b.jpg", "c.png")):
@@ -91,7 +91,7 @@ def pictures(tmp_path) -> Path:
 
 @pytest.fixture
 def clip(tmp_path) -> Path:
-    """A video of ten grey frames."""
+    """A video of ten gray frames."""
     path = tmp_path / "kite.mp4"
     with VideoWriter(path, Fraction(24000, 1001), (46, 62)) as out:
         for i in range(10):

@@ -2,7 +2,7 @@
 
     @dataclass(kw_only=True)
     class Settings:
-        data: str = option(REQUIRED, "name or path of the data set")
+        data: str = option(REQUIRED, "name or path of the dataset")
         lr: float = option(0.01, "learning rate for a batch of 16 images", low=0)
         classes: list[str] | None = option(None, "only these classes (default: all)")
 

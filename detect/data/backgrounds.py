@@ -1,4 +1,4 @@
-"""Pictures without any of the objects: what a detector must not take for one."""
+"""Images without any of the objects: what a detector must not take for one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from detect.text import first_few
 
 
 def with_backgrounds(table: Table, source: str, labelled: Iterable[Path]) -> Table:
-    """``table`` and after it the pictures of ``source``, a folder or a pattern, without objects.
+    """``table`` and after it the images of ``source``, a folder or a pattern, without objects.
 
-    labelled: the pictures of all splits, which may have objects.
-    Raises UsageError where nothing is found and for a labelled picture, DataError for what cannot be read.
+    labelled: the images of all splits, which may have objects.
+    Raises UsageError where nothing is found and for a labelled image, DataError for what cannot be read.
     """
     try:
         paths = find_images(source)
@@ -31,9 +31,9 @@ def with_backgrounds(table: Table, source: str, labelled: Iterable[Path]) -> Tab
         except MediaError as error:
             problems.append(str(error))
     if problems:
-        some = f"{len(problems)} of {len(paths)} pictures cannot be used"
+        some = f"{len(problems)} of {len(paths)} images cannot be used"
         raise DataError(f"--backgrounds: {some}: {first_few(problems)}")
     known = {path.resolve() for path in labelled}
     if strangers := [path for path in paths if path.resolve() in known]:
-        raise UsageError(f"--backgrounds: pictures of the data set are among them: {first_few(strangers)}")
+        raise UsageError(f"--backgrounds: images of the dataset are among them: {first_few(strangers)}")
     return table.with_empty(paths, np.array(sizes, np.int32))

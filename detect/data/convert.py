@@ -1,4 +1,4 @@
-"""A data set in another format, with its pictures: all of it or nothing."""
+"""A dataset in another format, with its images: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def convert(
     names: Mapping[str, Sequence[str]] | None = None,
     beside: Mapping[str, str] | None = None,
 ) -> list[Loss]:
-    """Write the splits ``parts`` in the format ``to`` into the new or empty ``folder``, and copy their pictures byte
+    """Write the splits ``parts`` in the format ``to`` into the new or empty ``folder``, and copy their images byte
     for byte. Returns what the format cannot hold.
 
-    names: of the pictures in the new data set, see ``exporters``; chosen where not given.
+    names: of the images in the new dataset, see ``exporters``; chosen where not given.
     beside: further text files by their names.
     Raises UsageError for an unknown format, a folder that holds something and a split that cannot name one, DataError
-    for a picture that cannot be read, DiskError where the disk is full. Then ``folder`` is as before.
+    for an image that cannot be read, DiskError where the disk is full. Then ``folder`` is as before.
     """
     if to not in EXPORTERS:
         raise UsageError(unknown("format", to, EXPORTERS))
@@ -47,11 +47,11 @@ def convert(
         for name, text in (beside or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
         copies = {
-            temporary / exporter.pictures(split) / name: table.path(i)
+            temporary / exporter.images(split) / name: table.path(i)
             for split, table in parts.items()
             for i, name in zip(range(len(table)), names[split], strict=True)
         }
-        for target, source in progress.bar(copies.items(), desc="copying pictures"):
+        for target, source in progress.bar(copies.items(), desc="copying images"):
             _copy(source, target)
     return found
 

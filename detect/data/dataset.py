@@ -51,16 +51,16 @@ class DetectionDataset(Dataset):
     def item(self, index: int, epoch: int, again: int = 0) -> tuple[Tensor, Target]:
         """Item ``index`` as ``epoch`` sees it, when it comes there after ``again`` other times."""
         rng = self._rng(index, epoch, again)
-        image, truth = self.transform(self._sample(index), rng, self._lender, len(self._lenders), epoch)
-        truth = truth.only(~truth.iscrowd)
+        image, ground_truth = self.transform(self._sample(index), rng, self._lender, len(self._lenders), epoch)
+        ground_truth = ground_truth.only(~ground_truth.iscrowd)
 
         target = {
-            "boxes": torch.from_numpy(truth.boxes),
-            "labels": torch.from_numpy(truth.labels),
+            "boxes": torch.from_numpy(ground_truth.boxes),
+            "labels": torch.from_numpy(ground_truth.labels),
             "image_id": torch.tensor(self.records[index].image_id),
         }
-        if self.with_masks and truth.masks is not None:
-            stack = np.stack(truth.masks) if truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
+        if self.with_masks and ground_truth.masks is not None:
+            stack = np.stack(ground_truth.masks) if ground_truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
             target["masks"] = torch.from_numpy(stack)
         return to_tensor(image), target
 
@@ -91,14 +91,14 @@ class DetectionDataset(Dataset):
 
 
 def _with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
-    """int64 [n], the pictures that have an object which is no crowd."""
+    """int64 [n], the images that have an object which is no crowd."""
     if isinstance(records, Table):  # whose columns tell without making all of its records
-        return np.unique(records.pictures[~records.iscrowd])
+        return np.unique(records.images[~records.iscrowd])
     return np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
 
 
 def read_record(record: ImageRecord) -> np.ndarray:
-    """The picture of a record, uint8 RGB [H, W, 3]; DataError where its size is not the annotated one."""
+    """The image of a record, uint8 RGB [H, W, 3]; DataError where its size is not the annotated one."""
     with _cure_told():
         image = read_image(record.path)
     _check_size(record, image.shape[:2])
@@ -106,7 +106,7 @@ def read_record(record: ImageRecord) -> np.ndarray:
 
 
 def read_resized_record(record: ImageRecord, hw: tuple[int, int]) -> np.ndarray:
-    """The picture of a record resized to ``hw``, uint8 RGB [*hw, 3], of which no more pixels are read than that needs;
+    """The image of a record resized to ``hw``, uint8 RGB [*hw, 3], of which no more pixels are read than that needs;
     DataError as of ``read_record``."""
     with _cure_told():
         image, found_hw = read_resized(record.path, hw)
@@ -116,11 +116,11 @@ def read_resized_record(record: ImageRecord, hw: tuple[int, int]) -> np.ndarray:
 
 @contextmanager
 def _cure_told() -> Iterator[None]:
-    """A picture that shows only now that it cannot be read, such as one that breaks off, may not be the only one."""
+    """An image that shows only now that it cannot be read, such as one that breaks off, may not be the only one."""
     try:
         yield
     except MediaError as error:
-        raise DataError(f"{error}; doctor.py check finds every such picture, doctor.py fix leaves them out") from None
+        raise DataError(f"{error}; doctor.py check finds every such image, doctor.py fix leaves them out") from None
 
 
 def _check_size(record: ImageRecord, found_hw: tuple[int, int]) -> None:
@@ -137,6 +137,6 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
-    """Pictures of different sizes stay a list; the model pads them."""
+    """Images of different sizes stay a list; the model pads them."""
     images, targets = zip(*items, strict=True)
     return list(images), list(targets)

@@ -1,6 +1,6 @@
-"""datasets/NAME.yaml: the description of a data set.
+"""datasets/NAME.yaml: the description of a dataset.
 
-It names the format, the classes where the format does not, and for each split the folder of the pictures, the
+It names the format, the classes where the format does not, and for each split the folder of the images, the
 annotation file, and optionally ``files`` (only these) or ``without`` (all but these). ``download`` or ``render`` say
 where files that are not there come from.
 """
@@ -34,9 +34,9 @@ _KIND_WORDS = {str: "text", int: "a whole number", list: "a list of texts", dict
 
 
 def find_spec(data: str, data_root: str | Path | None = None, form: str = "auto", *, keep: bool = True) -> DatasetSpec:
-    """The data set called ``data``: a name (datasets/NAME.yaml), the path of a YAML file, or a folder.
+    """The dataset called ``data``: a name (datasets/NAME.yaml), the path of a YAML file, or a folder.
 
-    data_root: the folder of the data set's files where they lie elsewhere than in datasets/NAME/.
+    data_root: the folder of the dataset's files where they lie elsewhere than in datasets/NAME/.
     form: the format of what lies in a folder, where it holds several.  keep: see ``spec_of_folder``.
     Raises UsageError for an unknown name or key.
     """
@@ -45,17 +45,17 @@ def find_spec(data: str, data_root: str | Path | None = None, form: str = "auto"
     if os.path.isdir(data):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         if Path(data).name != data or not is_file(path):
             return _of_folder(Path(data), data_root, form, keep)
-        warn(f"--data {data} is the data set of that name; the folder is --data .{os.sep}{data}")
+        warn(f"--data {data} is the dataset of that name; the folder is --data .{os.sep}{data}")
     if not is_file(path):
         if is_file_name:
-            raise UsageError(f"no such data set description: {path}")
+            raise UsageError(f"no such dataset description: {path}")
         if data.endswith((".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")):
             raise UsageError(f"--data {data} is an archive; unpack it first, and give the folder")
         if os.path.exists(data):  # noqa: PTH110
             raise UsageError(f"--data {data} is neither a folder nor a description, which is a .yaml file")
         if Path(data).name != data:
             raise UsageError(f"no such folder: {data}")
-        raise UsageError(unknown("data set", data, sorted(p.stem for p in DATASETS.glob("*.yaml"))))
+        raise UsageError(unknown("dataset", data, sorted(p.stem for p in DATASETS.glob("*.yaml"))))
     if data_root and not Path(data_root).is_dir():
         raise DataError(f"--data-root {data_root} is not a folder")
     content = _load(path)
@@ -76,7 +76,7 @@ def find_spec(data: str, data_root: str | Path | None = None, form: str = "auto"
 
 def _of_folder(folder: Path, data_root: str | Path | None, form: str, keep: bool) -> DatasetSpec:
     if data_root:
-        raise UsageError(f"--data-root is for data sets with a name, and --data {folder} is a folder itself")
+        raise UsageError(f"--data-root is for datasets with a name, and --data {folder} is a folder itself")
     place = str(folder.resolve()).encode("utf-8", "surrogateescape")
     elsewhere = f"{folder.resolve().name}-{hashlib.sha256(place).hexdigest()[:8]}.yaml"
     return spec_of_folder(folder, form, DATASETS / "splits" / elsewhere, keep)
@@ -89,9 +89,9 @@ def _load(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path} does not describe a data set: it should hold 'format' and 'splits'")
+        raise UsageError(f"{path} does not describe a dataset: it should hold 'format' and 'splits'")
     if "names" in content and "format" not in content:
-        raise UsageError(f"{path} is YOLO's description of a data set; give its folder, {path.parent}")
+        raise UsageError(f"{path} is YOLO's description of a dataset; give its folder, {path.parent}")
     _check(content, _KEYS, ("format", "splits"), str(path))
     if content["format"] not in READERS:
         raise UsageError(f"{path}: {unknown('format', content['format'], READERS)}")

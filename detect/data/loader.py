@@ -14,13 +14,13 @@ _NO_ITEM = 2**31  # larger than what any item's number is, for what is random bu
 
 
 class TrainLoader:
-    """The batches of any epoch, pictures of like size together, which depend on (seed, epoch) alone.
+    """The batches of any epoch, images of like size together, which depend on (seed, epoch) alone.
 
     The ``workers`` processes start but once: where they are not forked (Python 3.14, macOS, Windows) a start takes
     seconds, which is longer than a small epoch.
-    batch_size: pictures a batch.  repeats: as in ``detect.data.sampling``.
+    batch_size: images a batch.  repeats: as in ``detect.data.sampling``.
     rank, world_size: of this process, which gets every world_size-th batch.  accumulate: batches of it a step. A step
-        takes the same pictures whether one process makes them in several batches or several in one.
+        takes the same images whether one process makes them in several batches or several in one.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class TrainLoader:
         return self.accumulate * self.world_size
 
     def _own(self, step: list[int]) -> list[list[int]]:
-        """This process' batches of a step. Where the last one has fewer pictures than batches, some come twice."""
-        pictures = step if len(step) >= self.parts else np.resize(step, self.parts)
-        return [part.tolist() for part in np.array_split(pictures, self.parts)[self.rank :: self.world_size]]
+        """This process' batches of a step. Where the last one has fewer images than batches, some come twice."""
+        images = step if len(step) >= self.parts else np.resize(step, self.parts)
+        return [part.tolist() for part in np.array_split(images, self.parts)[self.rank :: self.world_size]]
 
 
 class _ItemsOfEpochs(Dataset):

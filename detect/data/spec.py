@@ -1,4 +1,4 @@
-"""DatasetSpec: where a data set lies, how it is written and split, and the way from it to records."""
+"""DatasetSpec: where a dataset lies, how it is written and split, and the way from it to records."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from detect.text import first_few, unknown
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One data set.
+    """One dataset.
 
-    root: its folder.  splits: of each the folder of the pictures and the annotations, relative to the root, and
-    optionally ``files``, the names of the pictures it has, or ``without``, those it has not.
+    root: its folder.  splits: of each the folder of the images and the annotations, relative to the root, and
+    optionally ``files``, the names of the images it has, or ``without``, those it has not.
     found: where it was found out from the files, in words what was found.
     """
 
@@ -56,12 +56,12 @@ class DatasetSpec:
         elif self.render:
             render_dataset(self.render["kind"], self.root, self.render["seed"])
         else:
-            raise DataError(f"data set '{self.name}': no such folder {self.root}")
+            raise DataError(f"dataset '{self.name}': no such folder {self.root}")
 
     def check_split(self, split: str) -> None:
         """UsageError where there is no such split."""
         if split not in self.splits:
-            raise UsageError(f"data set '{self.name}': {unknown('split', split, self.splits)}")
+            raise UsageError(f"dataset '{self.name}': {unknown('split', split, self.splits)}")
 
     def read(
         self, split: str, class_names: ClassNames | None = None, *, lenient: bool = False
@@ -69,7 +69,7 @@ class DatasetSpec:
         """The classes and the records of one split; call ``prepare`` first. class_names: see ``selected``.
 
         What is plainly broken is left out or put right (see ``cleaning``), with a warning. DataError where nothing is
-        left, and where most of the pictures are not there or, unless ``lenient``, most of the objects of no use.
+        left, and where most of the images are not there or, unless ``lenient``, most of the objects of no use.
         """
         class_names, draft = self.selected(split, class_names)
         table, problems = clean(draft)
@@ -78,11 +78,11 @@ class DatasetSpec:
         for line in (*told(problems, draft), *told_of_masks(table, draft.annotations)):
             warn(line)
         if not len(table):
-            raise DataError(f"data set '{self.name}': split '{split}' has no pictures in {draft.annotations}")
+            raise DataError(f"dataset '{self.name}': split '{split}' has no images in {draft.annotations}")
         return class_names, table
 
     def selected(self, split: str, class_names: ClassNames | None = None) -> tuple[ClassNames, Draft]:
-        """The classes, and what the files say of the pictures and the classes that the description takes.
+        """The classes, and what the files say of the images and the classes that the description takes.
 
         class_names: other classes than the split's own, such as ``every_class``; objects are matched by their names.
         """
@@ -90,7 +90,7 @@ class DatasetSpec:
         part, draft = self.splits[split], self.draft(split)
         names = list(draft.table.names)
         chosen = _select(names, part.get("files"), part.get("without"), draft.annotations)
-        draft = draft.take_pictures(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
+        draft = draft.take_images(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
         class_names = class_names or self._class_names(draft)
         return class_names, replace(draft, table=draft.table.with_labels_of(class_names, draft.names))
 
@@ -108,7 +108,7 @@ class DatasetSpec:
         return ClassNames(tuple(ids), tuple(ids.values()))
 
     def paths(self) -> list[Path]:
-        """Every picture that the annotations of any split name."""
+        """Every image that the annotations of any split name."""
         drafts = (self.draft(split) for split in self.splits)
         return [draft.table.path(i) for draft in drafts for i in range(len(draft.table))]
 
@@ -139,7 +139,7 @@ class DatasetSpec:
 
 
 def fingerprint(records: Sequence[ImageRecord]) -> list[str]:
-    """The sha256 of every picture's bytes, sorted: what a model was trained on, whatever the files are called."""
+    """The sha256 of every image's bytes, sorted: what a model was trained on, whatever the files are called."""
     return sorted(hashlib.sha256(r.path.read_bytes()).hexdigest() for r in records)
 
 

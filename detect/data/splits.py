@@ -1,6 +1,6 @@
-"""Which pictures are for training, which for validation and which for the test.
+"""Which images are for training, which for validation and which for the test.
 
-Names of folders and files tell it in many data sets. Where nothing does, the pictures are dealt out at random once,
+Names of folders and files tell it in many datasets. Where nothing does, the images are dealt out at random once,
 and what came of it is kept in a file beside them.
 """
 
@@ -21,8 +21,8 @@ SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 _WORDS = {"train": "train|training|trainval", "val": "val|valid|validation", "test": "test|testing"}
 _PATTERNS = {split: re.compile(rf"(?<![a-z])({words})(?![a-z])") for split, words in _WORDS.items()}
 _HEAD = """\
-# Which pictures of this data set are to validate and to test on; all others are trained on, new ones too.
-# Dealt out at random on first use, with a like share of each class in each, and with pictures that look alike
+# Which images of this dataset are to validate and to test on; all others are trained on, new ones too.
+# Dealt out at random on first use, with a like share of each class in each, and with images that look alike
 # together. It stays as it is from now on, so that results can be compared; change it as you like.
 """
 
@@ -39,19 +39,19 @@ def split_of(path: PurePosixPath) -> str | None:
 
 
 def deal_out(counts: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], seed: int = 0) -> np.ndarray:
-    """The split of each picture, int64 [N], positions in ``shares``, at random with a like share of each class.
+    """The split of each image, int64 [N], positions in ``shares``, at random with a like share of each class.
 
-    counts: int [N, K], the objects of each class on each picture.  groups: int64 [N]; pictures of one group stay
+    counts: int [N, K], the objects of each class on each image.  groups: int64 [N]; images of one group stay
     together.  shares: the part of all that each split gets, 0..1, the first one being that which a lack hurts least.
 
     Iterative stratification (Sechidis et al., ECML 2011, https://doi.org/10.1007/978-3-642-23808-6_10) of groups:
     the rarest class is dealt out first, each group to the split that lacks most of the class, and of those to the one
-    that lacks most pictures.
+    that lacks most images.
     """
     rng = np.random.default_rng(seed)
     _, group_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group_of)
-    # What a split has its share of: of each class the pictures that show it, and of all pictures.
+    # What a split has its share of: of each class the images that show it, and of all images.
     shown = np.zeros((len(sizes), counts.shape[1]), np.int64)
     np.add.at(shown, group_of, (counts > 0).astype(np.int64))
     part = np.array(list(shares.values()))
@@ -86,7 +86,7 @@ def _fill_empty(split: np.ndarray, sizes: np.ndarray, count: int) -> None:
 
 
 def read_splits(path: Path) -> dict[str, list[str]] | None:
-    """The names of the pictures of val and test as ``write_splits`` kept them; None where there is no such file."""
+    """The names of the images of val and test as ``write_splits`` kept them; None where there is no such file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -95,14 +95,14 @@ def read_splits(path: Path) -> dict[str, list[str]] | None:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     right = isinstance(content, dict) and set(content) <= {"val", "test"} and content.get("val")
     if not right or not all(isinstance(v, list) and all(isinstance(n, str) for n in v) for v in content.values()):
-        raise DataError(f"{path} should have the lists 'val' and 'test' of names of pictures; delete it to split anew")
+        raise DataError(f"{path} should have the lists 'val' and 'test' of names of images; delete it to split anew")
     if both := set(content["val"]).intersection(content.get("test", [])):
-        raise DataError(f"{path} has pictures in both val and test: {first_few(sorted(both))}")
+        raise DataError(f"{path} has images in both val and test: {first_few(sorted(both))}")
     return content
 
 
 def write_splits(path: Path, members: Mapping[str, Sequence[str]]) -> None:
-    """Keeps the names of the pictures of val and test."""
+    """Keeps the names of the images of val and test."""
     with writing(path):
         path.parent.mkdir(exist_ok=True)
     listed = {split: list(names) for split, names in members.items()}

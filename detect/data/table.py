@@ -1,4 +1,4 @@
-"""A split as columns: pictures and their objects in numpy buffers, and one ImageRecord a picture as a view of them."""
+"""A split as columns: images and their objects in numpy buffers, and one ImageRecord an image as a view of them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def told_apart(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Table(Sequence[ImageRecord]):
-    """N pictures with M objects as they are annotated; ``table[i]`` is the record of the i-th, whose parts must fit.
+    """N images with M objects as they are annotated; ``table[i]`` is the record of the i-th, whose parts must fit.
 
-    folder: of the pictures.  names: N file names in it, with slashes (an absolute one stands for itself).
-    sources: N annotation files, one a picture, or None where one file holds all.
+    folder: of the images.  names: N file names in it, with slashes (an absolute one stands for itself).
+    sources: N annotation files, one an image, or None where one file holds all.
     image_hw: int32 [N, 2], (0, 0) where the annotations do not say.  image_ids: int64 [N].
-    first: int64 [N + 1]; the objects of picture i are the rows first[i] to first[i + 1].
+    first: int64 [N + 1]; the objects of image i are the rows first[i] to first[i + 1].
     boxes: float64 [M, 4] xyxy in pixels, NaN where an object has none.  labels: int64 [M] in 1..K.
     areas: float64 [M] px², NaN where not given.  iscrowd: bool [M].  annotation_ids: int64 [M].
     numbers: int64 [M], by which a person finds each object in its file: an id, a line, a position from 1.
@@ -64,7 +64,7 @@ class Table(Sequence[ImageRecord]):
     def __getitem__(self, index: slice) -> Table: ...
     def __getitem__(self, index: int | slice) -> ImageRecord | Table:
         if isinstance(index, slice):
-            return self.take_pictures(np.arange(len(self))[index])
+            return self.take_images(np.arange(len(self))[index])
         i = range(len(self))[index]  # which refuses one that is not there
         rows = slice(int(self.first[i]), int(self.first[i + 1]))
         height, width = self.image_hw[i].tolist()
@@ -80,21 +80,21 @@ class Table(Sequence[ImageRecord]):
             masks=[self.masks[row] for row in self.mask_rows[rows].tolist()] if self.has_masks else None,
         )
 
-    def path(self, picture: int) -> Path:
-        return self.folder / self.names[picture]
+    def path(self, image: int) -> Path:
+        return self.folder / self.names[image]
 
     @property
-    def pictures(self) -> np.ndarray:
-        """int64 [M], the picture of each object."""
+    def images(self) -> np.ndarray:
+        """int64 [M], the image of each object."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
-    def picture_of(self, row: int) -> int:
-        """The picture of one object."""
+    def image_of(self, row: int) -> int:
+        """The image of one object."""
         return int(np.searchsorted(self.first, row, side="right")) - 1
 
     def rle(self, row: int) -> Rle:
-        """The mask of one object, which has one, coded at the size of its picture; ValueError like ``from_coco``."""
-        height, width = self.image_hw[self.picture_of(row)].tolist()
+        """The mask of one object, which has one, coded at the size of its image; ValueError like ``from_coco``."""
+        height, width = self.image_hw[self.image_of(row)].tolist()
         return masks.from_coco(self.masks[int(self.mask_rows[row])], (height, width))
 
     @property
@@ -107,8 +107,8 @@ class Table(Sequence[ImageRecord]):
         """Whether no object is without one, since a Mask R-CNN needs all."""
         return not self.without_mask.any()
 
-    def take_pictures(self, rows: np.ndarray) -> Table:
-        """The pictures at ``rows``, integers in any order, with their objects."""
+    def take_images(self, rows: np.ndarray) -> Table:
+        """The images at ``rows``, integers in any order, with their objects."""
         counts = np.diff(self.first)[rows]
         ends = np.cumsum(counts)
         objects = np.arange(counts.sum()) + np.repeat(self.first[:-1][rows] - (ends - counts), counts)
@@ -122,8 +122,8 @@ class Table(Sequence[ImageRecord]):
         )
 
     def take_objects(self, kept: np.ndarray) -> Table:
-        """All pictures, with the objects alone where the boolean mask ``kept`` [M] says so."""
-        return replace(self.with_objects(np.flatnonzero(kept)), first=starts(self.pictures[kept], len(self)))
+        """All images, with the objects alone where the boolean mask ``kept`` [M] says so."""
+        return replace(self.with_objects(np.flatnonzero(kept)), first=starts(self.images[kept], len(self)))
 
     def with_labels_of(self, new: ClassNames, old: Sequence[str]) -> Table:
         """With the labels that the classes ``old``, of the labels 1 to K, have in ``new``; objects of others are left
@@ -139,7 +139,7 @@ class Table(Sequence[ImageRecord]):
         return replace(self, mask_rows=mask_rows, masks=self.masks + new)
 
     def with_empty(self, paths: Sequence[Path], image_hw: np.ndarray) -> Table:
-        """And then the pictures at ``paths``, of sizes int32 [n, 2], without objects and with ids of their own."""
+        """And then the images at ``paths``, of sizes int32 [n, 2], without objects and with ids of their own."""
         ids = np.arange(len(paths)) + 1 + max(self.image_ids.max(initial=0), 0)
         return replace(
             self,
@@ -156,6 +156,6 @@ class Table(Sequence[ImageRecord]):
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
 
-def starts(pictures: np.ndarray, count: int) -> np.ndarray:
-    """int64 [count + 1], where the rows of each picture start; ``pictures``: the picture of each row, ascending."""
-    return np.concatenate([[0], np.cumsum(np.bincount(pictures, minlength=count))])
+def starts(images: np.ndarray, count: int) -> np.ndarray:
+    """int64 [count + 1], where the rows of each image start; ``images``: the image of each row, ascending."""
+    return np.concatenate([[0], np.cumsum(np.bincount(images, minlength=count))])

@@ -31,12 +31,12 @@ class Unusable(ValueError):  # noqa: N818 - it says what the object is
 class Reject(NamedTuple):
     """Something in the files that is no row of the table.
 
-    picture: the row of the picture it is of, or -1.  raw: what stands in the file.
+    image: the row of the image it is of, or -1.  raw: what stands in the file.
     """
 
     kind: str
     place: Place
-    picture: int = -1
+    image: int = -1
     raw: str = ""
 
 
@@ -62,15 +62,15 @@ class Draft:
     def place(self, row: int, value: object = "") -> Place:
         """Where object ``row`` stands, with the value to be shown."""
         table = self.table
-        picture = table.picture_of(row)
-        file = table.names[picture] if table.sources is None else table.sources[picture]
+        image = table.image_of(row)
+        file = table.names[image] if table.sources is None else table.sources[image]
         return Place(file, f"{self.word} {table.numbers[row]}", shown(value))
 
-    def take_pictures(self, rows: np.ndarray) -> Draft:
-        """The pictures at ``rows``, integers [n], with their objects and rejects, and the rejects of no picture."""
+    def take_images(self, rows: np.ndarray) -> Draft:
+        """The images at ``rows``, integers [n], with their objects and rejects, and the rejects of no image."""
         row_of = {int(old): new for new, old in enumerate(rows)}
-        kept = [r._replace(picture=row_of.get(r.picture, -1)) for r in self.rejects if r.picture in {-1, *row_of}]
-        return replace(self, table=self.table.take_pictures(rows), rejects=tuple(kept))
+        kept = [r._replace(image=row_of.get(r.image, -1)) for r in self.rejects if r.image in {-1, *row_of}]
+        return replace(self, table=self.table.take_images(rows), rejects=tuple(kept))
 
 
 def shown(value: object) -> str:
@@ -88,14 +88,14 @@ class DraftBuilder:
         self._names: list[str] = []
         self._sources: list[str] = []
         self._image_hw, self._image_ids = array("i"), array("q")
-        self._pictures, self._boxes, self._labels = array("q"), array("d"), array("q")
+        self._images, self._boxes, self._labels = array("q"), array("d"), array("q")
         self._areas, self._iscrowd = array("d"), bytearray()
         self._annotation_ids, self._numbers = array("q"), array("q")
         self._masks = MaskBuilder()
         self._rejects: list[Reject] = []
         self._label_of: dict[str, int] = {}
 
-    def add_picture(
+    def add_image(
         self, name: str, image_hw: tuple[int, int] = (0, 0), image_id: int | None = None, source: str | None = None
     ) -> int:
         """Returns its row, which its objects are added with. source: its own annotation file, of all or of none."""
@@ -108,7 +108,7 @@ class DraftBuilder:
 
     def add_object(
         self,
-        picture: int,
+        image: int,
         label: int,
         number: int,
         *,
@@ -119,7 +119,7 @@ class DraftBuilder:
         annotation_id: int | None = None,
     ) -> None:
         """box: xyxy in pixels.  mask: polygons of numbers, or a compressed RLE with a size of two whole numbers."""
-        self._pictures.append(picture)
+        self._images.append(image)
         self._labels.append(label)
         self._numbers.append(number)
         self._annotation_ids.append(len(self._numbers) if annotation_id is None else annotation_id)
@@ -132,21 +132,21 @@ class DraftBuilder:
         """The label of a class by its name: a new one for a new name."""
         return self._label_of.setdefault(name, len(self._label_of) + 1)
 
-    def reject(self, kind: str, place: Place, picture: int = -1, raw: str = "") -> None:
-        self._rejects.append(Reject(kind, place, picture, raw))
+    def reject(self, kind: str, place: Place, image: int = -1, raw: str = "") -> None:
+        self._rejects.append(Reject(kind, place, image, raw))
 
-    def name(self, picture: int) -> str:
-        """The file name of a picture."""
-        return self._names[picture]
+    def name(self, image: int) -> str:
+        """The file name of an image."""
+        return self._names[image]
 
     def finish(
         self, names: Sequence[str] | None = None, ids: Sequence[int] | None = None, *, listed: bool = True
     ) -> Draft:
         """names, ids: the classes, ``listed`` by the format or in use; without, those that ``label`` was asked for."""
-        pictures = np.frombuffer(self._pictures, np.int64)
-        order = np.argsort(pictures, kind="stable")
+        images = np.frombuffer(self._images, np.int64)
+        order = np.argsort(images, kind="stable")
 
-        def by_picture(column: array[Any] | bytearray, kind: type) -> np.ndarray:
+        def by_image(column: array[Any] | bytearray, kind: type) -> np.ndarray:
             return np.frombuffer(column, kind)[order]
 
         table = Table(
@@ -155,13 +155,13 @@ class DraftBuilder:
             sources=Texts.of(self._sources) if self._sources else None,
             image_hw=np.frombuffer(self._image_hw, np.int32).reshape(-1, 2),
             image_ids=np.frombuffer(self._image_ids, np.int64),
-            first=starts(pictures, len(self._names)),
+            first=starts(images, len(self._names)),
             boxes=np.frombuffer(self._boxes, np.float64).reshape(-1, 4)[order],
-            labels=by_picture(self._labels, np.int64),
-            areas=by_picture(self._areas, np.float64),
-            iscrowd=by_picture(self._iscrowd, np.bool_),
-            annotation_ids=by_picture(self._annotation_ids, np.int64),
-            numbers=by_picture(self._numbers, np.int64),
+            labels=by_image(self._labels, np.int64),
+            areas=by_image(self._areas, np.float64),
+            iscrowd=by_image(self._iscrowd, np.bool_),
+            annotation_ids=by_image(self._annotation_ids, np.int64),
+            numbers=by_image(self._numbers, np.int64),
             mask_rows=order,
             masks=self._masks.finish(),
         )

@@ -29,9 +29,9 @@ def score(
     """``{"bbox": {"AP": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}}}``, 0..1, and under
     ``evaluator`` the name and version of the program that found them.
 
-    found: one for each record, labels those of ``class_names``. ``segm`` only where truth and detections have masks.
+    found: one for each record, labels those of ``class_names``. ``segm`` only where ground truth and detections have masks.
     evaluator: one of ``EVALUATORS``, which all find the same.
-    None stands where COCO says -1: no truth of that size or class to score. Raises ValueError for unequal lengths,
+    None stands where COCO says -1: no ground truth of that size or class to score. Raises ValueError for unequal lengths,
     for detections of another size of image, and for labels that ``class_names`` does not have.
     """
     rows = rows_of(records, found, class_names)

@@ -1,6 +1,6 @@
-"""Truth and detections as the rows that COCO's evaluators take, on original pixels.
+"""Ground truth and detections as the rows that COCO's evaluators take, on original pixels.
 
-Truth is built from the records, so that every annotation format is scored by the same path.
+Ground truth is built from the records, so that every annotation format is scored by the same path.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """images, categories, truth: of COCO's annotation file, with ids from 1 on in the order of the records and of the
-    classes.  found: of its results file.  kinds: ``bbox`` and, where truth and detections all have masks, ``segm``."""
+    """images, categories, ground truth: of COCO's annotation file, with ids from 1 on in the order of the records and of the
+    classes.  found: of its results file.  kinds: ``bbox`` and, where ground truth and detections all have masks, ``segm``."""
 
     images: list[Row]
     categories: list[Row]
-    truth: list[Row]
+    ground_truth: list[Row]
     found: list[Row]
     kinds: tuple[str, ...]
 
@@ -45,7 +45,7 @@ def rows_of(records: Sequence[ImageRecord], found: Sequence[Detections], class_n
     ``class_names`` does not have: COCO's evaluators pass over them in silence.
     """
     if len(records) != len(found):
-        raise ValueError(f"{len(records)} pictures but {len(found)} results")
+        raise ValueError(f"{len(records)} images but {len(found)} results")
     for record, one in zip(records, found, strict=True):
         if record.image_hw != tuple(one.image_hw):
             raise ValueError(f"{record.path} is {record.image_hw} (h, w), its detections are for {one.image_hw}")
@@ -55,13 +55,13 @@ def rows_of(records: Sequence[ImageRecord], found: Sequence[Detections], class_n
     return Rows(
         images=[{"id": i, "height": r.image_hw[0], "width": r.image_hw[1]} for i, r in enumerate(records, start=1)],
         categories=[{"id": i, "name": name} for i, name in enumerate(class_names.names, start=1)],
-        truth=_truth(records, with_masks),
+        ground_truth=_ground_truth(records, with_masks),
         found=_found(found, with_masks),
         kinds=("bbox", "segm") if with_masks else ("bbox",),
     )
 
 
-def _truth(records: Sequence[ImageRecord], with_masks: bool) -> list[Row]:
+def _ground_truth(records: Sequence[ImageRecord], with_masks: bool) -> list[Row]:
     rows: list[Row] = []
     for image_id, record in enumerate(records, start=1):
         for i, (x0, y0, x1, y1) in enumerate(record.boxes.astype(float).tolist()):

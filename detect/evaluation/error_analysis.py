@@ -23,13 +23,13 @@ _NEAR = 0.1  # IoU of one that is near
 class Mistakes:
     """outcomes: int64 [n], for each object that is no crowd one of FOUND, WRONG_CLASS, BADLY_PLACED, MISSED.
 
-    pictures: int64 [n], its record's number.  rows: int64 [n], its number in the record.
+    images: int64 [n], its record's number.  rows: int64 [n], its number in the record.
     taken_for: int64 [n], the label that a WRONG_CLASS object got, else 0.
-    false_alarms: for each picture the number of detections that are near no object, nor lie in a crowd.
+    false_alarms: for each image the number of detections that are near no object, nor lie in a crowd.
     """
 
     outcomes: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     rows: np.ndarray
     taken_for: np.ndarray
     false_alarms: np.ndarray
@@ -74,11 +74,11 @@ def _overlaps(record: ImageRecord, shown: Detections) -> np.ndarray:
     inside, as COCO counts it."""
     if not len(record.boxes) or not len(shown.boxes):
         return np.zeros((len(record.boxes), len(shown.boxes)))
-    truth, seen = (
+    ground_truth, seen = (
         np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
         for boxes in (record.boxes, shown.boxes)
     )
-    return np.array(coco_mask.iou(seen, truth, record.iscrowd.astype(np.uint8))).T
+    return np.array(coco_mask.iou(seen, ground_truth, record.iscrowd.astype(np.uint8))).T
 
 
 def _matched(ious: np.ndarray) -> dict[int, int]:

@@ -51,8 +51,8 @@ def evaluate(rows: Rows, kind: str, evaluator: str = DEFAULT) -> Evaluation:
 def prepared(rows: Rows, kind: str, evaluator: str) -> Any:
     """The evaluator's own object, with its rows but not yet run."""
     coco_class, evaluation_class = EVALUATORS[evaluator]
-    truth, found = (_indexed(coco_class, rows, some) for some in (rows.truth, rows.detections(kind)))
-    return evaluation_class(truth, found, kind)
+    ground_truth, found = (_indexed(coco_class, rows, some) for some in (rows.ground_truth, rows.detections(kind)))
+    return evaluation_class(ground_truth, found, kind)
 
 
 def named(evaluator: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ def detect_records(predictor: Predictor, records: Sequence[ImageRecord], *, titl
 
 
 def check_classes(model: ClassNames, data: ClassNames, what: str) -> None:
-    """UsageError where a model and a data set (``what``) share no class name, a warning where the model lacks some."""
+    """UsageError where a model and a dataset (``what``) share no class name, a warning where the model lacks some."""
     strangers = [name for name in data.names if name not in model.names]
     if len(strangers) == len(data):
         raise UsageError(

@@ -30,7 +30,7 @@ from detect.structures.masks import Rle
 
 
 class Predictor:
-    """A model with its classes and threshold, on its device, ready to look at pictures.
+    """A model with its classes and threshold, on its device, ready to look at images.
 
     threshold: detections that score less are not returned. It is set in the model itself, so that the mask head
         never sees what would be thrown away.
@@ -60,7 +60,7 @@ class Predictor:
         """Detections in each of ``images`` (uint8 RGB [H, W, 3]) on its original pixels, of ``labels`` if given, that
         score ``threshold`` or, where it is not given, the predictor's own.
 
-        Pictures padded into one batch would influence each other's features, so only pictures whose resized size
+        Images padded into one batch would influence each other's features, so only images whose resized size
         is equal share one.
         """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)

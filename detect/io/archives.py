@@ -1,8 +1,8 @@
-"""Data sets that can be downloaded: one zip archive, unpacked with suspicion and checked before it counts.
+"""Datasets that can be downloaded: one zip archive, unpacked with suspicion and checked before it counts.
 
 ``download`` is that section of datasets/NAME.yaml: ``url``, and any of ``sha256`` ({file: digest}),
 ``images`` ({folder: how many}) and ``via_sizes`` (VIA annotation files, whose ``size`` of each image is
-checked). Paths are relative to the data set's folder.
+checked). Paths are relative to the dataset's folder.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from detect.io.downloads import fetch, sha256_of
 from detect.media.formats import SUFFIXES
 from detect.text import first_few
 
-MAX_UNPACKED_BYTES = 20 * 2**30  # more is a zip bomb rather than a data set for this toolkit
+MAX_UNPACKED_BYTES = 20 * 2**30  # more is a zip bomb rather than a dataset for this toolkit
 
 
 def fetch_archive(download: Mapping[str, Any], root: Path) -> None:
     """Download the archive beside ``root``, unpack and check it, and only then let ``root`` appear.
 
     The archive is kept. Files that are in ``root`` already are checked, never overwritten. Raises FetchError
-    where it cannot be downloaded, DataError where it is unsafe, damaged or another data set.
+    where it cannot be downloaded, DataError where it is unsafe, damaged or another dataset.
     """
     if root.is_dir() and any(root.iterdir()):
         return verify_files(download, root)
-    hint = f"or put the unpacked data set there: {root.absolute()}"
+    hint = f"or put the unpacked dataset there: {root.absolute()}"
     archive = fetch(download["url"], root.parent, hint=hint)
     print(f"{archive}: sha256 {sha256_of(archive)}", file=sys.stderr)
     try:
         with TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as scratch:
             files = _unpack(archive, Path(scratch) / root.name)
             if problems := list(_problems(download, files)):
-                what = "is damaged or another data set"
+                what = "is damaged or another dataset"
                 raise DataError(f"{archive} {what}: {first_few(problems)}; delete it and try again")
             _move(files, root)
     except OSError as error:
@@ -48,9 +48,9 @@ def fetch_archive(download: Mapping[str, Any], root: Path) -> None:
 
 
 def verify_files(download: Mapping[str, Any], root: Path) -> None:
-    """Check that ``root`` holds the files of the data set; nothing is written. Raises DataError if not."""
+    """Check that ``root`` holds the files of the dataset; nothing is written. Raises DataError if not."""
     if problems := list(_problems(download, root)):
-        raise DataError(f"{root} does not hold the data set of {download['url']}: {first_few(problems)}")
+        raise DataError(f"{root} does not hold the dataset of {download['url']}: {first_few(problems)}")
 
 
 def _problems(download: Mapping[str, Any], root: Path) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _wrong_sizes(annotations: Path) -> Iterator[str]:
 
 
 def _unpack(archive: Path, target: Path) -> Path:
-    """Unpack ``archive`` to the new folder ``target``; the folder in it where the data set begins."""
+    """Unpack ``archive`` to the new folder ``target``; the folder in it where the dataset begins."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.infolist() if not _is_litter(m.filename)]

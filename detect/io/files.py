@@ -83,7 +83,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A process killed in the block leaves the temporary file (see ``remove_leftovers``). A power cut leaves the old
     file or the new one, since the bytes are on the disk before the name is: on a server's disk that takes some 10 ms
-    for a picture, half a second for 150 MB.
+    for an image, half a second for 150 MB.
     """
     temporary = path.with_name(f".{path.stem[:_LONGEST_STEM]}.{os.getpid()}{path.suffix}")
     try:

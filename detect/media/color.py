@@ -1,14 +1,14 @@
-"""Whatever colours and depths a file holds -> 8-bit RGB.
+"""Whatever colors and depths a file holds -> 8-bit RGB.
 
 The rules, where formats leave a choice:
 
 * 16-bit samples are scaled by the range of their type, as the file formats say, and not by the brightest pixel,
-  or the same thing would look different from picture to picture. 12-bit samples are scaled by 4095 where the file
+  or the same thing would look different from image to image. 12-bit samples are scaled by 4095 where the file
   says that they have 12 bits; kept in 16 without a word of it they come out as dark as they are stored.
 * Floating-point samples are read where all lie in 0..1, as image programs write them. Others have no known white.
 * Signed and 32-bit whole numbers (heights, label maps) have none either.
 * Transparency is laid on white.
-* Colour profiles and PNG's gamma are left aside: the pictures that detectors learn from were read that way too.
+* Color profiles and PNG's gamma are left aside: the images that detectors learn from were read that way too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 
 from detect.errors import MediaError
 
-_STRIP_PIXELS = 2**20  # converted at once, so that what lies between needs little memory beside the picture
+_STRIP_PIXELS = 2**20  # converted at once, so that what lies between needs little memory beside the image
 
 # TIFF tags, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 258, 262, 339
@@ -28,11 +28,11 @@ _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
 def check(image: Image.Image) -> None:
-    """MediaError, with the reason alone, for pixels that have no meaning as colours; looks at the header only."""
+    """MediaError, with the reason alone, for pixels that have no meaning as colors; looks at the header only."""
     if image.format != "TIFF":
         return
     if _tag(image, _NEW_SUBFILE_TYPE) & 1:
-        raise MediaError("its first page is but a small preview, as in camera raw; save the picture as JPEG or PNG")
+        raise MediaError("its first page is but a small preview, as in camera raw; save the image as JPEG or PNG")
     if image.mode == "I" or _tag(image, _SAMPLE_FORMAT) == _SIGNED:
         raise MediaError("signed or 32-bit whole numbers have no known black and white; save it with 8 or 16 bits")
 
@@ -55,11 +55,11 @@ def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:
 
 
 def _conversion(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """What turns a strip of ``image`` into RGB, or into grey [h, w, 1]."""
+    """What turns a strip of ``image`` into RGB, or into gray [h, w, 1]."""
     if image.mode.startswith("I"):
-        return _deep_grey(image)
+        return _deep_gray(image)
     if image.mode == "F":
-        return _floating_grey(image)
+        return _floating_gray(image)
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
@@ -71,19 +71,19 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     return lambda strip: np.asarray(strip.convert("RGB"))
 
 
-def _deep_grey(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """Grey of up to 16 bits, which Pillow's own conversion would clip at 255 instead of scaling."""
+def _deep_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+    """Gray of up to 16 bits, which Pillow's own conversion would clip at 255 instead of scaling."""
     white = 4095 if _tag(image, _BITS_PER_SAMPLE) == 12 else 65535
-    grey = (np.arange(65536) * (255 / white)).round().clip(0, 255).astype(np.uint8)
+    gray = (np.arange(65536) * (255 / white)).round().clip(0, 255).astype(np.uint8)
     if image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits only
-        grey = 255 - grey
+        gray = 255 - gray
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        grey[clear] = 255
-    return lambda strip: grey[np.asarray(strip).clip(0, 65535)][..., None]
+        gray[clear] = 255
+    return lambda strip: gray[np.asarray(strip).clip(0, 65535)][..., None]
 
 
-def _floating_grey(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+def _floating_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     inverted = image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO
 
     def convert(strip: Image.Image) -> np.ndarray:
@@ -93,8 +93,8 @@ def _floating_grey(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
         if values.min() < 0 or values.max() > 1:
             odd = values.min() if values.min() < 0 else values.max()
             raise MediaError(f"floating-point pixels must lie in 0..1, black to white, and one is {odd:g}; scale them")
-        grey = (values * 255).round().astype(np.uint8)
-        return (255 - grey if inverted else grey)[..., None]
+        gray = (values * 255).round().astype(np.uint8)
+        return (255 - gray if inverted else gray)[..., None]
 
     return convert
 
@@ -108,7 +108,7 @@ def _on_white(strip: Image.Image) -> np.ndarray:
 
 
 def _mend_transparency(image: Image.Image, png_bits: int) -> None:
-    """Bring a PNG's transparent colour, which Pillow leaves as the file has it, to the depth of the pixels."""
+    """Bring a PNG's transparent color, which Pillow leaves as the file has it, to the depth of the pixels."""
     clear = image.info.get("transparency")
     if image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png_bits < 256:
         image.info["transparency"] = clear * 255 // (2**png_bits - 1)

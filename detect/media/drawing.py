@@ -1,4 +1,4 @@
-"""Detections on a picture: boxes, translucent masks, keypoints and labels that can be read on any background."""
+"""Detections on an image: boxes, translucent masks, keypoints and labels that can be read on any background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 MASK_OPACITY = 0.45
 LEAST_POINT_SCORE = 2.0  # of a keypoint to be drawn: Detectron's, for the same logits (detectron/utils/vis.py)
@@ -24,7 +24,7 @@ _BONES = (
     *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
     *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
 )
-_GOLDEN = 0.618034  # steps of the golden section keep neighbours on the colour wheel far apart
+_GOLDEN = 0.618034  # steps of the golden section keep neighbours on the color wheel far apart
 _TONES = ((0.80, 1.00), (0.95, 0.80), (0.55, 0.95))  # (saturation, value), tried in turn
 
 
@@ -33,70 +33,70 @@ def draw(
     detections: Detections,
     class_names: ClassNames,
     *,
-    colour_instances: bool = True,
+    color_instances: bool = True,
     show_scores: bool = True,
     tint: bool = True,
 ) -> np.ndarray:
     """A copy of ``image`` (uint8 RGB [H, W, 3]) with ``detections`` (of the same size) on it.
 
-    Each class has its colour. Where there is but one class each instance has one, unless ``colour_instances``
-    is false, as it should be in a video: ranks, and so colours, change from frame to frame. Without ``show_scores``
+    Each class has its color. Where there is but one class each instance has one, unless ``color_instances``
+    is false, as it should be in a video: ranks, and so colors, change from frame to frame. Without ``show_scores``
     labels are names alone, as for what was annotated. Without ``tint`` masks are outlined alone.
     """
     if image.shape[:2] != tuple(detections.image_hw):
-        raise ValueError(f"detections of {detections.image_hw} on a picture of {image.shape[:2]} (h, w)")
+        raise ValueError(f"detections of {detections.image_hw} on an image of {image.shape[:2]} (h, w)")
     canvas = image.copy()
-    by_rank = colour_instances and len(class_names) == 1
-    colours = [colour(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
+    by_rank = color_instances and len(class_names) == 1
+    color = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
     line, font_size = _scale(canvas)
     worst_first = range(len(detections) - 1, -1, -1)  # so that the best lie on top
     if detections.masks is not None:
         for i in worst_first:
-            _draw_mask(canvas, detections.masks[i], colours[i], line, tint)
+            _draw_mask(canvas, detections.masks[i], color[i], line, tint)
     height, width = image.shape[:2]
     inside = np.rint(detections.boxes).clip(0, [width - 1, height - 1, width - 1, height - 1])
     corners = inside.astype(int).tolist()
     for i in worst_first:
-        _draw_box(canvas, corners[i], colours[i], line)
+        _draw_box(canvas, corners[i], color[i], line)
         if detections.keypoints is not None:
-            _draw_points(canvas, detections.keypoints[i], colours[i], line)
+            _draw_points(canvas, detections.keypoints[i], color[i], line)
     plates: list[tuple[int, int, int, int]] = []
     for i, label in enumerate(detections.labels.tolist()):
         text = class_names.name(label) + (f" {detections.scores[i]:.2f}" if show_scores else "")
-        plate = _plate(text, font_size, colours[i])
+        plate = _plate(text, font_size, color[i])
         plates.append(_draw_plate(canvas, plate, corners[i], plates))
     return canvas
 
 
-def grey_around(image: np.ndarray, detections: Detections) -> np.ndarray:
-    """A copy of ``image`` (uint8 RGB [H, W, 3]) whose colours are left on the objects alone: within their masks, or
+def gray_around(image: np.ndarray, detections: Detections) -> np.ndarray:
+    """A copy of ``image`` (uint8 RGB [H, W, 3]) whose colors are left on the objects alone: within their masks, or
     within their boxes where they have none."""
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     on = np.zeros(image.shape[:2], np.uint8)
     for rle in detections.masks or ():
         on |= masks.to_bitmap(rle)
     if detections.masks is None:
         for x0, y0, x1, y1 in np.rint(detections.boxes).clip(0).astype(int).tolist():
             on[y0:y1, x0:x1] = 1
-    return cv2.copyTo(image, on, grey)
+    return cv2.copyTo(image, on, gray)
 
 
 @cache
-def colour(index: int) -> Colour:
-    """The RGB colour number ``index`` (0, 1, ...) of a palette without end, neighbours well apart."""
+def color(index: int) -> Color:
+    """The RGB color number ``index`` (0, 1, ...) of a palette without end, neighbours well apart."""
     saturation, value = _TONES[index % len(_TONES)]
     red, green, blue = colorsys.hsv_to_rgb((0.98 + index * _GOLDEN) % 1, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def _scale(image: np.ndarray) -> tuple[int, int]:
-    """Line width and font size in pixels, for a picture that is looked at as a whole."""
+    """Line width and font size in pixels, for an image that is looked at as a whole."""
     height, width = image.shape[:2]
     side = (height * width) ** 0.5
     return max(1, round(side / 320)), max(9, round(side / 38))
 
 
-def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Colour, line: int, tint: bool) -> None:
+def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: bool) -> None:
     left, top, right, bottom = masks.box(rle).astype(int).tolist()
     if left >= right or top >= bottom:
         return
@@ -109,14 +109,14 @@ def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Colour, line: int, tint:
     cv2.drawContours(canvas, outlines, -1, rgb, line, cv2.LINE_AA, offset=(left, top))
 
 
-def _draw_box(canvas: np.ndarray, box: list[int], rgb: Colour, line: int) -> None:
+def _draw_box(canvas: np.ndarray, box: list[int], rgb: Color, line: int) -> None:
     x0, y0, x1, y1 = box
-    if line > 1:  # a dark rim tells the line from a background of its own colour; a small picture has no room
+    if line > 1:  # a dark rim tells the line from a background of its own color; a small image has no room
         cv2.rectangle(canvas, (x0, y0), (x1, y1), tuple(c // 4 for c in rgb), line + 2)
     cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, line)
 
 
-def _draw_points(canvas: np.ndarray, points: np.ndarray, rgb: Colour, line: int) -> None:
+def _draw_points(canvas: np.ndarray, points: np.ndarray, rgb: Color, line: int) -> None:
     """The points [P, 3] that score enough, and lines between those of a person."""
     places = np.rint(points[:, :2]).astype(int).tolist()
     sure = points[:, 2] >= LEAST_POINT_SCORE
@@ -131,7 +131,7 @@ def _draw_points(canvas: np.ndarray, points: np.ndarray, rgb: Colour, line: int)
 def _draw_plate(
     canvas: np.ndarray, plate: np.ndarray, box: list[int], taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int, int, int]:
-    """Lay ``plate`` inside the picture at a corner of ``box``, if it can be on no other; its place xyxy."""
+    """Lay ``plate`` inside the image at a corner of ``box``, if it can be on no other; its place xyxy."""
     height, width = canvas.shape[:2]
     plate = plate[:height, :width]
     h, w = plate.shape[:2]
@@ -151,7 +151,7 @@ def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool
 
 
 @lru_cache(maxsize=1024)
-def _plate(text: str, font_size: int, rgb: Colour) -> np.ndarray:
+def _plate(text: str, font_size: int, rgb: Color) -> np.ndarray:
     """``text`` on a ground of ``rgb``, uint8 RGB [h, w, 3]; kept, as a video repeats its labels."""
     font = _font(font_size)
     margin = max(1, font_size // 5)

@@ -1,4 +1,4 @@
-"""The bytes of a picture's file, in memory."""
+"""The bytes of an image's file, in memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ JPEG_MOST_SIDE = 65_500  # libjpeg goes no further
 
 
 class Encoded:
-    """A picture's file that lies in memory, for whoever must not write it down: as much of a path as is needed here.
+    """An image's file that lies in memory, for whoever must not write it down: as much of a path as is needed here.
 
     content: the bytes of the file.  name: for messages.
     """
 
     suffix = ""  # a name that a stranger gives says nothing
 
-    def __init__(self, content: bytes, name: str = "the picture") -> None:
+    def __init__(self, content: bytes, name: str = "the image") -> None:
         self.content = content
         self.name = name
 
@@ -34,8 +34,8 @@ class Encoded:
 
 
 def encode(pixels: np.ndarray, kind: str) -> bytes:
-    """The file of a picture in a format that Pillow calls ``kind``: of uint8 RGB [H, W, 3] or, where the format has
-    them, grey of 1, 8 or 16 bits, bool, uint8 or uint16 [H, W]. MediaError where it is too large for the format."""
+    """The file of an image in a format that Pillow calls ``kind``: of uint8 RGB [H, W, 3] or, where the format has
+    them, gray of 1, 8 or 16 bits, bool, uint8 or uint16 [H, W]. MediaError where it is too large for the format."""
     height, width = pixels.shape[:2]
     if kind == "JPEG" and max(height, width) > JPEG_MOST_SIDE:
         raise MediaError(f"{width}x{height} pixels, and a JPEG has at most {JPEG_MOST_SIDE:,} a side")

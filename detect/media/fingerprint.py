@@ -1,4 +1,4 @@
-"""A picture looked at as a whole: whether all of it can be read, a digest of its bytes, and a thumbnail."""
+"""An image looked at as a whole: whether all of it can be read, a digest of its bytes, and a thumbnail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detect.media.images import decode
 SIDE = 16  # of a thumbnail
 _ENOUGH = 8 * SIDE  # pixels a side, of which a thumbnail comes out as of all
 _THREADS = 2  # decoding leaves Python's lock
-_MANY = 200  # pictures from which on a bar is shown
+_MANY = 200  # images from which on a bar is shown
 
 
 @dataclass(frozen=True)
@@ -46,4 +46,4 @@ def look_at_all(paths: Sequence[Path]) -> list[Look]:
     """``look`` at each."""
     with ThreadPoolExecutor(_THREADS) as pool:
         looks = pool.map(look, paths)
-        return list(progress.bar(looks, total=len(paths), desc="looking at pictures", disable=len(paths) < _MANY))
+        return list(progress.bar(looks, total=len(paths), desc="looking at images", disable=len(paths) < _MANY))

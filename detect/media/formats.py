@@ -1,4 +1,4 @@
-"""Which files are pictures: by suffix, by format, and what the others hold, in words."""
+"""Which files are images: by suffix, by format, and what the others hold, in words."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SUFFIXES = (
     ".ico",
 )
 RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw")
-# Pictures too, which a folder must not pass over in silence although none of them can be read.
+# Images too, which a folder must not pass over in silence although none of them can be read.
 OTHER_SUFFIXES = (*RAW_SUFFIXES, ".heic", ".heif", ".jxl", ".svg", ".psd", ".eps", ".exr", ".hdr", ".tga", ".xcf")
 
 # Pillow's names. It would open many more, with stubs for some and a PostScript interpreter for others.
 _FORMATS = {
-    "JPEG": "a JPEG, but damaged or of a rare kind such as 12 bits a colour",
+    "JPEG": "a JPEG, but damaged or of a rare kind such as 12 bits a color",
     "MPO": "",  # several JPEGs in one file
     "PNG": "a PNG, but damaged",
     "WEBP": "a WebP, but damaged",
@@ -86,7 +86,7 @@ _SIGNATURES = (
     (b"\x1a\x45\xdf\xa3", _VIDEO),  # Matroska and WebM
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
-    (b"version https://git-lfs", "a Git LFS pointer: fetch the picture itself with 'git lfs pull'"),
+    (b"version https://git-lfs", "a Git LFS pointer: fetch the image itself with 'git lfs pull'"),
 )
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second one
 # Likewise in a text, without space before it and in lower case.
@@ -104,7 +104,7 @@ def readable_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def begins_as_picture(path: Path | Encoded) -> bool:
+def begins_as_image(path: Path | Encoded) -> bool:
     """Whether the first bytes of the file are those of a format that is read, whatever its name."""
     return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
 
@@ -113,7 +113,7 @@ def begins_as_video(path: Path | Encoded) -> bool:
     """Whether the first bytes of the file are those of a container that brings its frames with it."""
     with path.open("rb") as file:
         head = file.read(400)
-    if head[4:8] == b"ftyp":  # which pictures of phones have too
+    if head[4:8] == b"ftyp":  # which images of phones have too
         return _what_begins(head) == _VIDEO
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):  # MP4 and QuickTime
         return True
@@ -125,7 +125,7 @@ def begins_as_video(path: Path | Encoded) -> bool:
 
 
 def what_it_holds(path: Path | Encoded) -> str:
-    """What a file is that Pillow did not take for a picture, for a message: ``a PDF document``. '' if unknown."""
+    """What a file is that Pillow did not take for an image, for a message: ``a PDF document``. '' if unknown."""
     head = _head(path)
     found = _what_begins(head)
     if found in _FORMATS:

@@ -1,6 +1,6 @@
-"""Reading and writing pictures: with its neighbours, the only place that knows EXIF, colour modes and file formats.
+"""Reading and writing images: with its neighbours, the only place that knows EXIF, color modes and file formats.
 
-Everywhere else a picture is uint8 RGB [H, W, 3], upright.
+Everywhere else an image is uint8 RGB [H, W, 3], upright.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _REDUCIBLE = ("JPEG", "MPO")
 
-ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half picture must be an error, not a grey half
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # a half image must be an error, not a gray half
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns there and refuses twice as much
-PngImagePlugin.MAX_TEXT_CHUNK = 2**23  # unpacked; Pillow's 1 MiB is less than the colour profile of many a printer
+PngImagePlugin.MAX_TEXT_CHUNK = 2**23  # unpacked; Pillow's 1 MiB is less than the color profile of many a printer
 # Odd metadata is not the user's to mend. Once and for all, since catch_warnings is not safe among threads.
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors that it logs and then raises reach stderr
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(path: Path | Encoded) -> np.ndarray:
-    """The picture at ``path``, uint8 RGB [H, W, 3], turned as its EXIF orientation says.
+    """The image at ``path``, uint8 RGB [H, W, 3], turned as its EXIF orientation says.
 
     The file's content counts, not its suffix. Of an animation or of several pages the first is taken, and how other
-    colours and depths become 8-bit RGB stands in media/colour.py. While it reads it takes 8 bytes a pixel, 12 for
-    progressive JPEG and AVIF, 20 for WebP and JPEG 2000: 3.3 GiB for the largest picture. Raises MediaError for a file
-    that is missing, no picture, truncated, of more than MAX_PIXELS or of pixels without a known black and white.
+    colors and depths become 8-bit RGB stands in media/color.py. While it reads it takes 8 bytes a pixel, 12 for
+    progressive JPEG and AVIF, 20 for WebP and JPEG 2000: 3.3 GiB for the largest image. Raises MediaError for a file
+    that is missing, no image, truncated, of more than MAX_PIXELS or of pixels without a known black and white.
     """
     decoded = decode(path)  # by now what Pillow held of it is free again
     return decoded.upright(decoded.rgb)
@@ -56,11 +56,11 @@ def read_image(path: Path | Encoded) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it lies in its file, all its pixels or fewer.
+    """An image as it lies in its file, all its pixels or fewer.
 
     rgb: uint8 [h, w, 3].  orientation: 1..8 as in EXIF.  whole_hw: (height, width) of all its pixels.
     by: how many of these, in each direction, one of ``rgb`` stands for; h and w are rounded up, so that the last row
-        and column may reach out of the picture.
+        and column may reach out of the image.
     """
 
     rgb: np.ndarray
@@ -74,12 +74,12 @@ class Decoded:
         return self.orientation in _TURNED
 
     def upright(self, rgb: np.ndarray) -> np.ndarray:
-        """``rgb`` [h, w, 3], which lies as this picture does in its file, turned as the orientation says."""
+        """``rgb`` [h, w, 3], which lies as this image does in its file, turned as the orientation says."""
         return np.ascontiguousarray(upright(rgb, self.orientation))
 
 
 def decode(path: Path | Encoded, at_least_hw: tuple[int, int] | None = None) -> Decoded:
-    """The picture at ``path``; of a JPEG no more pixels than are needed for ``at_least_hw`` where it stands upright.
+    """The image at ``path``; of a JPEG no more pixels than are needed for ``at_least_hw`` where it stands upright.
 
     A JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of its sides that leaves so many. Memory and errors are
     those of ``read_image``.
@@ -100,10 +100,10 @@ def decode(path: Path | Encoded, at_least_hw: tuple[int, int] | None = None) -> 
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's file says of it before its pixels.
+    """What an image's file says of it before its pixels.
 
     image_hw: (height, width) as ``read_image`` gives it, upright.  orientation: 1..8 as in EXIF.
-    form: Pillow's name of the format.  mode: Pillow's, "RGB", "L", ...  bits: of each colour, 8 or 16.
+    form: Pillow's name of the format.  mode: Pillow's, "RGB", "L", ...  bits: of each color, 8 or 16.
     """
 
     image_hw: tuple[int, int]
@@ -127,8 +127,8 @@ def read_header(path: Path | Encoded, most_pixels: int | None = None) -> Header:
     """From the header alone, where the format allows. Raises MediaError like ``read_image``, except for what shows
     only in the pixels.
 
-    most_pixels: of a picture that has more nothing is unpacked, and only its size is right, if not turned. Icons,
-        which Pillow unpacks to open them, are then no pictures.
+    most_pixels: of an image that has more nothing is unpacked, and only its size is right, if not turned. Icons,
+        which Pillow unpacks to open them, are then no images.
     """
     with _opened(path, without=("ICO",) if most_pixels is not None else ()) as image:
         with _told(path):
@@ -150,12 +150,12 @@ def read_header(path: Path | Encoded, most_pixels: int | None = None) -> Header:
 def write_image(path: Path, rgb: np.ndarray) -> None:
     """Write uint8 RGB [H, W, 3] in the format of ``path``'s suffix; a reader never sees half a file.
 
-    Raises MediaError for an unknown suffix and for a picture too large for the format, DiskError for a folder that
+    Raises MediaError for an unknown suffix and for an image too large for the format, DiskError for a folder that
     cannot be written and for a full disk.
     """
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise MediaError(f"cannot write {shown(path)}: no picture format has the suffix '{path.suffix}'")
+        raise MediaError(f"cannot write {shown(path)}: no image format has the suffix '{path.suffix}'")
     try:
         content = encode(rgb, kind)  # not into the file itself, since Pillow forgets why it could not be written
     except MediaError as error:
@@ -165,7 +165,7 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
 
 @contextmanager
 def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image.Image]:
-    """The picture with its header read; MediaError where that shows already that it cannot be read."""
+    """The image with its header read; MediaError where that shows already that it cannot be read."""
     with _told(path):
         _check_file(path)
         file = path.open() if isinstance(path, Encoded) else path  # which Pillow closes where it has opened it
@@ -193,20 +193,20 @@ def _told(path: Path | Encoded) -> Iterator[None]:
         ) from None
     except UnidentifiedImageError:
         held = formats.what_it_holds(path)
-        raise MediaError(f"{shown(path)} is not a picture that can be read{held and f' (it is {held})'}") from None
+        raise MediaError(f"{shown(path)} is not an image that can be read{held and f' (it is {held})'}") from None
     except FileNotFoundError:
         if isinstance(path, Path) and path.is_symlink():
             raise MediaError(f"{shown(path)} is a link to a file that is not there") from None
         raise MediaError(f"no such file: {shown(path)}") from None
     except IsADirectoryError:
-        raise MediaError(f"{shown(path)} is a folder, not a picture") from None
+        raise MediaError(f"{shown(path)} is a folder, not an image") from None
     except MemoryError:
         raise MediaError(f"cannot read {shown(path)}: not enough memory") from None
     except OSError as error:
-        reason = error.strerror or f"damaged or truncated picture ({error})"
+        reason = error.strerror or f"damaged or truncated image ({error})"
         raise MediaError(f"cannot read {shown(path)}: {reason}") from None
     except Exception as error:  # its decoders let through whatever a damaged file makes them stumble over
-        raise MediaError(f"cannot read {shown(path)}: damaged or truncated picture ({error})") from None
+        raise MediaError(f"cannot read {shown(path)}: damaged or truncated image ({error})") from None
 
 
 def _check_file(path: Path | Encoded) -> None:
@@ -250,7 +250,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def _reduce(image: Image.Image, at_least_hw: tuple[int, int]) -> int:
     """Have a JPEG that is not loaded yet decoded at 1/1 to 1/8 of its sides, by libjpeg's smaller DCTs; the divisor.
 
-    The file is read and checked to its end all the same, and its colours are not touched.
+    The file is read and checked to its end all the same, and its colors are not touched.
     """
     height, width = at_least_hw[::-1] if _orientation(image) in _TURNED else at_least_hw
     whole_width = image.width
@@ -283,7 +283,7 @@ _stderr_lock = threading.Lock()
 @contextmanager
 def _libtiff_silenced(image: Image.Image) -> Iterator[None]:
     """libtiff writes its complaints straight to the process's stderr, besides the error that Pillow raises."""
-    # Without stderr nothing can be heard, and its number may be that of another file: the picture.
+    # Without stderr nothing can be heard, and its number may be that of another file: the image.
     if image.format != "TIFF" or sys.__stderr__ is None or sys.__stderr__.closed:
         yield
         return

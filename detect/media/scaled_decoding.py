@@ -1,4 +1,4 @@
-"""Pictures read no larger than they are needed."""
+"""Images read no larger than they are needed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from detect.media.images import Decoded, decode
 
-# A reduced picture is at least so many times as large as what is made of it. With less it comes out softer than the
-# whole picture resized, which a detector notices (docs/data.md) and which spares hardly more.
+# A reduced image is at least so many times as large as what is made of it. With less it comes out softer than the
+# whole image resized, which a detector notices (docs/data.md) and which spares hardly more.
 _MARGIN = 2.0
 
 
 def read_resized(path: Path, hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """The picture at ``path`` resized to ``hw``, uint8 RGB [*hw, 3], and the (height, width) that it has itself, both
+    """The image at ``path`` resized to ``hw``, uint8 RGB [*hw, 3], and the (height, width) that it has itself, both
     turned as its EXIF orientation says.
 
     What is much larger is decoded at a half, a quarter or an eighth of its sides where it is a JPEG, which spares
@@ -32,16 +32,16 @@ def read_resized(path: Path, hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int
 
 
 def decode_for(path: Path, hw: tuple[int, int]) -> Decoded:
-    """The picture at ``path``, of whose pixels no more are decoded than ``read_resized`` needs for ``hw``."""
+    """The image at ``path``, of whose pixels no more are decoded than ``read_resized`` needs for ``hw``."""
     height, width = hw
     return decode(path, (math.ceil(_MARGIN * height), math.ceil(_MARGIN * width)))
 
 
 def _resized(decoded: Decoded, hw: tuple[int, int]) -> np.ndarray:
-    """A reduced picture, as it lies in its file, resized to ``hw`` as if it were whole.
+    """A reduced image, as it lies in its file, resized to ``hw`` as if it were whole.
 
     cv2.resize would pull in what reaches out of the whole, and so move the far edge by up to a pixel. Cubic, since
-    bilinear, after the smoothing of the smaller DCT, leaves less of fine detail than it leaves of a whole picture.
+    bilinear, after the smoothing of the smaller DCT, leaves less of fine detail than it leaves of a whole image.
     """
     y, x = (decoded.by * new / whole for new, whole in zip(hw, decoded.whole_hw, strict=True))
     # From centre to centre of pixels, which lie half a pixel from the corner.

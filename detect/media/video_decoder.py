@@ -3,7 +3,7 @@
 ffmpeg and not OpenCV, whose frames of a turned or mirrored video, of one that changes size and of one with a
 varying rate are not those that players show, and whose wheels decode no AV1.
 
-Colours are those that players show, too, but for HDR (PQ, HLG), which looks pale: its curve is not undone.
+Colors are those that players show, too, but for HDR (PQ, HLG), which looks pale: its curve is not undone.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _SOUND = re.compile(r"^\[info\]\s+Stream #0:.*: Audio: ")
 _SHOWINFO = r"^\[Parsed_showinfo_\d+ @ [^\]]+\] \[info\] "
 _CLOCK = re.compile(_SHOWINFO + r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
 _FRAME = re.compile(_SHOWINFO + r"n: *\d+ pts: *(-?\d+|NOPTS).*? s:(\d+)x(\d+)")
-# The pixel format with what is known of its colours: yuv420p(tv, bt709, progressive). Where
+# The pixel format with what is known of its colors: yuv420p(tv, bt709, progressive). Where
 # the matrix, the primaries and the curve differ it is a/b/c.
-_PICTURE = re.compile(r"^\[info\]\s+Stream #0:.*: Video: [^,]+, (\w+)(?:\(([^)]*)\))?, \d+x(\d+)")
+_IMAGE = re.compile(r"^\[info\]\s+Stream #0:.*: Video: [^,]+, (\w+)(?:\(([^)]*)\))?, \d+x(\d+)")
 _NO_MATRIX = re.compile(r"pc|tv|unknown(/.*)?|progressive|top.*|bottom.*")
 _SHOWN_FOR = re.compile(r" duration: *(\d+)")
 _ERROR = re.compile(
@@ -53,7 +53,7 @@ _ERROR = re.compile(
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One image of a video.
 
     image: uint8 RGB [H, W, 3], upright, in square pixels.
     time: seconds since the beginning of the video, exact, and later than that of the frame before.
@@ -83,7 +83,7 @@ class Decoder:
     fps: the rate as the file claims it, the mean or the highest one where it varies, 25 where it says nothing.
     seconds: the length that the file claims; None where it says nothing.
     kind: ffmpeg's name of the container.
-    has_sound: whether there is sound beside the picture.
+    has_sound: whether there is sound beside the image.
     untagged_hd: whether it is high definition that does not say its matrix: players show it with ``bt709``.
     crashed: whether ffmpeg crashed, which ``errors`` tells then; known at the end.
     errors: what ffmpeg complained of since it began to decode, the first lines and the last one.
@@ -183,7 +183,7 @@ class Decoder:
             self.errors.clear()  # of chapters it cannot find and the like, which cost no frame
         elif _SOUND.match(text):
             self.has_sound = True
-        elif found := _PICTURE.match(text):
+        elif found := _IMAGE.match(text):
             if self.untagged_hd is None and not text.endswith("(attached pic)"):  # the first one, not a cover
                 self.untagged_hd = _untagged(found[1], found[2] or "") and int(found[3]) >= _HD_HEIGHT
         elif _ERROR.search(text):
@@ -211,12 +211,12 @@ def sensible_rate(fps: float) -> Fraction:
     ``fps`` is senseless."""
     if not 1e-9 < fps <= 1000:  # nan fails too
         return FALLBACK_FPS
-    if fps < 1:  # a picture each hour: the time between two is the plain number
+    if fps < 1:  # an image each hour: the time between two is the plain number
         return 1 / Fraction(1 / fps).limit_denominator(1001)
     return Fraction(fps).limit_denominator(1001)
 
 
-def _untagged(pixels: str, colours: str) -> bool:
+def _untagged(pixels: str, color: str) -> bool:
     """Whether pixels are YCbCr of which nothing tells the matrix."""
     ycbcr = pixels.startswith(("yuv", "nv", "p0", "uyvy"))
-    return ycbcr and all(_NO_MATRIX.fullmatch(word) for word in colours.split(", ") if word)
+    return ycbcr and all(_NO_MATRIX.fullmatch(word) for word in color.split(", ") if word)

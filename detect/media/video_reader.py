@@ -16,7 +16,7 @@ from detect.media.ffmpeg import complaint
 from detect.media.video_decoder import FALLBACK_FPS, Decoder, Frame
 from detect.media.video_source import Source
 
-OPEN_SECONDS = 20.0  # a camera in the network may be this far from its next whole picture
+OPEN_SECONDS = 20.0  # a camera in the network may be this far from its next whole image
 STALL_SECONDS = 15.0
 SILENCE_SECONDS = 30.0  # then ffmpeg ends by itself, which counts where we were killed and cannot end it
 _COMPLETE = Fraction(98, 100)  # of the length that a file claims, which is an estimate
@@ -25,7 +25,7 @@ _CONTAINED = (
     *("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg"),
     *("-protocol_whitelist", "file"),
 )
-_NO_VIDEOS = ("image2", "_pipe", "tty")  # ffmpeg's names of pictures and text, from which it makes videos
+_NO_VIDEOS = ("image2", "_pipe", "tty")  # ffmpeg's names of images and text, from which it makes videos
 
 
 class VideoReader:
@@ -35,7 +35,7 @@ class VideoReader:
             for frame in video: ... frame.image, frame.time
 
     They are as players show them: upright, mirrored where the file says so, in square pixels, and high definition
-    without a word on its colour matrix by BT.709 (a stream's by BT.601). A frame may have another size than the first
+    without a word on its color matrix by BT.709 (a stream's by BT.601). A frame may have another size than the first
     one. Interlaced ones stay so, transparency is left out, and HDR looks pale.
 
     source: a path, a camera's number, or a URL; see ``Source.parse``.
@@ -119,11 +119,11 @@ class VideoReader:
                 self._feed = Feed(self._camera)
             first = next(self._frames, None) if self._feed is None else self._feed.take(OPEN_SECONDS)
         except TimeoutError:
-            raise MediaError(f"{source.shown} cannot be opened: no picture within {OPEN_SECONDS:.0f} s") from None
+            raise MediaError(f"{source.shown} cannot be opened: no image within {OPEN_SECONDS:.0f} s") from None
         if first is None:
             raise MediaError(self._why_nothing())
         if self._decoder and self._decoder.kind.endswith(_NO_VIDEOS):
-            raise MediaError(f"{source.shown} is a picture or a text, not a video; detect_image.py takes pictures")
+            raise MediaError(f"{source.shown} is an image or a text, not a video; detect_image.py takes images")
         return first
 
     def _open_file(self) -> Iterator[Frame]:
@@ -153,9 +153,9 @@ class VideoReader:
     def _why_nothing(self) -> str:
         shown, decoder = self.source.shown, self._decoder
         if decoder is None:
-            return f"{shown} cannot be opened: it gives no picture"
+            return f"{shown} cannot be opened: it gives no image"
         if decoder.kind and not decoder.crashed:
-            why = "no picture, only sound" if decoder.has_sound else "no frame that can be decoded"
+            why = "no image, only sound" if decoder.has_sound else "no frame that can be decoded"
             if self._most_pixels:
                 why += f", or frames of more than {self._most_pixels:,} pixels"
             return f"{shown} has {why}"
@@ -195,7 +195,7 @@ def _options(address: str) -> tuple[str, ...]:
     url = urlsplit(address.lower())
     silence = str(round(SILENCE_SECONDS * 1e6))
     if url.scheme in ("rtsp", "rtsps"):
-        return ("-rtsp_transport", "tcp", "-timeout", silence)  # over UDP lost packets smear the picture
+        return ("-rtsp_transport", "tcp", "-timeout", silence)  # over UDP lost packets smear the image
     options = ("-rw_timeout", silence) if url.scheme in ("http", "https", "tcp", "rtmp", "rtmps") else ()
     if url.path.endswith((".m3u8", ".mpd")):
         return (*options, "-re")  # it comes in pieces of some seconds, each at once

@@ -25,7 +25,7 @@ ENCODER_THREADS = 2  # the detector needs the other cores
 KEYFRAME_SECONDS = 5  # to jump to; and what a crash can cost
 _TICKS = 10_000  # a second, at least
 
-# The colour matrix is chosen *and* written down: players guess at an untagged one, each in its own way.
+# The color matrix is chosen *and* written down: players guess at an untagged one, each in its own way.
 _FILTERS = (
     "pad=ceil(iw/2)*2:ceil(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
     "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -39,8 +39,8 @@ class VideoWriter:
             out.write(image)
 
     fps: the rate of the frames that come without a time; kept exactly when given as a Fraction.
-    size_hw: (height, width); an odd side is padded by a pixel, as the colour planes have half the size.
-    sound_from: a video whose sound, if it has any, is cut to the length of the picture; its first track.
+    size_hw: (height, width); an odd side is padded by a pixel, as the color planes have half the size.
+    sound_from: a video whose sound, if it has any, is cut to the length of the image; its first track.
 
     The file appears under its name when the ``with`` block ends well. Until then it is NAME.part.mp4, which plays at
     any time; that is what is left of it when an exception ends the block, the disk is full or the power fails.
@@ -155,9 +155,9 @@ class VideoWriter:
         return DiskError(f"cannot write {self.path}: {why}{kept}")
 
     def _finish(self, sound_from: Path | None) -> str | None:
-        """Give the picture its exact length and its sound, and the file its name; or say what fails.
+        """Give the image its exact length and its sound, and the file its name; or say what fails.
 
-        In a second pass, when the length is known: -shortest in one pass would cut the picture where the sound is
+        In a second pass, when the length is known: -shortest in one pass would cut the image where the sound is
         the shorter. -t before the second input limits only that.
         """
         duration = self._step if self._duration is None else max(1, round(self._duration * self._ticks))
@@ -166,9 +166,9 @@ class VideoWriter:
         done = self._beside(".done.mp4")
         # fmt: off
         sound = [] if sound_from is None else ["-t", f"{float(end):.6f}", "-i", f"file:{sound_from}"]
-        picture = ["-map", "0:v", "-c:v", "copy", "-bsf:v", lengths]
+        image = ["-map", "0:v", "-c:v", "copy", "-bsf:v", lengths]
         arguments = [
-            "-loglevel", "level+error", "-i", f"file:{self._part}", *sound, *picture,
+            "-loglevel", "level+error", "-i", f"file:{self._part}", *sound, *image,
             *(["-map", "1:a:0?", "-c:a", "aac"] if sound else []), "-movflags", "+faststart", f"file:{done}",
             # As in the reader: time begins with the earliest stream in use.
             *(["-map", "1:V:0", "-c", "copy", "-f", "null", "-"] if sound else []),

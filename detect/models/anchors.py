@@ -25,7 +25,7 @@ def anchor_sizes(
     times that.
 
     One size an octave, torchvision's default, leaves a gap of 2 between neighbours, and its largest anchor, 512,
-    stays below objects that fill a picture; both cost recall on a small set.
+    stays below objects that fill an image; both cost recall on a small set.
     """
     base = 32 * imgsz / 800 * 2**octaves
     return tuple(tuple(round(base * 2 ** (k + i / an_octave)) for i in range(an_octave)) for k in range(levels))
@@ -34,10 +34,10 @@ def anchor_sizes(
 def anchor_recall(
     model: Detector, records: Sequence[ImageRecord], imgsz: int, *, iou: float = 0.5, most: int = 100
 ) -> float:
-    """The share of objects that some anchor overlaps by at least ``iou`` when pictures have short side ``imgsz``; 1.0
+    """The share of objects that some anchor overlaps by at least ``iou`` when images have short side ``imgsz``; 1.0
     for no objects. What no anchor reaches is hard to learn.
 
-    At most ``most`` of the pictures, evenly chosen, and as many objects of each are looked at.
+    At most ``most`` of the images, evenly chosen, and as many objects of each are looked at.
     """
     generator = model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
     strides = _strides(model)

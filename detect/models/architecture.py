@@ -7,7 +7,7 @@ from typing import Any
 
 from detect.errors import UsageError
 from detect.models.anchors import ASPECT_RATIOS, anchor_sizes
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from detect.models.zoo import BACKBONES, DETECTORS, HEADS, LIGHT_BELOW, TIMM, TIMM_LIGHT, TIMM_WIDE
 from detect.structures.image_size import long_side
@@ -23,11 +23,11 @@ class Architecture:
     norm: a name in detect.models.norms.NORMS. Frozen and plain batch norms load each other's state silently, and
         torchvision's v1 models were trained with eps 0, so kind and eps are kept.
     min_size, max_size: inference resizes the short side to min_size, the long side to at most max_size pixels;
-        where fixed, both sides to min_size, whatever the picture's shape.
+        where fixed, both sides to min_size, whatever the image's shape.
     mean, std: of RGB in 0..1.
-    fpn, box, mask: channels; taps: the trunk's layers; anchors: for each level its sizes in pixels of the resized
+    fpn, box, mask: channels; taps: the backbone's layers; anchors: for each level its sizes in pixels of the resized
         image; aspect_ratios: height over width, each of every size; proposals: regions kept at inference; sampled:
-        regions that the box loss samples in a picture.
+        regions that the box loss samples in an image.
         None for torchvision's own detectors, which bring theirs.
     """
 
@@ -66,25 +66,25 @@ class Architecture:
 
 def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | None = None) -> Architecture:
     """The Architecture of ``name`` in BACKBONES, or of timm:NAME, at short side ``imgsz``, with the defaults of its
-    line. Raises UsageError, also for what ``from_timm.trunk`` refuses."""
+    line. Raises UsageError, also for what ``from_timm.backbone`` refuses."""
     if name not in BACKBONES and not name.startswith(TIMM):
         raise UsageError(unknown("backbone", name, (*BACKBONES, f"{TIMM}NAME")))
     if head not in HEADS:
         raise UsageError(unknown("head", head, HEADS))
-    trunk = build_trunk(name)
-    is_light = sum(p.numel() for p in trunk.module.parameters()) < LIGHT_BELOW
+    backbone = build_backbone(name)
+    is_light = sum(p.numel() for p in backbone.module.parameters()) < LIGHT_BELOW
     line = BACKBONES.get(name) or (TIMM_LIGHT if is_light else TIMM_WIDE)
     return Architecture(
         model=name,
         head=head,
         norm="batch",
-        norm_eps=trunk.norm_eps,
+        norm_eps=backbone.norm_eps,
         min_size=imgsz,
         max_size=long_side(imgsz),
         fpn=fpn_channels or line.fpn,
         box=line.box,
         mask=line.mask,
-        taps=tuple(stage.layer for stage in trunk.stages),
+        taps=tuple(stage.layer for stage in backbone.stages),
         anchors=anchor_sizes(imgsz),
         aspect_ratios=ASPECT_RATIOS,
         proposals=line.proposals,

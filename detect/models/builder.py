@@ -25,7 +25,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from detect.errors import UsageError
 from detect.models.architecture import Architecture
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.cpu.optimize import quicken
 from detect.models.norms import set_norms
 from detect.models.zoo import DETECTORS
@@ -61,8 +61,8 @@ def assemble(architecture: Architecture, num_rows: int) -> Detector:
 
 @torch.no_grad()
 def _settle_scales(model: Detector) -> None:
-    """Tell the RoI poolers the strides of their maps, which torchvision guesses for good from the first picture, and
-    wrongly where that is a strip of few pixels, since maps are those of a padded picture."""
+    """Tell the RoI poolers the strides of their maps, which torchvision guesses for good from the first image, and
+    wrongly where that is a strip of few pixels, since maps are those of a padded image."""
     poolers = [module for module in model.modules() if isinstance(module, MultiScaleRoIAlign)]
     if poolers:
         side = 128  # a multiple of every stride
@@ -76,7 +76,7 @@ def _settle_scales(model: Detector) -> None:
 def _build_on_backbone(architecture: Architecture, num_rows: int) -> GeneralizedRCNN:
     a = architecture
     assert a.fpn and a.box and a.mask and a.anchors and a.aspect_ratios and a.taps  # set for every BACKBONES line
-    trunk = build_trunk(a.model)
+    trunk = build_backbone(a.model)
     channels = {stage.layer: stage.channels for stage in trunk.stages}
     backbone = BackboneWithFPN(
         nn.Identity(),
@@ -85,7 +85,7 @@ def _build_on_backbone(architecture: Architecture, num_rows: int) -> Generalized
         out_channels=a.fpn,
         extra_blocks=LastLevelMaxPool(),
     )
-    backbone.body = trunk.body(a.taps)  # timm's trunks are no layers in order, which torchvision would expect
+    backbone.body = trunk.body(a.taps)  # timm's backbones are no layers in order, which torchvision would expect
     maps = [str(i) for i in range(len(a.taps))]
     arguments: dict[str, Any] = {
         "rpn_anchor_generator": AnchorGenerator(a.anchors, (a.aspect_ratios,) * len(a.anchors)),
@@ -117,10 +117,10 @@ def score_owner(model: Detector) -> nn.Module:
 class DetectorTransform(GeneralizedRCNNTransform):
     """torchvision's, with five differences.
 
-    In training it does not resize, since the loader has. In evaluation a very narrow picture keeps a pixel of width,
+    In training it does not resize, since the loader has. In evaluation a very narrow image keeps a pixel of width,
     where torchvision fails. There it takes uint8, 0..255, too, and resizes before it normalises, which is the same and
-    needs a fraction of the memory: of several large pictures one at a time is float. Masks stay 28x28: torchvision
-    would paste all of them as float at full size, which for 100 masks on a 2048x1536 picture takes over 1 GiB;
+    needs a fraction of the memory: of several large images one at a time is float. Masks stay 28x28: torchvision
+    would paste all of them as float at full size, which for 100 masks on a 2048x1536 image takes over 1 GiB;
     ``detect.inference.predictor`` pastes one at a time. And the batch is channels-last, as the weights are
     (``detect.models.cpu.optimize``).
     """
@@ -131,11 +131,11 @@ class DetectorTransform(GeneralizedRCNNTransform):
         super().__init__(a.min_size, a.max_size, list(a.mean), list(a.std), **fixed)
 
     def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
-        """The size at which the model looks at a picture of ``image_hw``."""
+        """The size at which the model looks at an image of ``image_hw``."""
         return self.fixed_size or resized_hw(image_hw, self.min_size[-1], self.max_size)
 
     def set_size(self, short: int) -> None:
-        """Look at pictures with a short side of ``short`` pixels; UsageError for a model that knows but one size."""
+        """Look at images with a short side of ``short`` pixels; UsageError for a model that knows but one size."""
         if self.fixed_size not in (None, (short, short)):
             raise UsageError(
                 f"this model looks at {self.fixed_size[0]}x{self.fixed_size[1]} pixels; leave out --imgsz"
@@ -176,7 +176,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
 
 
 def freezable(model: Detector) -> bool:
-    """Whether the first stage of its trunk can be frozen by itself."""
+    """Whether the first stage of its backbone can be frozen by itself."""
     try:
         _of_stages(model, 1)
     except UsageError:
@@ -185,10 +185,10 @@ def freezable(model: Detector) -> bool:
 
 
 def freeze_stages(model: Detector, stages: int) -> None:
-    """Keep the weights of the trunk's first ``stages`` stages as they are, in place: they see edges and colours,
-    which a small data set cannot teach better, and their backward pass is the dearest.
+    """Keep the weights of the backbone's first ``stages`` stages as they are, in place: they see edges and colors,
+    which a small dataset cannot teach better, and their backward pass is the dearest.
 
-    A stage is what its map needs besides the stages before it. UsageError where the trunk has fewer stages, and for
+    A stage is what its map needs besides the stages before it. UsageError where the backbone has fewer stages, and for
     part of one such as HRNet, whose first map at stride 4 already needs half of it or more (of others, an eighth).
     """
     if stages:
@@ -197,21 +197,21 @@ def freeze_stages(model: Detector, stages: int) -> None:
 
 
 def _of_stages(model: Detector, stages: int) -> list[nn.Parameter]:
-    """The parameters of the first stages of the trunk; UsageError where it has no such stages."""
+    """The parameters of the first stages of the backbone; UsageError where it has no such stages."""
     body = getattr(model.backbone, "body", None)
     if body is None:
-        raise UsageError("--freeze: this model's trunk has no stages to freeze one by one")
+        raise UsageError("--freeze: this model's backbone has no stages to freeze one by one")
     parameters = [p for p in body.parameters() if p.requires_grad]
     was_training = body.training
     image = torch.zeros(1, 3, 96, 160, device=parameters[0].device)
     maps = list(body.eval()(image).values())
     body.train(was_training)
     if not 0 < stages <= len(maps):
-        raise UsageError(f"--freeze {stages}: this model's trunk has {len(maps)} stages")
+        raise UsageError(f"--freeze {stages}: this model's backbone has {len(maps)} stages")
     share = sum(p.numel() for p in _needed_by(maps[:1], parameters)) / sum(p.numel() for p in parameters)
     if share > 0.3 and maps[0].shape[-1] == image.shape[-1] // 4 and stages < len(maps):
         raise UsageError(
-            f"--freeze {stages}: the first map of this trunk needs {share:.0%} of it, so it has no stages to freeze "
+            f"--freeze {stages}: the first map of this backbone needs {share:.0%} of it, so it has no stages to freeze "
             f"one by one; take 0, or {len(maps)} for all of it"
         )
     return _needed_by(maps[:stages], parameters)

@@ -25,6 +25,8 @@ from detect.structures.class_names import ClassNames
 FORMAT = 2  # 1 knew no models of one size
 DEFAULT_THRESHOLD = 0.5  # of the score, where neither flag nor checkpoint names one
 _KEY = "detect"
+# Names in checkpoints of earlier versions, and the names that replaced them.
+RENAMED_KEYS = {"colour_order": "channel_order", "train_pictures": "train_images", "colours": "color"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     """The content of its file. safetensors could write one too, but beside it a temporary file of its own, which
     nobody could tell from another's where the process is killed."""
     header = {k: v for k, v in checkpoint.__dict__.items() if k != "state"}
-    header |= {"class_names": asdict(checkpoint.class_names), "format": FORMAT, "colour_order": "RGB"}
+    header |= {"class_names": asdict(checkpoint.class_names), "format": FORMAT, "channel_order": "RGB"}
     metadata = {_KEY: json.dumps(header, sort_keys=True)}
     # safetensors refuses channels-last and shared tensors; contiguous() copies where needed.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
@@ -92,15 +94,23 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} holds weights but no model description; give it to train.py as --pretrained")
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
     try:
-        header = json.loads(metadata[_KEY])
+        header = _with_new_names(json.loads(metadata[_KEY]))
         if header.pop("format") > FORMAT:
             raise CheckpointError(f"{path} was written by a newer version of this program; update it to read the file")
-        header.pop("colour_order")
+        header.pop("channel_order")
         header["class_names"] = ClassNames(**header["class_names"])
         header["class_rows"] = tuple(header["class_rows"]) if header["class_rows"] else None
         return Checkpoint(state=state, **header)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged model description: {error!r}") from None
+
+
+def _with_new_names(header: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's header in which the keys of RENAMED_KEYS have their new names, at every level."""
+    return {
+        RENAMED_KEYS.get(key, key): _with_new_names(value) if isinstance(value, dict) else value
+        for key, value in header.items()
+    }
 
 
 def to_half(checkpoint: Checkpoint) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""The table of published ImageNet weights of trunks: where each lies, what it asks of pictures, who may use it."""
+"""The table of published ImageNet weights of backbones: where each lies, what it asks of images, who may use it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HUGGING_FACE = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
-class TrunkWeights:
-    """Weights of a trunk that someone has published.
+class BackboneWeights:
+    """Weights of a backbone that someone has published.
 
     url: of a file that ``detect.models.weights.read`` reads.  licence: its SPDX name, as the publisher states it.
     folder: below the one of all downloads; '' for those whose file names differ.
@@ -40,9 +40,9 @@ class TrunkWeights:
         return fetch(self.url, folder=checkpoints_folder() / self.folder, hint=hint)
 
 
-def of_torchvision(name: str) -> TrunkWeights:
+def of_torchvision(name: str) -> BackboneWeights:
     """Those that torchvision calls ``name``."""
-    return TrunkWeights(torchvision.models.get_weight(name).url, licence="BSD-3-Clause", torchvision=name)
+    return BackboneWeights(torchvision.models.get_weight(name).url, licence="BSD-3-Clause", torchvision=name)
 
 
 def of_hugging_face(
@@ -51,15 +51,15 @@ def of_hugging_face(
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
     file: str = "model.safetensors",
-) -> TrunkWeights:
+) -> BackboneWeights:
     """Those in a repository of timm's there. All have the same file name, so each gets a folder of its own."""
     url = f"{HUGGING_FACE}/{repository}/resolve/main/{file}"
-    return TrunkWeights(url, licence, folder=repository.rpartition("/")[2], mean=mean, std=std)
+    return BackboneWeights(url, licence, folder=repository.rpartition("/")[2], mean=mean, std=std)
 
 
 _HALF = (0.5, 0.5, 0.5)
 
-# Where torchvision has two (V1, V2), V1, which its own detectors with such a trunk start from.
+# Where torchvision has two (V1, V2), V1, which its own detectors with such a backbone start from.
 PUBLISHED = {
     "resnet18": of_torchvision("ResNet18_Weights.IMAGENET1K_V1"),
     "resnet34": of_torchvision("ResNet34_Weights.IMAGENET1K_V1"),

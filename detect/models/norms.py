@@ -10,8 +10,8 @@ from torchvision.ops import FrozenBatchNorm2d
 if TYPE_CHECKING:
     from detect.models.builder import Detector
 
-# All batch norms frozen (FrozenBatchNorm2d), those of the trunk alone, or none (BatchNorm2d).
-NORMS = ("frozen", "frozen_trunk", "batch")
+# All batch norms frozen (FrozenBatchNorm2d), those of the backbone alone, or none (BatchNorm2d).
+NORMS = ("frozen", "frozen_backbone", "batch")
 
 
 def set_norms(model: Detector, norm: str, eps: float) -> None:
@@ -39,7 +39,7 @@ def freeze_norms(module: nn.Module) -> None:
 
 class _FrozenNormAndMore(FrozenBatchNorm2d):
     """A norm that does more: timm's BatchNormAct2d also drops out and activates, by modules of its own. Without them
-    a frozen trunk would be one without activations."""
+    a frozen backbone would be one without activations."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = super().forward(x)

@@ -18,9 +18,9 @@ from detect.errors import CheckpointError, FetchError
 from detect.io.downloads import fetch
 from detect.io.links import fetch_link, is_link, telling_origin
 from detect.models.architecture import Architecture
-from detect.models.backbones import Trunk, build_trunk, from_timm
+from detect.models.backbones import Backbone, build_backbone, from_timm
 from detect.models.builder import Detector, build
-from detect.models.imagenet import PUBLISHED, TrunkWeights
+from detect.models.imagenet import PUBLISHED, BackboneWeights
 from detect.models.norms import set_norms
 from detect.models.weights import Weights, read
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM
@@ -75,24 +75,24 @@ def choose(name: str, pretrained: str) -> Weights | None:
     """What ``--pretrained auto|none|balloon|FILE|URL`` means for a backbone or detector; None for random weights.
 
     Raises FetchError when published weights or a link cannot be reached, but for mobilenet_v2, which goes on from the
-    bundled model's trunk; CheckpointError and UsageError for a file that is none.
+    bundled model's backbone; CheckpointError and UsageError for a file that is none.
     """
     if pretrained == "none":
         return None
     if pretrained in BUNDLED:
         return read(bundled(pretrained))
     if pretrained == "auto":
-        return published_detector(name, NO_WEIGHTS_HINT) if name in DETECTORS else _published_trunk(name)
+        return published_detector(name, NO_WEIGHTS_HINT) if name in DETECTORS else _published_backbone(name)
     path = fetch_link(pretrained, hint=NO_WEIGHTS_HINT) if is_link(pretrained) else Path(pretrained)
     with telling_origin(pretrained):
         weights = read(path)
     published = None if weights.is_detector or name in DETECTORS else published_weights(name)
-    if weights.mean is None and published:  # a trunk's file does not say it; most likely it is the published one
+    if weights.mean is None and published:  # a backbone's file does not say it; most likely it is the published one
         weights = replace(weights, mean=published.mean, std=published.std)
     return weights
 
 
-def published_weights(backbone: str) -> TrunkWeights | None:
+def published_weights(backbone: str) -> BackboneWeights | None:
     """The ImageNet weights that ``--pretrained auto`` takes for a line of BACKBONES or timm:NAME; None where no one
     has published any."""
     if backbone.startswith(TIMM):
@@ -100,7 +100,7 @@ def published_weights(backbone: str) -> TrunkWeights | None:
     return PUBLISHED.get(backbone)
 
 
-def _published_trunk(name: str) -> Weights | None:
+def _published_backbone(name: str) -> Weights | None:
     published = published_weights(name)
     if published is None:
         warn(f"no published weights for {name}: training from scratch; --pretrained FILE starts from a file of yours")
@@ -110,11 +110,11 @@ def _published_trunk(name: str) -> Weights | None:
     except FetchError as error:
         if name != "mobilenet_v2" or not bundled("balloon").is_file():
             raise
-        warn(f"{error}. Going on from the bundled balloon model's trunk instead of ImageNet's")
+        warn(f"{error}. Going on from the bundled balloon model's backbone instead of ImageNet's")
         weights = read(bundled("balloon"))
-        trunk = {k: t for k, t in weights.state.items() if k.startswith("backbone.body.")}
+        backbone = {k: t for k, t in weights.state.items() if k.startswith("backbone.body.")}
         return replace(
-            weights, source=f"the trunk of {weights.source}", state=trunk, class_names=None, class_rows=None
+            weights, source=f"the backbone of {weights.source}", state=backbone, class_names=None, class_rows=None
         )
     # timm renames what its older files call otherwise.
     state = from_timm.load(name.removeprefix(TIMM), path) if name.startswith(TIMM) else read(path).state
@@ -129,17 +129,17 @@ def start_model(
     norm: ``frozen`` where their statistics come with the weights, but never where they are random; or ``batch``.
     """
     num_rows = len(class_names) + 1
-    trunk = build_trunk(_trunk_of(architecture.model))
+    backbone = build_backbone(_backbone_of(architecture.model))
     if weights is None:
-        architecture = replace(architecture, norm="batch", norm_eps=trunk.norm_eps)
+        architecture = replace(architecture, norm="batch", norm_eps=backbone.norm_eps)
         return build(architecture, num_rows), architecture, "random weights"
     eps = weights.norm_eps
-    if eps is None:  # a trunk alone was trained with its own, whatever the detector's line says
-        eps = architecture.norm_eps if weights.is_detector else trunk.norm_eps
+    if eps is None:  # a backbone alone was trained with its own, whatever the detector's line says
+        eps = architecture.norm_eps if weights.is_detector else backbone.norm_eps
     if weights.mean and weights.std:
         architecture = replace(architecture, mean=weights.mean, std=weights.std)
     model = build(replace(architecture, norm="batch"), num_rows)
-    offered = _rename(weights, trunk, model)
+    offered = _rename(weights, backbone, model)
     if {weights.head, architecture.head} & {"retinanet", "fcos"} and weights.head not in (None, architecture.head):
         offered = {k: t for k, t in offered.items() if not k.startswith("head.")}  # same names, another meaning
     if weights.class_names is not None:
@@ -159,18 +159,20 @@ def start_model(
 def load_matching(model: nn.Module, state: dict[str, Tensor], source: str) -> set[str]:
     """Load the tensors whose name and shape the model knows; returns their names.
 
-    Raises CheckpointError where nothing of the trunk fits, and warns where something of it is missing.
+    Raises CheckpointError where nothing of the backbone fits, and warns where something of it is missing.
     """
     used = _fitting(model, state)
     if not any(k.startswith("backbone.body.") for k in used):
         raise CheckpointError(
-            f"{source}: none of its {len(state)} tensors fits this model's trunk; is it of another --backbone?"
+            f"{source}: none of its {len(state)} tensors fits this model's backbone; is it of another --backbone?"
         )
     model.load_state_dict({k: state[k] for k in used}, strict=False)
-    trunk = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(_COUNTER)]
-    missing = [k for k in trunk if k not in used]
+    backbone = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(_COUNTER)]
+    missing = [k for k in backbone if k not in used]
     if missing:
-        warn(f"{source}: {len(missing)} of {len(trunk)} tensors of the trunk are not in it: {first_few(missing, 3)}")
+        warn(
+            f"{source}: {len(missing)} of {len(backbone)} tensors of the backbone are not in it: {first_few(missing, 3)}"
+        )
     return used
 
 
@@ -197,26 +199,26 @@ def _norm(model: nn.Module, state: dict[str, Tensor]) -> str:
     random = {k for k in model.state_dict() if k.endswith(".running_var")} - _fitting(model, state)
     if not random:
         return "frozen"
-    return "batch" if any(k.startswith("backbone.body.") for k in random) else "frozen_trunk"
+    return "batch" if any(k.startswith("backbone.body.") for k in random) else "frozen_backbone"
 
 
-def _trunk_of(model: str) -> str:
-    """The name in BACKBONES (or timm:NAME) of a model's trunk; a detector's builder tells it."""
+def _backbone_of(model: str) -> str:
+    """The name in BACKBONES (or timm:NAME) of a model's backbone; a detector's builder tells it."""
     if model not in DETECTORS:
         return model
     return next((name for name in BACKBONES if name in DETECTORS[model].builder), "resnet50")
 
 
-def _rename(weights: Weights, trunk: Trunk, model: nn.Module) -> dict[str, Tensor]:
-    """Names as ``model`` has them now. A trunk's go by the trunk's own module, which has the published ones."""
+def _rename(weights: Weights, backbone: Backbone, model: nn.Module) -> dict[str, Tensor]:
+    """Names as ``model`` has them now. A backbone's go by the backbone's own module, which has the published ones."""
     if weights.is_detector:
         own = model.state_dict()  # FCOS has a name now that in RetinaNet is one of old
         return {k if k in own else _new_name(k): t for k, t in weights.state.items()}
     # The published names and the detector's lead to the same tensor, so its address joins them.
-    body = trunk.body([stage.layer for stage in trunk.stages])
+    body = backbone.body([stage.layer for stage in backbone.stages])
     places = {t.data_ptr(): k for k, t in body.state_dict().items()}
-    names = {_flat(k): f"backbone.body.{places[t.data_ptr()]}" for k, t in trunk.module.state_dict().items()}
-    plain = {k.removeprefix(trunk.prefix): t for k, t in weights.state.items()}
+    names = {_flat(k): f"backbone.body.{places[t.data_ptr()]}" for k, t in backbone.module.state_dict().items()}
+    plain = {k.removeprefix(backbone.prefix): t for k, t in weights.state.items()}
     return {names.get(_flat(k), k): t for k, t in plain.items()}
 
 

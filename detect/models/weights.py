@@ -22,7 +22,7 @@ class Weights:
 
     class_names, class_rows: whose classes its heads know.  norm_eps: of its batch norms.  head: what an Architecture
     calls so.
-    mean, std: of the pictures' RGB in 0..1.  anchors, aspect_ratios: what its region proposal network has learned on.
+    mean, std: of the images' RGB in 0..1.  anchors, aspect_ratios: what its region proposal network has learned on.
     """
 
     source: str
@@ -38,7 +38,7 @@ class Weights:
 
     @property
     def is_detector(self) -> bool:
-        """Whether the file holds more than a trunk."""
+        """Whether the file holds more than a backbone."""
         parts = ("backbone.", "rpn.", "roi_heads.", "head.classification_head.")
         return any(name.startswith(parts) for name in self.state)
 

@@ -1,8 +1,8 @@
 """The tables of models: one line each, strings and numbers only, so that ``--help`` needs no torch.
 
-A *backbone* is a trunk under torchvision's BackboneWithFPN with a head of ours; a *detector* is a whole model of
+A *backbone* is a backbone under torchvision's BackboneWithFPN with a head of ours; a *detector* is a whole model of
 torchvision's. Widths belong to the line: at 1280x720 a 256-wide MobileNetV2 Mask R-CNN would spend nearly all of
-its work in the 3x3 convolutions of pyramid and RPN at stride 4, so light trunks get light pyramids and heads.
+its work in the 3x3 convolutions of pyramid and RPN at stride 4, so light backbones get light pyramids and heads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 class BackboneSpec:
     """A line of BACKBONES.
 
-    builder: ``module:function`` that returns a ``Trunk`` (see detect/models/backbones).
+    builder: ``module:function`` that returns a ``Backbone`` (see detect/models/backbones).
     fpn, box, mask: channels of the pyramid, the box head and the mask head.
     proposals: regions that reach the box head at inference (torchvision's default is 1000).
     """
@@ -33,7 +33,7 @@ class DetectorSpec:
     builder: torchvision's function.  weights: its name of the published COCO weights.
     head: what stands on the features: one of HEADS, or another that decides what can be trained and what is found.
     norm, norm_eps: those the published weights were trained with; torchvision sets them only when it downloads.
-    short, long: the sides in pixels that pictures are resized to; equal where the model knows but one size.
+    short, long: the sides in pixels that images are resized to; equal where the model knows but one size.
     mean, std: of RGB in 0..1, None for ImageNet's.
     """
 
@@ -48,7 +48,7 @@ class DetectorSpec:
     std: tuple[float, ...] | None = None
 
 
-# fpn, box, mask and proposals of trunks with fewer parameters than LIGHT_BELOW, and of the others.
+# fpn, box, mask and proposals of backbones with fewer parameters than LIGHT_BELOW, and of the others.
 LIGHT_BELOW = 22_000_000
 _LIGHT = (128, 512, 128, 300)
 _WIDE = (256, 1024, 256, 1000)
@@ -70,8 +70,8 @@ BACKBONES = {
 
 # Besides these, ``timm:NAME`` is a backbone for every NAME that the package timm knows, with one of two lines.
 TIMM = "timm:"
-TIMM_LIGHT = BackboneSpec("detect.models.backbones.from_timm:trunk", *_LIGHT)
-TIMM_WIDE = BackboneSpec("detect.models.backbones.from_timm:trunk", *_WIDE)
+TIMM_LIGHT = BackboneSpec("detect.models.backbones.from_timm:backbone", *_LIGHT)
+TIMM_WIDE = BackboneSpec("detect.models.backbones.from_timm:backbone", *_WIDE)
 
 _FASTER, _MASK = "fasterrcnn", "maskrcnn"
 DETECTORS = {

@@ -26,7 +26,7 @@ from detect.serving.problems import ProblemError, answer_with_them
 from detect.serving.service import Service
 from detect.text import unknown
 
-_ABOUT = "Find objects in pictures and videos. Errors are problem documents (RFC 9457); 503 says when to come again."
+_ABOUT = "Find objects in images and videos. Errors are problem documents (RFC 9457); 503 says when to come again."
 _PAGE = Path(__file__).parent / "page"
 
 
@@ -81,7 +81,7 @@ def create_app(
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", tags=["operation"], responses=schemas.problems(503))
     def readyz() -> dict[str, str]:
-        """Whether a picture would be looked at."""
+        """Whether an image would be looked at."""
         if not service.is_ready:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the models are not at work")
         return {"status": "ok"}

@@ -1,4 +1,4 @@
-"""Pictures wait in one bounded queue for one thread, in which models look at those of equal size together."""
+"""Images wait in one bounded queue for one thread, in which models look at those of equal size together."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from detect.inference.predictor import Predictor
 from detect.structures.detections import Detections
 
 T = TypeVar("T")
-_SHARE = 0.2  # of the newest measurement in the running mean of seconds a picture
+_SHARE = 0.2  # of the newest measurement in the running mean of seconds an image
 
 
 class BusyError(Exception):
-    """More pictures wait than may. seconds: after so many there should be room."""
+    """More images wait than may. seconds: after so many there should be room."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the queue is full; try again in {seconds:.0f} s")
@@ -31,7 +31,7 @@ class BusyError(Exception):
 
 @dataclass(eq=False)
 class _Waiting:
-    """A picture that waits. until: by the clock that only grows, after that nobody wants the answer."""
+    """An image that waits. until: by the clock that only grows, after that nobody wants the answer."""
 
     predictor: Predictor
     image: np.ndarray
@@ -54,11 +54,11 @@ class Batcher:
     A model's arithmetic is shared by all cores already, so that one thread for all models is as fast as several. No
     other thread should compute with torch, not even to load a model (see ``call``): OpenMP keeps a team of threads
     for each that does, and where all teams are more than the cores, their members sleep when they should wait, which
-    makes every picture slower. What is found in a picture does not depend on those it shares a batch with, up to
+    makes every image slower. What is found in an image does not depend on those it shares a batch with, up to
     rounding.
 
-    most_waiting: pictures that are let in.  most_together: pictures in a batch.
-    seen: called after every batch with how many pictures it had and its seconds.
+    most_waiting: images that are let in.  most_together: images in a batch.
+    seen: called after every batch with how many images it had and its seconds.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Batcher:
         self._threads = torch.get_num_threads()  # which OpenMP counts for each thread anew
         self._changed = threading.Condition()
         self._stopping = False
-        self._seconds = 1.0  # a picture, before any was measured
+        self._seconds = 1.0  # an image, before any was measured
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
         self._thread.start()
 
@@ -105,14 +105,14 @@ class Batcher:
         return answer.result()
 
     def check_room(self, count: int) -> None:
-        """Raises BusyError where ``count`` more pictures find no room now."""
+        """Raises BusyError where ``count`` more images find no room now."""
         with self._changed:
             waiting = sum(not task.answer.cancelled() for task in self._waiting)
         if (over := waiting + count - self.most_waiting) > 0:
             raise BusyError(max(1.0, self._seconds * over))
 
     def __len__(self) -> int:
-        """So many pictures wait."""
+        """So many images wait."""
         return len(self._waiting)
 
     @property
@@ -133,7 +133,7 @@ class Batcher:
             work()
 
     def _next(self) -> Callable[[], None] | None:
-        """What is to be done: a call, else the first picture that is still wanted, and those behind it that fit; None
+        """What is to be done: a call, else the first image that is still wanted, and those behind it that fit; None
         after the last of a closed queue."""
         with self._changed:
             while True:
@@ -176,13 +176,13 @@ def _is_wanted(task: _Waiting) -> bool:
 
 
 def _look(batch: Sequence[_Waiting]) -> None:
-    """Answer each. What fails together is tried alone, since a picture must not spoil the others'."""
+    """Answer each. What fails together is tried alone, since an image must not spoil the others'."""
     try:
         # What scores more is the same, whatever else is looked for: suppression goes from the best on.
         lowest = min(task.threshold for task in batch)
         found = batch[0].predictor([task.image for task in batch], threshold=lowest)
         results = [one.filter(task.threshold) for task, one in zip(batch, found, strict=True)]
-    except Exception as error:  # of a model on a picture, and the server goes on
+    except Exception as error:  # of a model on an image, and the server goes on
         if len(batch) == 1:
             batch[0].answer.set_exception(error)
             return

@@ -1,4 +1,4 @@
-"""The routes of pictures and of the models that look at them."""
+"""The routes of images and of the models that look at them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from detect.serving.service import Service, busy
 from detect.structures.class_names import ClassNames
 
 T = TypeVar("T")
-router = APIRouter(prefix="/v1", tags=["pictures"])
+router = APIRouter(prefix="/v1", tags=["images"])
 CLASSES = "only these, by name or category id: classes=cat&classes=dog"
 
 
@@ -35,7 +35,7 @@ class Format(str, Enum):
 
 
 class ImageType(str, Enum):
-    """Of the file of an annotated picture."""
+    """Of the file of an annotated image."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -59,7 +59,7 @@ def list_models(request: Request) -> dict[str, Any]:
     return {"models": [served.facts() for served in service_of(request).served.values()]}
 
 
-@router.post("/detect", responses=schemas.ANSWERS, openapi_extra=schemas.PICTURES, response_model=None)
+@router.post("/detect", responses=schemas.ANSWERS, openapi_extra=schemas.IMAGES, response_model=None)
 async def detect(
     request: Request,
     model: Annotated[str | None, Query(description="one of /v1/models; by default the first")] = None,
@@ -69,10 +69,10 @@ async def detect(
     image_type: Annotated[ImageType, Query(description="of format=image")] = ImageType.PNG,
     masks: Annotated[MasksAs, Query(description="of format=masks")] = MasksAs.ZIP,
 ) -> Response:
-    """Find objects in pictures: in the form's fields `image`, or in the body as one picture.
+    """Find objects in images: in the form's fields `image`, or in the body as one image.
 
-    Boxes and masks are in pixels of the picture as it is shown, turned as its EXIF orientation says. Of several
-    pictures the annotated ones, and their masks, come in one zip archive.
+    Boxes and masks are in pixels of the image as it is shown, turned as its EXIF orientation says. Of several
+    images the annotated ones, and their masks, come in one zip archive.
     """
     service = service_of(request)
     began = time.perf_counter()
@@ -82,7 +82,7 @@ async def detect(
     if format == Format.MASKS and not served.has_masks:
         words = f"the model {served.name} finds no masks"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
-    files = await uploads.pictures_of(request, service.limits, shares.bytes_)
+    files = await uploads.images_of(request, service.limits, shares.bytes_)
     service.check_room(len(files))
     try:
         with anyio.fail_after(service.limits.answer_seconds):
@@ -119,17 +119,17 @@ async def _in_thread(service: Service, work: Callable[..., T], *arguments: Any) 
 
 
 def _files(
-    pictures: list[Answered], names: ClassNames, form: Format, image_type: ImageType, masks: MasksAs
+    images: list[Answered], names: ClassNames, form: Format, image_type: ImageType, masks: MasksAs
 ) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of all that is answered: a file for each picture, or one for each mask."""
+    """(name, content) of all that is answered: a file for each image, or one for each mask."""
     ending = {"png": "png", "jpeg": "jpg"}[image_type.value]
-    for number, one in enumerate(pictures, 1):
+    for number, one in enumerate(images, 1):
         if form == Format.IMAGE:
-            yield f"{number:03}.{ending}", responses.as_picture(one, names, image_type.value.upper())
+            yield f"{number:03}.{ending}", responses.as_image(one, names, image_type.value.upper())
         elif masks == MasksAs.MAP:
             yield f"{number:03}.png", responses.label_map(one.found)
         else:
-            folder = f"{number:03}/" if len(pictures) > 1 else ""
+            folder = f"{number:03}/" if len(images) > 1 else ""
             yield from ((folder + name, content) for name, content in responses.mask_files(one.found, names))
 
 

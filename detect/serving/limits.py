@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """bytes_, video_bytes: of a request with pictures, and of a video.
-    pixels: of a picture or of a frame, by its header, before any is unpacked.
+    """bytes_, video_bytes: of a request with images, and of a video.
+    pixels: of an image or of a frame, by its header, before any is unpacked.
     at_once: so many times ``bytes_``, and ``pixels``, are in hand at once for all callers, which bounds the memory.
-    pictures: of a request.  frames: of a video.
-    waiting, together: pictures that wait for a model, and those of a batch.
-    upload_seconds: for a request to arrive.  answer_seconds: for its pictures to be looked at.
+    images: of a request.  frames: of a video.
+    waiting, together: images that wait for a model, and those of a batch.
+    upload_seconds: for a request to arrive.  answer_seconds: for its images to be looked at.
     jobs: videos that wait or are worked on.  job_seconds: for the work on one.
     kept, keep_seconds: the files of so many finished jobs are there, for so long.
     """
@@ -21,7 +21,7 @@ class Limits:
     video_bytes: int = 512 * 2**20
     pixels: int = 40_000_000
     at_once: int = 8
-    pictures: int = 16
+    images: int = 16
     frames: int = 18_000
     waiting: int = 32
     together: int = 4

@@ -23,7 +23,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class Measures:
     """Of one server; several in a process do not share them.
 
-    waiting: tells how many pictures wait for a model.
+    waiting: tells how many images wait for a model.
     """
 
     def __init__(self, waiting: Callable[[], int]) -> None:
@@ -35,11 +35,11 @@ class Measures:
         self.request_seconds = histogram(
             "request_seconds", "from a request's first byte to its answer", ("route",), buckets=_SECONDS
         )
-        self.pictures = counter("pictures_total", "pictures looked at")
-        self.batch_pictures = histogram("batch_pictures", "pictures of a batch", buckets=(1, 2, 4, 8, 16))
+        self.images = counter("images_total", "images looked at")
+        self.batch_images = histogram("batch_images", "images of a batch", buckets=(1, 2, 4, 8, 16))
         self.model_seconds = counter("model_seconds_total", "time that models took")
         self.jobs = counter("jobs_total", "videos, by how they ended", ("state",))
-        queue = Gauge("waiting_pictures", "pictures that wait for a model", namespace="detect", registry=registry)
+        queue = Gauge("waiting_images", "images that wait for a model", namespace="detect", registry=registry)
         queue.set_function(waiting)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -48,10 +48,10 @@ class Measures:
         self.requests.labels(known, route, str(status)).inc()
         self.request_seconds.labels(route).observe(seconds)
 
-    def batch(self, pictures: int, seconds: float) -> None:
+    def batch(self, images: int, seconds: float) -> None:
         """A batch was looked at."""
-        self.pictures.inc(pictures)
-        self.batch_pictures.observe(pictures)
+        self.images.inc(images)
+        self.batch_images.observe(images)
         self.model_seconds.inc(seconds)
 
     def text(self) -> bytes:

@@ -16,7 +16,7 @@ from detect.serving.metrics import Measures
 
 _LINGER = 2.0  # seconds for a caller to notice an answer before its end
 _PIECE = 2**18  # bytes that are handed over at once, so that the rest is not kept twice
-# The pages have their own files, pictures that they have made themselves, and no other host.
+# The pages have their own files, images that they have made themselves, and no other host.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -58,7 +58,7 @@ def answer_with_them(app: FastAPI) -> None:
 
     @app.exception_handler(TooMuchError)
     async def of_greed(_: Request, error: TooMuchError) -> JSONResponse:
-        words = f"a request may have {error.most:,} pixels in all of its pictures"
+        words = f"a request may have {error.most:,} pixels in all of its images"
         return document(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
 
     @app.exception_handler(ClientDisconnect)

@@ -1,4 +1,4 @@
-"""What was found, as it is sent: JSON, pictures with it drawn on, masks."""
+"""What was found, as it is sent: JSON, images with it drawn on, masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_ON_A_MAP = 2**16 - 1  # objects
 
 @dataclass(frozen=True)
 class Answered:
-    """A picture and what was found in it.
+    """An image and what was found in it.
 
     name: as the caller calls it.  image: uint8 RGB [H, W, 3], upright.
     """
@@ -44,9 +44,9 @@ def as_json(pictures: Sequence[Answered], class_names: ClassNames, model: str, s
     return {"model": model, "seconds": round(seconds, 4), "images": images}
 
 
-def as_picture(picture: Answered, class_names: ClassNames, kind: str) -> bytes:
+def as_image(image: Answered, class_names: ClassNames, kind: str) -> bytes:
     """With boxes, masks and labels drawn on it. kind: "PNG" or "JPEG"."""
-    return encode(draw(picture.image, picture.found, class_names), kind)
+    return encode(draw(image.image, image.found, class_names), kind)
 
 
 def label_map(found: Detections) -> bytes:

@@ -102,8 +102,8 @@ class Detection(BaseModel):
     keypoints: list[tuple[float, float, float]] | None = None
 
 
-class Picture(BaseModel):
-    """A picture and what was found in it, best first. source: the name of its file."""
+class Image(BaseModel):
+    """An image and what was found in it, best first. source: the name of its file."""
 
     source: str
     height: int
@@ -112,11 +112,11 @@ class Picture(BaseModel):
 
 
 class Found(BaseModel):
-    """The answer to pictures."""
+    """The answer to images."""
 
     model: str
     seconds: float
-    images: list[Picture]
+    images: list[Image]
 
 
 class Job(BaseModel):
@@ -185,8 +185,8 @@ VIDEO: dict[str, Any] = {
         },
     }
 }
-# A form with files, or the bytes of one picture.
-PICTURES: dict[str, Any] = {
+# A form with files, or the bytes of one image.
+IMAGES: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {

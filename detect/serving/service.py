@@ -22,7 +22,7 @@ from detect.serving.quota import Room
 from detect.serving.video_jobs import Jobs
 from detect.structures.detections import Detections
 
-_DECODERS = 2  # pictures that are unpacked, or drawn and packed, at once
+_DECODERS = 2  # images that are unpacked, or drawn and packed, at once
 _LOOK_UP = 0.5  # seconds between two looks whether the caller is still there
 
 
@@ -51,24 +51,24 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a picture would be looked at."""
+        """Whether an image would be looked at."""
         return self.batcher.is_alive
 
     def admit(self, request: Request) -> Shares:
-        """Let in a request with pictures, whose bytes and pixels take memory until it is answered. FullError where
+        """Let in a request with images, whose bytes and pixels take memory until it is answered. FullError where
         others have it all."""
         stack = request.state.shares
         stack.enter_context(self._requests.shared())(1)
         return Shares(*(stack.enter_context(room.shared()) for room in (self._bytes, self._pixels)))
 
-    def check_room(self, pictures: int) -> None:
-        """ProblemError, before anything is done for so many more pictures: 503 where they find no room in the queue
+    def check_room(self, images: int) -> None:
+        """ProblemError, before anything is done for so many more images: 503 where they find no room in the queue
         now, 413 where they never will."""
-        if pictures > self.limits.waiting:
-            words = f"a request may have {self.limits.waiting} pictures"
+        if images > self.limits.waiting:
+            words = f"a request may have {self.limits.waiting} images"
             raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
         try:
-            self.batcher.check_room(pictures)
+            self.batcher.check_room(images)
         except BusyError as error:
             raise busy(error.seconds) from None
 

@@ -1,4 +1,4 @@
-"""What a request brings: pictures, held in memory, or a video. All within limits, and known by their content."""
+"""What a request brings: images, held in memory, or a video. All within limits, and known by their content."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_NAME = 200
 _SILENCE = 10.0  # seconds without a byte, after which a caller is given up
 
 
-async def pictures_of(request: Request, limits: Limits, take: Callable[[int], None]) -> list[Encoded]:
+async def images_of(request: Request, limits: Limits, take: Callable[[int], None]) -> list[Encoded]:
     """The files that a request brings: those of the form's fields called IMAGE, or its whole body as one.
 
     take: called with the number of bytes before they are kept.
@@ -40,18 +40,18 @@ async def pictures_of(request: Request, limits: Limits, take: Callable[[int], No
     try:
         with anyio.fail_after(limits.upload_seconds):
             if _is_form(request):
-                most = limits.pictures
+                most = limits.images
                 parser = MultiPartParser(request.headers, chunks, max_files=most, max_fields=most)
                 parser.spool_max_size = limits.bytes_ + 1  # more than can come: none is written to the disk
                 async with _parsed(parser) as form:
                     files = _files(form, IMAGE)
-                    return [Encoded(await file.read(), _shown(file.filename or "the picture")) for file in files]
+                    return [Encoded(await file.read(), _shown(file.filename or "the image")) for file in files]
             body = b"".join([chunk async for chunk in chunks])
     except TimeoutError:
         words = f"the request did not arrive within {limits.upload_seconds:g} seconds"
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, words) from None
     if not body:
-        words = f"no picture: send its bytes as the body, or as the field '{IMAGE}' of a form"
+        words = f"no image: send its bytes as the body, or as the field '{IMAGE}' of a form"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
     return [Encoded(body)]
 
@@ -153,7 +153,7 @@ async def _save_video(request: Request, limits: Limits, path: Path) -> None:
 
 def decoded(file: Encoded, limits: Limits, take: Callable[[int], None]) -> np.ndarray:
     """uint8 RGB [H, W, 3], after ``take`` of the number of its pixels. ProblemError 413 for too many, 415 for what is
-    no picture, 422 for a broken one."""
+    no image, 422 for a broken one."""
     if formats.begins_as_video(file):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{file} is a video; those go to /v1/detect/video")
     try:

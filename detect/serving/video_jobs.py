@@ -228,7 +228,7 @@ class Jobs:
         return None
 
     def _found(self, job: Job, image: np.ndarray) -> Detections:
-        """What is on a frame, which gives way to pictures where the queue is full. _StoppedError after ``stop``."""
+        """What is on a frame, which gives way to images where the queue is full. _StoppedError after ``stop``."""
         while not job.stopped.is_set():
             with suppress(BusyError):
                 (answer,) = self._batcher.submit(job.served.predictor, [image], job.threshold, 3600)

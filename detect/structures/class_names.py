@@ -11,7 +11,7 @@ from detect.text import unknown
 
 @dataclass(frozen=True)
 class ClassNames:
-    """The classes of a data set or a model, in label order: label ``i`` (1..K) is ``names[i - 1]``.
+    """The classes of a dataset or a model, in label order: label ``i`` (1..K) is ``names[i - 1]``.
 
     names: K distinct names.
     ids: the K category ids that the annotations used (sparse, 0-based, anything); 1..K when not given.

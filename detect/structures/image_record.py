@@ -12,12 +12,12 @@ from detect.structures.masks import Polygons, Rle
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image and its truth, as every reader returns it. Boxes and masks are on the original pixels.
+    """One image and its ground truth, as every reader returns it. Boxes and masks are on the original pixels.
 
     boxes: float32 [N, 4] xyxy absolute pixels.  labels: int64 [N] in 1..K.
-    masks: N masks, each polygons or RLE, or None where the data set has none.
+    masks: N masks, each polygons or RLE, or None where the dataset has none.
     areas: float64 [N] px², as annotated (the mask's or the box's).  iscrowd: bool [N].
-    annotation_ids: int64 [N].  image_id: the data set's own, unique in a split.
+    annotation_ids: int64 [N].  image_id: the dataset's own, unique in a split.
     """
 
     path: Path

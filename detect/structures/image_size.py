@@ -1,4 +1,4 @@
-"""How large a picture is when a model looks at it: the one place of the rule, for training and for inference."""
+"""How large an image is when a model looks at it: the one place of the rule, for training and for inference."""
 
 from __future__ import annotations
 

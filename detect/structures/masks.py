@@ -138,11 +138,11 @@ def box(rle: Rle) -> np.ndarray:
     return np.array([x, y, x + w, y + h], dtype=np.float32)
 
 
-def iou(found: Sequence[Rle], truth: Sequence[Rle]) -> np.ndarray:
-    """Intersection over union of every pair, [len(found), len(truth)] in 0..1."""
-    if not found or not truth:
-        return np.zeros((len(found), len(truth)))
-    return np.asarray(coco_mask.iou(list(found), list(truth), [False] * len(truth)))
+def iou(found: Sequence[Rle], ground_truth: Sequence[Rle]) -> np.ndarray:
+    """Intersection over union of every pair, [len(found), len(ground truth)] in 0..1."""
+    if not found or not ground_truth:
+        return np.zeros((len(found), len(ground_truth)))
+    return np.asarray(coco_mask.iou(list(found), list(ground_truth), [False] * len(ground_truth)))
 
 
 def _check_polygons(polygons: Polygons, image_hw: tuple[int, int]) -> None:

@@ -1,7 +1,7 @@
 """Masks as outlines: the exact edge of a run-length code, and one polygon for a mask of parts and holes.
 
 Outlines run along the edges of pixels, so that a square of 3 x 3 pixels has sides of 3, and x = 0 is the left edge
-of the picture. pycocotools rounds corners to a fifth of a pixel and fills, by the even-odd rule, the pixels whose
+of the image. pycocotools rounds corners to a fifth of a pixel and fills, by the even-odd rule, the pixels whose
 middle lies inside (rleFrPoly in https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c); corners at
 whole numbers give the very pixels.
 """
@@ -45,7 +45,7 @@ def one_outline(segmentation: Polygons | Rle, image_hw: tuple[int, int], *, cut:
     A single polygon that no fill rule can mistake, such as one that does not cross itself, comes back as it is. Else
     parts are united, and parts and holes are joined by bridges without width, there and back along one line. What
     ``from_polygons`` draws of it has an IoU of at least 0.995 with the mask; of a run-length code it is the very mask.
-    cut: whether a polygon that reaches out of the picture is cut at its edges.
+    cut: whether a polygon that reaches out of the image is cut at its edges.
 
     Raises ValueError where ``segmentation`` cannot be drawn on an image of ``image_hw``.
     """

@@ -103,7 +103,7 @@ class Watch:
         if progress.skipped > self.most_skipped:
             look = f"; python train.py --replay {self.replays[0]} looks closer" if self.replays else ""
             raise TrainingError(
-                f"{words}; {progress.skipped} steps of the epoch went so: look at these pictures' boxes, or lower"
+                f"{words}; {progress.skipped} steps of the epoch went so: look at these images' boxes, or lower"
                 f" --lr{look}"
             )
         warn(f"{words}; the step is left out")
@@ -126,13 +126,13 @@ class Watch:
 
 
 def not_finite(step: Step, batches: list[Batch], files: Mapping[int, str]) -> str:
-    """Words for a step that failed: what was not finite, and on which pictures."""
+    """Words for a step that failed: what was not finite, and on which images."""
     pairs = [pair for pair in zip(step.each, batches, strict=True) if not math.isfinite(pair[0]["loss"])]
     what = "loss" if pairs else "gradient"
     losses, (_, targets) = (pairs or list(zip(step.each, batches, strict=True)))[0]
     values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items() if name != "loss")
-    pictures = first_few([files[int(target["image_id"])] for target in targets])
-    return f"the {what} is not finite ({values}) on the batch of {pictures}"
+    images = first_few([files[int(target["image_id"])] for target in targets])
+    return f"the {what} is not finite ({values}) on the batch of {images}"
 
 
 def stop_at_failure(step: Step, batches: list[Batch], progress: Progress, files: Mapping[int, str]) -> None:

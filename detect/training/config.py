@@ -7,7 +7,7 @@ from pathlib import Path
 
 from detect.cli.flags import parse
 from detect.cli.settings.shared import DATA, FORMATS, check_name, device, output_dir
-from detect.data.augmentation.presets import COLOURS, PRESETS, Augmentation
+from detect.data.augmentation.presets import COLORS, PRESETS, Augmentation
 from detect.errors import UsageError
 from detect.models.names import check_trained
 from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS
@@ -38,7 +38,7 @@ class TrainSettings:
     data: str = option("sample", DATA, metavar="NAME|PATH")
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
     format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
-    backbone: str = option("mobilenet_v2", "trunk under a feature pyramid", choices=(*BACKBONES, f"{TIMM}NAME"))
+    backbone: str = option("mobilenet_v2", "backbone under a feature pyramid", choices=(*BACKBONES, f"{TIMM}NAME"))
     head: str | None = option(None, "default: maskrcnn where the data has masks, else fasterrcnn", choices=HEADS)
     fpn_channels: int | None = option(None, "channels of the pyramid (default: the backbone's own)", low=8)
     model: str | None = option(
@@ -52,12 +52,12 @@ class TrainSettings:
         metavar="auto|none|FILE|URL",
     )
     epochs: int | None = option(
-        None, "how often every training picture is seen (default: fitted to their number)", low=1
+        None, "how often every training image is seen (default: fitted to their number)", low=1
     )
-    batch_size: int = option(2, "pictures that go through the model together, in each process", low=1)
+    batch_size: int = option(2, "images that go through the model together, in each process", low=1)
     accumulate: int = option(1, "batches a step: as a larger batch, in the memory of one", low=1)
     optimizer: str = option("sgd", "how to step", choices=OPTIMIZERS)
-    lr: float | None = option(None, "highest learning rate (default: fitted to the pictures of a step)", low=1e-9)
+    lr: float | None = option(None, "highest learning rate (default: fitted to the images of a step)", low=1e-9)
     schedule: str = option("cosine", "learning rate after the warm-up", choices=SCHEDULES)
     warmup_steps: int | None = option(None, "steps of linear warm-up (default: fitted to their number)", low=0)
     weight_decay: float = option(1e-4, "decay of weights; biases and norms have none", low=0)
@@ -74,12 +74,12 @@ class TrainSettings:
     )
     rare: float | None = option(
         None,
-        "classes on a smaller share of the pictures than this come more often (default: fitted to the classes)",
+        "classes on a smaller share of the images than this come more often (default: fitted to the classes)",
         low=0,
         high=1,
     )
     aug: str = option(
-        "default", "how far pictures are changed in training; the next five flags change parts of it", choices=PRESETS
+        "default", "how far images are changed in training; the next five flags change parts of it", choices=PRESETS
     )
     jitter: list[float] | None = option(
         None,
@@ -89,36 +89,39 @@ class TrainSettings:
     )
     mosaic: float | None = option(
         None,
-        f"how often four pictures become one, 0..1; not in the last fifth of the epochs {_preset('mosaic')}",
+        f"how often four images become one, 0..1; not in the last fifth of the epochs {_preset('mosaic')}",
         low=0,
         high=1,
     )
     copy_paste: float | None = option(
         None,
-        "how often objects of another picture are pasted into one that is no mosaic, 0..1; needs masks in the data "
+        "how often objects of another image are pasted into one that is no mosaic, 0..1; needs masks in the data "
         + _preset("copy_paste"),
         low=0,
         high=1,
     )
     cutout: float | None = option(
-        None, f"how often rectangles of noise hide parts of a picture, 0..1 {_preset('cutout')}", low=0, high=1
+        None, f"how often rectangles of noise hide parts of an image, 0..1 {_preset('cutout')}", low=0, high=1
     )
-    colours: str | None = option(
-        None, f"how far colours change; strong: to any hue, or none {_preset('colours')}", choices=COLOURS
+    color: str | None = option(
+        None, f"how far colors change; strong: to any hue, or none {_preset('colours')}", choices=COLORS
     )
     backgrounds: str | None = option(
-        None, "train on pictures without objects too, from this folder or pattern (default: none)", metavar="DIR"
+        None, "train on images without objects too, from this folder or pattern (default: none)", metavar="DIR"
     )
     ema: float = option(
         0.0, "score and keep a moving average of the weights with this decay, such as 0.998", low=0, high=0.99999
     )
     freeze: int | None = option(
-        None, "stages of the trunk that keep the weights they start with (default: fitted to the data)", low=0, high=4
+        None,
+        "stages of the backbone that keep the weights they start with (default: fitted to the data)",
+        low=0,
+        high=4,
     )
     norm: str | None = option(
         None,
         "batch norms keep the statistics that came with the weights, or take each batch's (default: fitted to the"
-        " pictures of a batch)",
+        " images of a batch)",
         choices=NORMS,
     )
     amp: bool | None = option(
@@ -136,7 +139,7 @@ class TrainSettings:
     seed: int = option(0, "of everything random", low=0, high=2**32 - 1)
     resume: Path | None = option(None, "go on with the run in this folder, with its settings", metavar="RUN")
     overfit: int | None = option(
-        None, "no training, but a test: learn so many pictures by heart, or say what is wrong", low=1, metavar="N"
+        None, "no training, but a test: learn so many images by heart, or say what is wrong", low=1, metavar="N"
     )
     replay: Path | None = option(None, "no training: take the step in this file again, that failed", metavar="FILE")
     name: str | None = option(None, "the run's folder (default: DATA_MODEL, numbered when taken)")
@@ -161,7 +164,7 @@ class TrainSettings:
             mosaic=preset.mosaic if self.mosaic is None else self.mosaic,
             copy_paste=preset.copy_paste if self.copy_paste is None else self.copy_paste,
             cutout=preset.cutout if self.cutout is None else self.cutout,
-            colours=preset.colours if self.colours is None else self.colours,
+            color=preset.color if self.color is None else self.color,
         )
 
 

@@ -57,7 +57,7 @@ def keep(
 def replay(path: Path, device: torch.device) -> str:
     """Take the step in ``path`` once more; what there is to say of it, in lines.
 
-    For each batch its pictures, boxes and losses, the first layer whose output is not finite, and the norm of the
+    For each batch its images, boxes and losses, the first layer whose output is not finite, and the norm of the
     gradient of each part of the model. Raises CheckpointError for another file.
     """
     kept = checkpoint.load_training_state(path)
@@ -73,7 +73,7 @@ def replay(path: Path, device: torch.device) -> str:
     model.to(device).train()
     lines = [f"weights: {_state_of(model.state_dict())}"]
     for batch, seed, files in zip(kept["batches"], kept["seeds"], kept["files"], strict=True):
-        lines += ["", f"batch of {', '.join(files)}", *_pictures(batch, files)]
+        lines += ["", f"batch of {', '.join(files)}", *_images(batch, files)]
         lines += _again(model, batch, (kept["seed"], *seed), kept["dtype"])
     return "\n".join(lines)
 
@@ -87,7 +87,7 @@ def _state_of(state: Mapping[str, Tensor]) -> str:
     return f"all finite, the largest is {peaks[name]:.3g} in {name}"
 
 
-def _pictures(batch: Batch, files: Sequence[str]) -> Iterator[str]:
+def _images(batch: Batch, files: Sequence[str]) -> Iterator[str]:
     for image, target, name in zip(*batch, files, strict=True):
         boxes = target["boxes"]
         sides = boxes[:, 2:] - boxes[:, :2]

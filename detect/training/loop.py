@@ -98,7 +98,7 @@ def validation_losses(
     seed: int = 0,
     title: str = "",
 ) -> dict[str, float]:
-    """The mean over the pictures of ``dataset`` of every loss and of their sum (``loss``).
+    """The mean over the images of ``dataset`` of every loss and of their sum (``loss``).
 
     dtype: of the layers in mixed precision, as in training.
 

@@ -1,6 +1,6 @@
-"""The first thing to try where a data set does not learn: a few of its pictures, until the model knows them by heart.
+"""The first thing to try where a dataset does not learn: a few of its images, until the model knows them by heart.
 
-A model that cannot even do that has a reason, which is sooner found on eight pictures than on a thousand.
+A model that cannot even do that has a reason, which is sooner found on eight images than on a thousand.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from detect.training.callbacks import stop_at_failure
 from detect.training.loop import train_one_epoch
 from detect.training.setup import Data, Defaults, build_learner, names_of, start_model
 
-ENOUGH = 0.95  # AP50 of pictures known by heart
+ENOUGH = 0.95  # AP50 of images known by heart
 MOST_STEPS = 600
 EVERY = 50  # steps between two looks
 
@@ -53,8 +53,8 @@ class Look:
     ap50: float
 
 
-def learn_by_heart(settings: TrainSettings, data: Data, device: torch.device, workers: int) -> bool:
-    """Train on ``settings.overfit`` of the pictures without augmentation until AP50 on them is above ENOUGH, or
+def overfit_images(settings: TrainSettings, data: Data, device: torch.device, workers: int) -> bool:
+    """Train on ``settings.overfit`` of the images without augmentation until AP50 on them is above ENOUGH, or
     MOST_STEPS are taken and it is told what may be wrong; whether they were learned."""
     assert settings.overfit
     few = choose(data.records, settings.overfit)
@@ -81,7 +81,7 @@ def learn_by_heart(settings: TrainSettings, data: Data, device: torch.device, wo
         print(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}", flush=True)
         if ap50 > ENOUGH:
             print(
-                "learned: pictures, boxes and model fit together. Whether the labels are right it cannot tell, since"
+                "learned: images, boxes and model fit together. Whether the labels are right it cannot tell, since"
                 " wrong ones can be learned by heart too: look at them with doctor.py preview"
             )
             return True
@@ -92,25 +92,25 @@ def learn_by_heart(settings: TrainSettings, data: Data, device: torch.device, wo
 
 
 def choose(records: Table, count: int) -> Table:
-    """``count`` of the pictures with objects, evenly chosen, every class among them where that can be."""
-    filled = np.unique(records.pictures[~records.iscrowd])
+    """``count`` of the images with objects, evenly chosen, every class among them where that can be."""
+    filled = np.unique(records.images[~records.iscrowd])
     if not len(filled):
-        raise DataError("there is no picture with an object to learn by heart")
+        raise DataError("there is no image with an object to learn by heart")
     chosen: list[int] = []
     for label in np.unique(records.labels[~records.iscrowd]).tolist():  # one of each class first
-        of_class = np.unique(records.pictures[(records.labels == label) & ~records.iscrowd])
+        of_class = np.unique(records.images[(records.labels == label) & ~records.iscrowd])
         if len(chosen) < count and not np.isin(of_class, chosen).any():
             chosen.append(int(of_class[0]))
     rest = np.setdiff1d(filled, chosen)
     more = min(len(rest), count - len(chosen))
     chosen += rest[np.linspace(0, len(rest) - 1, more).round().astype(int)].tolist() if more > 0 else []
-    return records.take_pictures(np.array(sorted(chosen)))
+    return records.take_images(np.array(sorted(chosen)))
 
 
 def what_is_wrong(
     looks: Sequence[Look], records: Table, found: Sequence[Detections], class_names: ClassNames, imgsz: int
 ) -> list[str]:
-    """Why the pictures were not learned, as far as losses and ``found`` tell, the most likely first; a line each."""
+    """Why the images were not learned, as far as losses and ``found`` tell, the most likely first; a line each."""
     seen = mistakes(records, found)
     lines = [_of_losses(looks)] if looks[-1].loss > _FELL * looks[0].loss else []
     told = [
@@ -142,7 +142,7 @@ def _of_losses(looks: Sequence[Look]) -> str:
 
 def _of_classes(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
     wrong = np.flatnonzero(seen.outcomes == WRONG_CLASS)
-    labels = records.labels[records.first[seen.pictures[wrong]] + seen.rows[wrong]]
+    labels = records.labels[records.first[seen.images[wrong]] + seen.rows[wrong]]
     names = class_names.names
     pairs = Counter(zip(labels.tolist(), seen.taken_for[wrong].tolist(), strict=True)).most_common(2)
     told = "; ".join(f"{names[a - 1]} taken for {names[b - 1]}, {n}" for (a, b), n in pairs)
@@ -151,7 +151,7 @@ def _of_classes(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: 
 
 def _of_places(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
     bad = np.flatnonzero(seen.outcomes == BADLY_PLACED)
-    files = dict.fromkeys(records.names[picture] for picture in seen.pictures[bad].tolist())
+    files = dict.fromkeys(records.names[image] for image in seen.images[bad].tolist())
     return (
         f"{len(bad)} objects are seen, but their boxes are another's than the annotated ones ({first_few(files, 3)}): "
         "look whether boxes fit with doctor.py preview; crowded objects need a larger --imgsz"
@@ -160,15 +160,15 @@ def _of_places(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: i
 
 def _of_missed(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
     missed = np.flatnonzero(seen.outcomes == MISSED)
-    pictures = seen.pictures[missed]
-    heights, widths = records.image_hw[pictures].T
+    images = seen.images[missed]
+    heights, widths = records.image_hw[images].T
     scales = np.array(
         [resized_hw((h, w), imgsz)[0] / h for h, w in zip(heights.tolist(), widths.tolist(), strict=True)]
     )
-    boxes = records.boxes[records.first[pictures] + seen.rows[missed]]
+    boxes = records.boxes[records.first[images] + seen.rows[missed]]
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) * scales
     words = f"{len(missed)} of {len(seen.outcomes)} objects are not seen at all"
     if (small := int((sides < _SMALL).sum())) > len(missed) / 2:
         return f"{words}; {small} of them are under {_SMALL} pixels across at --imgsz {imgsz}: try a larger one"
-    files = dict.fromkeys(records.names[picture] for picture in pictures.tolist())
-    return f"{words} ({first_few(files, 3)}): do their annotations belong to these pictures (doctor.py preview)?"
+    files = dict.fromkeys(records.names[image] for image in images.tolist())
+    return f"{words} ({first_few(files, 3)}): do their annotations belong to these images (doctor.py preview)?"

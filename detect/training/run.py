@@ -169,7 +169,7 @@ class TrainingRun:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``, which ``saved_state`` read, and tidy up after a run that was killed."""
         if state["train_sha256"] != self.facts["data"]["train_sha256"]:
-            warn(f"{self.folder}: the training pictures are no longer those of its first epochs")
+            warn(f"{self.folder}: the training images are no longer those of its first epochs")
         if self.learner.average and "average" not in state:
             raise CheckpointError(f"{self.folder / STATE} has no moving average, which its settings ask for")
         self.learner.restore(state)
@@ -202,7 +202,7 @@ class TrainingRun:
 
 
 def score_of(metric: str, metrics: dict[str, dict], val_losses: dict[str, float] | None) -> float:
-    """The figure by which epochs are compared, higher is better; -inf where there is no truth to score."""
+    """The figure by which epochs are compared, higher is better; -inf where there is no ground truth to score."""
     if metric == "loss":
         assert val_losses
         score = -val_losses["loss"]

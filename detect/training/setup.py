@@ -94,7 +94,7 @@ def begin(
         "reasons": defaults.reasons,
         "data": {
             "name": spec.name,
-            "train_pictures": len(data.records),
+            "train_images": len(data.records),
             "train_sha256": fingerprint(data.records),
         },
     }
@@ -196,9 +196,9 @@ def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]
         print(f"anchors: {whose}, which reach {reached:.1%} of the objects at IoU 0.5 as they are")
     started = {"pretrained": weights is not None}
     defaults.fill("freeze", auto.frozen_stages, len(data.records), **started, freezable=freezable(model))
-    defaults.fill("rare", auto.repeat_threshold, facts.pictures_with(data.names), len(data.records))
-    pictures = pictures_an_epoch(defaults.settings, data)
-    defaults.fill("epochs", auto.epochs, pictures, pictures_a_step(defaults.settings), **started)
+    defaults.fill("rare", auto.repeat_threshold, facts.images_with(data.names), len(data.records))
+    images = images_per_epoch(defaults.settings, data)
+    defaults.fill("epochs", auto.epochs, images, images_per_step(defaults.settings), **started)
     return model, architecture
 
 
@@ -208,8 +208,8 @@ def choose_anchors(
     """``asked`` with the anchors that its weights have learned on or, where these have none, with those that
     ``--anchors`` says; and whose they are, "" where they were fitted, which is told."""
     wanted = defaults.settings.anchors
-    a_place = len(asked.anchors[0]) * len(asked.aspect_ratios or ASPECT_RATIOS) if asked.anchors else 0
-    learned = weights if weights and weights.has_learned_on(a_place) else None
+    per_location = len(asked.anchors[0]) * len(asked.aspect_ratios or ASPECT_RATIOS) if asked.anchors else 0
+    learned = weights if weights and weights.has_learned_on(per_location) else None
     if wanted and (not asked.anchors or learned):
         warn(f"--anchors {wanted} is passed over: the anchors of the model or its weights are kept")
     if not asked.anchors:
@@ -227,13 +227,13 @@ def choose_anchors(
 
 
 def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
-    """What takes the steps; how long they are is fitted to the pictures of one and to their number."""
+    """What takes the steps; how long they are is fitted to the images of one and to their number."""
     settings = defaults.settings
-    a_step = min(pictures_a_step(settings), pictures_an_epoch(settings, data))
+    a_step = min(images_per_step(settings), images_per_epoch(settings, data))
     assert settings.epochs and settings.freeze is not None
     freeze_stages(model, settings.freeze)
     fold_norms(model)
-    steps = settings.epochs * steps_an_epoch(settings, data)
+    steps = settings.epochs * steps_per_epoch(settings, data)
     rate = defaults.fill("lr", auto.learning_rate, settings.optimizer, a_step)
     warmup = defaults.fill("warmup_steps", auto.warmup_steps, steps, a_step)
     if warmup > steps // 2:
@@ -265,28 +265,28 @@ def _type_of_layers(settings: TrainSettings, device: torch.device) -> torch.dtyp
         return None
 
 
-def pictures_a_step(settings: TrainSettings) -> int:
+def images_per_step(settings: TrainSettings) -> int:
     """Of all batches and processes together."""
     return settings.batch_size * settings.accumulate * distributed.world().size
 
 
-def steps_an_epoch(settings: TrainSettings, data: Data) -> int:
-    """On average, where pictures of rare classes come again by chance."""
-    return math.ceil(pictures_an_epoch(settings, data) / pictures_a_step(settings))
+def steps_per_epoch(settings: TrainSettings, data: Data) -> int:
+    """On average, where images of rare classes come again by chance."""
+    return math.ceil(images_per_epoch(settings, data) / images_per_step(settings))
 
 
-def pictures_an_epoch(settings: TrainSettings, data: Data) -> int:
+def images_per_epoch(settings: TrainSettings, data: Data) -> int:
     """On average, with those that come again."""
     times = repeats(settings, data)
     return len(data.records) if times is None else round(float(times.sum()))
 
 
 def repeats(settings: TrainSettings, data: Data) -> np.ndarray | None:
-    """How often each picture comes in an epoch, None for once."""
+    """How often each image comes in an epoch, None for once."""
     if not settings.rare:
         return None
     facts = Facts.of(data.records)
-    return repeat_factors(facts.pictures, facts.labels, len(data.records), settings.rare)
+    return repeat_factors(facts.images, facts.labels, len(data.records), settings.rare)
 
 
 def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architecture:

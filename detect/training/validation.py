@@ -22,7 +22,7 @@ from detect.training.setup import Data
 @dataclass(frozen=True)
 class Validated:
     """losses: the mean of every one, None where val lacks the masks that the model learns.  metrics: as of
-    ``coco.score``.  found: of every picture, with the labels of val."""
+    ``coco.score``.  found: of every image, with the labels of val."""
 
     losses: dict[str, float] | None
     metrics: dict[str, dict[str, Any]]

@@ -27,8 +27,8 @@ from detect.data.readers.coco import parse
 from detect.errors import DiskError, UsageError
 from detect.structures import masks
 
-PICTURES, OBJECTS = 50, 300
-SMALL = ("--pictures", PICTURES, "--objects", OBJECTS, "--rounds", 1, "--quiet")
+IMAGES, OBJECTS = 50, 300
+SMALL = ("--images", IMAGES, "--objects", OBJECTS, "--rounds", 1, "--quiet")
 BEGIN, END = markdown.markers(part_of("data"))
 
 
@@ -65,19 +65,19 @@ def error(capsys) -> str:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("rendered") / "instances.json"
-    render(path, PICTURES, 2000)
+    render(path, IMAGES, 2000)
     return path
 
 
 def test_both_readers_find_the_same_in_the_file(file):
     coco, draft = COCO(file), parse(file.parent, file)
     ids = np.array([0, *draft.ids])
-    assert len(draft.table) == len(coco.imgs) == PICTURES and not draft.rejects
+    assert len(draft.table) == len(coco.imgs) == IMAGES and not draft.rejects
     assert draft.ids == tuple(coco.getCatIds()) and len(draft.ids) == 80
     seen = 0
     for record in draft.table:
-        picture = coco.imgs[record.image_id]
-        assert record.path.name == picture["file_name"] and record.image_hw == (picture["height"], picture["width"])
+        image = coco.imgs[record.image_id]
+        assert record.path.name == image["file_name"] and record.image_hw == (image["height"], image["width"])
         theirs = coco.imgToAnns[record.image_id]
         assert record.annotation_ids.tolist() == [one["id"] for one in theirs]
         assert ids[record.labels].tolist() == [one["category_id"] for one in theirs]
@@ -126,7 +126,7 @@ def test_nothing_in_the_file_is_wrong(file):
 
 
 def test_the_file_is_the_same_every_time(file, tmp_path):
-    render(tmp_path / "again.json", PICTURES, 2000)
+    render(tmp_path / "again.json", IMAGES, 2000)
     assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
 
 
@@ -173,13 +173,13 @@ def test_the_page_says_what_was_measured(run, capsys, tmp_path, temporary):
     assert said.err == "" and not [*temporary.glob("benchmark_*")]
     assert text.startswith(f"before\n{BEGIN}\n\nWritten by `python benchmark.py data ")
     assert text.endswith(f"\n\n{END}\nafter\n") and text.split("\n\n")[2] in said.out
-    assert f"{PICTURES} pictures, {OBJECTS} objects, " in text and "Medians of 1 round;" in text
+    assert f"{IMAGES} images, {OBJECTS} objects, " in text and "Medians of 1 round;" in text
     assert re.search(r"^\| pycocotools \|.* 1\.00 \|.* 1\.00 \|", text, re.MULTILINE)
     for title in data.OURS.values():
         assert f"| {title} |" in text and re.search(rf"^- {title}: \*\*(met|missed)\*\*", text, re.MULTILINE)
 
     facts = json.loads(figures.read_text())
-    assert (facts["pictures"], facts["objects"]) == (PICTURES, OBJECTS) and facts["file_bytes"] > 100 * OBJECTS
+    assert (facts["images"], facts["objects"]) == (IMAGES, OBJECTS) and facts["file_bytes"] > 100 * OBJECTS
     assert [*facts["loads"]] == [data.THEIRS, *data.OURS]
     for (one,) in facts["loads"].values():
         assert one["objects"] == OBJECTS and one["faults"] == 0 and one["seconds"] > 0 and one["cpu_seconds"] > 0
@@ -280,7 +280,7 @@ def test_a_reader_that_misses_objects_is_no_result(file):
     [
         ("data --models v2", "--models is for inference, train, not for data"),
         ("data --objects 0", "--objects 0 must be at least 1"),
-        ("inference --pictures 5", "--pictures is for data, not for inference"),
+        ("inference --images 5", "--images is for data, not for inference"),
     ],
 )
 def test_flags_of_the_other_command_are_refused(run, capsys, line, words):

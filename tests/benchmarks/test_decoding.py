@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.folders import ROOT
-from helpers.tiny_models import as_checkpoint, assert_same, picture, random_model, render_shapes
+from helpers.tiny_models import as_checkpoint, assert_same, make_image, random_model, render_shapes
 
 import benchmark
 from benchmarks import decoding, decoding_page, markdown, sharpness
@@ -32,14 +32,14 @@ from detect.structures import masks
 from detect.structures.class_names import ClassNames
 
 CLASSES = ClassNames(("circle", "square", "triangle"), (90, 7, 3))
-IMGSZ = 48  # the rendered pictures are several times as large
+IMGSZ = 48  # the rendered images are several times as large
 AUGMENTATION = PRESETS["default"]
 BEGIN, END = markdown.markers(part_of("decoding"))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A data set of three splits, and a model that was hardly trained on it."""
+    """A dataset of three splits, and a model that was hardly trained on it."""
     folder = tmp_path_factory.mktemp("data")
     render_shapes(folder, {"train": 3, "val": 2, "test": 2})
     checkpoint.save(as_checkpoint(random_model(), classes=CLASSES), folder / "m.safetensors")
@@ -94,7 +94,7 @@ def test_the_page_says_what_was_measured(run, capsys, folder, tmp_path, temporar
     assert text.startswith(f"before\n{BEGIN}\n\nWritten by `python benchmark.py decoding ")
     assert text.endswith(f"\n\n{END}\nafter\n") and text.split("\n\n")[3] in said.out
     assert " --data-root DIR " in text and str(folder / "files") not in text + figures.read_text()
-    assert "3 pictures in 1 round," in text and " 12 megapixels " in text and "nan" not in text
+    assert "3 images in 1 round," in text and " 12 megapixels " in text and "nan" not in text
     for size in (IMGSZ, 32):
         assert f"| all, --imgsz {size} | 3 |" in text and f"| the photograph, --imgsz {size} | 2 |" in text
         assert re.search(rf"At `--imgsz {size}` \d+% of the items are reduced; over all, an item takes ", text)
@@ -110,7 +110,7 @@ def test_the_page_says_what_was_measured(run, capsys, folder, tmp_path, temporar
             assert np.any(items["reduced"])
     assert [one["imgsz"] for one in facts["sharpness"]] == [IMGSZ, 32]
     result = facts["sharpness"][0]
-    assert (result["imgsz"], result["splits"], result["pictures"]) == (IMGSZ, ["val", "test"], 4)
+    assert (result["imgsz"], result["splits"], result["images"]) == (IMGSZ, ["val", "test"], 4)
     assert 0 < result["reduced"] <= 4 and f"which reduces {result['reduced']} of them" in text and " draws of " in text
     for scores in result["scores"].values():
         assert [*scores] == ["bbox AP", "bbox AP50", "segm AP", "segm AP50"]
@@ -125,7 +125,7 @@ def test_a_set_without_val_and_test_is_scored_on_train(spec):
 def test_nothing_to_find_is_no_result(spec, monkeypatch):
     empty = [without_objects(record) for record in spec.read("val")[1]]
     monkeypatch.setattr(type(spec), "read", lambda *_: (CLASSES, empty))
-    with pytest.raises(DataError, match="not one picture of val and test has an object"):
+    with pytest.raises(DataError, match="not one image of val and test has an object"):
         sharpness.read_scored(spec, CLASSES)
 
 
@@ -160,7 +160,7 @@ def test_the_page_of_this_repository_has_its_markers():
         ("data --imgsz 64", "--imgsz is for inference, train, decoding, serve, not for data"),
         ("inference --data-root x", "--data-root is for train, decoding, results, not for inference"),
         ("decoding --model ballon", "unknown model 'ballon': did you mean balloon"),
-        ("decoding --data ballon", "unknown data set 'ballon': did you mean balloon"),
+        ("decoding --data ballon", "unknown dataset 'ballon': did you mean balloon"),
         ("decoding --data-root nowhere", "--data-root nowhere is not a folder"),
         ("decoding --rounds 0", "--rounds 0 must be at least 1"),
     ],
@@ -187,15 +187,15 @@ def test_both_ways_make_the_same_item_but_for_the_decoding(spec):
     makers = [decoding._Maker(records, transform, way, with_masks=True) for way in WAYS.values()]
     plain = DetectionDataset(records, transform, with_masks=True)
     for i in range(len(records)):
-        (whole, truth), (reduced, same), (usual, _) = makers[0][i], makers[1][i], plain[i]
+        (whole, ground_truth), (reduced, same), (usual, _) = makers[0][i], makers[1][i], plain[i]
         assert makers[0].hw == makers[1].hw
-        assert (reduced == usual).all() and all((truth[key] == same[key]).all() for key in truth)
+        assert (reduced == usual).all() and all((ground_truth[key] == same[key]).all() for key in ground_truth)
         assert whole.shape == reduced.shape
         is_reduced = decoding.is_reduced(records[i], makers[0].hw)
         assert (0 < (whole - reduced).abs().mean() < 0.05) if is_reduced else (whole == reduced).all()
 
 
-def test_every_round_draws_other_sizes_and_small_pictures_are_not_reduced(spec):
+def test_every_round_draws_other_sizes_and_small_images_are_not_reduced(spec):
     _, records = spec.read("train")
     few = decoding.measure(records, IMGSZ, AUGMENTATION, with_masks=True, rounds=2)
     assert few.reduced.shape == (2, 3) and few.reduced.any()
@@ -203,7 +203,7 @@ def test_every_round_draws_other_sizes_and_small_pictures_are_not_reduced(spec):
     assert not large.reduced.any() and all((ms > 0).all() for ms in large.cpu_ms.values())
 
 
-def test_the_photograph_shows_the_objects_of_the_largest_picture(spec, temporary):
+def test_the_photograph_shows_the_objects_of_the_largest_image(spec, temporary):
     _, records = spec.read("train")
     with decoding.photograph(records) as photograph:
         record = photograph.record
@@ -213,7 +213,7 @@ def test_the_photograph_shows_the_objects_of_the_largest_picture(spec, temporary
         largest = max(records, key=lambda one: one.image_hw[0] * one.image_hw[1])
         assert photograph.made_from_hw == largest.image_hw and record.labels.tolist() == largest.labels.tolist()
         for mask, box in zip(record.masks, record.boxes, strict=True):
-            np.testing.assert_allclose(masks.box(mask), box, atol=12)  # a pixel of the picture it was made from
+            np.testing.assert_allclose(masks.box(mask), box, atol=12)  # a pixel of the image it was made from
         here, there = (WAYS["whole"](one, (64, 64)).astype(float) for one in (record, largest))
         assert np.abs(here - there).mean() < 8
     assert not [*temporary.iterdir()]
@@ -236,8 +236,8 @@ def test_no_folder_for_temporary_things_is_one_line(spec, monkeypatch, tmp_path)
 
 
 def test_detections_are_those_of_the_predictor_on_the_original_pixels(folder, tmp_path):
-    """Every pixel four times: resized to the half, in whatever way, that is the same picture again."""
-    pixels = picture((IMGSZ, 72), 0).repeat(2, axis=0).repeat(2, axis=1)
+    """Every pixel four times: resized to the half, in whatever way, that is the same image again."""
+    pixels = make_image((IMGSZ, 72), 0).repeat(2, axis=0).repeat(2, axis=1)
     write_image(tmp_path / "x.png", pixels)
     record = without_objects(find_spec(str(folder / "few.yaml")).read("val")[1][0])
     record = replace(record, path=tmp_path / "x.png", image_hw=pixels.shape[:2])

@@ -104,7 +104,7 @@ def scores(ap: float, **of_class: float) -> dict:
         **both,
         "classes": named,
         "intervals": {"bbox": ends, "segm": ends, "classes": own},
-        "speed": {"seconds_a_picture": 0.5},
+        "speed": {"seconds_per_image": 0.5},
     }
 
 
@@ -255,7 +255,7 @@ def test_the_length_of_the_brief_run_needs_the_recipe_first(place):
 def keep_speed(place: Place, data: str) -> None:
     """What ``benchmark.py train`` measured: 3, 2 and 10 times in three rounds."""
     rounds = {USUAL: [(30, 10), (60, 10), (20, 10)], REFERENCE: [(10, 10), (30, 10), (2, 10)]}
-    runs = {way: [{"pictures": n, "seconds": s} for n, s in some] for way, some in rounds.items()}
+    runs = {way: [{"images": n, "seconds": s} for n, s in some] for way, some in rounds.items()}
     records.path_of(place.records, f"speed_{data}").write_text(json.dumps({"runs": {"mobilenet_v2": runs}}))
 
 

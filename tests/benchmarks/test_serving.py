@@ -9,7 +9,7 @@ import sys
 import pytest
 from helpers.api_server import serving, tiny_model
 from helpers.folders import ROOT
-from helpers.tiny_models import as_checkpoint, picture, random_model
+from helpers.tiny_models import as_checkpoint, make_image, random_model
 
 import benchmark
 from benchmarks import markdown
@@ -20,13 +20,13 @@ from detect.media.encoding import encode
 from detect.models import checkpoint
 from detect.serving.limits import Limits
 
-PICTURES = [encode(picture((64, 96), seed), "JPEG") for seed in range(3)]
+IMAGES = [encode(make_image((64, 96), seed), "JPEG") for seed in range(3)]
 
 
 def test_every_call_is_told_of_once(tmp_path):
     with serving(tiny_model(threshold=0.9), limits=Limits(waiting=2, together=1)) as client:
         url = str(client.base_url).rstrip("/")
-        calls, seconds = load(url, PICTURES, 6, 1.5)
+        calls, seconds = load(url, IMAGES, 6, 1.5)
         counts = dict(
             re.findall(
                 r'requests_total{method="POST",route="/v1/detect",status="(\d+)"} (\d+)', client.get("/metrics").text
@@ -35,9 +35,9 @@ def test_every_call_is_told_of_once(tmp_path):
         assert len(calls.seconds) == int(counts["200"]) > 3 and len(calls.waits) == int(counts["503"]) > 0
         assert not calls.wrong and seconds >= 1.5 and all(0 < one < seconds for one in calls.seconds)
         assert resident(url) > 50e6
-        broken, _ = load(url, [b"no picture"], 1, 0.2)
+        broken, _ = load(url, [b"no image"], 1, 0.2)
         assert not broken.seconds and "415: " in broken.wrong[0]
-    lost, _ = load(url, PICTURES, 1, 0.2)
+    lost, _ = load(url, IMAGES, 1, 0.2)
     assert not lost.seconds and "ConnectionRefusedError" in lost.wrong[0]
 
 
@@ -50,7 +50,7 @@ def test_the_loop_is_as_fast_as_it_is():
         return model(images)
 
     predictor.class_names = model.class_names
-    rate = plain_rate(predictor, PICTURES, 0.5)
+    rate = plain_rate(predictor, IMAGES, 0.5)
     assert 0.3 < len(looked) / rate < 1.5 and set(looked) == {1}
 
 

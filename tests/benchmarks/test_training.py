@@ -1,4 +1,4 @@
-"""benchmark.py train: both loops train the same model on the same pictures, and the page says what was measured."""
+"""benchmark.py train: both loops train the same model on the same images, and the page says what was measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_models import picture, render_shapes
+from helpers.tiny_models import make_image, render_shapes
 
 import benchmark
 from benchmarks import markdown, reference, training, training_run
@@ -41,7 +41,7 @@ BEGIN, END = markdown.markers(part_of("train"))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A data set of three splits."""
+    """A dataset of three splits."""
     folder = tmp_path_factory.mktemp("data")
     render_shapes(folder, {"train": 5, "val": 1, "test": 1})
     return folder
@@ -64,11 +64,11 @@ def run(monkeypatch, folder):
 
 
 def records(folder: Path, *sizes_hw: tuple[int, int]) -> list[ImageRecord]:
-    """Pictures of these sizes, each with two objects and outlines around them."""
+    """Images of these sizes, each with two objects and outlines around them."""
     made = []
     for number, hw in enumerate(sizes_hw):
         path = folder / f"{number}.png"
-        write_image(path, picture(hw, number))
+        write_image(path, make_image(hw, number))
         boxes = np.array([[4, 6, 30, 40], [20, 10, 60, 50]], np.float32)
         corners = [[[x0, y0, x1, y0, x1, y1, x0, y1]] for x0, y0, x1, y1 in boxes.tolist()]
         areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -80,40 +80,40 @@ def records(folder: Path, *sizes_hw: tuple[int, int]) -> list[ImageRecord]:
 
 
 def test_both_loops_have_the_same_losses_at_the_first_step(tmp_path):
-    """Where nothing is resized, mirrored or grouped: of the same pictures, weights and random numbers."""
-    pictures = records(tmp_path, (IMGSZ, 96), (IMGSZ, 80))
+    """Where nothing is resized, mirrored or grouped: of the same images, weights and random numbers."""
+    images = records(tmp_path, (IMGSZ, 96), (IMGSZ, 80))
     runtime.seed_all(0)
     model, architecture = training_run.start("mobilenet_v2", "balloon", IMGSZ, CLASSES, has_masks=True)
     model.rpn._pre_nms_top_n["training"] = 2000
     theirs = reference.build(architecture, 2, model.state_dict())
 
-    dataset = reference.FullSizePictures(pictures, with_masks=True, mirrored=0.0)
+    dataset = reference.FullSizeImages(images, with_masks=True, mirrored=0.0)
     steps = reference.Steps(theirs, 0.01, 1e-4, 5, CPU)
     runtime.seed_all(0, 7)  # as the learner below does
     expected = steps.step(reference._collate([dataset[0], dataset[1]]))
 
-    ours = DetectionDataset(pictures, TrainTransform(IMGSZ, Augmentation()), with_masks=True)
+    ours = DetectionDataset(images, TrainTransform(IMGSZ, Augmentation()), with_masks=True)
     optimizer = build_optimizer(model, "sgd", 0.01, 1e-4)
     learner = Learner(model, optimizer, build_schedule(optimizer, "cosine", 10, 5))
     found = learner.step([collate([ours[0], ours[1]])], [(7,)]).losses
     assert found == pytest.approx(expected, rel=0.02)  # a rounded box may change which anchors reach it
 
 
-def test_the_references_load_pictures_and_masks_in_full_size(tmp_path):
+def test_the_references_load_images_and_masks_in_full_size(tmp_path):
     (record,) = records(tmp_path, (70, 90))
-    image, target = reference.FullSizePictures([record], with_masks=True, mirrored=0.0)[0]
-    mirrored, same = reference.FullSizePictures([record], with_masks=True, mirrored=1.0)[0]
+    image, target = reference.FullSizeImages([record], with_masks=True, mirrored=0.0)[0]
+    mirrored, same = reference.FullSizeImages([record], with_masks=True, mirrored=1.0)[0]
     assert image.shape == (3, 70, 90) and image.dtype == torch.float32 and 0.2 < image.mean() < 0.8
     assert target["masks"].shape == (2, 70, 90) and target["masks"].dtype == torch.uint8
     assert target["masks"][0].sum() == pytest.approx(26 * 34, rel=0.1)
     assert torch.equal(mirrored, image.flip(-1)) and torch.equal(same["masks"], target["masks"].flip(-1))
     assert same["boxes"].tolist() == [[60, 6, 86, 40], [30, 10, 70, 50]]
-    assert "masks" not in reference.FullSizePictures([record], with_masks=False)[0][1]
+    assert "masks" not in reference.FullSizeImages([record], with_masks=False)[0][1]
 
 
-def test_the_references_batch_every_picture_once_with_its_like(tmp_path):
+def test_the_references_batch_every_image_once_with_its_like(tmp_path):
     pictures = records(tmp_path, *[(64, 96), (96, 64), (64, 96)] * 2)
-    dataset = reference.FullSizePictures(pictures, with_masks=False)
+    dataset = reference.FullSizeImages(pictures, with_masks=False)
     epochs = list(islice(reference.batches(dataset, 2, 0, seed=0), 6))
     assert sorted(int(t["image_id"]) for _, targets in epochs for t in targets) == sorted([*range(6)] * 2)
     assert all(len({image.shape for image in images}) == 1 for images, _ in epochs)
@@ -134,7 +134,7 @@ def test_the_page_has_a_line_a_way_and_a_line_a_stage(run, tmp_path, capsys):
     for some in runs.values():
         assert len(some) == 2
         for one in some:
-            assert one["pictures"] >= 3 and len(one["losses"]) == 2 and np.isfinite(one["losses"]).all()
+            assert one["images"] >= 3 and len(one["losses"]) == 2 and np.isfinite(one["losses"]).all()
             stages = one["stages"]
             assert next(iter(stages)) == READING and list(stages)[-2:] == [BACKWARD, OPTIMIZER]
             assert min(stages.values()) >= 0 and 0.8 * one["seconds"] < sum(stages.values()) < one["seconds"]
@@ -149,11 +149,11 @@ def test_several_models_and_data_without_masks(run, folder, capsys):
 def test_mistakes_are_told_before_any_work(run, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(training, "_run", None)
     for line, words in (
-        (["--pictures", 3], "--pictures is for data, not for train"),
+        (["--images", 3], "--images is for data, not for train"),
         (["--models", "ssd300"], "--model ssd300 is for detecting alone"),
         (["--models", "mobilnet_v2"], "did you mean mobilenet_v2"),
         (["--pretrained", tmp_path / "no.safetensors"], "no.safetensors"),
-        (["--models", "vovnet19"], "fits this model's trunk"),
+        (["--models", "vovnet19"], "fits this model's backbone"),
         (["--data", "ballon"], "ballon"),
     ):
         assert run(*line) == 2
@@ -200,4 +200,4 @@ def test_processes_of_their_own(folder):
         str(folder / "few.yaml"), None, "auto", "balloon", "default", 0.9, IMGSZ, 2, 1, 0, 1, "cpu", "mobilenet_v2"
     )
     runs = training.measure(job, [REFERENCE, SAME, USUAL], 1)
-    assert all(run.pictures == 2 and run.peak_bytes > 10**8 for (run,) in runs.values())
+    assert all(run.images == 2 and run.peak_bytes > 10**8 for (run,) in runs.values())

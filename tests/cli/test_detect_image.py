@@ -11,96 +11,96 @@ from helpers.fake_predictor import NAMES, FakePredictor, files
 
 import detect_image
 from detect.errors import DiskError
-from detect.media import images
+from detect.media import images as images_module
 from detect.media.images import read_image
 from detect.structures.detections import Detections
 
 
-def test_a_folder_is_drawn_and_told_line_by_line(run_script, predictor, pictures, tmp_path, capsys):
-    assert run_script(detect_image, "--input", pictures) == 0
+def test_a_folder_is_drawn_and_told_line_by_line(run_script, predictor, images, tmp_path, capsys):
+    assert run_script(detect_image, "--input", images) == 0
     out = tmp_path / "out"
     assert files(out) == ["in/a.png", "in/b.jpg", "in/c.png"]
     first, *_, last = capsys.readouterr().out.splitlines()
-    assert first == f"{pictures}/a.png: 1 balloon (0.91), 1 kite (0.60) -> {out}/in/a.png"
-    assert last.startswith("3 pictures, 6 objects, ") and last.endswith(f"-> {out}/in")
-    assert (read_image(out / "in" / "a.png") != read_image(pictures / "a.png")).any()
+    assert first == f"{images}/a.png: 1 balloon (0.91), 1 kite (0.60) -> {out}/in/a.png"
+    assert last.startswith("3 images, 6 objects, ") and last.endswith(f"-> {out}/in")
+    assert (read_image(out / "in" / "a.png") != read_image(images / "a.png")).any()
 
 
-def test_the_settings_reach_the_predictor(run_script, predictor, pictures):
-    (pictures / "m.safetensors").touch()
-    flags = ["--model", pictures / "m.safetensors", "--imgsz", 320, "--threshold", 0.3, "--device", "cpu"]
-    assert run_script(detect_image, "--input", pictures / "a.png", *flags) == 0
+def test_the_settings_reach_the_predictor(run_script, predictor, images):
+    (images / "m.safetensors").touch()
+    flags = ["--model", images / "m.safetensors", "--imgsz", 320, "--threshold", 0.3, "--device", "cpu"]
+    assert run_script(detect_image, "--input", images / "a.png", *flags) == 0
     assert predictor.asked == {
-        "model": str(pictures / "m.safetensors"),
+        "model": str(images / "m.safetensors"),
         "imgsz": 320,
         "threshold": 0.3,
         "device": "cpu",
     }
 
 
-def test_runs_never_share_a_folder(run_script, predictor, pictures, tmp_path):
+def test_runs_never_share_a_folder(run_script, predictor, images, tmp_path):
     for _ in range(2):
-        assert run_script(detect_image, "--input", pictures / "a.png") == 0
-    assert run_script(detect_image, "--input", pictures / "*.png", "--name", "mine") == 0
-    assert run_script(detect_image, "--input", pictures / "*.png") == 0
+        assert run_script(detect_image, "--input", images / "a.png") == 0
+    assert run_script(detect_image, "--input", images / "*.png", "--name", "mine") == 0
+    assert run_script(detect_image, "--input", images / "*.png") == 0
     assert files(tmp_path / "out") == [
         "a/a.png", "a_2/a.png", "in/a.png", "in/c.png", "mine/a.png", "mine/c.png",
     ]  # fmt: skip
 
 
-def test_batches_hold_what_was_asked(run_script, predictor, pictures):
-    assert run_script(detect_image, "--input", pictures, "--batch-size", 2) == 0
+def test_batches_hold_what_was_asked(run_script, predictor, images):
+    assert run_script(detect_image, "--input", images, "--batch-size", 2) == 0
     assert predictor.batches == [2, 1]
 
 
 @pytest.mark.parametrize("kite", ["kite", "9"])
-def test_classes_are_names_or_ids(run_script, predictor, pictures, tmp_path, kite):
-    assert run_script(detect_image, "--input", pictures, "--classes", kite, "--save-json") == 0
+def test_classes_are_names_or_ids(run_script, predictor, images, tmp_path, kite):
+    assert run_script(detect_image, "--input", images, "--classes", kite, "--save-json") == 0
     rows = json.loads((tmp_path / "out" / "in" / "detections.json").read_text())
     assert [Path(row["source"]).name for row in rows] == ["a.png", "b.jpg", "c.png"]
     assert all([d["name"] for d in row["detections"]] == ["kite"] for row in rows)
     assert rows[1]["height"] == 41
 
 
-def test_an_unknown_class_is_refused_before_any_work(run_script, predictor, pictures, tmp_path, capsys):
-    assert run_script(detect_image, "--input", pictures, "--classes", "kit") == 2
+def test_an_unknown_class_is_refused_before_any_work(run_script, predictor, images, tmp_path, capsys):
+    assert run_script(detect_image, "--input", images, "--classes", "kit") == 2
     assert "error: unknown class 'kit': did you mean kite?" in capsys.readouterr().err
     assert not predictor.batches and not files(tmp_path / "out")
 
 
-def test_a_broken_picture_costs_only_itself(run_script, predictor, pictures, tmp_path, capsys):
-    (pictures / "b.jpg").write_bytes(b"junk")
-    assert run_script(detect_image, "--input", pictures, "--save-json") == 2
+def test_a_broken_image_costs_only_itself(run_script, predictor, images, tmp_path, capsys):
+    (images / "b.jpg").write_bytes(b"junk")
+    assert run_script(detect_image, "--input", images, "--save-json") == 2
     assert files(tmp_path / "out") == ["in/a.png", "in/c.png", "in/detections.json"]
     said = capsys.readouterr()
-    assert "1 of 3 pictures could not be read:\n" in said.err and "b.jpg is not a picture" in said.err
-    assert "2 pictures, 4 objects" in said.out
+    assert "1 of 3 images could not be read:\n" in said.err and "b.jpg is not an image" in said.err
+    assert "2 images, 4 objects" in said.out
 
 
-def test_quiet_leaves_the_last_line(run_script, predictor, pictures, capsys):
-    assert run_script(detect_image, "--input", pictures, "--quiet") == 0
+def test_quiet_leaves_the_last_line(run_script, predictor, images, capsys):
+    assert run_script(detect_image, "--input", images, "--quiet") == 0
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_ctrl_c_keeps_the_pictures_done(run_script, predictor, pictures, tmp_path, capsys):
+def test_ctrl_c_keeps_the_images_done(run_script, predictor, images, tmp_path, capsys):
     predictor.interrupt_at = 2
-    assert run_script(detect_image, "--input", pictures, "--save-json") == 130
+    assert run_script(detect_image, "--input", images, "--save-json") == 130
     assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
     assert len(json.loads((tmp_path / "out" / "in" / "detections.json").read_text())) == 1
-    assert capsys.readouterr().err == "stopped after 1 of 3 pictures, which are kept\n"
+    assert capsys.readouterr().err == "stopped after 1 of 3 images, which are kept\n"
 
 
-def test_a_full_disk_keeps_the_pictures_done(run_script, predictor, pictures, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_keeps_the_images_done(run_script, predictor, images, tmp_path, capsys, monkeypatch):
     def full_at_b(path, content):
         if path.name == "b.jpg":
             raise DiskError(f"cannot write {path}: No space left on device")
         path.write_bytes(content)
 
-    monkeypatch.setattr(images, "write_bytes", full_at_b)
-    assert run_script(detect_image, "--input", pictures, "--save-json") == 2
+    monkeypatch.setattr(images_module, "write_bytes", full_at_b)
+    assert run_script(detect_image, "--input", images, "--save-json") == 2
     assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
     (told,) = capsys.readouterr().err.splitlines()
-    assert told.endswith("b.jpg: No space left on device; 1 of 3 pictures are done and kept")
+    assert told.endswith("b.jpg: No space left on device; 1 of 3 images are done and kept")
 
 
 def test_many_scores_are_cut_short():
@@ -110,16 +110,16 @@ def test_many_scores_are_cut_short():
     assert detect_image.in_words(Detections((9, 9)), NAMES) == "nothing found"
 
 
-def test_a_bug_of_ours_is_not_dressed_up(run_script, predictor, pictures, monkeypatch):
-    monkeypatch.setattr(FakePredictor, "__call__", lambda self, images, labels: [None])
+def test_a_bug_of_ours_is_not_dressed_up(run_script, predictor, images, monkeypatch):
+    monkeypatch.setattr(FakePredictor, "__call__", lambda self, given, labels: [None])
     with pytest.raises(AttributeError):
-        run_script(detect_image, "--input", pictures / "a.png")
+        run_script(detect_image, "--input", images / "a.png")
 
 
-def test_what_is_no_picture_is_told_and_leaves_no_folder(run_script, predictor, clip, tmp_path, capsys):
+def test_what_is_no_image_is_told_and_leaves_no_folder(run_script, predictor, clip, tmp_path, capsys):
     assert run_script(detect_image, "--input", clip) == 2
     assert "(it is a video; detect_video.py is for these)" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
     assert run_script(detect_image, "--input", "https://host/x.jpg?key=secret") == 2
     said = capsys.readouterr().err
-    assert "a picture cannot be given as a web address; download it" in said and "secret" not in said
+    assert "an image cannot be given as a web address; download it" in said and "secret" not in said

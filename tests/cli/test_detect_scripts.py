@@ -13,9 +13,9 @@ import detect_video
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])
-def test_an_unwritable_output_is_told_before_the_model_loads(run_script, predictor, pictures, clip, tmp_path, script):
+def test_an_unwritable_output_is_told_before_the_model_loads(run_script, predictor, images, clip, tmp_path, script):
     (tmp_path / "out").touch()
-    assert run_script(script, "--input", clip if script is detect_video else pictures) == 2
+    assert run_script(script, "--input", clip if script is detect_video else images) == 2
     assert not predictor.asked
 
 

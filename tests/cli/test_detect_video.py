@@ -110,7 +110,7 @@ def test_ctrl_c_before_the_first_frame_leaves_no_video(run_script, predictor, cl
 
 @pytest.fixture
 def camera(monkeypatch):
-    """Camera 3, of 40 x 60 pixels, which is unplugged after 30 pictures."""
+    """Camera 3, of 40 x 60 pixels, which is unplugged after 30 images."""
 
     class Camera:
         left = 30

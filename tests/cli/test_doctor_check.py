@@ -1,4 +1,4 @@
-"""doctor.py check: nothing in a clean data set, each kind of problem where it is planted and nothing else."""
+"""doctor.py check: nothing in a clean dataset, each kind of problem where it is planted and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 
 import pytest
-from helpers.any_format import put_pictures, put_text, voc, yolo
+from helpers.any_format import put_images, put_text, voc, yolo
 from helpers.planted_problems import CLASSES, PLANTS, SPLITS, load, plant, save, write_clean
 
 import doctor
@@ -15,7 +15,7 @@ from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
 from detect.data.quality.problems import BREAKS, HURTS, KINDS, NOTE
 
-# Of annotations with a file for each picture; COCO has one for all.
+# Of annotations with a file for each image; COCO has one for all.
 OTHERWISE = {"broken_annotations", "not_annotated"}
 
 
@@ -61,9 +61,9 @@ def test_what_is_planted_is_found_and_nothing_else(folder, kind, monkeypatch, ca
     assert told["worst"] == KINDS[kind].severity.words and told["problems"][0]["places"]
 
 
-def test_a_broken_file_and_a_picture_without_one_are_found_by_name(tmp_path):
+def test_a_broken_file_and_an_image_without_one_are_found_by_name(tmp_path):
     names = [f"{i}.png" for i in range(6)]
-    put_pictures(tmp_path / "set", *names)
+    put_images(tmp_path / "set", *names)
     voc(tmp_path / "set", names[:5])
     put_text(tmp_path / "set" / "4.xml", "<annotation><object>")
     diagnosis = diagnose(find_spec(str(tmp_path / "set")))
@@ -77,31 +77,31 @@ def test_the_summary_counts_what_is_there(folder, monkeypatch, capsys):
     assert check(monkeypatch, folder, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in told["classes"]] == list(CLASSES)
-    for split, pictures in SPLITS.items():
+    for split, images in SPLITS.items():
         summary = told["splits"][split]
-        assert summary["pictures"] == pictures and summary["objects"] == dict.fromkeys(CLASSES, pictures)
-        assert summary["sizes"] == {"small": 2 * pictures, "medium": 0, "large": 0}
-        assert summary["a_picture"] == [2, 2, 2] and summary["empty"] == 0 and summary["masks"] == 2 * pictures
+        assert summary["images"] == images and summary["objects"] == dict.fromkeys(CLASSES, images)
+        assert summary["sizes"] == {"small": 2 * images, "medium": 0, "large": 0}
+        assert summary["per_image"] == [2, 2, 2] and summary["empty"] == 0 and summary["masks"] == 2 * images
         assert summary["sides"] == {"short": [60, 60, 60], "long": [80, 80, 80]}
 
 
 def test_the_worst_comes_first(folder):
-    for kind in ("odd_pixels", "reaches_out", "missing_picture"):
-        # Each takes the first annotation or picture, so they stand in each other's way in one split alone.
-        plant(kind, folder) if kind != "missing_picture" else (folder / "val" / "val_1.png").unlink()
+    for kind in ("odd_pixels", "reaches_out", "missing_image"):
+        # Each takes the first annotation or image, so they stand in each other's way in one split alone.
+        plant(kind, folder) if kind != "missing_image" else (folder / "val" / "val_1.png").unlink()
     found = [KINDS[kind].severity for kind, _ in diagnose(find_spec(str(folder))).by_kind()]
     assert found == [BREAKS, HURTS, NOTE]
 
 
 def test_a_mistake_is_told_in_one_line(tmp_path, monkeypatch, capsys):
-    put_pictures(tmp_path / "set", "a.png")
+    put_images(tmp_path / "set", "a.png")
     yolo(tmp_path / "set", ["a.png"])
     assert check(monkeypatch, tmp_path / "set") == 2
     assert capsys.readouterr().err.startswith("error: the classes of the text files")
     assert check(monkeypatch, tmp_path / "set", "--to", "voc") == 2
     assert capsys.readouterr().err == "error: --to is for doctor.py convert\n"
     assert check(monkeypatch, "no_such_set") == 2
-    assert "unknown data set 'no_such_set'" in capsys.readouterr().err
+    assert "unknown dataset 'no_such_set'" in capsys.readouterr().err
 
 
 def test_a_crowd_around_an_object_is_no_double(folder):

@@ -38,7 +38,7 @@ def run(monkeypatch):
 
 
 def by_name(spec, split: str) -> dict[str, tuple[list, list, np.ndarray]]:
-    """Class names, boxes and masks of the objects of each picture, in their order."""
+    """Class names, boxes and masks of the objects of each image, in their order."""
     names, table = spec.read(split)
     found = {}
     for record in table:
@@ -55,7 +55,7 @@ def test_every_exporter_can_be_asked_for():
 def test_the_new_data_set_is_found_with_its_splits(folder, run, to, tmp_path, capsys):
     assert run("convert", folder, "--to", to, "--output-dir", tmp_path / "new") == 0
     out = capsys.readouterr().out
-    assert ("cannot hold masks: 24\n" in out) == (to == "voc") and "12 pictures ->" in out
+    assert ("cannot hold masks: 24\n" in out) == (to == "voc") and "12 images ->" in out
     before, after = find_spec(str(folder)), find_spec(str(tmp_path / "new"))
     assert after.format == to and list(after.splits) == list(SPLITS)
     for split in SPLITS:
@@ -101,27 +101,27 @@ def test_what_is_missing_is_told(folder, run, arguments, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_the_sheet_shows_each_picture_twice(folder, run, tmp_path, capsys):
-    assert run("preview", folder, "--pictures", 4, "--output-dir", tmp_path / "out") == 0
+def test_the_sheet_shows_each_image_twice(folder, run, tmp_path, capsys):
+    assert run("preview", folder, "--images", 4, "--output-dir", tmp_path / "out") == 0
     path = tmp_path / "out" / "set" / "train.png"
-    assert f"4 of 6 pictures of train\n-> {path}" in capsys.readouterr().out
+    assert f"4 of 6 images of train\n-> {path}" in capsys.readouterr().out
     sheet = read_image(path).astype(int)
     height, width = sheet.shape[:2]
     cells = [sheet[y * height // 2 : (y + 1) * height // 2, x * width // 4 : (x + 1) * width // 4]
              for y in range(2) for x in range(4)]  # fmt: skip
     for cell in cells:
-        coloured = np.abs(cell - cell.mean(axis=2, keepdims=True)).max(axis=2) > 30
-        assert coloured.mean() > 0.3  # a picture of coloured squares, on white
+        colored = np.abs(cell - cell.mean(axis=2, keepdims=True)).max(axis=2) > 30
+        assert colored.mean() > 0.3  # an image of colored squares, on white
 
 
 def test_another_seed_shows_others(folder, run, tmp_path):
     for seed in (0, 1, 0):
-        assert run("preview", folder, "--pictures", 2, "--seed", seed, "--output-dir", tmp_path / "out") == 0
+        assert run("preview", folder, "--images", 2, "--seed", seed, "--output-dir", tmp_path / "out") == 0
     first, other, again = ((tmp_path / "out" / name / "train.png").read_bytes() for name in ("set", "set_2", "set_3"))
     assert first == again != other
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real datasets are not there")
 @pytest.mark.parametrize("to", TARGETS)
 def test_bccd_keeps_its_splits_in_every_format(run, tmp_path, to, capsys):
     assert run("convert", DATA / "bccd", "--to", to, "--output-dir", tmp_path / "new") == 0

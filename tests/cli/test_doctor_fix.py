@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.any_format import put_pictures, put_text, voc, yolo
+from helpers.any_format import put_images, put_text, voc, yolo
 from helpers.planted_problems import PLANTS, SPLITS, load, plant, save, write_clean
 
 import doctor
@@ -32,7 +32,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def fix(monkeypatch, tmp_path):
-    """Fix a data set; the new folder and the lines of its ledger."""
+    """Fix a dataset; the new folder and the lines of its ledger."""
 
     def call(folder: Path) -> tuple[Path, list[dict]]:
         new = tmp_path / "new"
@@ -64,7 +64,7 @@ def things(folder: Path, split: str) -> dict[int, dict]:
         is_code = isinstance(segmentation, dict)
         x, y, w, h = entry.get("bbox") or (None,) * 4
         found[entry["id"]] = {
-            "picture": files[entry["image_id"]],
+            "image": files[entry["image_id"]],
             "id": entry["id"],
             "category": names[entry["category_id"]],
             "category_id": entry["category_id"],
@@ -79,12 +79,12 @@ def things(folder: Path, split: str) -> dict[int, dict]:
 def restored(new: Path, ledger: list[dict], split: str) -> tuple[dict[int, dict], list[dict]]:
     """The objects of before from those of now, and the entries that never were objects."""
     found, left_out = things(new, split), []
-    pictures = {}  # their names of before
+    images = {}  # their names of before
     for line in ledger:
-        if line["change"] == "picture changed" and "file_name" in line["from"]:
-            pictures[line["to"]["file_name"]] = line["from"]["file_name"]
+        if line["change"] == "image changed" and "file_name" in line["from"]:
+            images[line["to"]["file_name"]] = line["from"]["file_name"]
     for entry in found.values():
-        entry["picture"] = pictures.get(entry["picture"], entry["picture"])
+        entry["image"] = images.get(entry["image"], entry["image"])
     for line in (line for line in ledger if line["split"] == split):
         if line["change"] == "object removed":
             found[-len(found)] = line["from"]
@@ -100,8 +100,8 @@ def test_a_clean_set_is_copied_as_it_is(folder, fix, capsys):
     assert ledger == [] and "nothing had to be changed" in capsys.readouterr().out
     for split in SPLITS:
         assert things(new, split) == things(folder, split)
-    pictures = {name: digest for name, digest in digests(folder).items() if name.endswith(".png")}
-    assert {name: digest for name, digest in digests(new).items() if name.endswith(".png")} == pictures
+    images = {name: digest for name, digest in digests(folder).items() if name.endswith(".png")}
+    assert {name: digest for name, digest in digests(new).items() if name.endswith(".png")} == images
 
 
 @pytest.mark.parametrize("kind", PLANTS)
@@ -116,11 +116,11 @@ def test_what_breaks_is_mended_and_the_ledger_gives_the_original_back(folder, fi
     if kind == "no_objects":
         assert not (new / "annotations" / "instances_val.json").exists()
         return
-    if kind in ("doubled_image_id", "malformed_picture"):
+    if kind in ("doubled_image_id", "malformed_image"):
         listed = [json.dumps(entry) for entry in load(folder)["images"]]
         assert all(json.dumps(json.loads(line["text"])) in listed for line in ledger if "id" in line["text"][:5])
         assert [line["place"] for line in ledger if line["change"] == "left out"]
-    if kind in ("doubled_id", "doubled_image_id", "malformed_picture"):
+    if kind in ("doubled_id", "doubled_image_id", "malformed_image"):
         return  # there is no telling by id; of doubled_id below
     for split in SPLITS:
         objects, left_out = restored(new, ledger, split)
@@ -150,7 +150,7 @@ def test_objects_that_share_an_id_get_their_own_and_keep_the_rest(folder, fix):
 
 
 def test_turned_annotations_lie_on_their_objects_again(folder, fix):
-    """A bright square is marked before the picture is turned, and is where the mark says after it."""
+    """A bright square is marked before the image is turned, and is where the mark says after it."""
     from PIL import Image
 
     content = load(folder)
@@ -174,7 +174,7 @@ def test_turned_annotations_lie_on_their_objects_again(folder, fix):
     assert record.boxes[0].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
 
 
-def test_annotations_of_another_size_are_scaled_to_the_picture(folder, fix):
+def test_annotations_of_another_size_are_scaled_to_the_image(folder, fix):
     plant("wrong_size", folder)
     new, _ = fix(folder)
     before, after = things(folder, "train")[1], things(new, "train")[1]
@@ -183,15 +183,15 @@ def test_annotations_of_another_size_are_scaled_to_the_picture(folder, fix):
     assert after["area"] * 4 == before["area"]
 
 
-def test_the_same_picture_in_train_and_test_stays_in_test(folder, fix):
+def test_the_same_image_in_train_and_test_stays_in_test(folder, fix):
     (folder / "train" / "train_2.png").write_bytes((folder / "test" / "test_1.png").read_bytes())
     new, ledger = fix(folder)
     assert not (new / "train" / "train_2.png").exists() and (new / "test" / "test_1.png").exists()
-    assert [line["change"] for line in ledger] == ["picture removed", "object removed", "object removed"]
+    assert [line["change"] for line in ledger] == ["image removed", "object removed", "object removed"]
 
 
 def test_of_a_copy_the_one_with_most_objects_stays(folder, fix):
-    """The second picture of train is the third again, which has one object more."""
+    """The second image of train is the third again, which has one object more."""
     (folder / "train" / "train_2.png").write_bytes((folder / "train" / "train_3.png").read_bytes())
     content = load(folder)
     content["annotations"].append(content["annotations"][4] | {"id": 77, "bbox": [60, 2, 15, 8], "segmentation": None})
@@ -200,8 +200,8 @@ def test_of_a_copy_the_one_with_most_objects_stays(folder, fix):
     content = load(new)
     assert [entry["file_name"] for entry in content["images"]] == [f"train_{i}.png" for i in (1, 3, 4, 5, 6)]
     assert sorted(a["id"] for a in content["annotations"] if a["image_id"] == 3) == [5, 6, 77]
-    assert [line["change"] for line in ledger] == ["picture removed", "object removed", "object removed"]
-    assert all(line["why"] == ["duplicate_picture"] for line in ledger)
+    assert [line["change"] for line in ledger] == ["image removed", "object removed", "object removed"]
+    assert all(line["why"] == ["duplicate_image"] for line in ledger)
 
 
 def test_classes_that_are_listed_otherwise_in_val_keep_their_objects(folder, fix):
@@ -216,7 +216,7 @@ def test_classes_that_are_listed_otherwise_in_val_keep_their_objects(folder, fix
 def test_the_new_folder_is_not_in_the_old_one(folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["doctor.py", "fix", str(folder), "--output-dir", str(folder / "new")])
     assert exit_status(doctor.main) == 2
-    assert "lies in the data set itself" in capsys.readouterr().err and not (folder / "new").exists()
+    assert "lies in the dataset itself" in capsys.readouterr().err and not (folder / "new").exists()
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -224,7 +224,7 @@ def test_several_things_at_once_are_mended(folder, fix, seed):
     """Three of those that fix can mend, in any order; the fixed copy has nothing that is broken, and of every
     object that is there or in the ledger no more are told than there were."""
     rng = np.random.default_rng(seed)
-    kinds = sorted(FIXED - {"missing_picture", "unreadable_picture", "doubled_image_id", "no_objects"})
+    kinds = sorted(FIXED - {"missing_image", "unreadable_image", "doubled_image_id", "no_objects"})
     for kind in rng.choice(kinds, 3, replace=False):
         with suppress(FileNotFoundError, KeyError, MediaError):  # what one plant has taken another cannot change
             plant(str(kind), folder)
@@ -240,7 +240,7 @@ def test_several_things_at_once_are_mended(folder, fix, seed):
 @pytest.mark.parametrize("write", [voc, yolo])
 def test_other_formats_are_fixed_into_coco(tmp_path, fix, write):
     names = [f"{i}.png" for i in range(8)]
-    put_pictures(tmp_path / "set", *names)
+    put_images(tmp_path / "set", *names)
     write(tmp_path / "set", names)
     put_text(tmp_path / "set" / "classes.txt", "kite\n")
     bad = {voc: "<annotation><object>broken", yolo: "0 0.5 0.5 0 0.5\n0 0.5 0.5 word 1\n"}[write]

@@ -148,8 +148,8 @@ def test_an_error_in_a_loader_process_reads_as_it_was_written(workers, capsys):
 
 
 def test_a_message_of_several_lines_stays_whole(capsys):
-    exit_status(raises(UsageError("2 of 3 pictures:\na.jpg\nb.jpg")))
-    assert capsys.readouterr().err == "error: 2 of 3 pictures:\na.jpg\nb.jpg\n"
+    exit_status(raises(UsageError("2 of 3 images:\na.jpg\nb.jpg")))
+    assert capsys.readouterr().err == "error: 2 of 3 images:\na.jpg\nb.jpg\n"
 
 
 def test_a_warning_goes_to_stderr(capsys):

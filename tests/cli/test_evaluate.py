@@ -31,7 +31,7 @@ SHAPES = ("circle", "square", "triangle")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A data set in two orders of its classes, and a model that was hardly trained on them."""
+    """A dataset in two orders of its classes, and a model that was hardly trained on them."""
     folder = tmp_path_factory.mktemp("data")
     render_shapes(folder, {"test": 3, "val": 2}, classes=SHAPES[::-1]).rename(folder / "turned.yaml")
     render_shapes(folder, {"test": 3, "val": 2})
@@ -57,19 +57,21 @@ def oracle(monkeypatch, folder):
     """``oracle(names)``: the script's model knows ``names``, in this order, and finds all that there is of them."""
 
     def know(*names: str) -> None:
-        truth_names, records = find_spec(str(folder / "few.yaml")).read("test")
-        truth = {read_record(record).tobytes(): record for record in records}
+        ground_truth_names, records = find_spec(str(folder / "few.yaml")).read("test")
+        ground_truth = {read_record(record).tobytes(): record for record in records}
 
         class Oracle:
             class_names = ClassNames(names)
             device = "cpu"
 
             def __call__(self, images: list[np.ndarray]) -> list[Detections]:
-                return [self.find(truth[image.tobytes()]) for image in images]
+                return [self.find(ground_truth[image.tobytes()]) for image in images]
 
             def find(self, record) -> Detections:
-                known = [i for i, label in enumerate(record.labels) if truth_names.name(label) in names]
-                labels = np.array([names.index(truth_names.name(record.labels[i])) + 1 for i in known], np.int64)
+                known = [i for i, label in enumerate(record.labels) if ground_truth_names.name(label) in names]
+                labels = np.array(
+                    [names.index(ground_truth_names.name(record.labels[i])) + 1 for i in known], np.int64
+                )
                 rles = [from_coco(record.masks[i], record.image_hw) for i in known]
                 return Detections(record.image_hw, record.boxes[known], np.ones(len(known), np.float32), labels, rles)
 
@@ -90,9 +92,9 @@ def test_a_checkpoint_is_scored_and_the_figures_have_cocos_names(run, folder, tm
     assert list(found["bbox"]) == list(found["segm"]) == list(NAMES)
     assert set(found["classes"]) == set(SHAPES)
     assert all(v is None or 0 <= v <= 1 for kind in ("bbox", "segm") for v in found[kind].values())
-    assert found["speed"]["seconds_a_picture"] > 0 and found["speed"]["device"] == "cpu"
+    assert found["speed"]["seconds_per_image"] > 0 and found["speed"]["device"] == "cpu"
     said = capsys.readouterr().out
-    assert "m.safetensors on few test: 3 pictures, " in said
+    assert "m.safetensors on few test: 3 images, " in said
     assert f"-> {tmp_path}/m_few_test/metrics.json" in said
 
 
@@ -109,34 +111,34 @@ def test_both_evaluators_score_the_same_and_the_one_that_did_is_recorded(run, fo
 
 
 def test_intervals_stand_behind_their_figures_and_say_what_they_are(run, folder, tmp_path, oracle, capsys):
-    oracle("square", "circle")  # a third of the classes is never found, whichever pictures are drawn
+    oracle("square", "circle")  # a third of the classes is never found, whichever images are drawn
     assert run("--data", folder / "few.yaml", "--intervals") == 0
     found = metrics(tmp_path)["intervals"]
-    assert found["pictures"] == 3 and found["confidence"] == 0.95 and found["resamples"] == 1000
+    assert found["images"] == 3 and found["confidence"] == 0.95 and found["resamples"] == 1000
     page = models({"balloon_recipe_0": Record({split: metrics(tmp_path) for split in SPLITS}, 1, 9.0, {}, "")})
     assert "| `mobilenet_v2` | test |" in page  # docs/results.md is made of these files
     low, high = found["bbox"]["AP"]
     assert 0 <= low <= metrics(tmp_path)["bbox"]["AP"] <= high <= 1
     assert set(found["classes"]) == set(SHAPES)
     said = capsys.readouterr().out
-    assert f"[{low:.3f}, {high:.3f}]" in said and "95 % of 1000 draws\nof 3 of these 3 pictures, with repl" in said
+    assert f"[{low:.3f}, {high:.3f}]" in said and "95 % of 1000 draws\nof 3 of these 3 images, with repl" in said
 
 
 def test_a_split_without_objects_has_nothing_to_score(run, tmp_path, oracle, capsys):
     oracle(*SHAPES)
     data = render_shapes(tmp_path / "none", {"test": 1}, classes=SHAPES)
-    (truth,) = (tmp_path / "none").rglob("test.json")
-    truth.write_text(json.dumps(json.loads(truth.read_text()) | {"annotations": []}))
+    (ground_truth,) = (tmp_path / "none").rglob("test.json")
+    ground_truth.write_text(json.dumps(json.loads(ground_truth.read_text()) | {"annotations": []}))
     assert run("--data", data) == 2
-    assert "no picture of split 'test' has an object to be found" in capsys.readouterr().err
+    assert "no image of split 'test' has an object to be found" in capsys.readouterr().err
 
 
-def test_one_picture_has_no_interval(run, tmp_path, oracle, capsys):
+def test_one_image_has_no_interval(run, tmp_path, oracle, capsys):
     oracle(*SHAPES)
     render_shapes(tmp_path / "one", {"test": 1}, classes=SHAPES)
     assert run("--data", tmp_path / "one" / "few.yaml", "--intervals", "--output-dir", tmp_path / "out") == 0
     assert metrics(tmp_path / "out")["intervals"]["bbox"] == {"AP": None, "AP50": None}
-    assert "no [low, high]: an interval needs two or more pictures with objects" in capsys.readouterr().out
+    assert "no [low, high]: an interval needs two or more images with objects" in capsys.readouterr().out
 
 
 def test_a_second_run_has_its_own_folder_and_the_split_is_the_users(run, folder, tmp_path):
@@ -168,7 +170,7 @@ def test_a_real_model_scores_the_same_in_any_order_of_classes(run, folder, tmp_p
 def test_a_class_that_the_model_does_not_know_scores_0_and_is_told(run, folder, tmp_path, oracle, capsys):
     oracle("square", "circle")
     assert run("--model", "v1", "--data", folder / "few.yaml") == 0
-    assert capsys.readouterr().err == "warning: data set 'few': the model does not know triangle, which will score 0\n"
+    assert capsys.readouterr().err == "warning: dataset 'few': the model does not know triangle, which will score 0\n"
     found = metrics(tmp_path)
     assert found["classes"]["triangle"]["bbox"]["AP"] == 0.0
     assert found["classes"]["square"]["bbox"]["AP"] == pytest.approx(1.0)
@@ -179,7 +181,7 @@ def test_the_key_in_a_models_address_is_not_shown(run, folder, oracle, capsys):
     oracle(*SHAPES)
     assert run("--model", "https://h/m.safetensors?token=secret#sha256=01234567", "--data", folder / "few.yaml") == 0
     said = capsys.readouterr()
-    assert "https://h/m.safetensors?...#sha256=01234567 on few test: 3 pictures" in said.out
+    assert "https://h/m.safetensors?...#sha256=01234567 on few test: 3 images" in said.out
     assert "secret" not in said.out + said.err
 
 
@@ -187,14 +189,14 @@ def test_a_model_that_knows_none_of_the_classes_is_a_mistake(run, folder, tmp_pa
     oracle("balloon", "kite")
     assert run("--model", "v1", "--data", folder / "few.yaml") == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: data set 'few' and the model share no class") and "knows balloon, kite" in said
+    assert said.startswith("error: dataset 'few' and the model share no class") and "knows balloon, kite" in said
     assert said.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--split", "train"], "data set 'few': unknown split 'train': known are test, val"),
+        (["--split", "train"], "dataset 'few': unknown split 'train': known are test, val"),
         (["--split", "tset"], "unknown split 'tset': did you mean test"),
         (["--model", "v9"], "unknown model 'v9'"),
         (["--evaluator", "pycoco"], "unknown evaluator 'pycoco': did you mean pycocotools?"),
@@ -209,7 +211,7 @@ def test_a_mistake_is_told_in_one_line(run, folder, tmp_path, capsys, flags, wor
     assert not list(tmp_path.iterdir())
 
 
-def test_a_broken_model_is_told_before_pictures_are_rendered(run, tmp_path, monkeypatch):
+def test_a_broken_model_is_told_before_images_are_rendered(run, tmp_path, monkeypatch):
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     monkeypatch.setattr(DatasetSpec, "prepare", lambda _: pytest.fail("the data came first"))
     assert run("--model", tmp_path / "junk.safetensors") == 2

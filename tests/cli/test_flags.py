@@ -21,8 +21,8 @@ from detect.options import REQUIRED, option
 
 @dataclass(kw_only=True)
 class Settings:
-    data: str = option(REQUIRED, "name or path of the data set")
-    backbone: str = option("resnet50", "trunk", choices=("resnet50", "resnet101"))
+    data: str = option(REQUIRED, "name or path of the dataset")
+    backbone: str = option("resnet50", "backbone", choices=("resnet50", "resnet101"))
     batch_size: int = option(2, "images a step", low=1)
     lr: float = option(0.01, "learning rate", low=0, high=1)
     amp: bool = option(True, "half precision, 100% of the time")
@@ -112,7 +112,7 @@ def test_a_missing_or_binary_config_is_the_users_mistake(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", ["--data is missing", "name or path of the data set"]),
+        ("", ["--data is missing", "name or path of the dataset"]),
         ("--data x --batchsize 3", ["unknown flag '--batchsize'", "did you mean --batch-size"]),
         ("--data x --batch 3", ["unknown flag '--batch'"]),  # no abbreviations
         ("--data x --no-lr", ["unknown flag '--no-lr'"]),

@@ -46,13 +46,13 @@ def test_every_class_is_learned(trained, tmp_path):
 
 
 def test_what_is_found_carries_its_name_and_its_original_id(trained, tmp_path):
-    pictures = ROOT / "datasets" / "shapes" / "test"
+    images = ROOT / "datasets" / "shapes" / "test"
     flags = ["--save-json", "--quiet", "--output-dir", tmp_path, "--name", "d"]
-    script("detect_image.py", "--model", trained / "best.safetensors", "--input", pictures, *flags)
-    truth = json.loads((pictures.parent / "test.json").read_text())
+    script("detect_image.py", "--model", trained / "best.safetensors", "--input", images, *flags)
+    ground_truth = json.loads((images.parent / "test.json").read_text())
     shown = {
-        image["file_name"]: {a["category_id"] for a in truth["annotations"] if a["image_id"] == image["id"]}
-        for image in truth["images"]
+        image["file_name"]: {a["category_id"] for a in ground_truth["annotations"] if a["image_id"] == image["id"]}
+        for image in ground_truth["images"]
     }
     right = total = 0
     for row in json.loads((tmp_path / "d" / "detections.json").read_text()):
@@ -60,5 +60,5 @@ def test_what_is_found_carries_its_name_and_its_original_id(trained, tmp_path):
             assert IDS[one["name"]] == one["category_id"]
             right += one["category_id"] in shown[Path(row["source"]).name]
             total += 1
-    assert total >= len(truth["annotations"]) / 2
+    assert total >= len(ground_truth["annotations"]) / 2
     assert right >= 0.8 * total

@@ -40,7 +40,7 @@ def test_a_run_leaves_what_it_promises(train_py, data, tmp_path, capsys):
     assert settings["imgsz"] == 64 and settings["backbone"] == "mobilenet_v2"
 
     said = capsys.readouterr().out
-    assert "few: 4 pictures to train on, 2 to validate on" in said
+    assert "few: 4 images to train on, 2 to validate on" in said
     assert "mobilenet_v2 (maskrcnn) from random weights" in said
     assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in said
 
@@ -50,13 +50,13 @@ def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(train_py, da
     saved = checkpoint.load(tmp_path / "x" / "last.safetensors")
     assert saved.class_names.names == ("circle", "square", "triangle") and saved.class_names.ids == (90, 7, 3)
     assert saved.training["epoch"] == 1 and saved.training["imgsz"] == 64
-    assert saved.data["train_pictures"] == 4 and len(saved.data["train_sha256"]) == 4
+    assert saved.data["train_images"] == 4 and len(saved.data["train_sha256"]) == 4
     assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
     predictor = load_predictor(str(tmp_path / "x" / "best.safetensors"), device="cpu")
     assert predictor.model.transform.min_size == (64,)
 
 
-FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
+FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")
 
 
 def test_frozen_stages_stay_as_they_were(train_py, data, tmp_path):

@@ -57,7 +57,7 @@ def enlarge(content: dict) -> None:
 
 @pytest.mark.parametrize(
     ("edit", "words"),
-    [(rename, "share no class"), (empty, "not one picture of split 'val'"), (enlarge, "pixels, its annotations are")],
+    [(rename, "share no class"), (empty, "not one image of split 'val'"), (enlarge, "pixels, its annotations are")],
 )
 def test_a_val_split_that_says_nothing_is_refused_before_training(train_py, data, tmp_path, capsys, edit, words):
     assert train_py("--data", changed(data, tmp_path, edit), "--output-dir", tmp_path, *TINY) == 2
@@ -73,8 +73,8 @@ MISTAKES = {
     "model and backbone": (["--model", "v1", "--backbone", "resnet50"], "--model names a whole model"),
     "backbone": (["--backbone", "resnet5"], "unknown backbone 'resnet5': did you mean resnet50"),
     "model": (["--model", "maskrcnn_v3"], "unknown model 'maskrcnn_v3': did you mean maskrcnn_v2"),
-    "data": (["--data", "shape"], "unknown data set 'shape': did you mean shapes"),
-    "data file": (["--data", "none.yaml"], "no such data set description: none.yaml"),
+    "data": (["--data", "shape"], "unknown dataset 'shape': did you mean shapes"),
+    "data file": (["--data", "none.yaml"], "no such dataset description: none.yaml"),
     "data root": (["--data-root", "nowhere"], "--data-root nowhere is not a folder"),
     "pretrained": (["--pretrained", "none.pth"], "--pretrained none.pth: no such file"),
     "one jitter": (["--jitter", "0.5"], "--jitter 0.5 must be two numbers, the smaller one first"),

@@ -35,7 +35,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def interrupt_at(monkeypatch):
-    """``interrupt_at(n)``: Ctrl-C while the ``n``-th picture from now is read for training."""
+    """``interrupt_at(n)``: Ctrl-C while the ``n``-th image from now is read for training."""
     read = dataset.read_resized_record
 
     def ask(number: int) -> None:
@@ -52,7 +52,7 @@ def interrupt_at(monkeypatch):
     monkeypatch.setattr(dataset, "read_resized_record", read)
 
 
-FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--colours", "strong")
+FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")
 
 
 def test_a_stop_in_the_first_validation_costs_no_step(train_py, data, tmp_path, monkeypatch, capsys):
@@ -142,7 +142,7 @@ def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(train_py, data, tmp_path, interrupt_at, capsys, more, read):
     flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, *TINY, *more]
     assert train_py(*flags, "--name", "whole") == 0
-    interrupt_at(2 * (read + 2) + 3)  # in the third epoch, of 4 pictures, as many to paste from, and 2 of val
+    interrupt_at(2 * (read + 2) + 3)  # in the third epoch, of 4 images, as many to paste from, and 2 of val
     assert train_py(*flags, "--name", "cut") == 130
     again = f"python train.py --resume {tmp_path}/cut"
     assert capsys.readouterr().err == f"stopped after 2 finished epochs; go on with: {again}\n"
@@ -155,13 +155,13 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(train_py, data, tmp_pa
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
 
 
-def test_going_on_with_other_pictures_is_told(train_py, data, tmp_path, capsys):
+def test_going_on_with_other_images_is_told(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--epochs", 1) == 0
     state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
     checkpoint.save_training_state({**state, "train_sha256": ["other"]}, tmp_path / "x" / "last_state.pt")
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
-    assert "the training pictures are no longer those of its first epochs" in capsys.readouterr().err
+    assert "the training images are no longer those of its first epochs" in capsys.readouterr().err
     checkpoint.save_training_state({"epoch": 1}, tmp_path / "x" / "last_state.pt")
     assert train_py("--resume", tmp_path / "x") == 2
     assert "is not of a training run: it lacks" in capsys.readouterr().err

@@ -66,21 +66,21 @@ def assert_equal(one: Any, other: Any) -> None:
 ALL_AT_ONCE = ("--ema", 0.9, "--optimizer", "adamw", "--accumulate", 2, "--aug", "strong")
 
 
-# pictures: that are read before; an epoch reads 6, and 2 of val
+# images: that are read before; an epoch reads 6, and 2 of val
 @pytest.mark.parametrize(
-    ("pictures", "more"),
+    ("images", "more"),
     [
         (5, ALL_AT_ONCE),
         *(pytest.param(*one, marks=pytest.mark.slow) for one in [(5, ()), (8, ()), (13, ())]),
-        *(pytest.param(pictures, ALL_AT_ONCE, marks=pytest.mark.slow) for pictures in (8, 13)),
+        *(pytest.param(images, ALL_AT_ONCE, marks=pytest.mark.slow) for images in (8, 13)),
     ],
 )
 def test_a_run_killed_within_an_epoch_goes_on_bit_for_bit(
-    train_py, data, tmp_path, monkeypatch, always_kept, more, pictures
+    train_py, data, tmp_path, monkeypatch, always_kept, more, images
 ):
     flags = ["--data", data, "--epochs", 2, "--batch-size", 1, "--output-dir", tmp_path, *FASTER, *more]
     assert train_py(*flags, "--name", "whole") == 0
-    item, left = DetectionDataset.item, iter(range(pictures))
+    item, left = DetectionDataset.item, iter(range(images))
 
     def killed(*arguments):
         if next(left, None) is None:
@@ -92,7 +92,7 @@ def test_a_run_killed_within_an_epoch_goes_on_bit_for_bit(
         with pytest.raises(RuntimeError, match="killed"):
             train_py(*flags, "--name", "cut")
     state = checkpoint.load_training_state(tmp_path / "cut" / STATE)
-    assert "within" in state or pictures == 8
+    assert "within" in state or images == 8
     assert train_py("--resume", tmp_path / "cut") == 0
     assert_same_runs(tmp_path / "cut", tmp_path / "whole")
 
@@ -158,7 +158,7 @@ def test_the_real_script_with_workers_survives_kills_at_any_instant(data, tmp_pa
 # What is not finite
 
 
-def test_a_picture_whose_loss_is_not_finite_is_left_out_and_can_be_looked_at(
+def test_an_image_whose_loss_is_not_finite_is_left_out_and_can_be_looked_at(
     train_py, data, tmp_path, monkeypatch, capsys
 ):
     item = DetectionDataset.item

@@ -1,4 +1,4 @@
-"""Pictures without objects: read as such, trained on beside the others, and pasted onto."""
+"""Images without objects: read as such, trained on beside the others, and pasted onto."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_models import picture, render_shapes
+from helpers.tiny_models import make_image, render_shapes
 from helpers.training import TINY, rows
 
 from detect.data.augmentation.pipeline import TrainTransform
@@ -32,10 +32,10 @@ def records(data) -> list:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three pictures of noise."""
+    """Three images of noise."""
     (tmp_path / "empty").mkdir()
     for i in range(3):
-        write_image(tmp_path / "empty" / f"{i}.png", picture((60 + i, 80), i))
+        write_image(tmp_path / "empty" / f"{i}.png", make_image((60 + i, 80), i))
     return tmp_path / "empty"
 
 
@@ -56,15 +56,15 @@ def test_what_cannot_be_a_background_is_told(records, folder):
     for name in ("0.png", "2.png"):
         (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "loop.png").symlink_to(folder / "loop.png")
-    with pytest.raises(DataError, match=r"--backgrounds: 3 of 4 pictures cannot be used: .*0\.png.*2\.png.*loop\.png"):
+    with pytest.raises(DataError, match=r"--backgrounds: 3 of 4 images cannot be used: .*0\.png.*2\.png.*loop\.png"):
         with_backgrounds(records, str(folder), [])
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_picture_of_any_split_is_no_background(data, split, train_py, tmp_path, capsys):
-    pictures = data.parent / "files" / split
-    assert train_py("--data", data, "--backgrounds", pictures, "--output-dir", tmp_path, *TINY) == 2
-    assert f"--backgrounds: pictures of the data set are among them: {pictures}" in capsys.readouterr().err
+def test_an_image_of_any_split_is_no_background(data, split, train_py, tmp_path, capsys):
+    images = data.parent / "files" / split
+    assert train_py("--data", data, "--backgrounds", images, "--output-dir", tmp_path, *TINY) == 2
+    assert f"--backgrounds: images of the dataset are among them: {images}" in capsys.readouterr().err
 
 
 def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(records, folder):
@@ -78,18 +78,18 @@ def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(
     for epoch in range(6):
         dataset.epoch = epoch
         pasted += [len(dataset[i][1]["boxes"]) for i in (4, 5, 6)]
-    assert set(drawn) == {4}  # of as many pictures one may lend objects
+    assert set(drawn) == {4}  # of as many images one may lend objects
     assert any(pasted)
 
 
-def test_an_empty_picture_is_trained_on(data, folder, train_py, tmp_path, capsys):
+def test_an_empty_image_is_trained_on(data, folder, train_py, tmp_path, capsys):
     flags = ["--data", data, "--backgrounds", folder, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
     assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5) == 0
-    assert "few: 4 pictures and 3 backgrounds to train on, 2 to validate on" in capsys.readouterr().out
+    assert "few: 4 images and 3 backgrounds to train on, 2 to validate on" in capsys.readouterr().out
     run = tmp_path / "out" / "few_mobilenet_v2"
     assert all(np.isfinite(value) for value in rows(run)[0]["losses"].values())
     saved = checkpoint.load(run / "last.safetensors")
-    assert saved.data["train_pictures"] == 7 and saved.training["backgrounds"] == str(folder)
+    assert saved.data["train_images"] == 7 and saved.training["backgrounds"] == str(folder)
     assert torch.load(run / "last_state.pt", weights_only=True)["epoch"] == 1
     assert train_py("--resume", run, "--epochs", 2) == 0
     assert "7 of" not in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Data sets in other formats: read back they are the same but for what was told, and nothing is left half done."""
+"""Datasets in other formats: read back they are the same but for what was told, and nothing is left half done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.converted import HW, TEXTS, losses, one_picture, read, read_back, same, told
+from helpers.converted import HW, TEXTS, losses, one_image, read, read_back, same, told
 from helpers.folders import SHARED
 
 from detect.data import convert as converting
@@ -33,7 +33,7 @@ ODD = (
 
 @pytest.fixture
 def out(tmp_path: Path) -> Iterator[Path]:
-    """A new folder, which does not stay: real pictures are many."""
+    """A new folder, which does not stay: real images are many."""
     yield tmp_path / "out" / "new set"
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
@@ -41,7 +41,7 @@ def out(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("kinds", [("box",), ("one",), ("parts", "rle"), ("box", "one", "parts", "rle")])
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_is_written_is_read_again(tmp_path, out, form, kinds):
-    """Names with spaces, umlauts and folders, which clash; empty pictures; boxes, polygons, parts, codes, crowds."""
+    """Names with spaces, umlauts and folders, which clash; empty images; boxes, polygons, parts, codes, crowds."""
     parts = {}
     for seed, split in enumerate(("train", "val", "test")):
         class_names, parts[split] = read(tmp_path / split, seed, kinds=kinds)
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_again(tmp_path, out, form, kinds):
 def test_names_are_kept_where_that_can_be(tmp_path):
     """Capitals do not count, nor do suffixes where annotations are files of the same name."""
     _, table = read(tmp_path)
-    elsewhere = table.with_empty([tmp_path / "pictures" / "größe 1.png"], np.array([HW], np.int32))
+    elsewhere = table.with_empty([tmp_path / "images" / "größe 1.png"], np.array([HW], np.int32))
     chosen = {form: choose_names({"train": elsewhere}, EXPORTERS[form])["train"] for form in FORMATS}
     kept = ["a.png", "A_2.png", "a.jpg", "sub folder/a.png", "größe 1.png", "images/b.png", "train.png", "c.png"]
     assert chosen["coco"] == chosen["via"] == [*kept, "größe 1_2.png"]
@@ -67,7 +67,7 @@ def test_names_are_kept_where_that_can_be(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a disk that takes these names")
 @pytest.mark.parametrize("form", FORMATS)
-def test_pictures_with_odd_names_are_found_again(tmp_path, out, form):
+def test_images_with_odd_names_are_found_again(tmp_path, out, form):
     class_names, table = read(tmp_path, names=(*ODD, "empty.png"))
     names = choose_names({"train": table}, EXPORTERS[form])["train"]
     convert({"train": table}, class_names, form, out)
@@ -75,7 +75,7 @@ def test_pictures_with_odd_names_are_found_again(tmp_path, out, form):
     same(form, table, read_back(form, out, {"train": names}, classes)["train"], names)
 
 
-def test_a_picture_of_two_splits_is_there_for_both(tmp_path, out):
+def test_an_image_of_two_splits_is_there_for_both(tmp_path, out):
     """Of VOC, whose splits share a folder, once, unless its objects differ."""
     class_names, table = read(tmp_path, kinds=("one",))
     fewer = table.take_objects(np.arange(len(table.labels)) > 0)
@@ -100,16 +100,16 @@ def test_names_can_be_given(tmp_path, out):
 
 
 def test_what_cannot_be_is_said_before_anything_is_written(tmp_path, out):
-    class_names, table = one_picture(tmp_path, {"bbox": [1, 1, 9, 9]})
+    class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9]})
     with pytest.raises(UsageError, match="unknown format 'yollo': did you mean yolo"):
         convert({"a": table}, class_names, "yollo", out)
     for split in ("a/b", "..", "", ".a"):
         with pytest.raises(UsageError, match="cannot name a folder"):
             convert({split: table}, class_names, "coco", out)
-    with pytest.raises(UsageError, match="pictures is not empty; name a new one"):
-        convert({"a": table}, class_names, "coco", tmp_path / "pictures")
-    with pytest.raises(UsageError, match=r"truth\.json is not a folder"):
-        convert({"a": table}, class_names, "coco", tmp_path / "truth.json")
+    with pytest.raises(UsageError, match="images is not empty; name a new one"):
+        convert({"a": table}, class_names, "coco", tmp_path / "images")
+    with pytest.raises(UsageError, match=r"ground truth\.json is not a folder"):
+        convert({"a": table}, class_names, "coco", tmp_path / "ground truth.json")
     for names, said in ((("a b", "a  b"), "'a  b' cannot be told apart from 'a b'"), ((" ", "b"), "it is empty")):
         for form in ("voc", "via"):
             with pytest.raises(UsageError, match=said):
@@ -118,7 +118,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(tmp_path, out):
 
 
 def test_an_empty_folder_that_is_there_is_filled(tmp_path, out):
-    class_names, table = one_picture(tmp_path, {"bbox": [1, 1, 9, 9]})
+    class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9]})
     out.mkdir(parents=True)
     convert({"a": table}, class_names, "coco", out)
     assert sorted(p.name for p in out.iterdir()) == ["a", "annotations"]
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, out, monkeypatch, there):
     assert [p.name for p in out.parent.rglob("*")] == ["new set"] * there
 
 
-def test_a_picture_that_is_gone_is_named_and_leaves_nothing(tmp_path, out):
+def test_an_image_that_is_gone_is_named_and_leaves_nothing(tmp_path, out):
     class_names, table = read(tmp_path)
     table.path(3).unlink()
     with pytest.raises(DataError, match=r"cannot read .*sub folder/a\.png: No such file"):

@@ -1,4 +1,4 @@
-"""The data set a detector trains on: torchvision's targets, the same from any worker, new in every epoch."""
+"""The dataset a detector trains on: torchvision's targets, the same from any worker, new in every epoch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def record(path: Path, image_id: int, n: int = 3, with_masks: bool = True) -> Im
 
 @pytest.fixture
 def records(tmp_path: Path) -> list[ImageRecord]:
-    """Six noisy pictures; the last has no objects."""
+    """Six noisy images; the last has no objects."""
     rng = np.random.default_rng(0)
     for i in range(6):
         Image.fromarray(rng.integers(0, 256, (*HW, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
@@ -68,7 +68,7 @@ def batches(records: list[ImageRecord], workers: int = 0, epoch: int = 0, seed: 
 
 
 def as_bytes(batches: list) -> list[bytes]:
-    """Every picture with its target, in the order they come."""
+    """Every image with its target, in the order they come."""
     return [
         b"".join(t.numpy().tobytes() for t in (image, *(target[k] for k in sorted(target))))
         for images, targets in batches
@@ -93,7 +93,7 @@ def test_crowds_are_not_trained_on(records):
     assert all(2 not in target["labels"] for _, targets in batches(records) for target in targets)
 
 
-def test_a_picture_without_objects_has_empty_parts_of_the_right_kind(records):
+def test_an_image_without_objects_has_empty_parts_of_the_right_kind(records):
     image, target = dataset(records)[5]
     assert target["boxes"].shape == (0, 4) and target["boxes"].dtype == torch.float32
     assert target["labels"].shape == (0,) and target["labels"].dtype == torch.int64
@@ -118,7 +118,7 @@ def test_red_green_and_blue_stay_in_order():
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1"])
-def test_pictures_of_any_kind_arrive_in_three_channels(tmp_path, mode):
+def test_images_of_any_kind_arrive_in_three_channels(tmp_path, mode):
     Image.new("RGB", HW[::-1], (200, 200, 200)).convert(mode).save(tmp_path / "x.png")
     image, _ = dataset([record(tmp_path / "x.png", 1)])[0]
     assert image.shape[0] == 3 and image.dtype == torch.float32
@@ -150,7 +150,7 @@ def test_workers_change_nothing(records):
         assert as_bytes(batches(records, workers=2, epoch=epoch)) == as_bytes(batches(records, epoch=epoch))
 
 
-def test_every_epoch_is_new_in_order_and_in_pictures(records):
+def test_every_epoch_is_new_in_order_and_in_images(records):
     epochs = [batches(records, epoch=epoch) for epoch in range(3)]
     ids = [tuple(t["image_id"].item() for _, targets in epoch for t in targets) for epoch in epochs]
     assert all(sorted(order) == [100, 101, 102, 103, 104, 105] for order in ids)
@@ -166,13 +166,13 @@ def test_the_seed_says_which_order(records):
     assert len({tuple(order(seed)) for seed in range(4)}) > 1
 
 
-def test_a_batch_keeps_pictures_of_different_sizes_apart(records):
+def test_a_batch_keeps_images_of_different_sizes_apart(records):
     (images, targets), (rest, _) = batches(records)
     assert isinstance(images, list) and isinstance(targets, list) and (len(images), len(rest)) == (4, 2)
     assert len({image.shape for image in images}) > 1
 
 
-def test_objects_are_pasted_from_the_other_pictures_as_often_as_asked(records):
+def test_objects_are_pasted_from_the_other_images_as_often_as_asked(records):
     def counts(share: float) -> list[int]:
         items = DetectionDataset(records, usual(64, (1, 1), share), with_masks=True)
         return [len(items[i][1]["boxes"]) for i in range(6)]
@@ -228,8 +228,8 @@ def test_boxes_and_masks_stay_on_what_is_decoded_smaller(tmp_path, orientation):
         items = DetectionDataset([record], usual(imgsz, jitter), with_masks=True)
         for items.epoch in range(3):
             image, target = items[0]
-            grey = image.mean(dim=0)
-            shown = grey > (grey.min() + grey.max()) / 2
+            gray = image.mean(dim=0)
+            shown = gray > (gray.min() + gray.max()) / 2
             outlined = target["masks"].any(dim=0)
             sliver = len(target["boxes"]) < 2  # of what the window cut off, which is not looked for
             assert (shown & outlined).sum() / (shown | outlined).sum() > (0.8 if sliver else 0.95)
@@ -238,7 +238,7 @@ def test_boxes_and_masks_stay_on_what_is_decoded_smaller(tmp_path, orientation):
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_what_is_decoded_smaller_has_the_truth_and_the_look_of_the_whole(tmp_path, share):
+def test_what_is_decoded_smaller_has_the_ground_truth_and_the_look_of_the_whole(tmp_path, share):
     def items(suffix: str) -> DetectionDataset:
         records = [large(tmp_path / f"{turn}{suffix}", turn, turn) for turn in (1, 6)]
         return DetectionDataset(records, usual(200, copy_paste=share), with_masks=True, seed=3)
@@ -246,9 +246,9 @@ def test_what_is_decoded_smaller_has_the_truth_and_the_look_of_the_whole(tmp_pat
     photographs, wholes = items(".jpg"), items(".png")  # of which all pixels are read
     for epoch in range(4):
         photographs.epoch = wholes.epoch = epoch
-        for (image, target), (whole, truth) in zip(photographs, wholes, strict=True):
+        for (image, target), (whole, ground_truth) in zip(photographs, wholes, strict=True):
             assert image.shape == whole.shape and (image - whole).abs().mean() < 0.01
-            assert all(torch.equal(target[key], truth[key]) for key in truth)
+            assert all(torch.equal(target[key], ground_truth[key]) for key in ground_truth)
 
 
 def test_an_item_that_is_decoded_smaller_depends_on_seed_epoch_and_index_alone(tmp_path):

@@ -23,7 +23,7 @@ SIZES = [(60, 90), (90, 60), (60, 80), (64, 64), (90, 70), (60, 75), (85, 60)]  
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> DetectionDataset:
-    """Seven noisy pictures of one object each, with the image ids 100 to 106."""
+    """Seven noisy images of one object each, with the image ids 100 to 106."""
     rng = np.random.default_rng(0)
     for i, hw in enumerate(SIZES):
         Image.fromarray(rng.integers(0, 256, (*hw, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
@@ -84,7 +84,7 @@ def test_its_length_is_the_number_of_steps(dataset):
     assert len(TrainLoader(dataset, 3, 0).epoch(0)) == 3 and len(loader.epoch(0)) == 5
 
 
-def test_a_picture_that_comes_again_looks_another_way_each_time(dataset):
+def test_an_image_that_comes_again_looks_another_way_each_time(dataset):
     loader = TrainLoader(dataset, 2, 0, repeats=np.array([3.0, 1, 1, 1, 1, 1, 1]))
     items = [item for epoch in range(2) for batch in content(loader.epoch(epoch)) for item in batch]
     assert sorted(i for i, _ in items) == sorted([100] * 6 + [*range(101, 107)] * 2)
@@ -109,7 +109,7 @@ def test_processes_share_the_batches_that_one_would_gather_for_a_step(dataset, p
         assert in_turn == content(alone.epoch(epoch))
 
 
-def test_only_in_a_last_step_of_too_few_pictures_some_come_twice(dataset):
+def test_only_in_a_last_step_of_too_few_images_some_come_twice(dataset):
     for processes, batch_size, twice in ((2, 3, 1), (4, 1, 1), (5, 1, 3), (7, 1, 0), (2, 2, 0)):
         loaders = [TrainLoader(dataset, batch_size, 0, rank=rank, world_size=processes) for rank in range(processes)]
         shares = [ids(loader.epoch(0)) for loader in loaders]
@@ -134,7 +134,7 @@ def test_sizes_are_known_before_items_are_made(dataset):
                 assert image.shape[1:] == dataset.size_hw(i, epoch, again)
 
 
-def test_no_pictures_make_no_batches(dataset):
+def test_no_images_make_no_batches(dataset):
     empty = DetectionDataset([], dataset.transform, with_masks=False)
     assert len(TrainLoader(empty, 2, 0).epoch(0)) == 0 and list(TrainLoader(empty, 2, 0).epoch(0)) == []
 

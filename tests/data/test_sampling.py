@@ -1,4 +1,4 @@
-"""Which pictures come how often and share a batch: each once, the rare ones more, in every process other ones."""
+"""Which images come how often and share a batch: each once, the rare ones more, in every process other ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from detect.data.sampling import epoch_numbers, like_batches, repeat_factors
 
 SIDES = st.integers(1, 4000)
-PICTURES = st.lists(st.tuples(SIDES, SIDES), min_size=0, max_size=60)
+IMAGES = st.lists(st.tuples(SIDES, SIDES), min_size=0, max_size=60)
 
 
 def batches(sizes, batch_size=2, *, seed=0, epoch=0, repeats=None) -> list[list[int]]:
@@ -28,8 +28,8 @@ def flat(lists) -> list[int]:
     return [number for one in lists for number in one]
 
 
-@given(PICTURES, st.integers(1, 9), st.integers(0, 5))
-def test_every_picture_comes_once_in_full_batches_but_for_the_last(sizes, batch_size, epoch):
+@given(IMAGES, st.integers(1, 9), st.integers(0, 5))
+def test_every_image_comes_once_in_full_batches_but_for_the_last(sizes, batch_size, epoch):
     found = batches(sizes, batch_size, epoch=epoch)
     assert sorted(flat(found)) == list(range(len(sizes)))
     assert all(len(batch) == batch_size for batch in found[:-1])
@@ -37,13 +37,13 @@ def test_every_picture_comes_once_in_full_batches_but_for_the_last(sizes, batch_
 
 
 @given(st.lists(st.floats(1, 6), min_size=1, max_size=40), st.integers(0, 20))
-def test_a_picture_comes_as_often_as_its_factor_says_each_time_by_another_number(factors, epoch):
+def test_an_image_comes_as_often_as_its_factor_says_each_time_by_another_number(factors, epoch):
     numbers = epoch_numbers(len(factors), np.random.default_rng(epoch), np.array(factors))
     assert len(set(numbers.tolist())) == len(numbers)
     times = np.bincount(numbers % len(factors), minlength=len(factors))
     assert (np.floor(factors) <= times).all() and (times <= np.ceil(factors)).all()
-    for picture, count in enumerate(times.tolist()):
-        again = sorted((numbers[numbers % len(factors) == picture] // len(factors)).tolist())
+    for image, count in enumerate(times.tolist()):
+        again = sorted((numbers[numbers % len(factors) == image] // len(factors)).tolist())
         assert again == list(range(count))
 
 
@@ -65,13 +65,13 @@ def padded(sizes: np.ndarray, found: list[list[int]]) -> float:
 
 
 def landscapes_and_portraits(count: int) -> np.ndarray:
-    """(height, width) at a short side of 480 of pictures of many shapes."""
+    """(height, width) at a short side of 480 of images of many shapes."""
     long = np.random.default_rng(1).integers(480, 800, count)
     return np.stack([np.where(np.arange(count) % 3, 480, long), np.where(np.arange(count) % 3, long, 480)], axis=1)
 
 
 @pytest.mark.parametrize("batch_size", [2, 4, 8])
-def test_pictures_of_like_size_share_a_batch(batch_size):
+def test_images_of_like_size_share_a_batch(batch_size):
     sizes = landscapes_and_portraits(96)
     alone = padded(sizes, [[i] for i in range(96)])
     at_random = np.random.default_rng(2).permutation(96).reshape(-1, batch_size).tolist()
@@ -79,7 +79,7 @@ def test_pictures_of_like_size_share_a_batch(batch_size):
     assert waste < 0.4 * (padded(sizes, at_random) / alone - 1)
 
 
-def test_no_two_pictures_share_a_batch_always_nor_is_the_same_one_always_left_over():
+def test_no_two_images_share_a_batch_always_nor_is_the_same_one_always_left_over():
     sizes = landscapes_and_portraits(48)[:47]
     pairs, last = Counter(), Counter()
     for epoch in range(60):
@@ -90,7 +90,7 @@ def test_no_two_pictures_share_a_batch_always_nor_is_the_same_one_always_left_ov
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_hardly_any_pictures(count):
+def test_hardly_any_images(count):
     sizes = np.full((count, 2), 100)
     assert sorted(flat(batches(sizes, 8))) == list(range(count))
 
@@ -98,28 +98,28 @@ def test_hardly_any_pictures(count):
 # Repeat factors
 
 
-def factors(labels_of_pictures: list[set[int]], threshold: float) -> np.ndarray:
-    pairs = [(picture, label) for picture, labels in enumerate(labels_of_pictures) for label in sorted(labels)]
-    pictures, labels = np.array(pairs, np.int64).reshape(-1, 2).T
-    return repeat_factors(pictures, labels, len(labels_of_pictures), threshold)
+def factors(labels_of_images: list[set[int]], threshold: float) -> np.ndarray:
+    pairs = [(image, label) for image, labels in enumerate(labels_of_images) for label in sorted(labels)]
+    images, labels = np.array(pairs, np.int64).reshape(-1, 2).T
+    return repeat_factors(images, labels, len(labels_of_images), threshold)
 
 
-def test_a_picture_gets_what_its_rarest_class_asks_for():
-    found = factors([{1}] * 12 + [{1, 3}, {3}, set(), {1, 2, 3}], 0.25)  # 2 on 1 of 16 pictures, 3 on 3 of them
+def test_an_image_gets_what_its_rarest_class_asks_for():
+    found = factors([{1}] * 12 + [{1, 3}, {3}, set(), {1, 2, 3}], 0.25)  # 2 on 1 of 16 images, 3 on 3 of them
     assert found == pytest.approx([1] * 12 + [np.sqrt(0.25 / (3 / 16))] * 2 + [1, 2])
 
 
-def test_many_objects_of_a_class_on_one_picture_make_it_no_less_rare():
+def test_many_objects_of_a_class_on_one_image_make_it_no_less_rare():
     one, many = (repeat_factors(np.zeros(n, int), np.full(n, 5), 100, 0.04) for n in (1, 40))
     assert one.tolist() == many.tolist() == [2.0] + [1.0] * 99
 
 
 @given(st.lists(st.sets(st.integers(1, 6)), max_size=40), st.floats(0, 1))
-def test_factors_are_at_least_one_and_never_smaller_for_a_rarer_class(pictures, threshold):
-    found = factors(pictures, threshold)
-    assert found.shape == (len(pictures),) and (found >= 1).all()
-    share = {label: sum(label in one for one in pictures) / len(pictures) for label in set().union(*pictures)}
-    for labels, factor in zip(pictures, found, strict=True):
+def test_factors_are_at_least_one_and_never_smaller_for_a_rarer_class(images, threshold):
+    found = factors(images, threshold)
+    assert found.shape == (len(images),) and (found >= 1).all()
+    share = {label: sum(label in one for one in images) / len(images) for label in set().union(*images)}
+    for labels, factor in zip(images, found, strict=True):
         rarest = min((share[label] for label in labels), default=1.0)
         assert factor == pytest.approx(max(1.0, np.sqrt(threshold / rarest)))
 

@@ -1,4 +1,4 @@
-"""Descriptions of data sets: each split gets its pictures and no other, and a mistake in the YAML is one line."""
+"""Descriptions of datasets: each split gets its images and no other, and a mistake in the YAML is one line."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from detect.errors import DataError, DetectError, UsageError
 from detect.media.images import write_image
 
 BALLOON = SHARED / "data" / "balloon"
-PICTURES = ("a.png", "b.png", "more/c.png", "more/a.png")
+IMAGES = ("a.png", "b.png", "more/c.png", "more/a.png")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """set.yaml's folder: the data set's files lie in files/."""
+    """set.yaml's folder: the dataset's files lie in files/."""
     images = []
-    for number, name in enumerate(PICTURES, start=1):
-        path = tmp_path / "files" / "pictures" / name
+    for number, name in enumerate(IMAGES, start=1):
+        path = tmp_path / "files" / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, np.full((20, 30, 3), 40 * number, np.uint8))
         images.append({"id": number, "file_name": name, "height": 20, "width": 30})
-    truth = {"categories": [{"id": 90, "name": "kite"}, {"id": 7, "name": "bird"}], "images": images}
-    (tmp_path / "files" / "truth.json").write_text(json.dumps({**truth, "annotations": []}))
-    (tmp_path / "files" / "empty.json").write_text(json.dumps({**truth, "annotations": [], "images": []}))
+    ground_truth = {"categories": [{"id": 90, "name": "kite"}, {"id": 7, "name": "bird"}], "images": images}
+    (tmp_path / "files" / "ground truth.json").write_text(json.dumps({**ground_truth, "annotations": []}))
+    (tmp_path / "files" / "empty.json").write_text(json.dumps({**ground_truth, "annotations": [], "images": []}))
     return tmp_path
 
 
 def described(**changes: Any) -> dict[str, Any]:
     """A right description, changed; a change to None takes the key away."""
-    part = {"images": "pictures", "annotations": "truth.json"}
+    part = {"images": "images", "annotations": "ground truth.json"}
     content = {"format": "coco", "root": "files", "splits": {"train": part, "val": dict(part)}} | changes
     return {k: v for k, v in content.items() if v is not None}
 
@@ -51,10 +51,10 @@ def find(folder: Path, content: Any, data_root: Path | None = None):
 
 
 def names(folder: Path, **choice: Any) -> list[str]:
-    """The pictures of a split that makes this ``choice``."""
-    part = {"images": "pictures", "annotations": "truth.json"} | choice
+    """The images of a split that makes this ``choice``."""
+    part = {"images": "images", "annotations": "ground truth.json"} | choice
     _, records = find(folder, described(splits={"train": part})).read("train")
-    return [r.path.relative_to(folder / "files" / "pictures").as_posix() for r in records]
+    return [r.path.relative_to(folder / "files" / "images").as_posix() for r in records]
 
 
 def test_a_path_is_relative_to_its_description_wherever_one_stands(folder, monkeypatch, tmp_path_factory):
@@ -64,7 +64,7 @@ def test_a_path_is_relative_to_its_description_wherever_one_stands(folder, monke
     assert (found.name, found.root) == ("set", folder / "files")
     classes, records = found.read("val")
     assert classes.names == ("kite", "bird") and classes.ids == (90, 7)
-    assert [r.path for r in records] == [folder / "files" / "pictures" / name for name in PICTURES]
+    assert [r.path for r in records] == [folder / "files" / "images" / name for name in IMAGES]
     monkeypatch.chdir(folder)
     assert len(find_spec("set.yaml").read("val")[1]) == 4
 
@@ -86,7 +86,7 @@ def test_the_files_may_lie_elsewhere(folder, tmp_path_factory):
 
 
 def test_a_folder_that_is_not_there_is_named(folder):
-    with pytest.raises(DataError, match=f"data set 'set': no such folder {folder / 'none'}"):
+    with pytest.raises(DataError, match=f"dataset 'set': no such folder {folder / 'none'}"):
         find(folder, described(root="none")).prepare()
 
 
@@ -120,14 +120,14 @@ def test_classes_can_be_chosen(folder):
 
 
 def test_a_split_takes_the_listed_files_or_all_others(folder):
-    assert names(folder) == list(PICTURES)
+    assert names(folder) == list(IMAGES)
     assert names(folder, files=["more/c.png", "a.png"]) == ["a.png", "more/c.png"]
     assert names(folder, without=["b.png"]) == ["a.png", "more/c.png", "more/a.png"]
     assert names(folder, files=["a.png", "b.png"], without=["b.png"]) == ["a.png"]
 
 
-def test_two_pictures_of_one_name_in_two_folders_are_two(folder):
-    """Taken for one, a picture of val would be trained on."""
+def test_two_images_of_one_name_in_two_folders_are_two(folder):
+    """Taken for one, an image of val would be trained on."""
     assert names(folder, files=["a.png"]) == ["a.png"]
     assert names(folder, without=["more/a.png"]) == ["a.png", "b.png", "more/c.png"]
 
@@ -135,23 +135,25 @@ def test_two_pictures_of_one_name_in_two_folders_are_two(folder):
 @pytest.mark.parametrize("key", ["files", "without"])
 def test_listed_files_that_nobody_annotated_are_counted_and_named(folder, key):
     strangers = [f"{n}.jpg" for n in range(7)]
-    with pytest.raises(DataError, match=r"truth\.json has no annotations for 7 listed files: 0\.jpg, .*and 2 more"):
+    with pytest.raises(
+        DataError, match=r"ground truth\.json has no annotations for 7 listed files: 0\.jpg, .*and 2 more"
+    ):
         names(folder, **{key: [*strangers, "a.png"]})
 
 
-def test_a_split_without_pictures_is_refused(folder):
-    for choice in ({"annotations": "empty.json"}, {"files": []}, {"without": list(PICTURES)}):
-        with pytest.raises(DataError, match="data set 'set': split 'train' has no pictures"):
+def test_a_split_without_images_is_refused(folder):
+    for choice in ({"annotations": "empty.json"}, {"files": []}, {"without": list(IMAGES)}):
+        with pytest.raises(DataError, match="dataset 'set': split 'train' has no images"):
             names(folder, **choice)
 
 
 def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
-    truth = json.loads((folder / "files" / "truth.json").read_text())
+    ground_truth = json.loads((folder / "files" / "ground truth.json").read_text())
     boxes = [[1, 1, 8, 8], [2, 2, 9, 9], [3, 3, 0, 9], [4, 4, 9, 0]]
     one = {"image_id": 1, "category_id": 7, "iscrowd": 0}
     for more, refused in (([], False), ([[5, 5, 0, 4]], True)):
-        truth["annotations"] = [{**one, "id": n, "bbox": box} for n, box in enumerate([*boxes, *more], 1)]
-        (folder / "files" / "truth.json").write_text(json.dumps(truth))
+        ground_truth["annotations"] = [{**one, "id": n, "bbox": box} for n, box in enumerate([*boxes, *more], 1)]
+        (folder / "files" / "ground truth.json").write_text(json.dumps(ground_truth))
         if refused:
             with pytest.raises(DataError, match=r"3 of 5 objects are of no use: boxes have no .*doctor\.py fix"):
                 find(folder, described()).read("train")
@@ -161,18 +163,20 @@ def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
 
 
 def test_objects_that_are_no_ones_loss_do_not_count(folder):
-    truth = json.loads((folder / "files" / "truth.json").read_text())
+    ground_truth = json.loads((folder / "files" / "ground truth.json").read_text())
     square, stray = [2, 2, 9, 2, 9, 9, 2, 9], [1, 1, 4, 4]
     one = {"category_id": 7, "iscrowd": 0, "bbox": [2, 2, 7, 7]}
     drawn = [{**one, "id": n, "image_id": 1, "segmentation": [square, stray, stray]} for n in range(1, 6)]
     elsewhere = [{**one, "id": 10 + n, "image_id": 99} for n in range(12)]  # as of an excerpt that kept them all
-    (folder / "files" / "truth.json").write_text(json.dumps(truth | {"annotations": [*drawn, *elsewhere]}))
-    part = {"images": "pictures", "annotations": "truth.json", "files": ["a.png"]}
+    (folder / "files" / "ground truth.json").write_text(
+        json.dumps(ground_truth | {"annotations": [*drawn, *elsewhere]})
+    )
+    part = {"images": "images", "annotations": "ground truth.json", "files": ["a.png"]}
     assert len(find(folder, described(splits={"train": part})).read("train")[1].labels) == 5
 
 
 def test_an_unknown_split_brings_its_neighbours(folder):
-    with pytest.raises(UsageError, match=r"data set 'set': unknown split 'trian': did you mean train\?"):
+    with pytest.raises(UsageError, match=r"dataset 'set': unknown split 'trian': did you mean train\?"):
         find(folder, described()).read("trian")
 
 
@@ -180,15 +184,15 @@ def test_an_unknown_split_brings_its_neighbours(folder):
 
 
 def test_an_unknown_data_set_brings_its_neighbours(tmp_path):
-    with pytest.raises(UsageError, match=r"unknown data set 'baloon': did you mean balloon\?"):
+    with pytest.raises(UsageError, match=r"unknown dataset 'baloon': did you mean balloon\?"):
         find_spec("baloon")
-    with pytest.raises(UsageError, match=f"no such data set description: {tmp_path / 'none.yaml'}"):
+    with pytest.raises(UsageError, match=f"no such dataset description: {tmp_path / 'none.yaml'}"):
         find_spec(str(tmp_path / "none.yaml"))
-    with pytest.raises(UsageError, match=r"unknown data set 'photos\.v2'"):
+    with pytest.raises(UsageError, match=r"unknown dataset 'photos\.v2'"):
         find_spec("photos.v2")
 
 
-PART = {"images": "pictures", "annotations": "truth.json"}
+PART = {"images": "images", "annotations": "ground truth.json"}
 
 
 @pytest.mark.parametrize(
@@ -196,8 +200,8 @@ PART = {"images": "pictures", "annotations": "truth.json"}
     [
         ("format: [coco", "is not YAML: .* line 1"),
         ("a: b: c", "is not YAML"),
-        ("", "does not describe a data set"),
-        ("- coco", "does not describe a data set"),
+        ("", "does not describe a dataset"),
+        ("- coco", "does not describe a dataset"),
         (described(formt="coco"), r"unknown key 'formt': did you mean format\?"),
         (described(format=None), "lacks the key 'format'"),
         (described(splits=None), "lacks the key 'splits'"),
@@ -209,8 +213,11 @@ PART = {"images": "pictures", "annotations": "truth.json"}
         (described(classes=["kite", "kite"]), "'classes' names one twice: kite, kite"),
         (described(splits=["train"]), r"'splits' is \['train'\], it should be a mapping"),
         (described(splits={"train": None}), "split train is None, it should be a mapping with the keys images, annot"),
-        (described(splits={"train": "truth.json"}), "split train is 'truth.json', it should be a mapping"),
-        (described(splits={"train": {"images": "pictures"}}), "split train lacks the key 'annotations'"),
+        (
+            described(splits={"train": "ground truth.json"}),
+            "split train is 'ground truth.json', it should be a mapping",
+        ),
+        (described(splits={"train": {"images": "images"}}), "split train lacks the key 'annotations'"),
         (
             described(splits={"train": {**PART, "image": "x"}}),
             r"split train: unknown key 'image': did you mean images",
@@ -248,15 +255,15 @@ def test_our_own_descriptions_have_three_splits_and_say_where_their_files_come_f
     assert ours.download or ours.render
 
 
-def test_the_balloons_are_61_and_13_in_splits_that_share_no_picture():
+def test_the_balloons_are_61_and_13_in_splits_that_share_no_image():
     if not BALLOON.is_dir():
-        pytest.skip("the balloon data set is not there")
+        pytest.skip("the balloon dataset is not there")
     balloon = find_spec("balloon", BALLOON)
     balloon.prepare()
     splits = {split: balloon.read(split)[1] for split in ("train", "val", "test")}
     assert {split: len(records) for split, records in splits.items()} == {"train": 48, "val": 13, "test": 13}
-    pictures = [digest for records in splits.values() for digest in fingerprint(records)]
-    assert len(set(pictures)) == 74
+    images = [digest for records in splits.values() for digest in fingerprint(records)]
+    assert len(set(images)) == 74
     assert sum(map(len, splits["train"])) + sum(map(len, splits["val"])) == 255
     assert sum(map(len, splits["test"])) == 50
 

@@ -1,4 +1,4 @@
-"""Dealing out pictures: shares, classes, groups that stay together, and the same result every time."""
+"""Dealing out images: shares, classes, groups that stay together, and the same result every time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_groups_stay_together_and_no_split_is_empty_without_need(given_set):
     assert np.array_equal(split, deal_out(counts, groups, SHARES))
 
 
-def test_each_split_has_its_share_of_pictures_and_of_each_class():
+def test_each_split_has_its_share_of_images_and_of_each_class():
     rng = np.random.default_rng(3)
     counts = (rng.random((400, 4)) < [0.9, 0.3, 0.1, 0.03]).astype(int)
     split = deal_out(counts, np.arange(400), SHARES)
@@ -77,12 +77,12 @@ def thumbnails(count: int) -> np.ndarray:
 
 
 def test_lighter_copies_are_alike_and_others_are_not():
-    pictures = thumbnails(5)
-    lighter = np.clip(pictures[:2].astype(int) * 0.8 + 30, 0, 255).astype(np.uint8)
-    groups, least = groups_alike(signatures(np.concatenate([pictures, lighter])), largest=0.5)
+    images = thumbnails(5)
+    lighter = np.clip(images[:2].astype(int) * 0.8 + 30, 0, 255).astype(np.uint8)
+    groups, least = groups_alike(signatures(np.concatenate([images, lighter])), largest=0.5)
     assert least == 0.95
     assert groups[5] == groups[0] and groups[6] == groups[1] and len(set(groups.tolist())) == 5
-    every = signatures(np.concatenate([pictures, lighter]))
+    every = signatures(np.concatenate([images, lighter]))
     best, score = nearest(every)
     assert best[5:].tolist() == [0, 1] and score[5:].min() > 0.99 and best[0] == -1
     assert score[:5].max() < 0.5
@@ -91,7 +91,7 @@ def test_lighter_copies_are_alike_and_others_are_not():
     assert nearest(every, every[:0])[0].tolist() == [-1] * 7
 
 
-def test_pictures_of_one_colour_are_like_nothing():
+def test_images_of_one_color_are_like_nothing():
     plain = np.full((3, 16, 16, 3), [[[[5]]], [[[5]]], [[[200]]]], np.uint8)
     assert len(set(groups_alike(signatures(plain))[0].tolist())) == 3
 
@@ -109,9 +109,9 @@ def test_frames_of_a_fixed_camera_are_told_apart_by_more():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real datasets are not there")
 def test_of_real_photographs_copies_are_alike_and_others_are_not():
-    """But for two pictures of the same cells in BCCD, which are."""
+    """But for two images of the same cells in BCCD, which are."""
     patterns = ("bccd/BCCD/JPEGImages/*.jpg", "balloon/*/*.jpg", "coco_tiny80/*2017/*.jpg")
     paths = [path for pattern in patterns for path in sorted(DATA.glob(pattern))]
     noise = np.random.default_rng(0)

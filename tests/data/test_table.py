@@ -22,14 +22,14 @@ one_mask = st.sampled_from([None, RLE, POLYGONS, POLYGONS[:1]])
 objects = st.lists(st.tuples(st.integers(0, 4), one_mask), max_size=20)
 
 
-def built(things: list, pictures: int = 5) -> Table:
-    """A table of pictures with ids 10, 20, ...; the n-th object has the id n, the label n + 1 and the area n."""
-    builder = DraftBuilder(Path("/pictures"), Path("/x.json"), "annotation")
-    for i in range(pictures):
-        builder.add_picture(f"{i}.png", (4, 6), 10 * (i + 1))
-    for n, (picture, mask) in enumerate(things):
+def built(things: list, images: int = 5) -> Table:
+    """A table of images with ids 10, 20, ...; the n-th object has the id n, the label n + 1 and the area n."""
+    builder = DraftBuilder(Path("/images"), Path("/x.json"), "annotation")
+    for i in range(images):
+        builder.add_image(f"{i}.png", (4, 6), 10 * (i + 1))
+    for n, (image, mask) in enumerate(things):
         builder.add_object(
-            picture, n + 1, n, box=(0, 0, 1, n + 1), mask=mask, area=n, iscrowd=n % 3 == 0, annotation_id=n
+            image, n + 1, n, box=(0, 0, 1, n + 1), mask=mask, area=n, iscrowd=n % 3 == 0, annotation_id=n
         )
     return builder.finish(["a"] * 20, range(20)).table
 
@@ -39,14 +39,14 @@ def plain(mask) -> object:
 
 
 @given(objects)
-def test_a_record_has_the_objects_of_its_picture_in_their_order(things):
+def test_a_record_has_the_objects_of_its_image_in_their_order(things):
     table = built(things)
     whole = all(mask is not None for _, mask in things)
     assert len(table) == 5 and table.has_masks == whole
     for i, record in enumerate(table):
-        expected = [n for n, (picture, _) in enumerate(things) if picture == i]
+        expected = [n for n, (image, _) in enumerate(things) if image == i]
         assert (
-            record.path == Path(f"/pictures/{i}.png") and record.image_hw == (4, 6) and record.image_id == 10 * (i + 1)
+            record.path == Path(f"/images/{i}.png") and record.image_hw == (4, 6) and record.image_id == 10 * (i + 1)
         )
         assert record.annotation_ids.tolist() == expected and record.areas.tolist() == expected
         assert record.labels.tolist() == [n + 1 for n in expected]
@@ -68,9 +68,9 @@ def assert_equal(table: Table, records: list) -> None:
 
 
 @given(objects.filter(lambda things: all(mask for _, mask in things)), st.lists(st.integers(0, 4)))
-def test_pictures_can_be_taken_in_any_order_and_twice(things, rows):
+def test_images_can_be_taken_in_any_order_and_twice(things, rows):
     table = built(things)
-    assert_equal(table.take_pictures(np.array(rows, np.int64)), [table[row] for row in rows])
+    assert_equal(table.take_images(np.array(rows, np.int64)), [table[row] for row in rows])
     assert_equal(table[1:4], [table[row] for row in range(1, 4)])
     assert_equal(table[::-1], [table[row] for row in range(4, -1, -1)])
 
@@ -81,7 +81,7 @@ def test_objects_can_be_left_out(things, random):
     kept = np.array([random.random() < 0.5 for _ in things], bool)
     fewer = table.take_objects(kept)
     assert fewer.annotation_ids.tolist() == table.annotation_ids[kept].tolist()
-    assert fewer.pictures.tolist() == table.pictures[kept].tolist() and len(fewer) == len(table)
+    assert fewer.images.tolist() == table.images[kept].tolist() and len(fewer) == len(table)
 
 
 def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
@@ -92,7 +92,7 @@ def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
     assert [len(record) for record in changed] == [1, 1, 0, 0, 0]
 
 
-def test_masks_can_be_replaced_and_pictures_added():
+def test_masks_can_be_replaced_and_images_added():
     table = built([(0, RLE), (3, POLYGONS), (3, RLE)])
     new = built([(0, POLYGONS[:1]), (0, RLE)]).masks
     changed = table.with_masks(np.array([2, 0]), new)

@@ -42,7 +42,7 @@ def count(module: nn.Module, kind: type) -> int:
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS.items())
-def test_the_pyramid_has_batch_norms_in_v2_alone(models, old, new):
+def test_the_fpn_has_batch_norms_in_v2_alone(models, old, new):
     before, after = models[old].backbone.fpn, models[new].backbone.fpn
     assert [count(before, nn.Conv2d), count(before, nn.BatchNorm2d)] == [8, 0]
     assert [count(after, nn.Conv2d), count(after, nn.BatchNorm2d)] == [8, 8]
@@ -69,13 +69,13 @@ def test_the_mask_head_keeps_its_four_convolutions_and_gets_batch_norms(models):
     assert [count(h, nn.BatchNorm2d) for h in heads] == [0, 4]
 
 
-def test_the_trunks_differ_in_nothing_but_their_norms(models):
+def test_the_backbones_differ_in_nothing_but_their_norms(models):
     shapes = [{k: v.shape for k, v in models[name].backbone.body.named_parameters()} for name in ("v1", "v2")]
     assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize(("name", "frozen"), [("v1", True), ("maskrcnn", True), ("v2", False), ("maskrcnn_v2", False)])
-def test_v1_freezes_the_norms_of_a_trained_trunk_and_v2_does_not(monkeypatch, name, frozen):
+def test_v1_freezes_the_norms_of_a_trained_backbone_and_v2_does_not(monkeypatch, name, frozen):
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", lambda self, **_: resnet50(weights=None).state_dict())
     build = getattr(tv, DETECTORS[name].builder)
     with torch.device("meta"):
@@ -91,7 +91,7 @@ def test_v2_asks_for_no_imagenet_weights_by_itself(old, new):
     assert after["weights_backbone"].default is None
 
 
-def test_retinanet_v2_has_group_norms_and_its_extra_levels_start_from_the_trunk(models):
+def test_retinanet_v2_has_group_norms_and_its_extra_levels_start_from_the_backbone(models):
     before, after = models["retinanet"], models["retinanet_v2"]
     assert [count(m.head, nn.GroupNorm) for m in (before, after)] == [0, 8]
     assert [m.backbone.fpn.extra_blocks.p6.in_channels for m in (before, after)] == [256, 2048]

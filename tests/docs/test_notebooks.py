@@ -48,7 +48,7 @@ def printed(book: nbformat.NotebookNode) -> str:
     return "".join(one.get("text", "") for one in outputs(book))
 
 
-def pictures(book: nbformat.NotebookNode) -> int:
+def images(book: nbformat.NotebookNode) -> int:
     """How many are shown."""
     return sum(any(kind.startswith("image/") for kind in one.get("data", {})) for one in outputs(book))
 
@@ -60,7 +60,7 @@ def test_training(request):
     book = run("train", DATA="shapes", PRETRAINED="balloon", EPOCHS=1, IMGSZ=128, NAME=name)
     said = printed(book)
     assert "epoch 1/1" in said and "AP50" in said and "false alarms" in said
-    assert pictures(book) == 3
+    assert images(book) == 3
 
 
 @pytest.mark.slow
@@ -70,4 +70,4 @@ def test_serving():
     book = run("serve", PORT=port)
     said = printed(book)
     assert f"balloon is served on http://127.0.0.1:{port}" in said and "the server has ended: 0" in said
-    assert "balloon 0.9" in said and " masks" in said and pictures(book) == 2
+    assert "balloon 0.9" in said and " masks" in said and images(book) == 2

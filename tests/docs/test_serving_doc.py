@@ -64,6 +64,6 @@ def test_the_example_for_a_browser_where_its_page_is_named(model, tmp_path, is_n
         page.on("console", lambda message: said.append(str(message.args[0].json_value()) if message.args else ""))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(f"{site}/page.html")
-        page.set_input_files("#picture", ROOT / "input" / "balloons_1.jpg")
+        page.set_input_files("#image", ROOT / "input" / "balloons_1.jpg")
         until(lambda: page.wait_for_timeout(50) or any(expected in words for words in said))
         browser.close()

@@ -1,4 +1,4 @@
-"""Intervals: each draw is scored as COCO scores its pictures, and the intervals are as sure as they say."""
+"""Intervals: each draw is scored as COCO scores its images, and the intervals are as sure as they say."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assert_same(mine: dict[str, list[float]], cocos: dict[str, list[float]]) -> 
 
 
 def copies(records, found, weights):
-    """Picture i ``weights[i]`` times, copies side by side."""
+    """Image i ``weights[i]`` times, copies side by side."""
     chosen = np.repeat(np.arange(len(records)), weights)
     return [records[i] for i in chosen], [found[i] for i in chosen]
 
@@ -46,20 +46,20 @@ def copies(records, found, weights):
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_the_pictures_as_they_are_score_what_coco_says(kind):
+def test_the_images_as_they_are_score_what_coco_says(kind):
     records, found = noisy_scene()
     assert_same(of_a_draw(records, found, kind, [1] * 8), of_coco(records, found, kind))
 
 
 @settings(max_examples=40, deadline=None)
 @given(small_sets())
-def test_so_do_any_pictures_with_crowds_and_equal_scores(drawn_set):
+def test_so_do_any_images_with_crowds_and_equal_scores(drawn_set):
     for kind in ("bbox", "segm"):
         assert_same(of_a_draw(*drawn_set, kind, [1] * len(drawn_set[0])), of_coco(*drawn_set, kind))
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_a_draw_scores_what_coco_says_of_copies_of_its_pictures(kind):
+def test_a_draw_scores_what_coco_says_of_copies_of_its_images(kind):
     records, found = noisy_scene()
     for weights in next(draws(8, 8, seed=1)):
         assert_same(of_a_draw(records, found, kind, weights), of_coco(*copies(records, found, weights), kind))
@@ -78,7 +78,7 @@ def test_a_class_that_a_draw_has_none_of_is_left_out_of_its_mean():
 def test_where_all_scores_are_equal_copies_stand_side_by_side():
     records = [drawn(i, [[10, 10, 60, 60]], [1]) for i in range(4)]
     found = []
-    for i in range(4):  # right in pictures 0 and 3
+    for i in range(4):  # right in images 0 and 3
         box = np.float32([[10, 10, 60, 60]]) + 40 * (i in (1, 2))
         found.append(Detections(HW, box, np.float32([0.5]), np.array([1]), [rectangle(box[0])]))
     for weights in ([1, 1, 1, 1], [0, 3, 0, 2], [2, 0, 1, 4], [0, 4, 0, 0]):
@@ -88,7 +88,7 @@ def test_where_all_scores_are_equal_copies_stand_side_by_side():
 # The draws
 
 
-def test_a_draw_has_as_many_pictures_as_there_are_and_two_models_get_the_same():
+def test_a_draw_has_as_many_images_as_there_are_and_two_models_get_the_same():
     drawn_weights = np.concatenate(list(draws(7, 120, seed=3)))
     assert drawn_weights.shape == (120, 7) and (drawn_weights.sum(axis=1) == 7).all()
     assert len(np.unique(drawn_weights, axis=0)) > 100
@@ -99,7 +99,7 @@ def test_a_draw_has_as_many_pictures_as_there_are_and_two_models_get_the_same():
 # The intervals
 
 
-def test_an_interval_lies_around_its_figure_and_is_narrower_from_more_pictures():
+def test_an_interval_lies_around_its_figure_and_is_narrower_from_more_images():
     records, found = noisy_scene()
     metrics, few = score(records, found, SHAPES), intervals(records, found, SHAPES)
     many = intervals(records * 9, found * 9, SHAPES)
@@ -123,14 +123,14 @@ def test_what_is_perfect_is_so_in_every_draw():
     assert found["segm"]["AP"] == pytest.approx((1, 1)) and found["classes"]["circle"]["bbox"]["AP50"] == (1, 1)
 
 
-def test_one_picture_with_objects_gives_no_interval():
+def test_one_image_with_objects_gives_no_interval():
     records, found = noisy_scene()
     empty = drawn(9, [], [])
     alone = intervals([records[0], empty], found[:2], SHAPES)
     assert alone["bbox"] == alone["segm"] == {"AP": None, "AP50": None}
 
 
-def test_a_class_in_one_picture_has_no_interval_of_its_own():
+def test_a_class_in_one_image_has_no_interval_of_its_own():
     records, found = noisy_scene()
     assert 2 in records[0].labels
     records = [records[0], *(drawn(r.image_id, r.boxes, np.where(r.labels == 2, 1, r.labels)) for r in records[1:])]
@@ -145,28 +145,28 @@ def test_boxes_alone_have_intervals_of_boxes_alone():
     assert "segm" not in found and set(found["classes"]["circle"]) == {"bbox"}
 
 
-def pictures_of_a_model(count: int, rng: np.random.Generator) -> Matches:
-    """What a model finds of one class in ``count`` pictures, some of which are harder than others."""
+def images_of_a_model(count: int, rng: np.random.Generator) -> Matches:
+    """What a model finds of one class in ``count`` images, some of which are harder than others."""
     hardness = rng.normal(0, 1, count)
     objects, wrong = rng.poisson(3, count), rng.poisson(2, count)
     quality = np.repeat(-0.7 * hardness, objects) + rng.normal(1.2, 1, objects.sum())
     scores = np.concatenate([quality + rng.normal(0, 0.7, len(quality)), rng.normal(-0.6, 1.1, wrong.sum())])
-    picture = np.concatenate([np.repeat(np.arange(count), n) for n in (objects, wrong)])
+    image = np.concatenate([np.repeat(np.arange(count), n) for n in (objects, wrong)])
     right = np.concatenate([quality > np.linspace(-0.3, 2.5, 10)[:, None], np.zeros((10, wrong.sum()), bool)], axis=1)
     order = np.argsort(-scores)
-    return Matches(picture[order], right[:, order], np.ones_like(right), objects)
+    return Matches(image[order], right[:, order], np.ones_like(right), objects)
 
 
 @pytest.mark.parametrize(("count", "least"), [(13, 0.82), (50, 0.88)])
-def test_intervals_hold_the_truth_about_as_often_as_they_say(count, least):
+def test_intervals_hold_the_ground_truth_about_as_often_as_they_say(count, least):
     rng = np.random.default_rng(0)
-    truth = average_precisions([pictures_of_a_model(50_000, rng)], np.ones((1, 50_000), np.int64))[0, :, 0]
+    ground_truth = average_precisions([images_of_a_model(50_000, rng)], np.ones((1, 50_000), np.int64))[0, :, 0]
     holds = []
     for seed in range(150):
-        model = pictures_of_a_model(count, rng)
+        model = images_of_a_model(count, rng)
         values = np.concatenate([average_precisions([model], w)[0] for w in draws(count, 300, seed)], axis=1)
         low, high = np.quantile(values, [0.025, 0.975], axis=1)
-        holds.append((low <= truth) & (truth <= high))
+        holds.append((low <= ground_truth) & (ground_truth <= high))
     assert (least < np.mean(holds, axis=0)).all() and (np.mean(holds, axis=0) < 0.98).all()
 
 
@@ -186,8 +186,8 @@ def test_the_table_has_intervals_behind_ap_and_ap50_and_says_what_they_are():
         and f" {metrics['segm']['AP50']:.3f} [{low:.3f}, {high:.3f}] " in lines[2]
     )
     assert "\n".join(lines[-2:]) == (
-        "[low, high]: what another choice of pictures may make of a figure; 95 % of 1000 draws\n"
-        "of 8 of these 8 pictures, with replacement, lie within"
+        "[low, high]: what another choice of images may make of a figure; 95 % of 1000 draws\n"
+        "of 8 of these 8 images, with replacement, lie within"
     )
 
 
@@ -197,4 +197,4 @@ def test_the_table_has_a_dash_for_an_interval_that_cannot_be():
     metrics["intervals"] = intervals(records, perfect(records), ClassNames(("balloon",)))
     _, row, _, words = table(metrics).splitlines()
     assert row.split()[:5] == ["bbox", "1.000", "-", "1.000", "-"]
-    assert words == "no [low, high]: an interval needs two or more pictures with objects"
+    assert words == "no [low, high]: an interval needs two or more images with objects"

@@ -15,14 +15,14 @@ from detect.structures.detections import Detections
 # What every number must obey
 
 
-def test_the_truth_found_is_perfect():
+def test_the_ground_truth_found_is_perfect():
     metrics = score(scene(), perfect(scene()), SHAPES)
     for kind in ("bbox", "segm"):
         for name in ("AP", "AP50", "AP75", "APs", "APm", "AR100"):
             assert metrics[kind][name] == pytest.approx(1.0, abs=1e-6), (kind, name)
 
 
-def test_what_has_no_truth_is_none_not_minus_1():
+def test_what_has_no_ground_truth_is_none_not_minus_1():
     metrics = score(scene(), perfect(scene()), SHAPES)
     assert metrics["bbox"]["APl"] is None and metrics["segm"]["ARl"] is None
     assert set(metrics["classes"]["triangle"]["bbox"].values()) == {None}
@@ -117,9 +117,9 @@ def test_the_original_ids_change_nothing():
 # What is refused
 
 
-def test_results_of_other_pictures_are_refused():
+def test_results_of_other_images_are_refused():
     """Taken as they are, COCO's evaluator would answer 0 without a word."""
-    with pytest.raises(ValueError, match="3 pictures but 2 results"):
+    with pytest.raises(ValueError, match="3 images but 2 results"):
         score(scene(), perfect(scene())[:2], SHAPES)
     with pytest.raises(ValueError, match=r"1\.png is \(120, 160\) \(h, w\), its detections are for \(160, 120\)"):
         score(scene(), [Detections((160, 120), masks=[]), *perfect(scene())[1:]], SHAPES)

@@ -67,9 +67,9 @@ def test_crowds_are_neither_looked_for_nor_false_alarms():
     assert mistakes([record((FAR, 1), crowd=(0,))], [one_of_many]).false_alarms.tolist() == [1]
 
 
-def test_objects_are_told_by_picture_and_row():
+def test_objects_are_told_by_image_and_row():
     records = [record(), record((FAR, 1), (BOX, 2))]
     seen = mistakes(records, [found(), found((BOX, 2, 0.9))])
-    assert list(zip(seen.pictures.tolist(), seen.rows.tolist(), seen.outcomes.tolist(), strict=True)) == [
+    assert list(zip(seen.images.tolist(), seen.rows.tolist(), seen.outcomes.tolist(), strict=True)) == [
         (1, 0, MISSED), (1, 1, FOUND)
     ]  # fmt: skip

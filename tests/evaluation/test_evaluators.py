@@ -50,7 +50,7 @@ def assert_both_agree(
 # Drawn sets
 
 
-def test_both_find_the_same_with_crowds_and_classes_and_pictures_without_truth():
+def test_both_find_the_same_with_crowds_and_classes_and_images_without_ground_truth():
     records, found = noisy_scene()
     assert sum(record.iscrowd.sum() for record in records) == 1
     empty = [drawn(8, [], []), drawn(9, [[5, 5, 50, 50]], [1], crowds=[0])]  # the second has nothing but a crowd
@@ -68,8 +68,8 @@ def test_both_find_the_same_where_nothing_was_found():
     assert set(assert_both_agree(records, none, SHAPES).values()) == {0, -1}
 
 
-def test_both_take_the_100_best_of_a_class_in_a_picture():
-    """150 shifted copies of each object of one picture, and all scores in threes."""
+def test_both_take_the_100_best_of_a_class_in_an_image():
+    """150 shifted copies of each object of one image, and all scores in threes."""
     rng = np.random.default_rng(0)
     record = drawn(1, [[5, 5, 25, 25], [60, 20, 120, 80], [20, 40, 58, 100]], [1, 2, 1], crowds=[2])
     which = rng.integers(0, 3, 450)
@@ -129,7 +129,7 @@ def assert_perfect(records: list[ImageRecord], class_names: ClassNames) -> None:
 
 def test_the_balloons_found_are_perfect():
     if not (DATA / "balloon").is_dir():
-        pytest.skip("the balloon data set is not there")
+        pytest.skip("the balloon dataset is not there")
     class_names, records = find_spec("balloon", DATA / "balloon").read("test")
     assert_perfect(records, class_names)
 
@@ -160,8 +160,8 @@ def test_all_12_numbers_are_those_of_pycocotools_on_the_published_file(tiny, tmp
             rows.append(row | {"score": float(one.scores[i]), "segmentation" if kind == "segm" else kind: what})
     (tmp_path / "results.json").write_text(json.dumps(rows))
 
-    truth = COCO(str(TINY / "annotations" / "instances_val2017.json"))
-    evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), kind)
+    ground_truth = COCO(str(TINY / "annotations" / "instances_val2017.json"))
+    evaluation = COCOeval(ground_truth, ground_truth.loadRes(str(tmp_path / "results.json")), kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()

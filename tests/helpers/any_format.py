@@ -1,4 +1,4 @@
-"""The same object, a kite at BOX, written in any format about any pictures."""
+"""The same object, a kite at BOX, written in any format about any images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HW = (40, 60)
 BOX = (10, 5, 30, 20)  # xyxy
 
 
-def put_pictures(folder: Path, *names: str) -> None:
-    """Pictures of noise, each another."""
+def put_images(folder: Path, *names: str) -> None:
+    """Images of noise, each another."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(sum(map(ord, str(folder / name))) * 7919 + len(name))
@@ -29,7 +29,7 @@ def put_text(path: Path, text: str) -> None:
 
 
 def coco(path: Path, names: Sequence[str], classes: Sequence[str] = ("kite",)) -> None:
-    """The objects of the pictures take turns in the classes."""
+    """The objects of the images take turns in the classes."""
     x0, y0, x1, y1 = BOX
     content = {
         "images": [{"id": i, "file_name": n, "height": HW[0], "width": HW[1]} for i, n in enumerate(names, 1)],
@@ -89,16 +89,16 @@ WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
 }
 
 
-def put(folder: Path, form: str, pictures: str, annotations: str, names: list[str]) -> None:
-    """Pictures in a folder, and their annotations in a folder or a file."""
-    put_pictures(folder / pictures, *names)
+def put(folder: Path, form: str, images: str, annotations: str, names: list[str]) -> None:
+    """Images in a folder, and their annotations in a folder or a file."""
+    put_images(folder / images, *names)
     WRITE[form](folder / annotations, names)
     if form == "yolo":
         put_text(folder / "classes.txt", "kite\n")
 
 
 def members(spec: DatasetSpec) -> dict[str, list[str]]:
-    """The pictures of each split, each with the object."""
+    """The images of each split, each with the object."""
     found = {}
     for split in spec.splits:
         names, table = spec.read(split)

@@ -21,7 +21,7 @@ from serve import listening
 
 
 def tiny_model(name: str = "tiny", threshold: float = 0.0) -> Served:
-    """Finds dozens of things in any picture."""
+    """Finds dozens of things in any image."""
     return Served(name, Predictor(random_model(), CLASSES, threshold=threshold))
 
 

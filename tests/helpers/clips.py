@@ -24,10 +24,10 @@ X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
 def corners(hw: tuple[int, int]) -> np.ndarray:
     """Red with a green upper left and a blue lower right quarter."""
-    picture = np.full((*hw, 3), RED, np.uint8)
-    picture[: hw[0] // 2, : hw[1] // 2] = GREEN
-    picture[hw[0] // 2 :, hw[1] // 2 :] = BLUE
-    return picture
+    image = np.full((*hw, 3), RED, np.uint8)
+    image[: hw[0] // 2, : hw[1] // 2] = GREEN
+    image[hw[0] // 2 :, hw[1] // 2 :] = BLUE
+    return image
 
 
 def clip(path: Path, frames: int = 20, hw: tuple[int, int] = (47, 63), fps=FILM, **options) -> Path:
@@ -46,7 +46,7 @@ def make(path: Path, *arguments: object) -> Path:
 
 
 def rendered(path: Path, *options: str, size: str = "64x48", seconds: float = 1, fps: float = 10) -> Path:
-    """ffmpeg's test picture."""
+    """ffmpeg's test image."""
     return make(path, "-f", "lavfi", "-i", f"testsrc=s={size}:d={seconds}:r={fps}", *options)
 
 
@@ -64,8 +64,8 @@ def rewritten(source: Path, path: Path) -> Path:
 
 
 def with_sound(folder: Path, seconds: float) -> Path:
-    picture = clip(folder / "mute.mp4")
-    return make(folder / "sound.mp4", "-i", picture, *tone(seconds), "-c:v", "copy")
+    image = clip(folder / "mute.mp4")
+    return make(folder / "sound.mp4", "-i", image, *tone(seconds), "-c:v", "copy")
 
 
 def tone(seconds: float) -> list[str]:
@@ -87,5 +87,5 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def about(colour) -> object:
-    return pytest.approx(colour, abs=14)
+def about(color) -> object:
+    return pytest.approx(color, abs=14)

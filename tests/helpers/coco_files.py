@@ -45,7 +45,7 @@ def reader(images: Path) -> Callable:
     """A function that writes ``content`` beside ``images`` and reads it back with the reader of a format."""
 
     def read(content: Any, classes: list[str] | None = None, reader: str = "coco"):
-        path = images.parent / "truth.json"
+        path = images.parent / "ground truth.json"
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return read_split(reader, images, path, classes)
 

@@ -1,4 +1,4 @@
-"""Data sets to convert, and what is left of them when they are read back."""
+"""Datasets to convert, and what is left of them when they are read back."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def mask_of(rng: np.random.Generator, kind: str) -> tuple[Any, list[float], floa
 
 
 def coco(folder: Path, seed: int, names: tuple[str, ...] = NAMES, kinds: tuple[str, ...] = ("box",)) -> Path:
-    """A COCO data set of noise in ``folder``/pictures; the last picture is empty."""
+    """A COCO dataset of noise in ``folder``/images; the last image is empty."""
     rng = np.random.default_rng(seed)
     images, objects = [], []
     for number, name in enumerate(names, start=1):
-        path = folder / "pictures" / name
-        (folder / "pictures" / "x").mkdir(parents=True, exist_ok=True)  # which x/../c.png goes through
+        path = folder / "images" / name
+        (folder / "images" / "x").mkdir(parents=True, exist_ok=True)  # which x/../c.png goes through
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(folder / "new.png", rng.integers(0, 256, (*HW, 3), dtype=np.uint8))
         (folder / "new.png").rename(path)  # whose suffix is any
@@ -66,17 +66,17 @@ def coco(folder: Path, seed: int, names: tuple[str, ...] = NAMES, kinds: tuple[s
             crowd = int(kind == "rle" and rng.random() < 0.5)
             objects.append(entry | {"bbox": box, "area": area, "iscrowd": crowd})
     categories = [{"id": i, "name": n} for i, n in CATEGORIES.items()]
-    path = folder / f"truth_{seed}.json"
+    path = folder / f"ground_truth_{seed}.json"
     path.write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
     return path
 
 
 def read(folder: Path, seed: int = 0, **options: Any) -> tuple[ClassNames, Table]:
-    return read_split("coco", folder / "pictures", coco(folder, seed, **options))
+    return read_split("coco", folder / "images", coco(folder, seed, **options))
 
 
 def read_back(form: str, folder: Path, names: Mapping[str, list[str]], classes: tuple[str, ...]) -> dict[str, Table]:
-    """The splits of a converted data set, of which the pictures are called ``names``."""
+    """The splits of a converted dataset, of which the images are called ``names``."""
     places = {
         "coco": ("{}", "annotations/instances_{}.json"),
         "voc": ("JPEGImages", "Annotations"),
@@ -103,7 +103,7 @@ def read_back(form: str, folder: Path, names: Mapping[str, list[str]], classes: 
 
 
 def same(form: str, old: Table, new: Table, names: list[str]) -> None:
-    """Pictures and objects of ``old`` are those of ``new``, as far as ``form`` holds them; ``names``: in ``new``."""
+    """Images and objects of ``old`` are those of ``new``, as far as ``form`` holds them; ``names``: in ``new``."""
     row_of = {new.names[i]: i for i in range(len(new))}
     assert len(row_of) == len(new) == len(old)
     for i, name in enumerate(names):
@@ -129,15 +129,15 @@ def _same_object(form: str, old: Table, a: int, new: Table, b: int, hw: tuple[in
         return
     box = old.boxes[a]
     if ours is not None and form != "voc":
-        drawn, truth = masks.from_coco(theirs, hw), masks.from_coco(ours, hw)
-        assert masks.iou([drawn], [truth])[0, 0] >= 0.99
+        drawn, ground_truth = masks.from_coco(theirs, hw), masks.from_coco(ours, hw)
+        assert masks.iou([drawn], [ground_truth])[0, 0] >= 0.99
         # YOLO's reader takes the pixels that are drawn; of COCO's crowds the annotated box is a pixel short.
-        box = masks.box(truth) if form == "yolo" or isinstance(ours, dict) else box
+        box = masks.box(ground_truth) if form == "yolo" or isinstance(ours, dict) else box
     assert np.abs(new.boxes[b] - box).max() <= 0.5
 
 
 def losses(form: str, parts: Mapping[str, Table], class_names: ClassNames) -> dict[str, int]:
-    """What has to be told of data sets of ``coco`` above."""
+    """What has to be told of datasets of ``coco`` above."""
     tables = parts.values()
     crowds = sum(int(t.iscrowd.sum()) for t in tables)
     masked = sum(int((t.masks.kinds[t.mask_rows] != NONE).sum()) for t in tables)
@@ -158,14 +158,14 @@ def told(losses: Iterable[Loss]) -> dict[str, int]:
     return dict(found)
 
 
-def one_picture(tmp_path: Path, *entries: dict[str, Any], ids: tuple[int, ...] = (1, 2)) -> tuple[ClassNames, Table]:
-    """One black picture with ``entries`` as its annotations, of the first of two categories where they do not say."""
-    folder = tmp_path / "pictures"
+def one_image(tmp_path: Path, *entries: dict[str, Any], ids: tuple[int, ...] = (1, 2)) -> tuple[ClassNames, Table]:
+    """One black image with ``entries`` as its annotations, of the first of two categories where they do not say."""
+    folder = tmp_path / "images"
     folder.mkdir(exist_ok=True)
     write_image(folder / "a.png", np.zeros((*HW, 3), np.uint8))
     numbered = [{"id": i, "image_id": 1, "category_id": ids[0]} | entry for i, entry in enumerate(entries, start=1)]
     images = [{"id": 1, "file_name": "a.png", "height": HW[0], "width": HW[1]}]
     categories = [{"id": i, "name": n} for i, n in zip(ids, ("kite", "bird"), strict=True)]
-    path = tmp_path / "truth.json"
+    path = tmp_path / "ground truth.json"
     path.write_text(json.dumps({"images": images, "annotations": numbered, "categories": categories}))
     return read_split("coco", folder, path)

@@ -13,7 +13,7 @@ from helpers.tiny_models import target
 
 
 class FakeDetector(nn.Module):
-    """Its loss is its weight times the first pixel of each picture; the gradient is the sum of those pixels."""
+    """Its loss is its weight times the first pixel of each image; the gradient is the sum of those pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class FakeDetector(nn.Module):
 
 
 def batch(*values: float) -> Batch:
-    """A picture of each of ``values``, without objects."""
+    """An image of each of ``values``, without objects."""
     images = [torch.full((3, 8, 8), value) for value in values]
     return images, [target((8, 8), []) | {"image_id": torch.tensor(i)} for i in range(len(values))]
 

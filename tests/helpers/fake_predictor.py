@@ -15,7 +15,7 @@ NAMES = ClassNames(("balloon", "kite"), (7, 9))
 
 
 class FakePredictor:
-    """Finds one balloon and one kite in every picture, and keeps the sizes of its batches."""
+    """Finds one balloon and one kite in every image, and keeps the sizes of its batches."""
 
     class_names = NAMES
     threshold = 0.5

@@ -1,4 +1,4 @@
-"""A folder of odd and hostile pictures: those that are read, those that must be refused, and what is no file."""
+"""A folder of odd and hostile images: those that are read, those that must be refused, and what is no file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from PIL import Image
 
 from helpers.image_bytes import encoded, jpeg_claiming, png, png_chunk, tiff
-from helpers.unusual_images import Odd, readable_pictures
-from helpers.unusual_tiffs import colour_tiffs, grey_tiffs, tiffs_without_white
+from helpers.unusual_images import Odd, readable_images
+from helpers.unusual_tiffs import color_tiffs, gray_tiffs, tiffs_without_white
 
 TOO_LARGE = "more than 178,956,970 pixels"
 
 
-def odd_pictures(rgb: np.ndarray) -> list[Odd]:
+def odd_images(rgb: np.ndarray) -> list[Odd]:
     """All of them; every readable one shows ``rgb``, uint8 [H, W, 3], or what its kind can keep of it."""
-    groups = (readable_pictures, grey_tiffs, colour_tiffs, tiffs_without_white, _damaged, _absurd, _other_files)
+    groups = (readable_images, gray_tiffs, color_tiffs, tiffs_without_white, _damaged, _absurd, _other_files)
     return [odd for group in groups for odd in group(rgb)]
 
 
@@ -52,10 +52,10 @@ def _damaged(rgb: np.ndarray) -> Iterator[Odd]:
     squeezed = bytearray(encoded(noisy, "TIFF", compression="tiff_lzw"))
     squeezed[1000:1400] = bytes(400)
     yield Odd("spoiled_lzw.tif", bytes(squeezed), words="damaged", in_header=False)
-    whole = png(noise, colour=2)
+    whole = png(noise, color=2)
     yield Odd("spoiled.png", whole[:5000] + b"junk" + whole[5004:], words="damaged", in_header=False)
     yield Odd("12_bits.jpg", jpeg_claiming(encoded(Image.fromarray(rgb), "JPEG"), bits=12), words="12 bits")
-    yield Odd("no_pixels.png", png(rgb, colour=2, claims_hw=(0, 9)), words="no_pixels")
+    yield Odd("no_pixels.png", png(rgb, color=2, claims_hw=(0, 9)), words="no_pixels")
     yield Odd("no_pixels.gif", b"GIF89a" + bytes(7) + b";", words="no_pixels")
     yield Odd("no_lines.jpg", jpeg_claiming(encoded(Image.fromarray(rgb), "JPEG"), hw=(0, 70)), words="no_lines")
     cut = encoded(image, "AVIF")[:200] if "AVIF" in Image.SAVE else b"\0\0\0\x1cftypavif"
@@ -66,7 +66,7 @@ def _absurd(rgb: np.ndarray) -> Iterator[Odd]:
     """What would take memory or time without end, if it were read."""
     jpeg = encoded(Image.fromarray(rgb), "JPEG")
     yield Odd("large.jpg", jpeg_claiming(jpeg, hw=(20_000, 20_000)), words=TOO_LARGE)
-    yield Odd("bomb.png", png(rgb, colour=2, claims_hw=(50_000, 50_000)), words=TOO_LARGE)
+    yield Odd("bomb.png", png(rgb, color=2, claims_hw=(50_000, 50_000)), words=TOO_LARGE)
     yield Odd("bomb.gif", b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\2L\1\0;", words=TOO_LARGE)
     bmp = encoded(Image.fromarray(rgb), "BMP")
     yield Odd("bomb.bmp", bmp[:18] + struct.pack("<ii", 2**30, 2**30) + bmp[26:], words=TOO_LARGE)
@@ -78,16 +78,16 @@ def _absurd(rgb: np.ndarray) -> Iterator[Odd]:
         "text": png_chunk(b"zTXt", b"x\0\0" + bomb),
         "words": png_chunk(b"iTXt", b"x\0\1\0\0\0" + bomb),
     }.items():
-        yield Odd(f"bomb_{name}.png", png(rgb, colour=2, before=chunk), words=f"bomb_{name}.png")
-    inner = png(rgb, colour=6, claims_hw=(50_000, 50_000))
+        yield Odd(f"bomb_{name}.png", png(rgb, color=2, before=chunk), words=f"bomb_{name}.png")
+    inner = png(rgb, color=6, claims_hw=(50_000, 50_000))
     entry = struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(inner), 22)
     yield Odd("bomb.ico", b"\0\0\1\0\1\0" + entry + inner, words="bomb.ico")
 
 
 def _other_files(rgb: np.ndarray) -> Iterator[Odd]:
-    """What has a picture's name and is none, and pictures that cannot be read."""
+    """What has an image's name and is none, and images that cannot be read."""
     for name, content, words in (
-        ("text.jpg", b"not a picture", "it is text"),
+        ("text.jpg", b"not an image", "it is text"),
         ("page.jpg", b"\n<!DOCTYPE html><html><title>404</title></html>", "web page"),
         ("pointer.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
         ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "SVG"),
@@ -103,7 +103,7 @@ def _other_files(rgb: np.ndarray) -> Iterator[Odd]:
         ("film.jpg", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(99), "a video"),
         ("sound.webp", b"RIFF\x24\0\0\0WAVEfmt " + bytes(99), "sound"),
         ("archive.png", b"PK\3\4" + bytes(99), "zip"),
-        ("random.jpg", bytes(range(1, 256)) * 9, "not a picture"),
-        ("zeros.png", bytes(5000), "not a picture"),
+        ("random.jpg", bytes(range(1, 256)) * 9, "not an image"),
+        ("zeros.png", bytes(5000), "not an image"),
     ):
         yield Odd(name, content, words=words)

@@ -1,4 +1,4 @@
-"""Pictures byte by byte, for what no library at hand writes: any depth, layout and metadata, and damage."""
+"""Images byte by byte, for what no library at hand writes: any depth, layout and metadata, and damage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def png(
     samples: np.ndarray,
     *,
     bits: int = 8,
-    colour: int,
+    color: int,
     interlaced: bool = False,
     before: bytes = b"",
     after: bytes = b"",
@@ -45,13 +45,13 @@ def png(
 ) -> bytes:
     """A PNG of ``samples`` [H, W] or [H, W, C].
 
-    colour: the format's own number (0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA).  before, after: chunks on
-    either side of the pixels.  claims_hw: a size for the header that is not the picture's.
+    color: the format's own number (0 gray, 2 RGB, 3 palette, 4 gray with alpha, 6 RGBA).  before, after: chunks on
+    either side of the pixels.  claims_hw: a size for the header that is not the image's.
     """
     parts = [samples[y::dy, x::dx] for y, x, dy, dx in ADAM7] if interlaced else [samples]
     rows = [b"\0" + row.tobytes() for part in parts if part.size for row in packed(part, bits)]
     height, width = claims_hw or samples.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, int(interlaced))
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, int(interlaced))
     pixels = png_chunk(b"IDAT", zlib.compress(b"".join(rows)))
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + before + pixels + after + png_chunk(b"IEND", b"")
 
@@ -131,8 +131,8 @@ def bmp_565(rgb: np.ndarray) -> bytes:
 
 def _bmp(size: tuple[int, ...], bits: int, compression: int, table: bytes, pixels: bytes) -> bytes:
     start = 14 + 40 + len(table)
-    colours = 256 if bits == 8 else 0
-    info = struct.pack("<IiiHHIIiiII", 40, *size, 1, bits, compression, len(pixels), 0, 0, colours, 0)
+    color = 256 if bits == 8 else 0
+    info = struct.pack("<IiiHHIIiiII", 40, *size, 1, bits, compression, len(pixels), 0, 0, color, 0)
     return struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start) + info + table + pixels
 
 

@@ -22,7 +22,7 @@ def shape(points: Any = CORNERS, kind: str | None = "polygon", label: str = "kit
 
 
 def png(pixels: np.ndarray, form: str = "PNG") -> str:
-    """A picture in base64, as labelme holds a mask."""
+    """An image in base64, as labelme holds a mask."""
     content = BytesIO()
     Image.fromarray(pixels).save(content, form)
     return base64.b64encode(content.getvalue()).decode()
@@ -34,15 +34,15 @@ def masked(pixels: np.ndarray, x: float, y: float, **more: Any) -> dict[str, Any
     return shape([[x, y], [x + w - 1, y + h - 1]], "mask", mask=png(pixels), **more)
 
 
-def document(*shapes: Any, picture: Any = "a.png", **more: Any) -> dict[str, Any]:
-    whole = {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": picture, "imageData": None}
+def document(*shapes: Any, image: Any = "a.png", **more: Any) -> dict[str, Any]:
+    whole = {"version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": image, "imageData": None}
     return whole | {"imageHeight": 40, "imageWidth": 60} | more
 
 
 def write(path: Path, *shapes: Any, **more: Any) -> None:
-    """A file about the picture ``picture``, by default the one of its own name."""
+    """A file about the image ``image``, by default the one of its own name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(*shapes, **{"picture": f"{path.stem}.png"} | more)), encoding="utf-8")
+    path.write_text(json.dumps(document(*shapes, **{"image": f"{path.stem}.png"} | more)), encoding="utf-8")
 
 
 def read(images: Path, *shapes: Any, annotations: Path | None = None, classes: list[str] | None = None, **more: Any):

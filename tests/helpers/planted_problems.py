@@ -1,4 +1,4 @@
-"""A clean data set, and every kind of problem that can be planted in it."""
+"""A clean dataset, and every kind of problem that can be planted in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Content = dict[str, Any]
 
 
 def write_clean(folder: Path) -> None:
-    """COCO's layout, three splits, pictures of noise, on each a kite and a bird with boxes and polygons."""
+    """COCO's layout, three splits, images of noise, on each a kite and a bird with boxes and polygons."""
     for seed, (split, count) in enumerate(SPLITS.items()):
         rng = np.random.default_rng(seed)
         content: Content = {
@@ -98,63 +98,63 @@ def _add(**values: Any) -> Callable[[Path, Content], None]:
     return change
 
 
-def _picture(folder: Path, split: str = "train", number: int = 1) -> Path:
+def _image(folder: Path, split: str = "train", number: int = 1) -> Path:
     return folder / split / f"{split}_{number}.png"
 
 
 def _missing(folder: Path, content: Content) -> None:
-    _picture(folder).unlink()
+    _image(folder).unlink()
 
 
 def _unreadable(folder: Path, content: Content) -> None:
-    _picture(folder).write_bytes(b"no picture")
+    _image(folder).write_bytes(b"no image")
 
 
 def _truncated(folder: Path, content: Content) -> None:
-    path = _picture(folder)
+    path = _image(folder)
     path.write_bytes(path.read_bytes()[:-150])
 
 
 def _renamed_to_jpg(folder: Path, content: Content) -> None:
-    _picture(folder).rename(_picture(folder).with_suffix(".jpg"))
+    _image(folder).rename(_image(folder).with_suffix(".jpg"))
     content["images"][0]["file_name"] = "train_1.jpg"
 
 
-def _grey(folder: Path, content: Content) -> None:
-    with Image.open(_picture(folder)) as image:
-        image.convert("L").save(_picture(folder))
+def _gray(folder: Path, content: Content) -> None:
+    with Image.open(_image(folder)) as image:
+        image.convert("L").save(_image(folder))
 
 
 def _smaller(folder: Path, content: Content) -> None:
-    write_image(_picture(folder), read_image(_picture(folder))[::2, ::2])
+    write_image(_image(folder), read_image(_image(folder))[::2, ::2])
 
 
 def _turned(folder: Path, content: Content) -> None:
     """The pixels lie on their side, EXIF says so, and the annotations are for the pixels as they lie."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    with Image.open(_picture(folder)) as image:
+    with Image.open(_image(folder)) as image:
         image.load()
-        image.save(_picture(folder), exif=exif)
+        image.save(_image(folder), exif=exif)
 
 
 def _same_file(split: str) -> Callable[[Path, Content], None]:
-    """The second picture of train is the first of ``split``, byte for byte."""
+    """The second image of train is the first of ``split``, byte for byte."""
 
     def change(folder: Path, content: Content) -> None:
         number = 1 if split != "train" else 3
-        _picture(folder, number=2).write_bytes(_picture(folder, split, number).read_bytes())
+        _image(folder, number=2).write_bytes(_image(folder, split, number).read_bytes())
 
     return change
 
 
 def _alike(split: str) -> Callable[[Path, Content], None]:
-    """The second picture of train is the first of ``split``, somewhat lighter."""
+    """The second image of train is the first of ``split``, somewhat lighter."""
 
     def change(folder: Path, content: Content) -> None:
         number = 1 if split != "train" else 3
-        pixels = read_image(_picture(folder, split, number))
-        write_image(_picture(folder, number=2), (pixels * 0.9 + 20).astype(np.uint8))
+        pixels = read_image(_image(folder, split, number))
+        write_image(_image(folder, number=2), (pixels * 0.9 + 20).astype(np.uint8))
 
     return change
 
@@ -227,22 +227,22 @@ def _crowd(size: list[int]) -> Content:
 
 
 PLANTS: dict[str, Callable[[Path, Content], None]] = {
-    "missing_picture": _missing,
-    "unreadable_picture": _unreadable,
-    "malformed_picture": lambda folder, content: content["images"].append({"id": 77, "file_name": 5}),
+    "missing_image": _missing,
+    "unreadable_image": _unreadable,
+    "malformed_image": lambda folder, content: content["images"].append({"id": 77, "file_name": 5}),
     "doubled_image_id": _doubled_image_id,
     "wrong_size": _smaller,
     "exif_turned": _turned,
-    "truncated_picture": _truncated,
+    "truncated_image": _truncated,
     "listed_twice": _listed_twice,
-    "duplicate_picture": _same_file("train"),
-    "leaked_picture": _same_file("val"),
+    "duplicate_image": _same_file("train"),
+    "leaked_image": _same_file("val"),
     "near_duplicate": _alike("train"),
     "near_leak": _alike("val"),
     "wrong_extension": _renamed_to_jpg,
-    "odd_pixels": _grey,
+    "odd_pixels": _gray,
     "malformed": _first(bbox=[1, 2, 3]),
-    "unknown_picture": _add(image_id=4711),
+    "unknown_image": _add(image_id=4711),
     "unknown_class": _first(category_id=17),
     "not_finite": _first(bbox=[1, 2, float("nan"), 4]),
     "no_area": _box(10, 10, 0, 5),
@@ -260,7 +260,7 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "two_classes": _add(category_id=2),
     "doubled_id": _add(id=1, bbox=[50, 40, 20, 15], segmentation=None, image_id=2),
     "tiny_box": _box(10, 10, 1, 5),
-    "whole_picture": _box(0, 0, 80, 60),
+    "whole_image": _box(0, 0, 80, 60),
     "no_objects": _no_objects,
     "unused_class": _classes({"id": 3, "name": "plane"}),
     "untrained_class": _untrained,

@@ -1,4 +1,4 @@
-"""Drawn pictures of rectangles with their truth, and what a perfect and a middling model find in any picture."""
+"""Drawn images of rectangles with their ground truth, and what a perfect and a middling model find in any image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rectangle(box, hw: tuple[int, int] = HW) -> masks.Rle:
 
 
 def drawn(image_id: int, boxes, labels, crowds=()) -> ImageRecord:
-    """A picture of rectangles."""
+    """An image of rectangles."""
     boxes = np.float32(boxes).reshape(-1, 4)
     return ImageRecord(
         path=Path(f"{image_id}.png"),
@@ -38,7 +38,7 @@ def drawn(image_id: int, boxes, labels, crowds=()) -> ImageRecord:
 
 
 def scene() -> list[ImageRecord]:
-    """Circles and squares, small and medium, a crowd of circles, and an empty picture; no triangle, none large."""
+    """Circles and squares, small and medium, a crowd of circles, and an empty image; no triangle, none large."""
     return [
         drawn(1, [[5, 5, 25, 25], [60, 20, 120, 80], [0, 90, 159, 119]], [1, 2, 1], crowds=[2]),
         drawn(2, [[10, 10, 60, 60], [30, 30, 80, 90]], [1, 1]),
@@ -47,7 +47,7 @@ def scene() -> list[ImageRecord]:
 
 
 def perfect(records: list[ImageRecord]) -> list[Detections]:
-    """The truth as a model would have to find it: all but the crowds."""
+    """The ground truth as a model would have to find it: all but the crowds."""
     found = []
     for record in records:
         single = np.flatnonzero(~record.iscrowd)
@@ -62,7 +62,7 @@ def nothing(records: list[ImageRecord], with_masks: bool = True) -> list[Detecti
 
 
 def noisy_scene() -> tuple[list[ImageRecord], list[Detections]]:
-    """Eight pictures of rectangles of all classes, and what a middling model finds in them."""
+    """Eight images of rectangles of all classes, and what a middling model finds in them."""
     rng = np.random.default_rng(3)
     records, found = [], []
     for image_id in range(8):
@@ -108,7 +108,7 @@ FOUND = st.tuples(BOX, st.integers(1, 3), st.sampled_from([0.2, 0.5, 0.5000001, 
 
 @st.composite
 def small_sets(draw) -> tuple[list[ImageRecord], list[Detections]]:
-    """Any few pictures with any few objects and detections of ``SHAPES``, crowds and equal scores among them."""
+    """Any few images with any few objects and detections of ``SHAPES``, crowds and equal scores among them."""
     records, results = [], []
     for i in range(draw(st.integers(1, 4))):
         boxes, labels, crowds = _columns(draw(st.lists(OBJECT, max_size=5)))

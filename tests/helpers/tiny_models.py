@@ -1,4 +1,4 @@
-"""Small pictures and random models that behave: what several tests of the models start from."""
+"""Small images and random models that behave: what several tests of the models start from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = ClassNames(("kite", "balloon", "bird"), (90, 7, 3))
 LIGHT = replace(backbone_architecture("mobilenet_v2", "maskrcnn", 64), proposals=60)
 
 
-def picture(hw: tuple[int, int], seed: int) -> np.ndarray:
+def make_image(hw: tuple[int, int], seed: int) -> np.ndarray:
     """uint8 RGB [H, W, 3]: bright rectangles on noise."""
     rng = np.random.default_rng(seed)
     image = rng.integers(60, 120, (*hw, 3), dtype=np.uint8)
@@ -50,12 +50,12 @@ def target(hw: tuple[int, int], boxes: Sequence[Sequence[float]]) -> dict[str, t
 
 
 def train_a_step(model: GeneralizedRCNN, hw: tuple[int, int] = (64, 96)) -> dict[str, torch.Tensor]:
-    """One step of SGD on two pictures; returns its losses. Batch norms take the statistics of this batch as they
+    """One step of SGD on two images; returns its losses. Batch norms take the statistics of this batch as they
     are, since in evaluation a random network with those of a fresh one sees its activations explode."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    images = [torch.from_numpy(picture(hw, seed)).permute(2, 0, 1) / 255 for seed in (1, 2)]
+    images = [torch.from_numpy(make_image(hw, seed)).permute(2, 0, 1) / 255 for seed in (1, 2)]
     targets = [target(hw, [[5, 5, 40, 45], [30, 20, 80, 60]]), target(hw, [[10, 8, 70, 50]])]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1e-3)
@@ -77,7 +77,7 @@ def randomize_norms(module: nn.Module) -> None:
 
 
 def random_model(architecture: Architecture = LIGHT, num_rows: int = 1 + len(CLASSES), seed: int = 0):
-    """A model after one step from random weights, that finds dozens of things in any picture at threshold 0."""
+    """A model after one step from random weights, that finds dozens of things in any image at threshold 0."""
     torch.manual_seed(seed)
     model = build(architecture, num_rows)
     side = architecture.min_size  # in less, a coarse map has too few places for statistics
@@ -104,7 +104,7 @@ def assert_same(found: Detections, expected: Detections, *, px: float, score: fl
 
 
 def render_shapes(folder: Path, counts: dict[str, int], classes: Sequence[str] = ()) -> Path:
-    """A data set of a few pictures of shapes with the category ids 90, 7 and 3; returns its description."""
+    """A dataset of a few images of shapes with the category ids 90, 7 and 3; returns its description."""
     for split, count in counts.items():
         render_split(KINDS["shapes"], folder / "files", split, 3, count)
     content = {

@@ -1,4 +1,4 @@
-"""Pictures of every kind that is read, each with what it must read as."""
+"""Images of every kind that is read, each with what it must read as."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ ARITHMETIC_JPEG = base64.b85decode(
 class Odd:
     """One file.
 
-    picture: uint8 RGB [H, W, 3] that it must read as, each value at most ``within`` away; None where it must be
+    image: uint8 RGB [H, W, 3] that it must read as, each value at most ``within`` away; None where it must be
         refused with ``words`` in the reason.  in_header: whether reading the size alone refuses it as well.
     """
 
     name: str
     content: bytes
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     within: int = 0
     words: str = ""
     in_header: bool = True
 
 
 def scene(hw: tuple[int, int] = (47, 70)) -> np.ndarray:
-    """Smooth, so that lossy formats keep it, and without any symmetry of its sides or its colours."""
+    """Smooth, so that lossy formats keep it, and without any symmetry of its sides or its colors."""
     y, x = np.meshgrid(np.linspace(0, 1, hw[0]), np.linspace(0, 1, hw[1]), indexing="ij")
     return np.stack([30 + 200 * x, 40 + 150 * y, 210 - 160 * x * y], axis=2).round().astype(np.uint8)
 
 
-def readable_pictures(rgb: np.ndarray) -> Iterator[Odd]:
+def readable_images(rgb: np.ndarray) -> Iterator[Odd]:
     """Every one shows ``rgb``, uint8 [H, W, 3], or what its kind can keep of it."""
     for group in (_jpegs, _turned, _pngs, _bit_pngs, _old_formats, _modern_formats):
         yield from group(rgb)
 
 
-def grey_of(rgb: np.ndarray) -> np.ndarray:
+def gray_of(rgb: np.ndarray) -> np.ndarray:
     """uint8 [H, W]."""
     return np.asarray(Image.fromarray(rgb).convert("L"))
 
 
-def three(grey: np.ndarray) -> np.ndarray:
-    """Grey [H, W] as RGB [H, W, 3]."""
-    return np.repeat(grey[..., None], 3, axis=2)
+def three(gray: np.ndarray) -> np.ndarray:
+    """Gray [H, W] as RGB [H, W, 3]."""
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def half_white(rgb: np.ndarray) -> np.ndarray:
     """``rgb`` with its left third white, where the ones with transparency are clear."""
-    picture = rgb.copy()
-    picture[:, : rgb.shape[1] // 3] = 255
-    return picture
+    image = rgb.copy()
+    image[:, : rgb.shape[1] // 3] = 255
+    return image
 
 
 def alpha(rgb: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def _jpegs(rgb: np.ndarray) -> Iterator[Odd]:
     yield Odd("junk_behind.jpg", plain + b"\xff\xd9junk" * 999, rgb, LOSSY)
     yield Odd("progressive.jpg", _jpeg(rgb, progressive=True), rgb, LOSSY)
     yield Odd("subsampled.jpg", _jpeg(rgb, subsampling=2), rgb, LOSSY)
-    yield Odd("grey.jpg", encoded(Image.fromarray(grey_of(rgb)), "JPEG", quality=95), three(grey_of(rgb)), LOSSY)
+    yield Odd("gray.jpg", encoded(Image.fromarray(gray_of(rgb)), "JPEG", quality=95), three(gray_of(rgb)), LOSSY)
     yield Odd("huge_profile.jpg", _jpeg(rgb, icc_profile=b"p" * 3_000_000), rgb, LOSSY)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     yield Odd("odd_profile.jpg", _jpeg(rgb, icc_profile=profile), rgb, LOSSY)
@@ -143,11 +143,11 @@ def _turned(rgb: np.ndarray) -> Iterator[Odd]:
         squeezed = encoded(lying, "TIFF", compression="tiff_lzw", tiffinfo={274: number})
         yield Odd(f"turned_{number}_lzw.tif", squeezed, rgb)
     block = png_chunk(b"eXIf", exif(6).removeprefix(b"Exif\0\0"))
-    yield Odd("turned_behind_pixels.png", png(undo[6], colour=2, after=block), rgb)
+    yield Odd("turned_behind_pixels.png", png(undo[6], color=2, after=block), rgb)
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
     text = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-    yield Odd("turned_by_xmp.png", png(undo[8], colour=2, before=text), rgb)
-    yield Odd("turned_by_xmp_behind.png", png(undo[8], colour=2, after=text), rgb)
+    yield Odd("turned_by_xmp.png", png(undo[8], color=2, before=text), rgb)
+    yield Odd("turned_by_xmp_behind.png", png(undo[8], color=2, after=text), rgb)
 
     plain = _jpeg(rgb)
     for number in (0, 9, 65535):
@@ -160,80 +160,80 @@ def _turned(rgb: np.ndarray) -> Iterator[Odd]:
         "empty": b"Exif\0\0",
     }.items():
         yield Odd(f"exif_{name}.jpg", jpeg_with(plain, 0xE1, block), rgb, LOSSY)
-    yield Odd("exif_junk.png", png(rgb, colour=2, before=png_chunk(b"eXIf", b"MM\0*\xff\xff\xff\xff")), rgb)
+    yield Odd("exif_junk.png", png(rgb, color=2, before=png_chunk(b"eXIf", b"MM\0*\xff\xff\xff\xff")), rgb)
     hex_text = png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nzzzz\n")
-    yield Odd("exif_no_hex.png", png(rgb, colour=2, before=hex_text), rgb)
+    yield Odd("exif_no_hex.png", png(rgb, color=2, before=hex_text), rgb)
 
 
 def _pngs(rgb: np.ndarray) -> Iterator[Odd]:
-    grey, cover, white = grey_of(rgb), alpha(rgb), half_white(rgb)
-    deep, deep_grey = rgb.astype(np.uint16) * 257, grey.astype(np.uint16) * 257
-    yield Odd("rgb16.png", png(deep, bits=16, colour=2), rgb)
-    yield Odd("grey16.png", png(deep_grey, bits=16, colour=0), three(grey))
-    yield Odd("rgba.png", png(np.dstack([rgb, cover]), colour=6), white)
-    yield Odd("rgba16.png", png(np.dstack([deep, cover * np.uint16(257)]), bits=16, colour=6), white)
-    yield Odd("grey_alpha.png", png(np.dstack([grey, cover]), colour=4), half_white(three(grey)))
+    gray, cover, white = gray_of(rgb), alpha(rgb), half_white(rgb)
+    deep, deep_gray = rgb.astype(np.uint16) * 257, gray.astype(np.uint16) * 257
+    yield Odd("rgb16.png", png(deep, bits=16, color=2), rgb)
+    yield Odd("gray16.png", png(deep_gray, bits=16, color=0), three(gray))
+    yield Odd("rgba.png", png(np.dstack([rgb, cover]), color=6), white)
+    yield Odd("rgba16.png", png(np.dstack([deep, cover * np.uint16(257)]), bits=16, color=6), white)
+    yield Odd("gray_alpha.png", png(np.dstack([gray, cover]), color=4), half_white(three(gray)))
     yield Odd(
-        "grey_alpha16.png",
-        png(np.dstack([deep_grey, cover * np.uint16(257)]), bits=16, colour=4),
-        half_white(three(grey)),
+        "gray_alpha16.png",
+        png(np.dstack([deep_gray, cover * np.uint16(257)]), bits=16, color=4),
+        half_white(three(gray)),
     )
     half = np.full_like(cover, 128)
     laid = (rgb * (128 / 255) + 255 * (127 / 255)).round().astype(np.uint8)
-    yield Odd("half_clear.png", png(np.dstack([rgb, half]), colour=6), laid, 2)
+    yield Odd("half_clear.png", png(np.dstack([rgb, half]), color=6), laid, 2)
     for bits in (8, 16):
         scale = 257 if bits == 16 else 1
         key = (rgb[0, 0].astype(np.uint16) * scale).astype(">u2").tobytes()
         keyed = np.where((rgb == rgb[0, 0]).all(axis=2, keepdims=True), 255, rgb).astype(np.uint8)
         samples = rgb.astype(np.uint16) * scale
-        yield Odd(f"keyed_rgb{bits}.png", png(samples, bits=bits, colour=2, before=png_chunk(b"tRNS", key)), keyed)
-        if bits == 16:  # all but black, and not the colour of 8 bits with these numbers
+        yield Odd(f"keyed_rgb{bits}.png", png(samples, bits=bits, color=2, before=png_chunk(b"tRNS", key)), keyed)
+        if bits == 16:  # all but black, and not the color of 8 bits with these numbers
             key = rgb[0, 0].astype(">u2").tobytes()
-            yield Odd("keyed_dark.png", png(samples, bits=bits, colour=2, before=png_chunk(b"tRNS", key)), rgb)
-        key = struct.pack(">H", int(grey[0, 0]) * scale)
-        keyed = three(np.where(grey == grey[0, 0], 255, grey).astype(np.uint8))
-        samples = grey.astype(np.uint16) * scale
-        yield Odd(f"keyed_grey{bits}.png", png(samples, bits=bits, colour=0, before=png_chunk(b"tRNS", key)), keyed)
-    yield Odd("interlaced.png", png(rgb, colour=2, interlaced=True), rgb)
-    yield Odd("gamma.png", png(rgb, colour=2, before=png_chunk(b"gAMA", struct.pack(">I", 100_000))), rgb)
+            yield Odd("keyed_dark.png", png(samples, bits=bits, color=2, before=png_chunk(b"tRNS", key)), rgb)
+        key = struct.pack(">H", int(gray[0, 0]) * scale)
+        keyed = three(np.where(gray == gray[0, 0], 255, gray).astype(np.uint8))
+        samples = gray.astype(np.uint16) * scale
+        yield Odd(f"keyed_gray{bits}.png", png(samples, bits=bits, color=0, before=png_chunk(b"tRNS", key)), keyed)
+    yield Odd("interlaced.png", png(rgb, color=2, interlaced=True), rgb)
+    yield Odd("gamma.png", png(rgb, color=2, before=png_chunk(b"gAMA", struct.pack(">I", 100_000))), rgb)
     srgb = zlib.compress(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    yield Odd("profile.png", png(rgb, colour=2, before=png_chunk(b"iCCP", b"sRGB\0\0" + srgb)), rgb)
+    yield Odd("profile.png", png(rgb, color=2, before=png_chunk(b"iCCP", b"sRGB\0\0" + srgb)), rgb)
     large = zlib.compress(bytes(3_000_000))
-    yield Odd("huge_profile.png", png(rgb, colour=2, before=png_chunk(b"iCCP", b"x\0\0" + large)), rgb)
+    yield Odd("huge_profile.png", png(rgb, color=2, before=png_chunk(b"iCCP", b"x\0\0" + large)), rgb)
     films = [Image.fromarray(rgb), Image.fromarray(255 - rgb)]
     yield Odd("animated.png", encoded(films[0], "PNG", save_all=True, append_images=films[1:]), rgb)
     one = rgb[:1, :1]
-    yield Odd("one_pixel.png", png(one, colour=2), one)
+    yield Odd("one_pixel.png", png(one, color=2), one)
     for name, hw in {"wide": (1, 5000), "tall": (5000, 1)}.items():
-        yield Odd(f"{name}.png", png(scene(hw), colour=2), scene(hw))
+        yield Odd(f"{name}.png", png(scene(hw), color=2), scene(hw))
 
 
 def _bit_pngs(rgb: np.ndarray) -> Iterator[Odd]:
-    """One to eight bits of grey or of a palette."""
+    """One to eight bits of gray or of a palette."""
     indexed = Image.fromarray(rgb).quantize(200)
     indices, table = np.asarray(indexed), np.array(indexed.getpalette(), np.uint8).reshape(-1, 3)
     palette = png_chunk(b"PLTE", table.tobytes())
     shown = table[indices]
-    yield Odd("palette.png", png(indices, colour=3, before=palette), shown)
+    yield Odd("palette.png", png(indices, color=3, before=palette), shown)
     clear = png_chunk(b"tRNS", bytes([255] * indices[0, 0] + [0]))
     keyed = np.where((indices == indices[0, 0])[..., None], 255, shown).astype(np.uint8)
-    yield Odd("palette_keyed.png", png(indices, colour=3, before=palette + clear), keyed)
+    yield Odd("palette_keyed.png", png(indices, color=3, before=palette + clear), keyed)
     veiled = png_chunk(b"tRNS", bytes([128] * len(table)))
     laid = (shown * (128 / 255) + 255 * (127 / 255)).round().astype(np.uint8)
-    yield Odd("palette_veiled.png", png(indices, colour=3, before=palette + veiled), laid, 2)
+    yield Odd("palette_veiled.png", png(indices, color=3, before=palette + veiled), laid, 2)
     few = indices % 4
-    yield Odd("palette2.png", png(few, bits=2, colour=3, before=png_chunk(b"PLTE", table[:4].tobytes())), table[few])
+    yield Odd("palette2.png", png(few, bits=2, color=3, before=png_chunk(b"PLTE", table[:4].tobytes())), table[few])
     for bits in (1, 2, 4):
-        levels = grey_of(rgb) >> (8 - bits)
-        grey = (levels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
-        yield Odd(f"grey{bits}.png", png(levels, bits=bits, colour=0), three(grey))
+        levels = gray_of(rgb) >> (8 - bits)
+        gray = (levels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+        yield Odd(f"gray{bits}.png", png(levels, bits=bits, color=0), three(gray))
         key = png_chunk(b"tRNS", struct.pack(">H", int(levels[0, 0])))
-        keyed = np.where(levels == levels[0, 0], 255, grey).astype(np.uint8)
-        yield Odd(f"keyed_grey{bits}.png", png(levels, bits=bits, colour=0, before=key), three(keyed))
+        keyed = np.where(levels == levels[0, 0], 255, gray).astype(np.uint8)
+        yield Odd(f"keyed_gray{bits}.png", png(levels, bits=bits, color=0, before=key), three(keyed))
 
 
 def _old_formats(rgb: np.ndarray) -> Iterator[Odd]:
-    image, grey = Image.fromarray(rgb), grey_of(rgb)
+    image, gray = Image.fromarray(rgb), gray_of(rgb)
     indexed = image.quantize(256)
     indices, table = np.asarray(indexed), np.zeros((256, 3), np.uint8)
     own = np.array(indexed.getpalette(), np.uint8).reshape(-1, 3)
@@ -251,14 +251,14 @@ def _old_formats(rgb: np.ndarray) -> Iterator[Odd]:
     for white in (255, 1023, 65535):
         samples = (rgb * (white / 255)).round().astype(">u2" if white > 255 else np.uint8)
         yield Odd(f"to_{white}.ppm", b"P6 %d %d %d\n" % (width, height, white) + samples.tobytes(), rgb, 1)
-        samples = (grey * (white / 255)).round().astype(">u2" if white > 255 else np.uint8)
-        yield Odd(f"to_{white}.pgm", b"P5 %d %d %d\n" % (width, height, white) + samples.tobytes(), three(grey), 1)
+        samples = (gray * (white / 255)).round().astype(">u2" if white > 255 else np.uint8)
+        yield Odd(f"to_{white}.pgm", b"P5 %d %d %d\n" % (width, height, white) + samples.tobytes(), three(gray), 1)
     text = " ".join(map(str, rgb.ravel().tolist())).encode()
     yield Odd("in_text.ppm", b"P3 # a remark\n%d %d 255\n" % (width, height) + text, rgb)
-    bits = " ".join(map(str, (grey < 128).astype(int).ravel().tolist())).encode()
-    yield Odd("in_text.pbm", b"P1\n%d %d\n" % (width, height) + bits, three(((grey >= 128) * 255).astype(np.uint8)))
-    floats = np.flipud(grey / 255).astype("<f4").tobytes()
-    yield Odd("floats.pnm", b"Pf\n%d %d\n-1.0\n" % (width, height) + floats, three(grey))
+    bits = " ".join(map(str, (gray < 128).astype(int).ravel().tolist())).encode()
+    yield Odd("in_text.pbm", b"P1\n%d %d\n" % (width, height) + bits, three(((gray >= 128) * 255).astype(np.uint8)))
+    floats = np.flipud(gray / 255).astype("<f4").tobytes()
+    yield Odd("floats.pnm", b"Pf\n%d %d\n-1.0\n" % (width, height) + floats, three(gray))
     icon = Image.fromarray(np.dstack([rgb, alpha(rgb)])).resize((48, 32))
     on_white = Image.alpha_composite(Image.new("RGBA", icon.size, "white"), icon).convert("RGB")
     yield Odd("icon.ico", encoded(icon, "ICO", sizes=[(16, 16), (48, 32)]), np.asarray(on_white), 1)
@@ -279,5 +279,5 @@ def _modern_formats(rgb: np.ndarray) -> Iterator[Odd]:
         yield Odd("animated.avif", animated, rgb, LOSSY)
     if "JPEG2000" in Image.SAVE:
         yield Odd("good.jp2", encoded(films[0], "JPEG2000"), rgb)
-        deep = Image.fromarray(grey_of(rgb).astype(np.uint16) * 257)
-        yield Odd("grey16.jp2", encoded(deep, "JPEG2000"), three(grey_of(rgb)))
+        deep = Image.fromarray(gray_of(rgb).astype(np.uint16) * 257)
+        yield Odd("gray16.jp2", encoded(deep, "JPEG2000"), three(gray_of(rgb)))

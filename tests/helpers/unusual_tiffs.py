@@ -8,30 +8,30 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from helpers.image_bytes import encoded, tiff
-from helpers.unusual_images import LOSSY, Odd, alpha, cmyk, grey_of, half_white
+from helpers.unusual_images import LOSSY, Odd, alpha, cmyk, gray_of, half_white
 
 
-def grey_tiffs(rgb: np.ndarray) -> Iterator[Odd]:
-    grey = grey_of(rgb)[..., None]
-    deep, shown = grey.astype(np.uint16) * 257, np.repeat(grey, 3, axis=2)
+def gray_tiffs(rgb: np.ndarray) -> Iterator[Odd]:
+    gray = gray_of(rgb)[..., None]
+    deep, shown = gray.astype(np.uint16) * 257, np.repeat(gray, 3, axis=2)
     for name, order in {"little": "<", "big": ">"}.items():
-        yield Odd(f"grey16_{name}.tif", tiff(deep, bits=16, photometric=1, order=order), shown)
-        yield Odd(f"float_{name}.tif", tiff((grey / 255).astype(np.float32), photometric=1, order=order), shown)
-    yield Odd("white_is_zero.tif", tiff(255 - grey, photometric=0), shown)
+        yield Odd(f"gray16_{name}.tif", tiff(deep, bits=16, photometric=1, order=order), shown)
+        yield Odd(f"float_{name}.tif", tiff((gray / 255).astype(np.float32), photometric=1, order=order), shown)
+    yield Odd("white_is_zero.tif", tiff(255 - gray, photometric=0), shown)
     yield Odd("white_is_zero16.tif", tiff(65535 - deep, bits=16, photometric=0), shown)
-    yield Odd("white_is_zero_float.tif", tiff(1 - (grey / 255).astype(np.float32), photometric=0), shown)
-    bits = (grey > 127).astype(np.uint8)
+    yield Odd("white_is_zero_float.tif", tiff(1 - (gray / 255).astype(np.float32), photometric=0), shown)
+    bits = (gray > 127).astype(np.uint8)
     yield Odd("bits.tif", tiff(bits, bits=1, photometric=1), np.repeat(bits * 255, 3, axis=2))
     yield Odd("fax.tif", encoded(Image.fromarray(bits[..., 0] * 255).convert("1"), "TIFF", compression="group4"),
               np.repeat(bits * 255, 3, axis=2))  # fmt: skip
-    twelve = (grey * (4095 / 255)).round().astype(np.uint16)
-    yield Odd("grey12.tif", tiff(twelve, bits=12, photometric=1), shown)
-    yield Odd("grey12_in_16.tif", tiff(twelve, bits=16, photometric=1), np.repeat(twelve // 257, 3, axis=2), 1)
-    yield Odd("grey_alpha.tif", tiff(np.dstack([grey, alpha(rgb)]), photometric=1, tags={338: [2]}),
+    twelve = (gray * (4095 / 255)).round().astype(np.uint16)
+    yield Odd("gray12.tif", tiff(twelve, bits=12, photometric=1), shown)
+    yield Odd("gray12_in_16.tif", tiff(twelve, bits=16, photometric=1), np.repeat(twelve // 257, 3, axis=2), 1)
+    yield Odd("gray_alpha.tif", tiff(np.dstack([gray, alpha(rgb)]), photometric=1, tags={338: [2]}),
               half_white(shown))  # fmt: skip
 
 
-def colour_tiffs(rgb: np.ndarray) -> Iterator[Odd]:
+def color_tiffs(rgb: np.ndarray) -> Iterator[Odd]:
     image, deep = Image.fromarray(rgb), rgb.astype(np.uint16) * 257
     for name, order in {"little": "<", "big": ">"}.items():
         yield Odd(f"rgb_{name}.tif", tiff(rgb, photometric=2, order=order), rgb)
@@ -61,22 +61,22 @@ def colour_tiffs(rgb: np.ndarray) -> Iterator[Odd]:
 
 def tiffs_without_white(rgb: np.ndarray) -> Iterator[Odd]:
     """TIFFs whose pixels have no known black and white."""
-    grey = grey_of(rgb)[..., None]
-    deep = grey.astype(np.uint16) * 257
+    gray = gray_of(rgb)[..., None]
+    deep = gray.astype(np.uint16) * 257
 
     def refused(name: str, content: bytes, words: str, in_header: bool = True) -> Odd:
         return Odd(name, content, words=words, in_header=in_header)
 
-    values = (grey / 255).astype(np.float32)
+    values = (gray / 255).astype(np.float32)
     spoiled = values.copy()
     spoiled[3, 4] = np.nan
     yield refused("nan.tif", tiff(spoiled, photometric=1), "infinite or no numbers", False)
     spoiled[3, 4] = np.inf
     yield refused("infinite.tif", tiff(spoiled, photometric=1), "infinite or no numbers", False)
     yield refused("degrees.tif", tiff(values * 300 - 20, photometric=1), "must lie in 0..1", False)
-    yield refused("signed8.tif", tiff(grey, photometric=1, tags={339: [2]}), "no known black and white")
+    yield refused("signed8.tif", tiff(gray, photometric=1, tags={339: [2]}), "no known black and white")
     yield refused("signed16.tif", tiff(deep, bits=16, photometric=1, tags={339: [2]}), "no known black and white")
-    heights = Image.fromarray(grey[..., 0].astype(np.int32) * 1000)
+    heights = Image.fromarray(gray[..., 0].astype(np.int32) * 1000)
     yield refused("heights.tif", encoded(heights, "TIFF"), "no known black and white")
-    yield refused("preview.tif", tiff(grey, photometric=1, tags={254: [1]}), "preview")
+    yield refused("preview.tif", tiff(gray, photometric=1, tags={254: [1]}), "preview")
     yield refused("half_float.tif", tiff(deep, bits=16, photometric=1, tags={339: [3]}), "a TIFF, but")

@@ -1,4 +1,4 @@
-"""VIA's files and the pictures they are about, as its tests write them."""
+"""VIA's files and the images they are about, as its tests write them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def as_csv(content: dict[str, Any], mark: str = "") -> str:
 
 
 def write_images(parent: Path) -> Path:
-    """The folder ``parent/images`` with three black pictures of HW."""
+    """The folder ``parent/images`` with three black images of HW."""
     folder = parent / "images"
     (folder / "more").mkdir(parents=True)
     for name in ("a.png", "b.png", "more/c.png"):
@@ -83,7 +83,7 @@ def write_images(parent: Path) -> Path:
 def reader(images: Path) -> Callable:
     """A function that writes ``content`` beside ``images`` and reads it back."""
 
-    def read(content: Any, classes: list[str] | None = None, name: str = "truth.json"):
+    def read(content: Any, classes: list[str] | None = None, name: str = "ground truth.json"):
         path = images.parent / name
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         return read_split("via", images, path, classes)

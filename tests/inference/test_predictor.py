@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny_models import CLASSES, LIGHT, as_checkpoint, assert_same, picture, random_model
+from helpers.tiny_models import CLASSES, LIGHT, as_checkpoint, assert_same, make_image, random_model
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
@@ -24,8 +24,8 @@ def saved():
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    return [picture(hw, seed) for seed, hw in enumerate(SIZES)]
+def images():
+    return [make_image(hw, seed) for seed, hw in enumerate(SIZES)]
 
 
 @pytest.fixture
@@ -56,18 +56,18 @@ def test_paste_is_torchvisions_paste_thresholded(seed):
 # Batches, sizes, thresholds
 
 
-def test_pictures_do_not_influence_each_other(predictor, pictures):
-    together = [*predictor(pictures[:4]), *predictor(pictures[4:])]
-    for image, found in zip(pictures, together, strict=True):
+def test_images_do_not_influence_each_other(predictor, images):
+    together = [*predictor(images[:4]), *predictor(images[4:])]
+    for image, found in zip(images, together, strict=True):
         (alone,) = predictor([image])
         assert_same(found, alone, px=0.01, score=1e-4)
         assert found.image_hw == image.shape[:2]
 
 
-def test_a_threshold_in_the_model_is_a_filter_afterwards(saved, predictor, pictures):
-    every = predictor(pictures[:2])
+def test_a_threshold_in_the_model_is_a_filter_afterwards(saved, predictor, images):
+    every = predictor(images[:2])
     middle = float(every[0].scores[len(every[0]) // 2])  # a score equal to the threshold counts
-    found = from_checkpoint(saved, threshold=middle)(pictures[:2])
+    found = from_checkpoint(saved, threshold=middle)(images[:2])
     for some, all_ in zip(found, every, strict=True):
         kept = all_.filter(middle)
         assert 0 < len(kept) < len(all_)
@@ -76,19 +76,19 @@ def test_a_threshold_in_the_model_is_a_filter_afterwards(saved, predictor, pictu
         assert some.masks == kept.masks
 
 
-def test_the_model_sees_red_green_blue_from_0_to_1(predictor, pictures, monkeypatch):
+def test_the_model_sees_red_green_blue_from_0_to_1(predictor, images, monkeypatch):
     seen = []
     model = predictor.model
-    monkeypatch.setattr(type(model), "forward", lambda self, images: seen.extend(images) or [nothing()] * len(images))
-    predictor(pictures[:1])
-    size = model.transform.resized_hw(pictures[0].shape[:2])
+    monkeypatch.setattr(type(model), "forward", lambda self, given: seen.extend(given) or [nothing()] * len(given))
+    predictor(images[:1])
+    size = model.transform.resized_hw(images[0].shape[:2])
     for channel in range(3):
-        expected = torch.from_numpy(pictures[0][None, None, :, :, channel]) / 255
+        expected = torch.from_numpy(images[0][None, None, :, :, channel]) / 255
         expected = F.interpolate(expected, size, mode="bilinear", align_corners=False)[0, 0]
         assert (model.transform.resized(seen[0])[channel] - expected).abs().max() < 1e-6
 
 
-def test_of_large_pictures_only_what_the_model_looks_at_is_float(predictor, monkeypatch):
+def test_of_large_images_only_what_the_model_looks_at_is_float(predictor, monkeypatch):
     """Several of which would else be in memory four times as large each."""
     seen, normalize = [], GeneralizedRCNNTransform.normalize
 
@@ -105,19 +105,19 @@ def nothing() -> dict[str, torch.Tensor]:
     return {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
 
 
-def test_labels_choose_classes(predictor, pictures):
-    (every,) = predictor(pictures[:1])
-    (birds,) = predictor(pictures[:1], labels=[3])
+def test_labels_choose_classes(predictor, images):
+    (every,) = predictor(images[:1])
+    (birds,) = predictor(images[:1], labels=[3])
     assert 0 < len(birds) == (every.labels == 3).sum() < len(every)
     assert predictor([]) == []
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_looking_leaves_the_model_as_it_was(predictor, pictures, training):
+def test_looking_leaves_the_model_as_it_was(predictor, images, training):
     predictor.model.train(training)
     predictor.model.roi_heads.score_thresh = 0.37
     before = {k: t.clone() for k, t in predictor.model.state_dict().items()}
-    predictor(pictures[:1])
+    predictor(images[:1])
     assert predictor.model.training == training and predictor.model.backbone.training == training
     assert predictor.model.roi_heads.score_thresh == 0.37
     assert all(torch.equal(t, before[k]) for k, t in predictor.model.state_dict().items())
@@ -149,17 +149,17 @@ def test_an_unknown_model_is_told_with_its_neighbours():
         load_predictor("runs/none.safetensors")
 
 
-@pytest.mark.parametrize("change", [{"fpn": 64}, {"model": "resnet18"}, {"colour": "red"}])
+@pytest.mark.parametrize("change", [{"fpn": 64}, {"model": "resnet18"}, {"color": "red"}])
 def test_a_description_that_does_not_fit_its_weights_is_refused(saved, change):
     saved = checkpoint.Checkpoint(**{**saved.__dict__, "architecture": saved.architecture | change})
     with pytest.raises(CheckpointError, match=r"a\.safetensors does not describe its weights: [^\n]*$"):
         from_checkpoint(saved, source="a.safetensors")
 
 
-def test_rows_that_belong_to_no_class_are_left_out(saved, predictor, pictures):
+def test_rows_that_belong_to_no_class_are_left_out(saved, predictor, images):
     """A head of 4 rows for 2 classes, as COCO's has 91 for 80."""
     some = Predictor(predictor.model, checkpoint.ClassNames(("kite", "bird")), class_rows=(1, 3), threshold=0)
-    (every,), (found,) = predictor(pictures[:1]), some(pictures[:1])
+    (every,), (found,) = predictor(images[:1]), some(images[:1])
     kept = every.filter(labels=[1, 3])
     assert len(found) == len(kept) < len(every)
     assert found.labels.tolist() == [{1: 1, 3: 2}[label] for label in kept.labels.tolist()]

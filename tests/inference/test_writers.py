@@ -24,7 +24,7 @@ from detect.structures.detections import Detections
 
 NAMES = ClassNames(("кот", "dog"), (17, 0))
 HW = (40, 60)
-PICTURE = np.full((*HW, 3), 90, np.uint8)
+IMAGE = np.full((*HW, 3), 90, np.uint8)
 
 
 def found(with_masks: bool = True) -> Detections:
@@ -61,15 +61,15 @@ def test_rows_without_masks_have_no_segmentation():
 @pytest.mark.parametrize("make", [ImageWriter, *FORMATS.values()])
 def test_a_writer_is_closed_by_its_with_block_and_says_where_it_wrote(tmp_path, make):
     with make(tmp_path, NAMES) as writer:
-        path = writer.write(Path("x.jpg"), PICTURE, found())
+        path = writer.write(Path("x.jpg"), IMAGE, found())
     assert path.parent == tmp_path and path.is_file()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_json_lists_each_picture_with_its_size(tmp_path):
+def test_json_lists_each_image_with_its_size(tmp_path):
     with JsonWriter(tmp_path, NAMES) as writer:
-        writer.write(Path("a/x.jpg"), PICTURE, found())
-        writer.write(Path("y.jpg"), PICTURE, Detections(HW))
+        writer.write(Path("a/x.jpg"), IMAGE, found())
+        writer.write(Path("y.jpg"), IMAGE, Detections(HW))
     first, second = json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))
     assert (first["source"], first["height"], first["width"]) == ("a/x.jpg", 40, 60)
     assert len(first["detections"]) == 2
@@ -78,7 +78,7 @@ def test_json_lists_each_picture_with_its_size(tmp_path):
 
 def test_json_keeps_what_was_done_when_the_work_ends_early(tmp_path):
     with pytest.raises(KeyboardInterrupt), JsonWriter(tmp_path, NAMES) as writer:
-        writer.write(Path("x.jpg"), PICTURE, found())
+        writer.write(Path("x.jpg"), IMAGE, found())
         raise KeyboardInterrupt
     assert len(json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))) == 1
 
@@ -96,10 +96,10 @@ def test_lines_can_be_read_one_by_one(tmp_path):
 
 
 def test_an_unwritable_place_is_named(tmp_path):
-    pictures = JsonWriter(tmp_path / "none", NAMES)
-    pictures.write(tmp_path / "x.jpg", np.zeros((10, 20, 3), np.uint8), found())
+    images = JsonWriter(tmp_path / "none", NAMES)
+    images.write(tmp_path / "x.jpg", np.zeros((10, 20, 3), np.uint8), found())
     with pytest.raises(DiskError, match="none"):
-        pictures.close()
+        images.close()
     frames = JsonLinesWriter(tmp_path / "none" / "x.jsonl", NAMES)
     with pytest.raises(DiskError, match="none"):
         frames.write(0, 0.0, found())
@@ -115,7 +115,7 @@ def test_nothing_is_written_of_nothing(tmp_path):
 def test_two_sources_of_one_name_give_two_files(tmp_path):
     writer = ImageWriter(tmp_path, NAMES)
     sources = ("a/x.jpg", "b/x.jpg", "x.png", "x.bmp", "x.tif")
-    names = [writer.write(Path(source), PICTURE, found()).name for source in sources]
+    names = [writer.write(Path(source), IMAGE, found()).name for source in sources]
     assert names == ["x.jpg", "x_2.jpg", "x.png", "x_3.jpg", "x_4.jpg"]
     assert all(read_image(tmp_path / name).shape == (*HW, 3) for name in names)
 
@@ -123,7 +123,7 @@ def test_two_sources_of_one_name_give_two_files(tmp_path):
 @pytest.mark.parametrize("stem", ["x" * 251, "日" * 83 + "xx"])
 def test_the_longest_names_are_shortened_where_they_must_be(tmp_path, stem):
     writer = ImageWriter(tmp_path, NAMES)
-    names = [writer.write(Path(f"{stem}{suffix}"), PICTURE, found()).name for suffix in (".jpg", ".jpg", ".b", ".png")]
+    names = [writer.write(Path(f"{stem}{suffix}"), IMAGE, found()).name for suffix in (".jpg", ".jpg", ".b", ".png")]
     assert names[0] == f"{stem}.jpg" and names[3] == f"{stem}.png"
     assert names[1].endswith("_2.jpg") and names[2].endswith("_3.jpg")
     assert all(name[:80] == stem[:80] and len(name.encode()) <= 255 for name in names)
@@ -131,12 +131,12 @@ def test_the_longest_names_are_shortened_where_they_must_be(tmp_path, stem):
 
 def test_the_input_is_never_overwritten(tmp_path):
     source = tmp_path / "x.png"
-    write_image(source, PICTURE)
-    assert ImageWriter(tmp_path, NAMES).write(source, PICTURE, found()).name == "x_2.png"
-    np.testing.assert_array_equal(read_image(source), PICTURE)
+    write_image(source, IMAGE)
+    assert ImageWriter(tmp_path, NAMES).write(source, IMAGE, found()).name == "x_2.png"
+    np.testing.assert_array_equal(read_image(source), IMAGE)
 
 
-def test_a_picture_too_long_for_jpeg_becomes_a_png(tmp_path):
+def test_an_image_too_long_for_jpeg_becomes_a_png(tmp_path):
     hw = (1, JPEG_MOST_SIDE + 1)
     with ImageWriter(tmp_path, NAMES) as writer:
         assert writer.write(Path("long.jpg"), np.zeros((*hw, 3), np.uint8), Detections(hw)).name == "long.png"
@@ -163,7 +163,7 @@ def test_of_a_video_every_so_many_th_frame_is_looked_at_and_where_its_size_chang
     assert seen == [(64, 96), (64, 96), (32, 48), (32, 48)]
 
 
-def test_of_a_video_colours_stay_on_what_was_found(tmp_path):
+def test_of_a_video_colors_stay_on_what_was_found(tmp_path):
     clip, names = tmp_path / "clip.mp4", ClassNames(("kite",))
     red = np.full((64, 96, 3), (200, 30, 30), np.uint8)
     with VideoWriter(clip, 10, (64, 96)) as out:
@@ -171,15 +171,15 @@ def test_of_a_video_colours_stay_on_what_was_found(tmp_path):
         out.write(red)
     box = np.array([[48, 0, 96, 64]], np.float32)
     one = Detections((64, 96), box, np.ones(1, np.float32), np.ones(1, np.int64))
-    for grey in (True, False):
-        path = tmp_path / f"{grey}.mp4"
-        with VideoReader(clip) as video, annotated_video(video, names, path, save_json=True, grey=grey) as annotated:
+    for gray in (True, False):
+        path = tmp_path / f"{gray}.mp4"
+        with VideoReader(clip) as video, annotated_video(video, names, path, save_json=True, gray=gray) as annotated:
             for frame, found in zip(video, (one, Detections((64, 96))), strict=True):
                 annotated.write(frame, lambda _, found=found: found)
         with VideoReader(path) as video:
             first, second = (np.ptp(frame.image.astype(int), axis=2) for frame in video)
         outside, inside = first[40:, :40].mean(), first[40:, 60:88].mean()
-        assert inside > 100 and (outside < 20) == (second.mean() < 20) == grey
+        assert inside > 100 and (outside < 20) == (second.mean() < 20) == gray
         lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
         assert [(line["frame"], line["detected"], len(line["detections"])) for line in lines] == [
             (0, True, 1),

@@ -1,4 +1,4 @@
-"""Archives of data sets: what is unpacked is safe, is the data set, and stands there whole or not at all."""
+"""Archives of datasets: what is unpacked is safe, is the dataset, and stands there whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from detect.io.archives import fetch_archive, verify_files
 
 REPOSITORY = ROOT
 SHARED_BALLOON = REPOSITORY.parent / "shared" / "data" / "balloon"
-PICTURES = {"train/a.jpg": b"a" * 10, "train/b.PNG": b"b" * 20, "val/c.jpg": b"c" * 30}
+IMAGES = {"train/a.jpg": b"a" * 10, "train/b.PNG": b"b" * 20, "val/c.jpg": b"c" * 30}
 
 
 def via(folder: str) -> bytes:
-    names = [Path(name) for name in PICTURES if name.startswith(folder)]
+    names = [Path(name) for name in IMAGES if name.startswith(folder)]
     entries = {
-        f"{name.name}{len(PICTURES[str(name)])}": {"filename": name.name, "size": len(PICTURES[str(name)])}
+        f"{name.name}{len(IMAGES[str(name)])}": {"filename": name.name, "size": len(IMAGES[str(name)])}
         for name in names
     }
     return json.dumps(entries).encode()
 
 
-FILES = PICTURES | {"train/via.json": via("train"), "val/via.json": via("val")}
+FILES = IMAGES | {"train/via.json": via("train"), "val/via.json": via("val")}
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -105,7 +105,7 @@ def test_an_archive_put_there_by_hand_needs_no_server(served, tmp_path):
 def test_a_failed_download_names_both_ways_by_hand(served, tmp_path):
     _, download = served
     root = tmp_path / "datasets" / "fake"
-    with pytest.raises(FetchError, match=f"{root.parent / 'set.zip'}; or put the unpacked data set there: {root}"):
+    with pytest.raises(FetchError, match=f"{root.parent / 'set.zip'}; or put the unpacked dataset there: {root}"):
         fetch_archive(download, root)
 
 
@@ -190,7 +190,7 @@ def test_another_data_set_is_refused_and_never_appears(served, tmp_path, change,
     folder, download = served
     write_zip(folder, FILES | change)
     root = tmp_path / "datasets" / "fake"
-    with pytest.raises(DataError, match=f"set.zip is damaged or another data set: {words}.*delete it"):
+    with pytest.raises(DataError, match=f"set.zip is damaged or another dataset: {words}.*delete it"):
         fetch_archive(download, root)
     assert sorted(p.name for p in root.parent.iterdir()) == ["set.zip", "set.zip.lock"]
 
@@ -200,7 +200,7 @@ def test_files_elsewhere_are_held_to_the_same(served, tmp_path, change, words):
     _, download = served
     root = write_files(tmp_path / "mine", FILES | change)
     before = read_files(root)
-    with pytest.raises(DataError, match=f"{root} does not hold the data set of .*{words}"):
+    with pytest.raises(DataError, match=f"{root} does not hold the dataset of .*{words}"):
         verify_files(download, root)
     assert read_files(root) == before
 
@@ -238,13 +238,13 @@ def test_balloons_three_splits_share_no_image(balloon):
     assert splits["test"] == {"images": "val", "annotations": "val/via_region_data.json"}
 
 
-@pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon data set is not at ../shared/data/balloon")
+@pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon dataset is not at ../shared/data/balloon")
 def test_balloons_val_was_drawn_as_its_file_says(balloon):
     names = sorted(path.name for path in (SHARED_BALLOON / "train").glob("*.jpg"))
     drawn = np.random.RandomState(1997).permutation(61)[:13]
     assert sorted(balloon["splits"]["val"]["files"]) == sorted(names[i] for i in drawn)
 
 
-@pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon data set is not at ../shared/data/balloon")
+@pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon dataset is not at ../shared/data/balloon")
 def test_the_balloons_are_the_ones_their_file_describes(balloon):
     verify_files(balloon["download"], SHARED_BALLOON)

@@ -230,14 +230,14 @@ def test_results_that_cannot_be_written_are_told(tmp_path, writer):
     assert not [*tmp_path.iterdir()]
 
 
-def test_the_name_of_a_picture_may_be_no_text(tmp_path):
+def test_the_name_of_an_image_may_be_no_text(tmp_path):
     with JsonWriter(tmp_path, NAMES) as writer:
         writer.write(Path("in/\udcff.jpg"), NOISE, FOUND)
     assert json.loads((tmp_path / "detections.json").read_text())[0]["source"] == "in/\udcff.jpg"
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_picture_on_a_full_disk_is_told(disk, suffix):
+def test_an_image_on_a_full_disk_is_told(disk, suffix):
     fill(disk, left=40_000)
     with pytest.raises(DetectError) as error:
         write_image(disk / f"x{suffix}", NOISE)

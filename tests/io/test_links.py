@@ -13,7 +13,7 @@ from threading import Barrier
 
 import pytest
 from helpers.folders import ROOT
-from helpers.tiny_models import as_checkpoint, picture, random_model
+from helpers.tiny_models import as_checkpoint, make_image, random_model
 from helpers.web_server import BODY, Server
 
 from detect.errors import CheckpointError, FetchError, UsageError
@@ -241,7 +241,7 @@ def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
 
 def test_the_real_script_takes_a_link_twice_the_second_time_offline(cache, tmp_path):
     checkpoint.save(as_checkpoint(random_model()), tmp_path / "x.safetensors")
-    write_image(tmp_path / "x.jpg", picture((64, 80), 1))
+    write_image(tmp_path / "x.jpg", make_image((64, 80), 1))
     server = Server()
     server.body = (tmp_path / "x.safetensors").read_bytes()
     url = f"{server.url('x.safetensors')}#sha256={hashlib.sha256(server.body).hexdigest()[:12]}"

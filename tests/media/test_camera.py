@@ -91,16 +91,16 @@ def test_a_camera_that_is_not_there_is_told(camera, capfd):
     assert camera.last.released and capfd.readouterr() == ("", "")
 
 
-def test_a_camera_without_a_picture_is_told(camera):
+def test_a_camera_without_an_image_is_told(camera):
     camera.frames = 0
-    with pytest.raises(MediaError, match="camera 0 cannot be opened: it gives no picture"):
+    with pytest.raises(MediaError, match="camera 0 cannot be opened: it gives no image"):
         VideoReader("0")
 
 
 def test_a_camera_that_hangs_is_given_up(camera, monkeypatch):
     camera.hangs_after = 0
     monkeypatch.setattr(video_reader, "OPEN_SECONDS", 0.2)
-    with pytest.raises(MediaError, match="camera 0 cannot be opened: no picture within 0 s"):
+    with pytest.raises(MediaError, match="camera 0 cannot be opened: no image within 0 s"):
         VideoReader("0")
 
 

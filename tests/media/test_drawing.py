@@ -1,11 +1,11 @@
-"""What is drawn lies where the detection is, can be told from its ground, and never leaves the picture."""
+"""What is drawn lies where the detection is, can be told from its ground, and never leaves the image."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from detect.media.drawing import LEAST_POINT_SCORE, colour, draw, grey_around
+from detect.media.drawing import LEAST_POINT_SCORE, color, draw, gray_around
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -68,14 +68,14 @@ def astuple_of(found: Detections) -> tuple:
     return found.boxes, found.scores, found.labels
 
 
-def test_nothing_found_leaves_the_picture_as_it_is():
+def test_nothing_found_leaves_the_image_as_it_is():
     image = flat((40, 60))
     drawn = draw(image, Detections((40, 60)), ONE)
     np.testing.assert_array_equal(drawn, image)
     assert drawn is not image
 
 
-def test_the_picture_given_is_never_changed():
+def test_the_image_given_is_never_changed():
     image = flat((100, 100))
     draw(image, found((100, 100), [[10, 40, 60, 90]], with_masks=True), ONE)
     assert (image == 128).all()
@@ -90,7 +90,7 @@ def test_a_box_is_drawn_at_its_place_and_not_inside_it():
     assert not where[170:].any() and not where[:, 160:].any()
 
 
-def test_a_mask_tints_its_pixels_and_lets_the_picture_through():
+def test_a_mask_tints_its_pixels_and_lets_the_image_through():
     image = flat((200, 200))
     image[:, ::2] = 200
     drawn = draw(image, found((200, 200), [[50, 60, 150, 160]], with_masks=True), ONE)
@@ -110,7 +110,7 @@ def test_any_size_on_white_and_on_black(hw, ground):
     assert changed(image, drawn).any()
 
 
-def test_a_label_is_whole_inside_the_picture_at_every_edge():
+def test_a_label_is_whole_inside_the_image_at_every_edge():
     hw = (120, 200)
     plates = []
     for box in (
@@ -135,24 +135,24 @@ def test_labels_avoid_one_another_where_there_is_room():
     hw = (300, 300)
     image = flat(hw)
     both = draw(image, found(hw, [[100, 100, 200, 200], [100, 100, 201, 201]], [1, 2]), MANY)
-    shares = [(both == colour(i)).all(axis=2).sum() for i in (0, 1)]
+    shares = [(both == color(i)).all(axis=2).sum() for i in (0, 1)]
     assert min(shares) > 300, "each plate can be seen"
 
 
-def test_classes_have_colours_and_instances_where_there_is_one_class():
+def test_classes_have_colors_and_instances_where_there_is_one_class():
     hw, boxes = (200, 300), [[20, 50, 100, 150], [180, 50, 260, 150]]
 
     def uses(detections, names, i, **options) -> bool:
         drawn = draw(flat(hw), detections, names, **options)
-        return bool((drawn == colour(i)).all(axis=2).any())
+        return bool((drawn == color(i)).all(axis=2).any())
 
     assert uses(found(hw, boxes, [2, 2]), MANY, 1) and not uses(found(hw, boxes, [2, 2]), MANY, 0)
     assert uses(found(hw, boxes), ONE, 0) and uses(found(hw, boxes), ONE, 1)
-    assert not uses(found(hw, boxes), ONE, 1, colour_instances=False)
+    assert not uses(found(hw, boxes), ONE, 1, color_instances=False)
 
 
 def test_the_palette_keeps_its_neighbours_apart():
-    palette = np.array([colour(i) for i in range(80)], float)
+    palette = np.array([color(i) for i in range(80)], float)
     apart = np.linalg.norm(palette[:12, None] - palette[None, :12], axis=2) + 1000 * np.eye(12)
     assert apart.min() > 60
     assert len(np.unique(palette, axis=0)) == 80
@@ -171,10 +171,10 @@ def test_without_tint_masks_are_outlined_alone():
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_colours_stay_on_the_objects_alone(with_masks):
+def test_colors_stay_on_the_objects_alone(with_masks):
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     before = image.copy()
-    left = grey_around(image, found((60, 80), [[10, 20, 30, 40], [-5, 30, 25, 70]], with_masks=with_masks))
+    left = gray_around(image, found((60, 80), [[10, 20, 30, 40], [-5, 30, 25, 70]], with_masks=with_masks))
     on = np.zeros((60, 80), bool)
     on[20:40, 10:30] = on[30:60, 0:25] = True
     if with_masks:  # whose bitmap of a negative corner is empty
@@ -183,5 +183,5 @@ def test_colours_stay_on_the_objects_alone(with_masks):
     np.testing.assert_array_equal(left[on], image[on])
     assert (np.ptp(left[~on], axis=1) == 0).all() and left[~on].std() > 20
     np.testing.assert_array_equal(image, before)
-    nothing = grey_around(image, Detections((60, 80)))
+    nothing = gray_around(image, Detections((60, 80)))
     assert (np.ptp(nothing, axis=2) == 0).all()

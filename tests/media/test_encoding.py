@@ -1,4 +1,4 @@
-"""Pictures that lie in memory are read as those on the disk are."""
+"""Images that lie in memory are read as those on the disk are."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.hostile_images import odd_pictures
-from helpers.tiny_models import picture
+from helpers.hostile_images import odd_images
+from helpers.tiny_models import make_image
 
 from detect.errors import MediaError
 from detect.media import formats, images
 from detect.media.encoding import Encoded
 from detect.media.images import read_header, read_image
 
-ODD = {odd.name: odd for odd in odd_pictures(picture((24, 32), 3))}
+ODD = {odd.name: odd for odd in odd_images(make_image((24, 32), 3))}
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if Path(name).suffix not in formats.RAW_SUFFIXES])
@@ -26,13 +26,13 @@ def test_every_kind_is_read_or_refused_as_from_a_file(name, tmp_path):
             expected = read(path)
         except MediaError as error:
             with pytest.raises(MediaError) as refused:
-                read(Encoded(path.read_bytes(), "the picture"))
-            assert str(refused.value) == str(error).replace(str(path), "the picture")
+                read(Encoded(path.read_bytes(), "the image"))
+            assert str(refused.value) == str(error).replace(str(path), "the image")
         else:
             np.testing.assert_equal(read(Encoded(path.read_bytes())), expected)
 
 
 def test_one_that_is_too_large_is_refused_before_it_is_read(monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 9)
-    with pytest.raises(MediaError, match="the picture has 10 bytes, more than the 9 that are read"):
+    with pytest.raises(MediaError, match="the image has 10 bytes, more than the 9 that are read"):
         read_image(Encoded(b"0123456789"))

@@ -1,4 +1,4 @@
-"""A folder of odd and hostile pictures: each reads as what it shows or is refused in one line, alone and in a run."""
+"""A folder of odd and hostile images: each reads as what it shows or is refused in one line, alone and in a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.folders import ROOT
-from helpers.hostile_images import lay_out, odd_pictures
+from helpers.hostile_images import lay_out, odd_images
 from helpers.tiny_models import as_checkpoint, random_model
 from helpers.unusual_images import LOSSY, Odd, scene
 
@@ -42,10 +42,10 @@ PASSED_OVER = {
 class Hostile:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        odds = odd_pictures(scene())
-        self.readable = [odd for odd in odds if odd.picture is not None]
+        odds = odd_images(scene())
+        self.readable = [odd for odd in odds if odd.image is not None]
         not_files = lay_out(folder, odds)
-        self.refused = [odd for odd in odds if odd.picture is None]
+        self.refused = [odd for odd in odds if odd.image is None]
         self.refused += [Odd(name, b"", words=words) for name, words in not_files.items()]
         for name, content in PASSED_OVER.items():
             (folder / name).write_bytes(content)
@@ -70,13 +70,13 @@ def test_the_folder_is_worth_its_name(hostile):
     assert len({odd.name.lower() for odd in hostile.readable + hostile.refused}) >= 150
 
 
-def test_every_readable_picture_shows_the_scene_upright(hostile, capfd):
+def test_every_readable_image_shows_the_scene_upright(hostile, capfd):
     wrong = {}
     for odd in hostile.readable:
         found = outcome(read_image, hostile.folder / odd.name)
-        if isinstance(found, str) or found.shape != odd.picture.shape:
+        if isinstance(found, str) or found.shape != odd.image.shape:
             wrong[odd.name] = found if isinstance(found, str) else found.shape
-        elif (apart := np.abs(found.astype(int) - odd.picture).max()) > odd.within:
+        elif (apart := np.abs(found.astype(int) - odd.image).max()) > odd.within:
             wrong[odd.name] = f"{apart} away"
         elif found.dtype != np.uint8 or not (found.flags.c_contiguous and found.flags.writeable):
             wrong[odd.name] = found.flags
@@ -84,13 +84,13 @@ def test_every_readable_picture_shows_the_scene_upright(hostile, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_every_readable_picture_shows_the_scene_when_it_is_read_small(hostile, capfd):
+def test_every_readable_image_shows_the_scene_when_it_is_read_small(hostile, capfd):
     wrong = {}
     for odd in hostile.readable:
-        small = tuple(max(1, side // 4) for side in odd.picture.shape[:2])
+        small = tuple(max(1, side // 4) for side in odd.image.shape[:2])
         found = outcome(lambda path, hw=small: read_resized(path, hw), hostile.folder / odd.name)
-        expected = cv2.resize(odd.picture, small[::-1], interpolation=cv2.INTER_AREA)
-        if isinstance(found, str) or found[1] != odd.picture.shape[:2] or found[0].shape != expected.shape:
+        expected = cv2.resize(odd.image, small[::-1], interpolation=cv2.INTER_AREA)
+        if isinstance(found, str) or found[1] != odd.image.shape[:2] or found[0].shape != expected.shape:
             wrong[odd.name] = found
         elif (apart := np.abs(found[0].astype(int) - expected).mean()) > LOSSY:
             wrong[odd.name] = f"{apart} away"
@@ -100,7 +100,7 @@ def test_every_readable_picture_shows_the_scene_when_it_is_read_small(hostile, c
 
 def test_the_header_alone_tells_the_same_size(hostile):
     sizes = {odd.name: outcome(image_hw, hostile.folder / odd.name) for odd in hostile.readable}
-    assert sizes == {odd.name: odd.picture.shape[:2] for odd in hostile.readable}
+    assert sizes == {odd.name: odd.image.shape[:2] for odd in hostile.readable}
 
 
 def test_every_other_file_is_refused_in_one_line_that_helps(hostile, capfd):
@@ -117,7 +117,7 @@ def test_every_other_file_is_refused_in_one_line_that_helps(hostile, capfd):
     assert capfd.readouterr() == ("", ""), "Pillow and libtiff say nothing of their own"
 
 
-def test_damage_anywhere_is_a_media_error_or_a_picture_of_the_size_told(hostile, tmp_path, capfd):
+def test_damage_anywhere_is_a_media_error_or_an_image_of_the_size_told(hostile, tmp_path, capfd):
     rng, path = random.Random(0), tmp_path / "x"
     for odd in hostile.readable:
         content = bytearray(odd.content)
@@ -132,7 +132,7 @@ def test_damage_anywhere_is_a_media_error_or_a_picture_of_the_size_told(hostile,
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_folder_gives_its_pictures_and_what_should_have_been_one(hostile):
+def test_a_folder_gives_its_images_and_what_should_have_been_one(hostile):
     expected = {odd.name for odd in hostile.readable + hostile.refused}
     assert {path.name for path in find_images(str(hostile.folder))} == expected
     assert {path.name for path in find_images(f"{hostile.folder}/*")} == expected
@@ -169,24 +169,24 @@ def test_a_run_draws_what_can_be_read(hostile, run):
     out, _, told, _, _ = run
     documents = {Path(row["source"]).name: row for row in json.loads((out / "detections.json").read_text("utf-8"))}
     assert list(documents) == sorted(odd.name for odd in hostile.readable)
-    pictures = sorted(p for p in out.iterdir() if p.name != "detections.json")
-    assert len(pictures) == len(hostile.readable) == len(told) - 1
-    assert told[-1].startswith(f"{len(hostile.readable)} pictures, ")
+    images = sorted(p for p in out.iterdir() if p.name != "detections.json")
+    assert len(images) == len(hostile.readable) == len(told) - 1
+    assert told[-1].startswith(f"{len(hostile.readable)} images, ")
     drawn = {source: Path(line.rpartition(" -> ")[2]) for source, line in zip(documents, told, strict=False)}
     for odd in hostile.readable:
-        assert (documents[odd.name]["height"], documents[odd.name]["width"]) == odd.picture.shape[:2]
+        assert (documents[odd.name]["height"], documents[odd.name]["width"]) == odd.image.shape[:2]
         if not odd.name.isascii() or "\n" in odd.name:
             continue  # told in escapes
         found = read_image(drawn[odd.name])
-        assert found.shape == odd.picture.shape, odd.name
-        assert np.abs(found.astype(int) - odd.picture).mean() < LOSSY, odd.name
+        assert found.shape == odd.image.shape, odd.name
+        assert np.abs(found.astype(int) - odd.image).mean() < LOSSY, odd.name
 
 
 def test_a_run_lists_what_cannot_be_read_and_exits_with_2(hostile, run):
     _, status, _, told, _ = run
     assert status == 2
     count = len(hostile.refused)
-    assert told[0] == f"error: {count} of {count + len(hostile.readable)} pictures could not be read:"
+    assert told[0] == f"error: {count} of {count + len(hostile.readable)} images could not be read:"
     assert len(told) == 1 + count, "a line for each, and no other"
     for odd in hostile.refused:
         assert any(odd.name in line and odd.words in line for line in told[1:]), odd.name
@@ -211,7 +211,7 @@ def test_a_name_that_is_no_text_is_told_in_escapes(hostile, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 def test_a_tiff_is_read_without_a_stderr(hostile):
-    """As a service has it; its number may then be that of the picture's file."""
+    """As a service has it; its number may then be that of the image's file."""
     tiffs = [str(hostile.folder / odd.name) for odd in hostile.readable if odd.name.endswith(".tif")][:3]
     code = "import sys; from pathlib import Path; from detect.media.images import read_image as read\n"
     code += "print([read(Path(p)).shape for p in sys.argv[1:]])"

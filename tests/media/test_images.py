@@ -1,4 +1,4 @@
-"""Pictures come upright in RGB whatever their file holds."""
+"""Images come upright in RGB whatever their file holds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RED, GREEN, BLUE = (230, 20, 40), (30, 200, 60), (20, 40, 220)
 
 def corners(hw: tuple[int, int] = (20, 30)) -> np.ndarray:
     """Red with a green upper left and a blue lower right quarter."""
-    picture = np.full((*hw, 3), RED, np.uint8)
-    picture[: hw[0] // 2, : hw[1] // 2] = GREEN
-    picture[hw[0] // 2 :, hw[1] // 2 :] = BLUE
-    return picture
+    image = np.full((*hw, 3), RED, np.uint8)
+    image[: hw[0] // 2, : hw[1] // 2] = GREEN
+    image[hw[0] // 2 :, hw[1] // 2 :] = BLUE
+    return image
 
 
 def saved(path: Path, image: Image.Image, **options) -> Path:
@@ -32,7 +32,7 @@ def saved(path: Path, image: Image.Image, **options) -> Path:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_its_exif_says(tmp_path, orientation):
+def test_an_image_is_turned_as_its_exif_says(tmp_path, orientation):
     upright = corners()
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -54,7 +54,7 @@ def test_a_picture_is_turned_as_its_exif_says(tmp_path, orientation):
         ("I;16", 90 * 257, (90, 90, 90)),
     ],
 )
-def test_every_colour_mode_becomes_rgb(tmp_path, mode, value, rgb):
+def test_every_color_mode_becomes_rgb(tmp_path, mode, value, rgb):
     suffix = ".tif" if mode in ("CMYK", "I;16") else ".png"
     image = read_image(saved(tmp_path / f"x{suffix}", Image.new(mode, (6, 4), value)))
     assert image.dtype == np.uint8 and image.shape == (4, 6, 3)
@@ -70,8 +70,8 @@ def test_a_palette_with_transparency_is_laid_on_white(tmp_path):
 
 
 @pytest.mark.parametrize("read", [read_image, image_hw])
-@pytest.mark.parametrize("content", [b"", b"not a picture", None])
-def test_what_is_no_picture_is_named(tmp_path, read, content):
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_what_is_no_image_is_named(tmp_path, read, content):
     path = tmp_path / "x.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -82,7 +82,7 @@ def test_what_is_no_picture_is_named(tmp_path, read, content):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif"])
-def test_half_a_picture_is_an_error(tmp_path, suffix):
+def test_half_an_image_is_an_error(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     path = saved(tmp_path / f"x{suffix}", Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -97,7 +97,7 @@ def test_a_decompression_bomb_is_refused(tmp_path):
         read_image(tmp_path / "x.ppm")
 
 
-def test_a_file_a_folder_and_a_pattern_find_pictures(tmp_path):
+def test_a_file_a_folder_and_a_pattern_find_images(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("b.JPG", "a.png", ".hidden.png", "sub/c.jpg", "[1].jpg"):
         Image.new("RGB", (2, 2)).save(tmp_path / name)
@@ -114,7 +114,7 @@ def test_a_file_a_folder_and_a_pattern_find_pictures(tmp_path):
     assert names("/*") == ["[1].jpg", "a.png", "b.JPG"]
 
 
-@pytest.mark.parametrize(("source", "words"), [("/none", "no such"), ("", "no picture in"), ("/*.jpg", "no picture")])
+@pytest.mark.parametrize(("source", "words"), [("/none", "no such"), ("", "no image in"), ("/*.jpg", "no image")])
 def test_finding_nothing_is_an_error(tmp_path, source, words):
     with pytest.raises(MediaError, match=words):
         find_images(f"{tmp_path}{source}")
@@ -141,7 +141,7 @@ def test_a_side_that_jpeg_cannot_hold_is_named(tmp_path):
         write_image(tmp_path / "x.jpg", np.zeros((1, 70000, 3), np.uint8))
 
 
-def test_writing_keeps_colours_and_leaves_no_scraps(tmp_path):
+def test_writing_keeps_colors_and_leaves_no_scraps(tmp_path):
     for name in ("x.png", "x.jpg", "X.JPEG", "x.bmp"):
         write_image(tmp_path / name, corners())
         assert abs(read_image(tmp_path / name)[2, 2].astype(int) - GREEN).max() < 8
@@ -149,7 +149,7 @@ def test_writing_keeps_colours_and_leaves_no_scraps(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.xyz", "x", "none/x.jpg"])
-def test_a_picture_that_cannot_be_written_is_named(tmp_path, name):
+def test_an_image_that_cannot_be_written_is_named(tmp_path, name):
     with pytest.raises((MediaError, DiskError), match=re.escape(f"cannot write {tmp_path / name}")):
         write_image(tmp_path / name, corners())
     assert not list(tmp_path.iterdir())

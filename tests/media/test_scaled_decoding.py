@@ -27,7 +27,7 @@ def written(path: Path, upright: np.ndarray, orientation: int = 1, mode: str = "
 
 
 def smooth(hw: tuple[int, int] = HW) -> np.ndarray:
-    """Without any symmetry of its sides or its colours."""
+    """Without any symmetry of its sides or its colors."""
     y, x = np.meshgrid(np.linspace(0, 1, hw[0]), np.linspace(0, 1, hw[1]), indexing="ij")
     return np.stack([30 + 200 * x, 40 + 150 * y, 210 - 160 * x * y], axis=2).round().astype(np.uint8)
 
@@ -36,9 +36,9 @@ def natural(hw: tuple[int, int]) -> np.ndarray:
     """Noise with as much in it of every size, as in photographs (amplitudes fall as 1/f)."""
     frequency = np.hypot(np.fft.fftfreq(hw[0])[:, None], np.fft.rfftfreq(hw[1])[None])
     spectrum = np.fft.rfft2(np.random.default_rng(0).normal(size=hw)) / np.maximum(frequency, 1 / max(hw))
-    grey = np.fft.irfft2(spectrum, hw)
-    grey = 128 + 45 * (grey - grey.mean()) / grey.std()
-    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    gray = np.fft.irfft2(spectrum, hw)
+    gray = 128 + 45 * (gray - gray.mean()) / gray.std()
+    return np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_other_formats_are_decoded_as_they_are(tmp_path, suffix):
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize(("hw", "by"), [((298, 397), 2), ((149, 198), 4), ((74, 98), 8)])
 def test_an_edge_lies_where_it_would_lie_without(tmp_path, hw, by, orientation):
-    """Within a twentieth of a pixel, also at the far side, where the reduced picture reaches out of the whole."""
+    """Within a twentieth of a pixel, also at the far side, where the reduced image reaches out of the whole."""
     for top, left, bottom, right in ((100, 160, 400, 720), (700, 900, 1100, 1500)):
         upright = np.full((*HW, 3), 70, np.uint8)
         upright[top:bottom, left:right] = 190
@@ -85,7 +85,7 @@ def test_an_edge_lies_where_it_would_lie_without(tmp_path, hw, by, orientation):
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_reduced_picture_stands_upright_in_its_colours(tmp_path, mode, orientation):
+def test_a_reduced_image_stands_upright_in_its_colors(tmp_path, mode, orientation):
     path = written(tmp_path / "x.jpg", smooth((301, 467)), orientation, mode)
     image, _ = read_resized(path, (77, 119))
     expected = cv2.resize(read_image(path), (119, 77), interpolation=cv2.INTER_AREA)
@@ -93,7 +93,7 @@ def test_a_reduced_picture_stands_upright_in_its_colours(tmp_path, mode, orienta
 
 
 def test_of_fine_detail_nearly_as_much_is_left_as_without(tmp_path):
-    """Evaluation does without, and a detector notices when it is shown softer pictures than it was trained on."""
+    """Evaluation does without, and a detector notices when it is shown softer images than it was trained on."""
 
     def detail(image: np.ndarray) -> float:
         return np.abs(np.diff(image.astype(float), axis=1)).mean()
@@ -106,7 +106,7 @@ def test_of_fine_detail_nearly_as_much_is_left_as_without(tmp_path):
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("name", ["x.png", "x.jpg"])
-def test_what_is_not_reduced_is_the_whole_picture_resized(tmp_path, name, orientation):
+def test_what_is_not_reduced_is_the_whole_image_resized(tmp_path, name, orientation):
     path = written(tmp_path / name, smooth((61, 90)), orientation)
     for hw in ((41, 61), (61, 90), (130, 171)):
         image, whole_hw = read_resized(path, hw)

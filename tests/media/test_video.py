@@ -1,4 +1,4 @@
-"""Videos keep their frames, times, shape, colours and sound."""
+"""Videos keep their frames, times, shape, colors and sound."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_video_reads_back_as_written(tmp_path):
     assert [f.time for f in frames] == [i / FILM for i in range(20)]
     assert all(f.image.shape == (48, 64, 3) and f.image.dtype == np.uint8 for f in frames)
     for (y, x), want in {(12, 12): GREEN, (12, 50): RED, (40, 50): BLUE}.items():
-        assert frames[9].image[y, x] == about(want), "colours: RGB, not BGR, and the same matrix"
+        assert frames[9].image[y, x] == about(want), "colors: RGB, not BGR, and the same matrix"
     assert frames[9].image[1, 10].min() > 200 and frames[9].image[1, 30].max() < 240
     assert names(tmp_path) == ["x.mp4"] and reader.trouble is None
 
@@ -117,10 +117,10 @@ def test_a_varying_rate_keeps_time_and_sound(tmp_path):
 
 
 def test_sound_that_begins_earlier_stays_in_step(tmp_path):
-    """The picture begins half a second after the sound; both end at 1.5 s."""
-    picture = rendered(tmp_path / "p.mp4")
+    """The image begins half a second after the sound; both end at 1.5 s."""
+    image = rendered(tmp_path / "p.mp4")
     for suffix in ("mp4", "ts"):  # a transport stream's time begins with the streams in use
-        source = make(tmp_path / f"in.{suffix}", "-itsoffset", 0.5, "-i", picture, *tone(1.5), *X264, "-c:a", "aac")
+        source = make(tmp_path / f"in.{suffix}", "-itsoffset", 0.5, "-i", image, *tone(1.5), *X264, "-c:a", "aac")
         frames, _ = read(source)
         assert float(frames[0].time) == pytest.approx(0.5, abs=0.06)
         path = rewritten(source, tmp_path / "x.mp4")
@@ -151,7 +151,7 @@ def test_a_claimed_duration_counts_for_the_last_frame(tmp_path):
     assert "Duration: 00:00:04.00" in ffmpeg_says(tmp_path / "x.mp4")
 
 
-# Colours
+# Colors
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_claimed_duration_counts_for_the_last_frame(tmp_path):
         ("640x360", "bt709", True),
     ],
 )
-def test_colours_are_those_that_players_show(tmp_path, size, coded, tagged):
+def test_colors_are_those_that_players_show(tmp_path, size, coded, tagged):
     tag = {"bt709": "bt709", "bt601": "smpte170m"}[coded] if tagged else "unknown"
     green = f"color=0x1EC83C:s={size}:d=0.2:r=10,scale=out_color_matrix={coded},format=yuv420p"
     path = make(tmp_path / "x.mp4", "-f", "lavfi", "-i", f"{green},setparams=colorspace={tag}", *X264)
@@ -177,7 +177,7 @@ def test_colours_are_those_that_players_show(tmp_path, size, coded, tagged):
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(3, 20 / FILM), (0.4, 0.4)])
-def test_sound_is_kept_and_never_longer_than_the_picture(tmp_path, seconds, kept):
+def test_sound_is_kept_and_never_longer_than_the_image(tmp_path, seconds, kept):
     path = clip(tmp_path / "x.mp4", sound_from=with_sound(tmp_path, seconds))
     assert "Audio: aac" in ffmpeg_says(path)
     assert sound_seconds(path) == pytest.approx(float(kept), abs=0.05)
@@ -190,7 +190,7 @@ def test_a_source_without_sound_is_no_trouble(tmp_path, capsys):
     assert names(tmp_path) == ["mute.mp4", "x.mp4"] and not capsys.readouterr().err
 
 
-def test_sound_that_cannot_be_read_does_not_cost_the_picture(tmp_path, capsys):
+def test_sound_that_cannot_be_read_does_not_cost_the_image(tmp_path, capsys):
     clip(tmp_path / "x.mp4", sound_from=tmp_path / "none.mp4")
     assert re.match("warning: .*x.mp4 has no sound, as that of .*none.mp4", capsys.readouterr().err)
     assert len(read(tmp_path / "x.mp4")[0]) == 20

@@ -39,7 +39,7 @@ def test_what_is_no_video_is_named(tmp_path, content, capfd):
     assert capfd.readouterr() == ("", ""), "one message, ours"
 
 
-def test_sound_a_picture_and_a_text_are_no_video(tmp_path):
+def test_sound_an_image_and_a_text_are_no_video(tmp_path):
     with pytest.raises(MediaError, match="only sound"):
         VideoReader(make(tmp_path / "x.mp4", *tone(1)))
     with pytest.raises(MediaError, match=r"detect_image\.py"):

@@ -263,7 +263,7 @@ def test_a_stream_that_says_nothing_is_given_up(monkeypatch):
     began = time.monotonic()
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(MediaError, match=r"rtsp://127.0.0.1:\d+/x cannot be opened: no picture within 0 s"),
+        pytest.raises(MediaError, match=r"rtsp://127.0.0.1:\d+/x cannot be opened: no image within 0 s"),
     ):
         VideoReader(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x")
     assert time.monotonic() - began < 5

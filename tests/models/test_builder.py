@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.folders import ROOT
-from helpers.tiny_models import CLASSES, LIGHT, as_checkpoint, picture, random_model, target
+from helpers.tiny_models import CLASSES, LIGHT, as_checkpoint, make_image, random_model, target
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
@@ -31,17 +31,17 @@ from detect.structures.image_size import resized_hw
 
 LIGHT_ONES = {"mobilenet_v2", "mobilenet_v3_large", "vovnet19", "vovnet19_dw", "v1", "ssdlite", "fcos"}
 EVERY_MODEL = [(name, head) for name in BACKBONES for head in HEADS] + [(name, "") for name in DETECTORS]
-PICTURES = [picture((70, 96), 3), picture((120, 64), 4)]
+IMAGES = [make_image((70, 96), 3), make_image((120, 64), 4)]
 
-# Reads checkpoints and pictures named on its command line, and writes what it finds.
+# Reads checkpoints and images named on its command line, and writes what it finds.
 IN_A_NEW_PROCESS = """
 import json, sys
 import numpy as np
 from detect.structures.masks import to_json
 from detect.inference.predictor import load_predictor
-folder, pictures = sys.argv[1], [np.load(path) for path in sys.argv[2].split(",")]
+folder, images = sys.argv[1], [np.load(path) for path in sys.argv[2].split(",")]
 for name in sys.argv[3:]:
-    found = load_predictor(f"{folder}/{name}.safetensors", device="cpu", threshold=0)(pictures)
+    found = load_predictor(f"{folder}/{name}.safetensors", device="cpu", threshold=0)(images)
     rows = [
         dict(boxes=d.boxes.tolist(), scores=d.scores.tolist(), labels=d.labels.tolist(),
              masks=None if d.masks is None else [to_json(m) for m in d.masks],
@@ -76,10 +76,10 @@ def test_every_model_is_the_same_in_a_new_process_after_a_step_and_a_save(models
         trains = architecture.head in TRAINED_HEADS
         saved = as_checkpoint(random_model(architecture) if trains else build(architecture, 4), architecture)
         checkpoint.save(saved, tmp_path / f"{name}-{head}.safetensors")
-        expected[f"{name}-{head}"] = from_checkpoint(saved, threshold=0)(PICTURES)
-    for i, image in enumerate(PICTURES):
+        expected[f"{name}-{head}"] = from_checkpoint(saved, threshold=0)(IMAGES)
+    for i, image in enumerate(IMAGES):
         np.save(tmp_path / f"{i}.npy", image)
-    images = ",".join(str(tmp_path / f"{i}.npy") for i in range(len(PICTURES)))
+    images = ",".join(str(tmp_path / f"{i}.npy") for i in range(len(IMAGES)))
     command = [sys.executable, "-c", IN_A_NEW_PROCESS, tmp_path, images, *expected]
     subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
 
@@ -114,15 +114,15 @@ def test_kind_and_eps_of_norms_survive_the_file(norm, tmp_path):
     assert {m.eps for m in norms} == {3e-4}
 
 
-def test_freezing_the_trunk_leaves_the_norms_above_it():
-    architecture = replace(detector_architecture("v2", 64), norm="frozen_trunk")
+def test_freezing_the_backbone_leaves_the_norms_above_it():
+    architecture = replace(detector_architecture("v2", 64), norm="frozen_backbone")
     model = build(architecture, 3)
-    parts = {"trunk": model.backbone.body, "pyramid": model.backbone.fpn, "head": model.roi_heads}
+    parts = {"backbone": model.backbone.body, "pyramid": model.backbone.fpn, "head": model.roi_heads}
     kinds = {
         part: {type(m) for m in module.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)}
         for part, module in parts.items()
     }
-    assert kinds == {"trunk": {FrozenBatchNorm2d}, "pyramid": {nn.BatchNorm2d}, "head": {nn.BatchNorm2d}}
+    assert kinds == {"backbone": {FrozenBatchNorm2d}, "pyramid": {nn.BatchNorm2d}, "head": {nn.BatchNorm2d}}
 
 
 @pytest.mark.parametrize(("name", "kind", "eps"), [("v1", FrozenBatchNorm2d, 0.0), ("v2", nn.BatchNorm2d, 1e-5)])
@@ -166,7 +166,7 @@ def test_in_training_the_sizes_of_the_loader_reach_the_backbone(model, backbone_
 def test_in_evaluation_the_model_resizes_and_returns_original_pixels(model, backbone_sizes):
     original = (200, 300)
     with torch.inference_mode():
-        (found,) = model.eval()([torch.from_numpy(picture(original, 1)).permute(2, 0, 1) / 255])
+        (found,) = model.eval()([torch.from_numpy(make_image(original, 1)).permute(2, 0, 1) / 255])
     resized = resized_hw(original, LIGHT.min_size, LIGHT.max_size)
     assert resized == (64, 96)
     assert backbone_sizes == [tuple(-(-side // 32) * 32 for side in resized)]
@@ -179,12 +179,12 @@ def test_the_model_does_not_paste_masks(model):
     assert found["masks"].shape == (len(found["boxes"]), 1, 28, 28)
 
 
-def test_a_picture_without_objects_trains(model):
+def test_an_image_without_objects_trains(model):
     losses = model.train()([torch.rand(3, 64, 64)], [target((64, 64), [])])
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-def test_anchor_sizes_grow_with_the_picture_by_half_octaves():
+def test_anchor_sizes_grow_with_the_image_by_half_octaves():
     assert anchor_sizes(800) == ((32, 45), (64, 91), (128, 181), (256, 362), (512, 724))
     assert anchor_sizes(400)[0] == (16, 23)
 
@@ -202,7 +202,7 @@ def test_anchor_recall_counts_what_some_anchor_overlaps(model):
     assert recall(np.zeros((0, 4))) == 1.0
 
 
-def test_anchor_recall_follows_the_pyramid_of_the_model():
+def test_anchor_recall_follows_the_fpn_of_the_model():
     """mobilenet's has anchors of every size on each map, two of stride 32; RetinaNet's begins at stride 8."""
     for name in ("mobilenet", "retinanet"):
         model = build(detector_architecture(name, 320), 2)
@@ -230,11 +230,11 @@ def record_of(boxes: np.ndarray, image_hw: tuple[int, int]) -> ImageRecord:
     )
 
 
-def test_a_strip_of_few_pixels_does_not_change_how_the_next_picture_is_seen():
+def test_a_strip_of_few_pixels_does_not_change_how_the_next_image_is_seen():
     model = random_model()
     fresh = build(LIGHT, 1 + len(CLASSES))
     fresh.load_state_dict(model.state_dict())
-    image = torch.from_numpy(picture((64, 96), 1)).permute(2, 0, 1) / 255
+    image = torch.from_numpy(make_image((64, 96), 1)).permute(2, 0, 1) / 255
     with torch.inference_mode():
         fresh.eval()([torch.rand(3, 6, 200)])  # 4 pixels high when it is resized, on maps of 32
         expected, found = model.eval()([image])[0], fresh([image])[0]

@@ -51,7 +51,7 @@ def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: check
 )
 def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, shipped) -> None:
     source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
-    data = {"name": "kites", "train_pictures": 1}
+    data = {"name": "kites", "train_images": 1}
     checkpoint.save(
         checkpoint.Checkpoint({"a": torch.ones(3)}, {}, ClassNames(("kite",)), training=training, data=data), source
     )
@@ -60,8 +60,8 @@ def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, s
     assert made.training == shipped and made.data == data
 
 
-@pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon data set")
-def test_no_picture_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Checkpoint) -> None:
+@pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon dataset")
+def test_no_image_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Checkpoint) -> None:
     spec = find_spec("balloon", BALLOON)
     trained, labelled = set(header.data["train_sha256"]), set(fingerprint(spec.read("train")[1]))
     assert labelled <= trained

@@ -1,4 +1,4 @@
-"""Where weights come from: files, links, published ones, the bundled model; and what they ask of pictures."""
+"""Where weights come from: files, links, published ones, the bundled model; and what they ask of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from detect.errors import CheckpointError, FetchError, UsageError
 from detect.models import checkpoint, imagenet, pretrained
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.imagenet import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED
 from detect.models.pretrained import choose, published_weights, start_model
 from detect.models.weights import read
@@ -93,15 +93,15 @@ def offline(monkeypatch):
     monkeypatch.setattr(pretrained, "fetch", fetch)
 
 
-def test_offline_mobilenet_goes_on_from_the_bundled_trunk(offline, trained, tmp_path, monkeypatch, capsys):
+def test_offline_mobilenet_goes_on_from_the_bundled_backbone(offline, trained, tmp_path, monkeypatch, capsys):
     checkpoint.save(trained, tmp_path / "b.safetensors")
     monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
     model, architecture, words = start(choose("mobilenet_v2", "auto"), classes=CLASSES)
-    assert "warning: cannot download it. Going on from the bundled balloon model's trunk" in capsys.readouterr().err
+    assert "warning: cannot download it. Going on from the bundled balloon model's backbone" in capsys.readouterr().err
     state = model.state_dict()
     same = {k for k in state if torch.equal(state[k], trained.state[k]) and state[k].ndim > 1}
     assert same == {k for k in state if k.startswith("backbone.body.") and state[k].ndim > 1}
-    assert words.startswith("the trunk of ") and architecture.norm == "frozen"
+    assert words.startswith("the backbone of ") and architecture.norm == "frozen"
 
 
 def test_the_bundled_model_can_be_named_and_new_classes_are_told(trained, tmp_path, monkeypatch):
@@ -154,7 +154,7 @@ def test_an_address_is_fetched_and_read_like_a_file(site, mobilenet):
         choose("mobilenet_v2", f"{address}/m.zip")
 
 
-# What the weights ask of pictures
+# What the weights ask of images
 
 
 def test_published_weights_bring_their_mean_and_std_into_model_and_checkpoint(site, tmp_path, monkeypatch):
@@ -162,7 +162,7 @@ def test_published_weights_bring_their_mean_and_std_into_model_and_checkpoint(si
     line = PUBLISHED["vovnet57"]
     assert (line.mean, line.std) == (HALF, HALF)
     address, folder = site
-    theirs = build_trunk("vovnet57").module.state_dict() | {"head.fc.weight": torch.zeros(3, 1024)}
+    theirs = build_backbone("vovnet57").module.state_dict() | {"head.fc.weight": torch.zeros(3, 1024)}
     place = folder / "timm" / line.folder / "resolve" / "main"
     place.mkdir(parents=True)
     save_file(theirs, place / "model.safetensors")
@@ -197,7 +197,9 @@ def test_a_checkpoint_brings_its_own_mean_and_std(trained, tmp_path):
     assert model.transform.image_mean == list(OTHER)
 
 
-def test_the_bundled_trunk_that_stands_in_brings_its_own_mean_and_std(offline, trained, tmp_path, monkeypatch, capsys):
+def test_the_bundled_backbone_that_stands_in_brings_its_own_mean_and_std(
+    offline, trained, tmp_path, monkeypatch, capsys
+):
     saved = replace(trained, architecture=trained.architecture | {"mean": OTHER, "std": HALF, "norm_eps": 0.25})
     checkpoint.save(saved, tmp_path / "b.safetensors")
     monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
@@ -206,7 +208,7 @@ def test_the_bundled_trunk_that_stands_in_brings_its_own_mean_and_std(offline, t
     assert "Going on from" in capsys.readouterr().err
 
 
-def test_a_trunks_file_is_taken_to_want_what_the_published_one_wants(tmp_path, mobilenet):
+def test_a_backbones_file_is_taken_to_want_what_the_published_one_wants(tmp_path, mobilenet):
     save_file({"stem.0.conv.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "v.safetensors")
     for name, mean in (("vovnet57", HALF), ("vovnet39", IMAGENET_MEAN), ("vovnet19", None)):
         assert choose(name, str(tmp_path / "v.safetensors")).mean == mean
@@ -219,7 +221,7 @@ def test_every_published_line_can_be_chosen(name):
     assert published_weights(name) is PUBLISHED[name]
 
 
-def test_mobilenet_v3_keeps_its_eps_with_random_weights_a_trunk_and_a_whole_detector(tmp_path):
+def test_mobilenet_v3_keeps_its_eps_with_random_weights_a_backbone_and_a_whole_detector(tmp_path):
     """torchvision's is 0.001; with the usual one its published weights would see other numbers."""
     network = torchvision.models.mobilenet_v3_large(weights=None)
     torch.save(network.state_dict(), tmp_path / "m.pth")

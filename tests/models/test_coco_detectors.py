@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from helpers.tiny_models import picture
+from helpers.tiny_models import make_image
 from helpers.torchvision_files import old_names
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from detect.structures.detections import Detections
 
 LIGHT = ("v1", "ssdlite", "fcos")
 OLD = ("v1", "maskrcnn", "retinanet", "keypointrcnn")  # published before torchvision 0.13 renamed their parts
-PICTURES = picture((90, 120), 1), picture((50, 200), 2)
+IMAGES = make_image((90, 120), 1), make_image((50, 200), 2)
 
 
 def slow_but_for(light: tuple[str, ...], names=tuple(DETECTORS)) -> list:
@@ -35,7 +35,7 @@ def builder(name: str):
 
 
 def sides(name: str) -> dict[str, int]:
-    """Smaller pictures than usual, where the model can be told so."""
+    """Smaller images than usual, where the model can be told so."""
     side = 160 if "mobilenet" in name else 64  # whose coarse maps see little in less
     return {} if DETECTORS[name].head == "ssd" else {"min_size": side, "max_size": side * 5 // 3}
 
@@ -59,7 +59,7 @@ def published(name: str) -> dict[str, Tensor]:
     rows = len(categories(name))
     owner = score_owner(network)
     owner.score_thresh = 0.0
-    images = [torch.from_numpy(picture).permute(2, 0, 1) / 255 for picture in PICTURES]
+    images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in IMAGES]
     settle(network, images, rows)
     with torch.inference_mode():
         found, _ = network.eval()(images)
@@ -117,7 +117,7 @@ def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_p
 
     names = categories(name)
     dropped = 0
-    for image in PICTURES:
+    for image in IMAGES:
         with torch.inference_mode():
             (expected,) = theirs([torch.from_numpy(image).permute(2, 0, 1) / 255])
         rows = expected["labels"].tolist()
@@ -143,7 +143,7 @@ def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_p
     if name == "keypointrcnn":
         assert ours.class_names.names == ("person",)
     else:
-        assert dropped  # else the pictures do not show that rows of no class are left out
+        assert dropped  # else the images do not show that rows of no class are left out
         assert len(ours.class_names) == 80 and "N/A" not in ours.class_names.names
 
 
@@ -160,7 +160,7 @@ def same(
 
 
 @pytest.mark.parametrize("name", slow_but_for(LIGHT))
-def test_a_coco_model_looks_at_pictures_as_torchvisions_own_does(name):
+def test_a_coco_model_looks_at_images_as_torchvisions_own_does(name):
     ours = build(detector_architecture(name), 3).transform
     theirs = builder(name)(weights=None, weights_backbone=None).transform
     assert (ours.min_size[-1], ours.max_size) == (theirs.min_size[-1], theirs.max_size)

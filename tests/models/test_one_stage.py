@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from helpers.tiny_models import CLASSES, as_checkpoint, picture, random_model, render_shapes, train_a_step
+from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, render_shapes, train_a_step
 from helpers.torchvision_files import old_names
 
 import train
@@ -104,7 +104,7 @@ def test_train_py_fine_tunes_it(name, tmp_path, monkeypatch, capsys):
     assert exit_status(train.main) == 0
     assert ("anchors reach" in capsys.readouterr().out) == (name != "fcos")
     predictor = load_predictor(str(tmp_path / "run" / "last.safetensors"), device="cpu", threshold=0.0)
-    (found,) = predictor([picture((90, 120), 1)])
+    (found,) = predictor([make_image((90, 120), 1)])
     assert set(found.labels.tolist()) <= {1, 2, 3} and found.masks is None
 
 

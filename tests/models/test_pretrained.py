@@ -16,7 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from detect.errors import CheckpointError
 from detect.models import checkpoint, pretrained
 from detect.models.architecture import backbone_architecture, detector_architecture
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.pretrained import start_model
 from detect.models.weights import Weights, read
 from detect.structures.class_names import ClassNames
@@ -57,10 +57,10 @@ def norms(model: nn.Module) -> set[type]:
     return {type(m) for m in model.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)}
 
 
-# Trunks
+# Backbones
 
 
-def test_a_published_trunk_fills_the_models_and_is_frozen(mobilenet, tmp_path):
+def test_a_published_backbone_fills_the_models_and_is_frozen(mobilenet, tmp_path):
     torch.save(mobilenet, tmp_path / "m.pth")
     model, architecture, words = start(read(tmp_path / "m.pth"))
     body = model.backbone.body.state_dict()
@@ -79,28 +79,28 @@ def test_a_resnet_with_its_classifier_fits_backbone_and_detector(tmp_path):
         body = model.backbone.body.state_dict()
         assert all(torch.equal(body[k], published[k]) for k in body)
         assert "not used: fc.weight, fc.bias" in words
-        # An ImageNet trunk was trained with the usual eps, whatever the detector's COCO weights were trained with.
+        # An ImageNet backbone was trained with the usual eps, whatever the detector's COCO weights were trained with.
         assert (architecture.norm, architecture.norm_eps) == ("frozen", 1e-5)
         assert {m.eps for m in model.modules() if isinstance(m, FrozenBatchNorm2d)} == {1e-5}
 
 
-def test_norms_above_a_trunk_that_came_alone_are_random_and_so_not_frozen(tmp_path):
+def test_norms_above_a_backbone_that_came_alone_are_random_and_so_not_frozen(tmp_path):
     torch.save(filled(torchvision.models.resnet50(weights=None)), tmp_path / "r.pth")
     model, architecture, _ = start(read(tmp_path / "r.pth"), detector_architecture("v2", 64))
-    assert architecture.norm == "frozen_trunk"
+    assert architecture.norm == "frozen_backbone"
     assert norms(model.backbone.body) == {FrozenBatchNorm2d} and norms(model.backbone.fpn) == {nn.BatchNorm2d}
 
 
-def test_a_trunk_that_is_half_there_is_told_and_not_frozen(mobilenet, tmp_path, capsys):
+def test_a_backbone_that_is_half_there_is_told_and_not_frozen(mobilenet, tmp_path, capsys):
     half = {k: t for k, t in mobilenet.items() if not k.startswith("features.18.")}
     torch.save(half, tmp_path / "m.pth")
     model, architecture, _ = start(read(tmp_path / "m.pth"))
-    assert re.search(r"warning: .*m\.pth: 5 of \d+ tensors of the trunk are not in it", capsys.readouterr().err)
+    assert re.search(r"warning: .*m\.pth: 5 of \d+ tensors of the backbone are not in it", capsys.readouterr().err)
     assert architecture.norm == "batch" and norms(model) == {nn.BatchNorm2d}
 
 
 def test_timms_names_are_vovnets_own(tmp_path):
-    named_by_timm = filled(build_trunk("vovnet19").module)
+    named_by_timm = filled(build_backbone("vovnet19").module)
     torch.save({**named_by_timm, "head.fc.weight": torch.zeros(7, 1024)}, tmp_path / "v.pth")
     asked = backbone_architecture("vovnet19", "fasterrcnn", 64)
     model, _, words = start(read(tmp_path / "v.pth"), asked)
@@ -112,7 +112,7 @@ def test_timms_names_are_vovnets_own(tmp_path):
 
 
 @pytest.mark.skipif(not IMAGENET.is_file(), reason="ImageNet weights are not on this machine")
-def test_the_imagenet_weights_at_hand_fill_the_whole_trunk(capsys):
+def test_the_imagenet_weights_at_hand_fill_the_whole_backbone(capsys):
     model, _, words = start(read(IMAGENET))
     used, offered = counts(words)
     assert len(model.backbone.body.state_dict()) <= used <= offered <= used + 2  # the classifier
@@ -128,7 +128,7 @@ def test_a_tensor_of_another_shape_is_left_out_and_told(mobilenet, tmp_path, cap
 
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"encoder.w": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other\.pth: none of its 1 tensors fits this model's trunk"):
+    with pytest.raises(CheckpointError, match=r"other\.pth: none of its 1 tensors fits this model's backbone"):
         start(read(tmp_path / "other.pth"))
 
 
@@ -209,7 +209,7 @@ def test_a_mask_head_is_left_out_where_none_is_wanted(trained, tmp_path):
     assert "not used: roi_heads.mask_head." in words
 
 
-def test_files_from_before_torchvision_0_13_fill_pyramid_rpn_and_mask_head(trained):
+def test_files_from_before_torchvision_0_13_fill_fpn_rpn_and_mask_head(trained):
     """torchvision's published v1 detectors carry the old names."""
     old = {}
     for key, tensor in trained.state.items():

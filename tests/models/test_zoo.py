@@ -14,7 +14,7 @@ from detect.cli.flags import parse
 from detect.cli.settings import TrainSettings
 from detect.errors import UsageError
 from detect.models.architecture import backbone_architecture, detector_architecture
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.builder import build, freeze_stages
 from detect.models.imagenet import PUBLISHED
 from detect.models.zoo import BACKBONES, DETECTORS, LIGHT_BELOW
@@ -23,7 +23,7 @@ ODD_HW = (197, 261)
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
-def pyramid(request):
+def fpn(request):
     """A line's name, and its model without classes."""
     torch.manual_seed(0)
     return request.param, build(backbone_architecture(request.param, "maskrcnn", 64), num_rows=2).eval()
@@ -37,9 +37,9 @@ def test_tables_and_settings_need_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_stages_have_the_channels_and_strides_they_state(pyramid):
-    name, model = pyramid
-    stages = build_trunk(name).stages
+def test_stages_have_the_channels_and_strides_they_state(fpn):
+    name, model = fpn
+    stages = build_backbone(name).stages
     with torch.inference_mode():
         maps = model.backbone.body(torch.zeros(1, 3, *ODD_HW))
     assert [s.stride for s in stages] == [4, 8, 16, 32]
@@ -50,8 +50,8 @@ def test_stages_have_the_channels_and_strides_they_state(pyramid):
             assert side // stage.stride <= cells <= -(-side // stage.stride)
 
 
-def test_the_pyramid_adds_a_pooled_level_of_its_own_width(pyramid):
-    name, model = pyramid
+def test_the_fpn_adds_a_pooled_level_of_its_own_width(fpn):
+    name, model = fpn
     with torch.inference_mode():
         maps = model.backbone(torch.zeros(1, 3, 128, 192))
     assert list(maps) == ["0", "1", "2", "3", "pool"]
@@ -60,8 +60,8 @@ def test_the_pyramid_adds_a_pooled_level_of_its_own_width(pyramid):
     ]  # fmt: skip
 
 
-def test_heads_have_the_widths_of_the_line(pyramid):
-    name, model = pyramid
+def test_heads_have_the_widths_of_the_line(fpn):
+    name, model = fpn
     line = BACKBONES[name]
     heads = model.roi_heads
     assert heads.box_head.fc6.out_features == heads.box_predictor.cls_score.in_features == line.box
@@ -70,17 +70,17 @@ def test_heads_have_the_widths_of_the_line(pyramid):
     assert model.rpn._post_nms_top_n["testing"] == line.proposals
 
 
-def test_light_trunks_get_light_heads(pyramid):
-    name, _ = pyramid
+def test_light_backbones_get_light_heads(fpn):
+    name, _ = fpn
     line = BACKBONES[name]
-    is_light = sum(p.numel() for p in build_trunk(name).module.parameters()) < LIGHT_BELOW
+    is_light = sum(p.numel() for p in build_backbone(name).module.parameters()) < LIGHT_BELOW
     widths = (128, 512, 128, 300) if is_light else (256, 1024, 256, 1000)
     assert (line.fpn, line.box, line.mask, line.proposals) == widths
 
 
 def test_mobilenets_are_tapped_at_the_last_block_of_each_stride():
     taps = {
-        name: [(s.layer, s.channels, s.stride) for s in build_trunk(name).stages]
+        name: [(s.layer, s.channels, s.stride) for s in build_backbone(name).stages]
         for name in ("mobilenet_v2", "mobilenet_v3_large")
     }
     assert taps == {
@@ -89,36 +89,36 @@ def test_mobilenets_are_tapped_at_the_last_block_of_each_stride():
     }
 
 
-def test_the_body_is_the_whole_network(pyramid):
-    """IntermediateLayerGetter ignores ``forward``, so what a trunk runs must be told by its layers alone."""
-    name, _ = pyramid
-    trunk = build_trunk(name)
-    module = trunk.module.eval()
-    body = trunk.body([stage.layer for stage in trunk.stages]).eval()
+def test_the_body_is_the_whole_network(fpn):
+    """IntermediateLayerGetter ignores ``forward``, so what a backbone runs must be told by its layers alone."""
+    name, _ = fpn
+    backbone = build_backbone(name)
+    module = backbone.module.eval()
+    body = backbone.body([stage.layer for stage in backbone.stages]).eval()
     assert {id(p) for p in body.parameters()} == {id(p) for p in module.parameters()}
     images = torch.rand(1, 3, *ODD_HW)
-    if hasattr(module, "avgpool"):  # a ResNet's forward ends in a classifier, which trunks do not have
+    if hasattr(module, "avgpool"):  # a ResNet's forward ends in a classifier, which backbones do not have
         module.avgpool = torch.nn.Identity()
-        module.fc = torch.nn.Unflatten(1, (trunk.stages[-1].channels, 7, 9))
+        module.fc = torch.nn.Unflatten(1, (backbone.stages[-1].channels, 7, 9))
     with torch.inference_mode():
         assert torch.equal(module(images), body(images)["3"])
 
 
-def test_norms_keep_the_eps_of_their_trunk(pyramid):
-    name, model = pyramid
+def test_norms_keep_the_eps_of_their_backbone(fpn):
+    name, model = fpn
     architecture = backbone_architecture(name, "maskrcnn", 64)
     assert architecture.norm_eps == (1e-3 if name == "mobilenet_v3_large" else 1e-5)
     assert {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {architecture.norm_eps}
 
 
-def test_freezing_takes_the_layers_up_to_the_last_frozen_map(pyramid):
-    name, model = pyramid
+def test_freezing_takes_the_layers_up_to_the_last_frozen_map(fpn):
+    name, model = fpn
     layers = list(dict(model.backbone.body.named_children()))
     before = {k: t.clone() for k, t in model.backbone.body.state_dict().items()}
     frozen = []
     for stages in range(5) if BACKBONES[name].fpn == 128 else (3,):
         freeze_stages(model.train(), stages)
-        last = build_trunk(name).stages[stages - 1].layer
+        last = build_backbone(name).stages[stages - 1].layer
         below = [f"backbone.body.{layer}." for layer in layers[: layers.index(last) + 1]] if stages else []
         expected = {k for k, _ in model.named_parameters() if k.startswith(tuple(below))}
         assert {k for k, p in model.named_parameters() if not p.requires_grad} == expected
@@ -132,13 +132,13 @@ def test_freezing_takes_the_layers_up_to_the_last_frozen_map(pyramid):
 def test_what_cannot_be_frozen_is_said():
     model = build(backbone_architecture("mobilenet_v2", "fasterrcnn", 64), num_rows=2)
     for stages in (-1, 5):
-        with pytest.raises(UsageError, match=f"--freeze {stages}: this model's trunk has 4 stages"):
+        with pytest.raises(UsageError, match=f"--freeze {stages}: this model's backbone has 4 stages"):
             freeze_stages(model, stages)
     mobilenet = build(detector_architecture("mobilenet"), num_rows=2)
     freeze_stages(mobilenet, 1)  # its first map, at stride 16, needs much of it
     assert 0 < sum(not p.requires_grad for p in mobilenet.backbone.body.parameters()) < 150
     mobilenet.requires_grad_(True)
-    with pytest.raises(UsageError, match="--freeze 3: this model's trunk has 2 stages"):
+    with pytest.raises(UsageError, match="--freeze 3: this model's backbone has 2 stages"):
         freeze_stages(mobilenet, 3)
     assert all(p.requires_grad for m in (model, mobilenet) for p in m.parameters())
 

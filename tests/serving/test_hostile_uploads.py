@@ -1,4 +1,4 @@
-"""Whatever is sent as a picture is answered with what is in it, or with the right 4xx, and leaves no memory behind."""
+"""Whatever is sent as an image is answered with what is in it, or with the right 4xx, and leaves no memory behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from helpers.api_server import serving, tiny_model
-from helpers.hostile_images import TOO_LARGE, odd_pictures
+from helpers.hostile_images import TOO_LARGE, odd_images
 from helpers.image_bytes import png, png_chunk
 from helpers.unusual_images import scene
 from PIL import Image
@@ -27,7 +27,7 @@ from detect.serving.quota import FullError, Room, TooMuchError
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")  # as detect.media.images itself does, outside of pytest
 SCENE = scene()
-ODD = [one for one in odd_pictures(SCENE) if one.name != "camera.nef"]  # which its name alone gives away
+ODD = [one for one in odd_images(SCENE) if one.name != "camera.nef"]  # which its name alone gives away
 PNG = encode(SCENE, "PNG")
 SIDE = 50_000
 
@@ -48,18 +48,18 @@ def refused(answer) -> str:
 
 
 @pytest.mark.parametrize("odd", ODD, ids=[one.name.encode("unicode_escape").decode() for one in ODD])
-def test_every_odd_picture_is_answered_or_refused(client, odd):
+def test_every_odd_image_is_answered_or_refused(client, odd):
     answer = client.post("/v1/detect", content=odd.content)
-    if odd.picture is not None:
+    if odd.image is not None:
         if odd.name.endswith(".ico"):  # which cannot be opened without being unpacked
             assert answer.status_code == 415
             return
         (image,) = answer.json()["images"]
-        assert (image["height"], image["width"]) == odd.picture.shape[:2]
+        assert (image["height"], image["width"]) == odd.image.shape[:2]
         return
     words = refused(answer)
     if not odd.content:
-        assert answer.status_code == 422 and "no picture" in words
+        assert answer.status_code == 422 and "no image" in words
     elif odd.words == TOO_LARGE:
         assert answer.status_code in (413, 415) and "pixels" in words
     else:
@@ -68,9 +68,9 @@ def test_every_odd_picture_is_answered_or_refused(client, odd):
 
 
 def test_a_bomb_is_not_unpacked_to_know_how_it_is_turned():
-    """A PNG may hold its orientation behind its pixels, and an icon a picture of another size than it says."""
+    """A PNG may hold its orientation behind its pixels, and an icon an image of another size than it says."""
     zeros = np.zeros((3000, 3000), np.uint8)
-    inner = png(zeros, colour=0, after=png_chunk(b"tEXt", b"a\0b"))
+    inner = png(zeros, color=0, after=png_chunk(b"tEXt", b"a\0b"))
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
     with serving(tiny_model(threshold=0.9), limits=Limits(pixels=1_000_000)) as client:
         for content in (inner, b"\0\0\1\0\1\0" + entry + inner):
@@ -108,7 +108,7 @@ def archive() -> bytes:
     [PNG + archive(), PNG + b"<script>alert(1)</script>", gif_of(40), encode(SCENE, "JPEG") + b"%PDF-1.7"],
     ids=["PNG and zip", "PNG and HTML", "animation", "JPEG and PDF"],
 )
-def test_what_is_two_things_at_once_is_the_picture(client, content):
+def test_what_is_two_things_at_once_is_the_image(client, content):
     answer = client.post("/v1/detect", content=content)
     assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
     drawn = client.post("/v1/detect?format=image", content=content)
@@ -117,7 +117,7 @@ def test_what_is_two_things_at_once_is_the_picture(client, content):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_picture_as_wide_as_a_street_is_told_so(client, kind):
+def test_an_image_as_wide_as_a_street_is_told_so(client, kind):
     wide = encode(np.zeros((1000, SIDE, 3), np.uint8), kind)
     answer = client.post("/v1/detect", content=wide)
     assert answer.status_code == 413 and f"{SIDE}x1000 pixels, more than the 40,000,000" in refused(answer)
@@ -153,7 +153,7 @@ def resident() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell of memory")
 def test_they_leave_no_memory_behind(client):
     def send_all() -> None:
-        for odd in (one for one in ODD if one.picture is None):
+        for odd in (one for one in ODD if one.image is None):
             client.post("/v1/detect", content=odd.content)
 
     send_all()
@@ -179,11 +179,11 @@ def test_of_what_there_is_for_all_each_gets_its_share_and_gives_it_back():
     assert room.taken == 0
 
 
-def test_pictures_that_are_too_much_together_are_told_so():
-    picture = encode(np.zeros((100, 100, 3), np.uint8), "PNG")
+def test_images_that_are_too_much_together_are_told_so():
+    image = encode(np.zeros((100, 100, 3), np.uint8), "PNG")
     with serving(tiny_model(threshold=0.9), limits=Limits(pixels=10_000, at_once=2)) as client:
-        two, three = ([("image", ("a.png", picture))] * number for number in (2, 3))
+        two, three = ([("image", ("a.png", image))] * number for number in (2, 3))
         assert client.post("/v1/detect", files=two).status_code == 200
         answer = client.post("/v1/detect", files=three)
-        assert answer.status_code == 413 and "20,000 pixels in all of its pictures" in refused(answer)
+        assert answer.status_code == 413 and "20,000 pixels in all of its images" in refused(answer)
         assert client.post("/v1/detect", files=two).status_code == 200

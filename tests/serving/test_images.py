@@ -1,4 +1,4 @@
-"""Pictures over HTTP: found is what the predictor finds, in every format; what cannot be is a problem document."""
+"""Images over HTTP: found is what the predictor finds, in every format; what cannot be is a problem document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from helpers.api_server import serving, tiny_model
-from helpers.tiny_models import CLASSES, picture
+from helpers.tiny_models import CLASSES, make_image
 from PIL import Image
 
 from detect.inference.writers.json import detection_rows
@@ -18,9 +18,9 @@ from detect.media.images import read_image
 from detect.serving.limits import Limits
 from detect.structures import masks
 
-LIMITS = Limits(bytes_=300_000, pixels=20_000, pictures=3)
-PICTURE = picture((64, 96), 1)
-PNG = encode(PICTURE, "PNG")
+LIMITS = Limits(bytes_=300_000, pixels=20_000, images=3)
+IMAGE = make_image((64, 96), 1)
+PNG = encode(IMAGE, "PNG")
 
 
 @pytest.fixture(scope="module")
@@ -62,43 +62,43 @@ def test_json_is_what_the_scripts_write(client, model, way):
     assert found["model"] == "tiny" and found["seconds"] > 0
     (image,) = found["images"]
     assert (image["height"], image["width"]) == (64, 96)
-    assert image["source"] == ("0.png" if way == "form" else "the picture")
-    assert image["detections"] == expected(model, PICTURE) and len(image["detections"]) > 20
+    assert image["source"] == ("0.png" if way == "form" else "the image")
+    assert image["detections"] == expected(model, IMAGE) and len(image["detections"]) > 20
 
 
 def test_threshold_classes_and_model_are_the_callers(client, model):
     query = {"threshold": 0.36, "classes": ["kite", "3"]}
     rows = client.post("/v1/detect", params=query, content=PNG).json()["images"][0]["detections"]
-    assert rows == expected(model, PICTURE, threshold=0.36, labels=[1, 3])
+    assert rows == expected(model, IMAGE, threshold=0.36, labels=[1, 3])
     strict = client.post("/v1/detect", params={"model": "strict"}, content=PNG).json()
     assert strict["model"] == "strict" and strict["images"][0]["detections"] == []
 
 
-def test_several_pictures_are_answered_in_their_order(client, model):
-    others = [picture((64, 96), 2), picture((80, 60), 3)]
+def test_several_images_are_answered_in_their_order(client, model):
+    others = [make_image((64, 96), 2), make_image((80, 60), 3)]
     files = form(PNG, *(encode(one, "PNG") for one in others))
     images = client.post("/v1/detect", files=files).json()["images"]
     assert [one["source"] for one in images] == ["0.png", "1.png", "2.png"]
-    for image, pixels in zip(images, (PICTURE, *others), strict=True):
+    for image, pixels in zip(images, (IMAGE, *others), strict=True):
         assert len(image["detections"]) == len(expected(model, pixels))
         assert (image["height"], image["width"]) == pixels.shape[:2]
 
 
-def test_a_picture_that_lies_on_its_side_is_turned_first(client):
+def test_an_image_that_lies_on_its_side_is_turned_first(client):
     exif = Image.Exif()
     exif[0x0112] = 6
     content = io.BytesIO()
-    Image.fromarray(PICTURE).save(content, "JPEG", exif=exif)
+    Image.fromarray(IMAGE).save(content, "JPEG", exif=exif)
     (image,) = client.post("/v1/detect", content=content.getvalue()).json()["images"]
     assert (image["height"], image["width"]) == (96, 64)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_the_annotated_picture_is_a_picture(client, kind):
+def test_the_annotated_image_is_an_image(client, kind):
     answer = client.post("/v1/detect", params={"format": "image", "image_type": kind}, content=PNG)
     assert answer.headers["content-type"] == f"image/{kind}"
     drawn = read_image(Encoded(answer.content))
-    assert drawn.shape == PICTURE.shape and (np.abs(drawn.astype(int) - PICTURE) > 40).mean() > 0.1
+    assert drawn.shape == IMAGE.shape and (np.abs(drawn.astype(int) - IMAGE) > 40).mean() > 0.1
     several = client.post("/v1/detect", params={"format": "image", "image_type": kind}, files=form(PNG, PNG))
     assert several.headers["content-type"] == "application/zip"
     names = zipfile.ZipFile(io.BytesIO(several.content)).namelist()
@@ -108,7 +108,7 @@ def test_the_annotated_picture_is_a_picture(client, kind):
 def test_masks_are_those_of_the_json(client, model):
     query = {"format": "masks", "threshold": 0.3}
     answer = client.post("/v1/detect", params=query, content=PNG)
-    (found,) = model.predictor([PICTURE])
+    (found,) = model.predictor([IMAGE])
     found = found.filter(0.3)
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert len(archive.namelist()) == len(found) > 5
@@ -118,7 +118,7 @@ def test_masks_are_those_of_the_json(client, model):
     numbered = client.post("/v1/detect", params=query | {"masks": "map"}, content=PNG)
     assert numbered.headers["content-type"] == "image/png"
     pixels = np.asarray(Image.open(io.BytesIO(numbered.content)))
-    best = np.zeros(PICTURE.shape[:2], int)
+    best = np.zeros(IMAGE.shape[:2], int)
     for number in range(len(found), 0, -1):
         best[masks.to_bitmap(found.masks[number - 1]) > 0] = number
     np.testing.assert_array_equal(pixels, best)
@@ -139,14 +139,14 @@ LARGE = encode(np.zeros((200, 200, 3), np.uint8), "PNG")
 @pytest.mark.parametrize(
     ("sent", "status", "words"),
     [
-        ({"content": b""}, 422, "no picture: send its bytes as the body, or as the field 'image'"),
-        ({"content": b"<svg xmlns='http:'/>"}, 415, "the picture is not a picture that can be read"),
+        ({"content": b""}, 422, "no image: send its bytes as the body, or as the field 'image'"),
+        ({"content": b"<svg xmlns='http:'/>"}, 415, "the image is not an image that can be read"),
         ({"content": PNG[:300]}, 422, "damaged or truncated"),
         ({"content": LARGE}, 413, "has 200x200 pixels, more than the 20,000 that are taken"),
         ({"content": bytes(300_001)}, 413, "a request may have at most 300,000 bytes"),
         ({"content": (bytes(1000) for _ in range(1000))}, 413, "a request may have at most 300,000 bytes"),
         ({"files": form(PNG, PNG, PNG, PNG)}, 413, "Too many files"),
-        ({"files": form(PNG, field="picture")}, 422, "has no field 'image'; its fields are 'picture'"),
+        ({"files": form(PNG, field="image")}, 422, "has no field 'image'; its fields are 'image'"),
         ({"data": {"image": "a.png"}, "files": form(PNG, field="x")}, 422, "the field 'image' is text"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be taken"),
         (
@@ -276,14 +276,14 @@ def test_what_is_wanted_does_not_stand_in_the_form(client):
     assert "a field 'threshold' too" in problem(answer, 422) and "?threshold=0.7" in answer.text
 
 
-def test_a_video_is_no_picture(client):
+def test_a_video_is_no_image(client):
     answer = client.post("/v1/detect", content=b"\0\0\0\x18ftypisom" + bytes(400))
     assert "those go to /v1/detect/video" in problem(answer, 415)
 
 
-def test_a_picture_is_no_video_by_chance(client):
+def test_an_image_is_no_video_by_chance(client):
     """MPEG's packets begin with a G, 188 bytes apart; a GIF has one at its beginning too."""
-    content = bytearray(encode(picture((64, 96), 1), "GIF"))
+    content = bytearray(encode(make_image((64, 96), 1), "GIF"))
     content[188] = content[376] = ord("G")
     answer = client.post("/v1/detect", content=bytes(content))
     assert answer.status_code != 415 or "video" not in answer.text
@@ -302,7 +302,7 @@ def test_what_it_does_is_counted(client):
     text = client.get("/metrics").text
     assert 'detect_requests_total{method="POST",route="/v1/detect",status="200"}' in text
     assert "whatever" not in text and "BREW" not in text and 'method="other"' in text
-    assert "detect_pictures_total" in text and "detect_waiting_pictures 0.0" in text
+    assert "detect_images_total" in text and "detect_waiting_images 0.0" in text
 
 
 def test_answers_do_not_let_browsers_guess(client):

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers.api_server import running, serving, until
-from helpers.tiny_models import CLASSES, picture
+from helpers.tiny_models import CLASSES, make_image
 
 from detect.media.encoding import encode
 from detect.serving.app import create_app
@@ -21,12 +21,12 @@ from detect.serving.limits import Limits
 from detect.serving.model_registry import Served
 from detect.structures.detections import Detections
 
-PNG = encode(picture((64, 96), 1), "PNG")
+PNG = encode(make_image((64, 96), 1), "PNG")
 LIMITS = Limits(waiting=2, together=1, answer_seconds=20, upload_seconds=0.5)
 
 
 class SlowPredictor:
-    """Finds nothing, and takes until ``go`` is set for it; a picture of one row breaks it."""
+    """Finds nothing, and takes until ``go`` is set for it; an image of one row breaks it."""
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(transform=SimpleNamespace(resized_hw=lambda hw: hw, min_size=(64,)))
@@ -60,7 +60,7 @@ def test_what_finds_no_room_is_told_when_to_come_again(client, slow):
         first = pool.submit(client.post, "/v1/detect", content=PNG)
         assert slow.begun.acquire(timeout=20)
         waiting = [pool.submit(client.post, "/v1/detect", content=PNG) for _ in range(2)]
-        until(lambda: "detect_waiting_pictures 2.0" in client.get("/metrics").text)
+        until(lambda: "detect_waiting_images 2.0" in client.get("/metrics").text)
         refused = client.post("/v1/detect", content=PNG)
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1
         assert refused.json()["title"] == "Service Unavailable"
@@ -134,18 +134,18 @@ def test_a_server_that_is_stopped_answers_what_it_has(slow):
     assert not app.state.service.is_ready
 
 
-def test_more_pictures_than_the_queue_ever_takes_are_told_so(client, slow):
+def test_more_images_than_the_queue_ever_takes_are_told_so(client, slow):
     slow.go.set()
     files = [("image", ("a.png", PNG))] * 3
     answer = client.post("/v1/detect", files=files)
-    assert answer.status_code == 413 and answer.json()["detail"] == "a request may have 2 pictures"
+    assert answer.status_code == 413 and answer.json()["detail"] == "a request may have 2 images"
 
 
 def test_memory_is_given_back_when_the_answer_is_out(slow):
     limits = Limits(waiting=8, together=1, bytes_=len(PNG), at_once=2)
     with serving(Served("slow", slow), limits=limits) as client, ThreadPoolExecutor(3) as pool:
         two = [pool.submit(client.post, "/v1/detect", content=PNG) for _ in range(2)]
-        until(lambda: "detect_waiting_pictures 1.0" in client.get("/metrics").text)
+        until(lambda: "detect_waiting_images 1.0" in client.get("/metrics").text)
         third = client.post("/v1/detect", content=PNG)
         assert third.status_code == 503 and third.headers["retry-after"] == "1" and "memory" in third.json()["detail"]
         slow.go.set()

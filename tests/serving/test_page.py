@@ -16,7 +16,7 @@ import pytest
 from helpers.api_server import serving, tiny_model
 from helpers.browser import browsing, needs_chromium
 from helpers.folders import ROOT
-from helpers.tiny_models import CLASSES, picture
+from helpers.tiny_models import CLASSES, make_image
 from PIL import Image
 
 from detect.inference.predictor import load_predictor
@@ -26,7 +26,7 @@ from detect.serving.model_registry import Served
 from detect.structures import masks
 
 pytestmark = needs_chromium
-PICTURE = ROOT / "input" / "balloons_1.jpg"
+IMAGE = ROOT / "input" / "balloons_1.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def expect_objects(page) -> None:
 
 
 def look(page) -> None:
-    page.set_input_files("#file", PICTURE)
+    page.set_input_files("#file", IMAGE)
     expect_objects(page)
 
 
 def answered(client, least: float) -> list[dict]:
-    answer = client.post("/v1/detect", content=PICTURE.read_bytes(), params={"threshold": least})
+    answer = client.post("/v1/detect", content=IMAGE.read_bytes(), params={"threshold": least})
     return answer.json()["images"][0]["detections"]
 
 
@@ -81,7 +81,7 @@ def saved(page, button: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
-def test_a_picture_is_looked_at_and_the_threshold_moves_what_is_shown(page, client, model):
+def test_an_image_is_looked_at_and_the_threshold_moves_what_is_shown(page, client, model):
     assert not any(page.is_visible(one) for one in ("#key", "#classes", "#downloads", "#found"))
     look(page)
     counts = {}
@@ -107,17 +107,17 @@ def test_masks_are_painted_where_they_are(page, client, model):
     with_masks = pixels(page)
     page.uncheck("#show-masks")
     without = pixels(page)
-    image = read_image(PICTURE).astype(int)
+    image = read_image(IMAGE).astype(int)
     assert without.shape == image.shape and np.abs(without - image).mean() < 2  # another JPEG decoder
     covered = np.zeros(image.shape[:2], bool)
-    (found,) = model.predictor([read_image(PICTURE)])
+    (found,) = model.predictor([read_image(IMAGE)])
     for rle in found.masks:
         covered |= masks.to_bitmap(rle) > 0
     changed = (with_masks != without).any(axis=2)
     assert covered.any() and not changed[~covered].any() and changed[covered].mean() > 0.99
 
 
-def test_picture_masks_and_json_are_taken_away(page, client, model):
+def test_image_masks_and_json_are_taken_away(page, client, model):
     look(page)
     move(page, 0.3)
     expected = answered(client, 0.3)
@@ -125,14 +125,14 @@ def test_picture_masks_and_json_are_taken_away(page, client, model):
     assert name == "balloons_1.json" and json.loads(content)["images"][0]["detections"] == expected
     name, content = saved(page, "#save-masks")
     assert name == "balloons_1_masks.zip" and len(zipfile.ZipFile(BytesIO(content)).namelist()) == len(expected)
-    name, content = saved(page, "#save-picture")
+    name, content = saved(page, "#save-image")
     assert name == "balloons_1_found.png"
-    assert np.asarray(Image.open(BytesIO(content)).convert("RGB")).shape == read_image(PICTURE).shape
+    assert np.asarray(Image.open(BytesIO(content)).convert("RGB")).shape == read_image(IMAGE).shape
 
 
-def test_what_is_no_picture_is_told_and_the_next_one_is_looked_at(page, tmp_path):
+def test_what_is_no_image_is_told_and_the_next_one_is_looked_at(page, tmp_path):
     text = tmp_path / "holiday.jpg"
-    text.write_text("not a picture")
+    text.write_text("not an image")
     page.set_input_files("#file", text)
     page.wait_for_selector("#status.wrong")
     assert "holiday.jpg" in page.text_content("#status") and "it is text" in page.text_content("#status")
@@ -140,8 +140,8 @@ def test_what_is_no_picture_is_told_and_the_next_one_is_looked_at(page, tmp_path
     assert page.locator("#status.wrong").count() == 0
 
 
-def test_a_picture_is_dropped(page):
-    content = base64.b64encode(PICTURE.read_bytes()).decode()
+def test_an_image_is_dropped(page):
+    content = base64.b64encode(IMAGE.read_bytes()).decode()
     page.evaluate(
         """content => {
             const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
@@ -155,9 +155,9 @@ def test_a_picture_is_dropped(page):
     assert saved(page, "#save-json")[0] == "party.json"
 
 
-def test_a_picture_that_the_browser_does_not_know_is_shown_by_the_server(page, tmp_path):
+def test_an_image_that_the_browser_does_not_know_is_shown_by_the_server(page, tmp_path):
     tiff = tmp_path / "scan.tif"
-    write_image(tiff, read_image(PICTURE))
+    write_image(tiff, read_image(IMAGE))
     page.set_input_files("#file", tiff)
     expect_objects(page)
     page.uncheck("#show-boxes")
@@ -166,10 +166,10 @@ def test_a_picture_that_the_browser_does_not_know_is_shown_by_the_server(page, t
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_picture_that_the_browser_does_not_turn_lies_as_the_server_sees_it(page, tmp_path, orientation):
+def test_an_image_that_the_browser_does_not_turn_lies_as_the_server_sees_it(page, tmp_path, orientation):
     turned, exif = tmp_path / "turned.webp", Image.Exif()
     exif[0x0112] = orientation
-    Image.open(PICTURE).save(turned, exif=exif)
+    Image.open(IMAGE).save(turned, exif=exif)
     page.set_input_files("#file", turned)
     expect_objects(page)
     page.uncheck("#show-boxes")
@@ -179,7 +179,7 @@ def test_a_picture_that_the_browser_does_not_turn_lies_as_the_server_sees_it(pag
 
 def test_classes_are_chosen(tmp_path):
     small = tmp_path / "small.png"
-    write_image(small, picture((96, 128), 1))
+    write_image(small, make_image((96, 128), 1))
     with serving(tiny_model()) as client, browsing(str(client.base_url)) as page:
         page.wait_for_selector("#model option", state="attached")
         page.set_input_files("#file", small)
@@ -202,7 +202,7 @@ def test_a_key_is_asked_for_and_another_may_follow(model):
     with serving(model, api_key="sesame") as client, browsing(str(client.base_url)) as page:
         page.wait_for_selector("#key")
         assert "type the key" in page.text_content("#status")
-        page.set_input_files("#file", PICTURE)
+        page.set_input_files("#file", IMAGE)
         assert "type the key" in page.text_content("#status")
         page.fill("#key", "sesame")
         page.dispatch_event("#key", "change")
@@ -222,7 +222,7 @@ def test_every_line_of_the_description_works_as_it_stands(client, tmp_path):
         lines = [text for text in page.locator("section pre").all_text_contents() if text.startswith("curl")]
     routes = client.get("/openapi.json").json()["paths"]
     assert sorted(titles) == sorted(f"{method.upper()} {path}" for path, some in routes.items() for method in some)
-    (tmp_path / "party.jpg").write_bytes(PICTURE.read_bytes())
+    (tmp_path / "party.jpg").write_bytes(IMAGE.read_bytes())
     with VideoWriter(tmp_path / "party.mp4", 10, (64, 96)) as video:
         video.write(np.zeros((64, 96, 3), np.uint8))
     assert len(lines) == len(titles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import schemathesis
 from helpers.api_server import serving, tiny_model
-from helpers.tiny_models import picture
+from helpers.tiny_models import make_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -14,7 +14,7 @@ from schemathesis.checks import CHECKS
 from detect.media.encoding import encode
 from detect.serving.limits import Limits
 
-PICTURES = [encode(picture((64, 96), seed), kind) for seed in range(2) for kind in ("PNG", "JPEG", "GIF")]
+IMAGES = [encode(make_image((64, 96), seed), kind) for seed in range(2) for kind in ("PNG", "JPEG", "GIF")]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def for_cases(operation, check) -> None:
 
 
 def test_every_answer_is_described(description):
-    """But that any bytes are a picture: what one is no schema can say."""
+    """But that any bytes are an image: what one is no schema can say."""
 
     def check(case) -> None:
         left_out = ["positive_data_acceptance"] if case.operation.method == "post" else []
@@ -43,9 +43,9 @@ def test_every_answer_is_described(description):
     assert len(operations) == 10
 
 
-def test_pictures_are_taken_whatever_else_is_asked(description):
+def test_images_are_taken_whatever_else_is_asked(description):
     def check(case) -> None:
-        case.media_type, case.body = "image/png", PICTURES[0]
+        case.media_type, case.body = "image/png", IMAGES[0]
         case.call_and_validate(excluded_checks=CHECKS.get_by_names(["negative_data_rejection"]))
 
     for_cases(description["/v1/detect"]["post"], check)

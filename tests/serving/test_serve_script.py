@@ -16,7 +16,7 @@ import httpx
 import pytest
 from helpers.api_server import until
 from helpers.folders import ROOT
-from helpers.tiny_models import as_checkpoint, picture, random_model
+from helpers.tiny_models import as_checkpoint, make_image, random_model
 
 import serve
 from detect.cli.settings import ServeSettings
@@ -52,7 +52,7 @@ def test_it_serves_until_it_is_stopped(model):
     url = said.split(" on ")[1].split(",")[0]
     with httpx.Client(base_url=url, timeout=60, trust_env=False, headers={"X-API-Key": "sesame"}) as client:
         assert [one["name"] for one in client.get("v1/models").json()["models"]] == [model.parent.name, "two"]
-        answer = client.post("v1/detect", content=encode(picture((64, 96), 1), "PNG"))
+        answer = client.post("v1/detect", content=encode(make_image((64, 96), 1), "PNG"))
         assert answer.status_code == 200 and "server" not in answer.headers
         assert all(row["score"] >= 0.2 for row in answer.json()["images"][0]["detections"])
         assert client.get("v1/models", headers={"X-API-Key": "x"}).status_code == 401
@@ -64,9 +64,9 @@ def test_it_serves_until_it_is_stopped(model):
 
 
 def test_every_limit_that_is_a_setting_is_one():
-    flags = {"max_megabytes": 1, "max_video_megabytes": 2, "max_megapixels": 3, "max_pictures": 4, "max_frames": 5}
+    flags = {"max_megabytes": 1, "max_video_megabytes": 2, "max_megapixels": 3, "max_images": 4, "max_frames": 5}
     flags |= {"max_jobs": 6, "queue": 7, "batch_size": 8, "timeout": 9.0, "job_timeout": 10.0, "keep": 11.0}
-    expected = Limits(2**20, 2 * 2**20, 3_000_000, pictures=4, frames=5, waiting=7, together=8, answer_seconds=9.0)
+    expected = Limits(2**20, 2 * 2**20, 3_000_000, images=4, frames=5, waiting=7, together=8, answer_seconds=9.0)
     expected = replace(expected, jobs=6, job_seconds=10.0, keep_seconds=11.0)
     assert serve.limits_of(ServeSettings(**flags)) == expected
 
@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_file(model, tmp_path):
     clip = tmp_path / "clip.mp4"
     with VideoWriter(clip, 10, (64, 96)) as video:
         for number in range(400):
-            video.write(picture((64, 96), number % 5))
+            video.write(make_image((64, 96), number % 5))
     written = tmp_path / "written"
     written.mkdir()
     server = start("--model", model, "--port", 0, "--threshold", 0.9, TMPDIR=str(written))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers.browser import CHROMIUM, needs_chromium
 from helpers.folders import ROOT
-from helpers.tiny_models import CLASSES, as_checkpoint, picture, random_model
+from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model
 from streamlit.testing.v1 import AppTest
 
 import app
@@ -27,16 +27,16 @@ from detect.media.video_writer import VideoWriter
 from detect.models import checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Streamlit's own
-PICTURE = ROOT / "input" / "balloons_1.jpg"
-COLOURS = """image => {  // how far red, green and blue are apart, on the average
+IMAGE = ROOT / "input" / "balloons_1.jpg"
+COLORS = """image => {  // how far red, green and blue are apart, on the average
     const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
     const context = canvas.getContext("2d");
     context.drawImage(image, 0, 0, 64, 64);
     const { data } = context.getImageData(0, 0, 64, 64);
     let sum = 0;
     for (let i = 0; i < data.length; i += 4) {
-        const colour = data.slice(i, i + 3);
-        sum += Math.max(...colour) - Math.min(...colour);
+        const color = data.slice(i, i + 3);
+        sum += Math.max(...color) - Math.min(...color);
     }
     return (4 * sum) / data.length;
 }"""
@@ -53,22 +53,22 @@ def upload(page: AppTest, name: str, content: bytes, kind: str) -> AppTest:
 
 
 def test_it_begins_with_what_to_do(page):
-    assert not page.exception and "Upload a picture" in page.info[0].value
+    assert not page.exception and "Upload an image" in page.info[0].value
     assert page.selectbox[0].options[0] == "balloon" and "v2" in page.selectbox[0].options
     assert page.slider[0].value == pytest.approx(load_predictor("balloon", device="cpu").threshold)
 
 
-def test_a_picture_is_looked_at_before_and_after(page):
-    upload(page, "party.jpg", PICTURE.read_bytes(), "image/jpeg")
+def test_an_image_is_looked_at_before_and_after(page):
+    upload(page, "party.jpg", IMAGE.read_bytes(), "image/jpeg")
     assert not page.exception and not page.error
-    (expected,) = load_predictor("balloon", device="cpu")([read_image(PICTURE)])
+    (expected,) = load_predictor("balloon", device="cpu")([read_image(IMAGE)])
     table = page.dataframe[0].value
     assert len(table) == len(expected) > 3
     assert table["score"].tolist() == pytest.approx(expected.scores.tolist(), abs=0.0006)
     assert table["left"].tolist() == np.rint(expected.boxes[:, 0]).astype(int).tolist()
     page.slider[0].set_value(0.99).run()
     assert len(page.dataframe[0].value) == int((expected.scores >= 0.99).sum()) < len(expected)
-    assert [one.label for one in page.download_button] == ["Picture", "JSON", "Masks"]
+    assert [one.label for one in page.download_button] == ["Image", "JSON", "Masks"]
 
 
 def test_an_example_is_one_click_away(page):
@@ -77,14 +77,14 @@ def test_an_example_is_one_click_away(page):
 
 
 def test_what_cannot_be_read_is_told(page):
-    upload(page, "party.jpg", b"not a picture", "image/jpeg")
+    upload(page, "party.jpg", b"not an image", "image/jpeg")
     assert not page.exception and "it is text" in page.error[0].value and "party.jpg" in page.error[0].value
 
 
 def test_a_video_is_annotated_when_asked(page, tmp_path):
     with VideoWriter(tmp_path / "clip.mp4", 10, (64, 96)) as video:
         for number in range(6):
-            video.write(picture((64, 96), number))
+            video.write(make_image((64, 96), number))
     upload(page, "clip.mp4", (tmp_path / "clip.mp4").read_bytes(), "video/mp4")
     assert not page.exception and not page.download_button
     page.number_input[0].set_value(4)
@@ -146,7 +146,7 @@ def test_classes_are_chosen(tmp_path, monkeypatch):
     monkeypatch.setattr("detect.models.zoo.BUNDLED", {f"{path}": path})
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
     page.slider[0].set_value(0.05)
-    upload(page, "noise.png", encode(picture((96, 128), 1), "PNG"), "image/png")
+    upload(page, "noise.png", encode(make_image((96, 128), 1), "PNG"), "image/png")
     assert not page.exception and set(page.dataframe[0].value["object"]) == set(CLASSES.names)
     page.multiselect[0].set_value(["bird"]).run()
     assert set(page.dataframe[0].value["object"]) == {"bird"}
@@ -168,15 +168,15 @@ def test_it_works_in_a_browser(tmp_path):
             page, asked = browser.new_page(viewport={"width": 1400, "height": 1000}), []
             page.on("request", lambda request: asked.append(request.url))
             page.goto(url)
-            page.set_input_files("input[type=file]", PICTURE, timeout=60_000)
+            page.set_input_files("input[type=file]", IMAGE, timeout=60_000)
             words = page.get_by_text(re.compile(r"^\d+ objects$"))
             expect(words).to_be_visible(timeout=60_000)
             drawn = page.get_by_alt_text("with what was found drawn on it")
-            before, colours = drawn.get_attribute("src"), page.evaluate(COLOURS, drawn.element_handle())
-            page.get_by_text("Remove colours around the objects").click()
+            before, color = drawn.get_attribute("src"), page.evaluate(COLORS, drawn.element_handle())
+            page.get_by_text("Remove colors around the objects").click()
             expect(drawn).not_to_have_attribute("src", before, timeout=60_000)
             page.wait_for_function("image => image.complete", arg=drawn.element_handle())
-            assert page.evaluate(COLOURS, drawn.element_handle()) < 0.8 * colours
+            assert page.evaluate(COLORS, drawn.element_handle()) < 0.8 * color
             with page.expect_download(timeout=60_000) as download:
                 page.get_by_role("button", name="Masks").click()
             names = zipfile.ZipFile(download.value.path()).namelist()

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 import pytest
 from helpers.api_server import serving, tiny_model, until
-from helpers.tiny_models import picture
+from helpers.tiny_models import make_image
 
 from detect.media.ffmpeg import command
 from detect.media.video_reader import VideoReader
@@ -32,7 +32,7 @@ def model():
 def video(path: Path, frames: int) -> bytes:
     with VideoWriter(path, 10, (64, 96)) as out:
         for number in range(frames):
-            out.write(picture((64, 96), number))
+            out.write(make_image((64, 96), number))
     return path.read_bytes()
 
 
@@ -183,7 +183,7 @@ def test_of_finished_ones_the_newest_are_kept(model, five, folder):
         assert len(list(folder.glob("detect_*/*"))) == 2
 
 
-def test_a_small_video_has_as_long_to_arrive_as_a_picture(model, five, folder):
+def test_a_small_video_has_as_long_to_arrive_as_an_image(model, five, folder):
     def slowly():
         yield five[:100]
         time.sleep(0.3)
@@ -265,7 +265,7 @@ def joined(folder: Path, sizes: list[tuple[int, int]]) -> bytes:
         clip = folder / f"{number}.mp4"
         with VideoWriter(clip, 10, hw) as out:
             for seed in range(3):
-                out.write(picture(hw, seed))
+                out.write(make_image(hw, seed))
         stream = clip.with_suffix(".ts")
         moved = ("-output_ts_offset", str(number), "-f", "mpegts", str(stream))
         subprocess.run(command("-i", f"file:{clip}", "-c", "copy", *moved), check=True, capture_output=True)

@@ -84,7 +84,7 @@ def test_polygons_are_united_and_cut_at_the_edge():
     assert masks.area(masks.from_polygons(beyond, HW)) == 100
 
 
-def test_a_pasted_crop_equals_the_whole_picture():
+def test_a_pasted_crop_equals_the_whole_image():
     rng = np.random.default_rng(1)
     for _ in range(200):
         height, width = rng.integers(1, 50, 2)

@@ -50,7 +50,7 @@ bitmaps = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda hw: a
 @settings(deadline=None)
 @given(bitmaps)
 def test_outlines_drawn_again_are_the_very_pixels_by_either_rule(bitmap):
-    """Random pixels: holes, islands, pixels that touch at corners, all at the picture's edges."""
+    """Random pixels: holes, islands, pixels that touch at corners, all at the image's edges."""
     rle, hw = masks.from_bitmap(bitmap), bitmap.shape
     parts = outlines(rle)
     if not bitmap.any():
@@ -148,8 +148,8 @@ def test_real_masks_are_drawn_again(name, split):
     if name == "balloon":
         _, records = read_split("via", folder / split, folder / split / "via_region_data.json", ["balloon"])
     else:
-        truth = folder / "annotations" / f"instances_{split}2017.json"
-        _, records = read_split("coco", folder / f"{split}2017", truth)
+        ground_truth = folder / "annotations" / f"instances_{split}2017.json"
+        _, records = read_split("coco", folder / f"{split}2017", ground_truth)
     for record in records:
         for mask in record.masks:
             polygon = one_outline(mask, record.image_hw)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.tiny_models import LIGHT, picture, random_model, target
+from helpers.tiny_models import LIGHT, make_image, random_model, target
 
 from detect.errors import CheckpointError
 from detect.models import checkpoint
@@ -21,7 +21,7 @@ FROZEN = replace(LIGHT, norm="frozen")
 
 
 def item(seed: int, boxes: list[list[float]], image_id: int):
-    image = torch.from_numpy(picture((64, 96), seed)).permute(2, 0, 1) / 255
+    image = torch.from_numpy(make_image((64, 96), seed)).permute(2, 0, 1) / 255
     return [image], [target((64, 96), boxes) | {"image_id": torch.tensor(image_id)}]
 
 
@@ -77,7 +77,7 @@ def test_the_first_layer_that_is_not_finite_is_named(learner, tmp_path):
     assert "the first output that is not finite is that of backbone.fpn.inner_blocks.1.0\n" in said
 
 
-def test_a_picture_that_is_not_finite_shows_in_its_values(learner, tmp_path):
+def test_an_image_that_is_not_finite_shows_in_its_values(learner, tmp_path):
     images, targets = item(1, [[5, 5, 40, 45]], 1)
     images[0][0, 3, 3] = float("inf")
     said = replay(kept(learner, [(images, targets)], [(0, 0)], tmp_path / "replay.pt"), CPU)

@@ -115,13 +115,13 @@ def test_weights_that_were_deleted_are_no_reason_not_to_go_on(tmp_path, whole):
 
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Callable[..., int]:
-    """train.py in this process on a few pictures, with epochs that cost nothing; its exit status."""
+    """train.py in this process on a few images, with epochs that cost nothing; its exit status."""
     data = render_shapes(tmp_path, {"train": 2, "val": 2})
     monkeypatch.setattr(runtime, "cores", lambda: 1)
     monkeypatch.setattr(loop, "train_one_epoch", lambda *_, **__: {"loss": 1.0})
     monkeypatch.setattr(loop, "validation_losses", lambda *_, **__: {"loss": 1.0})
     monkeypatch.setattr(loop, "found_in", lambda *_, **__: [Detections((96, 128))] * 2)
-    monkeypatch.setattr(images, "pictures", lambda *_: {})
+    monkeypatch.setattr(images, "images", lambda *_: {})
     monkeypatch.setattr(coco_metrics, "score", lambda *_: {"bbox": {"AP": 0.5, "AP50": 0.5}})
     fresh = ["--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--name", "x y", "--output-dir", tmp_path]
     few = ["--fpn-channels", 8, "--imgsz", 64, "--epochs", 3]

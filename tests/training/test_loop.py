@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.fake_learner import batch, fake_learner
-from helpers.tiny_models import CLASSES, as_checkpoint, picture, random_model, target
+from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, target
 from torch import nn
 
 from detect.evaluation import coco_metrics
@@ -75,7 +75,7 @@ def test_what_a_model_draws_depends_on_seed_epoch_and_batch_alone(batches_done):
 # Losses on a split
 
 
-def test_losses_of_a_split_are_means_over_its_pictures_and_leave_the_model_as_it_was():
+def test_losses_of_a_split_are_means_over_its_images_and_leave_the_model_as_it_was():
     model = nn.Sequential(OrderedDict(norm=nn.BatchNorm2d(3), drop=nn.Dropout()))
     model.forward = lambda images, _: {  # type: ignore[method-assign]
         "loss_a": model.drop(model.norm(images[0][None])).sum(), "loss_b": torch.rand(1).sum()
@@ -91,7 +91,7 @@ def test_losses_of_a_split_are_means_over_its_pictures_and_leave_the_model_as_it
 
 def test_a_real_model_has_losses_in_evaluation_and_in_training_mode():
     model = random_model().eval()
-    item = torch.from_numpy(picture((64, 96), 1)).permute(2, 0, 1) / 255, target((64, 96), [[5, 5, 40, 45]])
+    item = torch.from_numpy(make_image((64, 96), 1)).permute(2, 0, 1) / 255, target((64, 96), [[5, 5, 40, 45]])
     losses = validation_losses(model, [item], device=torch.device("cpu"))
     assert set(losses) == {
         *("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg", "loss_mask", "loss")
@@ -99,11 +99,11 @@ def test_a_real_model_has_losses_in_evaluation_and_in_training_mode():
     assert all(np.isfinite(list(losses.values()))) and not model.training
 
 
-def test_losses_of_a_split_change_no_norm_of_any_trunk():
+def test_losses_of_a_split_change_no_norm_of_any_backbone():
     for name in ("mobilenet_v2", "timm:efficientnet_lite0"):
         model = build(backbone_architecture(name, "fasterrcnn", 64), 4)
         before = {k: t.clone() for k, t in model.state_dict().items()}
-        image = torch.from_numpy(picture((64, 96), 1)).permute(2, 0, 1) / 255
+        image = torch.from_numpy(make_image((64, 96), 1)).permute(2, 0, 1) / 255
         validation_losses(model, [(image, target((64, 96), [[5, 5, 40, 45]]))], device=torch.device("cpu"))
         assert all(torch.equal(before[k], t) for k, t in model.state_dict().items()), name
 
@@ -124,9 +124,9 @@ class Oracle:
 
 @pytest.fixture
 def record(tmp_path) -> ImageRecord:
-    """One picture with a kite and a bird of CLASSES."""
+    """One image with a kite and a bird of CLASSES."""
     path: Path = tmp_path / "a.png"
-    write_image(path, picture((60, 80), 1))
+    write_image(path, make_image((60, 80), 1))
     boxes = np.array([[5, 5, 30, 30], [40, 10, 70, 50]], np.float32)
     areas = np.array([625.0, 1200.0])
     return ImageRecord(path, (60, 80), 1, boxes, np.array([1, 3]), areas, np.zeros(2, bool), np.array([1, 2]))

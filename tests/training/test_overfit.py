@@ -1,4 +1,4 @@
-"""A few pictures by heart: which ones, when it is enough, and what is said where it fails."""
+"""A few images by heart: which ones, when it is enough, and what is said where it fails."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_every_class_is_among_the_chosen(split):
     assert list(choose(table, 4).names) == list(choose(table, 4).names)
 
 
-def test_where_there_are_fewer_pictures_all_are_taken(split):
+def test_where_there_are_fewer_images_all_are_taken(split):
     _, table = split
     assert len(choose(table, 100)) == sum(len(record) > 0 for record in table)
-    with pytest.raises(DataError, match="no picture with an object"):
+    with pytest.raises(DataError, match="no image with an object"):
         choose(table.take_objects(np.zeros(len(table.boxes), bool)), 8)
 
 
@@ -48,7 +48,7 @@ def test_where_there_are_fewer_pictures_all_are_taken(split):
 
 
 def found(table: Table, change=lambda boxes, labels: (boxes, labels)) -> list[Detections]:
-    """The truth, found with certainty, after ``change`` of its boxes and labels."""
+    """The ground truth, found with certainty, after ``change`` of its boxes and labels."""
     out = []
     for record in table:
         boxes, labels = change(record.boxes.copy(), record.labels.copy())
@@ -114,14 +114,14 @@ def test_the_command_says_how_it_went(train_py, data, tmp_path, monkeypatch, cap
     steps = [line.split("  ")[0] for line in said.splitlines() if line.startswith("step ")]
     assert "--rare" not in said  # of which it makes no use
     assert "3 of them, with" in said and steps == (["step 2"] if status == 0 else ["step 2", "step 4"])
-    assert ("learned: pictures" in said, "not learned: bbox AP50" in said, "\n- " in said) == (
+    assert ("learned: images" in said, "not learned: bbox AP50" in said, "\n- " in said) == (
         (True, False, False) if status == 0 else (False, True, True)
     )
     assert not list(tmp_path.iterdir())  # it is a test, and leaves nothing
 
 
 @pytest.mark.slow
-def test_eight_pictures_are_learned(train_py, data, tmp_path, capsys):
+def test_eight_images_are_learned(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--overfit", 8, "--output-dir", tmp_path, "--pretrained", "balloon", "--quiet"]
     assert train_py(*flags, "--imgsz", 160, "--workers", 0, "--device", "cpu") == 0
     assert "learned" in capsys.readouterr().out

@@ -75,7 +75,7 @@ def test_a_flag_overrides_its_own_default_alone(begun, data, capsys, name):
         assert changed[other] == usual[other], other
 
 
-def test_a_batch_of_more_pictures_than_there_are_is_fitted_as_one_of_all(begun, data):
+def test_a_batch_of_more_images_than_there_are_is_fitted_as_one_of_all(begun, data):
     large, all_of_them = (yaml.safe_load(begun("--data", data, *FROM_WEIGHTS, "--batch-size", n)) for n in (64, 4))
     assert {name: large[name] for name in FITTED} == {name: all_of_them[name] for name in FITTED}
 
@@ -155,10 +155,10 @@ def test_it_is_told_whose_the_anchors_are(begun, data, capsys, flags, said):
     assert len(lines) == 1 and lines[0].startswith(said)
 
 
-@pytest.mark.parametrize(("a_place", "is_fitted"), [(3, True), (6, False)])
-def test_anchors_that_weights_do_not_tell_of_are_known_by_their_number(begun, data, tmp_path, a_place, is_fitted):
+@pytest.mark.parametrize(("per_location", "is_fitted"), [(3, True), (6, False)])
+def test_anchors_that_weights_do_not_tell_of_are_known_by_their_number(begun, data, tmp_path, per_location, is_fitted):
     whole = build(backbone_architecture("mobilenet_v2", "fasterrcnn", 64), 4).state_dict()
-    rows = {"cls_logits": a_place, "bbox_pred": 4 * a_place}
+    rows = {"cls_logits": per_location, "bbox_pred": 4 * per_location}
     for name, tensor in whole.items():
         if name.startswith("rpn.head") and (part := name.split(".")[2]) in rows:
             whole[name] = tensor[: rows[part]]

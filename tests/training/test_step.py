@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.fake_learner import FakeDetector, batch, fake_learner
-from helpers.tiny_models import LIGHT, picture, random_model, target
+from helpers.tiny_models import LIGHT, make_image, random_model, target
 from torch import nn
 
 from detect.errors import UsageError
@@ -79,7 +79,7 @@ def test_where_only_the_gradient_is_not_finite_nothing_moves_either(clip):
 
 @pytest.fixture
 def steps():
-    images = [torch.from_numpy(picture((64, 96), seed)).permute(2, 0, 1) / 255 for seed in (1, 2)]
+    images = [torch.from_numpy(make_image((64, 96), seed)).permute(2, 0, 1) / 255 for seed in (1, 2)]
     targets = [target((64, 96), [[5, 5, 40, 45], [30, 20, 80, 60]]), target((64, 96), [[10, 8, 70, 50]])]
     return [([image], [one]) for image, one in zip(images, targets, strict=True)]
 

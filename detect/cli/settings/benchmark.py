@@ -42,7 +42,7 @@ class BenchmarkSettings:
     records: Path = option(
         Path("docs/results"), "results: what finished runs came to; none that is there is made again", metavar="DIR"
     )
-    pictures: int = option(118_000, "data: so many pictures are listed", low=1, high=10_000_000)
+    images: int = option(118_000, "data: so many images are listed", low=1, high=10_000_000)
     objects: int = option(
         860_000, "data: so many objects are annotated; a million take pycocotools 12 GB", low=1, high=10_000_000
     )

@@ -44,11 +44,11 @@ class _DetectSettings:
 class DetectImageSettings(_DetectSettings):
     input: str = option(
         REQUIRED,
-        "a picture, a folder of pictures or a quoted pattern such as 'in/*.jpg'",
+        "an image, a folder of images or a quoted pattern such as 'in/*.jpg'",
         metavar="FILE|DIR|GLOB",
     )
-    batch_size: int = option(1, "pictures that go through the model together", low=1)
-    save_json: bool = option(False, "also write detections.json: every picture with its boxes, scores and masks")
+    batch_size: int = option(1, "images that go through the model together", low=1)
+    save_json: bool = option(False, "also write detections.json: every image with its boxes, scores and masks")
 
 
 @dataclass(kw_only=True)

@@ -23,13 +23,13 @@ class DoctorSettings:
     format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
     to: str | None = option(None, "convert: the format to write", choices=TARGETS)
     output_dir: Path | None = option(
-        None, "fix and convert: the new data set's folder; preview: where its folder goes", metavar="DIR"
+        None, "fix and convert: the new dataset's folder; preview: where its folder goes", metavar="DIR"
     )
     split: str = option("train", "preview: of this split", choices=("train", "val", "test"))
-    pictures: int = option(12, "preview: so many pictures", low=1, high=200)
+    images: int = option(12, "preview: so many images", low=1, high=200)
     aug: str = option("default", "preview: as far changed as train.py --aug does", choices=PRESETS)
     json: bool = option(False, "check: print everything as JSON")
-    seed: int = option(0, "preview: which pictures and how they are augmented", low=0, high=2**32 - 1)
+    seed: int = option(0, "preview: which images and how they are augmented", low=0, high=2**32 - 1)
     quiet: bool = option(False, "no progress bars")
 
     def __post_init__(self) -> None:

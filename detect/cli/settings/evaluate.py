@@ -24,7 +24,7 @@ class EvaluateSettings:
     imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32, high=8192)
     device: str = device()
     evaluator: str = option("faster-coco-eval", "which finds the same as pycocotools, sooner", choices=EVALUATORS)
-    intervals: bool = option(False, "say how far the choice of pictures moves AP and AP50: 95 % bootstrap intervals")
+    intervals: bool = option(False, "say how far the choice of images moves AP and AP50: 95 % bootstrap intervals")
     name: str | None = option(None, "the run's folder (default: MODELDATA_SPLIT, numbered when taken)")
     output_dir: Path = output_dir("outputs/evaluate")
     quiet: bool = option(False, "no progress bars")

@@ -48,15 +48,15 @@ class ServeSettings:
         " (default: localhost, addresses, and names without a dot)",
         metavar="NAME",
     )
-    max_megabytes: int = option(_USUAL.bytes_ // 2**20, "of a request with pictures", low=1, high=2000)
+    max_megabytes: int = option(_USUAL.bytes_ // 2**20, "of a request with images", low=1, high=2000)
     max_video_megabytes: int = option(_USUAL.video_bytes // 2**20, "of a video", low=1, high=100_000)
-    max_megapixels: int = option(_USUAL.pixels // 1_000_000, "of a picture, or a frame", low=1, high=178)
-    max_pictures: int = option(_USUAL.pictures, "of a request", low=1, high=1000)
+    max_megapixels: int = option(_USUAL.pixels // 1_000_000, "of an image, or a frame", low=1, high=178)
+    max_images: int = option(_USUAL.images, "of a request", low=1, high=1000)
     max_frames: int = option(_USUAL.frames, "of a video, whose rest is left out", low=1)
     max_jobs: int = option(_USUAL.jobs, "videos that wait or are worked on", low=1)
-    queue: int = option(_USUAL.waiting, "pictures that wait for a model; more are told to come again", low=1)
-    batch_size: int = option(_USUAL.together, "pictures of equal size that are looked at together", low=1)
-    timeout: float = option(_USUAL.answer_seconds, "seconds until pictures that wait are given up", low=0.1)
+    queue: int = option(_USUAL.waiting, "images that wait for a model; more are told to come again", low=1)
+    batch_size: int = option(_USUAL.together, "images of equal size that are looked at together", low=1)
+    timeout: float = option(_USUAL.answer_seconds, "seconds until images that wait are given up", low=0.1)
     job_timeout: float = option(_USUAL.job_seconds, "seconds of work on a video, whose rest is left out then", low=1)
     keep: float = option(
         _USUAL.keep_seconds, f"seconds that the result of a video is kept, one of the {_USUAL.kept} newest", low=1

@@ -12,11 +12,11 @@ from detect.options import option
 
 _LONGEST_NAME = 200  # bytes; what numbers it needs room too
 FORMATS = ("auto", "coco", "csv", "labelme", "via", "voc", "yolo")  # the readers', which take longer to import
-DATA = "data set: a folder, a name in datasets/ or a YAML file"
+DATA = "dataset: a folder, a name in datasets/ or a YAML file"
 
 
 def model(for_what: str = "") -> Any:
-    """--model of the programs that look at pictures."""
+    """--model of the programs that look at images."""
     names = ", ".join((*BUNDLED, *DETECTORS))
     return option(
         "balloon", f"{for_what}{names}, or a checkpoint: a file, or its web address", metavar="NAME|FILE|URL"

@@ -1,4 +1,4 @@
-"""Pictures of which a part is seen, or into which objects of another are pasted; boxes and masks stay in step."""
+"""Images of which a part is seen, or into which objects of another are pasted; boxes and masks stay in step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 LEAST_VISIBLE = 0.2  # of an object's area; what shows less is cut off or covered so far that it is not looked for
 DECOYS = 0.3  # of what is pasted, where there is ground for them
-LARGEST_PASTED = 0.4  # of the picture's area; more would leave little of it to see
+LARGEST_PASTED = 0.4  # of the image's area; more would leave little of it to see
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """Boxes float32 [N, 4] xyxy pixels, labels int64 [N], iscrowd bool [N], masks uint8 0/1 N x [H, W] or None.
 
     complete: whether it lists all that is seen of such objects; not where there are crowds, or a window left slivers.
@@ -25,36 +25,42 @@ class Truth:
     masks: list[np.ndarray] | None
     complete: bool = True
 
-    def only(self, kept: np.ndarray) -> Truth:
+    def only(self, kept: np.ndarray) -> GroundTruth:
         """The objects with these numbers, or where ``kept`` is true."""
         masks = None if self.masks is None else [self.masks[i] for i in np.arange(len(self.boxes))[kept]]
         return replace(self, boxes=self.boxes[kept], labels=self.labels[kept], iscrowd=self.iscrowd[kept], masks=masks)
 
 
-def cut(image: np.ndarray, truth: Truth, window: tuple[int, int, int, int]) -> tuple[np.ndarray, Truth]:
-    """What of the picture lies in ``window`` (xyxy pixels), with the objects of which a fifth or more is seen, and
+def cut(
+    image: np.ndarray, ground_truth: GroundTruth, window: tuple[int, int, int, int]
+) -> tuple[np.ndarray, GroundTruth]:
+    """What of the image lies in ``window`` (xyxy pixels), with the objects of which a fifth or more is seen, and
     all that is seen of crowds.
 
     Boxes follow what is left of their masks where there are masks, else they are clipped.
     """
     x0, y0, x1, y1 = window
-    boxes = np.clip(truth.boxes - _row(x0, y0, x0, y0), 0, _row(x1 - x0, y1 - y0, x1 - x0, y1 - y0))
-    image, left = image[y0:y1, x0:x1], replace(truth, boxes=boxes)
-    if truth.masks is None:
-        return image, _what_is_left(left, _areas(boxes), _areas(truth.boxes))
-    return image, _with_masks_left(replace(left, masks=[mask[y0:y1, x0:x1] for mask in truth.masks]), truth.masks)
+    boxes = np.clip(ground_truth.boxes - _row(x0, y0, x0, y0), 0, _row(x1 - x0, y1 - y0, x1 - x0, y1 - y0))
+    image, left = image[y0:y1, x0:x1], replace(ground_truth, boxes=boxes)
+    if ground_truth.masks is None:
+        return image, _what_is_left(left, _areas(boxes), _areas(ground_truth.boxes))
+    return image, _with_masks_left(
+        replace(left, masks=[mask[y0:y1, x0:x1] for mask in ground_truth.masks]), ground_truth.masks
+    )
 
 
-def hide(truth: Truth, hidden: np.ndarray) -> Truth:
-    """What is left of a picture's truth where the pixels ``hidden``, bool [H, W], show something else: the objects of
+def hide(ground_truth: GroundTruth, hidden: np.ndarray) -> GroundTruth:
+    """What is left of an image's ground truth where the pixels ``hidden``, bool [H, W], show something else: the objects of
     which a fifth or more is seen, and all that is seen of crowds.
 
     An object without a mask counts as filling its box.
     """
-    if truth.masks is not None:
-        return _with_masks_left(replace(truth, masks=[mask & ~hidden for mask in truth.masks]), truth.masks)
-    boxes, shares = truth.boxes.copy(), np.ones(len(truth.boxes))
-    for i, box in enumerate(truth.boxes):
+    if ground_truth.masks is not None:
+        return _with_masks_left(
+            replace(ground_truth, masks=[mask & ~hidden for mask in ground_truth.masks]), ground_truth.masks
+        )
+    boxes, shares = ground_truth.boxes.copy(), np.ones(len(ground_truth.boxes))
+    for i, box in enumerate(ground_truth.boxes):
         x0, y0 = np.floor(box[:2]).astype(int).clip(0)
         x1, y1 = np.ceil(box[2:]).astype(int)
         seen = (~hidden[y0:y1, x0:x1]).astype(np.uint8)
@@ -63,25 +69,31 @@ def hide(truth: Truth, hidden: np.ndarray) -> Truth:
         shares[i] = seen.mean()
         around = _box(seen) + _row(x0, y0, x0, y0)
         boxes[i] = *np.maximum(box[:2], around[:2]), *np.minimum(box[2:], around[2:])
-    return _what_is_left(replace(truth, boxes=boxes), shares, np.ones(len(boxes)))
+    return _what_is_left(replace(ground_truth, boxes=boxes), shares, np.ones(len(boxes)))
 
 
 def paste_objects(
-    image: np.ndarray, truth: Truth, other: np.ndarray, other_truth: Truth, rng: np.random.Generator
-) -> tuple[np.ndarray, Truth]:
-    """``image`` with about half of the objects of ``other`` at random places, and the truth of both.
+    image: np.ndarray,
+    ground_truth: GroundTruth,
+    other: np.ndarray,
+    other_ground_truth: GroundTruth,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, GroundTruth]:
+    """``image`` with about half of the objects of ``other`` at random places, and the ground truth of both.
 
     Simple copy-paste (Ghiasi et al., CVPR 2021, https://arxiv.org/abs/2012.07177): what a pasted object covers goes
     from the masks below it, and an object of which less than a fifth is left is forgotten. Here objects move and
-    may be mirrored too, since a small data set repeats its places soon; those that the edge of ``other`` cuts stay.
+    may be mirrored too, since a small dataset repeats its places soon; those that the edge of ``other`` cuts stay.
     Now and then a decoy is pasted, background in the shape of an object, lest the seam itself tell an object (as the
     distractors of Dwibedi et al., ICCV 2017, https://arxiv.org/abs/1708.01642).
     """
-    assert truth.masks is not None and other_truth.masks is not None  # outlines are what is cut along
+    assert ground_truth.masks is not None and other_ground_truth.masks is not None  # outlines are what is cut along
     image, height, width = image.copy(), *image.shape[:2]
-    masks, whole = list(truth.masks), list(truth.masks)
-    labels, boxes = truth.labels.tolist(), list(truth.boxes)
-    for mask, label, is_crowd in zip(other_truth.masks, other_truth.labels, other_truth.iscrowd, strict=True):
+    masks, whole = list(ground_truth.masks), list(ground_truth.masks)
+    labels, boxes = ground_truth.labels.tolist(), list(ground_truth.boxes)
+    for mask, label, is_crowd in zip(
+        other_ground_truth.masks, other_ground_truth.labels, other_ground_truth.iscrowd, strict=True
+    ):
         if is_crowd or rng.random() < 0.5 or not 0 < _area(mask) < LARGEST_PASTED * height * width:
             continue
         x, y, w, h = cv2.boundingRect(mask)
@@ -91,7 +103,9 @@ def paste_objects(
         shape = mask[y : y + h, x : x + w]
         if is_decoy := rng.random() < DECOYS:
             x, y = int(rng.integers(mask.shape[1] - w + 1)), int(rng.integers(mask.shape[0] - h + 1))
-            if not other_truth.complete or any(one[y : y + h, x : x + w].any() for one in other_truth.masks):
+            if not other_ground_truth.complete or any(
+                one[y : y + h, x : x + w].any() for one in other_ground_truth.masks
+            ):
                 continue
         step = -1 if rng.random() < 0.5 else 1
         shape, pixels = shape[:, ::step], other[y : y + h, x : x + w][:, ::step]
@@ -104,9 +118,11 @@ def paste_objects(
             whole.append(pasted)
             labels.append(int(label))
             boxes.append(_box(pasted))
-    iscrowd = np.concatenate([truth.iscrowd, np.zeros(len(labels) - len(truth.labels), bool)])
+    iscrowd = np.concatenate([ground_truth.iscrowd, np.zeros(len(labels) - len(ground_truth.labels), bool)])
     boxes_of_both, labels_of_both = np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
-    return image, _with_masks_left(Truth(boxes_of_both, labels_of_both, iscrowd, masks, truth.complete), whole)
+    return image, _with_masks_left(
+        GroundTruth(boxes_of_both, labels_of_both, iscrowd, masks, ground_truth.complete), whole
+    )
 
 
 def _paste(image: np.ndarray, shape: np.ndarray, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
@@ -125,21 +141,21 @@ def _paste(image: np.ndarray, shape: np.ndarray, pixels: np.ndarray, rng: np.ran
     return pasted
 
 
-def _with_masks_left(truth: Truth, before: list[np.ndarray]) -> Truth:
+def _with_masks_left(ground_truth: GroundTruth, before: list[np.ndarray]) -> GroundTruth:
     """``_what_is_left`` of objects that had the masks ``before``, with boxes around what changed."""
-    assert truth.masks is not None
-    left, of = (np.array([_area(mask) for mask in masks], np.int64) for masks in (truth.masks, before))
-    boxes = truth.boxes.copy()
+    assert ground_truth.masks is not None
+    left, of = (np.array([_area(mask) for mask in masks], np.int64) for masks in (ground_truth.masks, before))
+    boxes = ground_truth.boxes.copy()
     for i in np.flatnonzero(left < of):
-        boxes[i] = _box(truth.masks[i])
-    return _what_is_left(replace(truth, boxes=boxes), left, of)
+        boxes[i] = _box(ground_truth.masks[i])
+    return _what_is_left(replace(ground_truth, boxes=boxes), left, of)
 
 
-def _what_is_left(truth: Truth, left: np.ndarray, of: np.ndarray) -> Truth:
+def _what_is_left(ground_truth: GroundTruth, left: np.ndarray, of: np.ndarray) -> GroundTruth:
     """The objects that still show a fifth of their area: ``left``, ``of`` what it was, both [N]."""
-    kept = (left > 0) & (truth.iscrowd | (left >= LEAST_VISIBLE * of))
+    kept = (left > 0) & (ground_truth.iscrowd | (left >= LEAST_VISIBLE * of))
     slivers = (left > 0) & ~kept
-    return replace(truth.only(kept), complete=truth.complete and not slivers.any())
+    return replace(ground_truth.only(kept), complete=ground_truth.complete and not slivers.any())
 
 
 def _box(mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What light, lens, sensor and file do to a picture: nothing moves, but for the mirror."""
+"""What light, lens, sensor and file do to an image: nothing moves, but for the mirror."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for a newer version at import
 import albumentations as A
 
-from detect.data.augmentation.copy_paste import Truth
+from detect.data.augmentation.copy_paste import GroundTruth
 from detect.data.augmentation.presets import Augmentation
 
 HUES: dict[str, Callable[[], list[A.BasicTransform]]] = {
@@ -22,13 +22,13 @@ HUES: dict[str, Callable[[], list[A.BasicTransform]]] = {
 
 
 class Photometric:
-    """The mirror, and then colours, brightness, gamma, blur and wear as strongly as ``augmentation`` says."""
+    """The mirror, and then colors, brightness, gamma, blur and wear as strongly as ``augmentation`` says."""
 
     def __init__(self, augmentation: Augmentation) -> None:
         self._compose = A.Compose(
             [
                 A.HorizontalFlip(p=augmentation.flip),
-                *HUES[augmentation.colours](),
+                *HUES[augmentation.color](),
                 A.RandomBrightnessContrast(augmentation.light, augmentation.light, p=0.5 if augmentation.light else 0),
                 A.RandomGamma((75, 130), p=augmentation.gamma),
                 A.GaussianBlur(blur_limit=(3, 5), p=augmentation.blur),
@@ -48,13 +48,17 @@ class Photometric:
             ),
         )
 
-    def __call__(self, image: np.ndarray, truth: Truth, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
-        """The changed picture, uint8 RGB, and its truth, without boxes of less than a pixel."""
+    def __call__(
+        self, image: np.ndarray, ground_truth: GroundTruth, rng: np.random.Generator
+    ) -> tuple[np.ndarray, GroundTruth]:
+        """The changed image, uint8 RGB, and its ground truth, without boxes of less than a pixel."""
         self._compose.set_random_seed(int(rng.integers(2**31)))
         # An empty mask *array* raises in albumentations 2.0.8, an empty list is left out of the call altogether.
-        with_masks = {"masks": truth.masks} if truth.masks else {}
-        out = self._compose(image=image, bboxes=truth.boxes, index=np.arange(len(truth.boxes)), **with_masks)
+        with_masks = {"masks": ground_truth.masks} if ground_truth.masks else {}
+        out = self._compose(
+            image=image, bboxes=ground_truth.boxes, index=np.arange(len(ground_truth.boxes)), **with_masks
+        )
         boxes = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
-        masks = [np.asarray(mask) for mask in out["masks"]] if truth.masks else truth.masks
-        kept = replace(truth, masks=masks).only(np.asarray(out["index"], np.int64))
+        masks = [np.asarray(mask) for mask in out["masks"]] if ground_truth.masks else ground_truth.masks
+        kept = replace(ground_truth, masks=masks).only(np.asarray(out["index"], np.int64))
         return out["image"], replace(kept, boxes=boxes)

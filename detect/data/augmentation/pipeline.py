@@ -1,6 +1,6 @@
-"""From a picture and its truth to what a detector trains on.
+"""From an image and its ground truth to what a detector trains on.
 
-Scale jitter must reach the backbone: torchvision's own transform would resize every picture to the same side
+Scale jitter must reach the backbone: torchvision's own transform would resize every image to the same side
 again, so the resizing happens here and the model is told not to (``detect.models.builder``).
 """
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from detect.data.augmentation import mosaic
-from detect.data.augmentation.copy_paste import Truth, cut, paste_objects
+from detect.data.augmentation.copy_paste import GroundTruth, cut, paste_objects
 from detect.data.augmentation.cutout import cut_out
 from detect.data.augmentation.photometric import Photometric
 from detect.data.augmentation.presets import Augmentation
@@ -52,7 +52,7 @@ def _touched(mask: Polygons | Rle, image_hw: tuple[int, int], target_hw: tuple[i
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture that is still to be read, with its boxes, labels, crowd flags and masks (polygons or RLE, or None) on
+    """An image that is still to be read, with its boxes, labels, crowd flags and masks (polygons or RLE, or None) on
     its pixels.
 
     read: gives it resized to a (height, width), uint8 RGB [H, W, 3].  image_hw: the size that it has itself.
@@ -67,11 +67,11 @@ class Sample:
 
 
 class TrainTransform:
-    """Scale jitter, mosaic, objects from another picture, cut-out, mirror, and what light and lens do to a picture.
+    """Scale jitter, mosaic, objects from another image, cut-out, mirror, and what light and lens do to an image.
 
-    imgsz: the short side in pixels around which the jitter draws. A picture that grew keeps a random window of the
+    imgsz: the short side in pixels around which the jitter draws. An image that grew keeps a random window of the
         size it has at factor 1, so that zooming in costs the model no more (large-scale jitter, Ghiasi et al.,
-        https://arxiv.org/abs/2012.07177); a mosaic is as large as its first picture at factor 1.
+        https://arxiv.org/abs/2012.07177); a mosaic is as large as its first image at factor 1.
     augmentation: how strongly.
     epochs: how many there will be, of which the last ones have no mosaics; None: all have.
     """
@@ -89,8 +89,8 @@ class TrainTransform:
         another: Callable[[int], Sample] | None = None,
         of: int = 0,
         epoch: int = 0,
-    ) -> tuple[np.ndarray, Truth]:
-        """The augmented picture, uint8 RGB, and its truth, with crowds.
+    ) -> tuple[np.ndarray, GroundTruth]:
+        """The augmented image, uint8 RGB, and its ground truth, with crowds.
 
         another: gives the sample of any number below ``of``, which may lend objects or be part of a mosaic.
         epoch: the number of this one, from 0.
@@ -100,37 +100,37 @@ class TrainTransform:
         others = another if of else None
         is_mosaic, factor = self._first_draws(rng, epoch, bool(others))
         if others and is_mosaic:
-            drawn = [others(int(number)) for number in rng.integers(of, size=mosaic.PICTURES - 1)]
-            image, truth = self._mosaic([sample, *drawn], rng)
+            drawn = [others(int(number)) for number in rng.integers(of, size=mosaic.IMAGES - 1)]
+            image, ground_truth = self._mosaic([sample, *drawn], rng)
         else:
-            image, truth = self._scaled(sample, factor, rng)
-            if others and truth.masks is not None and rng.random() < strength.copy_paste:
+            image, ground_truth = self._scaled(sample, factor, rng)
+            if others and ground_truth.masks is not None and rng.random() < strength.copy_paste:
                 lender = self._scaled(others(int(rng.integers(of))), self._factor(rng), rng)
-                image, truth = paste_objects(image, truth, *lender, rng)
+                image, ground_truth = paste_objects(image, ground_truth, *lender, rng)
         if rng.random() < strength.cutout:
-            image, truth = cut_out(image, truth, rng)
-        return self._photometric(image, truth, rng)
+            image, ground_truth = cut_out(image, ground_truth, rng)
+        return self._photometric(image, ground_truth, rng)
 
     def size_hw(
         self, image_hw: tuple[int, int], rng: np.random.Generator, epoch: int = 0, *, has_others: bool = False
     ) -> tuple[int, int]:
-        """The (height, width) of what a call makes of a picture of ``image_hw``, with ``rng`` as it gets it; so a
-        loader knows which pictures will be of like size."""
+        """The (height, width) of what a call makes of an image of ``image_hw``, with ``rng`` as it gets it; so a
+        loader knows which images will be of like size."""
         is_mosaic, factor = self._first_draws(rng, epoch, has_others)
         return resized_hw(image_hw, self.imgsz if is_mosaic else min(self.imgsz, round(self.imgsz * factor)))
 
     def _first_draws(self, rng: np.random.Generator, epoch: int, has_others: bool) -> tuple[bool, float]:
-        """Whether a picture becomes part of a mosaic, and its factor otherwise."""
+        """Whether an image becomes part of a mosaic, and its factor otherwise."""
         chance = self.augmentation.mosaic if has_others and epoch < self.mosaic_epochs else 0.0
         return rng.random() < chance, self._factor(rng)
 
-    def _scaled(self, sample: Sample, factor: float, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
-        """The picture at a scale, cut to a random window where it is larger than at factor 1."""
+    def _scaled(self, sample: Sample, factor: float, rng: np.random.Generator) -> tuple[np.ndarray, GroundTruth]:
+        """The image at a scale, cut to a random window where it is larger than at factor 1."""
         target_hw = resized_hw(sample.image_hw, round(self.imgsz * factor))
         return _read(sample, target_hw, resized_hw(sample.image_hw, self.imgsz), rng)
 
-    def _mosaic(self, samples: Sequence[Sample], rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
-        """A random window of each of four pictures, at half of a random scale or as large as fills its quarter."""
+    def _mosaic(self, samples: Sequence[Sample], rng: np.random.Generator) -> tuple[np.ndarray, GroundTruth]:
+        """A random window of each of four images, at half of a random scale or as large as fills its quarter."""
         hw = resized_hw(samples[0].image_hw, self.imgsz)
         places, parts = mosaic.quarters(hw, rng), []
         for sample, (x0, y0, x1, y1) in zip(samples, places, strict=True):
@@ -149,7 +149,7 @@ class TrainTransform:
 
 def _read(
     sample: Sample, target_hw: tuple[int, int], most_hw: tuple[int, int], rng: np.random.Generator
-) -> tuple[np.ndarray, Truth]:
+) -> tuple[np.ndarray, GroundTruth]:
     """The sample resized to ``target_hw``, and of that a random window of no more than ``most_hw``."""
     image = sample.read(target_hw)
     height, width = (min(pair) for pair in zip(target_hw, most_hw, strict=True))
@@ -158,9 +158,11 @@ def _read(
     boxes = sample.boxes * scale
     inside = np.flatnonzero((boxes[:, 2:] > (x, y)).all(axis=1) & (boxes[:, :2] < (x + width, y + height)).all(axis=1))
     masks = None
-    if sample.masks is not None:  # to fill one costs as much as the picture is large
+    if sample.masks is not None:  # to fill one costs as much as the image is large
         masks = resize_masks([sample.masks[i] for i in inside.tolist()], sample.image_hw, target_hw)
-    truth = Truth(boxes[inside], sample.labels[inside], sample.iscrowd[inside], masks, not sample.iscrowd.any())
+    ground_truth = GroundTruth(
+        boxes[inside], sample.labels[inside], sample.iscrowd[inside], masks, not sample.iscrowd.any()
+    )
     if (height, width) == target_hw:
-        return image, truth
-    return cut(image, truth, (x, y, x + width, y + height))
+        return image, ground_truth
+    return cut(image, ground_truth, (x, y, x + width, y + height))

@@ -1,4 +1,4 @@
-"""What lies in a folder: the format of its annotations, the pictures they are of, and the splits."""
+"""What lies in a folder: the format of its annotations, the images they are of, and the splits."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def discover(folder: Path, form: str = "auto") -> Found:
             beside = name.parent in {file.parent for file in files[form]}
             if name.suffix == files[form][0].suffix and (beside or split_of(name)):
                 raise DataError(f"{folder / name} cannot be read: {problem}; mend it, or move it out of the way")
-        sources = [of_file(file, _names(folder / file), listing.pictures) for file in _wanted(files[form])]
+        sources = [of_file(file, _names(folder / file), listing.images) for file in _wanted(files[form])]
     else:
-        sources = of_folders(files[form], listing.pictures)
+        sources = of_folders(files[form], listing.images)
     classes = yolo_names.find(listing) if form == "yolo" else None
     return Found(form, sorted(sources, key=lambda s: (s.split or "", s.annotations)), classes, listing)
 
 
 def _by_format(listing: Listing) -> dict[str, list[PurePosixPath]]:
     files: dict[str, list[PurePosixPath]] = {}
-    stems = {picture.stem for picture in listing.pictures}
+    stems = {image.stem for image in listing.images}
     for suffix in (".json", ".xml", ".csv", ".txt"):
         for name, form in listing.holding(suffix):
             if form != "yolo" or name.stem in stems:  # of numbers there are other texts too
@@ -75,7 +75,7 @@ def _only(files: dict[str, list[PurePosixPath]], listing: Listing) -> str:
         raise UsageError(f"{listing.folder} holds {both}; say which to take: --format {'|'.join(sorted(files))}")
     if not files:
         raise DataError(
-            f"no annotations found in {listing.folder} beside {len(listing.pictures)} pictures "
+            f"no annotations found in {listing.folder} beside {len(listing.images)} images "
             f"(looked for COCO, VIA and labelme JSON, VOC XML, YOLO text files, CSV){_broken(listing)}"
         )
     return next(iter(files))

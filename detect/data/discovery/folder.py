@@ -1,4 +1,4 @@
-"""A folder as a data set: what was found in it, divided into train, val and test."""
+"""A folder as a dataset: what was found in it, divided into train, val and test."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from detect.text import first_few
 
 KEPT = "splits.yaml"
 _VOC_LISTS = {"train.txt": "train", "trainval.txt": "train", "val.txt": "val", "test.txt": "test"}
-_OF_A_CLASS = re.compile(r"\s+-?[01]$")  # whether a picture shows the class that a list is of
+_OF_A_CLASS = re.compile(r"\s+-?[01]$")  # whether an image shows the class that a list is of
 _POOL = "train"  # what lacks a split yet, or is divided
 Part = dict[str, Any]  # of a split: images, annotations, files, as in datasets/NAME.yaml
 
 
 def spec_of_folder(folder: Path, form: str, elsewhere: Path, keep: bool = True) -> DatasetSpec:
-    """The data set in ``folder``, its splits as files there declare them, else as the names of folders and files tell,
+    """The dataset in ``folder``, its splits as files there declare them, else as the names of folders and files tell,
     else dealt out at random and kept in the folder, or in the file ``elsewhere`` where it cannot be written to.
 
     keep: whether splits are kept; they come out the same next time while nothing in the folder changes.
@@ -47,7 +47,7 @@ def spec_of_folder(folder: Path, form: str, elsewhere: Path, keep: bool = True) 
         dealt, kept = _dealt_out(spec, missing, elsewhere, keep)
         splits, how = {**splits, **dealt}, ", ".join(filter(None, (how, f"{' and '.join(missing[1:])} {kept}")))
     splits = {split: splits[split] for split in SHARES if split in splits}
-    places = dict.fromkeys(f"{s.annotations}, pictures in {s.images}" for s in found.sources)
+    places = dict.fromkeys(f"{s.annotations}, images in {s.images}" for s in found.sources)
     where = f"{found.form} ({first_few(places, 3)})"
     return replace(spec, splits=splits, found=f"{folder}: {where}; {', '.join(splits)}: {how}")
 
@@ -57,7 +57,7 @@ def _part(source: Source) -> Part:
 
 
 def _declared(spec: DatasetSpec, found: Found) -> tuple[dict[str, Part], str] | None:
-    """The splits that a file declares or that the pictures' own folders tell, and which; None where nothing does."""
+    """The splits that a file declares or that the images' own folders tell, and which; None where nothing does."""
     source = found.sources[0] if len(found.sources) == 1 else None
     if source is None and found.form not in IN_ONE_FILE:
         source = joined(found.sources)
@@ -68,7 +68,7 @@ def _declared(spec: DatasetSpec, found: Found) -> tuple[dict[str, Part], str] | 
         members = {split: sorted(files) for split, files in declare(names, source, found).items() if files}
         if members and (len(members) > 1 or how != _BY_FOLDERS):
             left = len(names) - len(set().union(*members.values()))
-            aside = f", which leave {left} pictures out" if left else ""
+            aside = f", which leave {left} images out" if left else ""
             return {split: {**_part(source), "files": files} for split, files in members.items()}, how + aside
     return None
 
@@ -114,7 +114,7 @@ def _listed_by_voc(names: list[str], source: Source, found: Found) -> dict[str, 
             strangers += [] if name else [line]
             of_split |= {name} if name else set()
     if strangers:
-        warn(f"{found.listing.folder}: {len(strangers)} listed pictures have no annotations: {first_few(strangers)}")
+        warn(f"{found.listing.folder}: {len(strangers)} listed images have no annotations: {first_few(strangers)}")
     if "train" in members:
         members["train"] -= members.get("val", set()) | members.get("test", set())  # where train is trainval, or all
     return members
@@ -125,9 +125,9 @@ def _listed_by_yolo(names: list[str], source: Source, found: Found) -> dict[str,
         return {}
     declared = yolo_names.declared(found.listing)
     if declared.get("val") and declared["val"] == declared.get("train"):
-        warn(f"{found.listing.folder}: the pictures declared for val are those for train, so val is dealt out of them")
+        warn(f"{found.listing.folder}: the images declared for val are those for train, so val is dealt out of them")
         del declared["val"]
-    return {split: {n for n in names if source.images / n in pictures} for split, pictures in declared.items()}
+    return {split: {n for n in names if source.images / n in images} for split, images in declared.items()}
 
 
 def _told_by_folders(names: list[str], source: Source, found: Found) -> dict[str, set[str]]:
@@ -173,24 +173,24 @@ def _members(
     there = set(names)
     listed = {split: [name for name in files if name in there] for split, files in kept.items()}
     if gone := sorted(set().union(*kept.values()) - there):
-        warn(f"{path} lists {len(gone)} pictures that have no annotations any more: {first_few(gone)}")
+        warn(f"{path} lists {len(gone)} images that have no annotations any more: {first_few(gone)}")
     for split in [split for split in listed if split not in splits]:
-        warn(f"{path}: the {len(listed.pop(split))} pictures of its '{split}' are left out, as there is another")
+        warn(f"{path}: the {len(listed.pop(split))} images of its '{split}' are left out, as there is another")
     left = there.difference(*kept.values())
     for split, files in ((_POOL, left), ("val", listed.get("val"))):
         if not files:
-            raise DataError(f"{path} leaves no picture for {split}; change it, or delete it to deal out anew")
+            raise DataError(f"{path} leaves no image for {split}; change it, or delete it to deal out anew")
     return {split: {**part, "files": files} for split, files in {_POOL: sorted(left), **listed}.items() if files}
 
 
 def _deal_anew(draft: Draft, names: set[str], splits: list[str]) -> dict[str, list[str]]:
-    """The names of the pictures of each split but the pool."""
-    table = draft.table.take_pictures(np.array([i for i, n in enumerate(draft.table.names) if n in names], np.int64))
+    """The names of the images of each split but the pool."""
+    table = draft.table.take_images(np.array([i for i, n in enumerate(draft.table.names) if n in names], np.int64))
     if len(table) < 2:
-        pictures = "1 picture" if len(table) else "no picture"
-        raise DataError(f"{draft.annotations} is about {pictures}; to train and to validate takes two")
+        images = "1 image" if len(table) else "no image"
+        raise DataError(f"{draft.annotations} is about {images}; to train and to validate takes two")
     counts = np.zeros((len(table), len(draft.names)), np.int64)
-    np.add.at(counts, (table.pictures, table.labels - 1), 1)
+    np.add.at(counts, (table.images, table.labels - 1), 1)
     groups = _groups([table.path(i) for i in range(len(table))])
     split = deal_out(counts, groups, {split: SHARES[split] for split in splits})
     members = {
@@ -200,7 +200,7 @@ def _deal_anew(draft: Draft, names: set[str], splits: list[str]) -> dict[str, li
 
 
 def _groups(paths: list[Path]) -> np.ndarray:
-    """A number for each picture, int64 [N], the same for those that are or look alike; each its own where all are."""
+    """A number for each image, int64 [N], the same for those that are or look alike; each its own where all are."""
     looks = look_at_all(paths)
     sketches = signatures(np.stack([_NOTHING if look.thumbnail is None else look.thumbnail for look in looks]))
     first: dict[str, int] = {}

@@ -18,7 +18,7 @@ from detect.errors import DataError
 from detect.media import formats
 from detect.text import first_few
 
-_PICTURES = tuple(formats.SUFFIXES)
+_IMAGES = tuple(formats.SUFFIXES)
 _ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".labels", ".data")
 _LOOKED_AT = 100  # of the files of one kind in one folder, since they are alike, and so many of the largest
 _HEAD = 4096  # bytes of a text file that tell what it is
@@ -34,23 +34,23 @@ class Listing:
     """
 
     folder: Path
-    pictures: list[PurePosixPath]
+    images: list[PurePosixPath]
     files: dict[str, list[PurePosixPath]]
     broken: dict[PurePosixPath, str]
 
     @classmethod
     def of(cls, folder: Path) -> Listing:
-        """DataError where the folder holds no picture."""
+        """DataError where the folder holds no image."""
         files: dict[str, list[PurePosixPath]] = defaultdict(list)
-        pictures: list[PurePosixPath] = []
-        for name in map(PurePosixPath, files_below(folder, (*_PICTURES, *_ANNOTATIONS))):
+        images: list[PurePosixPath] = []
+        for name in map(PurePosixPath, files_below(folder, (*_IMAGES, *_ANNOTATIONS))):
             suffix = name.suffix.lower()
-            (pictures if suffix in _PICTURES else files[suffix]).append(name)
-        if not pictures:
+            (images if suffix in _IMAGES else files[suffix]).append(name)
+        if not images:
             others = [str(name) for names in files.values() for name in names] or [p.name for p in folder.iterdir()]
             there = f"; there is {first_few(sorted(others), 3)}" if others else ""
-            raise DataError(f"no picture in {folder} or below it (JPEG, PNG, TIFF, WebP and the like){there}")
-        return cls(folder, pictures, dict(files), {})
+            raise DataError(f"no image in {folder} or below it (JPEG, PNG, TIFF, WebP and the like){there}")
+        return cls(folder, images, dict(files), {})
 
     def holding(self, suffix: str) -> Iterator[tuple[PurePosixPath, str]]:
         """The files with ``suffix`` and the format of what they hold: "coco", "via", "labelme", "voc", "yolo", "csv".
@@ -67,7 +67,7 @@ class Listing:
             yield from ((name, form) for name in names if (form := forms.get(name, usual)))
 
     def _some(self, names: list[PurePosixPath]) -> list[PurePosixPath]:
-        """All of few; of many some from end to end, and the largest, which may be about all pictures."""
+        """All of few; of many some from end to end, and the largest, which may be about all images."""
         if len(names) <= 2 * _LOOKED_AT:
             return names
         largest = sorted(names, key=lambda name: (self.folder / name).stat().st_size)[-_LOOKED_AT:]
@@ -87,7 +87,9 @@ def _of_json(path: Path) -> str:
     content = _outline(path)
     keys = content.keys()
     if {"images", "annotations", "categories"} <= keys:
-        return "" if b"segments_info" in bytes(content["annotations"][:_HEAD]) else "coco"  # COCO's panoptic truth
+        return (
+            "" if b"segments_info" in bytes(content["annotations"][:_HEAD]) else "coco"
+        )  # COCO's panoptic ground truth
     if "shapes" in keys and "imagePath" in keys:
         return "labelme"
     if any(key.startswith("_via_") for key in keys) or {"project", "metadata", "file"} <= keys:
@@ -140,7 +142,7 @@ def _of_csv(path: Path) -> str:
 
 
 def _of_txt(path: Path) -> str:
-    """Whether its first line that is not empty is a class and numbers in parts of a picture."""
+    """Whether its first line that is not empty is a class and numbers in parts of an image."""
     lines = [line for line in _head(path).decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
     try:
         values = [float(word) for word in lines[0].split()] if lines else []

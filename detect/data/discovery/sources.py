@@ -1,4 +1,4 @@
-"""Where the pictures are that annotations are of."""
+"""Where the images are that annotations are of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COMPARED = 200  # names of one source
 
 @dataclass(frozen=True)
 class Source:
-    """One annotation file or folder and the folder of its pictures, relative to the data set's folder; the split
+    """One annotation file or folder and the folder of its images, relative to the dataset's folder; the split
     that their names tell."""
 
     images: PurePosixPath
@@ -24,16 +24,16 @@ class Source:
     split: str | None
 
 
-def of_folders(files: Iterable[PurePosixPath], pictures: Sequence[PurePosixPath]) -> list[Source]:
-    """The sources of a format with one annotation file a picture.
+def of_folders(files: Iterable[PurePosixPath], paths: Sequence[PurePosixPath]) -> list[Source]:
+    """The sources of a format with one annotation file an image.
 
-    Each folder of ``files`` is paired with that folder of ``pictures`` in which most have their names; pairs such as
+    Each folder of ``files`` is paired with that folder of ``images`` in which most have their names; pairs such as
     labels/a and images/a, labels/b and images/b become the one of labels and images, but for parts that name a split.
-    DataError where the pictures of one folder of ``files`` lie in several.
+    DataError where the images of one folder of ``files`` lie in several.
     """
     folders_of = defaultdict(set)
-    for picture in pictures:
-        folders_of[picture.stem].add(picture.parent)
+    for image in paths:
+        folders_of[image.stem].add(image.parent)
     stems = defaultdict(list)
     for file in files:
         stems[file.parent].append(file.stem)
@@ -41,12 +41,12 @@ def of_folders(files: Iterable[PurePosixPath], pictures: Sequence[PurePosixPath]
     for folder, names in stems.items():
         compared = [folders_of[name] for name in islice(names, _COMPARED) if name in folders_of]
         votes = Counter(chain(*compared))
-        images = _likeliest(votes, folder) if votes else _only_folder(pictures, folder)
+        images = _likeliest(votes, folder) if votes else _only_folder(paths, folder)
         if strangers := [folders for folders in compared if images not in folders]:
             other = min(min(folders) for folders in strangers)
             raise DataError(
-                f"the pictures of the annotations in {folder} lie in several folders, {images} and {other}; put the "
-                "annotations into folders of the same names, or all pictures into one"
+                f"the images of the annotations in {folder} lie in several folders, {images} and {other}; put the "
+                "annotations into folders of the same names, or all images into one"
             )
         pairs.add(_without_common_end(images, folder))
     by_split = defaultdict(set)
@@ -55,23 +55,23 @@ def of_folders(files: Iterable[PurePosixPath], pictures: Sequence[PurePosixPath]
     return [Source(*one, split) for split, same in by_split.items() for one in _joined(same)]
 
 
-def of_file(file: PurePosixPath, names: Iterable[str], pictures: Sequence[PurePosixPath]) -> Source:
-    """The source of one annotation file that names its pictures.
+def of_file(file: PurePosixPath, names: Iterable[str], paths: Sequence[PurePosixPath]) -> Source:
+    """The source of one annotation file that names its images.
 
     Their folder is that below which most of ``names`` are found.
     """
     by_name = defaultdict(list)
-    for picture in pictures:
-        by_name[picture.name.casefold()].append(picture)
+    for image in paths:
+        by_name[image.name.casefold()].append(image)
     votes: Counter[PurePosixPath] = Counter()
     for name in islice(names, _COMPARED):
         parts = PurePosixPath(name.replace("\\", "/").casefold()).parts
-        for picture in by_name.get(parts[-1] if parts else "", ()):
-            if tuple(map(str.casefold, picture.parts[-len(parts) :])) == parts:
-                votes[PurePosixPath(*picture.parts[: -len(parts)])] += 1
+        for image in by_name.get(parts[-1] if parts else "", ()):
+            if tuple(map(str.casefold, image.parts[-len(parts) :])) == parts:
+                votes[PurePosixPath(*image.parts[: -len(parts)])] += 1
             elif parts[0].endswith(("/", ":")) or ".." in parts:  # a path of another machine counts by its last part
-                votes[picture.parent] += 1
-    images = _likeliest(votes, file) if votes else _only_folder(pictures, file.parent)
+                votes[image.parent] += 1
+    images = _likeliest(votes, file) if votes else _only_folder(paths, file.parent)
     return Source(images, file, split_of(file) or split_of(images))
 
 
@@ -100,9 +100,9 @@ def _likeliest(votes: Counter[PurePosixPath], annotations: PurePosixPath) -> Pur
     return max(votes, key=rank)
 
 
-def _only_folder(pictures: Sequence[PurePosixPath], other: PurePosixPath) -> PurePosixPath:
-    """The one folder of pictures; ``other`` where there are several."""
-    folders = {picture.parent for picture in pictures}
+def _only_folder(images: Sequence[PurePosixPath], other: PurePosixPath) -> PurePosixPath:
+    """The one folder of images; ``other`` where there are several."""
+    folders = {image.parent for image in images}
     return folders.pop() if len(folders) == 1 else other
 
 
@@ -113,7 +113,7 @@ def _without_common_end(images: PurePosixPath, annotations: PurePosixPath) -> tu
 
 
 def _joined(pairs: set[tuple[PurePosixPath, PurePosixPath]]) -> list[tuple[PurePosixPath, PurePosixPath]]:
-    """One pair of folders above all of them, where the way down from it is the same for pictures and annotations."""
+    """One pair of folders above all of them, where the way down from it is the same for images and annotations."""
     if len(pairs) == 1:
         return list(pairs)
     images, annotations = (_above(folders) for folders in zip(*pairs, strict=True))

@@ -1,4 +1,4 @@
-"""What lies beside YOLO's text files: the names of the classes, and which pictures are of which split."""
+"""What lies beside YOLO's text files: the names of the classes, and which images are of which split."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find(listing: Listing) -> tuple[str, ...]:
 
 
 def declared(listing: Listing) -> dict[str, set[PurePosixPath]]:
-    """The pictures of each split, relative to the folder, that ``data.yaml`` tells, else lists called ``train.txt``
+    """The images of each split, relative to the folder, that ``data.yaml`` tells, else lists called ``train.txt``
     and so on; of those that are there."""
     for path, content in _descriptions(listing):
         if "names" in content:
@@ -61,15 +61,15 @@ def declared(listing: Listing) -> dict[str, set[PurePosixPath]]:
             for key in ("train", "val", "valid", "test"):
                 if not content.get(key):
                     continue
-                found[key.removesuffix("id")] = pictures = set(_pictures(content, key, path, listing))
-                if not pictures:
-                    warn(f"{path}: there are no pictures at {reprlib.repr(content[key])}, which should be '{key}'")
-            return {split: pictures for split, pictures in found.items() if pictures}
+                found[key.removesuffix("id")] = images = set(_images(content, key, path, listing))
+                if not images:
+                    warn(f"{path}: there are no images at {reprlib.repr(content[key])}, which should be '{key}'")
+            return {split: images for split, images in found.items() if images}
     lists = {name: split for name in listing.files.get(".txt", ()) if (split := _LISTS.get(name.name))}
     found = {}
     for name, split in lists.items():
         found.setdefault(split, set()).update(_listed(name, listing))
-    return {split: pictures for split, pictures in found.items() if pictures}
+    return {split: images for split, images in found.items() if images}
 
 
 def _descriptions(listing: Listing) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -99,15 +99,15 @@ def read_lines(path: Path) -> list[str]:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _pictures(content: dict[str, Any], key: str, path: Path, listing: Listing) -> Iterator[PurePosixPath]:
-    """A split is a folder, a text file with the names of pictures, or a list of these."""
+def _images(content: dict[str, Any], key: str, path: Path, listing: Listing) -> Iterator[PurePosixPath]:
+    """A split is a folder, a text file with the names of images, or a list of these."""
     values = content[key] if isinstance(content[key], list) else [content[key]]
     for value in (value for value in values if isinstance(value, str) and value):
         for place in _places(value, content.get("path"), path, listing.folder):
             if place.suffix == ".txt" and (listing.folder / place).is_file():
                 yield from _listed(place, listing)
                 break
-            inside = [picture for picture in listing.pictures if place in picture.parents]
+            inside = [image for image in listing.images if place in image.parents]
             if inside:
                 yield from inside
                 break
@@ -133,24 +133,24 @@ def _parts(path: str) -> list[str]:
 
 
 def _listed(place: PurePosixPath, listing: Listing) -> Iterator[PurePosixPath]:
-    """The pictures that a text file names, by as much of the end of their paths as tells them apart."""
+    """The images that a text file names, by as much of the end of their paths as tells them apart."""
     by_name: dict[str, list[PurePosixPath]] = {}
-    for picture in listing.pictures:
-        by_name.setdefault(picture.name, []).append(picture)
+    for image in listing.images:
+        by_name.setdefault(image.name, []).append(image)
     for line in read_lines(listing.folder / place):
         parts = PurePosixPath(line.strip().replace("\\", "/")).parts
         same = by_name.get(parts[-1], []) if parts else []
-        best = max(same, key=lambda picture: _common_end(picture.parts, parts), default=None)
+        best = max(same, key=lambda image: _common_end(image.parts, parts), default=None)
         if best and _may_be(best, PurePosixPath(*parts), alone=len(same) == 1):
             yield best
 
 
-def _may_be(picture: PurePosixPath, written: PurePosixPath, alone: bool) -> bool:
-    """Whether a picture is the one that a path of another machine names: all of its own path is the end of that, or
+def _may_be(image: PurePosixPath, written: PurePosixPath, alone: bool) -> bool:
+    """Whether an image is the one that a path of another machine names: all of its own path is the end of that, or
     its folder too has the name, or there is no other of its name, and no other split in the way."""
-    common = _common_end(picture.parts, written.parts)
-    here, there = split_of(picture.parent), split_of(written.parent)
-    return common == len(picture.parts) or common >= 2 or (alone and (here == there or not (here and there)))
+    common = _common_end(image.parts, written.parts)
+    here, there = split_of(image.parent), split_of(written.parent)
+    return common == len(image.parts) or common >= 2 or (alone and (here == there or not (here and there)))
 
 
 def _common_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:

@@ -1,8 +1,8 @@
-"""Formats to write data sets in. A new one is a file here with ``write`` and ``pictures`` and one line in the table.
+"""Formats to write datasets in. A new one is a file here with ``write`` and ``images`` and one line in the table.
 
-``write(folder, parts, class_names, names)`` writes the annotations of a data set into the new ``folder`` and returns
+``write(folder, parts, class_names, names)`` writes the annotations of a dataset into the new ``folder`` and returns
 what the format cannot hold; ``parts`` gives the Table of each split, and names[split][i] is the name of its i-th
-picture in ``pictures(split)``, the folder of a split's pictures in ``folder``. Pictures themselves are copied by
+image in ``images(split)``, the folder of a split's images in ``folder``. Images themselves are copied by
 ``convert``. Tables are such as ``DatasetSpec.read`` returns: with a box and an area for each object.
 """
 
@@ -19,17 +19,17 @@ from detect.structures.class_names import ClassNames
 
 class Exporter(NamedTuple):
     """by_stem: whether names have to differ without their suffix, since annotations are files of the same name.
-    fitting: makes a relative name one that the format's readers find.  write, pictures: see above."""
+    fitting: makes a relative name one that the format's readers find.  write, images: see above."""
 
     write: Callable[[Path, Parts, ClassNames, Names], list[Loss]]
-    pictures: Callable[[str], str]
+    images: Callable[[str], str]
     by_stem: bool = False
     fitting: Callable[[str], str] = str
 
 
 EXPORTERS = {
-    "coco": Exporter(coco.write, coco.pictures),
-    "voc": Exporter(voc.write, voc.pictures, by_stem=True),
-    "yolo": Exporter(yolo.write, yolo.pictures, by_stem=True, fitting=yolo.fitting),
-    "via": Exporter(via.write, via.pictures),
+    "coco": Exporter(coco.write, coco.images),
+    "voc": Exporter(voc.write, voc.images, by_stem=True),
+    "yolo": Exporter(yolo.write, yolo.images, by_stem=True, fitting=yolo.fitting),
+    "via": Exporter(via.write, via.images),
 }

@@ -1,4 +1,4 @@
-"""What exporters share: pictures with their objects one after another, and what a format cannot hold."""
+"""What exporters share: images with their objects one after another, and what a format cannot hold."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from detect.structures.polygons import one_outline
 # The losses that several formats have, in words.
 MASKS, CROWDS, AREAS, CATEGORY_IDS = "masks", "crowds", "areas", "category ids"
 BOXES = "boxes other than those of their masks"
-OUTSIDE = "parts of boxes outside their picture"
+OUTSIDE = "parts of boxes outside their image"
 UNUSED = "classes without objects"
 BARE = "objects without masks, which come back as rectangles"
 
 Parts = Mapping[str, Table]
 Names = Mapping[str, Sequence[str]]
 
-_MANY = 5000  # pictures from which on a bar is shown
+_MANY = 5000  # images from which on a bar is shown
 _ROUNDING_PX = 0.5  # of sides; from there on they are others
 _ROUNDING_AREA = 0.01  # a share, likewise
 
@@ -38,7 +38,7 @@ _ROUNDING_AREA = 0.01  # a share, likewise
 class Loss:
     """What a format cannot hold, as a noun, and of how many that is, over all splits.
 
-    Numbers that only tell pictures or objects of one file apart, image and annotation ids, are no loss.
+    Numbers that only tell images or objects of one file apart, image and annotation ids, are no loss.
     """
 
     what: str
@@ -55,8 +55,8 @@ class Thing(NamedTuple):
     iscrowd: bool
 
 
-class Picture(NamedTuple):
-    """name: in the new data set.  path: of the picture as it is."""
+class Image(NamedTuple):
+    """name: in the new dataset.  path: of the image as it is."""
 
     split: str
     name: str
@@ -65,18 +65,18 @@ class Picture(NamedTuple):
     things: list[Thing]
 
 
-def pictures(parts: Parts, names: Names) -> Iterator[Picture]:
-    """All pictures of all splits, in their order."""
+def images(parts: Parts, names: Names) -> Iterator[Image]:
+    """All images of all splits, in their order."""
     count = sum(map(len, parts.values()))
     with progress.bar(total=count, desc="writing annotations", disable=count < _MANY) as bar:
         for split, table in parts.items():
             for i, name in zip(range(len(table)), names[split], strict=True):
                 height, width = table.image_hw[i].tolist()
-                yield Picture(split, name, table.path(i), (height, width), _things(table, i))
+                yield Image(split, name, table.path(i), (height, width), _things(table, i))
                 bar.update()
 
 
-def _things(table: Table, picture: int) -> list[Thing]:
+def _things(table: Table, image: int) -> list[Thing]:
     return [
         Thing(
             label=int(table.labels[row]),
@@ -85,7 +85,7 @@ def _things(table: Table, picture: int) -> list[Thing]:
             area=float(table.areas[row]),
             iscrowd=bool(table.iscrowd[row]),
         )
-        for row in range(int(table.first[picture]), int(table.first[picture + 1]))
+        for row in range(int(table.first[image]), int(table.first[image + 1]))
     ]
 
 
@@ -115,7 +115,7 @@ def lost_area(thing: Thing, area: float) -> list[str]:
 
 
 def inside(thing: Thing, image_hw: tuple[int, int]) -> tuple[Thing, list[str]]:
-    """With its box cut at the edges of the picture, and OUTSIDE where that is more than rounding."""
+    """With its box cut at the edges of the image, and OUTSIDE where that is more than rounding."""
     height, width = image_hw
     box = np.clip(thing.box, 0, [width, height, width, height])
     return thing._replace(box=box), [OUTSIDE] * bool(np.abs(box - thing.box).max() > _ROUNDING_PX)

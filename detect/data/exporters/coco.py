@@ -1,4 +1,4 @@
-"""COCO's JSON: the one format that holds all there is. Pictures lie in SPLIT/, their objects are told in
+"""COCO's JSON: the one format that holds all there is. Images lie in SPLIT/, their objects are told in
 annotations/instances_SPLIT.json, a line each."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detect.structures.class_names import ClassNames
 _MANY = 50_000  # annotations from which on a bar is shown
 
 
-def pictures(split: str) -> str:
+def images(split: str) -> str:
     return split
 
 
@@ -51,7 +51,7 @@ def _images(table: Table, names: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, Any]]:
     corners, sides = table.boxes[:, :2], _sides(table.boxes)
-    image_ids = table.image_ids[table.pictures].tolist()
+    image_ids = table.image_ids[table.images].tolist()
     count = len(image_ids)
     annotation_ids, _ = told_apart(table.annotation_ids)
     for row in progress.bar(range(count), desc="writing annotations", disable=count < _MANY):

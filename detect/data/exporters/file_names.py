@@ -1,4 +1,4 @@
-"""What pictures are called in a new data set: as before where that can be."""
+"""What images are called in a new dataset: as before where that can be."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _SUFFIXES = tuple(formats.SUFFIXES)
 def choose_names(
     parts: Parts, exporter: Exporter, wished: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, list[str]]:
-    """A name for each picture of each split, unique in the folder that the format puts it in.
+    """A name for each image of each split, unique in the folder that the format puts it in.
 
     It is that which is ``wished``, by default the one in the table, where that is relative and stays in the folder,
     else the last part of it. Names that differ in capitals alone are one on many disks: the later one gets _2, _3,
-    ... Where splits share a folder, a picture of both with the same objects has one name.
+    ... Where splits share a folder, an image of both with the same objects has one name.
     """
     taken: dict[str, dict[str, int]] = {}  # by folder: of each name the last number tried
-    found: dict[tuple[str, Path], tuple[str, int]] = {}  # the first split that a picture is in, and where
+    found: dict[tuple[str, Path], tuple[str, int]] = {}  # the first split that an image is in, and where
     names: dict[str, list[str]] = {}
     for split, table in parts.items():
-        folder, names[split] = exporter.pictures(split), []
+        folder, names[split] = exporter.images(split), []
         for i in range(len(table)):
             path = table.path(i).absolute()
             other, j = found.setdefault((folder, path), (split, i))
@@ -42,7 +42,7 @@ def choose_names(
             wish = _relative(wished[split][i] if wished else table.names[i])
             wanted = exporter.fitting(wish.removeprefix(f"{split}/"))  # a folder of that name it gets anyway
             if exporter.by_stem and not wanted.lower().endswith(_SUFFIXES):
-                wanted += ".jpg"  # readers look for pictures by their suffix, and into them to see what they are
+                wanted += ".jpg"  # readers look for images by their suffix, and into them to see what they are
             names[split].append(_free(wanted, taken.setdefault(folder, {}), exporter.by_stem))
     return names
 

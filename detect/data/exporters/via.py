@@ -1,4 +1,4 @@
-"""VGG Image Annotator 2, as its exported annotations: SPLIT/via_region_data.json beside the pictures.
+"""VGG Image Annotator 2, as its exported annotations: SPLIT/via_region_data.json beside the images.
 
 An object with a mask is one polygon, one without a rectangle. The class is the attribute "class"; that of crowds,
 "iscrowd": "1", is our own.
@@ -17,7 +17,7 @@ from detect.data.readers.via import CROWD
 from detect.structures.class_names import ClassNames
 
 
-def pictures(split: str) -> str:
+def images(split: str) -> str:
     return split
 
 
@@ -26,20 +26,20 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
     shown = annotated_images.text_names(class_names)
     counts = Counter(annotated_images.lost_ids(class_names) | annotated_images.unused(parts, class_names))
     entries: dict[str, dict[str, Any]] = {split: {} for split in parts}
-    for picture in annotated_images.pictures(parts, names):
+    for image in annotated_images.images(parts, names):
         regions = []
-        for thing in picture.things:
-            shape, lost = _shape(thing, picture.image_hw)
+        for thing in image.things:
+            shape, lost = _shape(thing, image.image_hw)
             crowd = {CROWD: "1"} if thing.iscrowd else {}
             regions.append({"shape_attributes": shape, "region_attributes": {"class": shown[thing.label - 1]} | crowd})
             counts.update(lost)
-        size = picture.path.stat().st_size
-        entry = {"filename": picture.name, "size": size, "regions": regions, "file_attributes": {}}
-        entries[picture.split][f"{picture.name}{size}"] = entry
+        size = image.path.stat().st_size
+        entry = {"filename": image.name, "size": size, "regions": regions, "file_attributes": {}}
+        entries[image.split][f"{image.name}{size}"] = entry
     for split, content_of_split in entries.items():
-        (folder / pictures(split)).mkdir(parents=True, exist_ok=True)
+        (folder / images(split)).mkdir(parents=True, exist_ok=True)
         text = json.dumps(content_of_split, separators=(",", ":"))
-        (folder / pictures(split) / "via_region_data.json").write_text(text, encoding="utf-8")
+        (folder / images(split) / "via_region_data.json").write_text(text, encoding="utf-8")
     return annotated_images.losses(counts)
 
 

@@ -1,4 +1,4 @@
-"""Pascal VOC: JPEGImages/, one XML file a picture in Annotations/, and the names of a split's pictures without their
+"""Pascal VOC: JPEGImages/, one XML file an image in Annotations/, and the names of a split's images without their
 suffix in ImageSets/Main/SPLIT.txt. Boxes alone; crowds are marked difficult, as readers/voc.py reads them.
 
 Corners are the first and the last pixel from 1, with two decimals where they are not whole.
@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 import numpy as np
 
 from detect.data.exporters import annotated_images
-from detect.data.exporters.annotated_images import Loss, Names, Parts, Picture, decimals, inside, lost_area
+from detect.data.exporters.annotated_images import Image, Loss, Names, Parts, decimals, inside, lost_area
 from detect.data.readers.folders import stem
 from detect.structures.class_names import ClassNames
 
@@ -21,26 +21,26 @@ _DIGITS = 2
 _NARROWEST = 1.02  # px: a box of one pixel has equal corners, which readers take for a slip of the mouse
 
 
-def pictures(split: str) -> str:
+def images(split: str) -> str:
     return "JPEGImages"
 
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
-    """A name that two splits share is of one picture, with the same objects in both."""
+    """A name that two splits share is of one image, with the same objects in both."""
     shown = annotated_images.text_names(class_names)
     counts = Counter(annotated_images.lost_ids(class_names) | annotated_images.unused(parts, class_names))
     written = set()
-    for picture in annotated_images.pictures(parts, names):
-        if picture.name in written:
+    for image in annotated_images.images(parts, names):
+        if image.name in written:
             continue
-        written.add(picture.name)
-        root = _head(picture)
-        for thing in picture.things:
-            whole, lost = inside(thing, picture.image_hw)
+        written.add(image.name)
+        root = _head(image)
+        for thing in image.things:
+            whole, lost = inside(thing, image.image_hw)
             lost += [annotated_images.MASKS] * (thing.mask is not None)
             counts.update(lost + lost_area(thing, float(np.prod(whole.box[2:] - whole.box[:2]))))
             _add(root, shown[thing.label - 1], whole.box, thing.iscrowd)
-        path = folder / "Annotations" / f"{stem(picture.name)}.xml"
+        path = folder / "Annotations" / f"{stem(image.name)}.xml"
         path.parent.mkdir(parents=True, exist_ok=True)
         indent(root)
         ElementTree(root).write(path, encoding="utf-8")
@@ -51,13 +51,13 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
     return annotated_images.losses(counts)
 
 
-def _head(picture: Picture) -> Element:
+def _head(image: Image) -> Element:
     root = Element("annotation")
-    name = PurePosixPath(picture.name)
-    _put(root, "folder", (PurePosixPath(pictures(picture.split)) / name.parent).as_posix())
+    name = PurePosixPath(image.name)
+    _put(root, "folder", (PurePosixPath(images(image.split)) / name.parent).as_posix())
     _put(root, "filename", name.name)
     size = SubElement(root, "size")
-    height, width = picture.image_hw
+    height, width = image.image_hw
     for key, number in (("width", width), ("height", height), ("depth", 3)):
         _put(size, key, str(number))
     _put(root, "segmented", "0")

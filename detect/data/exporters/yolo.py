@@ -1,7 +1,7 @@
-"""YOLO: images/SPLIT, labels/SPLIT with a text file a picture, and data.yaml, which names the classes from 0.
+"""YOLO: images/SPLIT, labels/SPLIT with a text file an image, and data.yaml, which names the classes from 0.
 
-An object with a mask is one polygon, one without a box. Ultralytics passes over every picture with a number outside
-0..1, so all is cut at the edges of the picture.
+An object with a mask is one polygon, one without a box. Ultralytics passes over every image with a number outside
+0..1, so all is cut at the edges of the image.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from detect.data.readers.folders import stem
 from detect.data.readers.yolo import NO_LABELS
 from detect.structures.class_names import ClassNames
 
-_DIGITS = 8  # of a part of the picture: 0.00004 px of 4000
+_DIGITS = 8  # of a part of the image: 0.00004 px of 4000
 
 
-def pictures(split: str) -> str:
+def images(split: str) -> str:
     return f"images/{split}"
 
 
@@ -38,19 +38,19 @@ def fitting(name: str) -> str:
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
     """Crowds are left out: the format would have them be single objects."""
     counts = Counter(annotated_images.lost_ids(class_names))
-    for picture in annotated_images.pictures(parts, names):
+    for image in annotated_images.images(parts, names):
         lines = []
-        for thing in picture.things:
+        for thing in image.things:
             if thing.iscrowd:
                 counts[annotated_images.CROWDS] += 1
                 continue
-            line, lost = _line(thing, picture.image_hw)
+            line, lost = _line(thing, image.image_hw)
             lines.append(f"{line}\n")
             counts.update(lost)
-        path = folder / "labels" / picture.split / f"{stem(picture.name)}.txt"
+        path = folder / "labels" / image.split / f"{stem(image.name)}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), encoding="utf-8")
-    description = {split: pictures(split) for split in parts} | {"names": dict(enumerate(class_names.names))}
+    description = {split: images(split) for split in parts} | {"names": dict(enumerate(class_names.names))}
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     return annotated_images.losses(counts)
@@ -67,7 +67,7 @@ def _line(thing: Thing, image_hw: tuple[int, int]) -> tuple[str, list[str]]:
 
 
 def _parts_of(numbers: list[float], image_hw: tuple[int, int]) -> list[str]:
-    """x, y, ... in parts of the picture, such that a reader gets at least the pixels back: pycocotools rounds to a
+    """x, y, ... in parts of the image, such that a reader gets at least the pixels back: pycocotools rounds to a
     fifth of one, which numbers like 0.1 lie between, and less by a millionth would move the corner."""
     pixels, sides = np.reshape(numbers, (-1, 2)), np.array(image_hw[::-1])
     steps = np.rint(pixels / sides * 10**_DIGITS)

@@ -1,8 +1,8 @@
 """From what the files say to what can be trained on: the policy for plainly broken data.
 
-Pictures and objects of the kinds whose ``done`` is "left out" are, but of an object with several polygons only
+Images and objects of the kinds whose ``done`` is "left out" are, but of an object with several polygons only
 those that cannot be drawn; swapped corners are put in order; a box that is not given is its mask's, an area that is
-none is computed. Nothing else is changed: boxes that reach out stay as they are in the truth that models are measured
+none is computed. Nothing else is changed: boxes that reach out stay as they are in the ground truth that models are measured
 against, and training clips them.
 """
 
@@ -32,13 +32,13 @@ _MANY = 20_000  # masks from which on a bar is shown while they are drawn
 def clean(draft: Draft) -> tuple[Table, list[Problem]]:
     """A table whose records all fit together, and everything that was found wrong on the way."""
     problems = list(_of_rejects(draft))
-    lost = [r.picture for r in draft.rejects if KINDS[r.kind].of == "picture" and r.picture >= 0]
-    draft = draft.take_pictures(np.setdiff1d(np.arange(len(draft.table)), lost))
+    lost = [r.image for r in draft.rejects if KINDS[r.kind].of == "image" and r.image >= 0]
+    draft = draft.take_images(np.setdiff1d(np.arange(len(draft.table)), lost))
     headers = read_headers(draft.table)
     draft = replace(draft, table=with_sizes(draft.table, headers))
     found = list(check_headers(draft.table, headers))
-    problems += [of_pictures(draft.table, one) for one in found]
-    draft = draft.take_pictures(np.flatnonzero(_kept(len(draft.table), found)))
+    problems += [of_images(draft.table, one) for one in found]
+    draft = draft.take_images(np.flatnonzero(_kept(len(draft.table), found)))
 
     found = list(check_objects(draft.table))
     problems += [of_objects(draft, one) for one in found]
@@ -52,15 +52,13 @@ def clean(draft: Draft) -> tuple[Table, list[Problem]]:
 def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
     """A line for the user about what was done, if anything was.
 
-    DataError where most of the pictures are not there: then it is the folder that is wrong.
+    DataError where most of the images are not there: then it is the folder that is wrong.
     """
     for problem in problems:
-        count, all_pictures = len(problem.ids), len(draft.table)  # without files that nobody knows the pictures of
-        if problem.kind == "missing_picture" and count > all_pictures / 2:
+        count, all_images = len(problem.ids), len(draft.table)  # without files that nobody knows the images of
+        if problem.kind == "missing_image" and count > all_images / 2:
             missing = first_few(draft.table.folder / place.file for place in problem.places[-count:])
-            raise DataError(
-                f"{draft.annotations} names {count} of {all_pictures} images that are not there: {missing}"
-            )
+            raise DataError(f"{draft.annotations} names {count} of {all_images} images that are not there: {missing}")
     if problems:
         what = "; ".join(
             f"{KINDS[p.kind].title}: {len(p.places)} {KINDS[p.kind].done or 'kept'} ({first_few(p.places, 3)})"
@@ -70,11 +68,11 @@ def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
 
 
 def check_left(problems: Sequence[Problem], draft: Draft, table: Table) -> None:
-    """DataError where most of the objects on the pictures of ``table``, which ``clean`` made of ``draft``, are not in
+    """DataError where most of the objects on the images of ``table``, which ``clean`` made of ``draft``, are not in
     it: then what wrote the file is wrong."""
-    pictures = np.isin(draft.table.image_ids, table.image_ids)
-    never_read = sum(KINDS[r.kind].of == "object" and r.picture >= 0 and pictures[r.picture] for r in draft.rejects)
-    there = int(pictures[draft.table.pictures].sum()) + int(never_read)
+    images = np.isin(draft.table.image_ids, table.image_ids)
+    never_read = sum(KINDS[r.kind].of == "object" and r.image >= 0 and images[r.image] for r in draft.rejects)
+    there = int(images[draft.table.images].sum()) + int(never_read)
     if (lost := there - len(table.labels)) > there / 2:
         kinds = (p for p in problems if KINDS[p.kind].of == "object" and KINDS[p.kind].done == OUT)
         what = "; ".join(f"{KINDS[p.kind].title} ({first_few(p.places, 3)})" for p in kinds)
@@ -87,8 +85,8 @@ def told_of_masks(table: Table, annotations: Path) -> Iterator[str]:
     """A line where masks are given up everywhere, since some objects have none and a Mask R-CNN needs all."""
     bare = table.without_mask
     if bare.any() and not bare.all():
-        pictures = len(np.unique(table.pictures[bare]))
-        yield f"{annotations}: {pictures} pictures have objects without a mask, so no masks are used"
+        images = len(np.unique(table.images[bare]))
+        yield f"{annotations}: {images} images have objects without a mask, so no masks are used"
 
 
 def _mended(table: Table, found: Sequence[Found]) -> Table:
@@ -144,8 +142,8 @@ def _of_rejects(draft: Draft) -> Iterator[Problem]:
         yield Problem(kind, [reject.place for reject in draft.rejects if reject.kind == kind])
 
 
-def of_pictures(table: Table, found: Found) -> Problem:
-    """The problem of the pictures that were found, and their places."""
+def of_images(table: Table, found: Found) -> Problem:
+    """The problem of the images that were found, and their places."""
     places = [Place(table.names[r], "", str(v)) for r, v in _pairs(found)]
     return Problem(found.kind, places, table.image_ids[found.rows])
 

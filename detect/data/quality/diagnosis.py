@@ -1,4 +1,4 @@
-"""What doctor.py tells: a data set in numbers, and everything that is wrong with it."""
+"""What doctor.py tells: a dataset in numbers, and everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from detect.data.quality.checks.duplicates import check_copies, check_listed_twi
 from detect.data.quality.checks.geometry import check_shapes
 from detect.data.quality.checks.image_files import check_files
 from detect.data.quality.checks.image_headers import read_headers
-from detect.data.quality.cleaning import clean, of_objects, of_pictures
+from detect.data.quality.cleaning import clean, of_images, of_objects
 from detect.data.quality.problems import KINDS, NOTE, Place, Problem, Severity
 from detect.data.quality.summary import Summary, summarize
 from detect.data.readers import IN_ONE_FILE
-from detect.data.readers.folders import pictures_below
+from detect.data.readers.folders import images_below
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table, told_apart
 from detect.data.unvalidated_split import Draft
@@ -24,11 +24,11 @@ from detect.structures.class_names import ClassNames
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found out about a data set.
+    """What was found out about a dataset.
 
     form: the format.  found: how the files were found, see ``DatasetSpec``.
     drafts: what the files say, and tables: what of it can be trained on, of each split.
-    looks: of each picture of the tables.  problems: of each split, and under "" of all.
+    looks: of each image of the tables.  problems: of each split, and under "" of all.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Diagnosis:
         return max((KINDS[p.kind].severity for found in self.problems.values() for p in found), default=None)
 
     @property
-    def is_ill(self) -> bool:
+    def is_invalid(self) -> bool:
         """Whether something is broken or hurts."""
         return self.severity is not None and self.severity > NOTE
 
@@ -65,7 +65,7 @@ class Diagnosis:
 
 
 def diagnose(spec: DatasetSpec) -> Diagnosis:
-    """Reads all annotations and all pictures of all splits. Raises what reading raises where files are of no format
+    """Reads all annotations and all images of all splits. Raises what reading raises where files are of no format
     at all."""
     drafts, tables, looks = {}, {}, {}
     problems: dict[str, list[Problem]] = {}
@@ -86,20 +86,20 @@ def diagnose(spec: DatasetSpec) -> Diagnosis:
 def _of_split(draft: Draft, table: Table, looks: Sequence[Look]) -> Iterator[Problem]:
     """Everything in one split that does not keep it from being read."""
     cleaned = replace(draft, table=table)
-    yield from (of_pictures(table, found) for found in check_files(table, read_headers(table), looks))
+    yield from (of_images(table, found) for found in check_files(table, read_headers(table), looks))
     yield check_listed_twice(table)
     yield _doubled_ids(draft)
     yield from (of_objects(cleaned, found) for found in check_shapes(table))
 
 
 def _unlisted(spec: DatasetSpec, drafts: Mapping[str, Draft]) -> Problem:
-    """Pictures beside those that are listed, which a file about many pictures may have forgotten."""
+    """Images beside those that are listed, which a file about many images may have forgotten."""
     if spec.format not in IN_ONE_FILE:  # the others' readers tell
         return Problem("not_annotated", [])
     folders = {draft.table.folder for draft in drafts.values() if draft.table.folder.is_dir()}
     told = {draft.table.folder / reject.place.file for draft in drafts.values() for reject in draft.rejects}
     listed = {path.resolve() for path in (*spec.paths(), *told)}
-    there = sorted({folder / name for folder in folders for name in pictures_below(folder)})
+    there = sorted({folder / name for folder in folders for name in images_below(folder)})
     names = [path.relative_to(spec.root).as_posix() for path in there if path.resolve() not in listed]
     return Problem("not_annotated", [Place(name, "", "") for name in names])
 
@@ -112,7 +112,7 @@ def _doubled_ids(draft: Draft) -> Problem:
 
 
 def _told_once(problems: dict[str, list[Problem]]) -> dict[str, list[Problem]]:
-    """Without those that have no place, and without what was told of an earlier split: files of no picture, which
+    """Without those that have no place, and without what was told of an earlier split: files of no image, which
     nobody can tell the split of."""
     seen: set[tuple[str, Place]] = set()
     told: dict[str, list[Problem]] = {}

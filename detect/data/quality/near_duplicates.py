@@ -1,8 +1,8 @@
-"""Pictures that look alike: copies saved anew, made smaller or lighter, and frames of a film that hardly differ.
+"""Images that look alike: copies saved anew, made smaller or lighter, and frames of a film that hardly differ.
 
-Each picture is shrunk to 16 x 16 pixels, and two are compared by the correlation of these. On 598 photographs of
-three data sets, copies at JPEG quality 30, at half the size, a fifth lighter or with noise correlate by 0.952 and
-more, all but five of 2,392 by 0.98; of pictures that are not of the same thing no pair does by more than 0.835. (A
+Each image is shrunk to 16 x 16 pixels, and two are compared by the correlation of these. On 598 photographs of
+three datasets, copies at JPEG quality 30, at half the size, a fifth lighter or with noise correlate by 0.952 and
+more, all but five of 2,392 by 0.98; of images that are not of the same thing no pair does by more than 0.835. (A
 slow test in tests/data/test_splits.py says so.)
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-_LEAST = (0.95, 0.98, 0.99, 0.995, 0.999)  # correlations of pictures that are alike, tried in turn
+_LEAST = (0.95, 0.98, 0.99, 0.995, 0.999)  # correlations of images that are alike, tried in turn
 _ROWS = 256  # compared at a time with all others
 
 
 def signatures(thumbnails: np.ndarray) -> np.ndarray:
     """float32 [N, D], whose products are the correlations of the thumbnails uint8 [N, 16, 16, 3].
 
-    Each colour has its mean taken away, so that lighter and darker copies are alike. A picture of one colour is like
+    Each color has its mean taken away, so that lighter and darker copies are alike. An image of one color is like
     no other: there is nothing to tell it by.
     """
     pixels = thumbnails.reshape(len(thumbnails), -1, 3).astype(np.float32)
@@ -31,9 +31,9 @@ def signatures(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def groups_alike(signatures: np.ndarray, largest: float = 0.15) -> tuple[np.ndarray, float]:
-    """A number for each picture, int64 [N], the same for those that are alike, and the correlation that it took.
+    """A number for each image, int64 [N], the same for those that are alike, and the correlation that it took.
 
-    largest: of all pictures, the part that one group may be. Pictures of one fixed camera are all alike; then it
+    largest: of all images, the part that one group may be. Images of one fixed camera are all alike; then it
     takes more to be of one group.
     """
     groups, least = np.arange(len(signatures)), _LEAST[0]
@@ -47,7 +47,7 @@ def groups_alike(signatures: np.ndarray, largest: float = 0.15) -> tuple[np.ndar
 def _groups(signatures: np.ndarray, least: float) -> np.ndarray:
     groups = np.arange(len(signatures))
     for rows, likeness in _compared(signatures, signatures):
-        # Of each group the likest, so that thousands of pictures that are all alike are soon one column.
+        # Of each group the likest, so that thousands of images that are all alike are soon one column.
         order = np.argsort(groups, kind="stable")
         first = np.flatnonzero(np.diff(groups[order], prepend=-1))
         one, other = np.nonzero(np.maximum.reduceat(likeness[:, order], first, axis=1) >= least)
@@ -57,8 +57,8 @@ def _groups(signatures: np.ndarray, least: float) -> np.ndarray:
 
 
 def united(*groupings: np.ndarray) -> np.ndarray:
-    """A number for each picture from 0, int64 [N], the same for those that a chain of groups connects. groupings: int
-    [N] each, the same number for pictures of one group."""
+    """A number for each image from 0, int64 [N], the same for those that a chain of groups connects. groupings: int
+    [N] each, the same number for images of one group."""
     count = len(groupings[0])
     firsts = []
     for groups in groupings:
@@ -72,7 +72,7 @@ def united(*groupings: np.ndarray) -> np.ndarray:
 
 
 def nearest(signatures: np.ndarray, others: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of each picture [N] the likest of ``others`` [M], int64 [N], and their correlation, float32 [N].
+    """Of each image [N] the likest of ``others`` [M], int64 [N], and their correlation, float32 [N].
 
     Without ``others`` it is the likest of those before it. -1 and 0 where there is none, or none at all like it.
     """

@@ -1,4 +1,4 @@
-"""A contact sheet of a data set: pictures with their boxes and masks, as read and as training sees them."""
+"""A contact sheet of a dataset: images with their boxes and masks, as read and as training sees them."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _LONGEST_NAME = 40
 def write_sheet(
     path: Path, table: Table, class_names: ClassNames, transform: TrainTransform, count: int, seed: int = 0
 ) -> list[str]:
-    """Write a PNG of ``count`` pictures of the table drawn at random, each beside what ``transform`` makes of it.
+    """Write a PNG of ``count`` images of the table drawn at random, each beside what ``transform`` makes of it.
 
-    Pictures with objects come first. Returns the names of those that are shown. Raises DiskError where the file cannot
+    Images with objects come first. Returns the names of those that are shown. Raises DiskError where the file cannot
     be written.
     """
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def write_sheet(
         try:
             _show(axes[2 * place], _as_read(table, row, class_names), f"{title}\nas read, objects: {len(table[row])}")
             _show(axes[2 * place + 1], _as_trained(dataset, row, class_names), "as trained on")
-        except DetectError:  # a picture that breaks off; doctor.py check has the words
+        except DetectError:  # an image that breaks off; doctor.py check has the words
             axes[2 * place].set_title(f"{title}\ncannot be read", fontsize=8, parse_math=False)
     content = BytesIO()
     figure.savefig(content, format="png")
@@ -78,8 +78,8 @@ def _drawn(
     image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, coded: list[masks.Rle] | None, class_names: ClassNames
 ) -> np.ndarray:
     height, width = image.shape[:2]
-    truth = Detections((height, width), boxes, np.ones(len(boxes), np.float32), labels, coded)
-    picture = Image.fromarray(draw(image, truth, class_names, show_scores=False))
+    ground_truth = Detections((height, width), boxes, np.ones(len(boxes), np.float32), labels, coded)
+    picture = Image.fromarray(draw(image, ground_truth, class_names, show_scores=False))
     picture.thumbnail((round(2 * _CELL[0] * _DPI), round(2 * _CELL[1] * _DPI)))  # of a sheet nobody sees more
     return np.asarray(picture)
 

@@ -36,7 +36,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 def verdict(diagnosis: Diagnosis) -> str:
     """One line."""
-    if not diagnosis.is_ill:
+    if not diagnosis.is_invalid:
         return f"{diagnosis.name}: nothing is broken or hurts"
     worst = diagnosis.severity
     return f"{diagnosis.name}: {'something is broken' if worst == BREAKS else 'something hurts'}"
@@ -74,13 +74,13 @@ def _summary(diagnosis: Diagnosis) -> Iterator[str]:
     summaries = diagnosis.summaries
     width = max(len(split) for split in summaries)
     for split, s in summaries.items():
-        low, middle, high = s.a_picture
+        low, middle, high = s.per_image
         sizes = ", ".join(f"{count} {size}" for size, count in s.sizes.items())
         short, long = ("–".join(map(str, dict.fromkeys(s.sides[side]))) for side in ("short", "long"))
-        empty = f"{s.empty} ({s.empty / s.pictures:.0%})" if s.empty else "none"
-        yield f"{split:{width}}  {s.pictures} pictures, without objects {empty}; short side {short}, long {long} px"
+        empty = f"{s.empty} ({s.empty / s.images:.0%})" if s.empty else "none"
+        yield f"{split:{width}}  {s.images} images, without objects {empty}; short side {short}, long {long} px"
         yield (
-            f"{'':{width}}  {sum(s.objects.values())} objects ({sizes}), {low:.0f} to {high:.0f} a picture, "
+            f"{'':{width}}  {sum(s.objects.values())} objects ({sizes}), {low:.0f} to {high:.0f} an image, "
             f"median {middle:g}; {s.masks} masks, {s.crowds} crowds"
         )
     rows = table_of_classes(summaries)

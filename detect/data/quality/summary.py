@@ -1,4 +1,4 @@
-"""A data set in numbers: pictures, sizes, classes, objects a picture, and how large these are."""
+"""A dataset in numbers: images, sizes, classes, objects an image, and how large these are."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from detect.data.quality.checks.classes import count_objects
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
 
-_SMALL, _LARGE = 32**2, 96**2  # px² on the original picture, as https://cocodataset.org/#detection-eval has them
+_SMALL, _LARGE = 32**2, 96**2  # px² on the original image, as https://cocodataset.org/#detection-eval has them
 
 
 @dataclass(frozen=True)
 class Summary:
     """One split in numbers, crowds counted apart.
 
-    sides: least, median and largest short side and long side of the pictures, px.
-    objects: of each class.  a_picture: least, median and largest number of objects.  empty: pictures without any.
+    sides: least, median and largest short side and long side of the images, px.
+    objects: of each class.  per_image: least, median and largest number of objects.  empty: images without any.
     sizes: objects that are small, medium and large by area on COCO's scale.
     masks: objects with one.
     """
 
-    pictures: int
+    images: int
     sides: dict[str, list[int]]
     objects: dict[str, int]
-    a_picture: list[float]
+    per_image: list[float]
     empty: int
     sizes: dict[str, int]
     masks: int
@@ -37,14 +37,14 @@ class Summary:
 def summarize(table: Table, class_names: ClassNames) -> Summary:
     """The numbers of a clean table."""
     single = ~table.iscrowd
-    counts = np.bincount(table.pictures[single], minlength=len(table))
+    counts = np.bincount(table.images[single], minlength=len(table))
     areas = table.areas[single]
     sides = {"short": table.image_hw.min(axis=1), "long": table.image_hw.max(axis=1)}
     return Summary(
-        pictures=len(table),
+        images=len(table),
         sides={name: [int(n) for n in _range(values)] for name, values in sides.items()},
         objects=dict(zip(class_names.names, count_objects(table, class_names).tolist(), strict=True)),
-        a_picture=_range(counts),
+        per_image=_range(counts),
         empty=int((counts == 0).sum()),
         sizes={
             "small": int((areas < _SMALL).sum()),

@@ -1,7 +1,7 @@
 """Annotation formats. A new one is a file here with ``parse`` and one line in the table.
 
-``parse(images, annotations, classes)`` returns a Draft; ``images`` is the folder of the pictures, ``annotations`` the
-file or the folder of the annotations, ``classes`` the names that the description of the data set gives, or None. It
+``parse(images, annotations, classes)`` returns a Draft; ``images`` is the folder of the images, ``annotations`` the
+file or the folder of the annotations, ``classes`` the names that the description of the dataset gives, or None. It
 raises DataError for what is not of the format at all; single objects that are not become rejects of the draft, and
 whether values make sense is for others to check.
 """
@@ -18,4 +18,4 @@ READERS = {
     "voc": voc.parse,
     "yolo": yolo.parse,
 }
-IN_ONE_FILE = ("coco", "csv", "via")  # the others have a file for each picture
+IN_ONE_FILE = ("coco", "csv", "via")  # the others have a file for each image

@@ -1,4 +1,4 @@
-"""COCO's JSON: polygons, compressed and uncompressed RLE, crowds, sparse ids, pictures without objects.
+"""COCO's JSON: polygons, compressed and uncompressed RLE, crowds, sparse ids, images without objects.
 
 Format: https://cocodataset.org/#format-data. A file of hundreds of MB becomes columns one entry at a time: it is
 mapped and not read, msgspec finds the entries without making objects of them, and decodes those that are right
@@ -19,7 +19,7 @@ import msgspec
 
 from detect import progress
 from detect.data.quality.problems import Place
-from detect.data.readers.parsing import load_json, need, picture_name
+from detect.data.readers.parsing import image_name, load_json, need
 from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError
 from detect.structures import masks
@@ -37,7 +37,7 @@ class _Document(msgspec.Struct):
     categories: list[msgspec.Raw]
 
 
-class _Picture(msgspec.Struct):
+class _Image(msgspec.Struct):
     id: _Int
     file_name: str
     height: _Side
@@ -60,18 +60,18 @@ class _Annotation(msgspec.Struct):
 
 
 _decode_category = msgspec.json.Decoder(_Category).decode
-_decode_picture = msgspec.json.Decoder(_Picture).decode
+_decode_image = msgspec.json.Decoder(_Image).decode
 _decode_annotation = msgspec.json.Decoder(_Annotation).decode
 _decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
-    """What the file says of the pictures in the folder ``images``; its categories are the classes, whatever
+    """What the file says of the images in the folder ``images``; its categories are the classes, whatever
     ``classes`` says. DataError for a file that is not of this format."""
     pictures, objects, categories, forget = _entries(annotations)
     names, ids = _classes(categories, annotations)
     builder = DraftBuilder(images, annotations, "annotation")
-    row_of = _add_pictures(builder, pictures)
+    row_of = _add_images(builder, pictures)
     label_of = {category: label for label, category in enumerate(ids, start=1)}
     bar = progress.bar(objects, desc=f"reading {annotations.name}", disable=len(objects) < _MANY)
     for position, entry in enumerate(bar):
@@ -130,28 +130,28 @@ def _classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list
     return [c.name for c in categories], [c.id for c in categories]
 
 
-def _add_pictures(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, int]:
-    """Adds the pictures; returns the row of each by its id. Where pictures share an id nobody knows whose the
+def _add_images(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, int]:
+    """Adds the images; returns the row of each by its id. Where images share an id nobody knows whose the
     objects are, so none of them is added."""
-    pictures: dict[int, list[_Picture]] = {}
+    images: dict[int, list[_Image]] = {}
     for position, entry in enumerate(entries):
         try:
-            one = _typed(entry, _Picture, _decode_picture)
-            pictures.setdefault(one.id, []).append(one)
+            one = _typed(entry, _Image, _decode_image)
+            images.setdefault(one.id, []).append(one)
         except Unusable as problem:
             place = Place(builder.annotations.name, f"images[{position}]", str(problem))
-            builder.reject("malformed_picture", place, raw=_text(_plain(entry)))
+            builder.reject("malformed_image", place, raw=_text(_plain(entry)))
     rows = {}
-    for image_id, same in pictures.items():
+    for image_id, same in images.items():
         if len({one.file_name for one in same}) == 1:
-            name = picture_name(builder.images, same[0].file_name)
-            rows[image_id] = builder.add_picture(name, (same[0].height, same[0].width), image_id)
+            name = image_name(builder.images, same[0].file_name)
+            rows[image_id] = builder.add_image(name, (same[0].height, same[0].width), image_id)
             for one in same[1:]:
                 place = Place(one.file_name, f"image {image_id}", "")
                 builder.reject("listed_twice", place, raw=_text(msgspec.to_builtins(one)))
             continue
         for one in same:
-            place = Place(one.file_name, f"image {image_id}", "an id of several pictures")
+            place = Place(one.file_name, f"image {image_id}", "an id of several images")
             builder.reject("doubled_image_id", place, raw=_text(msgspec.to_builtins(one)))
     return rows
 
@@ -160,7 +160,7 @@ def _add_object(builder: DraftBuilder, entry: Any, row_of: dict[int, int], label
     """Adds one annotation; Unusable where it is none."""
     one = _typed(entry, _Annotation, _decode_annotation)
     if one.image_id not in row_of:
-        raise Unusable("unknown_picture", f"image {one.image_id}")
+        raise Unusable("unknown_image", f"image {one.image_id}")
     if one.category_id not in label_of:
         raise Unusable("unknown_class", f"category {one.category_id}")
     box = None
@@ -183,9 +183,9 @@ def _reject(builder: DraftBuilder, problem: Unusable, raw: Any, position: int, r
     known = raw if isinstance(raw, dict) else {}
     where = f"annotation {known['id']}" if "id" in known else f"annotations[{position}]"
     image_id = known.get("image_id")
-    picture = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
-    file = builder.annotations.name if picture < 0 else builder.name(picture)
-    builder.reject(problem.kind, Place(file, where[:60], str(problem)), picture, _text(raw))
+    image = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
+    file = builder.annotations.name if image < 0 else builder.name(image)
+    builder.reject(problem.kind, Place(file, where[:60], str(problem)), image, _text(raw))
 
 
 def _typed(entry: Any, kind: type[_Some], decode: Callable[[Any], _Some]) -> _Some:

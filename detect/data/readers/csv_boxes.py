@@ -6,7 +6,7 @@
 Columns are in any order, and others are passed over. Corners are in pixels from 0, as edges and not as pixels: one of
 xmin 0 and xmax 10 is 10 pixels wide. (Pascal VOC counts from 1, and those who turn its XML into CSV leave the numbers
 as they are; nobody can tell, and such boxes are off by a pixel here.) A line with a file and neither class nor corners
-is a picture without objects.
+is an image without objects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from detect.data.quality.problems import Place
-from detect.data.readers.parsing import open_csv, picture_name
+from detect.data.readers.parsing import image_name, open_csv
 from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError
 
@@ -34,7 +34,7 @@ _DELIMITERS = (",", ";")
 
 
 class _Line(NamedTuple):
-    """hw: (height, width) of the picture, (0, 0) where it is not said.  box: xyxy, None where there is no object."""
+    """hw: (height, width) of the image, (0, 0) where it is not said.  box: xyxy, None where there is no object."""
 
     hw: tuple[int, int]
     label: str
@@ -42,13 +42,13 @@ class _Line(NamedTuple):
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
-    """What the file says of the pictures in the folder ``images``, in the order in which it names them.
+    """What the file says of the images in the folder ``images``, in the order in which it names them.
 
-    A picture that is of one size in one line and of another in the next is left out, as one of a wrong size is.
-    DataError for a file that is not of this format, also where all corners are in parts of the picture.
+    An image that is of one size in one line and of another in the next is left out, as one of a wrong size is.
+    DataError for a file that is not of this format, also where all corners are in parts of the image.
     """
     builder = DraftBuilder(images, annotations, "line")
-    lines_of: dict[str, list[tuple[int, _Line | Unusable]]] = {}  # by the pictures as they are written
+    lines_of: dict[str, list[tuple[int, _Line | Unusable]]] = {}  # by the images as they are written
     farthest = 0.0
     for number, written, line in _lines(annotations):
         if not written:
@@ -59,19 +59,17 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         if isinstance(line, _Line) and line.box:
             farthest = max(farthest, *map(abs, line.box))
     if 0 < farthest <= 1:
-        raise DataError(
-            f"{annotations}: no corner lies beyond 1; they should be in pixels, not in parts of the picture"
-        )
+        raise DataError(f"{annotations}: no corner lies beyond 1; they should be in pixels, not in parts of the image")
     for name, paths in _by_name(lines_of, images, annotations).items():
         _add(builder, name, [line for path in paths for line in lines_of[path]])
     return builder.finish()
 
 
 def _by_name(paths: Iterable[str], images: Path, annotations: Path) -> dict[str, list[str]]:
-    """The paths of each picture by its name; DataError where files of one name in different folders would be one."""
+    """The paths of each image by its name; DataError where files of one name in different folders would be one."""
     found: dict[str, list[str]] = {}
     for path in paths:
-        same = found.setdefault(picture_name(images, path), [])
+        same = found.setdefault(image_name(images, path), [])
         same.append(path)
         if PureWindowsPath(path) != PureWindowsPath(same[0]):  # which are alike with either slash, and with ./ before
             raise DataError(
@@ -82,24 +80,24 @@ def _by_name(paths: Iterable[str], images: Path, annotations: Path) -> dict[str,
 
 
 def _add(builder: DraftBuilder, name: str, lines: Sequence[tuple[int, _Line | Unusable]]) -> None:
-    """Adds a picture with its objects."""
+    """Adds an image with its objects."""
     sizes: dict[tuple[int, int], int] = {}  # and the line that says each first
     for number, line in lines:
         if isinstance(line, _Line) and line.hw[0]:
             sizes.setdefault(line.hw, number)
-    picture = builder.add_picture(name, next(iter(sizes), (0, 0)))
+    image = builder.add_image(name, next(iter(sizes), (0, 0)))
     if len(sizes) > 1:
         said = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in sizes.items())
-        builder.reject("wrong_size", Place(name, "", f"it is {said}"), picture)
+        builder.reject("wrong_size", Place(name, "", f"it is {said}"), image)
     for number, line in lines:
         if isinstance(line, Unusable):
-            builder.reject(line.kind, Place(name, f"line {number}", str(line)), picture, line.raw)
+            builder.reject(line.kind, Place(name, f"line {number}", str(line)), image, line.raw)
         elif line.box:
-            builder.add_object(picture, builder.label(line.label), number, box=line.box)
+            builder.add_object(image, builder.label(line.label), number, box=line.box)
 
 
 def _lines(annotations: Path) -> Iterator[tuple[int, str, _Line | Unusable]]:
-    """The lines that are not empty: the number, from 1 with the header's, the picture it names or "", what it says."""
+    """The lines that are not empty: the number, from 1 with the header's, the image it names or "", what it says."""
     with open_csv(annotations) as file:
         columns, width, delimiter = _header(file.readline(), annotations)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
@@ -108,7 +106,7 @@ def _lines(annotations: Path) -> Iterator[tuple[int, str, _Line | Unusable]]:
             if not any(cells):
                 continue
             written = ""
-            line: _Line | Unusable = Unusable("malformed", "it names no picture")
+            line: _Line | Unusable = Unusable("malformed", "it names no image")
             if len(cells) < width or any(cells[width:]):
                 line = Unusable("malformed", f"it has {len(cells)} cells, the first line {width}")
             elif written := cells[columns["filename"]]:

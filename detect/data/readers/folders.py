@@ -1,4 +1,4 @@
-"""Pictures and the annotation files beside them: who belongs to whom."""
+"""Images and the annotation files beside them: who belongs to whom."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from detect.errors import DataError
 from detect.media import formats
 
-_PICTURES = tuple(formats.SUFFIXES)
+_IMAGES = tuple(formats.SUFFIXES)
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
@@ -41,11 +41,11 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def pictures_below(folder: Path) -> list[str]:
-    """``files_below`` with the suffix of a picture."""
-    return files_below(folder, _PICTURES)
+def images_below(folder: Path) -> list[str]:
+    """``files_below`` with the suffix of an image."""
+    return files_below(folder, _IMAGES)
 
 
 def stem(name: str) -> str:
-    """A relative path without its suffix: what a picture and its annotations share."""
+    """A relative path without its suffix: what an image and its annotations share."""
     return name.rpartition(".")[0] if "." in name.rpartition("/")[2] else name

@@ -1,9 +1,9 @@
-"""labelme's JSON: one file a picture, with polygons, boxes, circles and masks (``labelme_shapes``).
+"""labelme's JSON: one file an image, with polygons, boxes, circles and masks (``labelme_shapes``).
 
 Format: https://github.com/wkentaro/labelme, ``{"shapes": [{"label", "points", "shape_type", "group_id", ...}],
 "imagePath", "imageHeight", "imageWidth", "imageData", ...}``. Shapes with the same label and the same group_id are one
-object, as in labelme's own exports. The picture that is packed into ``imageData`` is passed over: the one in the
-folder of the pictures counts.
+object, as in labelme's own exports. The image that is packed into ``imageData`` is passed over: the one in the
+folder of the images counts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 
 from detect.data.quality.problems import Place
-from detect.data.readers.folders import files_below, pictures_below, stem, text_of
+from detect.data.readers.folders import files_below, images_below, stem, text_of
 from detect.data.readers.labelme_shapes import Drawn, draw, typed
-from detect.data.readers.parsing import is_file, load_json, picture_name
+from detect.data.readers.parsing import image_name, is_file, load_json
 from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
@@ -50,13 +50,13 @@ _decode = msgspec.json.Decoder(_Document).decode
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
-    """What the JSON files in the folder ``annotations`` say of the pictures in ``images``; it may be the same folder.
+    """What the JSON files in the folder ``annotations`` say of the images in ``images``; it may be the same folder.
 
-    Files without ``shapes`` are another's and passed over. Of several about one picture, that of the picture's name
+    Files without ``shapes`` are another's and passed over. Of several about one image, that of the image's name
     counts, else the first. DataError where there is no file of labelme's.
     """
     builder = DraftBuilder(images, annotations, "shape")
-    pictures = pictures_below(images)
+    pictures = images_below(images)
     by_stem = {stem(name): name for name in reversed(pictures)}
     files = files_below(annotations, (".json",))
     called = {stem(file): file for file in files}
@@ -72,11 +72,11 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             continue
         if document is None:
             continue
-        name = _picture(images, annotations, file, document.image_path, by_stem)
+        name = _image(images, annotations, file, document.image_path, by_stem)
         other = file_of.get(name, called.get(stem(name), file))  # a.json goes before "a (copy).json"
         if other != file:
             place = Place(file, "", f"it is about {name}, whose file is {other}")
-            builder.reject("malformed_picture", place, raw=text_of(annotations / file))
+            builder.reject("malformed_image", place, raw=text_of(annotations / file))
             continue
         file_of[name] = file
         _add(builder, name, file, document)
@@ -102,14 +102,14 @@ def _load(path: Path) -> _Document | None:
     return document
 
 
-def _picture(images: Path, annotations: Path, file: str, written: Any, by_stem: Mapping[str, str]) -> str:
-    """The picture that a file is about, as its name in ``images``.
+def _image(images: Path, annotations: Path, file: str, written: Any, by_stem: Mapping[str, str]) -> str:
+    """The image that a file is about, as its name in ``images``.
 
     It is the first that is there: the path that the file names, seen from the file; that path, then its last part,
-    seen from where the file would lie among the pictures; the picture with the file's own stem; the last part.
+    seen from where the file would lie among the images; the image with the file's own stem; the last part.
     """
     own = PurePosixPath(file).parent
-    path = picture_name((annotations / file).parent, written) if isinstance(written, str) else ""
+    path = image_name((annotations / file).parent, written) if isinstance(written, str) else ""
     last = PurePosixPath(path).name
     if not last:
         path = last = stem(PurePosixPath(file).name)
@@ -123,16 +123,16 @@ def _picture(images: Path, annotations: Path, file: str, written: Any, by_stem: 
 def _inside(images: Path, path: Path) -> str:
     """The name in ``images`` of a path, "" where it lies elsewhere."""
     try:
-        name = os.path.relpath(path, images)  # and not resolved, since a picture may be a link to elsewhere
+        name = os.path.relpath(path, images)  # and not resolved, since an image may be a link to elsewhere
     except ValueError:  # another drive, or a name that no file system takes
         return ""
     return "" if Path(name).parts[:1] in ((), ("..",)) else Path(name).as_posix()
 
 
 def _add(builder: DraftBuilder, name: str, file: str, document: _Document) -> None:
-    """Adds a picture with its objects."""
+    """Adds an image with its objects."""
     hw = _size(document, builder.images / name)
-    picture = builder.add_picture(name, hw, source=file)
+    image = builder.add_image(name, hw, source=file)
     objects: dict[Any, list[_Part]] = {}
     for number, entry in enumerate(document.shapes, start=1):
         try:
@@ -140,18 +140,18 @@ def _add(builder: DraftBuilder, name: str, file: str, document: _Document) -> No
             part = _Part(number, shape.label, draw(shape, hw))
         except Unusable as problem:
             where = Place(file, f"shape {number}", str(problem))
-            builder.reject(problem.kind, where, picture, json.dumps(entry))
+            builder.reject(problem.kind, where, image, json.dumps(entry))
             continue
         key = number if shape.group_id is None else (shape.label, shape.group_id)
         objects.setdefault(key, []).append(part)
     for parts in objects.values():
         box = parts[0].drawn[0] if len(parts) == 1 else None  # of several, the mask says
-        mask = _joined(builder, picture, file, parts, hw)
-        builder.add_object(picture, builder.label(parts[0].label), parts[0].number, box=box, mask=mask)
+        mask = _joined(builder, image, file, parts, hw)
+        builder.add_object(image, builder.label(parts[0].label), parts[0].number, box=box, mask=mask)
 
 
 def _joined(
-    builder: DraftBuilder, picture: int, file: str, parts: Sequence[_Part], hw: tuple[int, int]
+    builder: DraftBuilder, image: int, file: str, parts: Sequence[_Part], hw: tuple[int, int]
 ) -> Polygons | Rle:
     """The mask of an object: the polygons of its parts, or one run-length code where a part of it is one."""
     polygons = [part.drawn[1] for part in parts if isinstance(part.drawn[1], list)]
@@ -165,16 +165,16 @@ def _joined(
             try:
                 codes.append(masks.from_polygons([part.drawn[1]], hw))
             except ValueError as problem:
-                builder.reject("bad_mask", Place(file, f"shape {part.number}", str(problem)), picture)
+                builder.reject("bad_mask", Place(file, f"shape {part.number}", str(problem)), image)
     return masks.from_bitmap(reduce(np.maximum, map(masks.to_bitmap, codes)))
 
 
 def _size(document: _Document, path: Path) -> tuple[int, int]:
-    """(height, width): as it is written, else the picture's own, (0, 0) where that cannot be read."""
+    """(height, width): as it is written, else the image's own, (0, 0) where that cannot be read."""
     height, width = document.image_height, document.image_width
     if all(type(side) is int and 0 < side < 2**31 for side in (height, width)):
         return height, width
     try:
         return image_hw(path)
-    except MediaError:  # said when the pictures are looked at
+    except MediaError:  # said when the images are looked at
         return 0, 0

@@ -57,14 +57,14 @@ def typed(entry: Any) -> Shape:
 
 
 def draw(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
-    """What a shape covers on a picture of ``image_hw``, (0, 0) where nobody knows; Unusable where that is nothing."""
+    """What a shape covers on an image of ``image_hw``, (0, 0) where nobody knows; Unusable where that is nothing."""
     kind = shape.shape_type or "polygon"
     if kind in _ENCLOSE_NOTHING:
         raise Unusable("malformed", f"its type is {kind}, which encloses nothing")
     if kind not in _SHAPES:
         raise Unusable("malformed", unknown("shape", kind[:60], (*_SHAPES, *_ENCLOSE_NOTHING)))
     if not all(map(math.isfinite, chain(*shape.points))):
-        raise Unusable("not_finite", f"{str(shape.points)[:60]} are no places in a picture")
+        raise Unusable("not_finite", f"{str(shape.points)[:60]} are no places in an image")
     return _SHAPES[kind](shape, image_hw)
 
 
@@ -93,7 +93,7 @@ def _mask(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
     crop = _bitmap(shape.mask or "", (lower - upper, right - left))
     height, width = image_hw
     if not 0 < height * width <= MAX_PIXELS:
-        raise Unusable("bad_mask", f"it lies on a picture of {width}x{height} pixels")
+        raise Unusable("bad_mask", f"it lies on an image of {width}x{height} pixels")
     x, y = round(left), round(upper)
     inside = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
     if not inside.size:
@@ -128,7 +128,7 @@ def _sides(shape: Shape, wanted: str) -> tuple[list[float], list[float]]:
 
 
 def _bitmap(png: str, box_hw: tuple[float, float]) -> np.ndarray:
-    """The pixels of a mask, bool [h, w]; Unusable unless it is a grey PNG that fits its box, before it is unpacked."""
+    """The pixels of a mask, bool [h, w]; Unusable unless it is a gray PNG that fits its box, before it is unpacked."""
     try:
         with Image.open(BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
             if max(abs(image.height - box_hw[0]), abs(image.width - box_hw[1])) > _APART_PX:
@@ -142,5 +142,5 @@ def _bitmap(png: str, box_hw: tuple[float, float]) -> np.ndarray:
     except Exception as error:  # Pillow lets through whatever a damaged file makes it stumble over
         raise Unusable("bad_mask", f"its mask is a damaged PNG: {error}") from None
     if bitmap.ndim != 2:
-        raise Unusable("bad_mask", "its PNG is in colour; it should be 0 where the object is not")
+        raise Unusable("bad_mask", "its PNG is in color; it should be 0 where the object is not")
     return bitmap != 0

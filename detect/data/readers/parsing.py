@@ -1,4 +1,4 @@
-"""What readers share: files of JSON and of CSV, their entries, and the names of pictures."""
+"""What readers share: files of JSON and of CSV, their entries, and the names of images."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
     return value
 
 
-def picture_name(images: Path, written: str) -> str:
-    """The name in the folder ``images`` of a picture that an annotation file names, maybe one of another machine.
+def image_name(images: Path, written: str) -> str:
+    """The name in the folder ``images`` of an image that an annotation file names, maybe one of another machine.
 
     It is as written where that file is there; else the backslashes of Windows are slashes, and of an absolute path the
-    last part counts. The disk is asked for these alone: a COCO file may name 118,000 pictures.
+    last part counts. The disk is asked for these alone: a COCO file may name 118,000 images.
     """
     if _PLAIN_NAME.fullmatch(written):
         return written

@@ -7,8 +7,8 @@ Format: https://www.robots.ox.ac.uk/~vgg/software/via/. Read are, told apart by 
   ``regions`` of an entry are a dict keyed "0", "1", ...: ``{"<file name><bytes>": {filename, size, regions, ...}}``,
 - and the CSV export of both (``via_csv``), by its suffix.
 
-The size of a picture is not written down, so it is read from the picture's header; ``size`` is its bytes, or -1.
-Pictures are looked for in the folder that the description of the data set names, never where the project's
+The size of an image is not written down, so it is read from the image's header; ``size`` is its bytes, or -1.
+Images are looked for in the folder that the description of the dataset names, never where the project's
 settings say (``default_filepath`` is a path on the annotator's machine): first by the file name as it is written,
 then with the backslashes of Windows as slashes, and an absolute path by its last part.
 
@@ -25,7 +25,7 @@ from typing import Any
 
 from detect.data.quality.problems import Place
 from detect.data.readers import via_csv
-from detect.data.readers.parsing import load_json, need, picture_name
+from detect.data.readers.parsing import image_name, load_json, need
 from detect.data.readers.via_classes import ClassAttribute, Values, defined_options, find, region_values
 from detect.data.readers.via_shapes import outline
 from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
@@ -38,7 +38,7 @@ Region = tuple[dict[str, Any], dict[str, Values]]  # its shape and its attribute
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
-    """What the file says of the pictures in the folder ``images``, in the order of their names.
+    """What the file says of the images in the folder ``images``, in the order of their names.
 
     Which attribute of the regions names the class is told in ``via_classes``. Without any, ``classes`` gives the
     one class of all.
@@ -50,17 +50,17 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     builder = DraftBuilder(images, annotations, "region")
     closed, annotation_id = 0, 0
     for name, regions in pictures.items():
-        picture = builder.add_picture(name)
+        image = builder.add_image(name)
         for number, region in enumerate(regions, start=1):
             annotation_id += 1
-            closed += _add(builder, picture, number, region, attribute, annotation_id)
+            closed += _add(builder, image, number, region, attribute, annotation_id)
     if closed:
         warn(f"{annotations}: {closed} polylines of 3 points or more are taken for closed outlines")
     return builder.finish(attribute.class_names.names, listed=not attribute.in_use)
 
 
 def _content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """The entries of the pictures, and the options of the attributes where the file defines them."""
+    """The entries of the images, and the options of the attributes where the file defines them."""
     if annotations.suffix.lower() == ".csv":
         return via_csv.entries(annotations), {}
     content = load_json(annotations)
@@ -74,16 +74,16 @@ def _content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str, str
 
 
 def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> list[tuple[str, Any]]:
-    """The entries with the file names of their pictures, sorted; DataError where one comes twice or is on the web."""
+    """The entries with the file names of their images, sorted; DataError where one comes twice or is on the web."""
     found: dict[str, Any] = {}
     for key, entry in entries.items():
         name = need(entry, "filename", f"{annotations}: {key}", str)
         if _ADDRESS.match(name):
             raise DataError(
-                f"{annotations}: {key[:100]}: 'filename' is the web address {name[:100]}; download the picture "
+                f"{annotations}: {key[:100]}: 'filename' is the web address {name[:100]}; download the image "
                 f"to {images} and write its file name there"
             )
-        there = picture_name(images, name)
+        there = image_name(images, name)
         if there in found:
             raise DataError(f"{annotations}: {key}: {name} is listed twice")
         found[there] = entry
@@ -91,7 +91,7 @@ def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> lis
 
 
 def _regions(entry: Any, annotations: Path) -> list[Region]:
-    """The regions of one picture, a dict in version 1, a list in version 2."""
+    """The regions of one image, a dict in version 1, a list in version 2."""
     where = f"{annotations}: {entry['filename']}"
     regions = need(entry, "regions", where)
     if not isinstance(regions, dict):
@@ -111,19 +111,19 @@ def _without_crowd(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add(
-    builder: DraftBuilder, picture: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
+    builder: DraftBuilder, image: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
 ) -> bool:
     """Add one region, unless it is of a class that is not asked for. Returns whether it was a line, closed now."""
     shape, values = region
     crowd = values.get(CROWD) == ["1"]
-    place = f"{builder.annotations}: {builder.name(picture)}, region {number}"
+    place = f"{builder.annotations}: {builder.name(image)}, region {number}"
     try:
         if (label := attribute.label(values)) is None:
             return False
         box, polygon = outline(shape, place)
     except Unusable as problem:
-        where = Place(builder.name(picture), f"region {number}", str(problem))
-        builder.reject(problem.kind, where, picture, json.dumps(region))
+        where = Place(builder.name(image), f"region {number}", str(problem))
+        builder.reject(problem.kind, where, image, json.dumps(region))
         return False
-    builder.add_object(picture, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)
+    builder.add_object(image, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)
     return shape["name"] == "polyline"

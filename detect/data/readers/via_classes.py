@@ -7,7 +7,7 @@ project also defines them: of which type each is and, for a dropdown, radio butt
 1. the only one that regions use,
 2. else the one called class, name, label, category, type or object (capitals do not count): one with options
    before one without, then in this order; a warning says which was taken of several,
-3. and where the description of the data set gives ``classes``, of those that hold one of them, by 1 and 2.
+3. and where the description of the dataset gives ``classes``, of those that hold one of them, by 1 and 2.
 
 The classes are the options in their order, by what is displayed, else the values in use, sorted. Without any
 attribute all regions are of one class, "object" where the description does not name it.
@@ -98,7 +98,7 @@ def find(
             if values:
                 used.setdefault(name, set()).update(values)
     if not classes:
-        # Pictures without a region still have the classes of their project; regions without a class have none.
+        # Images without a region still have the classes of their project; regions without a class have none.
         key = _choose(list(used) if regions else [k for k in options if options[k]], options, annotations)
         if key is None:
             if not regions:
@@ -180,7 +180,7 @@ def _values(value: Any, where: str) -> Values:
 
 
 def _shown(attribute: Any, where: str) -> dict[str, str]:
-    """{id: what is displayed}; the ids themselves where that is not distinct, or where pictures are displayed."""
+    """{id: what is displayed}; the ids themselves where that is not distinct, or where images are displayed."""
     if not isinstance(attribute, dict):
         raise DataError(f"{where} is {str(attribute)[:60]!r}, it should be a dict")
     if "options" not in attribute or attribute.get("type") == "text":

@@ -113,5 +113,5 @@ def _finite(value: Any, what: str) -> float:
     except OverflowError:  # JSON allows whole numbers of any length
         number = math.inf
     if not math.isfinite(number):
-        raise Unusable("not_finite", f"{number} is no place in a picture")
+        raise Unusable("not_finite", f"{number} is no place in an image")
     return number

@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file a picture, with boxes and without masks.
+"""Pascal VOC: one XML file an image, with boxes and without masks.
 
 Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html. Corners are the first and the last
 pixel of an object, counted from 1: one of xmin 1 and xmax 10 is 10 pixels wide, here from 0 to 10. Programs that count
@@ -17,7 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.quality.problems import Place
-from detect.data.readers.folders import files_below, pictures_below, stem, text_of
+from detect.data.readers.folders import files_below, images_below, stem, text_of
 from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError
 
@@ -25,16 +25,16 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
-    """What the XML files in the folder ``annotations`` say of the pictures in ``images``.
+    """What the XML files in the folder ``annotations`` say of the images in ``images``.
 
-    A file is about the picture of the same name but for the suffix, else about the one that it names. DataError where
+    A file is about the image of the same name but for the suffix, else about the one that it names. DataError where
     there is no XML file.
     """
     builder = DraftBuilder(images, annotations, "object")
     files = files_below(annotations, (".xml",))
     if not files:
         raise DataError(f"no XML file in {annotations}")
-    pictures = pictures_below(images)
+    pictures = images_below(images)
     by_stem = {stem(name): name for name in reversed(pictures)}
     annotated = set()
     for file in files:
@@ -53,16 +53,16 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             continue
         name = name or _named(root, file)
         annotated.add(name)
-        picture = builder.add_picture(name, _size(root), source=file)
+        image = builder.add_image(name, _size(root), source=file)
         for number, entry in enumerate(root.findall("object"), start=1):
-            _add(builder, picture, number, entry, file)
+            _add(builder, image, number, entry, file)
     for name in pictures:
         if name not in annotated:
             builder.reject("not_annotated", Place(name, "", ""))
     return builder.finish()
 
 
-def _add(builder: DraftBuilder, picture: int, number: int, entry: Element, file: str) -> None:
+def _add(builder: DraftBuilder, image: int, number: int, entry: Element, file: str) -> None:
     try:
         name = _text(entry, "name")
         if not name:
@@ -70,9 +70,9 @@ def _add(builder: DraftBuilder, picture: int, number: int, entry: Element, file:
         box = _box(entry)
     except Unusable as problem:
         raw = tostring(entry, "unicode").strip()
-        builder.reject(problem.kind, Place(file, f"object {number}", str(problem)), picture, raw)
+        builder.reject(problem.kind, Place(file, f"object {number}", str(problem)), image, raw)
         return
-    builder.add_object(picture, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
+    builder.add_object(image, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
 
 
 def _box(entry: Element) -> tuple[float, float, float, float]:
@@ -120,7 +120,7 @@ def _size(root: Element) -> tuple[int, int]:
 
 
 def _named(root: Element, file: str) -> str:
-    """The picture that the file names, in the same folder; programs write where it lay on their machine too."""
+    """The image that the file names, in the same folder; programs write where it lay on their machine too."""
     written = PureWindowsPath(_text(root, "filename")).name  # splits at both kinds of slash
     return (PurePosixPath(file).parent / (written or PurePosixPath(file).stem)).as_posix()
 

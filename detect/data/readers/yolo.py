@@ -1,7 +1,7 @@
-"""YOLO's text files: one a picture, one line an object, ``class x y w h`` or ``class x1 y1 x2 y2 x3 y3 ...``.
+"""YOLO's text files: one an image, one line an object, ``class x y w h`` or ``class x1 y1 x2 y2 x3 y3 ...``.
 
 Format: https://docs.ultralytics.com/datasets/detect/ and https://docs.ultralytics.com/datasets/segment/. All is in
-parts of the picture's width and height; x and y are the middle of a box. A picture without a file, or with an empty
+parts of the image's width and height; x and y are the middle of a box. An image without a file, or with an empty
 one, has no objects. Classes are numbers from 0; their names stand elsewhere.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detect.data.quality.problems import Place
-from detect.data.readers.folders import files_below, pictures_below, stem, text_of
+from detect.data.readers.folders import files_below, images_below, stem, text_of
 from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
@@ -21,14 +21,14 @@ NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt"
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
-    """What the text files in the folder ``annotations`` say of the pictures in ``images`` of the same names.
+    """What the text files in the folder ``annotations`` say of the images in ``images`` of the same names.
 
     classes: the names of the numbers. DataError without them, and where there is no text file.
     """
     if not classes:
         raise DataError(f"the classes of {annotations} are numbers; name them under 'classes' in the YAML file")
     builder = DraftBuilder(images, annotations, "line")
-    names = pictures_below(images)
+    names = images_below(images)
     stems = set(map(stem, names))
     files = {
         stem(name): name
@@ -39,31 +39,31 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         raise DataError(f"no label file (.txt) in {annotations}")
     file_of: dict[str, str | None] = {}
     for name in names:
-        if stem(name) in file_of:  # whose objects are another picture's, as far as the name tells
-            builder.reject("not_annotated", Place(name, "", "another picture has its name but for the suffix"))
+        if stem(name) in file_of:  # whose objects are another image's, as far as the name tells
+            builder.reject("not_annotated", Place(name, "", "another image has its name but for the suffix"))
             continue
         file = file_of[stem(name)] = files.pop(stem(name), None)
         try:
             hw = image_hw(images / name)
         except MediaError as error:
             where = Place(name, "", str(error))
-            picture = builder.add_picture(name, source=file or "")  # whose lines cannot be placed
-            builder.reject("unreadable_picture", where, picture, text_of(annotations / file) if file else "")
+            image = builder.add_image(name, source=file or "")  # whose lines cannot be placed
+            builder.reject("unreadable_image", where, image, text_of(annotations / file) if file else "")
             continue
-        picture = builder.add_picture(name, hw, source=file or "")
+        image = builder.add_image(name, hw, source=file or "")
         if file is not None:
-            _add_lines(builder, picture, annotations / file, file, hw, len(classes))
+            _add_lines(builder, image, annotations / file, file, hw, len(classes))
     for file in files.values():  # those that are left
-        where = Place(file, "", "no picture of this name")
-        builder.reject("missing_picture", where, raw=text_of(annotations / file))
+        where = Place(file, "", "no image of this name")
+        builder.reject("missing_image", where, raw=text_of(annotations / file))
     return builder.finish(classes)
 
 
-def _add_lines(builder: DraftBuilder, picture: int, path: Path, file: str, hw: tuple[int, int], classes: int) -> None:
+def _add_lines(builder: DraftBuilder, image: int, path: Path, file: str, hw: tuple[int, int], classes: int) -> None:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        builder.reject("broken_annotations", Place(file, "", str(error)), picture, text_of(path))
+        builder.reject("broken_annotations", Place(file, "", str(error)), image, text_of(path))
         return
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -71,9 +71,9 @@ def _add_lines(builder: DraftBuilder, picture: int, path: Path, file: str, hw: t
         try:
             label, box, polygon = _object(line, hw, classes)
         except Unusable as problem:
-            builder.reject(problem.kind, Place(file, f"line {number}", str(problem)), picture, line)
+            builder.reject(problem.kind, Place(file, f"line {number}", str(problem)), image, line)
             continue
-        builder.add_object(picture, label, number, box=box, mask=None if polygon is None else [polygon])
+        builder.add_object(image, label, number, box=box, mask=None if polygon is None else [polygon])
 
 
 def _object(line: str, hw: tuple[int, int], classes: int) -> tuple[int, list[float] | None, list[float] | None]:

@@ -1,4 +1,4 @@
-"""Backgrounds for rendered pictures: crops of the sample photographs, drawn skies, meadows, walls, nights.
+"""Backgrounds for rendered images: crops of the sample photographs, drawn skies, meadows, walls, nights.
 
 Every function returns float32 RGB [H, W, 3] in 0..1 and draws from the generator it is given only.
 """
@@ -25,7 +25,7 @@ def background(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A crop of one of the photographs, mirrored, out of focus and with other colours by chance."""
+    """A crop of one of the photographs, mirrored, out of focus and with other colors by chance."""
     whole = _read(PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])
     height, width = whole.shape[:2]
     aspect = size[1] / size[0]
@@ -35,11 +35,11 @@ def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
     crop = whole[top : top + int(crop_h), left : left + int(crop_h * aspect)]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    picture = cv2.resize(np.ascontiguousarray(crop), size[::-1], interpolation=cv2.INTER_CUBIC)
-    picture = recoloured(picture, rng, hue=12, saturation=0.35)
+    image = cv2.resize(np.ascontiguousarray(crop), size[::-1], interpolation=cv2.INTER_CUBIC)
+    image = recolored(image, rng, hue=12, saturation=0.35)
     if rng.random() < 0.6:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 7))
-    return np.clip(picture, 0, 1)
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 7))
+    return np.clip(image, 0, 1)
 
 
 def noise(rng: np.random.Generator, size: Size, cell: float, octaves: int = 4, stretch: float = 1.0) -> np.ndarray:
@@ -58,58 +58,58 @@ def sky(rng: np.random.Generator, size: Size) -> np.ndarray:
     tops = [(0.16, 0.36, 0.72), (0.25, 0.5, 0.85), (0.5, 0.55, 0.62), (0.3, 0.28, 0.5), (0.08, 0.2, 0.55)]
     lows = [(0.6, 0.75, 0.9), (0.7, 0.82, 0.92), (0.75, 0.76, 0.78), (0.95, 0.65, 0.45), (0.45, 0.6, 0.85)]
     which = rng.integers(len(tops))
-    picture = _vertical(size, tops[which], lows[which])
+    image = _vertical(size, tops[which], lows[which])
     clouds = np.clip(noise(rng, size, size[1] / 3, 6, 2.0) + rng.uniform(-0.9, 0.5), 0, 1)[..., None]
-    picture += clouds * (np.asarray([0.95, 0.95, 0.96], np.float32) - picture) * 0.85
+    image += clouds * (np.asarray([0.95, 0.95, 0.96], np.float32) - image) * 0.85
     if rng.random() < 0.45:
-        _tree_line(picture, rng, horizon=rng.uniform(0.7, 0.92))
-    return picture
+        _tree_line(image, rng, horizon=rng.uniform(0.7, 0.92))
+    return image
 
 
 def meadow(rng: np.random.Generator, size: Size) -> np.ndarray:
     """Grass in perspective under a sky or a blurred hedge."""
     height, width = size
-    picture = sky(rng, size) if rng.random() < 0.5 else foliage(rng, size)
+    image = sky(rng, size) if rng.random() < 0.5 else foliage(rng, size)
     horizon = int(height * rng.uniform(0.3, 0.65))
     rows = height - horizon
     grass = noise(rng, (rows, width), 5, 3)
     grass = 0.6 * cv2.GaussianBlur(grass, (0, 0), 0.8) + 0.5 * noise(rng, (rows, width), rows / 2, 3, 3.0)
     green = np.asarray([rng.uniform(0.25, 0.45), rng.uniform(0.42, 0.6), rng.uniform(0.12, 0.22)], np.float32)
     near = np.linspace(0.85, 1.0, rows, dtype=np.float32)[:, None, None]
-    picture[horizon:] = green * near * (1 + 0.32 * grass[..., None])
+    image[horizon:] = green * near * (1 + 0.32 * grass[..., None])
     edge = slice(max(0, horizon - 6), horizon + 6)
-    picture[edge] = cv2.GaussianBlur(picture[edge], (0, 0), 2)
-    return np.clip(picture, 0, 1)
+    image[edge] = cv2.GaussianBlur(image[edge], (0, 0), 2)
+    return np.clip(image, 0, 1)
 
 
 def foliage(rng: np.random.Generator, size: Size) -> np.ndarray:
     """Leaves far out of focus, with patches of light."""
     shade = np.asarray([rng.uniform(0.1, 0.3), rng.uniform(0.22, 0.4), rng.uniform(0.08, 0.18)], np.float32)
-    picture = shade * (0.8 + 0.45 * noise(rng, size, rng.uniform(60, 160), 5)[..., None])
+    image = shade * (0.8 + 0.45 * noise(rng, size, rng.uniform(60, 160), 5)[..., None])
     leaves = np.asarray([(0.5, 0.62, 0.25), (0.62, 0.62, 0.35), (0.75, 0.85, 0.7), (0.3, 0.45, 0.2)], np.float32)
-    _discs(picture, rng, leaves, count=int(rng.integers(80, 260)), height=0.35, spread=0.35)
-    return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(2, 8))
+    _discs(image, rng, leaves, count=int(rng.integers(80, 260)), height=0.35, spread=0.35)
+    return cv2.GaussianBlur(np.clip(image, 0, 1), (0, 0), rng.uniform(2, 8))
 
 
 def wall(rng: np.random.Generator, size: Size) -> np.ndarray:
     """A room: plaster in falling light, a floor, and at times frames, a window or bunting."""
     height, width = size
     paint = np.float32(rng.uniform(0.45, 0.95)) + rng.uniform(-0.12, 0.12, 3).astype(np.float32)
-    picture = np.clip(paint, 0, 1) * np.ones((*size, 3), np.float32)
-    picture *= (1 + 0.025 * noise(rng, size, 6, 3))[..., None]
+    image = np.clip(paint, 0, 1) * np.ones((*size, 3), np.float32)
+    image *= (1 + 0.025 * noise(rng, size, 6, 3))[..., None]
     if rng.random() < 0.7:
         for _ in range(rng.integers(1, 4)):
-            _frame(picture, rng)
+            _frame(image, rng)
     if rng.random() < 0.2:
-        _bunting(picture, rng)
+        _bunting(image, rng)
     if rng.random() < 0.6:
         top = int(height * rng.uniform(0.65, 0.9))
-        picture[top:] = planks(rng, (height - top, width)) if rng.random() < 0.5 else picture[top:] * 0.55
-        picture[max(0, top - int(0.03 * height)) : top] = np.clip(paint * 1.08, 0, 1)
+        image[top:] = planks(rng, (height - top, width)) if rng.random() < 0.5 else image[top:] * 0.55
+        image[max(0, top - int(0.03 * height)) : top] = np.clip(paint * 1.08, 0, 1)
     y, x = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     far = (x - rng.uniform(-0.2, 1.2)) ** 2 + (y - rng.uniform(-0.2, 0.8)) ** 2
-    picture *= (1.1 - rng.uniform(0.2, 0.55) * far).astype(np.float32)[..., None]
-    return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(0.5, 3))
+    image *= (1.1 - rng.uniform(0.2, 0.55) * far).astype(np.float32)[..., None]
+    return cv2.GaussianBlur(np.clip(image, 0, 1), (0, 0), rng.uniform(0.5, 3))
 
 
 def planks(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -123,9 +123,9 @@ def planks(rng: np.random.Generator, size: Size) -> np.ndarray:
     rows = np.arange(height)
     tone = rng.uniform(0.8, 1.12, height // board + 1).astype(np.float32)[rows // board]
     grain = noise(rng, size, 6, 3, 14.0)
-    picture = wood * (tone[:, None] * (1 + 0.1 * grain))[..., None]
-    picture[rows % board < 2] *= 0.45
-    return np.clip(picture, 0, 1)
+    image = wood * (tone[:, None] * (1 + 0.1 * grain))[..., None]
+    image[rows % board < 2] *= 0.45
+    return np.clip(image, 0, 1)
 
 
 def bricks(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -140,24 +140,24 @@ def bricks(rng: np.random.Generator, size: Size) -> np.ndarray:
     tone = tones[row.astype(int) % 97, column.astype(int) % 89]
     joint = (y - row * course < 0.12 * course) | (x - column * course * 2.5 < 0.12 * course)
     stone = np.asarray([(0.52, 0.26, 0.2), (0.45, 0.36, 0.3), (0.75, 0.74, 0.7)][rng.integers(3)], np.float32)
-    picture = stone * tone[..., None]
-    picture[joint] = np.asarray([0.62, 0.6, 0.56], np.float32) * rng.uniform(0.6, 1.1)
-    picture *= (1 + 0.12 * noise(rng, size, 8, 3) + 0.1 * noise(rng, size, width / 2, 2))[..., None]
-    return cv2.GaussianBlur(np.clip(picture, 0, 1), (0, 0), rng.uniform(0.5, 2))
+    image = stone * tone[..., None]
+    image[joint] = np.asarray([0.62, 0.6, 0.56], np.float32) * rng.uniform(0.6, 1.1)
+    image *= (1 + 0.12 * noise(rng, size, 8, 3) + 0.1 * noise(rng, size, width / 2, 2))[..., None]
+    return cv2.GaussianBlur(np.clip(image, 0, 1), (0, 0), rng.uniform(0.5, 2))
 
 
 def night(rng: np.random.Generator, size: Size) -> np.ndarray:
     """A street at night, out of focus: lights swollen to soft discs."""
-    picture = _vertical(size, (0.02, 0.03, 0.07), (0.12, 0.09, 0.1))
-    picture += 0.02 * noise(rng, size, size[1] / 3, 4)[..., None]
+    image = _vertical(size, (0.02, 0.03, 0.07), (0.12, 0.09, 0.1))
+    image += 0.02 * noise(rng, size, size[1] / 3, 4)[..., None]
     lamps = np.asarray([(1, 0.75, 0.4), (1, 0.9, 0.75), (0.9, 0.3, 0.2), (0.4, 0.6, 1)], np.float32)
-    _discs(picture, rng, lamps, count=int(rng.integers(12, 45)), height=0.55, spread=0.18)
-    return np.clip(cv2.GaussianBlur(picture, (0, 0), rng.uniform(1, 3)), 0, 1)
+    _discs(image, rng, lamps, count=int(rng.integers(12, 45)), height=0.55, spread=0.18)
+    return np.clip(cv2.GaussianBlur(image, (0, 0), rng.uniform(1, 3)), 0, 1)
 
 
-def recoloured(picture: np.ndarray, rng: np.random.Generator, hue: float, saturation: float) -> np.ndarray:
-    """``picture`` with its hue turned by up to ``hue`` degrees, its saturation and brightness changed."""
-    hsv = cv2.cvtColor(np.clip(picture, 0, 1), cv2.COLOR_RGB2HSV)
+def recolored(image: np.ndarray, rng: np.random.Generator, hue: float, saturation: float) -> np.ndarray:
+    """``image`` with its hue turned by up to ``hue`` degrees, its saturation and brightness changed."""
+    hsv = cv2.cvtColor(np.clip(image, 0, 1), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + rng.uniform(-hue, hue)) % 360
     hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(1 - saturation, 1 + saturation), 0, 1)
     hsv[..., 2] = np.clip(hsv[..., 2] * rng.uniform(0.65, 1.15), 0, 1)
@@ -178,56 +178,56 @@ def _vertical(size: Size, top: tuple[float, ...], bottom: tuple[float, ...]) -> 
 
 
 def _discs(
-    picture: np.ndarray,
+    image: np.ndarray,
     rng: np.random.Generator,
-    colours: np.ndarray,
+    color: np.ndarray,
     count: int,
     height: float,
     spread: float,
 ) -> None:
     """Add ``count`` discs of light out of focus, most of them about ``height`` (0 top .. 1 bottom)."""
-    rows, columns = picture.shape[:2]
+    rows, columns = image.shape[:2]
     for _ in range(count):
         radius = int(rng.uniform(3, 15))
         x, y = int(rng.uniform(0, columns)), int(np.clip(rng.normal(height, spread), 0, 1) * rows)
         top, left = max(0, y - radius - 1), max(0, x - radius - 1)
-        region = picture[top : y + radius + 2, left : x + radius + 2]
+        region = image[top : y + radius + 2, left : x + radius + 2]
         glow = np.zeros(region.shape, np.float32)
-        colour = colours[rng.integers(len(colours))] * rng.uniform(0.12, 0.5)
-        cv2.circle(glow, (x - left, y - top), radius, colour.tolist(), -1, cv2.LINE_AA)
+        color = color[rng.integers(len(color))] * rng.uniform(0.12, 0.5)
+        cv2.circle(glow, (x - left, y - top), radius, color.tolist(), -1, cv2.LINE_AA)
         region += glow
 
 
-def _tree_line(picture: np.ndarray, rng: np.random.Generator, horizon: float) -> None:
-    height, width = picture.shape[:2]
+def _tree_line(image: np.ndarray, rng: np.random.Generator, horizon: float) -> None:
+    height, width = image.shape[:2]
     crowns = noise(rng, (1, width), width / 8, 6)[0]
     tops = (height * (horizon + 0.06 * crowns)).astype(np.float32)
     share = np.clip((np.arange(height, dtype=np.float32)[:, None] - tops[None]) / 3 + 0.5, 0, 1)[..., None]
     leaves = np.asarray([0.13, 0.2, 0.1], np.float32) * (1 + 0.35 * noise(rng, (height, width), 14, 4))[..., None]
-    picture += share * (np.clip(leaves, 0, 1) - picture)
+    image += share * (np.clip(leaves, 0, 1) - image)
 
 
-def _frame(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """A picture, a door or a bright window on the wall."""
-    height, width = picture.shape[:2]
+def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
+    """An image, a door or a bright window on the wall."""
+    height, width = image.shape[:2]
     w, h = (rng.uniform(0.12, 0.45, 2) * (width, height)).astype(int)
     x, y = int(rng.uniform(-0.1, 0.9) * width), int(rng.uniform(-0.1, 0.5) * height)
     edge = rng.uniform(0.05, 0.9, 3).tolist() if rng.random() < 0.5 else [rng.uniform(0.1, 0.95)] * 3
     inside = [0.98, 0.99, 1.0] if rng.random() < 0.4 else rng.uniform(0.1, 0.9, 3).tolist()
-    cv2.rectangle(picture, (x, y), (x + int(w), y + int(h)), edge, -1)
+    cv2.rectangle(image, (x, y), (x + int(w), y + int(h)), edge, -1)
     rim = max(3, int(w) // 14)
-    cv2.rectangle(picture, (x + rim, y + rim), (x + int(w) - rim, y + int(h) - rim), inside, -1)
+    cv2.rectangle(image, (x + rim, y + rim), (x + int(w) - rim, y + int(h) - rim), inside, -1)
 
 
-def _bunting(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """A garland of coloured pennants: round a party, but no balloon."""
-    height, width = picture.shape[:2]
+def _bunting(image: np.ndarray, rng: np.random.Generator) -> None:
+    """A garland of colored pennants: round a party, but no balloon."""
+    height, width = image.shape[:2]
     size = width / rng.uniform(14, 24)
     sag, top = rng.uniform(0.05, 0.15) * height, rng.uniform(0.02, 0.2) * height
     for x in np.arange(0, width, size * 1.2):
         y = top + sag * np.sin(np.pi * x / width)
         points = np.array([[x, y], [x + size, y], [x + size / 2, y + 1.3 * size]])
-        cv2.fillPoly(picture, [points.astype(np.int32)], rng.uniform(0.1, 0.95, 3).tolist(), cv2.LINE_AA)
+        cv2.fillPoly(image, [points.astype(np.int32)], rng.uniform(0.1, 0.95, 3).tolist(), cv2.LINE_AA)
 
 
 KINDS: dict[str, tuple[Callable[[np.random.Generator, Size], np.ndarray], float]] = {

@@ -1,7 +1,7 @@
 """Balloons as a camera sees them: surfaces of revolution of translucent latex, lit, glossy, tied with a knot.
 
-Colours are float32 RGB in 0..1 as displayed (not linear light); angles are radians; lengths along and across
-the balloon's axis are in units of its radius. The picture's x grows to the right, y downwards, z to us.
+Colors are float32 RGB in 0..1 as displayed (not linear light); angles are radians; lengths along and across
+the balloon's axis are in units of its radius. The image's x grows to the right, y downwards, z to us.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Balloon:
     taper: 0 a ball, 1 a drop.  knot: where along the axis it is tied (``stretch``: at the body's end; less
     where the knot faces the viewer).  opacity: 1 lets nothing through.  pearl: 0 latex .. 1 mother-of-pearl.
     blur: sigma, px.  shadow: how much it darkens what lies behind.  print_map: what is printed on it,
-    float32 [h, w, 4] (colour and alpha) over its front half, or None.  string: points [K, 2] in px, or None.
+    float32 [h, w, 4] (color and alpha) over its front half, or None.  string: points [K, 2] in px, or None.
     """
 
     centre_xy: tuple[float, float]
     radius: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     angle: float = 0.0
     stretch: float = 1.15
     taper: float = 0.3
@@ -65,10 +65,10 @@ class Balloon:
     shadow: float = 0.15
     print_map: np.ndarray | None = field(default=None, compare=False)
     string: np.ndarray | None = field(default=None, compare=False)
-    string_colour: tuple[float, float, float] = (0.9, 0.9, 0.9)
+    string_color: tuple[float, float, float] = (0.9, 0.9, 0.9)
 
-    def to_picture(self, across_along: np.ndarray) -> np.ndarray:
-        """Points [K, 2] of the balloon's own frame in the picture, px."""
+    def to_image(self, across_along: np.ndarray) -> np.ndarray:
+        """Points [K, 2] of the balloon's own frame in the image, px."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         rotation = np.array([[cos, sin], [-sin, cos]])
         return across_along @ rotation * self.radius + self.centre_xy
@@ -76,7 +76,7 @@ class Balloon:
     @property
     def knot_xy(self) -> np.ndarray:
         """Where the string begins, [2] px."""
-        return self.to_picture(np.array([[0.0, self.knot + 0.06]]))[0]
+        return self.to_image(np.array([[0.0, self.knot + 0.06]]))[0]
 
 
 def outline(balloon: Balloon, points: int = 160) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +87,10 @@ def outline(balloon: Balloon, points: int = 160) -> tuple[np.ndarray, np.ndarray
 
 
 def coverage(balloon: Balloon, image_hw: tuple[int, int]) -> Patch:
-    """Where the body and its knot cover the picture; the string does not count."""
+    """Where the body and its knot cover the image; the string does not count."""
     along, half = outline(balloon)
     body = np.concatenate([np.stack([half, along], 1), np.stack([-half, along], 1)[::-1]])
-    return patch_of([balloon.to_picture(p) for p in (body, _knot(balloon))], image_hw, balloon.blur)
+    return patch_of([balloon.to_image(p) for p in (body, _knot(balloon))], image_hw, balloon.blur)
 
 
 def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
@@ -99,7 +99,7 @@ def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> N
         _cast_shadow(canvas, balloon, light, patch)
     behind = canvas[patch.window]
     body = _shade(balloon, light, patch, behind)
-    knot = patch_of([balloon.to_picture(_knot(balloon))], canvas.shape[:2], balloon.blur)
+    knot = patch_of([balloon.to_image(_knot(balloon))], canvas.shape[:2], balloon.blur)
     canvas[patch.window] = behind + patch.alpha[..., None] * (body - behind)
     _paint_knot(canvas, balloon, light, knot)
     if balloon.string is not None:
@@ -114,7 +114,7 @@ def _knot(balloon: Balloon) -> np.ndarray:
 
 
 def _normals(balloon: Balloon, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit normals [h, w, 3] in the picture's frame, and each pixel's across and along in the balloon's."""
+    """Unit normals [h, w, 3] in the image's frame, and each pixel's across and along in the balloon's."""
     (x0, y0), (h, w) = patch.corner_xy, patch.alpha.shape
     dx = ((np.arange(w) + 0.5 + x0 - balloon.centre_xy[0]) / balloon.radius).astype(np.float32)[None, :]
     dy = ((np.arange(h) + 0.5 + y0 - balloon.centre_xy[1]) / balloon.radius).astype(np.float32)[:, None]
@@ -134,27 +134,27 @@ def _normals(balloon: Balloon, patch: Patch) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _shade(balloon: Balloon, light: Light, patch: Patch, behind: np.ndarray) -> np.ndarray:
-    """The body's colour [h, w, 3] over what lies behind it."""
+    """The body's color [h, w, 3] over what lies behind it."""
     normals, across, along = _normals(balloon, patch)
     facing = normals[..., 2]
     rim = 1 - facing
     to_light = normals @ light.direction.astype(np.float32)
-    # Latex is thicker at the crown and about the knot, and a slanting ray passes more of it: there the colour
+    # Latex is thicker at the crown and about the knot, and a slanting ray passes more of it: there the color
     # is darker and more saturated.
     crown = np.exp(-((along + balloon.stretch) ** 2 + across**2) / 0.02)
     tied = np.exp(-((along - balloon.knot) ** 2 + across**2) / 0.04)
     depth = 1 + 0.9 * rim**2 + 0.6 * crown + 0.9 * tied
-    colour = np.asarray(balloon.colour, np.float32) ** depth[..., None]
+    color = np.asarray(balloon.color, np.float32) ** depth[..., None]
     if balloon.print_map is not None:
-        colour = _printed(balloon.print_map, across, along / balloon.stretch, colour)
+        color = _printed(balloon.print_map, across, along / balloon.stretch, color)
     up = (0.5 - 0.5 * normals[..., 1])[..., None]
     ambient = light.ground + (light.sky - light.ground) * up
     diffuse = np.clip((to_light + 0.45) / 1.45, 0, 1)
     through = light.back * (1.2 - balloon.opacity) * (1.0 + np.clip(0.3 - to_light, 0, 1))
-    lit = colour * (ambient + (light.key * (diffuse + through) * (1 - 0.2 * rim * rim))[..., None])
+    lit = color * (ambient + (light.key * (diffuse + through) * (1 - 0.2 * rim * rim))[..., None])
     if balloon.opacity < 1:
         opacity = (balloon.opacity + (1 - balloon.opacity) * rim**2)[..., None]
-        seen_through = cv2.GaussianBlur(behind, (0, 0), 0.5 + 0.04 * balloon.radius) * colour**0.8
+        seen_through = cv2.GaussianBlur(behind, (0, 0), 0.5 + 0.04 * balloon.radius) * color**0.8
         lit = lit * opacity + seen_through * (1 - opacity)
     fresnel = (0.5 * rim**4)[..., None]
     lit = lit + fresnel * (ambient * 0.8 - lit * 0.3)
@@ -178,8 +178,8 @@ def _spot(spot: Highlight, normals: np.ndarray) -> np.ndarray:
     return np.clip(np.minimum(inside, bar), 0, 1)
 
 
-def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """``colour`` with the print wrapped around the front half of the body."""
+def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """``color`` with the print wrapped around the front half of the body."""
     h, w = print_map.shape[:2]
     longitude = np.arcsin(np.clip(across / np.sqrt(np.clip(1 - along * along, 0.05, 1)), -1, 1)) / np.pi + 0.5
     latitude = np.arcsin(np.clip(along, -1, 1)) / np.pi + 0.5
@@ -190,7 +190,7 @@ def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, colou
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return colour + ink[..., 3:] * (ink[..., :3] - colour)
+    return color + ink[..., 3:] * (ink[..., :3] - color)
 
 
 def _cast_shadow(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
@@ -211,7 +211,7 @@ def _paint_knot(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch
     if not patch.alpha.size:
         return
     across = np.linspace(-1, 1, patch.alpha.shape[1], dtype=np.float32)[None, :, None]
-    deep = np.asarray(balloon.colour, np.float32) ** 1.4 * (light.key * 0.6 + light.ground)
+    deep = np.asarray(balloon.color, np.float32) ** 1.4 * (light.key * 0.6 + light.ground)
     shaded = deep * (0.85 + 0.3 * across * np.float32(light.direction[0]))
     behind = canvas[patch.window]
     canvas[patch.window] = behind + patch.alpha[..., None] * (np.clip(shaded, 0, 1) - behind)
@@ -230,4 +230,4 @@ def _paint_string(canvas: np.ndarray, balloon: Balloon) -> None:
     cv2.polylines(ink, [fixed], False, 255, max(1, round(width)), cv2.LINE_AA, shift=4)
     alpha = cv2.GaussianBlur(ink.astype(np.float32) / 255, (0, 0), 0.4 + balloon.blur) * min(1.0, width + 0.2)
     region = canvas[y0:y1, x0:x1]
-    region += alpha[..., None] * (np.asarray(balloon.string_colour, np.float32) - region)
+    region += alpha[..., None] * (np.asarray(balloon.string_color, np.float32) - region)

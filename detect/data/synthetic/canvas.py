@@ -1,4 +1,4 @@
-"""What every rendered picture needs: antialiased coverage of a shape, and which part of it stays in sight."""
+"""What every rendered image needs: antialiased coverage of a shape, and which part of it stays in sight."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SUPERSAMPLING = 4
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 of a (supersampled) pixel
 
 LEAST_SHARE = 0.2  # of itself that a thing must show,
-LEAST_AREA = 40  # and px², to be drawn at all: what nobody could see is no truth
+LEAST_AREA = 40  # and px², to be drawn at all: what nobody could see is no ground truth
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A rendered picture and its truth: uint8 RGB [H, W, 3], and a visible mask and a category id a thing."""
+class Image:
+    """A rendered image and its ground truth: uint8 RGB [H, W, 3], and a visible mask and a category id a thing."""
 
     image: np.ndarray
     masks: list[masks.Rle]
@@ -28,10 +28,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Patch:
-    """The part of a shape inside the picture.
+    """The part of a shape inside the image.
 
-    alpha: float32 [h, w] coverage in 0..1.  corner_xy: its upper left pixel in the picture.
-    whole_area: px² of the shape, what lies outside the picture included.
+    alpha: float32 [h, w] coverage in 0..1.  corner_xy: its upper left pixel in the image.
+    whole_area: px² of the shape, what lies outside the image included.
     """
 
     alpha: np.ndarray
@@ -40,7 +40,7 @@ class Patch:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The rows and columns of the picture it lies on."""
+        """The rows and columns of the image it lies on."""
         (x, y), (h, w) = self.corner_xy, self.alpha.shape
         return slice(y, y + h), slice(x, x + w)
 
@@ -89,19 +89,19 @@ def visible_parts(
     return parts[::-1]
 
 
-def camera(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a small camera makes of ``picture``, float32 RGB [H, W, 3] in 0..1: white balance, lens, noise.
+def camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a small camera makes of ``image``, float32 RGB [H, W, 3] in 0..1: white balance, lens, noise.
 
     Returns uint8 RGB [H, W, 3].
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     warmth = rng.normal(0, 0.03)
-    picture = picture * np.asarray([1 + warmth, 1, 1 - warmth], np.float32) * np.float32(rng.uniform(0.92, 1.08))
+    image = image * np.asarray([1 + warmth, 1, 1 - warmth], np.float32) * np.float32(rng.uniform(0.92, 1.08))
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    picture = picture * (1 - rng.uniform(0, 0.18) * (x * x + y * y) / 2).astype(np.float32)[..., None]
-    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.9))
+    image = image * (1 - rng.uniform(0, 0.18) * (x * x + y * y) / 2).astype(np.float32)[..., None]
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9))
     # Sensor noise grows with the square root of the light; neighbouring channels share a part of it.
     grain = rng.standard_normal((height, width, 3), dtype=np.float32)
     grain = 0.6 * grain + 0.4 * grain[..., :1]
-    picture = picture + rng.uniform(0.003, 0.022) * grain * np.sqrt(np.clip(picture, 0.05, 1))
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    image = image + rng.uniform(0.003, 0.022) * grain * np.sqrt(np.clip(image, 0.05, 1))
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The truth of rendered pictures as a COCO file (https://cocodataset.org/#format-data)."""
+"""The ground truth of rendered images as a COCO file (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from detect.structures import masks
 
 
-class CocoTruth:
+class CocoGroundTruth:
     """Collects images and annotations; ``write`` puts them into one JSON file, equal bytes for equal calls.
 
     categories: id -> name, kept in this order.  first_id: of images and of annotations.

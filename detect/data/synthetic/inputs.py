@@ -1,4 +1,4 @@
-"""The rendered pictures and the video in input/, with their truth beside them as COCO files."""
+"""The rendered images and the video in input/, with their ground truth beside them as COCO files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from detect.data.synthetic.backgrounds import PHOTOGRAPHS, meadow, sky
 from detect.data.synthetic.balloons import Balloon
-from detect.data.synthetic.canvas import Picture
-from detect.data.synthetic.ground_truth import CocoTruth
+from detect.data.synthetic.canvas import Image
+from detect.data.synthetic.ground_truth import CocoGroundTruth
 from detect.data.synthetic.scenes import (
     BALLOON_ID,
     LATEX,
@@ -33,18 +33,18 @@ _SEEDS = {"balloons_1": 46, "balloons_2": 34, "video_1": 13}
 
 def render_inputs(folder: Path) -> None:
     """Write balloons_1.jpg, balloons_2.jpg and video_1.mp4 into ``folder``, a COCO file beside each."""
-    for name, picture_of in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
-        picture = picture_of(np.random.default_rng(_SEEDS[name]))
-        write_image(folder / f"{name}.jpg", picture.image)
-        truth = CocoTruth(CATEGORIES, "rendered by python -m detect.data.synthetic.datasets")
-        image_id = truth.add_image(f"{name}.jpg", picture.image.shape[:2])
-        for category_id, mask in zip(picture.category_ids, picture.masks, strict=True):
-            truth.add_annotation(image_id, category_id, mask)
-        truth.write(folder / f"{name}.json")
+    for name, image_of in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
+        image = image_of(np.random.default_rng(_SEEDS[name]))
+        write_image(folder / f"{name}.jpg", image.image)
+        ground_truth = CocoGroundTruth(CATEGORIES, "rendered by python -m detect.data.synthetic.datasets")
+        image_id = ground_truth.add_image(f"{name}.jpg", image.image.shape[:2])
+        for category_id, mask in zip(image.category_ids, image.masks, strict=True):
+            ground_truth.add_annotation(image_id, category_id, mask)
+        ground_truth.write(folder / f"{name}.json")
     _video_1(np.random.default_rng(_SEEDS["video_1"]), folder / "video_1.mp4")
 
 
-def _balloons_1(rng: np.random.Generator) -> Picture:
+def _balloons_1(rng: np.random.Generator) -> Image:
     """Ten balloons over a meadow: a bunch of six, two that got away, two in the grass."""
     canvas = meadow(rng, (600, 900))
     hand = (350.0, 590.0)
@@ -63,7 +63,7 @@ def _balloons_1(rng: np.random.Generator) -> Picture:
     return compose(canvas, dressed(places, rng, shadow=0.08), light_for(canvas, rng), rng)
 
 
-def _balloons_2(rng: np.random.Generator) -> Picture:
+def _balloons_2(rng: np.random.Generator) -> Image:
     """Many small ones, let go at once."""
     canvas = sky(rng, (800, 1200))
     balloons = dressed(scattered(rng, (800, 1200), count=60), rng, shadow=0.0)
@@ -96,18 +96,20 @@ def _video_1(rng: np.random.Generator, path: Path) -> None:
     """Balloons rising before a photograph, and a box a frame for each that is in sight."""
     canvas = _video_background()
     flights, light = _flights(rng, count=14), light_for(canvas, rng)
-    truth = CocoTruth(CATEGORIES, "rendered by python -m detect.data.synthetic.datasets; one image a frame")
+    ground_truth = CocoGroundTruth(
+        CATEGORIES, "rendered by python -m detect.data.synthetic.datasets; one image a frame"
+    )
     with VideoWriter(path, VIDEO_FPS, VIDEO_HW) as video:
         for frame in range(VIDEO_FPS * VIDEO_SECONDS):
-            picture = canvas.copy()
+            image = canvas.copy()
             # All of them are drawn, however little of one shows at the edge: it must not pop up.
-            parts = draw(picture, [f.at(frame / VIDEO_FPS) for f in flights], light, least_share=0.0)
-            video.write(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
-            image_id = truth.add_image(path.name, VIDEO_HW, frame=frame)
+            parts = draw(image, [f.at(frame / VIDEO_FPS) for f in flights], light, least_share=0.0)
+            video.write(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+            image_id = ground_truth.add_image(path.name, VIDEO_HW, frame=frame)
             for track, part in enumerate(parts, start=1):
                 if part is not None:
-                    truth.add_annotation(image_id, BALLOON_ID, part, with_mask=False, track_id=track)
-    truth.write(path.with_suffix(".json"))
+                    ground_truth.add_annotation(image_id, BALLOON_ID, part, with_mask=False, track_id=track)
+    ground_truth.write(path.with_suffix(".json"))
 
 
 def _video_background() -> np.ndarray:
@@ -121,17 +123,17 @@ def _video_background() -> np.ndarray:
 
 
 def _flights(rng: np.random.Generator, count: int) -> list[Flight]:
-    """Flights from below the picture to above it, the near and fast ones last."""
+    """Flights from below the image to above it, the near and fast ones last."""
     height, width = VIDEO_HW
-    colours = rng.permutation(len(LATEX))[:count]
+    color = rng.permutation(len(LATEX))[:count]
     radii = np.sort(rng.uniform(16, 52, count))
     columns = rng.permutation(np.linspace(0.08, 0.92, count)) * width
-    depths = rng.permutation(np.linspace(0.3, 2.2, count))  # where it starts, in heights of the picture
+    depths = rng.permutation(np.linspace(0.3, 2.2, count))  # where it starts, in heights of the image
     flights = []
     for n in range(count):
         stretch = rng.uniform(1.1, 1.25)
         balloon = Balloon(
-            (0, 0), radii[n], LATEX[colours[n]], stretch=stretch, knot=stretch, taper=rng.uniform(0.2, 0.45),
+            (0, 0), radii[n], LATEX[color[n]], stretch=stretch, knot=stretch, taper=rng.uniform(0.2, 0.45),
             opacity=rng.uniform(0.8, 0.98), blur=0.6, shadow=0.05,
         )  # fmt: skip
         rise = 34 + 0.4 * radii[n] + rng.uniform(0, 10)

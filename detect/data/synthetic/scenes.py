@@ -1,4 +1,4 @@
-"""Scenes with balloons: how many, where, how large, under which light, and the picture with its truth."""
+"""Scenes with balloons: how many, where, how large, under which light, and the image with its ground truth."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from detect.data.synthetic.backgrounds import background
 from detect.data.synthetic.balloons import Balloon, Highlight, Light, coverage, paint
-from detect.data.synthetic.canvas import LEAST_SHARE, Picture, camera, visible_parts
+from detect.data.synthetic.canvas import LEAST_SHARE, Image, camera, visible_parts
 from detect.structures.masks import Rle
 
 BALLOON_ID = 1
-EMPTY_EVERY = 12  # one picture in so many shows no balloon
+EMPTY_EVERY = 12  # one image in so many shows no balloon
 SHORT_SIDE, LONG_SIDE = (320, 481), (420, 641)  # px, half-open ranges
 
 LATEX: tuple[tuple[float, float, float], ...] = (
@@ -37,8 +37,8 @@ class Place:
     string_to: tuple[float, float] | None = None
 
 
-def picture_of(rng: np.random.Generator, index: int) -> Picture:
-    """The ``index``-th picture of a split: a background, balloons, a camera. Draws from ``rng`` only."""
+def image_of(rng: np.random.Generator, index: int) -> Image:
+    """The ``index``-th image of a split: a background, balloons, a camera. Draws from ``rng`` only."""
     short, long = int(rng.integers(*SHORT_SIDE)), int(rng.integers(*LONG_SIDE))
     size = (min(short, long), max(short, long)) if rng.random() < 0.6 else (max(short, long), min(short, long))
     canvas = background(rng, size)
@@ -50,10 +50,10 @@ def picture_of(rng: np.random.Generator, index: int) -> Picture:
     return compose(canvas, balloons, light, rng)
 
 
-def compose(canvas: np.ndarray, balloons: Sequence[Balloon], light: Light, rng: np.random.Generator) -> Picture:
+def compose(canvas: np.ndarray, balloons: Sequence[Balloon], light: Light, rng: np.random.Generator) -> Image:
     """A photograph of ``balloons`` (back to front) on ``canvas`` (float32 RGB, changed in place)."""
     seen = [part for part in draw(canvas, balloons, light) if part is not None]
-    return Picture(camera(canvas, rng), seen, [BALLOON_ID] * len(seen))
+    return Image(camera(canvas, rng), seen, [BALLOON_ID] * len(seen))
 
 
 def draw(
@@ -70,7 +70,7 @@ def draw(
 
 
 def light_for(canvas: np.ndarray, rng: np.random.Generator) -> Light:
-    """A light from above that suits the background in brightness and colour, with its mirror images."""
+    """A light from above that suits the background in brightness and color, with its mirror images."""
     height = len(canvas)
     above = canvas[: height // 2].mean(axis=(0, 1))
     below = canvas[height // 2 :].mean(axis=(0, 1))
@@ -99,7 +99,7 @@ def light_for(canvas: np.ndarray, rng: np.random.Generator) -> Light:
 
 
 def dressed(places: Sequence[Place], rng: np.random.Generator, shadow: float) -> list[Balloon]:
-    """Balloons at ``places``: one party's colours and make, with the differences of single ones."""
+    """Balloons at ``places``: one party's colors and make, with the differences of single ones."""
     palette = [LATEX[i] for i in rng.choice(len(LATEX), size=int(rng.integers(2, 9)), replace=False)]
     opacity, pearl = rng.uniform(0.62, 1.0), rng.uniform(0.3, 1.0) if rng.random() < 0.25 else 0.0
     taper, focus = rng.uniform(0.1, 0.55), rng.uniform(0, 0.012)
@@ -112,7 +112,7 @@ def dressed(places: Sequence[Place], rng: np.random.Generator, shadow: float) ->
             (place.x, place.y), place.radius, _tinted(palette[rng.integers(len(palette))], rng),
             angle=place.angle, stretch=stretch, taper=float(np.clip(taper + rng.normal(0, 0.08), 0.05, 0.8)),
             knot=stretch, opacity=float(np.clip(opacity + rng.normal(0, 0.05), 0.55, 1)), pearl=pearl,
-            blur=min(3.0, focus * place.radius + rng.uniform(0, 0.5)), shadow=shadow, string_colour=ribbon,
+            blur=min(3.0, focus * place.radius + rng.uniform(0, 0.5)), shadow=shadow, string_color=ribbon,
         )  # fmt: skip
         if rng.random() < 0.1:
             balloon = replace(balloon, stretch=1.03, taper=0.06, knot=rng.uniform(0.3, 0.75))
@@ -124,8 +124,8 @@ def dressed(places: Sequence[Place], rng: np.random.Generator, shadow: float) ->
     return balloons
 
 
-def _tinted(colour: tuple[float, float, float], rng: np.random.Generator) -> tuple[float, float, float]:
-    r, g, b = np.clip(np.array(colour) * rng.uniform(0.92, 1.06) + rng.normal(0, 0.02, 3), 0.03, 0.98)
+def _tinted(color: tuple[float, float, float], rng: np.random.Generator) -> tuple[float, float, float]:
+    r, g, b = np.clip(np.array(color) * rng.uniform(0.92, 1.06) + rng.normal(0, 0.02, 3), 0.03, 0.98)
     return float(r), float(g), float(b)
 
 
@@ -138,7 +138,7 @@ def hanging(start: np.ndarray, end: np.ndarray, rng: np.random.Generator) -> np.
 
 
 def _print(rng: np.random.Generator) -> np.ndarray:
-    """What a balloon may carry, float32 [h, w, 4]: dots, words or a face in one colour."""
+    """What a balloon may carry, float32 [h, w, 4]: dots, words or a face in one color."""
     h = w = 192
     ink = np.zeros((h, w), np.uint8)
     what = rng.integers(3)
@@ -156,10 +156,10 @@ def _print(rng: np.random.Generator) -> np.ndarray:
         for x in (76, 116):
             cv2.ellipse(ink, (x, 76), (6, 13), 0, 0, 360, 255, -1, cv2.LINE_AA)
         cv2.ellipse(ink, (96, 98), (42, 34), 0, 15, 165, 255, 4, cv2.LINE_AA)
-    colour = np.asarray([0.95, 0.95, 0.95] if rng.random() < 0.6 else [0.06, 0.06, 0.08], np.float32)
+    color = np.asarray([0.95, 0.95, 0.95] if rng.random() < 0.6 else [0.06, 0.06, 0.08], np.float32)
     # Smoothed, because most balloons are seen smaller than their print.
     alpha = cv2.GaussianBlur(ink.astype(np.float32) / 255, (0, 0), 0.8)[..., None] * 0.9
-    return np.concatenate([np.broadcast_to(colour, (h, w, 3)), alpha], axis=-1)
+    return np.concatenate([np.broadcast_to(color, (h, w, 3)), alpha], axis=-1)
 
 
 def _bouquet(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
@@ -180,7 +180,7 @@ def _bouquet(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
 
 
 def _floating(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
-    """Let go: spread over the picture, near and far."""
+    """Let go: spread over the image, near and far."""
     height, width = size
     near = min(size) * rng.uniform(0.06, 0.2)
     places = []
@@ -206,7 +206,7 @@ def _heap(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
 
 
 def _near(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
-    """One to three close to the camera, up to half the picture, often cut by its edge."""
+    """One to three close to the camera, up to half the image, often cut by its edge."""
     height, width = size
     places = []
     for n in range(rng.integers(1, 4)):
@@ -223,7 +223,7 @@ def _far_away(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
 
 
 def scattered(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Place]:
-    """``count`` small balloons over the upper four fifths of the picture."""
+    """``count`` small balloons over the upper four fifths of the image."""
     height, width = size
     x, y = rng.uniform(0, width, count), rng.uniform(0.02, 0.8, count) * height
     radii = np.sort(rng.uniform(6.2, 17, count))

@@ -1,4 +1,4 @@
-"""The second rendered data set: circles, squares and triangles with sparse, unordered category ids."""
+"""The second rendered dataset: circles, squares and triangles with sparse, unordered category ids."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 
 from detect.data.synthetic.backgrounds import noise
-from detect.data.synthetic.canvas import Picture, camera, patch_of, visible_parts
+from detect.data.synthetic.canvas import Image, camera, patch_of, visible_parts
 
 CATEGORIES = {90: "circle", 7: "square", 3: "triangle"}  # unordered on purpose: ids are not labels
 SIDE = (160, 257)  # px, half-open
 _CORNERS = {90: 72, 7: 4, 3: 3}
 
 
-def picture_of(rng: np.random.Generator, index: int) -> Picture:
-    """The ``index``-th picture of a split: up to five bright shapes on a dull ground, from ``rng`` only."""
+def image_of(rng: np.random.Generator, index: int) -> Image:
+    """The ``index``-th image of a split: up to five bright shapes on a dull ground, from ``rng`` only."""
     size = (int(rng.integers(*SIDE)), int(rng.integers(*SIDE)))
     ground = rng.uniform(0.2, 0.7) + rng.uniform(-0.06, 0.06, 3)
     canvas = np.asarray(ground, np.float32) * (1 + 0.12 * noise(rng, size, 40, 4))[..., None]
@@ -26,7 +26,7 @@ def picture_of(rng: np.random.Generator, index: int) -> Picture:
             region = canvas[patch.window]
             region += patch.alpha[..., None] * (_bright(rng) - region)
     seen = [(part, i) for part, i in zip(parts, ids, strict=True) if part is not None]
-    return Picture(camera(canvas, rng), [part for part, _ in seen], [i for _, i in seen])
+    return Image(camera(canvas, rng), [part for part, _ in seen], [i for _, i in seen])
 
 
 def _place(rng: np.random.Generator, size: tuple[int, int]) -> tuple[list[int], list[np.ndarray]]:

@@ -19,7 +19,7 @@ __all__ = ["FORMATS", "AnnotatedVideo", "ImageWriter", "JsonLinesWriter", "JsonW
 
 
 class Writer(AbstractContextManager, Protocol):
-    """Takes the detections of one picture after the other; made with the run's folder and the ClassNames."""
+    """Takes the detections of one image after the other; made with the run's folder and the ClassNames."""
 
     def write(self, source: Path, image: np.ndarray, detections: Detections) -> Path:
         """Keep the detections of ``image`` (uint8 RGB [H, W, 3], read from ``source``); returns the file."""

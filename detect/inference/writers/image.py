@@ -1,4 +1,4 @@
-"""Pictures with their detections drawn on them."""
+"""Images with their detections drawn on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")  # every other format becomes .jpg, wh
 
 
 class ImageWriter:
-    """One annotated picture in ``folder`` for each source, under the source's own name.
+    """One annotated image in ``folder`` for each source, under the source's own name.
 
     A name that is taken, by another source or by any file there, becomes ``x_2.jpg``, ``x_3.jpg`` ...
     """
@@ -34,7 +34,7 @@ class ImageWriter:
         return path
 
     def close(self) -> None:
-        """Nothing is left to do: each picture is finished when written."""
+        """Nothing is left to do: each image is finished when written."""
 
     def __enter__(self) -> ImageWriter:
         return self

@@ -1,4 +1,4 @@
-"""Detections as JSON: one document for pictures, one line a frame for videos.
+"""Detections as JSON: one document for images, one line a frame for videos.
 
 Sizes and boxes are pixels of the original, masks are COCO's run-length codes with text counts, and every
 number is the shortest decimal that gives the same float32 back.
@@ -42,26 +42,26 @@ def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict
 class JsonWriter:
     """``folder/detections.json``: a list of ``{"source", "height", "width", "detections"}``.
 
-    Written when closed, if there was a picture.
+    Written when closed, if there was an image.
     """
 
     def __init__(self, folder: Path, class_names: ClassNames) -> None:
         self.path = folder / "detections.json"
         self.class_names = class_names
-        self._pictures: list[dict[str, Any]] = []
+        self._images: list[dict[str, Any]] = []
 
     def write(self, source: Path, image: np.ndarray, detections: Detections) -> Path:
-        """Add one picture."""
+        """Add one image."""
         height, width = detections.image_hw
         rows = detection_rows(detections, self.class_names)
-        self._pictures.append({"source": str(source), "height": height, "width": width, "detections": rows})
+        self._images.append({"source": str(source), "height": height, "width": width, "detections": rows})
         return self.path
 
     def close(self) -> None:
         """Write the document; DiskError where that fails."""
-        if not self._pictures:
+        if not self._images:
             return
-        text = json.dumps(self._pictures, ensure_ascii=False)
+        text = json.dumps(self._images, ensure_ascii=False)
         # A file's name may be no text; JSON's escapes of such characters look like Python's.
         write_bytes(self.path, text.encode(errors="backslashreplace"))
 

@@ -1,6 +1,6 @@
-"""Trunks that a feature pyramid can stand on, one family a file.
+"""Backbones that a feature pyramid can stand on, one family a file.
 
-To add one: a file here with a function that returns a ``Trunk``, and one line in ``detect.models.zoo.BACKBONES``;
+To add one: a file here with a function that returns a ``Backbone``, and one line in ``detect.models.zoo.BACKBONES``;
 where weights are published, another in ``detect.models.imagenet.PUBLISHED``.
 The tests run over these tables and prove the channels and strides that the ``Stage`` lines state.
 """
@@ -28,7 +28,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Trunk:
+class Backbone:
     """A classification network without its classifier.
 
     module: owns the parameters under the names of the published weights.
@@ -51,7 +51,7 @@ class Trunk:
 
 
 def in_order(layers: OrderedDict[str, nn.Module]) -> Callable[[Sequence[str]], nn.Module]:
-    """The ``Trunk.body`` of a network that is its layers run in order, which is all that torchvision's
+    """The ``Backbone.body`` of a network that is its layers run in order, which is all that torchvision's
     IntermediateLayerGetter does (it looks at direct children and ignores ``forward``)."""
 
     def body(taps: Sequence[str]) -> nn.Module:
@@ -60,8 +60,8 @@ def in_order(layers: OrderedDict[str, nn.Module]) -> Callable[[Sequence[str]], n
     return body
 
 
-def build_trunk(name: str) -> Trunk:
-    """The trunk of a line of BACKBONES, or ``timm:NAME``, with random weights; UsageError as ``from_timm`` has it."""
+def build_backbone(name: str) -> Backbone:
+    """The backbone of a line of BACKBONES, or ``timm:NAME``, with random weights; UsageError as ``from_timm`` has it."""
     line = TIMM_LIGHT if name.startswith(TIMM) else BACKBONES[name]
     module, function = line.builder.split(":")
     arguments = [name.removeprefix(TIMM)] if name.startswith(TIMM) else []

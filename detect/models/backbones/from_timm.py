@@ -1,4 +1,4 @@
-"""``timm:NAME``: the trunks of the package timm (https://github.com/huggingface/pytorch-image-models), which is
+"""``timm:NAME``: the backbones of the package timm (https://github.com/huggingface/pytorch-image-models), which is
 needed for nothing else and imported only here."""
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from detect.errors import CheckpointError, UsageError
-from detect.models.backbones import Stage, Trunk
-from detect.models.imagenet import TrunkWeights, of_hugging_face
+from detect.models.backbones import Backbone, Stage
+from detect.models.imagenet import BackboneWeights, of_hugging_face
 from detect.models.zoo import TIMM
 
 STRIDES = (4, 8, 16, 32)
-PROBE_HW = (96, 160)  # not square, and of whole strides, as torchvision's transform pads pictures
+PROBE_HW = (96, 160)  # not square, and of whole strides, as torchvision's transform pads images
 
 
 class _Maps(nn.Module):
@@ -37,11 +37,11 @@ class _Maps(nn.Module):
         return OrderedDict((str(i), one) for i, one in enumerate(picked))
 
 
-def trunk(name: str) -> Trunk:
-    """The trunk of timm's ``name`` (such as ``resnet18`` or ``resnet18.a1_in1k``) with random weights.
+def backbone(name: str) -> Backbone:
+    """The backbone of timm's ``name`` (such as ``resnet18`` or ``resnet18.a1_in1k``) with random weights.
 
     Its taps are the places of the maps of stride 4, 8, 16 and 32 among those that ``features_only`` gives.
-    UsageError where timm is missing, does not know the name, or the network has no such maps at every picture size.
+    UsageError where timm is missing, does not know the name, or the network has no such maps at every image size.
     """
     _config(name)
     try:
@@ -56,19 +56,19 @@ def trunk(name: str) -> Trunk:
             f"4, 8, 16 and 32 are needed"
         )
     stages = tuple(Stage(str(place_of[stride]), info.channels()[place_of[stride]], stride) for stride in STRIDES)
-    found = Trunk(network, lambda taps: _Maps(network, taps), stages)
+    found = Backbone(network, lambda taps: _Maps(network, taps), stages)
     _check_maps(name, found)
     return found
 
 
-def published(name: str) -> TrunkWeights | None:
-    """The weights that timm names for ``name``, None where it has none; UsageError as ``trunk``."""
+def published(name: str) -> BackboneWeights | None:
+    """The weights that timm names for ``name``, None where it has none; UsageError as ``backbone``."""
     config = _config(name)
     licence = config.license or "licence unknown"
     mean, std = tuple(config.mean), tuple(config.std)
     if config.hf_hub_id:
         return of_hugging_face(config.hf_hub_id, licence, mean, std, config.hf_hub_filename or "model.safetensors")
-    return TrunkWeights(config.url, licence, mean=mean, std=std) if config.url else None
+    return BackboneWeights(config.url, licence, mean=mean, std=std) if config.url else None
 
 
 def load(name: str, path: Path) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ def load(name: str, path: Path) -> dict[str, Tensor]:
 
 
 def _create(name: str) -> Any:
-    # Swin's would take pictures of their training's size alone.
+    # Swin's would take images of their training's size alone.
     any_size = {"strict_img_size": False} if name.startswith("swin") else {}
     return _timm().create_model(name, pretrained=False, features_only=True, **any_size)
 
@@ -113,14 +113,14 @@ def _timm() -> Any:
     return timm
 
 
-def _check_maps(name: str, found: Trunk) -> None:
-    """Run it once: some networks take one size of picture alone, some shrink maps by more than their strides say."""
+def _check_maps(name: str, found: Backbone) -> None:
+    """Run it once: some networks take one size of image alone, some shrink maps by more than their strides say."""
     body = found.body([stage.layer for stage in found.stages])
     try:
         with torch.inference_mode():
             maps = body.eval()(torch.zeros(1, 3, *PROBE_HW)).values()
     except Exception as error:  # whatever the network happens to raise
-        raise UsageError(f"{TIMM}{name} does not take pictures of any size: {_line(error)}") from error
+        raise UsageError(f"{TIMM}{name} does not take images of any size: {_line(error)}") from error
     finally:
         body.train()
     for stage, one in zip(found.stages, maps, strict=True):
@@ -128,7 +128,7 @@ def _check_maps(name: str, found: Trunk) -> None:
         if one.shape != stated:
             raise UsageError(
                 f"{TIMM}{name} is no pyramid: its map of stride {stage.stride} is {tuple(one.shape)} and not {stated} "
-                f"for a picture of {PROBE_HW[0]}x{PROBE_HW[1]} pixels"
+                f"for an image of {PROBE_HW[0]}x{PROBE_HW[1]} pixels"
             )
     if len({m.eps for m in found.module.modules() if isinstance(m, nn.BatchNorm2d)}) > 1:
         raise UsageError(f"{TIMM}{name} has batch norms of several eps; one is known here")

@@ -6,10 +6,10 @@ from collections import OrderedDict
 
 import torchvision
 
-from detect.models.backbones import Stage, Trunk, in_order
+from detect.models.backbones import Backbone, Stage, in_order
 
 
-def mobilenet_v2() -> Trunk:
+def mobilenet_v2() -> Backbone:
     """The 19 blocks of ``features``, 2.2 M parameters, tapped at the last block of each stride.
 
     torchvision's own ``mobilenet_backbone`` pyramid takes blocks that end before the strides change and two maps
@@ -17,4 +17,4 @@ def mobilenet_v2() -> Trunk:
     """
     features = torchvision.models.mobilenet_v2(weights=None).features
     stages = (Stage("3", 24, 4), Stage("6", 32, 8), Stage("13", 96, 16), Stage("18", 1280, 32))
-    return Trunk(features, in_order(OrderedDict(features.named_children())), stages, prefix="features.")
+    return Backbone(features, in_order(OrderedDict(features.named_children())), stages, prefix="features.")

@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from detect.models.backbones import Stage, Trunk, in_order
+from detect.models.backbones import Backbone, Stage, in_order
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -138,7 +138,7 @@ class VoVStage(nn.Module):
 
 
 class VoVNet(nn.Module):
-    """The trunk: normalised images float32 [B, 3, H, W] to the last stage's map [B, out[3], ~H/32, ~W/32].
+    """The backbone: normalised images float32 [B, 3, H, W] to the last stage's map [B, out[3], ~H/32, ~W/32].
 
     ``stem`` has stride 4 and ``stages`` strides 4, 8, 16 and 32. Convolutions start with He's initialisation.
     """
@@ -180,33 +180,33 @@ class VoVNet(nn.Module):
         return OrderedDict([("stem", self.stem), *stages])
 
 
-def vovnet19() -> Trunk:
+def vovnet19() -> Backbone:
     """V-19-eSE, 10.2 M parameters (timm's ese_vovnet19b)."""
-    return _trunk("vovnet19")
+    return _backbone("vovnet19")
 
 
-def vovnet19_slim() -> Trunk:
+def vovnet19_slim() -> Backbone:
     """V-19-Slim-eSE: half as wide, 2.6 M parameters (timm's ese_vovnet19b_slim)."""
-    return _trunk("vovnet19_slim")
+    return _backbone("vovnet19_slim")
 
 
-def vovnet19_dw() -> Trunk:
+def vovnet19_dw() -> Backbone:
     """V-19-Dw-eSE: depthwise separable convolutions, 5.5 M parameters (timm's ese_vovnet19b_dw)."""
-    return _trunk("vovnet19_dw")
+    return _backbone("vovnet19_dw")
 
 
-def vovnet39() -> Trunk:
+def vovnet39() -> Backbone:
     """V-39-eSE, 23.5 M parameters (timm's ese_vovnet39b)."""
-    return _trunk("vovnet39")
+    return _backbone("vovnet39")
 
 
-def vovnet57() -> Trunk:
+def vovnet57() -> Backbone:
     """V-57-eSE, 37.6 M parameters (timm's ese_vovnet57b)."""
-    return _trunk("vovnet57")
+    return _backbone("vovnet57")
 
 
-def _trunk(name: str) -> Trunk:
+def _backbone(name: str) -> Backbone:
     network = VoVNet(WIDTHS[name])
     outs = network.widths.out
     stages = tuple(Stage(f"stage{i}", channels, 2**i) for i, channels in enumerate(outs, start=2))
-    return Trunk(network, in_order(network.layers()), stages)
+    return Backbone(network, in_order(network.layers()), stages)

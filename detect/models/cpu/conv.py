@@ -47,9 +47,9 @@ class _InBands(torch.autograd.Function):
 def _weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
     framed = F.pad(x, (0, 0, 1, 1))
     total = torch.zeros_like(weight)
-    for picture, of_picture in zip(framed.split(1), gradient.split(1), strict=True):
+    for image, of_image in zip(framed.split(1), gradient.split(1), strict=True):
         for top in range(0, gradient.shape[2], _ROWS):
-            band = of_picture[:, :, top : top + _ROWS]
-            seen = picture[:, :, top : top + band.shape[2] + 2]
+            band = of_image[:, :, top : top + _ROWS]
+            seen = image[:, :, top : top + band.shape[2] + 2]
             total += conv2d_weight(seen, weight.shape, band, padding=(0, 1))
     return total

@@ -66,7 +66,7 @@ class RoIPool(MultiScaleRoIAlign):
 
 
 def as_rows(maps: Sequence[Tensor]) -> Tensor:
-    """The places of feature maps [N, C, H, W] one below the other, [places, C]: map by map, in it picture by picture,
+    """The places of feature maps [N, C, H, W] one below the other, [places, C]: map by map, in it image by image,
     in that row by row."""
     return torch.cat([one.permute(0, 2, 3, 1).reshape(-1, one.shape[1]) for one in maps])
 

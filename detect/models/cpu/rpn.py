@@ -14,7 +14,7 @@ from detect.models.cpu.roi_align import as_rows, row_starts
 class SampledRPN(RegionProposalNetwork):
     """torchvision's, whose losses and gradients it gives up to rounding.
 
-    The loss looks at 256 anchors of a picture's hundred thousand, so nearly all of the gradient that runs back
+    The loss looks at 256 anchors of an image's hundred thousand, so nearly all of the gradient that runs back
     through the head over every level is zero. Here the head looks everywhere without recording a gradient, which is
     enough for proposals, and once more with one at the 3x3 pixels around each sampled anchor.
     """
@@ -31,7 +31,7 @@ class SampledRPN(RegionProposalNetwork):
             objectness, deltas = self.head(maps)
             anchors = self.anchor_generator(images, maps)
             per_level = [one[0].numel() for one in objectness]
-            per_place = objectness[0].shape[1]
+            per_location = objectness[0].shape[1]
             objectness, deltas = concat_box_prediction_layers(objectness, deltas)
             boxes = self.box_coder.decode(deltas, anchors).view(len(anchors), -1, 4)
             proposals, _ = self.filter_proposals(boxes, objectness, images.image_sizes, per_level)
@@ -39,20 +39,20 @@ class SampledRPN(RegionProposalNetwork):
             positive, negative = (torch.cat(chosen).nonzero()[:, 0] for chosen in self.fg_bg_sampler(labels))
             sampled = torch.cat([positive, negative])
             wanted = self.box_coder.encode_single(torch.cat(matched)[positive], torch.cat(anchors)[positive])
-            truth = torch.cat(labels)[sampled]
+            ground_truth = torch.cat(labels)[sampled]
 
-        scores, offsets = self._look_at(maps, sampled, per_place)
+        scores, offsets = self._look_at(maps, sampled, per_location)
         box_loss = F.smooth_l1_loss(offsets[: len(positive)], wanted, beta=1 / 9, reduction="sum") / len(sampled)
-        score_loss = F.binary_cross_entropy_with_logits(scores, truth)
+        score_loss = F.binary_cross_entropy_with_logits(scores, ground_truth)
         return proposals, {"loss_objectness": score_loss, "loss_rpn_box_reg": box_loss}
 
-    def _look_at(self, maps: list[Tensor], anchors: Tensor, per_place: int) -> tuple[Tensor, Tensor]:
+    def _look_at(self, maps: list[Tensor], anchors: Tensor, per_location: int) -> tuple[Tensor, Tensor]:
         """What the head says of some anchors: scores [n] and box deltas [n, 4].
 
-        anchors: int64 [n], numbered as torchvision does: picture by picture, in it map by map, in that row by row.
-        per_place: anchors at one place of a map.
+        anchors: int64 [n], numbered as torchvision does: image by image, in it map by map, in that row by row.
+        per_location: anchors at one place of a map.
         """
-        places, which = anchors // per_place, anchors % per_place
+        places, which = anchors // per_location, anchors % per_location
         around, inside = _around(maps, places)
         (conv, *_), *_ = self.head.conv
         rows = F.embedding(around, as_rows(maps)) * inside[..., None]  # [n, 9, C]
@@ -60,13 +60,13 @@ class SampledRPN(RegionProposalNetwork):
         hidden = F.relu(F.linear(rows.flatten(1), weight, conv.bias))
         scorer, mover = self.head.cls_logits, self.head.bbox_pred
         scores = F.linear(hidden, scorer.weight.flatten(1), scorer.bias).float()
-        deltas = F.linear(hidden, mover.weight.flatten(1), mover.bias).float().view(-1, per_place, 4)
+        deltas = F.linear(hidden, mover.weight.flatten(1), mover.bias).float().view(-1, per_location, 4)
         each = torch.arange(len(anchors))
         return scores[each, which], deltas[each, which]
 
 
 def _around(maps: list[Tensor], places: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of ``as_rows(maps)`` at the 3x3 pixels around ``places`` (int64 [n], picture by picture), [n, 9], and
+    """The rows of ``as_rows(maps)`` at the 3x3 pixels around ``places`` (int64 [n], image by image), [n, 9], and
     which of these lie in their maps; the others are zeros to a convolution."""
     sizes = torch.tensor([one.shape[-2:] for one in maps])
     areas = sizes.prod(dim=1)

@@ -6,7 +6,7 @@ const LOWEST = 0.05;
 const $ = (id) => document.getElementById(id);
 let models = [];
 let given = null; // the file that was chosen last
-let picture = null; // {file, bitmap, answer, model} of the last that was looked at
+let image = null; // {file, bitmap, answer, model} of the last that was looked at
 let looks = 0;
 
 async function ask(path, options = {}) {
@@ -62,27 +62,27 @@ async function look(file) {
   if (!model()) return listModels().then(() => look(file), (error) => say(error.message, true));
   const asked = model();
   $("canvas").classList.add("old");
-  say(`looking at ${file.name || "the picture"} ...`);
+  say(`looking at ${file.name || "the image"} ...`);
   const form = new FormData();
-  form.append("image", file, file.name || "picture");
+  form.append("image", file, file.name || "image");
   try {
     const query = new URLSearchParams({ model: asked.name, threshold: LOWEST });
     const answer = await (await ask(`v1/detect?${query}`, { method: "POST", body: form })).json();
     const bitmap = await asTheServerSees(file, answer.images[0], asked.name, form);
     if (number !== looks) return;
-    picture = { file, bitmap, answer, model: asked };
+    image = { file, bitmap, answer, model: asked };
     $("canvas").classList.remove("old");
     show();
   } catch (error) {
     if (number !== looks) return;
-    picture = null;
+    image = null;
     for (const id of ["canvas", "downloads", "found"]) $(id).hidden = true;
     say(error.message, true);
   }
 }
 
 // Of a format that the browser does not know, or does not turn as EXIF says, which is WebP in Chromium, the server sends
-// the picture, with nothing drawn on it.
+// the image, with nothing drawn on it.
 async function asTheServerSees(file, { width, height }, name, form) {
   const own = file.type === "image/webp" ? null : await createImageBitmap(file).catch(() => null);
   if (own && own.width === width && own.height === height) return own;
@@ -93,28 +93,28 @@ async function asTheServerSees(file, { width, height }, name, form) {
 function wanted() {
   const names = new Set([...$("classes").querySelectorAll("input:checked")].map((box) => box.value));
   const least = Number($("threshold").value);
-  return picture.answer.images[0].detections.filter((one) => one.score >= least && names.has(one.name));
+  return image.answer.images[0].detections.filter((one) => one.score >= least && names.has(one.name));
 }
 
 function show() {
   tellThreshold();
-  if (!picture || picture.model.name !== model()?.name) return;
+  if (!image || image.model.name !== model()?.name) return;
   const found = wanted();
-  const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: picture.model.classes };
-  paint($("canvas"), picture.bitmap, found, options);
+  const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes: image.model.classes };
+  paint($("canvas"), image.bitmap, found, options);
   for (const id of ["canvas", "downloads"]) $(id).hidden = false;
   $("found").hidden = found.length === 0;
   $("found").tBodies[0].replaceChildren(...found.map((one, i) => row(one, palette(one, i, options.classes))));
-  const { seconds } = picture.answer;
+  const { seconds } = image.answer;
   say(`${found.length} ${found.length === 1 ? "object" : "objects"}, ${seconds.toFixed(2)} s`);
 }
 
-function row(one, colour) {
+function row(one, color) {
   const [left, top, right, bottom] = one.box_xyxy;
   const line = document.createElement("tr");
   const numbers = [left, top, right - left, bottom - top].map((value) => value.toFixed(0));
   for (const text of [one.name, one.score.toFixed(2), ...numbers]) line.insertCell().textContent = text;
-  line.cells[0].style.borderLeft = `0.5rem solid ${colour}`;
+  line.cells[0].style.borderLeft = `0.5rem solid ${color}`;
   line.cells[0].style.paddingLeft = "0.5rem";
   return line;
 }
@@ -122,7 +122,7 @@ function row(one, colour) {
 function save(blob, ending) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${(picture.file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
+  link.download = `${(image.file.name || "image").replace(/\.[^.]*$/, "")}${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
@@ -130,8 +130,8 @@ function save(blob, ending) {
 async function saveMasks() {
   if (wanted().length === 0) return say("there are no masks to save", true);
   const form = new FormData();
-  form.append("image", picture.file, picture.file.name || "picture");
-  const query = new URLSearchParams({ model: picture.model.name, threshold: $("threshold").value, format: "masks" });
+  form.append("image", image.file, image.file.name || "image");
+  const query = new URLSearchParams({ model: image.model.name, threshold: $("threshold").value, format: "masks" });
   const boxes = [...$("classes").querySelectorAll("input")];
   if (!boxes.every((box) => box.checked)) {
     for (const box of boxes.filter((box) => box.checked)) query.append("classes", box.value);
@@ -157,13 +157,13 @@ for (const [id, checked] of [["all", true], ["none", false]]) {
 $("model").addEventListener("change", () => { chooseModel(); if (given) look(given); });
 for (const id of ["threshold", "show-masks", "show-boxes"]) $(id).addEventListener("input", show);
 $("key").addEventListener("change", () => {
-  listModels().then(() => (picture ? show() : say("")), (error) => say(error.message, true));
+  listModels().then(() => (image ? show() : say("")), (error) => say(error.message, true));
 });
-$("save-picture").addEventListener("click", () => $("canvas").toBlob((blob) => save(blob, "_found.png")));
+$("save-image").addEventListener("click", () => $("canvas").toBlob((blob) => save(blob, "_found.png")));
 $("save-masks").addEventListener("click", saveMasks);
 $("save-json").addEventListener("click", () => {
-  const [image] = picture.answer.images;
-  const shown = { ...picture.answer, images: [{ ...image, detections: wanted() }] };
+  const [image] = image.answer.images;
+  const shown = { ...image.answer, images: [{ ...image, detections: wanted() }] };
   save(new Blob([JSON.stringify(shown, null, 1)], { type: "application/json" }), ".json");
 });
 for (const name of ["dragover", "dragleave", "drop"]) {

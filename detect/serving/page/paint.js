@@ -1,6 +1,6 @@
 // Draws what was found: masks from COCO's run-length code, boxes, labels.
 
-const GOLDEN = 0.618034; // steps of the golden section keep neighbours on the colour wheel far apart
+const GOLDEN = 0.618034; // steps of the golden section keep neighbours on the color wheel far apart
 
 // Of a class; where a model knows but one, of an object.
 export function palette(one, index, classes) {
@@ -29,15 +29,15 @@ function runs(counts) {
   return found;
 }
 
-// A canvas gives every colour back as "#rrggbb"; luma as in ITU-R BT.601.
-function isDark(colour) {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+// A canvas gives every color back as "#rrggbb"; luma as in ITU-R BT.601.
+function isDark(color) {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
   return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }
 
 // The pieces of columns that a mask covers, which do not overlap.
-function paintMask(context, { size: [height], counts }, colour) {
-  context.fillStyle = colour;
+function paintMask(context, { size: [height], counts }, color) {
+  context.fillStyle = color;
   context.globalAlpha = 0.45;
   let at = 0;
   runs(counts).forEach((length, i) => {
@@ -63,32 +63,32 @@ export function paint(canvas, bitmap, found, { masks, boxes, classes }) {
   context.lineWidth = line;
   const worstFirst = found.map((one, i) => [one, palette(one, i, classes)]).reverse();
   if (masks) {
-    for (const [one, colour] of worstFirst) if (one.segmentation) paintMask(context, one.segmentation, colour);
+    for (const [one, color] of worstFirst) if (one.segmentation) paintMask(context, one.segmentation, color);
   }
   if (!boxes) return;
-  for (const [one, colour] of worstFirst) {
+  for (const [one, color] of worstFirst) {
     const [left, top, right, bottom] = one.box_xyxy;
-    context.strokeStyle = colour;
+    context.strokeStyle = color;
     context.strokeRect(left, top, right - left, bottom - top);
   }
   // The best choose their places first, and lie on top where there is none.
   const taken = [];
-  const labels = worstFirst.toReversed().map(([one, colour]) => {
+  const labels = worstFirst.toReversed().map(([one, color]) => {
     const text = `${one.name} ${one.score.toFixed(2)}`;
     const [width, height] = [context.measureText(text).width + letters / 2, letters * 1.3];
     const [x, y] = placeOf(canvas, one.box_xyxy, [width, height], taken);
     taken.push([x, y, x + width, y + height]);
-    return { text, colour, x, y, width, height };
+    return { text, color, x, y, width, height };
   });
-  for (const { text, colour, x, y, width, height } of labels.reverse()) {
-    context.fillStyle = colour;
+  for (const { text, color, x, y, width, height } of labels.reverse()) {
+    context.fillStyle = color;
     context.fillRect(x, y, width, height);
     context.fillStyle = isDark(context.fillStyle) ? "#fff" : "#000";
     context.fillText(text, x + letters / 4, y + letters);
   }
 }
 
-// Of a label: inside the picture at a corner of its box, if it can be on no other.
+// Of a label: inside the image at a corner of its box, if it can be on no other.
 function placeOf(canvas, [left, top, right, bottom], [width, height], taken) {
   const corners = [
     [left, top - height], [left, top], [right - width, top - height],

@@ -42,7 +42,7 @@ class Reach:
 
 
 def fit_anchors(facts: Facts, imgsz: int, jitter: Sequence[float] = (1.0, 1.0)) -> Choice[Anchors]:
-    """The anchors for pictures of short side ``imgsz`` times ``jitter`` (its range): the default ones, unless others,
+    """The anchors for images of short side ``imgsz`` times ``jitter`` (its range): the default ones, unless others,
     no more of them, reach at least half a point more of the objects."""
     default = Anchors(anchor_sizes(imgsz), ASPECT_RATIOS)
     if len(facts.boxes) < _FEW:
@@ -85,14 +85,14 @@ def _thinnest(anchors: Anchors) -> float:
 
 
 def _seen(facts: Facts, imgsz: int, jitter: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes float32 [n, 4] as training sees them, at several scales, and the (height, width) of their pictures [n, 2];
-    what the window of a picture that grew cuts off is left on."""
+    """Boxes float32 [n, 4] as training sees them, at several scales, and the (height, width) of their images [n, 2];
+    what the window of an image that grew cuts off is left on."""
     rows = np.linspace(0, len(facts.boxes) - 1, min(_OBJECTS, len(facts.boxes))).astype(np.int64)
-    pictures = facts.pictures[rows]
+    images = facts.images[rows]
     low, high = jitter
-    scales = [imgsz * f / facts.own_sides[pictures] for f in np.geomspace(low, high, _SCALES if low < high else 1)]
+    scales = [imgsz * f / facts.own_sides[images] for f in np.geomspace(low, high, _SCALES if low < high else 1)]
     boxes = np.concatenate([facts.boxes[rows] * scale[:, None] for scale in scales])
-    image_hw = np.concatenate([facts.image_hw[pictures] * scale[:, None] for scale in scales])
+    image_hw = np.concatenate([facts.image_hw[images] * scale[:, None] for scale in scales])
     return boxes.astype(np.float32), image_hw.astype(np.float32)
 
 
@@ -104,7 +104,7 @@ def _reach(boxes: np.ndarray, image_hw: np.ndarray, anchors: Anchors) -> Reach:
 
 
 def best_ious(boxes: np.ndarray, image_hw: np.ndarray, anchors: Anchors) -> np.ndarray:
-    """The highest IoU of each box with an anchor, float32 [n]; boxes xyxy on pictures of ``image_hw`` [n, 2].
+    """The highest IoU of each box with an anchor, float32 [n]; boxes xyxy on images of ``image_hw`` [n, 2].
 
     Anchors stand where torchvision's AnchorGenerator puts them, at multiples of the stride from 0, and have its
     rounding. Of those of a shape, one that stands nearest to a box overlaps it most.

@@ -1,4 +1,4 @@
-"""How large the pictures should be."""
+"""How large the images should be."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from detect.training.auto.facts import Choice, Facts
 
 # The finest map has a stride of 4 pixels and anchors from 16: an object of less than 24 is few cells of it, one of 32
-# is what COCO calls medium. From 64 on a smaller picture shows all there is to see, at less cost.
+# is what COCO calls medium. From 64 on a smaller image shows all there is to see, at less cost.
 _TOO_SMALL, _ENOUGH, _PLENTY = 24, 32, 64
 _LEAST, _MOST, _STEP = 320, 800, 32
 _SMALL_SHARE = 0.1
-_ENLARGED = 1.5  # beyond, pictures only cost more: there is no more to see
+_ENLARGED = 1.5  # beyond, images only cost more: there is no more to see
 
 
 def image_size(facts: Facts, default: int = 480) -> Choice[int]:
     """The short side in pixels: ``default`` unless the small objects are clearly too small for it, or so large that
-    less would do, or the pictures are much smaller; a multiple of 32 from 320 to 800.
+    less would do, or the images are much smaller; a multiple of 32 from 320 to 800.
 
     The small ones are the smallest tenth, each class weighing the same as it does in AP.
     """
@@ -39,7 +39,7 @@ def image_size(facts: Facts, default: int = 480) -> Choice[int]:
         return Choice(size, reason)
     reason += f", {at_default:.0f} at {default}"
     if size < wanted:
-        reason += f", and more would enlarge the pictures over {_ENLARGED} times"
+        reason += f", and more would enlarge the images over {_ENLARGED} times"
     return Choice(size, reason)
 
 

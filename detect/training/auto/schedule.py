@@ -14,13 +14,13 @@ _LEAST_STEPS, _MOST_STEPS = 1_500, 90_000
 _FROM_RANDOM = 3
 
 
-def epochs(pictures: int, batch_size: int, *, pretrained: bool) -> Choice[int]:
-    """How often to see every picture: 20 times, more for a set that makes few steps, fewer for one that makes many.
+def epochs(images: int, batch_size: int, *, pretrained: bool) -> Choice[int]:
+    """How often to see every image: 20 times, more for a set that makes few steps, fewer for one that makes many.
 
-    pictures: in an epoch, with those that come again.  batch_size: pictures a step, of all processes together.
+    images: in an epoch, with those that come again.  batch_size: images a step, of all processes together.
     """
     times = 1 if pretrained else _FROM_RANDOM
-    a_pass = max(1, math.ceil(pictures / batch_size))
+    a_pass = max(1, math.ceil(images / batch_size))
     usual, least, most = (times * n for n in (_EPOCHS, _LEAST_EPOCHS, _MOST_EPOCHS))
     enough = math.ceil(times * _LEAST_STEPS / a_pass)
     affordable = max(least, times * _MOST_STEPS // a_pass)
@@ -29,7 +29,7 @@ def epochs(pictures: int, batch_size: int, *, pretrained: bool) -> Choice[int]:
     if chosen == usual:
         why = ""
     elif chosen == most:
-        why = "; no picture need be seen more often"
+        why = "; no image need be seen more often"
     elif chosen > usual:
         why = f"; a small set takes {times * _LEAST_STEPS} too"
     else:
@@ -38,19 +38,19 @@ def epochs(pictures: int, batch_size: int, *, pretrained: bool) -> Choice[int]:
 
 
 def learning_rate(optimizer: str, batch_size: int) -> Choice[float]:
-    """The highest learning rate of ``sgd`` or ``adamw``; batch_size: pictures a step, of all processes together."""
-    pictures = "1 picture" if batch_size == 1 else f"{batch_size} pictures"
+    """The highest learning rate of ``sgd`` or ``adamw``; batch_size: images a step, of all processes together."""
+    images = "1 image" if batch_size == 1 else f"{batch_size} images"
     if optimizer == "adamw":
         # Square root: Malladi et al., arXiv 2205.10287.
         rate = round(0.0002 * math.sqrt(batch_size / 2), 6)
-        return Choice(rate, f"0.0002 for 2 pictures a step, with the square root of their number, here {pictures}")
-    # Linear: Goyal et al., arXiv 1706.02677, who have 0.02 for Mask R-CNN at 16 pictures. A short fine-tuning of few
-    # pictures a step bears, and needs, four times as much a picture.
+        return Choice(rate, f"0.0002 for 2 images a step, with the square root of their number, here {images}")
+    # Linear: Goyal et al., arXiv 1706.02677, who have 0.02 for Mask R-CNN at 16 images. A short fine-tuning of few
+    # images a step bears, and needs, four times as much an image.
     if batch_size < 4:
-        return Choice(0.005 * batch_size, f"0.005 a picture, {pictures} a step")
+        return Choice(0.005 * batch_size, f"0.005 an image, {images} a step")
     if batch_size <= 16:
-        return Choice(0.02, f"0.005 a picture up to 0.02, the usual rate for 16; {pictures} a step")
-    return Choice(0.00125 * batch_size, f"0.02 for 16 pictures a step, in proportion for {batch_size}")
+        return Choice(0.02, f"0.005 an image up to 0.02, the usual rate for 16; {images} a step")
+    return Choice(0.00125 * batch_size, f"0.02 for 16 images a step, in proportion for {batch_size}")
 
 
 def warmup_steps(steps: int, batch_size: int) -> Choice[int]:
@@ -59,4 +59,4 @@ def warmup_steps(steps: int, batch_size: int) -> Choice[int]:
     most = 100 if batch_size <= 16 else 500
     if steps < 10 * most:
         return Choice(steps // 10, f"a tenth of the {steps} steps")
-    return Choice(most, f"what a step of {batch_size} pictures takes, of {steps} steps")
+    return Choice(most, f"what a step of {batch_size} images takes, of {steps} steps")

@@ -1,4 +1,4 @@
-"""A few pictures of a split with what a model finds in them beside what is true, to be looked at epoch by epoch."""
+"""A few images of a split with what a model finds in them beside what is true, to be looked at epoch by epoch."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def choose(records: Sequence[ImageRecord], count: int = COUNT) -> list[int]:
     return chosen + _spread(empty, count - len(chosen))
 
 
-def pictures(
+def images(
     records: Sequence[ImageRecord], found: Sequence[Detections], class_names: ClassNames, chosen: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """Those at ``chosen`` by their titles, each as of ``beside_truth``; ``found``: one for each record."""
+    """Those at ``chosen`` by their titles, each as of ``beside_ground_truth``; ``found``: one for each record."""
     return {
-        f"{place} {records[i].path.name}": beside_truth(records[i], found[i], class_names)
+        f"{place} {records[i].path.name}": beside_ground_truth(records[i], found[i], class_names)
         for place, i in enumerate(chosen, 1)
     }
 
 
-def beside_truth(
+def beside_ground_truth(
     record: ImageRecord, found: Detections, class_names: ClassNames, threshold: float = DEFAULT_THRESHOLD
 ) -> np.ndarray:
     """uint8 RGB [h, w, 3]: what scores at least ``threshold``, and what is true to the right of it, or below it where
-    the picture is wider than high. Each has at most 640 pixels a side. DataError as of ``read_record``."""
+    the image is wider than high. Each has at most 640 pixels a side. DataError as of ``read_record``."""
     image = read_record(record)
     coded = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
-    truth = Detections(record.image_hw, record.boxes, np.ones(len(record), np.float32), record.labels, coded)
+    ground_truth = Detections(record.image_hw, record.boxes, np.ones(len(record), np.float32), record.labels, coded)
     halves = (
         _shrunk(draw(image, found.filter(threshold), class_names)),
-        _shrunk(draw(image, truth, class_names, show_scores=False)),
+        _shrunk(draw(image, ground_truth, class_names, show_scores=False)),
     )
     height, width = halves[0].shape[:2]
     axis, gap_hw = (0, (_GAP, width)) if width > height else (1, (height, _GAP))

@@ -1,4 +1,4 @@
-"""The curves of a run as one picture: losses, AP and learning rate by epoch."""
+"""The curves of a run as one image: losses, AP and learning rate by epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter  # noqa: E402
 
-MOST_CLASSES = 8  # that can be told apart by their colours
+MOST_CLASSES = 8  # that can be told apart by their colors
 _DPI = 110
 _CELL = (5.8, 3.7)  # width and height of a diagram in inches
 _MOST_DOTS = 20  # epochs that are marked one by one

@@ -1,7 +1,7 @@
-"""TensorBoard's files of a run: losses, learning rate, AP and pictures, for ``tensorboard --logdir outputs/train``.
+"""TensorBoard's files of a run: losses, learning rate, AP and images, for ``tensorboard --logdir outputs/train``.
 
 They are written by TensorBoard's own parts but not through torch's SummaryWriter, whose thread would print a traceback
-where the disk is full, and which keeps pictures as PNG, at eight times the size.
+where the disk is full, and which keeps images as PNG, at eight times the size.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ class Board:
         self._write("train", row["epoch"], _scalars(train | _losses(row["losses"])))
         self._write("val", row["epoch"], _scalars(_losses(row.get("val_losses") or {}) | _scores(row["val"])))
 
-    def pictures(self, epoch: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Pictures of an epoch by their titles, each uint8 RGB [H, W, 3]; equal titles share a slider of epochs."""
+    def images(self, epoch: int, images: Mapping[str, np.ndarray]) -> None:
+        """Images of an epoch by their titles, each uint8 RGB [H, W, 3]; equal titles share a slider of epochs."""
         values = []
-        for title, picture in pictures.items():
+        for title, picture in images.items():
             content = BytesIO()
             Image.fromarray(picture).save(content, "JPEG", quality=_JPEG_QUALITY)
             height, width = picture.shape[:2]
             image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content.getvalue())
-            values.append(Summary.Value(tag=shown(f"pictures/{title}"), image=image))
+            values.append(Summary.Value(tag=shown(f"images/{title}"), image=image))
         self._write("val", epoch, values)
 
     def _write(self, line: str, step: int, values: list[Summary.Value]) -> None:
@@ -118,7 +118,7 @@ def _losses(losses: Mapping[str, float]) -> dict[str, float]:
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """What there is truth to score for."""
+    """What there is ground truth to score for."""
     kinds = [kind for kind in ("bbox", "segm") if kind in metrics]
     found = {f"{kind}/{name}": metrics[kind].get(name) for kind in kinds for name in SCORES}
     classes = metrics.get("classes", {})

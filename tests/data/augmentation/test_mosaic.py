@@ -1,4 +1,4 @@
-"""Mosaics: four pictures fill one of the size that the first would have had."""
+"""Mosaics: four images fill one of the size that the first would have had."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHAPES = ((480, 640), (640, 480), (333, 333), (400, 900), (1200, 1600))
 
 
 def plain(value: int, hw: tuple[int, int], asked: list[tuple[int, int]] | None = None) -> Sample:
-    """A picture of one grey without objects; ``asked`` gets the sizes in which it is read."""
+    """An image of one gray without objects; ``asked`` gets the sizes in which it is read."""
 
     def read(target_hw: tuple[int, int]) -> np.ndarray:
         if asked is not None:
@@ -33,7 +33,7 @@ def mosaic_of(samples: list[Sample], seed: int, jitter: tuple[float, float] = (1
     return transform(samples[0], np.random.default_rng(seed), lambda _: next(others), of=9)[0]
 
 
-def test_the_quarters_fill_the_picture_without_overlap():
+def test_the_quarters_fill_the_image_without_overlap():
     orders = set()
     for seed in range(40):
         covered = np.zeros((70, 120), int)
@@ -47,7 +47,7 @@ def test_the_quarters_fill_the_picture_without_overlap():
 
 
 @pytest.mark.parametrize("first", SHAPES)
-def test_four_pictures_fill_what_the_first_would_have_filled(first):
+def test_four_images_fill_what_the_first_would_have_filled(first):
     for seed in range(10):
         samples = [plain(10 * i, hw) for i, hw in enumerate((first, *SHAPES), 1)]
         image = mosaic_of(samples, seed, (0.5, 2.0))
@@ -59,18 +59,18 @@ def test_four_pictures_fill_what_the_first_would_have_filled(first):
 def test_a_strip_is_not_enlarged_out_of_all_proportion():
     asked: list[tuple[int, int]] = []
     image = mosaic_of([plain(10, (480, 640)), *(plain(10, (20, 900), asked) for _ in range(3))], seed=0)
-    assert set(np.unique(image)) == {10, mosaic.GROUND}, "what it does not fill stays grey"
+    assert set(np.unique(image)) == {10, mosaic.GROUND}, "what it does not fill stays gray"
     assert len(asked) == 3 and max(w for _, w in asked) <= 1.67 * (IMGSZ + 1)
 
 
-def test_pictures_are_read_no_larger_than_the_jitter_asks_for_or_their_quarter_needs():
+def test_images_are_read_no_larger_than_the_jitter_asks_for_or_their_quarter_needs():
     for seed in range(20):
         asked: list[tuple[int, int]] = []
         mosaic_of([plain(10, (480, 640), asked) for _ in range(4)], seed)
         assert all(0.5 * IMGSZ <= h <= 0.75 * IMGSZ for h, _ in asked)
 
 
-def test_objects_are_where_their_picture_is_and_have_masks_only_where_all_do():
+def test_objects_are_where_their_image_is_and_have_masks_only_where_all_do():
     def one(value: int, with_masks: bool) -> Sample:
         image = np.zeros((96, 96, 3), np.uint8)
         image[30:66, 30:66] = value
@@ -89,15 +89,19 @@ def test_objects_are_where_their_picture_is_and_have_masks_only_where_all_do():
         for with_masks in (True, False):
             others = iter([one(value, with_masks) for value in (50, 60, 70)])
             transform = TrainTransform(IMGSZ, Augmentation(mosaic=1))
-            image, truth = transform(one(40, with_masks), np.random.default_rng(seed), lambda _: next(others), of=3)  # noqa: B023
-            assert (truth.masks is None) != with_masks and not truth.complete
-            for box, label, is_crowd in zip(truth.boxes, truth.labels, truth.iscrowd, strict=True):
+            image, ground_truth = transform(
+                one(40, with_masks), np.random.default_rng(seed), lambda _, others=others: next(others), of=3
+            )
+            assert (ground_truth.masks is None) != with_masks and not ground_truth.complete
+            for box, label, is_crowd in zip(
+                ground_truth.boxes, ground_truth.labels, ground_truth.iscrowd, strict=True
+            ):
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)
                 assert (image[y, x] == label).all() and is_crowd == (label == 50)
-            found |= set(truth.labels.tolist())
+            found |= set(ground_truth.labels.tolist())
     assert found == {40, 50, 60, 70}
 
 
-def test_there_are_none_without_other_pictures():
+def test_there_are_none_without_other_images():
     image, _ = TrainTransform(IMGSZ, Augmentation(mosaic=1))(plain(10, (480, 640)), np.random.default_rng(0))
     assert set(np.unique(image)) == {10}

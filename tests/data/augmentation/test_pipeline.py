@@ -1,4 +1,4 @@
-"""Training pictures: of many sizes, with boxes, labels and masks that stay on their objects, from the seed alone."""
+"""Training images: of many sizes, with boxes, labels and masks that stay on their objects, from the seed alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import torch
 from torchvision.models.detection.transform import _resize_image_and_masks
 
-from detect.data.augmentation.copy_paste import Truth
+from detect.data.augmentation.copy_paste import GroundTruth
 from detect.data.augmentation.photometric import HUES
 from detect.data.augmentation.pipeline import Sample, TrainTransform, resize_masks
-from detect.data.augmentation.presets import COLOURS, PRESETS
+from detect.data.augmentation.presets import COLORS, PRESETS
 from detect.structures import masks
 from detect.structures.image_size import long_side, resized_hw
 
@@ -33,7 +33,7 @@ def code(box: tuple[float, ...]) -> masks.Rle:
 
 
 def scene(mask_of=polygon):
-    """The picture of ``OBJECTS`` with their boxes, labels and masks."""
+    """The image of ``OBJECTS`` with their boxes, labels and masks."""
     image = np.zeros((*HW, 3), np.uint8)
     for _, (x0, y0, x1, y1) in OBJECTS:
         image[y0:y1, x0:x1] = 255
@@ -55,7 +55,7 @@ def usual(imgsz: int, jitter: tuple[float, float], **parts: str) -> TrainTransfo
     return TrainTransform(imgsz, replace(PRESETS["default"], jitter=jitter, **parts))
 
 
-def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, Truth]:
+def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, GroundTruth]:
     return usual(imgsz, (0.6, 1.0))(sample(*scene(mask_of)), np.random.default_rng(seed))
 
 
@@ -70,7 +70,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 # Sizes
 
 
-def test_a_picture_becomes_as_large_as_torchvision_makes_it():
+def test_an_image_becomes_as_large_as_torchvision_makes_it():
     rng = np.random.default_rng(0)
     sizes = [(480, 640), (427, 640), (20, 900), (900, 20), (333, 333), *rng.integers(20, 900, (60, 2)).tolist()]
     for hw in sizes:
@@ -79,44 +79,46 @@ def test_a_picture_becomes_as_large_as_torchvision_makes_it():
             assert resized_hw(hw, short) == tuple(resized.shape[1:]), (hw, short)
 
 
-def test_the_jitter_reaches_the_picture():
-    """torchvision resizes all pictures to one size; a jitter that came before it would change nothing."""
+def test_the_jitter_reaches_the_image():
+    """torchvision resizes all images to one size; a jitter that came before it would change nothing."""
     sides = [min(transformed(seed, imgsz=100)[0].shape[:2]) for seed in range(60)]
     assert 60 <= min(sides) < 65 and 95 < max(sides) <= 100 and len(set(sides)) > 20
 
 
-def test_a_picture_that_grew_keeps_a_window_of_the_size_it_has_without_jitter():
+def test_an_image_that_grew_keeps_a_window_of_the_size_it_has_without_jitter():
     transform = usual(72, (2, 2))
     results = [transform(sample(*scene()), np.random.default_rng(seed)) for seed in range(20)]
     assert {image.shape for image, _ in results} == {(72, 112, 3)}
-    widths = [box[2] - box[0] for _, truth in results for box in truth.boxes if box[0] > 0 and box[2] < 112]
+    widths = [
+        box[2] - box[0] for _, ground_truth in results for box in ground_truth.boxes if box[0] > 0 and box[2] < 112
+    ]
     assert widths and all(abs(w / 40 - 2 * 0.8) < 0.1 or abs(w / 50 - 2 * 0.8) < 0.1 for w in widths)
     assert len({as_bytes(result) for result in results}) > 15
 
 
-def test_without_jitter_every_picture_has_the_size_asked_for():
+def test_without_jitter_every_image_has_the_size_asked_for():
     transform = usual(72, (1, 1))
     sizes = {transform(sample(*scene()), np.random.default_rng(seed))[0].shape for seed in range(5)}
     assert sizes == {(72, 112, 3)}
 
 
-# Truth
+# Ground truth
 
 
 @pytest.mark.parametrize("mask_of", [polygon, code])
 def test_pixels_box_and_mask_of_an_object_move_together(mask_of):
     for seed in range(40):
-        image, truth = transformed(seed, mask_of=mask_of)
-        assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
-        grey = image.mean(axis=2)
-        bright = grey > (grey.min() + grey.max()) / 2  # whatever the light became
-        assert iou(bright, np.any(truth.masks, axis=0)) > 0.93, seed
-        for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
+        image, ground_truth = transformed(seed, mask_of=mask_of)
+        assert ground_truth.labels.tolist() == [5, 2] and len(ground_truth.masks) == 2
+        gray = image.mean(axis=2)
+        bright = gray > (gray.min() + gray.max()) / 2  # whatever the light became
+        assert iou(bright, np.any(ground_truth.masks, axis=0)) > 0.93, seed
+        for box, bitmap in zip(ground_truth.boxes, ground_truth.masks, strict=True):
             assert bitmap.shape == image.shape[:2] and bitmap.dtype == np.uint8 and bitmap.max() == 1
             np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
 
 
-def test_half_of_the_pictures_are_mirrored():
+def test_half_of_the_images_are_mirrored():
     left = [transformed(seed)[1].boxes[0, 0] < transformed(seed)[1].boxes[1, 0] for seed in range(40)]
     assert 10 <= sum(left) <= 30
 
@@ -144,12 +146,12 @@ def test_what_is_thinner_than_a_pixel_keeps_one(code):
         np.testing.assert_allclose(box_of(bitmap), np.array([70, 10, 71, 40]) * (scale * 2), atol=1.0)
 
 
-def test_the_truth_is_of_the_kinds_torchvision_wants():
-    image, truth = transformed(3)
+def test_the_ground_truth_is_of_the_kinds_torchvision_wants():
+    image, ground_truth = transformed(3)
     assert image.dtype == np.uint8 and image.shape[2] == 3
-    assert truth.boxes.dtype == np.float32 and truth.labels.dtype == np.int64
+    assert ground_truth.boxes.dtype == np.float32 and ground_truth.labels.dtype == np.int64
     height, width = image.shape[:2]
-    assert (truth.boxes >= 0).all() and (truth.boxes <= [width, height, width, height]).all()
+    assert (ground_truth.boxes >= 0).all() and (ground_truth.boxes <= [width, height, width, height]).all()
 
 
 GONE = {
@@ -168,39 +170,43 @@ def test_a_box_that_vanishes_takes_its_label_and_mask_along(gone, place):
     labels = np.insert(labels, place, 9)
     outlines.insert(place, polygon(tuple(map(float, gone))))
     for seed in range(6):
-        _, truth = usual(96, (0.6, 1.0))(sample(image, boxes, labels, outlines), np.random.default_rng(seed))
-        assert truth.labels.tolist() == [5, 2] and len(truth.masks) == 2
-        for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
+        _, ground_truth = usual(96, (0.6, 1.0))(sample(image, boxes, labels, outlines), np.random.default_rng(seed))
+        assert ground_truth.labels.tolist() == [5, 2] and len(ground_truth.masks) == 2
+        for box, bitmap in zip(ground_truth.boxes, ground_truth.masks, strict=True):
             np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
 
 
-def test_a_box_is_cut_at_the_edge_of_the_picture():
+def test_a_box_is_cut_at_the_edge_of_the_image():
     image, *_ = scene()
     boxes = np.float32([[-50, -50, 70, 45], [100, 60, 500, 500]])
     outlines = [polygon(tuple(map(float, box))) for box in boxes]
     for seed in range(6):
-        image_out, truth = usual(96, (0.6, 1.0))(
+        image_out, ground_truth = usual(96, (0.6, 1.0))(
             sample(image, boxes, np.array([1, 2]), outlines), np.random.default_rng(seed)
         )
         height, width = image_out.shape[:2]
-        assert truth.boxes.min() >= 0 and truth.boxes[:, 2].max() <= width and truth.boxes[:, 3].max() <= height
-        for box, bitmap in zip(truth.boxes, truth.masks, strict=True):
+        assert (
+            ground_truth.boxes.min() >= 0
+            and ground_truth.boxes[:, 2].max() <= width
+            and ground_truth.boxes[:, 3].max() <= height
+        )
+        for box, bitmap in zip(ground_truth.boxes, ground_truth.masks, strict=True):
             np.testing.assert_allclose(box_of(bitmap), box, atol=1.0)
 
 
 @pytest.mark.parametrize("outlines", [[], None])
-def test_a_picture_without_objects_is_legal(outlines):
+def test_an_image_without_objects_is_legal(outlines):
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    _, truth = usual(96, (0.6, 1.0))(sample(scene()[0], *none, outlines), np.random.default_rng(0))
-    assert truth.boxes.shape == (0, 4) and truth.boxes.dtype == np.float32
-    assert truth.labels.shape == (0,) and truth.labels.dtype == np.int64
-    assert truth.masks == outlines
+    _, ground_truth = usual(96, (0.6, 1.0))(sample(scene()[0], *none, outlines), np.random.default_rng(0))
+    assert ground_truth.boxes.shape == (0, 4) and ground_truth.boxes.dtype == np.float32
+    assert ground_truth.labels.shape == (0,) and ground_truth.labels.dtype == np.int64
+    assert ground_truth.masks == outlines
 
 
 def test_objects_without_masks_have_none():
     image, boxes, labels, _ = scene()
-    _, truth = usual(96, (0.6, 1.0))(sample(image, boxes, labels, None), np.random.default_rng(0))
-    assert truth.masks is None and truth.labels.tolist() == [5, 2]
+    _, ground_truth = usual(96, (0.6, 1.0))(sample(image, boxes, labels, None), np.random.default_rng(0))
+    assert ground_truth.masks is None and ground_truth.labels.tolist() == [5, 2]
 
 
 def test_what_goes_in_is_left_as_it_was():
@@ -213,9 +219,9 @@ def test_what_goes_in_is_left_as_it_was():
 # Chance
 
 
-def as_bytes(result: tuple[np.ndarray, Truth]) -> bytes:
-    image, truth = result
-    return b"".join(part.tobytes() for part in (image, truth.boxes, truth.labels, *truth.masks))
+def as_bytes(result: tuple[np.ndarray, GroundTruth]) -> bytes:
+    image, ground_truth = result
+    return b"".join(part.tobytes() for part in (image, ground_truth.boxes, ground_truth.labels, *ground_truth.masks))
 
 
 def test_everything_depends_on_the_seed_alone():
@@ -231,17 +237,17 @@ def test_everything_depends_on_the_seed_alone():
     assert len(set(results)) == 12
 
 
-@pytest.mark.parametrize("colours", COLOURS)
-def test_strong_colours_reach_every_hue_and_grey(colours):
-    assert set(HUES) == set(COLOURS)
+@pytest.mark.parametrize("color", COLORS)
+def test_strong_colors_reach_every_hue_and_gray(color):
+    assert set(HUES) == set(COLORS)
     red = np.zeros((32, 32, 3), np.uint8)
     red[...] = (200, 40, 40)
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None
-    transform = usual(32, (1, 1), colours=colours)
+    transform = usual(32, (1, 1), color=color)
     drawn = [transform(sample(red, *none), np.random.default_rng(seed))[0][16, 16].astype(int) for seed in range(300)]
     strongest = {int(np.argmax(rgb)) for rgb in drawn if np.ptp(rgb) > 30}
-    grey = sum(np.ptp(rgb) <= 2 for rgb in drawn)
-    if colours == "strong":
-        assert strongest == {0, 1, 2} and grey > 20
+    gray = sum(np.ptp(rgb) <= 2 for rgb in drawn)
+    if color == "strong":
+        assert strongest == {0, 1, 2} and gray > 20
     else:
-        assert strongest == {0} and (0 < grey < 30) == (colours == "mild")
+        assert strongest == {0} and (0 < gray < 30) == (color == "mild")

@@ -1,4 +1,4 @@
-"""All that moves in training pictures: an object's pixels, box, label, mask and crowd flag move together."""
+"""All that moves in training images: an object's pixels, box, label, mask and crowd flag move together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from detect.data.augmentation.copy_paste import LEAST_VISIBLE, Truth
+from detect.data.augmentation.copy_paste import LEAST_VISIBLE, GroundTruth
 from detect.data.augmentation.pipeline import Sample, TrainTransform
 from detect.data.augmentation.presets import PRESETS, Augmentation
 from detect.data.dataset import DetectionDataset
@@ -45,7 +45,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Thing:
-    """A rectangle or ellipse that fills ``box`` (xyxy), of a colour and a label that nothing else has."""
+    """A rectangle or ellipse that fills ``box`` (xyxy), of a color and a label that nothing else has."""
 
     number: int
     box: tuple[int, int, int, int]
@@ -57,7 +57,7 @@ class Thing:
         return self.number + 1
 
     @property
-    def colour(self) -> tuple[int, int, int]:
+    def color(self) -> tuple[int, int, int]:
         """Red and green are 255 together, and no mixture with the ground is."""
         return 40 + 3 * self.number, 215 - 3 * self.number, self.number**2 * 17 % 251
 
@@ -74,7 +74,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things on grey ground."""
+    """Things on gray ground."""
 
     hw: tuple[int, int]
     things: tuple[Thing, ...]
@@ -86,9 +86,9 @@ class Scene:
         for thing in self.things:
             x0, y0, x1, y1 = thing.box
             if thing.is_ellipse:
-                image[((2 * x - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y - y0 - y1) / (y1 - y0)) ** 2 <= 1] = thing.colour
+                image[((2 * x - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y - y0 - y1) / (y1 - y0)) ** 2 <= 1] = thing.color
             else:
-                image[y0:y1, x0:x1] = thing.colour
+                image[y0:y1, x0:x1] = thing.color
         return Sample(
             lambda hw: cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR),
             self.hw,
@@ -121,30 +121,41 @@ def scenes(draw: st.DrawFn, numbers: Iterator[int], *, with_masks: bool) -> Scen
 def test_what_belongs_to_an_object_moves_together(part, with_masks, data, seed):
     numbers = count()
     drawn = [data.draw(scenes(numbers, with_masks=with_masks)) for _ in range(5)]
-    others = iter(drawn[1:])  # none comes twice, so that every label and colour is there once
+    others = iter(drawn[1:])  # none comes twice, so that every label and color is there once
     transform = TrainTransform(IMGSZ, PARTS[part])
-    image, truth = transform(drawn[0].sample(), np.random.default_rng(seed), lambda _: next(others).sample(), of=4)
+    image, ground_truth = transform(
+        drawn[0].sample(), np.random.default_rng(seed), lambda _: next(others).sample(), of=4
+    )
 
-    assert (truth.masks is not None) == with_masks
-    assert truth.boxes.dtype == np.float32 and truth.labels.dtype == np.int64 and truth.iscrowd.dtype == bool
-    assert len(set(truth.labels.tolist())) == len(truth.labels) == len(truth.boxes) == len(truth.iscrowd)
+    assert (ground_truth.masks is not None) == with_masks
+    assert (
+        ground_truth.boxes.dtype == np.float32
+        and ground_truth.labels.dtype == np.int64
+        and ground_truth.iscrowd.dtype == bool
+    )
+    assert (
+        len(set(ground_truth.labels.tolist()))
+        == len(ground_truth.labels)
+        == len(ground_truth.boxes)
+        == len(ground_truth.iscrowd)
+    )
     for scene in drawn:
         for thing in scene.things:
             enlarged = WIDEST * IMGSZ / min(scene.hw)
-            assert_together(image, truth, thing, enlarged)
+            assert_together(image, ground_truth, thing, enlarged)
 
 
-def assert_together(image: np.ndarray, truth: Truth, thing: Thing, enlarged: float) -> None:
+def assert_together(image: np.ndarray, ground_truth: GroundTruth, thing: Thing, enlarged: float) -> None:
     """enlarged: the largest factor with which the thing can have been drawn."""
-    seen = (image == thing.colour).all(axis=2)  # but for its rim, which is a mixture
-    rows = np.flatnonzero(truth.labels == thing.label)
+    seen = (image == thing.color).all(axis=2)  # but for its rim, which is a mixture
+    rows = np.flatnonzero(ground_truth.labels == thing.label)
     if len(rows) == 0:
         width, height = enlarged * np.subtract(thing.box[2:], thing.box[:2])
         assert seen.sum() <= (1 if thing.is_crowd else LEAST_VISIBLE * (width + 1) * (height + 1))
         return
     (row,) = rows
-    assert truth.iscrowd[row] == thing.is_crowd
-    x0, y0, x1, y1 = truth.boxes[row]
+    assert ground_truth.iscrowd[row] == thing.is_crowd
+    x0, y0, x1, y1 = ground_truth.boxes[row]
     assert 0 <= x0 < x1 <= image.shape[1] and 0 <= y0 < y1 <= image.shape[0]
     y, x = np.nonzero(seen)
     assert ((x0 - 1 <= x) & (x + 1 <= x1 + 1) & (y0 - 1 <= y) & (y + 1 <= y1 + 1)).all()
@@ -154,9 +165,9 @@ def assert_together(image: np.ndarray, truth: Truth, thing: Thing, enlarged: flo
         assert thing.is_crowd and min(x1 - x0, y1 - y0) < 1, "of which less than a pixel is kept too"
         return
     shown = left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1
-    np.testing.assert_allclose(shown, truth.boxes[row], atol=1.5)
-    if truth.masks is not None:
-        mask = truth.masks[row]
+    np.testing.assert_allclose(shown, ground_truth.boxes[row], atol=1.5)
+    if ground_truth.masks is not None:
+        mask = ground_truth.masks[row]
         assert mask.shape == image.shape[:2] and mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 1}
         by_one = np.ones((3, 3), np.uint8)
         inner = cv2.erode(mask, by_one, iterations=2, borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -165,8 +176,8 @@ def assert_together(image: np.ndarray, truth: Truth, thing: Thing, enlarged: flo
 
 
 def is_rim(image: np.ndarray, thing: Thing) -> np.ndarray:
-    """bool [H, W], where the thing's colour is mixed with that of the ground."""
-    away, whole = image.astype(float) - GROUND, np.array(thing.colour, float) - GROUND
+    """bool [H, W], where the thing's color is mixed with that of the ground."""
+    away, whole = image.astype(float) - GROUND, np.array(thing.color, float) - GROUND
     share = away @ whole / (whole @ whole)
     return (share > 0.1) & (np.abs(away - share[..., None] * whole).max(axis=2) < 1.5)
 
@@ -176,7 +187,7 @@ def is_rim(image: np.ndarray, thing: Thing) -> np.ndarray:
 
 @pytest.fixture
 def records(tmp_path: Path) -> list[ImageRecord]:
-    """Six noisy pictures of two objects and a crowd; the last has nothing."""
+    """Six noisy images of two objects and a crowd; the last has nothing."""
     rng, found = np.random.default_rng(0), []
     boxes = np.float32([[5, 5, 40, 30], [50, 20, 85, 55], [0, 40, 45, 60]])
     for i in range(6):
@@ -225,7 +236,7 @@ def test_no_worker_and_no_epoch_before_changes_an_item(records, epoch):
         assert [as_bytes(item) for item in DataLoader(fresh, batch_size=None, num_workers=workers)] == alone
 
 
-def test_seeds_epochs_and_places_make_other_pictures_of_one(records):
+def test_seeds_epochs_and_places_make_other_images_of_one(records):
     same = [records[0]] * 4
     made = [as_bytes(strong(same, seed=seed, epoch=epoch)[i]) for seed in (0, 1) for epoch in (0, 1) for i in range(4)]
     assert len(set(made)) == 16

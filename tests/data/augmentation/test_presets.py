@@ -8,7 +8,7 @@ import pytest
 
 from detect.cli.flags import parse, save
 from detect.cli.settings import TrainSettings
-from detect.data.augmentation.presets import COLOURS, PRESETS, Augmentation
+from detect.data.augmentation.presets import COLORS, PRESETS, Augmentation
 from detect.errors import UsageError
 
 
@@ -27,7 +27,7 @@ PARTS = {
     "mosaic": (["0.3"], 0.3),
     "copy_paste": (["0"], 0.0),
     "cutout": (["1"], 1.0),
-    "colours": (["none"], "none"),
+    "color": (["none"], "none"),
 }
 
 
@@ -56,7 +56,7 @@ def test_presets_grow_stronger():
             assert [low for low, _ in values] == sorted((low for low, _ in values), reverse=True)
             assert [high for _, high in values] == sorted(high for _, high in values)
         else:
-            ranks = [COLOURS.index(value) for value in values] if field.name == "colours" else values
+            ranks = [COLORS.index(value) for value in values] if field.name == "color" else values
             assert ranks == sorted(ranks), field.name
 
 
@@ -69,7 +69,7 @@ def test_mosaics_end_before_training_does():
 def test_the_words_say_what_happens_on_such_data():
     strong = PRESETS["strong"]
     assert strong.in_words(20, has_masks=True) == (
-        "sizes x0.5 to x2, flip 0.5, mosaic 0.5 (epochs 1 to 16), copy-paste 0.5, cut-out 0.5, colours strong"
+        "sizes x0.5 to x2, flip 0.5, mosaic 0.5 (epochs 1 to 16), copy-paste 0.5, cut-out 0.5, colors strong"
     )
     assert "no copy-paste (there are no masks)" in strong.in_words(20, has_masks=False)
-    assert PRESETS["light"].in_words(20, has_masks=True) == "sizes x0.8 to x1.25, flip 0.5, colours none"
+    assert PRESETS["light"].in_words(20, has_masks=True) == "sizes x0.8 to x1.25, flip 0.5, colors none"

@@ -1,4 +1,4 @@
-"""What is found in a folder: the format and whose pictures they are, or what is missing to tell."""
+"""What is found in a folder: the format and whose images they are, or what is missing to tell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from helpers.any_format import WRITE, coco, members, put, put_pictures, put_text, via, yolo
+from helpers.any_format import WRITE, coco, members, put, put_images, put_text, via, yolo
 from helpers.folders import SHARED
 
 from detect.cli.settings.shared import FORMATS
@@ -45,7 +45,7 @@ def test_every_reader_is_a_format_that_can_be_asked_for():
     ],
 )
 def test_numbers_without_names_are_refused(tmp_path, file, text, said):
-    put_pictures(tmp_path / "set", *NAMES[:2])
+    put_images(tmp_path / "set", *NAMES[:2])
     yolo(tmp_path / "set", NAMES[:2])
     if file:
         put_text(tmp_path / "set" / file, text)
@@ -81,10 +81,10 @@ def test_lists_of_names_that_differ_are_refused(tmp_path):
         find_spec(str(tmp_path / "set"))
 
 
-def test_one_folder_of_annotations_is_of_one_folder_of_pictures(tmp_path):
-    put_pictures(tmp_path / "set", "train/0.png", "val/1.png")
+def test_one_folder_of_annotations_is_of_one_folder_of_images(tmp_path):
+    put_images(tmp_path / "set", "train/0.png", "val/1.png")
     WRITE["voc"](tmp_path / "set" / "xml", ["0.png", "1.png"])
-    with pytest.raises(DataError, match=r"pictures of the annotations in xml lie in several folders, .* and "):
+    with pytest.raises(DataError, match=r"images of the annotations in xml lie in several folders, .* and "):
         find_spec(str(tmp_path / "set"))
 
 
@@ -111,7 +111,7 @@ def test_a_few_of_many_files_do_not_hide_what_the_others_are(tmp_path):
 
 
 def test_two_formats_are_an_error_that_names_both_and_one_can_be_chosen(tmp_path):
-    put(tmp_path / "set", "voc", "pictures", "xml", NAMES)
+    put(tmp_path / "set", "voc", "images", "xml", NAMES)
     coco(tmp_path / "set" / "more.json", [])
     via(tmp_path / "set" / "other.json", NAMES)
     with pytest.raises(UsageError, match=r"holds coco \(more.json\) and via \(other.json\) and voc \(xml/0.xml\)"):
@@ -122,7 +122,7 @@ def test_two_formats_are_an_error_that_names_both_and_one_can_be_chosen(tmp_path
 
 
 def test_several_files_of_one_split_are_an_error_that_names_them(tmp_path):
-    put(tmp_path / "set", "coco", "pictures", "one.json", NAMES)
+    put(tmp_path / "set", "coco", "images", "one.json", NAMES)
     coco(tmp_path / "set" / "two.json", NAMES)
     with pytest.raises(DataError, match=r"in several places.*one.json, two.json"):
         find_spec(str(tmp_path / "set"))
@@ -142,22 +142,22 @@ def test_of_cocos_own_files_the_instances_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "written", ["C:\\mine\\pictures\\{}", "/home/ann/pictures/{}", "pictures\\{}", "../../media/{}", "PICTURES/{}"]
+    "written", ["C:\\mine\\images\\{}", "/home/ann/images/{}", "images\\{}", "../../media/{}", "PICTURES/{}"]
 )
-def test_names_of_another_machine_find_their_pictures(tmp_path, written):
-    put_pictures(tmp_path / "set" / "pictures", *NAMES)
+def test_names_of_another_machine_find_their_images(tmp_path, written):
+    put_images(tmp_path / "set" / "images", *NAMES)
     coco(tmp_path / "set" / "labels.json", [written.format(n) for n in NAMES])
-    assert sorted(chain(*members(find_spec(str(tmp_path / "set"))).values())) == [f"pictures/{n}" for n in NAMES]
+    assert sorted(chain(*members(find_spec(str(tmp_path / "set"))).values())) == [f"images/{n}" for n in NAMES]
 
 
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda folder: put_pictures(folder, *NAMES), "no annotations found in .* beside 10 pictures"),
-        (lambda folder: coco(folder / "a.json", NAMES), "no picture in .* or below it"),
+        (lambda folder: put_images(folder, *NAMES), "no annotations found in .* beside 10 images"),
+        (lambda folder: coco(folder / "a.json", NAMES), "no image in .* or below it"),
         (lambda folder: put(folder, "coco", "", "a.json", NAMES[:1]), "to train and to validate takes two"),
         (
-            lambda folder: (put_pictures(folder, *NAMES), put_text(folder / "a.json", '{"images": [')),
+            lambda folder: (put_images(folder, *NAMES), put_text(folder / "a.json", '{"images": [')),
             "a.json cannot be read",
         ),
         (
@@ -171,14 +171,14 @@ def test_names_of_another_machine_find_their_pictures(tmp_path, written):
             )
             for text, said in (
                 ("val: {}", "splits.yaml should have the lists"),
-                (f"val: [{', '.join(NAMES)}]", "leaves no picture for train"),
-                ("val: [gone.png]", "leaves no picture for val"),
-                ("val: [0.png, 1.png]\ntest: [1.png]", "has pictures in both val and test: 1.png"),
+                (f"val: [{', '.join(NAMES)}]", "leaves no image for train"),
+                ("val: [gone.png]", "leaves no image for val"),
+                ("val: [0.png, 1.png]\ntest: [1.png]", "has images in both val and test: 1.png"),
                 ("val: [", "splits.yaml cannot be read"),
             )
         ],
         *[
-            (lambda folder, name=name, text=text: (put_pictures(folder, *NAMES), put_text(folder / name, text)), said)
+            (lambda folder, name=name, text=text: (put_images(folder, *NAMES), put_text(folder / name, text)), said)
             for name, text, said in (
                 ("a.csv", "0.png,1,2,3,4,kite\n", "a.csv cannot be read: its first line does not name filename"),
                 ("a.xml", "<annotations>\n<meta>", "it is CVAT's own XML; export COCO"),
@@ -201,8 +201,8 @@ def test_what_cannot_be_taken_for_a_data_set_is_told(tmp_path, build, said):
     [
         ("no/such", "no such folder: no/such"),
         ("set.zip", "set.zip is an archive; unpack it first"),
-        ("a" * 300, "unknown data set"),
-        ("set/data.yaml", "is YOLO's description of a data set; give its folder, set"),
+        ("a" * 300, "unknown dataset"),
+        ("set/data.yaml", "is YOLO's description of a dataset; give its folder, set"),
     ],
 )
 def test_what_is_no_folder_is_told(tmp_path, monkeypatch, data, said):
@@ -220,16 +220,16 @@ def test_a_folder_goes_by_its_path_before_a_file_of_that_name(tmp_path, monkeypa
     assert find_spec(str(tmp_path / "set")).format == find_spec("set").format == "coco"
     put_text(datasets / "set.yaml", "format: via\nsplits: {}\n")
     assert find_spec("set").format == "via" and find_spec("./set").format == "coco"
-    assert "is the data set of that name" in capsys.readouterr().err
+    assert "is the dataset of that name" in capsys.readouterr().err
 
 
 def test_flags_that_do_not_fit_a_folder_are_refused(tmp_path):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
-    with pytest.raises(UsageError, match="--data-root is for data sets with a name"):
+    with pytest.raises(UsageError, match="--data-root is for datasets with a name"):
         find_spec(str(tmp_path / "set"), data_root=tmp_path)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real datasets are not there")
 @pytest.mark.parametrize(
     ("name", "form", "counts"),
     [

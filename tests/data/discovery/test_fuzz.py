@@ -1,4 +1,4 @@
-"""Whatever lies in a folder, looking for a data set there finds one or says in one line why not; so does the doctor,
+"""Whatever lies in a folder, looking for a dataset there finds one or says in one line why not; so does the doctor,
 and what it fixes can be read."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.any_format import WRITE, put_pictures, put_text
+from helpers.any_format import WRITE, put_images, put_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def folder(tmp_path_factory, monkeypatch) -> Path:
 @given(files=st.dictionaries(st.sampled_from(FILES), TEXTS, max_size=4), form=st.sampled_from([None, *WRITE]))
 def test_any_folder(folder, files, form):
     shutil.rmtree(folder, ignore_errors=True)
-    put_pictures(folder, *NAMES)
+    put_images(folder, *NAMES)
     if form:
         in_one = {"coco": "labels.json", "via": "labels.json", "csv": "labels.csv"}
         WRITE[form](folder / in_one.get(form, ""), NAMES)
@@ -90,7 +90,7 @@ def test_any_fix(folder, form, cuts):
     shutil.rmtree(folder.parent / "set", ignore_errors=True)
     shutil.rmtree(folder.parent / "new", ignore_errors=True)
     names = [f"{i}.png" for i in range(6)]
-    put_pictures(folder, *names)
+    put_images(folder, *names)
     target = {"coco": "labels.json", "csv": "labels.csv"}.get(form, "")
     WRITE[form](folder / target, names)
     put_text(folder / "classes.txt", "kite\n")

@@ -1,4 +1,4 @@
-"""Which pictures of a folder are trained, validated and tested on: as files or names tell, or dealt out."""
+"""Which images of a folder are trained, validated and tested on: as files or names tell, or dealt out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.any_format import WRITE, coco, members, put, put_pictures, put_text, yolo
+from helpers.any_format import WRITE, coco, members, put, put_images, put_text, yolo
 from helpers.folders import SHARED
 
 from detect.data import description
@@ -31,11 +31,11 @@ def datasets(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize("layout", ["beside", "apart", "folder in folder"])
 def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
     for split, word in (("train", "train"), ("val", "Valid"), ("test", "test2017")):
-        pictures = {"beside": word, "apart": f"images/{word}", "folder in folder": f"{word}/images"}[layout]
+        images = {"beside": word, "apart": f"images/{word}", "folder in folder": f"{word}/images"}[layout]
         annotations = {"beside": word, "apart": f"labels/{word}", "folder in folder": f"{word}/labels"}[layout]
         if form in IN_ONE_FILE:
             annotations += "/_annotations" + (".csv" if form == "csv" else ".json")
-        put(tmp_path / "set", form, pictures, annotations, [f"{split}_{n}" for n in NAMES[:2]])
+        put(tmp_path / "set", form, images, annotations, [f"{split}_{n}" for n in NAMES[:2]])
     found = members(find_spec(str(tmp_path / "set")))
     assert {s: [Path(n).name for n in names] for s, names in found.items()} == {
         split: [f"{split}_0.png", f"{split}_1.png"] for split in ("train", "val", "test")
@@ -44,8 +44,8 @@ def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
 
 
 @pytest.mark.parametrize("form", IN_ONE_FILE)
-def test_files_named_after_splits_are_splits_of_pictures_elsewhere(tmp_path, form):
-    """COCO's own layout; both folders have pictures of the same names."""
+def test_files_named_after_splits_are_splits_of_images_elsewhere(tmp_path, form):
+    """COCO's own layout; both folders have images of the same names."""
     suffix = ".csv" if form == "csv" else ".json"
     for split in ("train", "val"):
         put(tmp_path / "set", form, f"images/{split}2017", f"annotations/instances_{split}2017{suffix}", NAMES[:2])
@@ -56,19 +56,19 @@ def test_files_named_after_splits_are_splits_of_pictures_elsewhere(tmp_path, for
 @pytest.mark.parametrize("form", WRITE)
 def test_one_set_is_dealt_out_once_and_for_all(tmp_path, form, capsys):
     name = {"csv": "labels.csv"}.get(form, "labels.json") if form in IN_ONE_FILE else "labels"
-    put(tmp_path / "set", form, "pictures", name, NAMES)
+    put(tmp_path / "set", form, "images", name, NAMES)
     spec = find_spec(str(tmp_path / "set"))
     first = members(spec)
     assert {split: len(names) for split, names in first.items()} == {"train": 7, "val": 2, "test": 1}
-    assert sorted(chain(*first.values())) == [f"pictures/{n}" for n in NAMES]
+    assert sorted(chain(*first.values())) == [f"images/{n}" for n in NAMES]
     assert form in spec.found and "splits.yaml" in spec.found
-    put(tmp_path / "set", form, "pictures", name, [*NAMES, "new.png"])
+    put(tmp_path / "set", form, "images", name, [*NAMES, "new.png"])
     later = members(find_spec(str(tmp_path / "set")))
-    assert later == {**first, "train": [*first["train"], "pictures/new.png"]}
+    assert later == {**first, "train": [*first["train"], "images/new.png"]}
     assert capsys.readouterr().err == ""
 
 
-def test_one_file_of_pictures_in_folders_of_splits(tmp_path):
+def test_one_file_of_images_in_folders_of_splits(tmp_path):
     names = [f"{split}/{n}" for split in ("train", "val") for n in NAMES[:2]]
     put(tmp_path / "set", "coco", "images", "all.json", names)
     assert members(find_spec(str(tmp_path / "set"))) == {
@@ -95,8 +95,8 @@ def test_lists_of_voc_are_the_splits(tmp_path, capsys):
     spec = find_spec(str(tmp_path / "set"))
     found = {split: [Path(n).stem for n in names] for split, names in members(spec).items()}
     assert found == {"train": ["0", "1", "2", "a b 1"], "val": ["3", "a b"], "test": ["4"]}
-    assert "ImageSets" in spec.found and "leave 5 pictures out" in spec.found
-    assert "1 listed pictures have no annotations: gone" in capsys.readouterr().err
+    assert "ImageSets" in spec.found and "leave 5 images out" in spec.found
+    assert "1 listed images have no annotations: gone" in capsys.readouterr().err
 
 
 def test_of_trainval_what_val_has_is_not_trained_on(tmp_path):
@@ -122,7 +122,7 @@ def test_of_trainval_what_val_has_is_not_trained_on(tmp_path):
 )
 def test_yolos_yaml_tells_the_splits_and_the_names(tmp_path, declared):
     for part in ("one", "two"):
-        put_pictures(tmp_path / "set" / "images" / part, "a.png", f"{part}.png")
+        put_images(tmp_path / "set" / "images" / part, "a.png", f"{part}.png")
         yolo(tmp_path / "set" / "labels" / part, ["a.png", f"{part}.png"])
         put_text(tmp_path / "set" / f"{part}.txt", f"./images/{part}/a.png\n/away/images/{part}/{part}.png\n")
     if declared:
@@ -144,16 +144,16 @@ def test_a_description_of_yolos_that_is_out_of_date_is_told(tmp_path, capsys):
     assert members(find_spec(str(tmp_path / "set"))) == {
         split: [f"images/{split}/{n}" for n in NAMES[:2]] for split in ("train", "val")
     }
-    assert "there are no pictures at '../valid/images', which should be 'val'" in capsys.readouterr().err
+    assert "there are no images at '../valid/images', which should be 'val'" in capsys.readouterr().err
 
 
-def test_a_picture_that_is_gone_is_told_and_its_split_stays(tmp_path, capsys):
+def test_an_image_that_is_gone_is_told_and_its_split_stays(tmp_path, capsys):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     first = members(find_spec(str(tmp_path / "set")))
     coco(tmp_path / "set" / "a.json", [n for n in NAMES if n != first["val"][0]])
     later = members(find_spec(str(tmp_path / "set")))
     assert later == {**first, "val": first["val"][1:]}
-    assert f"lists 1 pictures that have no annotations any more: {first['val'][0]}" in capsys.readouterr().err
+    assert f"lists 1 images that have no annotations any more: {first['val'][0]}" in capsys.readouterr().err
 
 
 def test_splits_of_a_folder_that_cannot_be_written_to_are_kept_elsewhere(tmp_path, datasets, monkeypatch):
@@ -173,7 +173,7 @@ def test_splits_of_a_folder_that_cannot_be_written_to_are_kept_elsewhere(tmp_pat
     assert members(find_spec(str(tmp_path / "set"))) == members(spec)
 
 
-def test_pictures_that_are_all_the_same_are_dealt_out_all_the_same(tmp_path):
+def test_images_that_are_all_the_same_are_dealt_out_all_the_same(tmp_path):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     for name in NAMES:
         (tmp_path / "set" / name).write_bytes((tmp_path / "set" / NAMES[0]).read_bytes())
@@ -195,12 +195,12 @@ def test_copies_stay_together(tmp_path):
 
 
 def test_a_test_set_that_comes_later_is_told(tmp_path, capsys):
-    put(tmp_path / "set", "coco", "pictures", "train.json", NAMES)
+    put(tmp_path / "set", "coco", "images", "train.json", NAMES)
     first = members(find_spec(str(tmp_path / "set")))
-    put(tmp_path / "set", "coco", "pictures", "test.json", ["t.png"])
+    put(tmp_path / "set", "coco", "images", "test.json", ["t.png"])
     later = members(find_spec(str(tmp_path / "set")))
-    assert later == {**first, "test": ["pictures/t.png"]}
-    assert "the 1 pictures of its 'test' are left out, as there is another" in capsys.readouterr().err
+    assert later == {**first, "test": ["images/t.png"]}
+    assert "the 1 images of its 'test' are left out, as there is another" in capsys.readouterr().err
 
 
 def test_doctor_does_not_keep_splits(tmp_path):
@@ -210,7 +210,7 @@ def test_doctor_does_not_keep_splits(tmp_path):
     assert members(looked) == members(find_spec(str(tmp_path / "set")))
 
 
-def test_a_list_does_not_take_another_splits_picture_for_one_that_is_gone(tmp_path):
+def test_a_list_does_not_take_another_splits_image_for_one_that_is_gone(tmp_path):
     for split, names in (("train", ["1.png"]), ("val", ["0.png", "2.png"])):
         put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", names)
     put_text(tmp_path / "set" / "train.txt", "images/train/0.png\nimages/train/1.png\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.converted import one_picture, read, read_back, told
+from helpers.converted import one_image, read, read_back, told
 from helpers.reading import read_split
 
 from detect.data.convert import convert
@@ -49,21 +49,21 @@ def out(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("case", LOSSES)
 def test_what_a_format_cannot_hold_is_counted(tmp_path, out, case, form):
     entry, lost = LOSSES[case]
-    class_names, table = one_picture(tmp_path, entry)
+    class_names, table = one_image(tmp_path, entry)
     unused = {} if form == "yolo" else {UNUSED: 1}
-    times = 1 if form == "voc" else 2  # since its splits share the picture
+    times = 1 if form == "voc" else 2  # since its splits share the image
     expected = unused | {what: times * count for what, count in lost[form].items()}
     assert told(convert({"a": table, "b": table}, class_names, form, out)) == expected
 
 
 def test_category_ids_are_lost_where_they_are_not_1_to_k(tmp_path, out):
-    class_names, table = one_picture(tmp_path, {"bbox": [1, 1, 9, 9], "area": 81}, ids=(2, 1))
+    class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9], "area": 81}, ids=(2, 1))
     assert told(convert({"a": table}, class_names, "yolo", out)) == {CATEGORY_IDS: 2}
 
 
 def test_coco_gives_every_annotation_an_id_of_its_own(tmp_path, out):
     objects = [{"id": number, "bbox": [x, 1, 9, 9], "area": 81} for number, x in ((3, 1), (3, 20), (5, 40), (3, 60))]
-    class_names, table = one_picture(tmp_path, *objects)
+    class_names, table = one_image(tmp_path, *objects)
     convert({"a": table}, class_names, "coco", out)
     written = json.loads((out / "annotations" / "instances_a.json").read_text())["annotations"]
     assert [(one["id"], one["bbox"][0]) for one in written] == [(3, 1), (6, 20), (5, 40), (7, 60)]
@@ -72,14 +72,14 @@ def test_coco_gives_every_annotation_an_id_of_its_own(tmp_path, out):
 @pytest.mark.parametrize("box", [[10, 10, 1, 30], [10.2, 10.7, 0.1, 0.8], [79.5, 59.9, 0.5, 0.1], [0, 0, 0.2, 1]])
 @pytest.mark.parametrize("form", FORMATS)
 def test_boxes_thinner_than_a_pixel_stay(tmp_path, out, form, box):
-    class_names, table = one_picture(tmp_path, {"bbox": box})
+    class_names, table = one_image(tmp_path, {"bbox": box})
     convert({"a": table}, class_names, form, out)
     (new,) = read_back(form, out, {"a": ["a.png"]}, ("kite",) if form == "voc" else class_names.names).values()
     assert np.abs(new.boxes - table.boxes).max() <= 0.5
 
 
 def test_voc_counts_pixels_from_1_and_writes_whole_numbers_whole(tmp_path, out):
-    class_names, table = one_picture(tmp_path, {"bbox": [0, 10, 80, 20.256]}, {"bbox": [1, 2, 3, 4], "iscrowd": 1})
+    class_names, table = one_image(tmp_path, {"bbox": [0, 10, 80, 20.256]}, {"bbox": [1, 2, 3, 4], "iscrowd": 1})
     convert({"a": table}, class_names, "voc", out)
     text = (out / "Annotations" / "a.xml").read_text()
     written = {key: re.findall(f"<{key}>(.*)</{key}>", text) for key in ("xmin", "ymin", "xmax", "ymax", "difficult")}
@@ -87,10 +87,10 @@ def test_voc_counts_pixels_from_1_and_writes_whole_numbers_whole(tmp_path, out):
     assert "<filename>a.png</filename>" in text and "<width>80</width>" in text
 
 
-def test_yolo_numbers_lie_in_the_picture_and_are_plain(tmp_path, out):
+def test_yolo_numbers_lie_in_the_image_and_are_plain(tmp_path, out):
     reaching = [[-5.0, 10, 40, 10, 40, 70.0, -5, 70]]
     entries = {"segmentation": reaching}, {"bbox": [20, 15, 40, 30]}, {"bbox": [-4, 50, 20, 40], "category_id": 2}
-    class_names, table = one_picture(tmp_path, *entries)
+    class_names, table = one_image(tmp_path, *entries)
     convert({"a": table}, class_names, "yolo", out)
     polygon, plain, reaching = (out / "labels" / "a" / "a.txt").read_text().splitlines()
     assert plain == "0 0.5 0.5 0.5 0.5" and reaching.startswith("1 0.1 0.9166666")
@@ -99,7 +99,7 @@ def test_yolo_numbers_lie_in_the_picture_and_are_plain(tmp_path, out):
 
 
 def test_a_crowd_of_via_is_read_whatever_the_class_is_called(tmp_path, out):
-    class_names, table = one_picture(tmp_path, {"segmentation": SQUARE, "iscrowd": 1}, {"bbox": [1, 1, 9, 9]})
+    class_names, table = one_image(tmp_path, {"segmentation": SQUARE, "iscrowd": 1}, {"bbox": [1, 1, 9, 9]})
     convert({"a": table}, class_names, "via", out)
     path = out / "a" / "via_region_data.json"
     path.write_text(path.read_text().replace('"class"', '"species"'))
@@ -112,7 +112,7 @@ def test_a_crowd_of_via_is_read_whatever_the_class_is_called(tmp_path, out):
 def test_coco_stays_number_by_number(tmp_path, out):
     class_names, table = read(tmp_path, kinds=("box", "one", "parts", "rle"))
     assert convert({"train": table}, class_names, "coco", out) == []
-    old = json.loads((tmp_path / "truth_0.json").read_text())
+    old = json.loads((tmp_path / "ground_truth_0.json").read_text())
     new = json.loads((out / "annotations" / "instances_train.json").read_text())
     assert new["categories"] == old["categories"] and set(new) == {"info", "images", "annotations", "categories"}
     assert [{**one, "file_name": ""} for one in new["images"]] == [{**one, "file_name": ""} for one in old["images"]]

@@ -45,8 +45,8 @@ def test_what_is_wrong_with_other_classes_does_not_matter(read, capsys):
         ({"bbox": ["10", "5", "20", "15"]}, r"Expected `float`, got `str` - at `\$\.bbox\[0\]`"),
         ({"bbox": "10 5 20 15"}, "Expected `array | null`, got `str`"),
         ({"bbox": 5}, "Expected `array | null`, got `int`"),
-        ({"bbox": [60, 5, 20, 15]}, r"boxes lie outside their picture: .* \(60, 5, 80, 20\)"),
-        ({"bbox": [-30, 5, 30, 15]}, "boxes lie outside their picture"),
+        ({"bbox": [60, 5, 20, 15]}, r"boxes lie outside their image: .* \(60, 5, 80, 20\)"),
+        ({"bbox": [-30, 5, 30, 15]}, "boxes lie outside their image"),
         ({"bbox": None, "segmentation": None}, "neither a box nor a mask"),
         ({"area": "big"}, r"Expected `float | null`, got `str` - at `\$\.area`"),
         ({"segmentation": [[10, 5, 30, 20]]}, "polygons have fewer than 3 points: .*: 2"),
@@ -54,11 +54,11 @@ def test_what_is_wrong_with_other_classes_does_not_matter(read, capsys):
         ({"segmentation": SQUARE}, "masks cannot be drawn: .* each a flat list of finite numbers"),
         ({"segmentation": [[10, 5, 30, NAN, 10, 20]]}, "each a flat list of finite numbers"),
         ({"segmentation": [[10, 5, 30, 9000, 10, 20]]}, "masks cannot be drawn: .*: 9000"),
-        ({"segmentation": {**COMPRESSED, "size": [60, 40]}}, r"codes are for another size of picture: .*: \(60, 40\)"),
+        ({"segmentation": {**COMPRESSED, "size": [60, 40]}}, r"codes are for another size of image: .*: \(60, 40\)"),
         ({"segmentation": {**COMPRESSED, "counts": COMPRESSED["counts"][:-2]}}, "the counts of the RLE"),
         ({"segmentation": {**UNCOMPRESSED, "counts": [405, 15]}}, "the RLE counts 420 pixels"),
         ({"image_id": None}, "missing required field `image_id`"),
-        ({"image_id": 99}, r"objects belong to pictures that are not listed: 1 left out .*annotation 55: image 99"),
+        ({"image_id": 99}, r"objects belong to images that are not listed: 1 left out .*annotation 55: image 99"),
         ({"category_id": 1}, r"objects are of classes that are not listed: .*annotation 55: category 1"),
         ({"category_id": "7"}, r"Expected `int`, got `str` - at `\$\.category_id`"),
     ],
@@ -68,7 +68,7 @@ def test_coco_objects_that_cannot_be_used_are_left_out_with_one_warning(read, ca
     _, (record, *_) = read(content(annotation(1), annotation(55, **changes), annotation(3)))
     assert record.annotation_ids.tolist() == [1, 3] and len(record.masks) == 2
     (warning,) = capsys.readouterr().err.splitlines()
-    assert "truth.json: " in warning and ": 1 left out (" in warning and ", annotation 55: " in warning
+    assert "ground truth.json: " in warning and ": 1 left out (" in warning and ", annotation 55: " in warning
     assert re.search(said, warning)
 
 
@@ -84,7 +84,7 @@ def test_coco_masks_are_all_or_none_and_never_given_up_in_silence(read, capsys, 
     _, records = read(content(annotation(1), annotation(2, **bare)))
     assert all(r.masks is None for r in records)
     (warning,) = capsys.readouterr().err.splitlines()
-    assert "1 pictures have objects without a mask, so no masks are used" in warning
+    assert "1 images have objects without a mask, so no masks are used" in warning
     _, records = read(content(annotation(1, **bare)))
     assert all(r.masks is None for r in records)
     assert capsys.readouterr().err == ""
@@ -102,7 +102,7 @@ def test_coco_masks_are_all_or_none_and_never_given_up_in_silence(read, capsys, 
         ({"area": NAN}, [10, 5, 30, 20], 300, "areas are not numbers above 0: 1 computed"),
         ({"area": -1}, [10, 5, 30, 20], 300, "areas are not numbers above 0: 1 computed .*annotation 1: -1"),
         ({"segmentation": [SQUARE, [1, 2, 3, 4]]}, [10, 5, 30, 20], 300, "polygons have fewer than 3 points"),
-        ({"bbox": [50, 5, 20, 15]}, [50, 5, 70, 20], 300, "reach out of their picture: 1 kept, training clips them"),
+        ({"bbox": [50, 5, 20, 15]}, [50, 5, 70, 20], 300, "reach out of their image: 1 kept, training clips them"),
     ],
 )
 def test_what_can_be_mended_without_a_doubt_is_and_said(read, capsys, changes, boxes, areas, said):
@@ -121,7 +121,7 @@ def test_an_object_with_a_bad_polygon_and_a_bad_box_is_left_out_and_each_is_said
     assert said.count("boxes have no area: 1 left out") == said.count("polygons have fewer than 3 points: 1") == 1
 
 
-def test_pictures_that_do_not_fit_their_annotations_are_left_out_and_said(read, images, capsys):
+def test_images_that_do_not_fit_their_annotations_are_left_out_and_said(read, images, capsys):
     write_image(images / "a.png", np.zeros((41, 60, 3), np.uint8))
     turned = Image.new("RGB", (60, 40))
     turned.getexif()[0x0112] = 6
@@ -134,9 +134,9 @@ def test_pictures_that_do_not_fit_their_annotations_are_left_out_and_said(read, 
     assert [(r.path.name, len(r)) for r in records] == [("51.png", 1)]
     (warning,) = capsys.readouterr().err.splitlines()
     for said in (
-        "pictures have another size than annotated: 1 left out (a.png: it is 60x41 pixels, its",
-        "pictures were annotated without their EXIF rotation: 1 left out (b.png: it is 40x60 pixels",
-        "files cannot be read as pictures: 1 left out (more/c.png: ",
-        "pictures are annotated, but not there: 1 left out (61.png)",
+        "images have another size than annotated: 1 left out (a.png: it is 60x41 pixels, its",
+        "images were annotated without their EXIF rotation: 1 left out (b.png: it is 40x60 pixels",
+        "files cannot be read as images: 1 left out (more/c.png: ",
+        "images are annotated, but not there: 1 left out (61.png)",
     ):
         assert said in warning

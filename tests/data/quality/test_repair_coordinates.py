@@ -1,4 +1,4 @@
-"""Annotations that were made for a turned or resized picture lie on their objects again."""
+"""Annotations that were made for a turned or resized image lie on their objects again."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def bitmap() -> np.ndarray:
 
 
 def table(mask: object, hw: tuple[int, int] = STORED_HW) -> Table:
-    """One picture that is not to be touched, and one with an object."""
+    """One image that is not to be touched, and one with an object."""
     builder = DraftBuilder(Path(), Path("a.json"), "annotation")
     for name in ("a.jpg", "b.jpg"):
-        picture = builder.add_picture(name, hw)
-        builder.add_object(picture, builder.label("kite"), picture + 1, box=BOX, mask=mask, area=240.0)
+        image = builder.add_image(name, hw)
+        builder.add_object(image, builder.label("kite"), image + 1, box=BOX, mask=mask, area=240.0)
     return builder.finish().table
 
 
@@ -51,7 +51,7 @@ def test_what_was_marked_on_the_pixels_as_they_lie_is_marked_when_they_stand(ori
 
 @pytest.mark.parametrize("factor", [2, 0.5])
 @pytest.mark.parametrize("mask", [[CORNER], masks.from_bitmap(bitmap())], ids=["polygon", "code"])
-def test_a_picture_of_the_same_shape_takes_its_objects_with_it(factor, mask):
+def test_an_image_of_the_same_shape_takes_its_objects_with_it(factor, mask):
     hw = tuple(int(side * factor) for side in STORED_HW)
     _, moved = scaled(table(mask), [1], [header(STORED_HW), header(hw)])
     assert moved.image_hw == hw and moved.boxes.tolist() == [[side * factor for side in BOX]]
@@ -63,27 +63,27 @@ def test_a_picture_of_the_same_shape_takes_its_objects_with_it(factor, mask):
 
 
 @pytest.mark.parametrize("hw", [(25, 60), (40, 35), (60, 40)])
-def test_a_picture_of_another_shape_is_left_alone(hw):
+def test_an_image_of_another_shape_is_left_alone(hw):
     """It may have been cut, and nobody knows where."""
     before = table([CORNER])
     assert scaled(before, [1], [header(STORED_HW), header(hw)]) is before
 
 
 @pytest.mark.parametrize("orientation", [6, 8])
-def test_a_picture_is_turned_and_scaled_at_once(orientation):
+def test_an_image_is_turned_and_scaled_at_once(orientation):
     _, moved = scaled(table([CORNER]), [1], [header(STORED_HW), header((120, 80), orientation)])
     twice = masks.to_bitmap(masks.from_polygons([[2 * side for side in CORNER]], (80, 120)))
     assert np.array_equal(masks.to_bitmap(masks.from_coco(moved.masks[0], (120, 80))), upright(twice, orientation))
     assert moved.areas.tolist() == [960]
 
 
-def test_a_picture_that_cannot_be_read_is_left_alone():
+def test_an_image_that_cannot_be_read_is_left_alone():
     before = table([CORNER])
-    assert scaled(before, [1], [header(STORED_HW), "no picture"]) is before
+    assert scaled(before, [1], [header(STORED_HW), "no image"]) is before
 
 
 def test_a_code_for_another_size_is_scaled_from_its_own():
-    """The file says 40 x 60, the code is for 20 x 30, the picture has 80 x 120."""
+    """The file says 40 x 60, the code is for 20 x 30, the image has 80 x 120."""
     small = masks.from_polygons([[side / 2 for side in CORNER]], (20, 30))
     _, moved = scaled(table(small), [1], [header(STORED_HW), header((80, 120))])
     expected = masks.from_polygons([[side * 2 for side in CORNER]], (80, 120))

@@ -36,7 +36,7 @@ def read(images: Path) -> Callable:
     return reader(images)
 
 
-def test_coco_gives_every_part_of_the_truth(read, images):
+def test_coco_gives_every_part_of_the_ground_truth(read, images):
     names, (b, a, c) = read(content(annotation(5, category_id=3), annotation(9, 31, 90, bbox=[1.5, 2, 10.25, 8])))
     assert names.names == ("circle", "square", "triangle") and names.ids == (90, 7, 3)
     assert [r.path for r in (b, a, c)] == [images / "b.png", images / "a.png", images / "more/c.png"]
@@ -55,13 +55,13 @@ def test_coco_masks_of_every_kind_are_the_same_pixels(read, segmentation, iscrow
     assert record.iscrowd.tolist() == [bool(iscrowd)]
 
 
-def test_coco_pictures_without_objects_are_kept(read):
+def test_coco_images_without_objects_are_kept(read):
     _, records = read(content(annotation(1)))
     for empty in records[1:]:
         assert empty.boxes.shape == (0, 4) and empty.boxes.dtype == np.float32
         assert empty.labels.shape == (0,) and empty.labels.dtype == np.int64
         assert empty.masks == []
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         read({**content(), "images": []})
 
 
@@ -108,12 +108,12 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("{'id': 1}", r"truth\.json is not JSON: .* line 1 column 2"),
-        ("", r"truth\.json is not JSON"),
-        ([], r"truth\.json is a list, it should be a dict with the key 'images'"),
-        (without("categories"), r"truth\.json lacks the key 'categories'"),
-        (without("images"), r"truth\.json lacks the key 'images'"),
-        (without("annotations"), r"truth\.json lacks the key 'annotations'"),
+        ("{'id': 1}", r"ground truth\.json is not JSON: .* line 1 column 2"),
+        ("", r"ground truth\.json is not JSON"),
+        ([], r"ground truth\.json is a list, it should be a dict with the key 'images'"),
+        (without("categories"), r"ground truth\.json lacks the key 'categories'"),
+        (without("images"), r"ground truth\.json lacks the key 'images'"),
+        (without("annotations"), r"ground truth\.json lacks the key 'annotations'"),
         ({**content(), "categories": {"7": "square"}}, "'categories' is .* it should be a list"),
         ({**content(), "categories": []}, "lists no categories"),
         ({**content(), "images": None}, "'images' is 'None', it should be a list"),
@@ -128,7 +128,7 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
 def test_coco_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
     with pytest.raises(DataError, match=said) as error:
         read(bad)
-    assert "truth.json" in str(error.value)
+    assert "ground truth.json" in str(error.value)
     assert_one_line(error)
 
 
@@ -147,19 +147,19 @@ def test_coco_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
         ({"file_name": 7}, "Expected `str`, got `int`"),
     ],
 )
-def test_coco_pictures_that_cannot_be_used_are_left_out_with_their_objects(read, capsys, changes, said):
+def test_coco_images_that_cannot_be_used_are_left_out_with_their_objects(read, capsys, changes, said):
     bad = content(annotation(1), annotation(2, 11))
     bad["images"][0] = {k: v for k, v in (bad["images"][0] | changes).items() if v is not None}
     _, records = read(bad)
     assert [r.image_id for r in records] == [11, 31] and len(records[0]) == 1
     (warning,) = capsys.readouterr().err.splitlines()
-    assert re.search(f"pictures are not listed as the format wants: 1 left out .*{said}", warning)
-    assert re.search("objects belong to pictures that are not listed: 1 left out .*annotation 1: image 21", warning)
+    assert re.search(f"images are not listed as the format wants: 1 left out .*{said}", warning)
+    assert re.search("objects belong to images that are not listed: 1 left out .*annotation 1: image 21", warning)
 
 
-def test_coco_a_picture_listed_twice_is_one_and_one_id_of_two_pictures_is_none(read, capsys):
+def test_coco_an_image_listed_twice_is_one_and_one_id_of_two_images_is_none(read, capsys):
     bad = content(annotation(1), annotation(2, 11))
     bad["images"] += [IMAGES[1], {**IMAGES[0], "file_name": "more/c.png"}]
     _, records = read(bad)
     assert [(r.image_id, len(r)) for r in records] == [(11, 1), (31, 0)]
-    assert "pictures share their id with another: 2 left out (b.png, image 21" in capsys.readouterr().err
+    assert "images share their id with another: 2 left out (b.png, image 21" in capsys.readouterr().err

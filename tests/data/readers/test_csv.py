@@ -25,8 +25,8 @@ def images(tmp_path: Path) -> Path:
 @pytest.fixture
 def read(images: Path) -> Callable:
     def read(*lines: str, header: str = HEADER, encoding: str = "utf-8", end: str = "\n", classes=None):
-        (images.parent / "truth.csv").write_bytes(end.join([header, *lines]).encode(encoding))
-        return read_split("csv", images, images.parent / "truth.csv", classes)
+        (images.parent / "ground truth.csv").write_bytes(end.join([header, *lines]).encode(encoding))
+        return read_split("csv", images, images.parent / "ground truth.csv", classes)
 
     return read
 
@@ -71,7 +71,7 @@ def test_columns_are_told_by_their_names(read, capsys, header, line):
     assert a.path.name == "a.png" and a.image_hw == HW and capsys.readouterr().err == ""
 
 
-def test_a_line_without_an_object_is_a_picture_without_objects(read, capsys):
+def test_a_line_without_an_object_is_an_image_without_objects(read, capsys):
     _, records = read(LINE, "more/c.png,60,40,,,,,", "", ",,,,,,,", "b.png,,,,,,,", "b.png,,,kite,1,2,3,4")
     assert [(r.path.name, len(r)) for r in records] == [("a.png", 1), ("c.png", 0), ("b.png", 1)]
     assert capsys.readouterr().err == ""
@@ -94,7 +94,7 @@ def test_classes_can_be_chosen(read):
         ("a.png,60,40,kite,10,5,1e999,20", "not four finite numbers"),
         ("a.png,60,40,kite,10,5,1e99,20", "not four finite numbers"),
         ("a.png,60,40,kite,30,5,10,20", "negative width or height: 1 put in order"),
-        ("a.png,60,40,kite,70,5,90,20", "boxes lie outside their picture"),
+        ("a.png,60,40,kite,70,5,90,20", "boxes lie outside their image"),
         ("a.png,60,40,kite,10,5,wide,20", "a.png, line 3: xmax is 'wide', it should be a number"),
         ("a.png,60,40,kite,10,5,,20", "line 3: xmax is '', it should be a number"),
         ("a.png,60,40,kite,,,,", "line 3: xmin is '', it should be a number"),
@@ -103,9 +103,9 @@ def test_classes_can_be_chosen(read):
         ("a.png,60.5,40,kite,10,5,30,20", "line 3: width is '60.5', it should be a whole number"),
         ("a.png,60,-40,kite,10,5,30,20", "height is '-40', it should be a whole number"),
         ("a.png,60,nan,kite,10,5,30,20", "height is 'nan', it should be a whole number"),
-        ("a.png,60,40,kite,10,5,30", r"\(truth\.csv, line 3: it has 7 cells, the first line 8\)"),
-        ("a,b.png,60,40,kite,10,5,30,20", "truth.csv, line 3: it has 9 cells, the first line 8"),
-        (",60,40,kite,10,5,30,20", "truth.csv, line 3: it names no picture"),
+        ("a.png,60,40,kite,10,5,30", r"\(ground truth\.csv, line 3: it has 7 cells, the first line 8\)"),
+        ("a,b.png,60,40,kite,10,5,30,20", "ground truth.csv, line 3: it has 9 cells, the first line 8"),
+        (",60,40,kite,10,5,30,20", "ground truth.csv, line 3: it names no image"),
     ],
 )
 def test_lines_that_cannot_be_used_are_named(read, capsys, line, said):
@@ -114,7 +114,7 @@ def test_lines_that_cannot_be_used_are_named(read, capsys, line, said):
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_a_picture_of_two_sizes_is_left_out(read, capsys):
+def test_an_image_of_two_sizes_is_left_out(read, capsys):
     """Which of them its boxes are for nobody knows; a line that says none contradicts none."""
     _, (b,) = read(LINE, "a.png,,,kite,1,2,3,4", "a.png,30,20,kite,1,2,3,4", LINE.replace("a.png", "b.png"))
     assert b.path.name == "b.png"
@@ -122,13 +122,13 @@ def test_a_picture_of_two_sizes_is_left_out(read, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_a_picture_of_another_size_is_left_out(read, capsys):
+def test_an_image_of_another_size_is_left_out(read, capsys):
     _, (b,) = read("a.png,,,kite,1,2,3,4", "a.png,61,40,kite,1,2,3,4", LINE.replace("a.png", "b.png"))
     assert b.path.name == "b.png"
     assert "(a.png: it is 60x40 pixels, its annotations are for 61x40)" in capsys.readouterr().err
 
 
-def test_lines_about_one_picture_in_several_spellings_are_one_picture(read):
+def test_lines_about_one_image_in_several_spellings_are_one_image(read):
     _, (c,) = read(*(f"{name},60,40,kite,10,5,30,20" for name in ("more/c.png", "more\\c.png", "./more/c.png")))
     assert len(c) == 3
 
@@ -145,13 +145,13 @@ def test_lines_about_one_picture_in_several_spellings_are_one_picture(read):
         (HEADER, [f"a.png,60,40,{'x' * (1 << 24)}x,10,5,30,20"], "is not CSV: field larger than"),
         (HEADER, ["a.png,60,40,kite,0.1,0.2,0.5,1"], r"no corner lies beyond 1; they should be in pixels"),
         (HEADER, ["C:\\1\\a.png,,,kite,1,2,3,4", "C:\\2\\a.png,,,kite,1,2,3,4"], r"names C:\\2\\a.png and C:\\1\\a"),
-        (HEADER, [], "has no pictures"),
+        (HEADER, [], "has no images"),
     ],
 )
 def test_a_bad_file_is_one_line_that_says_what_and_where(read, header, lines, said):
     with pytest.raises(DataError, match=said) as error:
         read(*lines, header=header)
-    assert "truth.csv" in str(error.value) and "\n" not in str(error.value)
+    assert "ground truth.csv" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_or_binary_file_is_named(images, tmp_path):

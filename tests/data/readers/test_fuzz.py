@@ -115,8 +115,8 @@ def drafted(form: str, folder: Path, annotations: Path) -> tuple[Draft, int] | N
 def test_coco(folder, capsys, place, value):
     whole = coco()
     put(whole, place, value)
-    (folder / "truth.json").write_text(text_of(whole))
-    records = check("coco", folder, folder / "truth.json")
+    (folder / "ground truth.json").write_text(text_of(whole))
+    records = check("coco", folder, folder / "ground truth.json")
     if place[0] == "annotations" and len(place) > 1 and records:
         lost = 4 - sum(map(len, records))
         assert lost <= 1 and (lost == 0 or "1 left out" in capsys.readouterr().err)
@@ -127,10 +127,10 @@ def test_coco(folder, capsys, place, value):
 def test_a_byte_of_coco(folder, cut, byte):
     text = bytearray(json.dumps(coco()).encode())
     text[cut % len(text)] = byte
-    (folder / "truth.json").write_bytes(text)
-    check("coco", folder, folder / "truth.json")
-    (folder / "truth.json").write_bytes(text[: cut % len(text)])
-    check("coco", folder, folder / "truth.json")
+    (folder / "ground truth.json").write_bytes(text)
+    check("coco", folder, folder / "ground truth.json")
+    (folder / "ground truth.json").write_bytes(text[: cut % len(text)])
+    check("coco", folder, folder / "ground truth.json")
 
 
 @FUZZ
@@ -212,9 +212,9 @@ def test_csv(folder, changes, sign):
     for row, column, value in changes:
         cells[row][column] = str(value)
     text = "\n".join(sign.join(row) for row in cells)
-    (folder / "truth.csv").write_bytes(text.encode())
-    check("csv", folder, folder / "truth.csv")
-    if found := drafted("csv", folder, folder / "truth.csv"):
+    (folder / "ground truth.csv").write_bytes(text.encode())
+    check("csv", folder, folder / "ground truth.csv")
+    if found := drafted("csv", folder, folder / "ground truth.csv"):
         with io.StringIO(text, newline="") as file:
             file.readline()
             rows = [row for row in csv.reader(file, delimiter=sign) if any(cell.strip() for cell in row)]
@@ -233,8 +233,8 @@ def test_via(folder, changes, classes):
     whole = deepcopy(VIA)
     for place, value in changes:
         put(whole, place, value)
-    (folder / "truth.json").write_text(text_of(whole))
-    check("via", folder, folder / "truth.json", classes)
-    if found := drafted("via", folder, folder / "truth.json"):
+    (folder / "ground truth.json").write_text(text_of(whole))
+    check("via", folder, folder / "ground truth.json", classes)
+    if found := drafted("via", folder, folder / "ground truth.json"):
         entries = whole.get("_via_img_metadata", whole)
         assert len(found[0].table.labels) + found[1] == sum(len(entry["regions"]) for entry in entries.values())

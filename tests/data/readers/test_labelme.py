@@ -1,4 +1,4 @@
-"""labelme's files: whose picture each is about, and which are another's or broken."""
+"""labelme's files: whose image each is about, and which are another's or broken."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NAN = float("nan")
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Three pictures: a.png, b.png, more/c.png."""
+    """Three images: a.png, b.png, more/c.png."""
     return write_images(tmp_path)
 
 
-def test_pictures_without_shapes_have_no_objects(images):
-    names, (a,) = read(images, picture="a.png")
+def test_images_without_shapes_have_no_objects(images):
+    names, (a,) = read(images, image="a.png")
     assert len(a) == 0 and a.masks == [] and names.names == ()
 
 
-def test_the_picture_that_is_packed_in_is_passed_over(images):
+def test_the_image_that_is_packed_in_is_passed_over(images):
     write_image(images / "other.png", np.ones((9, 9, 3), np.uint8))
     packed = base64.b64encode((images / "other.png").read_bytes()).decode()
     _, (a,) = read(images, shape(), imageData=packed)
@@ -37,12 +37,12 @@ def test_the_picture_that_is_packed_in_is_passed_over(images):
 
 
 @pytest.mark.parametrize("size", [None, 0, -5, "40", 40.5, True, 2**40])
-def test_a_size_that_is_none_is_the_pictures_own(images, size):
+def test_a_size_that_is_none_is_the_images_own(images, size):
     _, (a,) = read(images, shape(), masked(BITMAP[5:20, 10:30], 10, 5), imageHeight=size)
     assert a.image_hw == HW and len(a) == 2
 
 
-def test_a_picture_of_another_size_is_left_out(images, capsys):
+def test_an_image_of_another_size_is_left_out(images, capsys):
     write(images / "b.json", shape())
     _, (b,) = read(images, shape(), imageHeight=41)
     assert b.path.name == "b.png"
@@ -75,26 +75,26 @@ def test_a_picture_of_another_size_is_left_out(images, capsys):
     ],
 )
 @pytest.mark.parametrize("where", ["images", "json"])
-def test_the_picture_is_the_one_that_is_named_else_the_one_of_the_same_name(
+def test_the_image_is_the_one_that_is_named_else_the_one_of_the_same_name(
     images, tmp_path, file, written, found, where
 ):
-    write(tmp_path / where / file, shape(), picture=written)
+    write(tmp_path / where / file, shape(), image=written)
     _, (record,) = read(images, annotations=tmp_path / where)
     assert record.path == images / found
 
 
-def test_a_picture_elsewhere_is_not_taken(images, tmp_path, capsys):
+def test_an_image_elsewhere_is_not_taken(images, tmp_path, capsys):
     write_image(tmp_path / "elsewhere.png", np.zeros((*HW, 3), np.uint8))
     write(images / "b.json", shape())
-    write(images / "x.json", shape(), picture="../elsewhere.png")
+    write(images / "x.json", shape(), image="../elsewhere.png")
     _, records = read(images, shape())
     assert [r.path.name for r in records] == ["a.png", "b.png"]
-    assert "pictures are annotated, but not there: 1 left out (elsewhere.png)" in capsys.readouterr().err
+    assert "images are annotated, but not there: 1 left out (elsewhere.png)" in capsys.readouterr().err
 
 
-def test_of_two_files_about_one_picture_the_one_of_its_name_counts(images, capsys):
+def test_of_two_files_about_one_image_the_one_of_its_name_counts(images, capsys):
     for name in ("a (copy)", "b", "c"):
-        write(images / f"{name}.json", shape(), shape(), picture="a.png")
+        write(images / f"{name}.json", shape(), shape(), image="a.png")
     _, (a,) = read(images, shape())
     assert len(a) == 1
     said = "not listed as the format wants: 3 left out (a (copy).json: it is about a.png, whose file is a.json"
@@ -136,9 +136,9 @@ def test_a_file_that_cannot_be_read_costs_itself_alone(images, capsys, text, sai
     assert a.path.name == "a.png"
     warning = capsys.readouterr().err
     assert "annotation files cannot be read: 1 left out " + said in warning
-    assert "pictures have no annotations: 1 left out (more/c.png)" in warning
+    assert "images have no annotations: 1 left out (more/c.png)" in warning
     (images / "a.json").unlink()
-    with pytest.raises(DataError, match=r"has no pictures in .*images"):
+    with pytest.raises(DataError, match=r"has no images in .*images"):
         read(images)
 
 

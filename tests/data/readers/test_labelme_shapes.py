@@ -48,7 +48,7 @@ def test_outlines_are_masks_and_have_their_box(images, capsys, points, kind):
     assert names.names == ("kite",) and a.path == images / "a.png" and a.image_hw == HW
     assert a.boxes.tolist() == [BOX] and a.areas.tolist() == [300] and a.labels.tolist() == [1]
     np.testing.assert_array_equal(bitmap_of(a), BITMAP)
-    assert "pictures have no annotations: 2 left out (b.png, more/c.png)" in capsys.readouterr().err
+    assert "images have no annotations: 2 left out (b.png, more/c.png)" in capsys.readouterr().err
 
 
 def test_early_versions_write_no_type_and_no_group(images):
@@ -66,8 +66,8 @@ def test_a_circle_is_its_middle_and_a_point_on_the_rim(images):
     _, (a,) = read(images, shape([[30, 20], [36, 28]], "circle"))
     assert a.boxes.tolist() == [[20, 10, 40, 30]]
     y, x = np.mgrid[:40, :60] + 0.5
-    truth, found = np.hypot(x - 30, y - 20) <= 10, bitmap_of(a).astype(bool)
-    assert (found & truth).sum() / (found | truth).sum() > 0.95
+    ground_truth, found = np.hypot(x - 30, y - 20) <= 10, bitmap_of(a).astype(bool)
+    assert (found & ground_truth).sum() / (found | ground_truth).sum() > 0.95
 
 
 @pytest.mark.parametrize("value", [1, 255, True])
@@ -112,10 +112,10 @@ def test_shapes_of_one_label_and_group_are_one_object(images):
 
 def test_a_group_of_a_mask_and_a_polygon_is_both(images):
     _, (a,) = read(images, shape(group_id=0), masked(np.ones((10, 10), np.uint8), 25, 15, group_id=0))
-    truth = BITMAP.copy()
-    truth[15:25, 25:35] = True
-    np.testing.assert_array_equal(bitmap_of(a), truth)
-    assert a.boxes.tolist() == [[10, 5, 35, 25]] and a.areas.tolist() == [truth.sum()]
+    ground_truth = BITMAP.copy()
+    ground_truth[15:25, 25:35] = True
+    np.testing.assert_array_equal(bitmap_of(a), ground_truth)
+    assert a.boxes.tolist() == [[10, 5, 35, 25]] and a.areas.tolist() == [ground_truth.sum()]
 
 
 @pytest.mark.parametrize("bad", [[[1, 1], [9, 9]], [[0, 0], [9000, 0], [9, 9]]])
@@ -149,7 +149,7 @@ SMALL = png(np.ones((5, 5), np.uint8))
         (shape([[1, 2]] * 3), "boxes have no area"),
         (shape([[1, 2], [1, 9]], "rectangle"), "boxes have no area: 1 left out (a.json, shape 2: (1, 2, 1, 9))"),
         (shape([[1, 2]], "rectangle"), "shape 2: a rectangle has two or four corners, not 1"),
-        (shape([[70, 5], [90, 9]], "rectangle"), "outside their picture: 1 left out (a.json, shape 2"),
+        (shape([[70, 5], [90, 9]], "rectangle"), "outside their image: 1 left out (a.json, shape 2"),
         (shape([[5, 5], [5, 5]], "circle"), "a radius of 0 encloses nothing"),
         (shape([[5, 5]], "circle"), "a circle has two points, the middle and one on the rim, not 1"),
         (shape([[1, 2], [NAN, 4], [5, 6]]), "not four finite numbers: 1 left out (a.json, shape 2: [(1.0, 2.0), (nan"),
@@ -168,7 +168,7 @@ SMALL = png(np.ones((5, 5), np.uint8))
         (shape([[1, 1], [5, 5]], "mask", mask="½"), "its mask is a damaged PNG"),
         (shape([[1, 1], [5, 5]], "mask", mask=SMALL[:60]), "its mask is a damaged PNG"),
         (shape([[1, 1], [5, 5]], "mask", mask=png(np.ones((5, 5), np.uint8), "BMP")), "its mask is no PNG"),
-        (shape([[1, 1], [5, 5]], "mask", mask=png(np.ones((5, 5, 3), np.uint8))), "its PNG is in colour"),
+        (shape([[1, 1], [5, 5]], "mask", mask=png(np.ones((5, 5, 3), np.uint8))), "its PNG is in color"),
         (shape([[1, 1], [9, 5]], "mask", mask=SMALL), "its PNG has 5x5 pixels, its box 8x4"),
         (shape([[0, 0], [59999, 59999]], "mask", mask=base64.b64encode(BOMB).decode()), "decompression bomb"),
         (
@@ -177,7 +177,7 @@ SMALL = png(np.ones((5, 5), np.uint8))
         ),
         (
             masked(np.ones((5, 5), np.uint8), 60, 1),
-            "outside their picture: 1 left out (a.json, shape 2: (60, 1, 64, 5",
+            "outside their image: 1 left out (a.json, shape 2: (60, 1, 64, 5",
         ),
     ],
 )
@@ -187,7 +187,7 @@ def test_shapes_that_cannot_be_used_are_named(images, capsys, bad, said):
     assert said in capsys.readouterr().err
 
 
-def test_a_mask_on_a_picture_beyond_all_reason_is_not_unpacked(images):
+def test_a_mask_on_an_image_beyond_all_reason_is_not_unpacked(images):
     write(images / "a.json", masked(TRIANGLE, 10, 5), imageHeight=2**31 - 1, imageWidth=2**31 - 1)
     reject, *_ = labelme.parse(images, images).rejects
-    assert reject.kind == "bad_mask" and str(reject.place).startswith("a.json, shape 1: it lies on a picture of 21474")
+    assert reject.kind == "bad_mask" and str(reject.place).startswith("a.json, shape 1: it lies on an image of 21474")

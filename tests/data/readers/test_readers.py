@@ -1,4 +1,4 @@
-"""What holds for several formats: what is not there is named, and pictures are found by names of other machines."""
+"""What holds for several formats: what is not there is named, and images are found by names of other machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.reading import read_split
 from helpers.via_files import write_images
 
 from detect.data.readers import parsing
-from detect.data.readers.parsing import picture_name
+from detect.data.readers.parsing import image_name
 from detect.errors import DataError
 from detect.media.images import write_image
 
@@ -29,14 +29,14 @@ def read(images: Path) -> Callable:
 
 
 @pytest.mark.parametrize("reader", ["coco", "via"])
-def test_missing_pictures_are_counted_and_the_first_named(read, images, reader):
+def test_missing_images_are_counted_and_the_first_named(read, images, reader):
     names = [f"{n}.png" for n in range(7)] + ["a.png"]
     if reader == "coco":
         bad = content()
         bad["images"] = [{"id": n, "file_name": name, "height": 40, "width": 60} for n, name in enumerate(names)]
     else:
         bad = {name: {"filename": name, "regions": {}} for name in names}
-    with pytest.raises(DataError, match=r"truth\.json names 7 of 8 images that are not there: ") as error:
+    with pytest.raises(DataError, match=r"ground truth\.json names 7 of 8 images that are not there: ") as error:
         read(bad, ["square"] if reader == "via" else None, reader)
     assert str(error.value).endswith("and 2 more") and str(images / "4.png") in str(error.value)
     assert_one_line(error)
@@ -67,14 +67,14 @@ NAMES = {
 
 @pytest.mark.parametrize("reader", ["coco", "csv", "via"])
 @pytest.mark.parametrize("written", NAMES)
-def test_pictures_are_found_by_the_names_of_other_machines(images, tmp_path, reader, written):
+def test_images_are_found_by_the_names_of_other_machines(images, tmp_path, reader, written):
     coco = content() | {"images": [{"id": 1, "file_name": written, "height": 40, "width": 60}]}
     texts = {
         "coco": json.dumps(coco),
         "csv": f"filename,class,xmin,ymin,xmax,ymax\n{written},kite,10,5,30,20\n",
         "via": json.dumps({"x": {"filename": written, "regions": []}}),
     }
-    path = tmp_path / "truth"
+    path = tmp_path / "ground truth"
     path.write_text(texts[reader])
     _, (record,) = read_split(reader, images, path, ["kite"] if reader == "via" else None)
     assert record.path == images / NAMES[written]
@@ -83,11 +83,11 @@ def test_pictures_are_found_by_the_names_of_other_machines(images, tmp_path, rea
 def test_a_name_as_it_is_written_comes_first(images):
     for name in ("more\\c.png", "C:a.png"):
         write_image(images / name, np.zeros((4, 4, 3), np.uint8))
-        assert picture_name(images, name) == name
-    assert picture_name(images, str(images / "a.png")) == str(images / "a.png")
+        assert image_name(images, name) == name
+    assert image_name(images, str(images / "a.png")) == str(images / "a.png")
 
 
 def test_plain_names_cost_no_look_at_the_disk(images, monkeypatch):
     monkeypatch.setattr(parsing, "is_file", lambda path: pytest.fail(f"looked for {path}"))
     for name in ("a.png", "more/c.png", "./more/c.png", "../a.png", ".a.png", "a b/ü.v2.png"):
-        assert picture_name(images, name) == name.removeprefix("./")
+        assert image_name(images, name) == name.removeprefix("./")

@@ -58,7 +58,7 @@ def test_every_version_gives_the_same_in_the_order_of_the_file_names(read, image
         "1": (entries(*regions, version=1),),
         "2": (entries(*regions),),
         "project": (project(*regions),),
-        "csv 1": (as_csv(entries(*regions), mark="#"), "truth.csv"),
+        "csv 1": (as_csv(entries(*regions), mark="#"), "ground truth.csv"),
         "csv 2": (as_csv(entries(*regions)), "TRUTH.CSV"),
     }
     content, *name = files[kind]
@@ -75,10 +75,10 @@ def test_every_version_gives_the_same_in_the_order_of_the_file_names(read, image
 def test_a_square_is_the_same_as_in_coco_and_as_a_rectangle(read, images, tmp_path):
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 5, 20, 15], "area": 300}
     annotation["segmentation"] = [[10, 5, 30, 5, 30, 20, 10, 20]]
-    picture = {"id": 1, "file_name": "b.png", "height": 40, "width": 60}
+    image = {"id": 1, "file_name": "b.png", "height": 40, "width": 60}
     path = tmp_path / "coco.json"
     categories = [{"id": 1, "name": "square"}]
-    path.write_text(json.dumps({"images": [picture], "annotations": [annotation], "categories": categories}))
+    path.write_text(json.dumps({"images": [image], "annotations": [annotation], "categories": categories}))
     _, (from_coco,) = read_split("coco", images, path)
     _, (_, from_via) = read(entries(region(), region(RECT)), ["square"])
     for i in (0, 1):
@@ -94,14 +94,14 @@ def test_a_square_is_the_same_as_in_coco_and_as_a_rectangle(read, images, tmp_pa
     "name",
     ["more/c.png", "more\\c.png", "./more/c.png", "C:\\mine\\a.png", "c:/mine/a.png", "/no/such/folder/a.png"],
 )
-def test_pictures_are_found_by_the_paths_of_other_machines(read, images, name):
+def test_images_are_found_by_the_paths_of_other_machines(read, images, name):
     _, (record,) = read({"x": {"filename": name, "size": -1, "regions": [region()]}}, ["balloon"])
     assert record.path == images / ("more/c.png" if "c.png" in name else "a.png")
 
 
 @pytest.mark.parametrize("name", ["nowhere.png", "", "x" * 5000, "a\0.png", "more", "C:\\"])
-def test_pictures_that_are_not_there_are_named(read, name):
-    with pytest.raises(DataError, match=r"truth\.json names 1 of 1 images that are not there"):
+def test_images_that_are_not_there_are_named(read, name):
+    with pytest.raises(DataError, match=r"ground truth\.json names 1 of 1 images that are not there"):
         read({"x": {"filename": name, "size": 1, "regions": []}}, ["balloon"])
 
 
@@ -117,12 +117,12 @@ def entry(**changes: Any) -> dict[str, Any]:
         ("[" * 100_000, "is not JSON"),
         ('{"a": ' + "1" * 5000 + "}", "is not JSON"),
         ([], "it should hold one dict, not a list"),
-        ({"a": 5}, r"truth\.json: a is a int"),
-        (entry(filename=GONE), r"truth\.json: a lacks the key 'filename'"),
+        ({"a": 5}, r"ground truth\.json: a is a int"),
+        (entry(filename=GONE), r"ground truth\.json: a lacks the key 'filename'"),
         (entry(filename=5), "a: 'filename' is '5', it should be text"),
         (
             entry(filename="https://x.org/a.png"),
-            "the web address https://x.org/a.png; download the picture to .*images",
+            "the web address https://x.org/a.png; download the image to .*images",
         ),
         (entry(filename="data:image/png;base64,AAAA"), "the web address"),
         (entry(regions=GONE), r"a\.png lacks the key 'regions'"),
@@ -157,7 +157,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 def test_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
     with pytest.raises(DataError, match=said) as error:
         read(bad, ["balloon"])
-    assert "truth.json" in str(error.value) and "\n" not in str(error.value)
+    assert "ground truth.json" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_the_sizes_that_a_project_notes_are_checked_unless_unknown(images):

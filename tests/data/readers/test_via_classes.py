@@ -29,7 +29,7 @@ def read(tmp_path: Path) -> Callable:
 def test_without_classes_an_attribute_names_them_and_they_are_sorted(read, regions, names, labels):
     found, (_, b) = read(entries(*regions))
     assert found.names == names and b.labels.tolist() == labels
-    found, (_, b) = read(as_csv(entries(*regions)), name="truth.csv")
+    found, (_, b) = read(as_csv(entries(*regions)), name="ground truth.csv")
     assert found.names == names and b.labels.tolist() == labels
 
 
@@ -37,7 +37,7 @@ def test_options_give_the_classes_in_their_order_by_what_is_displayed(read):
     names, (_, b) = read(project(region(kind="b"), region(kind="k"), kind=KINDS))
     assert names.names == ("kite", "balloon", "never seen") and b.labels.tolist() == [2, 1]
     names, _ = read(project(kind=KINDS))
-    assert names.names == ("kite", "balloon", "never seen"), "pictures without objects have the classes too"
+    assert names.names == ("kite", "balloon", "never seen"), "images without objects have the classes too"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_classes_of_the_description_choose_among_the_options(read, capsys, class
     names, (_, b) = read(project(region(kind="b"), region(kind="k"), kind=KINDS), classes)
     assert names.names == tuple(classes) and b.labels.tolist() == labels
     assert capsys.readouterr().err == ""
-    with pytest.raises(UsageError, match=r"truth\.json: unknown class 'balon': did you mean balloon"):
+    with pytest.raises(UsageError, match=r"ground truth\.json: unknown class 'balon': did you mean balloon"):
         read(project(region(kind="b"), kind=KINDS), ["balon", "kite"])
 
 
@@ -134,4 +134,4 @@ def test_regions_without_any_class_are_objects(read, capsys):
 def test_classes_that_cannot_be_told_are_refused(read, content, classes, said):
     with pytest.raises(DataError, match=said) as error:
         read(content, classes)
-    assert "truth.json" in str(error.value) and "\n" not in str(error.value)
+    assert "ground truth.json" in str(error.value) and "\n" not in str(error.value)

@@ -30,14 +30,14 @@ def test_an_outline_may_have_more_characters_than_csv_allows_by_itself(read):
     shape = SQUARE | {"all_points_x": [10, 30, 30] * points, "all_points_y": [5, 5, 20] * points}
     content = as_csv(entries(region(shape)))
     assert max(map(len, content.splitlines())) > 1 << 17
-    _, (_, b) = read(content, ["balloon"], "truth.csv")
+    _, (_, b) = read(content, ["balloon"], "ground truth.csv")
     assert b.boxes.tolist() == [[10, 5, 30, 20]]
 
 
 def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
     cell = "x" * (LONGEST_CELL + 1)
-    with pytest.raises(DataError, match=r"truth\.csv is not CSV: field larger than"):
-        read(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "truth.csv")
+    with pytest.raises(DataError, match=r"ground truth\.csv is not CSV: field larger than"):
+        read(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "ground truth.csv")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
 )
 def test_a_bad_csv_is_one_line_that_says_what_and_where(read, bad, said):
     with pytest.raises(DataError, match=said) as error:
-        read(bad, ["balloon"], "truth.csv")
-    assert "truth.csv" in str(error.value) and "\n" not in str(error.value)
+        read(bad, ["balloon"], "ground truth.csv")
+    assert "ground truth.csv" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_or_binary_csv_is_named(images, tmp_path):

@@ -61,10 +61,10 @@ def test_an_ellipse_is_turned_as_the_browser_turns_it(read, theta):
     y, x = np.mgrid[: HW[0], : HW[1]] + 0.5
     along = (x - 30) * math.cos(theta) + (y - 20) * math.sin(theta)
     across = (y - 20) * math.cos(theta) - (x - 30) * math.sin(theta)
-    truth = (along / 15) ** 2 + (across / 5) ** 2 <= 1
+    ground_truth = (along / 15) ** 2 + (across / 5) ** 2 <= 1
     found = bitmap_of(b).astype(bool)
-    assert (found & truth).sum() / (found | truth).sum() > 0.93  # pixels on the edge go either way
-    rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
+    assert (found & ground_truth).sum() / (found | ground_truth).sum() > 0.93  # pixels on the edge go either way
+    rows, columns = np.flatnonzero(ground_truth.any(1)), np.flatnonzero(ground_truth.any(0))
     np.testing.assert_allclose(b.boxes[0], [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=1)
 
 
@@ -72,10 +72,10 @@ def test_version_1_ellipses_are_upright_and_lines_are_closed(read, capsys):
     _, (_, b) = read(entries(shaped(ELLIPSE, theta=None), region(CIRCLE), region(LINE), version=1), ["thing"])
     assert b.boxes.tolist() == [[15, 15, 45, 25], [20, 10, 40, 30], [10, 5, 30, 20]]
     np.testing.assert_array_equal(bitmap_of(b, 2), BITMAP)
-    assert "truth.json: 1 polylines of 3 points or more are taken for closed outlines" in one_warning(capsys)
+    assert "ground truth.json: 1 polylines of 3 points or more are taken for closed outlines" in one_warning(capsys)
 
 
-def test_shapes_may_reach_out_of_the_picture_as_in_coco(read):
+def test_shapes_may_reach_out_of_the_image_as_in_coco(read):
     _, (_, b) = read(entries(shaped(CIRCLE, cx=0, cy=0, r=20), shaped(RECT, x=50, width=30)), ["thing"])
     assert b.boxes.tolist() == [[-20, -20, 20, 20], [50, 5, 80, 20]]
     assert b.areas[0] == pytest.approx(math.pi * 100, rel=0.03) and b.areas[1] == 150
@@ -88,8 +88,8 @@ def test_shapes_may_reach_out_of_the_picture_as_in_coco(read):
         (shaped(LINE, all_points_x=[1, 9], all_points_y=[1, 9]), "a line of 2 different points"),
         (shaped(LINE, all_points_x=[1, 9, 1], all_points_y=[1, 9, 1]), "a line of 2 different points"),
         (shaped(all_points_x=[1, 9], all_points_y=[1, 9]), "2"),
-        (shaped(all_points_x=[1, NAN, 3], all_points_y=[1, 2, 3]), "nan is no place in a picture"),
-        (shaped(all_points_x=[1, INF, 3], all_points_y=[1, 2, 3]), "inf is no place in a picture"),
+        (shaped(all_points_x=[1, NAN, 3], all_points_y=[1, 2, 3]), "nan is no place in an image"),
+        (shaped(all_points_x=[1, INF, 3], all_points_y=[1, 2, 3]), "inf is no place in an image"),
         (shaped(RECT, width=0), r"\(10, 5, 10, 20\)"),
         (shaped(RECT, x=70), r"\(70, 5, 90, 20\)"),
         (shaped(RECT, x=10**400), "inf is no place"),

@@ -1,4 +1,4 @@
-"""Pascal VOC: corners counted from 1, pictures and files that miss each other, and XML that nobody should open."""
+"""Pascal VOC: corners counted from 1, images and files that miss each other, and XML that nobody should open."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def thing(name: str = "kite", box: tuple[object, ...] = (11, 6, 30, 20), more: s
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("xml", "pictures"):
+    for name in ("xml", "images"):
         (tmp_path / name).mkdir()
     for name in ("a.png", "b.png"):
-        write_image(tmp_path / "pictures" / name, np.zeros((40, 60, 3), np.uint8))
+        write_image(tmp_path / "images" / name, np.zeros((40, 60, 3), np.uint8))
         write(tmp_path, Path(name).stem, thing())
     return tmp_path
 
@@ -40,7 +40,7 @@ def write(folder: Path, stem: str, *things: str, size: str = SIZE, head: str = "
 
 
 def read(folder: Path, classes: list[str] | None = None):
-    return read_split("voc", folder / "pictures", folder / "xml", classes)
+    return read_split("voc", folder / "images", folder / "xml", classes)
 
 
 def test_corners_are_the_first_and_the_last_pixel_from_1(folder):
@@ -55,7 +55,7 @@ def test_corners_are_the_first_and_the_last_pixel_from_1(folder):
 def test_corners_that_are_swapped_or_far_out_are_told_as_they_are(folder):
     """The lower corner is the first pixel in either order; 0 comes from programs that count from there."""
     write(folder, "a", thing(box=(30, 20, 10, 5)), thing(box=(0, 0, 10, 10)), thing(box=(-40, 5, 10, 10)))
-    draft = voc.parse(folder / "pictures", folder / "xml")
+    draft = voc.parse(folder / "images", folder / "xml")
     assert draft.table.boxes[:3].tolist() == [[30, 20, 9, 4], [0, 0, 10, 10], [-41, 4, 10, 10]]
 
 
@@ -84,7 +84,7 @@ def test_the_classes_are_those_of_all_splits_so_that_labels_agree(folder):
     (folder / "xml2").mkdir()
     write(folder, "a", thing("bird"), thing("kite"))
     (folder / "xml" / "b.xml").rename(folder / "xml2" / "b.xml")
-    splits = {split: {"images": "pictures", "annotations": xml} for split, xml in (("train", "xml"), ("val", "xml2"))}
+    splits = {split: {"images": "images", "annotations": xml} for split, xml in (("train", "xml"), ("val", "xml2"))}
     spec = DatasetSpec("set", "voc", folder, splits)
     (names, (train,)), (val_names, (val,)) = spec.read("train"), spec.read("val")
     assert names.names == val_names.names == ("bird", "kite")
@@ -129,19 +129,19 @@ def test_a_file_that_is_not_to_be_read_costs_itself_alone(folder, capsys, head, 
     assert "annotation files cannot be read: 1 left out (a.xml" in capsys.readouterr().err
 
 
-def test_files_without_pictures_and_pictures_without_files(folder, capsys):
+def test_files_without_images_and_images_without_files(folder, capsys):
     write(folder, "c", thing("bird"))
-    write_image(folder / "pictures" / "d.png", np.zeros((40, 60, 3), np.uint8))
+    write_image(folder / "images" / "d.png", np.zeros((40, 60, 3), np.uint8))
     _, records = read(folder)
     assert [r.path.name for r in records] == ["a.png", "b.png"]
-    assert "pictures are annotated, but not there: 1 left out (c.png)" in capsys.readouterr().err
-    draft = voc.parse(folder / "pictures", folder / "xml")
+    assert "images are annotated, but not there: 1 left out (c.png)" in capsys.readouterr().err
+    draft = voc.parse(folder / "images", folder / "xml")
     assert [(r.kind, r.place.file) for r in draft.rejects] == [("not_annotated", "d.png")]
     with pytest.raises(DataError, match="no XML file in"):
-        voc.parse(folder / "xml", folder / "pictures")
+        voc.parse(folder / "xml", folder / "images")
 
 
-@pytest.mark.skipif(not BCCD.is_dir(), reason="needs the BCCD data set")
+@pytest.mark.skipif(not BCCD.is_dir(), reason="needs the BCCD dataset")
 def test_the_two_empty_boxes_of_bccd_are_found(capsys):
     names, records = read_split("voc", BCCD / "JPEGImages", BCCD / "Annotations")
     assert names.names == ("Platelets", "RBC", "WBC") and len(records) == 364

@@ -1,4 +1,4 @@
-"""YOLO's text files: boxes and polygons in parts of the picture, and lines that are neither."""
+"""YOLO's text files: boxes and polygons in parts of the image, and lines that are neither."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(folder: Path, classes: list[str] | None = CLASSES, **labels: str):
     return read_split("yolo", folder / "images", folder / "labels", classes)
 
 
-def test_boxes_are_middles_and_sides_in_parts_of_the_picture(folder):
+def test_boxes_are_middles_and_sides_in_parts_of_the_image(folder):
     (folder / "labels" / "more" / "a.txt").write_text("0 0.1 0.1 0.2 0.2")
     names, (a, b, more) = read(folder, a=f"{BOX}\n\n0 0.25 0.5 0.5 1\r\n", b="")
     assert names.names == ("kite", "bird")
@@ -53,23 +53,23 @@ def test_polygons_are_masks_and_have_their_box(folder):
 def test_boxes_among_polygons_leave_no_masks_and_that_is_said(folder, capsys):
     _, records = read(folder, a=f"{POLYGON}\n{BOX}", b=POLYGON)
     assert [len(r) for r in records] == [2, 1, 0] and all(r.masks is None for r in records)
-    assert "1 pictures have objects without a mask, so no masks are used" in capsys.readouterr().err
+    assert "1 images have objects without a mask, so no masks are used" in capsys.readouterr().err
 
 
-def test_a_picture_without_a_file_has_no_objects_and_a_file_without_a_picture_is_named(folder, capsys):
+def test_an_image_without_a_file_has_no_objects_and_a_file_without_an_image_is_named(folder, capsys):
     _, records = read(folder, c=BOX, b=BOX)
     assert [(r.path.name, len(r)) for r in records] == [("a.png", 0), ("b.png", 1), ("a.png", 0)]
-    assert "pictures are annotated, but not there: 1 left out (c.txt" in capsys.readouterr().err
+    assert "images are annotated, but not there: 1 left out (c.txt" in capsys.readouterr().err
 
 
-def test_of_two_pictures_of_one_name_the_second_is_left_out(folder, capsys):
+def test_of_two_images_of_one_name_the_second_is_left_out(folder, capsys):
     write_image(folder / "images" / "a.webp", np.zeros((40, 60, 3), np.uint8))
     _, records = read(folder, a=BOX)
     assert [(r.path.name, len(r)) for r in records] == [("a.png", 1), ("b.png", 0), ("a.png", 0)]
-    assert "have no annotations: 1 left out (a.webp: another picture has its name" in capsys.readouterr().err
+    assert "have no annotations: 1 left out (a.webp: another image has its name" in capsys.readouterr().err
 
 
-def test_a_picture_may_have_the_name_of_a_list(folder):
+def test_an_image_may_have_the_name_of_a_list(folder):
     write_image(folder / "images" / "test.png", np.zeros((40, 60, 3), np.uint8))
     _, records = read(folder, test=BOX, train="images/a.png")
     assert [(r.path.name, len(r)) for r in records] == [("a.png", 0), ("b.png", 0), ("a.png", 0), ("test.png", 1)]
@@ -81,7 +81,7 @@ def test_a_picture_may_have_the_name_of_a_list(folder):
         ("1 0.5 0.5 0 0.25", r"boxes have no area: 1 left out \(a\.txt, line 2: \(30, 15, 30, 25\)\)"),
         ("1 0.5 0.5 -0.5 0.25", "negative width or height: 1 put in order"),
         ("1 0.5 nan 0.5 0.25", r"not four finite numbers: 1 left out \(a\.txt, line 2"),
-        ("1 1.5 0.5 0.5 0.25", "boxes lie outside their picture"),
+        ("1 1.5 0.5 0.5 0.25", "boxes lie outside their image"),
         ("2 0.5 0.5 0.5 0.25", r"classes that are not listed: 1 left out \(a\.txt, line 2: 2, there are 0 to 1\)"),
         ("-1 0.5 0.5 0.5 0.25", "classes that are not listed"),
         ("0.5 0.5 0.5 0.5 0.25", "classes that are not listed"),
@@ -113,10 +113,10 @@ def test_classes_have_to_be_named_and_labels_to_be_there(folder):
         yolo.parse(folder / "images", folder / "images", CLASSES)
 
 
-def test_label_files_without_pictures_do_not_refuse_those_with(folder, capsys):
-    """They are of no split; so they say nothing of the pictures of this one, even where they are more."""
+def test_label_files_without_images_do_not_refuse_those_with(folder, capsys):
+    """They are of no split; so they say nothing of the images of this one, even where they are more."""
     for name in "vwxyz":
         (folder / "labels" / f"{name}.txt").write_text(BOX)
     _, table = read(folder, a=BOX)
     assert len(table) == 3 and len(table.labels) == 1
-    assert "pictures are annotated, but not there: 5 left out" in capsys.readouterr().err
+    assert "images are annotated, but not there: 5 left out" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The rendered data sets: honest truth, the same bytes for the same seed, all or nothing on the disk."""
+"""The rendered datasets: honest ground truth, the same bytes for the same seed, all or nothing on the disk."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def test_the_same_seed_gives_the_same_bytes(kind, tiny, tmp_path):
         datasets.render_dataset(kind, tmp_path / folder, seed)
     first, again, other = (files_of(tmp_path / folder) for folder in "abc")
     assert first == again
-    assert len(first) == 8  # 5 pictures, 3 annotation files
+    assert len(first) == 8  # 5 images, 3 annotation files
     assert all(first[name] != other[name] for name in first)
 
 
 @pytest.mark.parametrize("kind", datasets.KINDS)
-def test_truth_is_coco_with_exact_boxes_and_areas(kind, tiny, tmp_path):
+def test_ground_truth_is_coco_with_exact_boxes_and_areas(kind, tiny, tmp_path):
     datasets.render_dataset(kind, tmp_path / "set", 1)
     ids: list[int] = []
     for split in datasets.SPLITS:
-        truth = json.loads((tmp_path / "set" / f"{split}.json").read_text())
-        assert {c["id"]: c["name"] for c in truth["categories"]} == dict(datasets.KINDS[kind].categories)
-        images = {i["id"]: i for i in truth["images"]}
+        ground_truth = json.loads((tmp_path / "set" / f"{split}.json").read_text())
+        assert {c["id"]: c["name"] for c in ground_truth["categories"]} == dict(datasets.KINDS[kind].categories)
+        images = {i["id"]: i for i in ground_truth["images"]}
         ids += images
         for image in images.values():
             assert image_hw(tmp_path / "set" / split / image["file_name"]) == (
                 image["height"],
                 image["width"],
             )
-        for annotation in truth["annotations"]:
+        for annotation in ground_truth["annotations"]:
             image = images[annotation["image_id"]]
             rle = masks.from_coco(annotation["segmentation"], (image["height"], image["width"]))
             x, y, w, h = annotation["bbox"]
@@ -69,14 +69,14 @@ def test_truth_is_coco_with_exact_boxes_and_areas(kind, tiny, tmp_path):
 @pytest.mark.parametrize("kind", datasets.KINDS.values(), ids=datasets.KINDS)
 def test_each_pixel_belongs_to_one_thing_at_most(kind):
     for index in range(4):
-        picture = kind.picture_of(np.random.default_rng([3, index]), index)
-        assert picture.image.dtype == np.uint8
-        assert len(picture.masks) == len(picture.category_ids)
-        assert np.array_equal(masks.iou(picture.masks, picture.masks), np.eye(len(picture.masks)))
+        image = kind.image_of(np.random.default_rng([3, index]), index)
+        assert image.image.dtype == np.uint8
+        assert len(image.masks) == len(image.category_ids)
+        assert np.array_equal(masks.iou(image.masks, image.masks), np.eye(len(image.masks)))
 
 
-def test_some_pictures_show_no_balloon_and_most_show_some():
-    counts = [len(scenes.picture_of(np.random.default_rng([1, n]), n).masks) for n in range(14)]
+def test_some_images_show_no_balloon_and_most_show_some():
+    counts = [len(scenes.image_of(np.random.default_rng([1, n]), n).masks) for n in range(14)]
     assert counts[scenes.EMPTY_EVERY // 2] == 0
     assert sum(n > 0 for n in counts) >= 12
 
@@ -84,7 +84,7 @@ def test_some_pictures_show_no_balloon_and_most_show_some():
 def test_shapes_keep_sparse_unordered_category_ids_in_their_order():
     assert list(datasets.KINDS["shapes"].categories.items()) == [(90, "circle"), (7, "square"), (3, "triangle")]
     kind = datasets.KINDS["shapes"]
-    seen = {i for n in range(12) for i in kind.picture_of(np.random.default_rng(n), n).category_ids}
+    seen = {i for n in range(12) for i in kind.image_of(np.random.default_rng(n), n).category_ids}
     assert seen == {90, 7, 3}
 
 
@@ -92,13 +92,13 @@ def test_an_interrupted_rendering_leaves_nothing(monkeypatch, tmp_path):
     def stop(rng, index):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(datasets.KINDS, "shapes", replace(datasets.KINDS["shapes"], picture_of=stop))
+    monkeypatch.setitem(datasets.KINDS, "shapes", replace(datasets.KINDS["shapes"], image_of=stop))
     with pytest.raises(KeyboardInterrupt):
         datasets.render_dataset("shapes", tmp_path / "set", 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_comes_second_keeps_the_pictures_of_the_first(tiny, tmp_path):
+def test_who_comes_second_keeps_the_images_of_the_first(tiny, tmp_path):
     datasets.render_dataset("shapes", tmp_path / "set", 1)
     before = files_of(tmp_path / "set")
     datasets.render_dataset("shapes", tmp_path / "set", 1)
@@ -122,7 +122,7 @@ def test_coverage_lies_on_the_pixels_its_coordinates_name():
     assert patch_of([circle], (40, 40)).alpha.sum() == pytest.approx(64 * np.pi, rel=0.01)
 
 
-def test_hidden_and_cut_things_leave_no_truth():
+def test_hidden_and_cut_things_leave_no_ground_truth():
     size = (60, 60)
     behind, hidden, front = (patch_of([square(*s)], size) for s in ((5, 5, 30), (12, 12, 10), (10, 10, 20)))
     parts = visible_parts([behind, hidden, front], size)
@@ -153,17 +153,17 @@ def test_a_string_covers_nothing():
 
 
 @pytest.mark.parametrize("name, count", [("balloons_1", 10), ("balloons_2", 58)])
-def test_the_sample_pictures_agree_with_their_truth(name, count):
-    truth = json.loads((ROOT / "input" / f"{name}.json").read_text())
-    (image,) = truth["images"]
+def test_the_sample_images_agree_with_their_ground_truth(name, count):
+    ground_truth = json.loads((ROOT / "input" / f"{name}.json").read_text())
+    (image,) = ground_truth["images"]
     assert image_hw(ROOT / "input" / image["file_name"]) == (image["height"], image["width"])
-    assert len(truth["annotations"]) == count
+    assert len(ground_truth["annotations"]) == count
 
 
-def test_the_sample_video_has_truth_for_every_frame():
-    truth = json.loads((ROOT / "input" / "video_1.json").read_text())
-    assert [i["frame"] for i in truth["images"]] == list(range(240))
-    boxes = np.array([a["bbox"] for a in truth["annotations"]])
+def test_the_sample_video_has_ground_truth_for_every_frame():
+    ground_truth = json.loads((ROOT / "input" / "video_1.json").read_text())
+    assert [i["frame"] for i in ground_truth["images"]] == list(range(240))
+    boxes = np.array([a["bbox"] for a in ground_truth["annotations"]])
     assert (boxes[:, 2:] > 0).all()
     assert ((boxes[:, :2] >= 0) & (boxes[:, :2] + boxes[:, 2:] <= (640, 360))).all()
 
@@ -179,11 +179,11 @@ def test_shading_follows_the_balloon_as_it_turns():
     canvas = np.full((200, 200, 3), 0.5, np.float32)
     light = replace(scenes.light_for(canvas, np.random.default_rng(0)), key=0.0, back=0.0, highlights=())
     even = replace(light, sky=np.full(3, 0.8, np.float32), ground=np.full(3, 0.8, np.float32))
-    pictures = []
+    images = []
     for angle in (0.0, np.pi / 2):
-        picture = canvas.copy()
+        image = canvas.copy()
         balloon = Balloon((100.0, 100.0), 60.0, (0.9, 0.4, 0.1), angle=angle, opacity=1.0, shadow=0.0)
-        scenes.draw(picture, [balloon], even)
-        pictures.append(picture)
+        scenes.draw(image, [balloon], even)
+        images.append(image)
     # A quarter turn: the knot goes from below to the left. Seen in even light nothing else may change.
-    assert np.abs(np.rot90(pictures[0], -1) - pictures[1]).mean() < 0.002
+    assert np.abs(np.rot90(images[0], -1) - images[1]).mean() < 0.002

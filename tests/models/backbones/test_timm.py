@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.tiny_models import CLASSES, as_checkpoint, picture, random_model, randomize_norms, train_a_step
+from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, randomize_norms, train_a_step
 from helpers.website import serving
 from safetensors.torch import save_file
 from torch import nn
@@ -21,7 +21,7 @@ from detect.errors import CheckpointError, UsageError
 from detect.inference.predictor import from_checkpoint
 from detect.models import checkpoint, imagenet
 from detect.models.architecture import backbone_architecture
-from detect.models.backbones import build_trunk, from_timm
+from detect.models.backbones import build_backbone, from_timm
 from detect.models.builder import build, freeze_stages
 from detect.models.imagenet import IMAGENET_MEAN
 from detect.models.norms import freeze_norms
@@ -39,7 +39,7 @@ HEAVY_ONES = (
     "swin_tiny_patch4_window7_224", "sam2_hiera_tiny",
 )  # fmt: skip
 HALF = (0.5, 0.5, 0.5)
-PICTURES = [picture((70, 96), 3), picture((120, 64), 4)]
+IMAGES = [make_image((70, 96), 3), make_image((120, 64), 4)]
 
 
 def slow(*names: str) -> list:
@@ -52,15 +52,15 @@ def small(name: str, head: str = "fasterrcnn"):
 
 
 @pytest.mark.parametrize("name", [*LIGHT_ONES, *slow(*HEAVY_ONES)])
-def test_a_trunk_gives_four_maps_of_the_channels_and_strides_it_states(name):
-    trunk = build_trunk(f"timm:{name}")
-    body = trunk.body([stage.layer for stage in trunk.stages]).eval()
-    assert [stage.stride for stage in trunk.stages] == [4, 8, 16, 32]
+def test_a_backbone_gives_four_maps_of_the_channels_and_strides_it_states(name):
+    backbone = build_backbone(f"timm:{name}")
+    body = backbone.body([stage.layer for stage in backbone.stages]).eval()
+    assert [stage.stride for stage in backbone.stages] == [4, 8, 16, 32]
     with torch.inference_mode():
         maps = body(torch.rand(1, 3, 64, 160))
-        expected = trunk.module.eval()(torch.rand(1, 3, 64, 160))
+        expected = backbone.module.eval()(torch.rand(1, 3, 64, 160))
     assert list(maps) == ["0", "1", "2", "3"] and len(expected) in (4, 5)
-    for stage, one in zip(trunk.stages, maps.values(), strict=True):
+    for stage, one in zip(backbone.stages, maps.values(), strict=True):
         assert one.shape == (1, stage.channels, 64 // stage.stride, 160 // stage.stride)
 
 
@@ -69,15 +69,15 @@ def test_a_trunk_gives_four_maps_of_the_channels_and_strides_it_states(name):
 def test_a_detector_trains_a_step_and_comes_back_from_its_file(name, head, tmp_path):
     architecture = small(name, head)
     saved = as_checkpoint(random_model(architecture), architecture)
-    expected = from_checkpoint(saved, threshold=0)(PICTURES)
+    expected = from_checkpoint(saved, threshold=0)(IMAGES)
     checkpoint.save(saved, tmp_path / "a.safetensors")
-    found = from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"), threshold=0)(PICTURES)
+    found = from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"), threshold=0)(IMAGES)
     for before, after in zip(expected, found, strict=True):
         assert len(before) >= 20 and (before.masks is not None) == (head == "maskrcnn")
         assert (before.boxes == after.boxes).all() and (before.scores == after.scores).all()
 
 
-def test_light_trunks_get_light_heads():
+def test_light_backbones_get_light_heads():
     light = backbone_architecture("timm:resnet10t", "fasterrcnn", 64)
     assert (light.fpn, light.box, light.mask, light.proposals) == (128, 512, 128, 300)
     wide = backbone_architecture("timm:resnet50", "fasterrcnn", 64)
@@ -86,9 +86,9 @@ def test_light_trunks_get_light_heads():
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "ese_vovnet19b_slim_dw", "resnet10t"])
 def test_freezing_norms_keeps_the_activations_that_timm_puts_into_them(name):
-    trunk = build_trunk(f"timm:{name}")
-    randomize_norms(trunk.module)
-    body = trunk.body([stage.layer for stage in trunk.stages]).eval()
+    backbone = build_backbone(f"timm:{name}")
+    randomize_norms(backbone.module)
+    body = backbone.body([stage.layer for stage in backbone.stages]).eval()
     images = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
         before = body(images)
@@ -128,7 +128,7 @@ def publish(name: str, folder: Path) -> tuple[nn.Module, Path]:
 @pytest.mark.parametrize(
     ("name", "mean", "eps"), [("resnet10t", IMAGENET_MEAN, 1e-5), ("tf_mobilenetv3_small_075", HALF, 1e-3)]
 )
-def test_published_weights_fill_the_trunk_with_their_mean_and_eps(name, mean, eps, hugging_face, capsys):
+def test_published_weights_fill_the_backbone_with_their_mean_and_eps(name, mean, eps, hugging_face, capsys):
     theirs, _ = publish(name, hugging_face)
     model, architecture, words = start_model(small(name), CLASSES, choose(f"timm:{name}", "auto"))
     assert f"from ImageNet weights {published_weights(f'timm:{name}').folder} (apache-2.0): " in f"from {words}"
@@ -143,7 +143,7 @@ def test_published_weights_fill_the_trunk_with_their_mean_and_eps(name, mean, ep
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_convnext", "mobilenetv3_small_050"])
-def test_a_file_of_a_whole_classifier_of_timms_fills_the_trunk(name, tmp_path, capsys):
+def test_a_file_of_a_whole_classifier_of_timms_fills_the_backbone(name, tmp_path, capsys):
     network = timm.create_model(name, pretrained=False, num_classes=5)
     save_file(network.state_dict(), tmp_path / "a.safetensors")
     weights = choose(f"timm:{name}", str(tmp_path / "a.safetensors"))
@@ -191,9 +191,9 @@ def test_freezing_takes_what_the_first_maps_need():
 
 
 @pytest.mark.slow
-def test_a_trunk_whose_maps_all_come_from_its_end_cannot_be_frozen_in_part():
+def test_a_backbone_whose_maps_all_come_from_its_end_cannot_be_frozen_in_part():
     model = build(small("hrnet_w18_small"), num_rows=2)
-    with pytest.raises(UsageError, match=r"--freeze 1: the first map of this trunk needs .*% of it"):
+    with pytest.raises(UsageError, match=r"--freeze 1: the first map of this backbone needs .*% of it"):
         freeze_stages(model, 1)
     freeze_stages(model, 4)
     assert not [p for p in model.backbone.body.parameters() if p.requires_grad]
@@ -211,7 +211,7 @@ def test_a_trunk_whose_maps_all_come_from_its_end_cannot_be_frozen_in_part():
         ("resnet18.nonsense", "timm has no weights 'resnet18.nonsense'; of resnet18 it has resnet18.a1_in1k, "),
         ("test_vit", "timm:test_vit (has maps of stride 16, 16, 16, which make no pyramid|offers no feature maps)"),
         ("efficientvit_m0", "timm:efficientvit_m0 has maps of stride 16, 32, 64, which make no pyramid"),
-        ("test_coatnet", "timm:test_coatnet does not take pictures of any size: "),
+        ("test_coatnet", "timm:test_coatnet does not take images of any size: "),
     ],
 )
 def test_what_is_no_backbone_says_why(name, words):
@@ -233,7 +233,7 @@ def test_maps_that_are_not_where_their_strides_say_are_refused(monkeypatch):
     create = from_timm._create
     monkeypatch.setattr(from_timm, "_create", lambda name: Cut(create(name)))
     with pytest.raises(UsageError, match="is no pyramid: its map of stride 4 is"):
-        build_trunk("timm:test_convnext")
+        build_backbone("timm:test_convnext")
 
 
 def test_without_timm_the_error_says_how_to_get_it(monkeypatch):

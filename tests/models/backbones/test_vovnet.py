@@ -7,7 +7,7 @@ import torch
 from helpers.tiny_models import randomize_norms
 from torchvision.ops import FrozenBatchNorm2d
 
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.backbones.vovnet import WIDTHS, VoVNet
 from detect.models.imagenet import PUBLISHED
 from detect.models.zoo import BACKBONES
@@ -31,14 +31,14 @@ def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size(name
     torch.manual_seed(1)
     theirs = timm_vovnet.VovNet(timm_vovnet.model_cfgs[TIMMS[name]], num_classes=7).eval()
     randomize_norms(theirs)
-    trunk = build_trunk(name)
+    backbone = build_backbone(name)
     state = {name: value for name, value in theirs.state_dict().items() if not name.startswith("head.")}
-    trunk.module.load_state_dict(state, strict=True)
+    backbone.module.load_state_dict(state, strict=True)
 
     images = torch.randn(2, 3, 97, 131)
     with torch.inference_mode():
         expected = theirs.forward_intermediates(images, indices=[1, 2, 3, 4], intermediates_only=True)
-        found = trunk.body([stage.layer for stage in trunk.stages]).eval()(images)
+        found = backbone.body([stage.layer for stage in backbone.stages]).eval()(images)
     assert len(expected) == len(found) == 4
     for place, (ours, wanted) in enumerate(zip(found.values(), expected, strict=True)):
         assert ours.shape == wanted.shape
@@ -60,28 +60,28 @@ def test_what_is_published_is_what_timm_publishes(name):
 
 @pytest.mark.parametrize("name", WIDTHS)
 def test_layers_in_order_are_the_forward_pass(name):
-    trunk = VoVNet(WIDTHS[name]).eval()
+    backbone = VoVNet(WIDTHS[name]).eval()
     images = torch.randn(1, 3, 65, 75)
     x = images
     with torch.inference_mode():
-        for layer in trunk.layers().values():
+        for layer in backbone.layers().values():
             x = layer(x)
-        assert torch.equal(x, trunk(images))
+        assert torch.equal(x, backbone(images))
 
 
 @pytest.mark.parametrize("name", WIDTHS)
 def test_the_norm_layer_is_the_callers_everywhere(name):
-    trunk = VoVNet(WIDTHS[name], norm_layer=FrozenBatchNorm2d)
-    kinds = {type(m) for m in trunk.modules() if "Norm2d" in type(m).__name__}
+    backbone = VoVNet(WIDTHS[name], norm_layer=FrozenBatchNorm2d)
+    kinds = {type(m) for m in backbone.modules() if "Norm2d" in type(m).__name__}
     assert kinds == {FrozenBatchNorm2d}
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_a_fresh_trunk_neither_explodes_nor_dies_and_learns_everywhere(name):
+def test_a_fresh_backbone_neither_explodes_nor_dies_and_learns_everywhere(name):
     torch.manual_seed(0)
-    trunk = VoVNet(WIDTHS[name])
-    features = trunk(torch.randn(2, 3, 64, 64))
+    backbone = VoVNet(WIDTHS[name])
+    features = backbone(torch.randn(2, 3, 64, 64))
     assert 0.01 < features.std() < 10
     features.square().mean().backward()
-    silent = [name for name, p in trunk.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    silent = [name for name, p in backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent

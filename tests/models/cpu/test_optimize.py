@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.tiny_models import picture, randomize_norms, target
+from helpers.tiny_models import make_image, randomize_norms, target
 from torch import nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from detect.models.architecture import backbone_architecture, detector_architecture
-from detect.models.backbones import build_trunk
+from detect.models.backbones import build_backbone
 from detect.models.builder import assemble, build, freeze_stages
 from detect.models.cpu.conv import Conv3x3
 from detect.models.cpu.fuse_bn import fold_norms
@@ -26,16 +26,16 @@ FORMATS = (torch.contiguous_format, torch.channels_last)
 IMAGE_HW = (150, 220)
 
 
-def pyramid(memory_format: torch.memory_format, pictures: int = 3) -> OrderedDict[str, torch.Tensor]:
-    """Five levels of six channels, for pictures of 160x224 pixels of which IMAGE_HW are not padding."""
+def fpn(memory_format: torch.memory_format, images: int = 3) -> OrderedDict[str, torch.Tensor]:
+    """Five levels of six channels, for images of 160x224 pixels of which IMAGE_HW are not padding."""
     generator = torch.Generator().manual_seed(0)
     sides = ((40, 56), (20, 28), (10, 14), (5, 7), (3, 4))
-    maps = [torch.randn(pictures, 6, *hw, generator=generator).to(memory_format=memory_format) for hw in sides]
+    maps = [torch.randn(images, 6, *hw, generator=generator).to(memory_format=memory_format) for hw in sides]
     return OrderedDict((name, one.requires_grad_()) for name, one in zip("0123p", maps, strict=True))
 
 
 def regions(count: int) -> torch.Tensor:
-    """Boxes of every size, some beyond the picture, one of no size."""
+    """Boxes of every size, some beyond the image, one of no size."""
     generator = torch.Generator().manual_seed(count)
     middle = torch.rand(count, 2, generator=generator) * torch.tensor([240.0, 170.0]) - 10
     half = torch.exp(torch.rand(count, 2, generator=generator) * 5)
@@ -46,7 +46,7 @@ def regions(count: int) -> torch.Tensor:
 def pooler(kind: type[MultiScaleRoIAlign], names: list[str], side: int = 7, samples: int = 2) -> MultiScaleRoIAlign:
     """One that knows its scales, as those of built models do."""
     made = kind(names, side, samples)
-    made(pyramid(torch.channels_last), [torch.zeros(0, 4)], [(160, 224)])
+    made(fpn(torch.channels_last), [torch.zeros(0, 4)], [(160, 224)])
     return made
 
 
@@ -68,7 +68,7 @@ def test_pooling_and_its_gradient_are_torchvisions(memory_format, side, samples)
     boxes = [regions(40), torch.zeros(0, 4), regions(25)]
     results = {}
     for kind in (MultiScaleRoIAlign, RoIPool):
-        maps = pyramid(memory_format)
+        maps = fpn(memory_format)
         found = pooler(kind, ["0", "1", "2", "3"], side, samples)(maps, boxes, [IMAGE_HW, (100, 100), (160, 224)])
         (found * torch.linspace(-1, 1, found.numel()).view_as(found)).sum().backward()
         results[kind] = {"pooled": found.detach(), **{name: maps[name].grad for name in "0123"}}
@@ -77,23 +77,23 @@ def test_pooling_and_its_gradient_are_torchvisions(memory_format, side, samples)
 
 
 def test_pooling_of_no_region_and_of_one_level():
-    maps, one = pyramid(torch.channels_last, 1), ["1"]
+    maps, one = fpn(torch.channels_last, 1), ["1"]
     assert pooler(RoIPool, ["0", "1"])(maps, [torch.zeros(0, 4)], [IMAGE_HW]).shape == (0, 6, 7, 7)
     found, expected = (pooler(kind, one)(maps, [regions(9)], [IMAGE_HW]) for kind in (RoIPool, MultiScaleRoIAlign))
     assert torch.allclose(found, expected, atol=1e-4)
 
 
 def test_pooling_takes_half_precision():
-    maps = {name: one.bfloat16() for name, one in pyramid(torch.channels_last, 1).items()}
+    maps = {name: one.bfloat16() for name, one in fpn(torch.channels_last, 1).items()}
     pool = pooler(RoIPool, ["0", "1", "2", "3"])
-    found, exact = (pool(some, [regions(9)], [IMAGE_HW]) for some in (maps, pyramid(torch.channels_last, 1)))
+    found, exact = (pool(some, [regions(9)], [IMAGE_HW]) for some in (maps, fpn(torch.channels_last, 1)))
     assert found.dtype == torch.bfloat16 and torch.allclose(found.float(), exact, atol=0.05)
 
 
 def batch() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    """Two pictures of different sizes with objects, some at the edges, and one without any."""
+    """Two images of different sizes with objects, some at the edges, and one without any."""
     sizes = ((96, 160), (128, 96), (96, 96))
-    images = [torch.from_numpy(picture(hw, seed)).permute(2, 0, 1) / 255 for seed, hw in enumerate(sizes)]
+    images = [torch.from_numpy(make_image(hw, seed)).permute(2, 0, 1) / 255 for seed, hw in enumerate(sizes)]
     boxes = ([[0, 0, 30, 40], [60, 20, 160, 96]], [[10, 8, 90, 120]], [])
     targets = [target(hw, some) for hw, some in zip(sizes, boxes, strict=True)]
     return images, [{**t, "labels": torch.ones_like(t["labels"])} for t in targets]
@@ -109,7 +109,7 @@ def step(model: nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "v1", "retinanet"])
 def test_a_step_is_that_of_torchvisions_parts(name):
-    """Losses and every gradient, with the trunk's norms frozen and a stage too."""
+    """Losses and every gradient, with the backbone's norms frozen and a stage too."""
     architecture = (
         replace(backbone_architecture(name, "maskrcnn", 96), norm="frozen")
         if name == "mobilenet_v2"
@@ -135,7 +135,7 @@ def test_the_network_proposes_the_same_and_needs_targets():
     plain = copy.deepcopy(model)
     plain.rpn.__class__ = RegionProposalNetwork
     images, targets = model.transform(*batch())
-    features = pyramid(torch.channels_last)
+    features = fpn(torch.channels_last)
     features = OrderedDict((k, torch.cat([f] * 22, 1)[:, :128].detach()) for k, f in features.items())
     found = []
     for rpn in (model.rpn, plain.rpn):
@@ -166,8 +166,8 @@ def test_the_gradient_in_bands_is_that_of_the_whole(with_bias):
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "resnet18", "resnet50", "vovnet19_dw"])
 def test_folded_norms_change_nothing_but_the_time(name):
     torch.manual_seed(0)
-    trunk = build_trunk(name)
-    body = trunk.body([stage.layer for stage in trunk.stages])
+    backbone = build_backbone(name)
+    body = backbone.body([stage.layer for stage in backbone.stages])
     randomize_norms(body)
     holder = nn.ModuleList([body])
     freeze_norms(holder)

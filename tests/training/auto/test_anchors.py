@@ -24,7 +24,7 @@ IMGSZ = 480
 
 
 def facts(widths: np.ndarray, heights: np.ndarray, hw: tuple[int, int] = HW, seed: int = 0) -> Facts:
-    """A picture for each object, at any place of it."""
+    """An image for each object, at any place of it."""
     rng = np.random.default_rng(seed)
     x, y = (rng.uniform(0, np.maximum(side - size, 0)) for side, size in ((hw[1], widths), (hw[0], heights)))
     n = len(widths)
@@ -53,7 +53,7 @@ def test_the_reach_is_that_of_the_models_own_anchors(hw):
         model = build(replace(architecture, anchors=fitted.sizes, aspect_ratios=fitted.aspect_ratios), 2)
         with torch.inference_mode():
             expected = anchor_recall(model, [record(found, i) for i in range(100)], IMGSZ)
-        some = replace(found, boxes=found.boxes[:100], pictures=found.pictures[:100])
+        some = replace(found, boxes=found.boxes[:100], images=found.images[:100])
         assert reach(some, IMGSZ, fitted).recall == pytest.approx(expected, abs=0.011)
 
 

@@ -22,13 +22,13 @@ from detect.training.auto.schedule import epochs, learning_rate, warmup_steps
 HW = (600, 900)
 
 
-def facts(sides: list[float], hw: tuple[int, int] = HW, labels: list[int] | None = None, pictures: int = 4) -> Facts:
-    """Squares with these ``sides`` in px, dealt out over ``pictures`` of size ``hw``."""
+def facts(sides: list[float], hw: tuple[int, int] = HW, labels: list[int] | None = None, images: int = 4) -> Facts:
+    """Squares with these ``sides`` in px, dealt out over ``images`` of size ``hw``."""
     side = np.array(sides, float)
     return Facts(
-        image_hw=np.array([hw] * pictures),
+        image_hw=np.array([hw] * images),
         boxes=np.stack([0 * side, 0 * side, side, side], axis=1),
-        pictures=np.arange(len(side)) % pictures,
+        images=np.arange(len(side)) % images,
         labels=np.ones(len(side), np.int64) if labels is None else np.array(labels),
     )
 
@@ -37,7 +37,7 @@ def facts(sides: list[float], hw: tuple[int, int] = HW, labels: list[int] | None
 
 
 def table(crowds: list[bool]) -> Table:
-    """One picture with as many boxes, of the classes 1, 2, 1, 2, ..."""
+    """One image with as many boxes, of the classes 1, 2, 1, 2, ..."""
     n = len(crowds)
     masks = MaskBuilder()
     for _ in crowds:
@@ -63,18 +63,18 @@ def table(crowds: list[bool]) -> Table:
 @pytest.mark.parametrize(("crowds", "counts"), [([], (0, 0)), ([True] * 3, (0, 0)), ([False, True, False], (1, 0))])
 def test_crowds_are_no_objects(crowds, counts):
     found = Facts.of(table(crowds))
-    assert len(found.boxes) == len(found.labels) == len(found.pictures) == crowds.count(False)
-    assert found.pictures_with(ClassNames(("a", "b"))) == dict(zip("ab", counts, strict=True))
+    assert len(found.boxes) == len(found.labels) == len(found.images) == crowds.count(False)
+    assert found.images_with(ClassNames(("a", "b"))) == dict(zip("ab", counts, strict=True))
     assert found.across.shape == (crowds.count(False),)
     assert image_size(found).value == 480
 
 
-def test_a_picture_with_many_objects_of_a_class_counts_once():
-    found = facts([30] * 6, labels=[1, 1, 2, 1, 1, 1], pictures=2)
-    assert found.pictures_with(ClassNames(("a", "b", "c"))) == {"a": 2, "b": 1, "c": 0}
+def test_an_image_with_many_objects_of_a_class_counts_once():
+    found = facts([30] * 6, labels=[1, 1, 2, 1, 1, 1], images=2)
+    assert found.images_with(ClassNames(("a", "b", "c"))) == {"a": 2, "b": 1, "c": 0}
 
 
-def test_objects_are_measured_as_the_resized_picture_shows_them():
+def test_objects_are_measured_as_the_resized_image_shows_them():
     assert facts([60.0]).across[0] * 480 == pytest.approx(60 * 480 / 600)
     panorama = facts([60.0], hw=(600, 6000))  # whose long side is what limits it
     assert panorama.across[0] * 480 == pytest.approx(60 * int(480 * 1333 / 800) / 6000, rel=0.01)
@@ -94,7 +94,7 @@ def test_objects_are_measured_as_the_resized_picture_shows_them():
         (200, (1200, 1800), 384),  # 80 px at 480
         (600, (1200, 1800), 320),
         (20, (600, 900), 800),  # 16 px at 480
-        (15, (400, 600), 576),  # 18 px at 480; 800 would double the pictures
+        (15, (400, 600), 576),  # 18 px at 480; 800 would double the images
         (6, (200, 300), 320),
         (190, (200, 300), 320),
         (20, (600, 9000), 800),
@@ -108,7 +108,7 @@ def test_small_objects_ask_for_more_pixels_and_large_ones_for_less(side, hw, exp
 def test_the_reason_has_the_size_of_the_small_ones_at_both_sizes():
     reason = image_size(facts([50] * 8, hw=(1200, 1800))).reason
     assert reason == "a tenth of the objects are under 32 px across at that size, 20 at 480"
-    assert image_size(facts([15] * 8, hw=(400, 600))).reason.endswith("more would enlarge the pictures over 1.5 times")
+    assert image_size(facts([15] * 8, hw=(400, 600))).reason.endswith("more would enlarge the images over 1.5 times")
 
 
 def test_a_few_tiny_objects_change_nothing_but_a_class_of_them_does():
@@ -132,10 +132,10 @@ def test_any_data_gets_a_size_in_range(objects, hw):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "batch_size", "expected", "why"),
+    ("images", "batch_size", "expected", "why"),
     [
         (48, 2, 63, "1512 steps, 24 an epoch; a small set takes 1500 too"),
-        (1, 2, 200, "200 steps, 1 an epoch; no picture need be seen more often"),
+        (1, 2, 200, "200 steps, 1 an epoch; no image need be seen more often"),
         (205, 2, 20, "2060 steps, 103 an epoch"),
         (205, 16, 116, "1508 steps, 13 an epoch; a small set takes 1500 too"),
         (12_000, 2, 15, "90000 steps, 6000 an epoch; 12 epochs or 90000 steps do for a large set"),
@@ -143,14 +143,14 @@ def test_any_data_gets_a_size_in_range(objects, hw):
         (118_000, 16, 12, "88500 steps, 7375 an epoch; 12 epochs or 90000 steps do for a large set"),
     ],
 )
-def test_epochs_are_turned_into_steps(pictures, batch_size, expected, why):
-    choice = epochs(pictures, batch_size, pretrained=True)
+def test_epochs_are_turned_into_steps(images, batch_size, expected, why):
+    choice = epochs(images, batch_size, pretrained=True)
     assert (choice.value, choice.reason) == (expected, why)
 
 
 @given(st.integers(1, 200_000), st.integers(1, 64))
-def test_random_weights_take_three_times_as_long(pictures, batch_size):
-    fine_tuned, from_random = (epochs(pictures, batch_size, pretrained=p).value for p in (True, False))
+def test_random_weights_take_three_times_as_long(images, batch_size):
+    fine_tuned, from_random = (epochs(images, batch_size, pretrained=p).value for p in (True, False))
     assert 12 <= fine_tuned <= 200 and from_random == pytest.approx(3 * fine_tuned, abs=3)
 
 
@@ -180,7 +180,7 @@ def test_a_tenth_of_a_short_training_is_warm_up(steps, batch_size, expected):
     assert warmup_steps(steps, batch_size).value == expected
 
 
-# Trunk
+# Backbone
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_norms_stay_frozen_at_small_batches(batch_size, pretrained, expected):
 
 
 @given(st.integers(1, 512), st.integers(1, 100_000))
-def test_nothing_random_is_ever_frozen(batch_size, pictures):
+def test_nothing_random_is_ever_frozen(batch_size, images):
     assert norms(batch_size, pretrained=False).value == "batch"
-    assert frozen_stages(pictures, pretrained=False).value == 0
+    assert frozen_stages(images, pretrained=False).value == 0
 
 
 def test_a_small_set_leaves_the_first_stage_as_it_came():
@@ -210,15 +210,15 @@ def test_no_class_is_rare_where_all_are_about_as_frequent():
     assert repeat_threshold({"a": 20_000, "b": 101, "c": 30_000}, 100_000).value == 0
 
 
-def test_a_class_on_far_fewer_pictures_than_most_is_rare():
+def test_a_class_on_far_fewer_images_than_most_is_rare():
     choice = repeat_threshold({"car": 1000, "dog": 500, "cat": 80, "owl": 5, "emu": 0}, 1500)
     assert choice.value == pytest.approx(0.25 * 290 / 1500)
     assert choice.reason == (
-        "owl, the rarest class, is on 5 of 1500 pictures, a typical one on 290: its pictures come 3.8 times an epoch"
+        "owl, the rarest class, is on 5 of 1500 images, a typical one on 290: its images come 3.8 times an epoch"
     )
 
 
-def test_on_a_hundred_pictures_of_very_many_a_class_is_frequent_as_in_lvis():
+def test_on_a_hundred_images_of_very_many_a_class_is_frequent_as_in_lvis():
     assert repeat_threshold({"a": 90_000, "b": 60_000, "c": 25}, 100_000).value == pytest.approx(0.001)
 
 

@@ -1,4 +1,4 @@
-"""A few pictures show what is found beside what is true, always the same ones."""
+"""A few images show what is found beside what is true, always the same ones."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def found(scores: list[float], hw: tuple[int, int] = HW) -> Detections:
 
 
 @pytest.fixture
-def grey(tmp_path) -> Path:
-    write_image(tmp_path / "grey.png", np.full((*HW, 3), 128, np.uint8))
-    return tmp_path / "grey.png"
+def gray(tmp_path) -> Path:
+    write_image(tmp_path / "gray.png", np.full((*HW, 3), 128, np.uint8))
+    return tmp_path / "gray.png"
 
 
-def halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a picture wider than high: above what was found, below what is true."""
-    assert picture.shape == (2 * HW[0] + 6, HW[1], 3) and (picture[HW[0] : HW[0] + 6] == 255).all()
-    return picture[: HW[0]], picture[HW[0] + 6 :]
+def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of an image wider than high: above what was found, below what is true."""
+    assert image.shape == (2 * HW[0] + 6, HW[1], 3) and (image[HW[0] : HW[0] + 6] == 255).all()
+    return image[: HW[0]], image[HW[0] + 6 :]
 
 
 def is_drawn_on(half: np.ndarray) -> bool:
@@ -79,38 +79,38 @@ def is_drawn_on(half: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize(("scores", "boxes"), [([0.9], []), ([0.4], [[5, 5, 50, 50]]), ([], [])])
-def test_each_half_shows_its_own(grey, scores, boxes):
-    above, below = halves(images.beside_truth(record(grey, boxes), found(scores), CLASSES))
+def test_each_half_shows_its_own(gray, scores, boxes):
+    above, below = halves(images.beside_ground_truth(record(gray, boxes), found(scores), CLASSES))
     assert is_drawn_on(above) == any(score >= 0.5 for score in scores)
     assert is_drawn_on(below) == bool(boxes)
 
 
-def test_masks_are_drawn_where_there_are_some(grey):
+def test_masks_are_drawn_where_there_are_some(gray):
     box = [20.0, 20.0, 100.0, 80.0]
     bitmap = np.zeros(HW, bool)
     bitmap[20:80, 20:100] = True
     one = Detections(
         HW, np.array([box], np.float32), np.ones(1, np.float32), np.ones(1, np.int64), [masks.from_bitmap(bitmap)]
     )
-    above, below = halves(images.beside_truth(record(grey, [box], with_masks=True), one, CLASSES))
+    above, below = halves(images.beside_ground_truth(record(gray, [box], with_masks=True), one, CLASSES))
     assert (above[50, 60] != 128).any() and (above[50, 60] == below[50, 60]).all()
 
 
 @pytest.mark.parametrize(
     ("hw", "size"), [((2000, 1000), (640, 2 * 320 + 6)), ((1000, 2000), (2 * 320 + 6, 640)), ((50, 50), (50, 106))]
 )
-def test_large_pictures_are_shown_small_and_small_ones_as_they_are(tmp_path, hw, size):
+def test_large_images_are_shown_small_and_small_ones_as_they_are(tmp_path, hw, size):
     write_image(tmp_path / "x.png", np.zeros((*hw, 3), np.uint8))
-    shown = images.beside_truth(record(tmp_path / "x.png", [], hw), found([], hw), CLASSES)
+    shown = images.beside_ground_truth(record(tmp_path / "x.png", [], hw), found([], hw), CLASSES)
     assert shown.dtype == np.uint8 and shown.shape == (*size, 3)
 
 
-def test_pictures_of_one_name_are_told_apart(grey):
-    records = [record(grey, [[5, 5, 50, 50]])] * 3
-    shown = images.pictures(records, [found([0.9])] * 3, CLASSES, [2, 0])
-    assert list(shown) == ["1 grey.png", "2 grey.png"]
+def test_images_of_one_name_are_told_apart(gray):
+    records = [record(gray, [[5, 5, 50, 50]])] * 3
+    shown = images.images(records, [found([0.9])] * 3, CLASSES, [2, 0])
+    assert list(shown) == ["1 gray.png", "2 gray.png"]
 
 
-def test_a_picture_of_another_size_is_told(grey):
+def test_an_image_of_another_size_is_told(gray):
     with pytest.raises(DataError):
-        images.beside_truth(record(grey, [], (9, 9)), found([], (9, 9)), CLASSES)
+        images.beside_ground_truth(record(gray, [], (9, 9)), found([], (9, 9)), CLASSES)

@@ -45,7 +45,7 @@ def train(shown: Board, epochs: range, loss: float = 1.0, steps: int = 30) -> No
         for step in range(1, steps + 1):
             shown.step((epoch - 1) * steps + step, {"loss": loss}, 0.02)
         shown.epoch(row(epoch, loss))
-        shown.pictures(epoch, {"1 kite.jpg": np.full((8, 12, 3), epoch, np.uint8)})
+        shown.images(epoch, {"1 kite.jpg": np.full((8, 12, 3), epoch, np.uint8)})
 
 
 def test_train_and_val_share_their_charts(tmp_path):
@@ -60,7 +60,7 @@ def test_train_and_val_share_their_charts(tmp_path):
     assert points(tmp_path, "val", "bbox_AP_of/class 1") == {1: 0.1}
 
 
-def test_without_truth_there_is_no_point_and_no_chart_for_many_classes(tmp_path):
+def test_without_ground_truth_there_is_no_point_and_no_chart_for_many_classes(tmp_path):
     Board(tmp_path).epoch(row(1, classes=MOST_CLASSES + 1, memory=None))
     assert set(reader(tmp_path, "val").Tags()["scalars"]) == {"bbox/AP", "bbox/AP50", "bbox/AR100"}
     assert "epoch/memory_GB" not in reader(tmp_path, "train").Tags()["scalars"]
@@ -80,7 +80,7 @@ def test_a_run_that_goes_on_shows_each_step_once_and_as_it_was_trained_last(tmp_
     assert points(tmp_path, "train", "loss/sum") == {1: 1.0, 2: 1.0, 3: 2.0, 4: 2.0}
     assert points(tmp_path, "val", "bbox/AP") == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
     assert points(tmp_path, "steps", "steps/loss") == {20: 1.0, 40: 1.0, 60: 1.0, 80: 2.0, 100: 2.0, 120: 2.0}
-    assert [image.step for image in reader(tmp_path, "val").Images("pictures/1 kite.jpg")] == [1, 2, 3, 4]
+    assert [image.step for image in reader(tmp_path, "val").Images("images/1 kite.jpg")] == [1, 2, 3, 4]
 
 
 def test_a_run_may_go_on_often(tmp_path):
@@ -98,11 +98,11 @@ def test_an_event_that_broke_off_hides_none_of_those_that_follow(tmp_path):
     assert points(tmp_path, "val", "bbox/AP") == {1: 0.1, 2: 0.2, 3: 0.3}
 
 
-def test_pictures_are_small_and_true_to_their_colours(tmp_path):
+def test_images_are_small_and_true_to_their_colors(tmp_path):
     picture = np.zeros((300, 400, 3), np.uint8)
     picture[:, 200:] = (250, 120, 10)
-    Board(tmp_path).pictures(1, {"1 kite.jpg": picture})
-    (image,) = reader(tmp_path, "val").Images("pictures/1 kite.jpg")
+    Board(tmp_path).images(1, {"1 kite.jpg": picture})
+    (image,) = reader(tmp_path, "val").Images("images/1 kite.jpg")
     assert (image.height, image.width) == (300, 400) and len(image.encoded_image_string) < 10_000
     seen = np.asarray(Image.open(io.BytesIO(image.encoded_image_string))).astype(int)
     assert abs(seen - picture)[:, [0, 399]].max() < 8
@@ -113,10 +113,10 @@ def test_names_that_are_no_text_are_shown_as_one_can(tmp_path):
     broken = row(1)
     broken["val"]["classes"] = {name: {"bbox": {"AP": 0.5}} for name in ("a/b", "собака", "\udcff", "line\nbreak")}
     shown.epoch(broken)
-    shown.pictures(1, {"1 \udc80.jpg": np.zeros((8, 8, 3), np.uint8)})
+    shown.images(1, {"1 \udc80.jpg": np.zeros((8, 8, 3), np.uint8)})
     tags = {f"bbox_AP_of/{name}" for name in ("a/b", "собака", "\\udcff", "line\\nbreak")}
     assert tags <= set(reader(tmp_path, "val").Tags()["scalars"])
-    assert reader(tmp_path, "val").Tags()["images"] == ["pictures/1 \\udc80.jpg"]
+    assert reader(tmp_path, "val").Tags()["images"] == ["images/1 \\udc80.jpg"]
 
 
 def test_nothing_is_made_before_there_is_something_to_show(tmp_path):

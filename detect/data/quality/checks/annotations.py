@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
 
 def check_objects(table: Table) -> Iterator[Found]:
-    """Every kind that a row can be of by itself. The sizes of all pictures have to be known."""
+    """Every kind that a row can be of by itself. The sizes of all images have to be known."""
     yield from check_boxes(table)
     yield from check_masks(table)
     wrong = ~np.isnan(table.areas) & ~((table.areas > 0) & (table.areas <= _LARGEST))
@@ -33,7 +33,7 @@ def check_objects(table: Table) -> Iterator[Found]:
 
 def check_boxes(table: Table) -> Iterator[Found]:
     """not_finite, no_area, outside, swapped_corners and reaches_out, at most one a row."""
-    boxes, wh = table.boxes, table.image_hw[table.pictures][:, ::-1].astype(np.float64)
+    boxes, wh = table.boxes, table.image_hw[table.images][:, ::-1].astype(np.float64)
     left = ~np.isnan(boxes[:, 0])  # where there is a box, and nothing wrong found yet
 
     def found(kind: str, wrong: Any) -> Found:
@@ -52,7 +52,7 @@ def check_boxes(table: Table) -> Iterator[Found]:
 
 def check_masks(table: Table) -> Iterator[Found]:
     """few_points, bad_mask (each also where it is one polygon of several), rle_size."""
-    kinds, hw = table.masks.kinds[table.mask_rows], table.image_hw[table.pictures]
+    kinds, hw = table.masks.kinds[table.mask_rows], table.image_hw[table.images]
     owner, counts, reach = polygons_of(table)
     few, bad = counts < 6, (counts >= 6) & ((counts % 2 == 1) | ~(reach <= masks.FARTHEST * hw[owner].max(axis=1)))
     for kind, wrong, values in (("few_points", few, counts // 2), ("bad_mask", bad, reach)):
@@ -90,14 +90,14 @@ def good_polygons(table: Table, row: int) -> list[np.ndarray]:
     mask = table.masks[int(table.mask_rows[row])]
     if isinstance(mask, dict):
         return []
-    height, width = table.image_hw[table.picture_of(row)].tolist()
+    height, width = table.image_hw[table.image_of(row)].tolist()
     return [np.asarray(polygon) for polygon in mask if masks.is_drawable(polygon, (height, width))]
 
 
 def _problem(table: Table, row: int) -> str:
     """What is wrong with the run-length code of an object, which is for the right size."""
     try:
-        masks.check(table.masks[int(table.mask_rows[row])], tuple(table.image_hw[table.picture_of(row)].tolist()))
+        masks.check(table.masks[int(table.mask_rows[row])], tuple(table.image_hw[table.image_of(row)].tolist()))
         return ""
     except ValueError as problem:
         return str(problem)

@@ -1,4 +1,4 @@
-"""What is odd about the classes of a data set and how its objects are spread over them."""
+"""What is odd about the classes of a dataset and how its objects are spread over them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_classes(tables: Mapping[str, Table], class_names: ClassNames) -> Itera
     names, every = class_names.names, sum(counts.values(), np.zeros(len(class_names), np.int64))
     for split, of_split in counts.items():
         if not of_split.any():
-            yield split, _of("no_objects", {f"all {len(tables[split])} pictures": ""})
+            yield split, _of("no_objects", {f"all {len(tables[split])} images": ""})
         elif split != "train" and "train" in counts:
             lost = np.flatnonzero((of_split > 0) & (counts["train"] == 0))
             yield split, _of("untrained_class", {names[i]: f"{of_split[i]} objects" for i in lost})

@@ -1,4 +1,4 @@
-"""Pictures that are there twice, within a split and across splits, to the byte or nearly."""
+"""Images that are there twice, within a split and across splits, to the byte or nearly."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from detect.data.quality.problems import Place, Problem
 from detect.data.table import Table
 from detect.media.fingerprint import Look
 
-KEPT_FIRST = ("test", "val", "train")  # of the same picture in several splits, that in the first of these is kept
+KEPT_FIRST = ("test", "val", "train")  # of the same image in several splits, that in the first of these is kept
 
 
 def check_listed_twice(table: Table) -> Problem:
-    """The pictures that an earlier one of the split names too."""
+    """The images that an earlier one of the split names too."""
     first: dict[str, int] = {}
     rows = [row for row, name in enumerate(table.names) if first.setdefault(name, row) != row]
     return _of_rows("listed_twice", table, rows, ["" for _ in rows])
 
 
 def check_copies(tables: Mapping[str, Table], looks: Mapping[str, Sequence[Look]]) -> dict[str, list[Problem]]:
-    """duplicate_picture, leaked_picture, near_duplicate and near_leak in each split.
+    """duplicate_image, leaked_image, near_duplicate and near_leak in each split.
 
-    looks: of each picture of each table.
+    looks: of each image of each table.
     """
     splits = sorted(tables, key=lambda s: (KEPT_FIRST.index(s) if s in KEPT_FIRST else len(KEPT_FIRST), s))
     where = [(split, row) for split in splits for row in range(len(tables[split])) if looks[split][row].digest]
-    pictures = [looks[split][row] for split, row in where]
+    images = [looks[split][row] for split, row in where]
     first: dict[str, int] = {}
-    same = np.array([first.setdefault(look.digest, i) for i, look in enumerate(pictures)], np.int64)
+    same = np.array([first.setdefault(look.digest, i) for i, look in enumerate(images)], np.int64)
     found: dict[str, dict[str, list[tuple[int, str]]]] = {split: {} for split in splits}
 
     def note(kind: str, leak: str, i: int, other: int, value: str) -> None:
@@ -43,12 +43,12 @@ def check_copies(tables: Mapping[str, Table], looks: Mapping[str, Sequence[Look]
             found[split].setdefault(leak, []).append((row, f"{name} of {other_split}{value}"))
 
     for i, other in enumerate(same.tolist()):
-        # A picture that is listed twice in one split is told as that.
+        # An image that is listed twice in one split is told as that.
         if other < i and (where[i][0] != where[other][0] or _path(tables, where[i]) != _path(tables, where[other])):
-            note("duplicate_picture", "leaked_picture", i, other, "")
+            note("duplicate_image", "leaked_image", i, other, "")
     single = np.flatnonzero(same == np.arange(len(same)))
     if len(single):
-        sketches = signatures(np.stack([_thumbnail(pictures[i]) for i in single.tolist()]))
+        sketches = signatures(np.stack([_thumbnail(images[i]) for i in single.tolist()]))
         least = groups_alike(sketches)[1]
         split_of = np.array([splits.index(where[i][0]) for i in single.tolist()])
         for own, of in combinations_with_replacement(range(len(splits)), 2):
@@ -64,7 +64,7 @@ def check_copies(tables: Mapping[str, Table], looks: Mapping[str, Sequence[Look]
 
 
 def _thumbnail(look: Look) -> np.ndarray:
-    assert look.thumbnail is not None  # a picture with a digest could be read
+    assert look.thumbnail is not None  # an image with a digest could be read
     return look.thumbnail
 
 

@@ -32,13 +32,13 @@ def check_shapes(table: Table) -> Iterator[Found]:
 
 
 def check_sizes(table: Table) -> Iterator[Found]:
-    """tiny_box and whole_picture."""
+    """tiny_box and whole_image."""
     sides = table.boxes[:, 2:] - table.boxes[:, :2]
-    wh = table.image_hw[table.pictures][:, ::-1]
+    wh = table.image_hw[table.images][:, ::-1]
     clipped = np.minimum(table.boxes[:, 2:], wh) - np.maximum(table.boxes[:, :2], 0)
     for kind, odd in (
         ("tiny_box", (sides < _TINY_PX).any(axis=1)),
-        ("whole_picture", (clipped >= _WHOLE * wh).all(axis=1) & ~table.iscrowd),
+        ("whole_image", (clipped >= _WHOLE * wh).all(axis=1) & ~table.iscrowd),
     ):
         yield Found(kind, np.flatnonzero(odd), table.boxes[odd])
 
@@ -68,7 +68,7 @@ def check_fit(table: Table) -> Iterator[Found]:
     """empty_mask, and box_mask_differ, whose value is the box of the mask. Crowds are left alone, whose boxes are
     rough."""
     rows = np.flatnonzero((table.masks.kinds[table.mask_rows] != NONE) & ~table.iscrowd)
-    wh = np.tile(table.image_hw[table.pictures[rows]][:, ::-1], 2)
+    wh = np.tile(table.image_hw[table.images[rows]][:, ::-1], 2)
     of_masks, areas = _measured(table, rows)
     of_masks, boxes = np.clip(of_masks, 0, wh), np.clip(table.boxes[rows], 0, wh)
     # What is thinner than a pixel may fill none.
@@ -99,11 +99,11 @@ def _measured(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_doubles(table: Table) -> Iterator[Found]:
-    """duplicate_object, the later one of two, and two_classes: boxes of one picture in the same place."""
+    """duplicate_object, the later one of two, and two_classes: boxes of one image in the same place."""
     if not len(table.labels):
         return
-    # The picture is a further side of the box, in which no two pictures are near.
-    places = np.column_stack([table.boxes, 10 * _TWICE_PX * table.pictures])
+    # The image is a further side of the box, in which no two images are near.
+    places = np.column_stack([table.boxes, 10 * _TWICE_PX * table.images])
     pairs = np.sort(cKDTree(places).query_pairs(_TWICE_PX, p=np.inf, output_type="ndarray"), axis=1)
     earlier, later = pairs[:, 0], pairs[:, 1]
     same = (table.iscrowd[earlier] == table.iscrowd[later]) & (

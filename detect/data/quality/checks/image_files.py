@@ -1,4 +1,4 @@
-"""What the files of pictures tell when all of them is read, beyond what their headers do."""
+"""What the files of images tell when all of them is read, beyond what their headers do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from detect.media.images import Header
 
 _MODES = {
     "1": "black and white",
-    "L": "grey",
-    "LA": "grey and transparent",
+    "L": "gray",
+    "LA": "gray and transparent",
     "RGBA": "transparent",
     "P": "palette",
     "PA": "palette and transparent",
@@ -27,7 +27,7 @@ _MODES = {
 
 
 def check_files(table: Table, headers: Sequence[Header | str], looks: Sequence[Look]) -> Iterator[Found]:
-    """truncated_picture, wrong_extension and odd_pixels."""
+    """truncated_image, wrong_extension and odd_pixels."""
     broken, renamed, odd = [], [], []
     for row, (name, header, look) in enumerate(zip(table.names, headers, looks, strict=True)):
         if isinstance(header, str):
@@ -38,12 +38,12 @@ def check_files(table: Table, headers: Sequence[Header | str], looks: Sequence[L
             renamed.append((row, header.form))
         if pixels := _pixels(header):
             odd.append((row, pixels))
-    for kind, found in (("truncated_picture", broken), ("wrong_extension", renamed), ("odd_pixels", odd)):
+    for kind, found in (("truncated_image", broken), ("wrong_extension", renamed), ("odd_pixels", odd)):
         yield Found(kind, np.array([row for row, _ in found], np.int64), np.array([v for _, v in found], object))
 
 
 def _pixels(header: Header) -> str:
-    """What a picture is that is not 8-bit RGB, in words."""
-    grey = header.mode[:1] in "IF"
-    words = [f"{header.bits}-bit" if header.bits != 8 else "", "grey" if grey else _MODES.get(header.mode, "")]
+    """What an image is that is not 8-bit RGB, in words."""
+    gray = header.mode[:1] in "IF"
+    words = [f"{header.bits}-bit" if header.bits != 8 else "", "gray" if gray else _MODES.get(header.mode, "")]
     return " ".join(filter(None, words))

@@ -1,4 +1,4 @@
-"""A repaired copy of a data set: what can be put right is, what cannot is left out, and a ledger tells of both."""
+"""A repaired copy of a dataset: what can be put right is, what cannot is left out, and a ledger tells of both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMAT = "coco"  # which can hold everything
 
 @dataclass(frozen=True)
 class Repair:
-    """tables: the repaired splits.  names: that the pictures of each get.  entries: of the ledger."""
+    """tables: the repaired splits.  names: that the images of each get.  entries: of the ledger."""
 
     class_names: ClassNames
     tables: dict[str, Table]
@@ -35,14 +35,14 @@ class Repair:
 
 
 def repair(spec: DatasetSpec) -> Repair:
-    """All splits of a data set, repaired; nothing is written. Raises what reading raises where files are of no format
-    at all, and where most pictures are not there."""
+    """All splits of a dataset, repaired; nothing is written. Raises what reading raises where files are of no format
+    at all, and where most images are not there."""
     cases, looks = {}, {}
     before, lists = spec.every_class(), spec.class_lists()
     for split in spec.splits:
         _, draft = spec.selected(split, before)
         cases[split] = Case.of(draft)
-        steps.put_on_pictures(cases[split])
+        steps.put_on_images(cases[split])
         looks[split] = steps.leave_out_broken(cases[split])
     steps.leave_out_copies(cases, looks)
     class_names, label_of, renamed = _one_name_each(before, [case.table for case in cases.values()])
@@ -52,12 +52,12 @@ def repair(spec: DatasetSpec) -> Repair:
     empty = [split for split, case in cases.items() if not len(case.table.labels)]
     for split in empty:
         for one in cases[split].table.image_ids.tolist():
-            cases[split].picture_whys[one]["no_objects"] = None
-        cases[split].table = cases[split].table.take_pictures(np.zeros(0, np.int64))
+            cases[split].image_whys[one]["no_objects"] = None
+        cases[split].table = cases[split].table.take_images(np.zeros(0, np.int64))
     if not len(cases["train" if "train" in cases else next(iter(cases))].table.labels):
-        raise DataError(f"data set '{spec.name}': nothing would be left to train on; see doctor.py check")
+        raise DataError(f"dataset '{spec.name}': nothing would be left to train on; see doctor.py check")
     if empty:
-        warn(f"data set '{spec.name}': no object is left in {' and '.join(empty)}, so that it is left out")
+        warn(f"dataset '{spec.name}': no object is left in {' and '.join(empty)}, so that it is left out")
     tables = {split: case.with_own_ids() for split, case in cases.items()}
     wanted = {split: [_with_true_suffix(table, i) for i in range(len(table))] for split, table in tables.items()}
     names = choose_names(tables, EXPORTERS[FORMAT], wanted)
@@ -73,11 +73,11 @@ def repair(spec: DatasetSpec) -> Repair:
     return Repair(class_names, tables, names, renamed + entries)
 
 
-def _with_true_suffix(table: Table, picture: int) -> str:
-    """The picture's name with the suffix of what it is."""
-    name, form = PurePosixPath(table.names[picture]), read_header(table.path(picture)).form
+def _with_true_suffix(table: Table, image: int) -> str:
+    """The image's name with the suffix of what it is."""
+    name, form = PurePosixPath(table.names[image]), read_header(table.path(image)).form
     suffix = formats.usual_suffix(form)
-    return table.names[picture] if formats.suits(name.suffix, form) or not suffix else str(name.with_suffix(suffix))
+    return table.names[image] if formats.suits(name.suffix, form) or not suffix else str(name.with_suffix(suffix))
 
 
 def _one_name_each(

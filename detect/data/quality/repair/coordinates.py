@@ -1,4 +1,4 @@
-"""Annotations that are moved to where their picture really is: turned as EXIF says, or scaled to its size."""
+"""Annotations that are moved to where their image really is: turned as EXIF says, or scaled to its size."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SAME_ASPECT = 0.01
 
 
 def turned(table: Table, rows: Sequence[int], headers: Sequence[Header | str]) -> Table:
-    """The pictures at ``rows``, which were annotated as they lie in their files, as they are seen."""
+    """The images at ``rows``, which were annotated as they lie in their files, as they are seen."""
     return _moved(table, {row: header for row in rows if isinstance(header := headers[row], Header)})
 
 
 def scaled(table: Table, rows: Sequence[int], headers: Sequence[Header | str]) -> Table:
-    """The pictures at ``rows``, which were annotated at another size, where that has the shape of the picture, as it
+    """The images at ``rows``, which were annotated at another size, where that has the shape of the image, as it
     is seen or as it lies in its file. The others are not touched: nobody knows which part of them was annotated."""
     moves = {}
     for row in rows:
@@ -42,7 +42,7 @@ def _alike(one_hw: Sequence[int], other_hw: Sequence[int]) -> bool:
 
 
 def _moved(table: Table, moves: Mapping[int, Header]) -> Table:
-    """Pictures with the sizes of their headers, and their objects scaled to these after they were turned."""
+    """Images with the sizes of their headers, and their objects scaled to these after they were turned."""
     if not moves:
         return table
     boxes, areas, sizes = table.boxes.copy(), table.areas.copy(), table.image_hw.copy()

@@ -2,16 +2,16 @@
 
 Each line is a dict with ``split``, ``change``, ``why`` (kinds of problems) and
 
-- of a "picture removed" or an "object removed": ``from``, all that is known of it,
-- of a "picture changed" or an "object changed": its ``id`` in the new file, and ``from`` and ``to`` with those of its
+- of a "image removed" or an "object removed": ``from``, all that is known of it,
+- of a "image changed" or an "object changed": its ``id`` in the new file, and ``from`` and ``to`` with those of its
   values that are others now. Values that the original does not say, null there, are computed; where nothing else is
   changed, that is not told,
 - of what was "left out" without ever being an object: its ``place`` and its ``text`` in the file,
 - of a "class renamed": ``from`` and ``to``; each of its objects has a line too.
 
-A picture is ``file_name``, ``width``, ``height`` and ``id``; an object is ``picture`` (its name in the original),
+An image is ``file_name``, ``width``, ``height`` and ``id``; an object is ``image`` (its name in the original),
 ``id``, ``category``, ``category_id``, ``box_xyxy``, ``segmentation``, ``area`` and ``iscrowd``, all but the box as in
-COCO. That is all that is read of a data set: keypoints, attributes, licences and so on are not carried over.
+COCO. That is all that is read of a dataset: keypoints, attributes, licences and so on are not carried over.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Entry = dict[str, Any]
 
 
 class Now(NamedTuple):
-    """A split as it is in the new data set. names: of its pictures."""
+    """A split as it is in the new dataset. names: of its images."""
 
     table: Table
     names: Sequence[str]
@@ -47,45 +47,45 @@ def entries(
     """Everything that is otherwise ``now`` than in the original of ``case``, whose labels are of ``class_names``.
 
     own: the classes as the split itself lists them.
-    seen: what was left out of no picture and told of another split; it grows.
+    seen: what was left out of no image and told of another split; it grows.
     """
     ids = dict(zip(own.names, own.ids, strict=True))
     table, names = now.table, now.names
     before = case.original.table
     for reject in case.original.rejects:
         place = ", ".join(filter(None, (reject.place.file, reject.place.where)))
-        if KINDS[reject.kind].of == "picture" and reject.picture >= 0:
-            case.picture_whys[reject.picture][reject.kind] = None
+        if KINDS[reject.kind].of == "image" and reject.image >= 0:
+            case.image_whys[reject.image][reject.kind] = None
             if not reject.raw:
                 continue
-        if (reject.kind, place) not in seen or reject.picture >= 0:
+        if (reject.kind, place) not in seen or reject.image >= 0:
             seen.add((reject.kind, place))
             value = reject.raw or reject.place.value
             yield {"split": split, "change": "left out", "why": [reject.kind], "place": place, "text": value}
     row_of = {one: row for row, one in enumerate(case.table.image_ids.tolist())}
     for one in range(len(before)):
-        was, why = _picture(before, one, before.names[one]), case.picture_whys[one]
-        is_now = _picture(table, row_of[one], names[row_of[one]]) if one in row_of else None
-        yield from _entry(split, "picture", was["file_name"], was, is_now, why)
+        was, why = _image(before, one, before.names[one]), case.image_whys[one]
+        is_now = _image(table, row_of[one], names[row_of[one]]) if one in row_of else None
+        yield from _entry(split, "image", was["file_name"], was, is_now, why)
     row_of = {one: row for row, one in enumerate(case.table.annotation_ids.tolist())}
-    pictures = before.pictures.tolist()
+    images = before.images.tolist()
     for one in range(len(before.labels)):
-        was = _thing(before, one, pictures[one], class_names)
+        was = _thing(before, one, images[one], class_names)
         was["category_id"] = ids.get(was["category"], was["category_id"])
         why = dict(case.object_whys.get(one, {}))
         is_now = None
         if one in row_of:
-            is_now = {**_thing(table, row_of[one], 0, now.class_names), "picture": was["picture"]}
+            is_now = {**_thing(table, row_of[one], 0, now.class_names), "image": was["image"]}
             if is_now["category"] != was["category"]:
                 why["similar_classes"] = None
             elif is_now["category_id"] != was["category_id"]:
                 why["other_classes"] = None
-        yield from _entry(split, "object", was["picture"], was, is_now, why or case.picture_whys[pictures[one]])
+        yield from _entry(split, "object", was["image"], was, is_now, why or case.image_whys[images[one]])
 
 
 def _entry(split: str, of: str, name: str, was: Entry, is_now: Entry | None, why: Iterable[str]) -> Iterator[Entry]:
-    """What became of one picture or object; nothing where it is as it was."""
-    head = {"split": split, "picture": name}
+    """What became of one image or object; nothing where it is as it was."""
+    head = {"split": split, "image": name}
     if is_now is None:
         yield {**head, "change": f"{of} removed", "why": list(why), "from": was}
         return
@@ -95,13 +95,13 @@ def _entry(split: str, of: str, name: str, was: Entry, is_now: Entry | None, why
         yield {**head, "change": f"{of} changed", "id": is_now["id"], "why": list(why), **values}
 
 
-def _picture(table: Table, row: int, name: str) -> Entry:
-    """A picture in plain values; a size that is not known is null."""
+def _image(table: Table, row: int, name: str) -> Entry:
+    """An image in plain values; a size that is not known is null."""
     height, width = table.image_hw[row].tolist()
     return {"file_name": name, "width": width or None, "height": height or None, "id": int(table.image_ids[row])}
 
 
-def _thing(table: Table, row: int, picture: int, class_names: ClassNames) -> Entry:
+def _thing(table: Table, row: int, image: int, class_names: ClassNames) -> Entry:
     """An object in plain values."""
     box, area, mask = table.boxes[row], float(table.areas[row]), int(table.mask_rows[row])
     segmentation: Any = None
@@ -112,7 +112,7 @@ def _thing(table: Table, row: int, picture: int, class_names: ClassNames) -> Ent
         else:
             segmentation = [np.asarray(polygon).tolist() for polygon in written]
     return {
-        "picture": table.names[picture],
+        "image": table.names[image],
         "id": int(table.annotation_ids[row]),
         "category": class_names.name(int(table.labels[row])),
         "category_id": class_names.category_id(int(table.labels[row])),

@@ -1,4 +1,4 @@
-"""A split under repair: what it was, what it is now, and what was found wrong with each picture and object."""
+"""A split under repair: what it was, what it is now, and what was found wrong with each image and object."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from detect.data.unvalidated_split import Draft
 @dataclass
 class Case:
     """original: the split as its files say.  table: as it is now; its image_ids and annotation_ids count the rows of
-    the original, so that they tell which of them each picture and object was.
-    picture_whys, object_whys: by these numbers, the kinds of problems that were seen to.
+    the original, so that they tell which of them each image and object was.
+    image_whys, object_whys: by these numbers, the kinds of problems that were seen to.
     """
 
     original: Draft
     table: Table
-    picture_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    image_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     object_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
@@ -36,7 +36,7 @@ class Case:
         return replace(self.original, table=self.table)
 
     def note(self, problem: Problem) -> None:
-        whys = self.picture_whys if KINDS[problem.kind].of == "picture" else self.object_whys
+        whys = self.image_whys if KINDS[problem.kind].of == "image" else self.object_whys
         for one in problem.ids.tolist():
             whys[one][problem.kind] = None
 

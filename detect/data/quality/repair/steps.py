@@ -13,7 +13,7 @@ from detect.data.quality.checks.duplicates import check_copies
 from detect.data.quality.checks.geometry import check_crossings, check_doubles, check_fit
 from detect.data.quality.checks.image_files import check_files
 from detect.data.quality.checks.image_headers import check_headers, read_headers, with_sizes
-from detect.data.quality.cleaning import clean, of_objects, of_pictures, told
+from detect.data.quality.cleaning import clean, of_images, of_objects, told
 from detect.data.quality.problems import KINDS, OUT
 from detect.data.quality.repair.coordinates import scaled, turned
 from detect.data.quality.repair.split import Case
@@ -23,20 +23,20 @@ from detect.structures import masks
 from detect.structures.polygons import joined, outlines
 
 
-def put_on_pictures(case: Case) -> None:
-    """Annotations are turned and scaled to where their pictures are. DataError where most pictures are not there."""
+def put_on_images(case: Case) -> None:
+    """Annotations are turned and scaled to where their images are. DataError where most images are not there."""
     headers = read_headers(case.table)
     table = with_sizes(case.table, headers)
     for found in check_headers(table, headers):
         move = {"exif_turned": turned, "wrong_size": scaled}.get(found.kind)
         if move:
-            case.note(of_pictures(case.table, found))
+            case.note(of_images(case.table, found))
             table = move(table, found.rows.tolist(), headers)
     case.table = table
 
 
 def leave_out_broken(case: Case) -> list[Look]:
-    """What cannot be trained on goes, by the policy of ``cleaning``, and pictures that break off; returns the looks of
+    """What cannot be trained on goes, by the policy of ``cleaning``, and images that break off; returns the looks of
     those that are left."""
     draft = case.draft
     case.table, problems = clean(draft)
@@ -47,19 +47,19 @@ def leave_out_broken(case: Case) -> list[Look]:
     looks = look_at_all([case.table.path(i) for i in range(len(case.table))])
     kept = np.ones(len(case.table), bool)
     for found in check_files(case.table, headers, looks):
-        case.note(of_pictures(case.table, found))
-        if found.kind == "truncated_picture":
+        case.note(of_images(case.table, found))
+        if found.kind == "truncated_image":
             kept[found.rows] = False
-    case.table = case.table.take_pictures(np.flatnonzero(kept))
+    case.table = case.table.take_images(np.flatnonzero(kept))
     return [look for look, keep in zip(looks, kept.tolist(), strict=True) if keep]
 
 
 def leave_out_copies(cases: Mapping[str, Case], looks: Mapping[str, Sequence[Look]]) -> None:
-    """Of the same picture in several splits that of test is kept, else that of val; twice in one split, the one with
+    """Of the same image in several splits that of test is kept, else that of val; twice in one split, the one with
     most objects."""
     found = check_copies({name: case.table for name, case in cases.items()}, looks)
     for name, case in cases.items():
-        leaks = [problem for problem in found.get(name, []) if problem.kind == "leaked_picture"]
+        leaks = [problem for problem in found.get(name, []) if problem.kind == "leaked_image"]
         for problem in leaks:
             case.note(problem)
         leaked = np.concatenate([problem.ids for problem in leaks] or [np.zeros(0, np.int64)])
@@ -69,9 +69,9 @@ def leave_out_copies(cases: Mapping[str, Case], looks: Mapping[str, Sequence[Loo
         for row in sorted(rows, key=(-counts).__getitem__):  # which leaves equal ones in their order
             kept = best.setdefault(looks[name][row].digest, row)
             if kept != row:
-                kind = "listed_twice" if table.path(row) == table.path(kept) else "duplicate_picture"
-                case.picture_whys[int(table.image_ids[row])][kind] = None
-        case.table = table.take_pictures(np.array(sorted(best.values()), np.int64))
+                kind = "listed_twice" if table.path(row) == table.path(kept) else "duplicate_image"
+                case.image_whys[int(table.image_ids[row])][kind] = None
+        case.table = table.take_images(np.array(sorted(best.values()), np.int64))
 
 
 def redraw(case: Case) -> None:
@@ -101,7 +101,7 @@ def _drop(case: Case, found: Sequence[Found]) -> None:
 
 
 def _clipped(table: Table, rows: np.ndarray) -> np.ndarray:
-    return np.clip(table.boxes[rows], 0, np.tile(table.image_hw[table.pictures[rows]][:, ::-1], 2))
+    return np.clip(table.boxes[rows], 0, np.tile(table.image_hw[table.images[rows]][:, ::-1], 2))
 
 
 def _with_boxes(table: Table, rows: np.ndarray, new: np.ndarray) -> Table:
