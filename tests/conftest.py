@@ -14,8 +14,8 @@ import torch
 from helpers.fake_predictor import FakePredictor
 from helpers.web_server import Server
 
-import train
 from detect import runtime
+from detect.cli.commands import train
 from detect.cli.exit_status import exit_status
 from detect.io import downloads
 from detect.media.images import write_image

@@ -104,7 +104,7 @@ class TrainSettings:
         None, f"how often rectangles of noise hide parts of an image, 0..1 {_preset('cutout')}", low=0, high=1
     )
     color: str | None = option(
-        None, f"how far colors change; strong: to any hue, or none {_preset('colours')}", choices=COLORS
+        None, f"how far colors change; strong: to any hue, or none {_preset('color')}", choices=COLORS
     )
     backgrounds: str | None = option(
         None, "train on images without objects too, from this folder or pattern (default: none)", metavar="DIR"

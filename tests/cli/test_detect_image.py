@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.fake_predictor import NAMES, FakePredictor, files
 
-import detect_image
+from detect.cli.commands import detect_image
 from detect.errors import DiskError
 from detect.media import images as images_module
 from detect.media.images import read_image

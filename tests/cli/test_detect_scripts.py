@@ -8,8 +8,7 @@ import sys
 import pytest
 from helpers.folders import ROOT
 
-import detect_image
-import detect_video
+from detect.cli.commands import detect_image, detect_video
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.fake_predictor import files
 
-import detect_video
+from detect.cli.commands import detect_video
 from detect.media import camera as camera_module
 from detect.media import ffmpeg
 from detect.media.video_reader import VideoReader

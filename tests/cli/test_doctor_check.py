@@ -9,7 +9,7 @@ import pytest
 from helpers.any_format import put_images, put_text, voc, yolo
 from helpers.planted_problems import CLASSES, PLANTS, SPLITS, load, plant, save, write_clean
 
-import doctor
+from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose

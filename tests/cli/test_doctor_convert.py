@@ -11,7 +11,7 @@ from helpers.any_format import put
 from helpers.folders import SHARED
 from helpers.planted_problems import SPLITS, load, save, write_clean
 
-import doctor
+from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.cli.settings.doctor import TARGETS
 from detect.data.description import find_spec

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from helpers.tiny_models import as_checkpoint, random_model, render_shapes
 
-import evaluate
 from benchmarks.records import SPLITS, Record
 from benchmarks.results_page import models
 from detect import runtime
+from detect.cli.commands import evaluate
 from detect.cli.exit_status import exit_status
 from detect.data.dataset import read_record
 from detect.data.description import find_spec

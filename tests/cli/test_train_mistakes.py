@@ -12,7 +12,7 @@ from helpers.planted_problems import plant, write_clean
 from helpers.tiny_models import render_shapes
 from helpers.training import TINY, without_masks
 
-import train
+from detect.cli.commands import train
 from detect.cli.settings import TrainSettings
 
 

@@ -12,12 +12,12 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from detect.cli.commands.serve import listening
 from detect.inference.predictor import Predictor
 from detect.serving.app import create_app
 from detect.serving.limits import Limits
 from detect.serving.model_registry import Served
 from helpers.tiny_models import CLASSES, random_model
-from serve import listening
 
 
 def tiny_model(name: str = "tiny", threshold: float = 0.0) -> Served:

@@ -9,8 +9,8 @@ import torch
 from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, render_shapes, train_a_step
 from helpers.torchvision_files import old_names
 
-import train
 from detect import runtime
+from detect.cli.commands import train
 from detect.cli.exit_status import exit_status
 from detect.inference.predictor import load_predictor
 from detect.models import checkpoint, pretrained

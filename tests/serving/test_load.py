@@ -156,7 +156,7 @@ def test_memory_is_given_back_when_the_answer_is_out(slow):
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT")
 def test_a_caller_who_does_not_read_is_given_up_and_keeps_no_server_from_ending(slow, monkeypatch, caplog):
     """Whose large answer would else be kept for ever."""
-    monkeypatch.setattr("serve.UNREAD", 1)
+    monkeypatch.setattr("detect.cli.commands.serve.UNREAD", 1)
     slow.go.set()
     app = create_app(lambda: {"slow": Served("slow", slow)}, Limits(upload_seconds=0.5, waiting=8))
     large = encode(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3)).astype(np.uint8), "PNG")

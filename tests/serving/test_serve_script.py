@@ -18,7 +18,7 @@ from helpers.api_server import until
 from helpers.folders import ROOT
 from helpers.tiny_models import as_checkpoint, make_image, random_model
 
-import serve
+from detect.cli.commands import serve
 from detect.cli.settings import ServeSettings
 from detect.media.encoding import encode
 from detect.media.video_writer import VideoWriter

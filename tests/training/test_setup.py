@@ -34,7 +34,7 @@ def begun(train_py, monkeypatch, tmp_path):
         kept.append((run.folder / "settings.yaml").read_text())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.train_epochs", stop)
+    monkeypatch.setattr("detect.cli.commands.train.train_epochs", stop)
 
     def call(*flags: object) -> str:
         more = ["--output-dir", tmp_path, "--workers", 0, "--device", "cpu"]

@@ -14,7 +14,7 @@ from helpers.any_format import WRITE, put_images, put_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import doctor
+from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.data import description
 from detect.data.description import find_spec
