@@ -47,23 +47,23 @@ def draw(
         raise ValueError(f"detections of {detections.image_hw} on an image of {image.shape[:2]} (h, w)")
     canvas = image.copy()
     by_rank = color_instances and len(class_names) == 1
-    color = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
+    colors = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
     line, font_size = _scale(canvas)
     worst_first = range(len(detections) - 1, -1, -1)  # so that the best lie on top
     if detections.masks is not None:
         for i in worst_first:
-            _draw_mask(canvas, detections.masks[i], color[i], line, tint)
+            _draw_mask(canvas, detections.masks[i], colors[i], line, tint)
     height, width = image.shape[:2]
     inside = np.rint(detections.boxes).clip(0, [width - 1, height - 1, width - 1, height - 1])
     corners = inside.astype(int).tolist()
     for i in worst_first:
-        _draw_box(canvas, corners[i], color[i], line)
+        _draw_box(canvas, corners[i], colors[i], line)
         if detections.keypoints is not None:
-            _draw_points(canvas, detections.keypoints[i], color[i], line)
+            _draw_points(canvas, detections.keypoints[i], colors[i], line)
     plates: list[tuple[int, int, int, int]] = []
     for i, label in enumerate(detections.labels.tolist()):
         text = class_names.name(label) + (f" {detections.scores[i]:.2f}" if show_scores else "")
-        plate = _plate(text, font_size, color[i])
+        plate = _plate(text, font_size, colors[i])
         plates.append(_draw_plate(canvas, plate, corners[i], plates))
     return canvas
 

@@ -180,7 +180,7 @@ def _vertical(size: Size, top: tuple[float, ...], bottom: tuple[float, ...]) -> 
 def _discs(
     image: np.ndarray,
     rng: np.random.Generator,
-    color: np.ndarray,
+    colors: np.ndarray,
     count: int,
     height: float,
     spread: float,
@@ -193,7 +193,7 @@ def _discs(
         top, left = max(0, y - radius - 1), max(0, x - radius - 1)
         region = image[top : y + radius + 2, left : x + radius + 2]
         glow = np.zeros(region.shape, np.float32)
-        color = color[rng.integers(len(color))] * rng.uniform(0.12, 0.5)
+        color = colors[rng.integers(len(colors))] * rng.uniform(0.12, 0.5)
         cv2.circle(glow, (x - left, y - top), radius, color.tolist(), -1, cv2.LINE_AA)
         region += glow
 
