@@ -1,29 +1,34 @@
-"""Progress bars: on stderr, and none of any kind below ``--quiet``."""
+"""What the user sees while work goes on: progress bars, lines of output and warnings.
+
+Messages of the package name a setting in backticks, as Python spells it: `imgsz` or `head='fasterrcnn'`. The command
+line replaces that spelling by its flags (``spell_settings_with``).
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tqdm import tqdm
 
-# For training, where the time that tqdm gives an epoch matters less than what is said behind it.
+# Bar format of training: losses and remaining time stand behind the bar in place of tqdm's own estimate for the epoch.
 TRAINING = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}"
 
 _hidden = False
+_spell: Callable[[str], str] = str
 
 
 def hide_bars(hidden: bool) -> None:
-    """Show bars or none from now on, in all of the process."""
+    """Hide (or show) all progress bars of this process from now on."""
     global _hidden  # noqa: PLW0603 - a process has one stderr
     _hidden = hidden
 
 
 def bar(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
-    """A tqdm bar over ``items``, or to be updated by hand; for ``arguments`` see tqdm.
+    """Return a tqdm progress bar on stderr, over ``items`` or updated by the caller; ``arguments`` go to tqdm.
 
-    On a terminal it moves and fits its width; a log file gets a line now and then.
+    On a terminal the bar is updated five times per second and fits the width; a log file gets a line every 10 s.
     """
     nowhere = sys.stderr is None or sys.stderr.closed
     interval = 0.2 if not nowhere and sys.stderr.isatty() else 10.0
@@ -32,6 +37,22 @@ def bar(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
     return tqdm(items, disable=hidden, **usual | arguments)
 
 
+def spell_settings_with(spell: Callable[[str], str]) -> None:
+    """Pass every message through ``spell`` before it is printed; the command line turns settings into flags."""
+    global _spell  # noqa: PLW0603 - a process has one stderr
+    _spell = spell
+
+
+def spelled(text: str) -> str:
+    """Return a message as the user of this process spells settings."""
+    return _spell(text)
+
+
+def report(text: str) -> None:
+    """Print one line of normal output to stdout."""
+    print(spelled(text), flush=True)
+
+
 def warn(text: str) -> None:
-    """One line on stderr for what the user should see although the work goes on."""
-    print(f"warning: {text}", file=sys.stderr)
+    """Print one warning line to stderr; the work continues."""
+    print(f"warning: {spelled(text)}", file=sys.stderr)
