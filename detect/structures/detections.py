@@ -1,27 +1,39 @@
-"""The objects that a model found in one image."""
+"""The objects that a model detects in one image."""
 
 from __future__ import annotations
 
+import importlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detect.errors import UsageError
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
 from detect.structures.masks import Rle
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Detections:
-    """What was found in one image, best first.
+    """Objects detected in one image, sorted by descending score.
 
-    image_hw: (height, width) of the original image.
-    boxes: float32 [N, 4] xyxy, absolute pixels of the original image.
-    scores: float32 [N] in 0..1, descending.  labels: int64 [N] in 1..K.
-    masks: N compressed RLEs of the image's size, or None from a model without masks.
-    keypoints: float32 [N, P, 3], x and y in absolute pixels and the score of each point (the height of its heat map,
-        a logit), or None from a model without keypoints.
+    image_hw: (height, width) of the original image in pixels.
+    boxes: float32 [N, 4], xyxy, absolute pixels of the original image.
+    scores: float32 [N], 0..1, descending.
+    labels: int64 [N], 1..K.
+    masks: N compressed COCO RLEs of size ``image_hw``; None from a model without masks.
+    keypoints: float32 [N, P, 3]: x and y in absolute pixels and the score of each point (the maximum of its heat map,
+        a logit); None from a model without keypoints.
+    class_names: ClassNames of the model, which give each label its name and category id; None if unknown.
+    image: uint8 RGB [H, W, 3], the image itself; None if it was not kept.
 
-    Raises ValueError when the parts do not fit together.
+    Raises ValueError if the arrays have the wrong type, shape or range, or do not fit together.
     """
 
     image_hw: tuple[int, int]
@@ -30,6 +42,8 @@ class Detections:
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     masks: list[Rle] | None = None
     keypoints: np.ndarray | None = None
+    class_names: ClassNames | None = field(default=None, compare=False)
+    image: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -45,20 +59,30 @@ class Detections:
             raise ValueError(f"keypoints must be [{n}, P, 3], not {self.keypoints.shape}")
         if n and not np.all(np.isfinite(self.boxes)):
             raise ValueError("boxes must be finite")
-        # Said so that a NaN, which compares to nothing, is refused too.
+        # Written as "not inside the range" because every comparison with NaN is false.
         if n and not (self.scores.min() >= 0 and self.scores.max() <= 1 and np.all(np.diff(self.scores) <= 0)):
             raise ValueError("scores must lie in 0..1 and descend")
         if n and self.labels.min() < 1:
             raise ValueError("labels start at 1; 0 is background and never leaves the model")
+        if n and self.class_names is not None and self.labels.max() > len(self.class_names):
+            raise ValueError(f"label {self.labels.max()} is not in 1..{len(self.class_names)}")
         for rle in self.masks or []:
             if tuple(rle["size"]) != tuple(self.image_hw):
-                raise ValueError(f"a mask of {rle['size']} on an image of {self.image_hw} (h, w)")
+                raise ValueError(f"a mask of size {rle['size']} on an image of {self.image_hw} (h, w)")
+        if self.image is not None and self.image.shape != (*self.image_hw, 3):
+            raise ValueError(f"image must be uint8 [{self.image_hw[0]}, {self.image_hw[1]}, 3], not {self.image.shape}")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def __repr__(self) -> str:
+        height, width = self.image_hw
+        parts = [f"{count} {name}" for name, count in Counter(self.names).most_common()]
+        total = f"{len(self)} detection{'' if len(self) == 1 else 's'}"
+        return f"<{': '.join([total, ', '.join(parts)]) if parts else total}; image {height}x{width} (h x w)>"
+
     def __getitem__(self, index: Sequence[int] | np.ndarray | slice) -> Detections:
-        """Those at ``index``: integers, a boolean mask [N] or a slice."""
+        """Return the detections at ``index``: integers, a boolean mask [N] or a slice."""
         kept = np.arange(len(self))[index]
         return Detections(
             self.image_hw,
@@ -67,11 +91,108 @@ class Detections:
             self.labels[kept],
             None if self.masks is None else [self.masks[i] for i in kept],
             None if self.keypoints is None else self.keypoints[kept],
+            self.class_names,
+            self.image,
         )
 
+    @property
+    def names(self) -> list[str]:
+        """The class name of each detection; ``class 3`` for label 3 where ``class_names`` is None."""
+        labels = self.labels.tolist()
+        return [f"class {i}" if self.class_names is None else self.class_names.name(i) for i in labels]
+
     def filter(self, threshold: float = 0.0, labels: Sequence[int] | None = None) -> Detections:
-        """Those that score at least ``threshold`` and, where given, have one of ``labels``."""
+        """Return the detections that score at least ``threshold`` and, if given, have one of ``labels``."""
         keep = self.scores >= threshold
         if labels is not None:
             keep &= np.isin(self.labels, labels)
         return self[keep]
+
+    def draw(self, image: np.ndarray | None = None, **options: Any) -> Image.Image:
+        """Return a PIL image with boxes, masks, keypoints and labels drawn on it.
+
+        image: uint8 RGB [H, W, 3] to draw on; by default the image that was given to the predictor.
+        options: keywords of ``detect.media.drawing.draw``: color_instances, show_scores, tint.
+
+        Raises ValueError if there is no image or its size is not ``image_hw``.
+        """
+        from PIL import Image
+
+        from detect.media.drawing import draw
+
+        canvas = self.image if image is None else image
+        if canvas is None:
+            raise ValueError("these detections keep no image; pass one: draw(image)")
+        class_names = self.class_names or ClassNames(tuple(f"class {i}" for i in range(1, self._max_label() + 1)))
+        return Image.fromarray(draw(canvas, self, class_names, **options))
+
+    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+        """Return the detections in COCO's results format (https://cocodataset.org/#format-results), ready for JSON.
+
+        Each dict has image_id, category_id, bbox (xywh, absolute pixels), score and, from a model with masks,
+        segmentation (compressed RLE). category_id is the id of the training annotations, or the label where
+        ``class_names`` is None.
+        """
+        rows = []
+        for i, label in enumerate(self.labels.tolist()):
+            x0, y0, x1, y1 = self.boxes[i].astype(float).tolist()
+            row: dict[str, Any] = {
+                "image_id": image_id,
+                "category_id": self._category_id(label),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "score": float(self.scores[i]),
+            }
+            if self.masks is not None:
+                row["segmentation"] = masks.to_json(self.masks[i])
+            rows.append(row)
+        return rows
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Detections``: xyxy, confidence, class_id (the labels, 1..K), mask and, under
+        ``data["class_name"]``, the class names.
+
+        Masks become a bool [N, H, W] array. Raises UsageError if the package supervision is not installed.
+        """
+        supervision = _optional_package("supervision")
+        bitmaps = None
+        if self.masks is not None:
+            bitmaps = np.zeros((len(self), *self.image_hw), bool)
+            for i, rle in enumerate(self.masks):
+                bitmaps[i] = masks.to_bitmap(rle)
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            mask=bitmaps,
+            confidence=self.scores.copy(),
+            class_id=self.labels.copy(),
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with one row per detection: name, category_id, score, x_min, y_min, x_max and
+        y_max (absolute pixels).
+
+        Raises UsageError if the package pandas is not installed.
+        """
+        pandas = _optional_package("pandas")
+        columns: dict[str, Any] = {
+            "name": self.names,
+            "category_id": [self._category_id(label) for label in self.labels.tolist()],
+            "score": self.scores,
+        }
+        columns |= dict(zip(("x_min", "y_min", "x_max", "y_max"), self.boxes.T, strict=True))
+        return pandas.DataFrame(columns)
+
+    def _category_id(self, label: int) -> int:
+        return label if self.class_names is None else self.class_names.category_id(label)
+
+    def _max_label(self) -> int:
+        return int(self.labels.max(initial=1))
+
+
+def _optional_package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise UsageError(f"to_{name}() needs the package {name}: pip install {name}") from None
