@@ -1,23 +1,49 @@
-"""What a dataclass of settings says of each of its fields: type, default, range and words for the help."""
+"""Config dataclasses whose fields carry help text, ranges and choices.
+
+A package with settings declares a plain dataclass and describes each field with ``option``:
+
+    @dataclass(kw_only=True)
+    class Config:
+        data: str = option(REQUIRED, "name or path of the dataset")
+        lr: float = option(0.01, "learning rate for a batch of 16 images", low=0)
+        classes: list[str] | None = option(None, "only these classes (default: all)")
+
+``build`` makes a checked instance from keyword arguments, ``from_yaml_values`` from the content of a YAML file, and
+``detect.cli.flags`` from a command line. A field has the type str, int, float, bool, Path, a list of one of these, or
+one of them ``| None``.
+"""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import os
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from detect.errors import UsageError
-from detect.text import unknown
+from detect.text import near_names, unknown
 
 REQUIRED = dataclasses.MISSING
-"""The default of a field that the user has to give."""
+"""Default of a field that the user must set."""
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+# Settings of earlier versions and the names that replaced them. Using an old name is an error that names the new one.
+RENAMED = {
+    "colours": "color",
+    "rare": "repeat_threshold",
+    "skip_steps": "max_skipped_steps",
+    "replay": "debug_step",
+    "max_pictures": "max_images",
+}
+
+_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+_MAX_NAME_BYTES = 200  # a number is appended to names that are taken
+
+C = TypeVar("C")
 
 
 def option(
@@ -30,11 +56,13 @@ def option(
     high: float | None = None,
     positional: bool = False,
 ) -> Any:
-    """A dataclass field that ``parse`` turns into a flag.
+    """Return a dataclass field with a default, a help text and limits.
 
-    The help shows the default by itself, unless it says ``default:`` in its own words.
-    choices: the only values allowed; ``x:NAME`` stands for all that begin with ``x:``.
-    low, high: the range of a number, both ends allowed.
+    help: one sentence with the unit. The command line appends the default, unless the text says ``default:`` itself.
+    choices: the only values allowed; ``x:NAME`` stands for every value that begins with ``x:``.
+    metavar: placeholder of the value in the help, such as ``FILE``.
+    low, high: range of a number, both ends included.
+    positional: the command line takes the value without a flag.
     """
     metadata = {
         "help": help,
@@ -49,9 +77,32 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def device_option() -> Any:
+    """Return the field ``device``, which every program that computes has."""
+    return option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+
+
+def output_dir_option(default: str) -> Any:
+    """Return the field ``output_dir``: the folder in which each run gets a folder of its own."""
+    return option(Path(default), "folder that receives one folder per run", metavar="D")
+
+
+def check_run_name(name: str | None) -> None:
+    """Raise UsageError when the setting ``name`` is not the plain name of a folder."""
+    if name is not None and (
+        name in ("", ".", "..") or set(name) & set("/\\\0") or len(os.fsencode(name)) > _MAX_NAME_BYTES
+    ):
+        short = name if len(name) <= 60 else f"{name[:60]}..."
+        raise UsageError(f"`name={short!r}` must be a folder name of at most {_MAX_NAME_BYTES} bytes, not a path")
+
+
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """What one dataclass field asks of its flag and of its YAML value."""
+    """Description of one config field; the attributes are those of ``option``, with the type split into parts.
+
+    kind: type of the value, or of one item of a list.  is_list: whether the value is a list.
+    optional: whether None is allowed.
+    """
 
     name: str
     kind: type
@@ -69,75 +120,66 @@ class Field:
     def required(self) -> bool:
         return self.default is REQUIRED
 
-    def from_text(self, text: str) -> Any:
-        """One word of the command line."""
-        try:
-            return self.kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {_WORDS[self.kind]}, not '{text}'") from None
+    @property
+    def type_in_words(self) -> str:
+        """Type of one value in words, such as ``a whole number``."""
+        return _TYPE_WORDS[self.kind]
 
-    def from_yaml(self, value: Any, where: str) -> Any:
+    def convert(self, value: Any, where: str) -> Any:
+        """Return a value from YAML or from Python as the type of the field.
+
+        where: how a message names the value, such as ``lr: fast``. Raises UsageError for a value of another type.
+        """
         if value is None and self.optional:
             return None
         if self.is_list:
-            if not isinstance(value, list):
+            if not isinstance(value, (list, tuple)):
                 raise UsageError(f"{where} must be a list like [a, b]")
-            return [self._one_from_yaml(v, where) for v in value]
-        return self._one_from_yaml(value, where)
+            return [self._convert_one(v, where) for v in value]
+        return self._convert_one(value, where)
 
-    def _one_from_yaml(self, value: Any, where: str) -> Any:
+    def _convert_one(self, value: Any, where: str) -> Any:
         if type(value) is self.kind:
             return value
         if self.kind is float and type(value) in (int, str):
             try:
-                return float(value)  # YAML 1.1 reads 1e-4, without a dot, as text
+                return float(value)  # YAML 1.1 reads 1e-4, which has no dot, as text
             except ValueError:
                 pass
-        if self.kind is Path and type(value) is str:
+        if self.kind is Path and isinstance(value, (str, Path)):
             return Path(value)
-        if self.kind is str and type(value) is int:
-            return str(value)  # category ids, cameras and run names may be bare numbers
+        if self.kind is str and isinstance(value, (int, Path)) and not isinstance(value, bool):
+            return str(value)  # category ids, camera numbers and run names may be bare numbers
         quote = ", so put it in quotes" if self.kind is str and type(value) in (bool, float) else ""
-        raise UsageError(f"{where} must be {_WORDS[self.kind]}{quote}")
+        raise UsageError(f"{where} must be {self.type_in_words}{quote}")
 
     def check(self, value: Any, where: str) -> None:
-        """Raise UsageError where ``value`` is out of range or not among the choices."""
+        """Raise UsageError when ``value`` is out of range or not one of the choices."""
         for one in value if self.is_list and value is not None else [value]:
             if one is None:
                 continue
             if self.choices is not None and not any(_allows(choice, str(one)) for choice in self.choices):
                 raise UsageError(unknown(self.name.replace("_", " "), str(one), self.choices))
-            # Written as "not inside" so that nan fails too.
+            # Written as "not inside the range" so that NaN is refused too.
             if self.low is not None and not one >= self.low:
                 raise UsageError(f"{where} must be at least {self.low}")
             if self.high is not None and not one <= self.high:
                 raise UsageError(f"{where} must be at most {self.high}")
 
-    def help_text(self) -> str:
-        text = self.help
-        if self.choices is not None and self._choices_as_metavar() is None:
-            text += f"; one of {', '.join(self.choices)}"
-        if self.required:
-            text += " (required)"
-        elif "default:" not in text:
-            text += f" (default: {shown(self.default)})"
-        return text.replace("%", "%%")
-
-    def shown_name(self) -> str:
-        return self.shown_metavar() if self.positional else flag(self.name)
-
     def shown_metavar(self) -> str:
-        return self.metavar or self._choices_as_metavar() or _METAVARS[self.kind]
+        """Placeholder of the value in the help: the metavar, up to six choices, or a word for the type."""
+        return self.metavar or self.short_choices() or _METAVARS[self.kind]
 
-    def _choices_as_metavar(self) -> str | None:
+    def short_choices(self) -> str | None:
+        """Return the choices as ``a|b|c``, or None when there are none or more than six."""
         return "|".join(self.choices) if self.choices is not None and len(self.choices) <= 6 else None
 
 
-def fields_of(settings_class: type) -> dict[str, Field]:
-    """The fields by their names; TypeError for a type that no flag has."""
-    hints = typing.get_type_hints(settings_class)
+def fields_of(config_class: type) -> dict[str, Field]:
+    """Return the fields of a config dataclass by name. Raises TypeError for a field of an unsupported type."""
+    hints = typing.get_type_hints(config_class)
     fields = {}
-    for f in dataclasses.fields(settings_class):
+    for f in dataclasses.fields(config_class):
         kind, optional = hints[f.name], False
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
             arguments = typing.get_args(kind)
@@ -146,20 +188,61 @@ def fields_of(settings_class: type) -> dict[str, Field]:
         is_list = typing.get_origin(kind) is list
         if is_list:
             (kind,) = typing.get_args(kind)
-        if kind not in _WORDS:
-            raise TypeError(f"{settings_class.__name__}.{f.name}: flags have no type {kind}")
+        if kind not in _TYPE_WORDS:
+            raise TypeError(f"{config_class.__name__}.{f.name}: settings cannot have the type {kind}")
         default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         fields[f.name] = Field(f.name, kind, is_list, optional, default, **f.metadata)
     return fields
 
 
-def flag(name: str) -> str:
-    """The flag of the field ``name``."""
-    return "--" + name.replace("_", "-")
+def build(config_class: type[C], function: str, /, **values: Any) -> C:
+    """Return a checked config from the keyword arguments of a public function.
+
+    function: name for messages, such as ``detect.train``.
+    Raises TypeError for an unknown keyword, naming the nearest one, and UsageError for a value of the wrong type, out
+    of range or not among the choices.
+    """
+    fields = fields_of(config_class)
+    checked = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'{_hint(name, fields)}")
+        where = f"`{name}={value!r}`"
+        checked[name] = fields[name].convert(value, where)
+        fields[name].check(checked[name], where)
+    for name, field in fields.items():
+        if field.required and name not in checked:
+            raise TypeError(f"{function}() is missing the argument '{name}': {field.help}")
+    return config_class(**checked)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = [RENAMED[name]] if RENAMED.get(name) in known else near_names(name, known)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"
+
+
+def from_yaml_values(fields: Mapping[str, Field], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a YAML mapping as checked values by field name; keys may have ``-`` in place of ``_``.
+
+    Raises UsageError for a key that is unknown or given twice, and for a value that does not fit its field.
+    """
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            if RENAMED.get(name) in fields:
+                raise UsageError(f"key '{key}' is now called '{RENAMED[name]}'")
+            raise UsageError(unknown("key", key, fields))
+        if name in values:
+            raise UsageError(f"{key} is given twice")
+        where = f"{key}: {shown(value)}"
+        values[name] = fields[name].convert(value, where)
+        fields[name].check(values[name], where)
+    return values
 
 
 def shown(value: Any) -> str:
-    """A value as the user would type it."""
+    """Return a value as the user would type it on a command line."""
     if value is None:
         return "none"
     if isinstance(value, bool):

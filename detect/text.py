@@ -6,23 +6,28 @@ import difflib
 from collections.abc import Iterable
 
 
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return at most three of the ``known`` names that resemble ``name``, ignoring case, nearest first."""
+    by_lower = {k.lower(): k for k in map(str, known)}
+    return [by_lower[k] for k in difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.6)]
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Words for an unknown name, near names first: ``unknown backbone 'resnet5': did you mean ...``."""
+    """Return the message for an unknown name: ``unknown backbone 'resnet5': did you mean resnet50? known are ...``."""
     known = [str(k) for k in known]
-    by_lower = {k.lower(): k for k in known}
-    near = [by_lower[k] for k in difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.6)]
+    near = near_names(name, known)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     shown = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
     return f"unknown {what} '{name}': {hint}known are {shown}"
 
 
 def first_few(items: Iterable[object], n: int = 5) -> str:
-    """The first ``n`` of ``items`` for a message: ``a, b, c, d, e and 7 more``."""
+    """Return the first ``n`` items for a message: ``a, b, c, d, e and 7 more``."""
     shown = [str(i) for i in items]
     more = f" and {len(shown) - n} more" if len(shown) > n else ""
     return ", ".join(shown[:n]) + more
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Such as ``1 epoch`` or ``2 epochs``."""
+    """Return a number with its noun: ``1 epoch``, ``2 epochs``; ``many`` is an irregular plural."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"

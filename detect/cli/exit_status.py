@@ -1,4 +1,8 @@
-"""Exit status of the scripts, and what signals and user errors print."""
+"""Exit status of the programs, and what an error or a signal prints.
+
+0 success, 1 a bug of ours (with its traceback), 2 a mistake of the user's (one line on stderr), 128 + N stopped by
+signal N (130 for Ctrl-C), 141 nobody reads stdout any more (``| head``). Programs may return further values.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,15 @@ from io import TextIOWrapper
 
 from detect.errors import DetectError
 from detect.io.files import DISK_FULL
+from detect.progress import spelled
 
 
 def exit_status(main: Callable[[], int | None]) -> int:
-    """Run a script's ``main`` and turn what the user can mend into one line and a status.
+    """Run the ``main`` function of a program and return its exit status.
 
-    Returns what main returns, 0 where that is nothing; 2 for a DetectError or a full disk, 130 for Ctrl-C; 128 and the
-    signal's number where another one stopped it, 141 where nobody reads stdout any more (``| head``). Any other
-    exception goes on its way.
+    A DetectError and a full disk become one line on stderr and status 2. Any other exception passes through.
     """
-    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may have letters that the terminal's encoding has not
+    if isinstance(sys.stdout, TextIOWrapper):  # a file name may hold characters that the terminal cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     stopped_by = signal.SIGINT
 
@@ -31,36 +34,36 @@ def exit_status(main: Callable[[], int | None]) -> int:
         raise KeyboardInterrupt
 
     try:
-        with _on_other_stops(interrupt):
+        with _termination_signals_call(interrupt):
             status = main() or 0
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        if not _nobody_reads():
+        if not _stdout_is_closed():
             raise
         return 141
     except DetectError as error:
-        print(f"error: {_own_words(error)}", file=sys.stderr)
+        print(f"error: {spelled(_original_message(error))}", file=sys.stderr)
         return 2
-    except OSError as error:  # of a write that is no result's, such as a library's own temporary file
+    except OSError as error:  # from a library's own temporary file; our files raise DiskError
         if error.errno not in DISK_FULL:
             raise
         where = f" {error.filename}" if error.filename else ""
         print(f"error: cannot write{where}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)
+        print(spelled(str(stop)) or "stopped", file=sys.stderr)
         return 128 + stopped_by
     return status
 
 
 @contextmanager
-def _on_other_stops(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Let ``handler`` hear of the stops that are no Ctrl-C, which would end Python without closing anything."""
+def _termination_signals_call(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call ``handler`` on SIGTERM and SIGHUP, which by default end Python without closing files and processes."""
     former = {}
-    if threading.current_thread() is threading.main_thread():  # Python allows it there alone
+    if threading.current_thread() is threading.main_thread():  # Python allows signal handlers there only
         for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-            if signal.getsignal(number) is signal.SIG_DFL:  # not below nohup, or where another takes care of it
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup and other programs set their own handling
                 former[number] = signal.signal(number, handler)
     try:
         yield
@@ -69,20 +72,20 @@ def _on_other_stops(handler: Callable[[int, object], None]) -> Iterator[None]:
             signal.signal(number, before)
 
 
-def _nobody_reads() -> bool:
-    """Whether it is stdout that is a broken pipe; then what is left for it goes to nowhere."""
+def _stdout_is_closed() -> bool:
+    """Return whether stdout is a broken pipe; if so, redirect what is left to the null device."""
     try:
-        print(flush=True)  # something must be written for it to show
+        print(flush=True)  # only a write shows a broken pipe
         return False
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # else Python complains when it flushes at the end
+        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python complains when it flushes at exit
         os.close(nowhere)
         return True
 
 
-def _own_words(error: DetectError) -> str:
-    """The message as it was written: torch hands an error of a loader process on inside the text of its traceback."""
+def _original_message(error: DetectError) -> str:
+    """Return the message as it was raised: torch wraps an error of a loader process in the text of its traceback."""
     if not str(error).startswith("Caught "):
         return str(error)
     return str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()

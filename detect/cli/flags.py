@@ -1,57 +1,116 @@
-"""Settings dataclass <- YAML file <- command line. Knows no script.
+"""Command line -> config dataclass. A YAML file given with ``--config`` lies below the command line.
 
     @dataclass(kw_only=True)
     class Settings:
         data: str = option(REQUIRED, "name or path of the dataset")
-        lr: float = option(0.01, "learning rate for a batch of 16 images", low=0)
-        classes: list[str] | None = option(None, "only these classes (default: all)")
+        batch_size: int = option(2, "images per batch", low=1)
 
     settings, given = parse(Settings, "Train a detector.")
 
-A field ``batch_size`` is the flag ``--batch-size`` and the YAML key ``batch_size`` or ``batch-size``. Its
-type is str, int, float, bool (``--amp`` and ``--no-amp``), Path, a list of these, or any of them ``| None``.
-A ``positional`` field is a word without a flag, such as ``inference`` in ``benchmark.py inference``.
+The field ``batch_size`` is the flag ``--batch-size`` and the YAML key ``batch_size`` or ``batch-size``. A bool is
+``--amp`` and ``--no-amp``. A ``positional`` field takes a word without a flag.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
-import yaml
-
+from detect import progress
 from detect.errors import DetectError, UsageError
-from detect.io.files import write_text
-from detect.options import Field, fields_of, flag, shown
+from detect.io.yaml_files import load_yaml
+from detect.options import RENAMED, Field, fields_of, from_yaml_values, shown
 from detect.text import unknown
 
 S = TypeVar("S")
 
+_CONFIG = "config"
+# A setting in a message: `name` or `name=value`.
+_SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+
 
 def parse(settings_class: type[S], description: str, argv: Sequence[str] | None = None) -> tuple[S, set[str]]:
-    """The settings from ``argv`` (the process's own when None), with ``--config FILE.yaml`` below it.
+    """Return the settings of a program, and the names of the fields that the user gave.
 
-    Returns the instance, and the field names that the command line or the YAML file gave.
+    argv: the words after the program's name; those of this process when None. From here on, messages of this process
+    spell the settings as flags.
     Raises UsageError for anything unknown, missing, of the wrong type, out of range or not among the choices.
     """
+    return _parse(settings_class, _parser(fields_of(settings_class), description), argv)
+
+
+def parse_command(
+    commands: Mapping[str, type[Any]], description: str, argv: Sequence[str] | None = None
+) -> tuple[str, Any, set[str]]:
+    """Return the subcommand of a program, its settings, and the names of the fields that the user gave.
+
+    commands: name of the subcommand -> settings dataclass, whose docstring is the subcommand's help.
+    Raises UsageError as ``parse`` does, and for a flag that belongs to another subcommand.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        parser = _Parser(description=description, usage="%(prog)s COMMAND [flags]", allow_abbrev=False)
+        listed = parser.add_argument_group("commands", "COMMAND --help lists the flags of one command")
+        for name, settings_class in commands.items():
+            listed.add_argument(name, nargs="?", help=_first_line(settings_class))
+        if not words:
+            raise UsageError(f"a command is missing; one of {', '.join(commands)}")
+        parser.parse_args(words)
+    name, *rest = words
+    if name not in commands:
+        raise UsageError(unknown("command", name, commands))
+    fields = fields_of(commands[name])
+    parser = _parser(fields, _first_line(commands[name]), f"{Path(sys.argv[0]).name} {name}")
+    for word in rest:
+        _check_owner(word, name, commands)
+    settings, given = _parse(commands[name], parser, rest)
+    return name, settings, given
+
+
+def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
+    """Return a message in which the settings among ``fields`` are spelled as flags.
+
+    `` `imgsz` `` becomes ``--imgsz``, `` `head='fasterrcnn'` `` becomes ``--head fasterrcnn`` and `` `amp=False` ``
+    becomes ``--no-amp``.
+    """
+
+    def spell(match: re.Match[str]) -> str:
+        name, value = match[1], match[2]
+        if name not in fields:
+            return match[0]
+        if fields[name].positional:
+            return fields[name].shown_metavar() if value is None else value.strip("'\"")
+        if value is None or value == "True":
+            return flag(name)
+        return f"--no-{flag(name)[2:]}" if value == "False" else f"{flag(name)} {value.strip(chr(39) + chr(34))}"
+
+    return _SETTING.sub(spell, text)
+
+
+def flag(name: str) -> str:
+    """Return the flag of the field ``name``."""
+    return "--" + name.replace("_", "-")
+
+
+def _parse(settings_class: type[S], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[S, set[str]]:
     fields = fields_of(settings_class)
-    parser = _parser(fields, description)
+    progress.spell_settings_with(lambda text: spell_as_flags(text, fields))
     namespace, extra = parser.parse_known_args(argv)
     if extra:
         _refuse(extra, fields)
     typed = {name: value for name, value in vars(namespace).items() if value is not None}
-    config = typed.pop("config", None)
+    config = typed.pop(_CONFIG, None)
     values = {} if config is None else _from_yaml(config, fields)
     for name, value in typed.items():
-        fields[name].check(value, f"{fields[name].shown_name()} {shown(value)}")
+        fields[name].check(value, f"{_shown_name(fields[name])} {shown(value)}")
         values[name] = value
     for name, field in fields.items():
         if field.required and name not in values:
-            raise UsageError(f"{field.shown_name()} is missing: {field.help}")
+            raise UsageError(f"{_shown_name(field)} is missing: {field.help}")
     try:
         return settings_class(**values), set(values)
     except DetectError as error:
@@ -60,109 +119,100 @@ def parse(settings_class: type[S], description: str, argv: Sequence[str] | None 
         raise type(error)(f"{error} (settings from {config})") from None
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """The content of a YAML file that is one mapping, keys as written; UsageError for any other file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not a YAML file (not UTF-8 text)") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold 'key: value' lines, not a {type(content).__name__}")
-    return {str(key): value for key, value in content.items()}
-
-
-def save(
-    settings: Any, path: Path, without: Iterable[str] = (), comments: Mapping[str, str] = MappingProxyType({})
-) -> None:
-    """Write the settings, but for those in ``without``, to ``path`` as YAML that ``--config`` reads back.
-
-    comments: of fields, which stand above them.
-    """
-    lines = []
-    for name in (f.name for f in dataclasses.fields(settings) if f.name not in set(without)):
-        lines += [f"# {comments[name]}\n"] if name in comments else []
-        lines.append(yaml.safe_dump({name: _plain(getattr(settings, name))}, sort_keys=False, allow_unicode=True))
-    write_text(path, "".join(lines))
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message.removeprefix("argument "))
 
 
-def _parser(fields: dict[str, Field], description: str) -> _Parser:
+def _parser(fields: Mapping[str, Field], description: str, prog: str | None = None) -> _Parser:
     required = [
-        f.shown_name() + ("" if f.positional else f" {f.shown_metavar()}") for f in fields.values() if f.required
+        _shown_name(f) + ("" if f.positional else f" {f.shown_metavar()}") for f in fields.values() if f.required
     ]
     parser = _Parser(
+        prog=prog,
         description=description,
         usage=" ".join(["%(prog)s", *required, "[flags]"]),
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),
     )
     for f in fields.values():
-        # A default of None, never the real one, tells what the user gave.
+        # The default is always None, never the real one: this shows what the user gave.
+        common: dict[str, Any] = {"default": None, "help": _help_text(f)}
         if f.positional:
-            parser.add_argument(f.name, nargs="?", metavar=f.shown_metavar(), default=None, help=f.help_text())
+            parser.add_argument(f.name, nargs="?", metavar=f.shown_metavar(), **common)
         elif f.kind is bool:
-            action = argparse.BooleanOptionalAction
-            parser.add_argument(flag(f.name), dest=f.name, action=action, default=None, help=f.help_text())
+            parser.add_argument(flag(f.name), dest=f.name, action=argparse.BooleanOptionalAction, **common)
         else:
             parser.add_argument(
                 flag(f.name),
                 dest=f.name,
-                type=f.from_text,
+                type=_converter(f),
                 nargs="+" if f.is_list else None,
                 metavar=f.shown_metavar(),
-                default=None,
-                help=f.help_text(),
+                **common,
             )
     parser.add_argument(
-        "--config",
+        f"--{_CONFIG}",
         type=Path,
         metavar="FILE.yaml",
-        help="read settings from here; flags on the line win (default: none)",
+        help="read settings from this file; flags override it (default: none)",
     )
     return parser
 
 
-def _refuse(extra: list[str], fields: dict[str, Field]) -> NoReturn:
-    """Raise for the first unknown flag, or where there is none the first stray word."""
+def _converter(field: Field) -> Any:
+    def convert(text: str) -> Any:
+        try:
+            return field.kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {field.type_in_words}, not '{text}'") from None
+
+    return convert
+
+
+def _help_text(field: Field) -> str:
+    text = field.help
+    if field.choices is not None and field.short_choices() is None:
+        text += f"; one of {', '.join(field.choices)}"
+    if field.required:
+        text += " (required)"
+    elif "default:" not in text:
+        text += f" (default: {shown(field.default)})"
+    return text.replace("%", "%%")
+
+
+def _shown_name(field: Field) -> str:
+    return field.shown_metavar() if field.positional else flag(field.name)
+
+
+def _first_line(settings_class: type[Any]) -> str:
+    return (settings_class.__doc__ or "").strip().partition("\n")[0]
+
+
+def _check_owner(word: str, command: str, commands: Mapping[str, type[Any]]) -> None:
+    """Raise UsageError when ``word`` is a flag of other subcommands and not of ``command``."""
+    name = word.split("=")[0].removeprefix("--").replace("-", "_")
+    owners = [other for other, settings_class in commands.items() if name in fields_of(settings_class)]
+    if word.startswith("--") and owners and command not in owners:
+        raise UsageError(f"{flag(name)} is a flag of {', '.join(owners)}, not of {command}")
+
+
+def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
+    """Raise UsageError for the first unknown flag, or else for the first word without a flag."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        one = "; --input takes one path, or a pattern in quotes such as '*.jpg'" if "input" in fields else ""
-        raise UsageError(f"'{extra[0]}' follows no flag (see --help){one}")
+        hint = "; --input takes one path, or a pattern in quotes such as '*.jpg'" if "input" in fields else ""
+        raise UsageError(f"'{extra[0]}' follows no flag (see --help){hint}")
+    new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"))
+    if new in fields:
+        raise UsageError(f"{flags[0]} is now called {flag(new)}")
     known = [flag(f.name) for f in fields.values() if not f.positional]
     known += [f"--no-{flag(f.name)[2:]}" for f in fields.values() if f.kind is bool]
-    raise UsageError(unknown("flag", flags[0], [*known, "--config", "--help"]))
+    raise UsageError(unknown("flag", flags[0], [*known, f"--{_CONFIG}", "--help"]))
 
 
-def _from_yaml(path: Path, fields: dict[str, Field]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in load_yaml(path).items():
-        name = key.replace("-", "_")
-        where = f"{key}: {shown(value)}"
-        try:
-            if name not in fields:
-                raise UsageError(unknown("key", key, fields))
-            if name in values:
-                raise UsageError(f"{key} is given twice")
-            values[name] = fields[name].from_yaml(value, where)
-            fields[name].check(values[name], where)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
-    return values
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+def _from_yaml(path: Path, fields: Mapping[str, Field]) -> dict[str, Any]:
+    try:
+        return from_yaml_values(fields, load_yaml(path))
+    except UsageError as error:
+        raise UsageError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None

@@ -16,6 +16,7 @@ from detect.cli import settings as all_settings
 from detect.cli.flags import parse
 from detect.errors import UsageError
 from detect.inference.writers import FORMATS
+from detect.io.yaml_files import save_config
 from detect.options import REQUIRED, option
 
 
@@ -152,7 +153,7 @@ def test_help_shows_every_flag_with_its_default(capsys):
 def test_saved_settings_read_back_the_same(tmp_path):
     one = Settings(data="é", lr=1e-7, amp=False, classes=["1", "yes", "null"], output_dir=Path("a b/c"))
     path = tmp_path / "settings.yaml"
-    flags.save(one, path)
+    save_config(one, path)
     assert list(flags.load_yaml(path)) == [f.name for f in fields(Settings)]
     assert settings(f"--config {path}")[0] == one
 

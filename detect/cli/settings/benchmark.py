@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.cli.settings.shared import DATA, FORMATS, device, model
+from detect.cli.settings.shared import DATA, FORMATS, model
 from detect.models.names import check_model
-from detect.options import REQUIRED, option
+from detect.options import REQUIRED, device_option, option
 
 COMMANDS = ("inference", "train", "data", "decoding", "results", "serve")
 
@@ -57,7 +57,7 @@ class BenchmarkSettings:
     clients: list[int] = option([1, 8, 64], "serve: so many callers at once, one number after the other", low=1)
     seconds: float = option(30.0, "serve: for so long, each", low=0.1)
     model: str = model("decoding, serve: ")
-    device: str = device()
+    device: str = device_option()
     write: Path | None = option(
         None, "put the table between the two marker lines of this file (default: only print it)", metavar="FILE.md"
     )

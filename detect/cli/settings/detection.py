@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.cli.settings.shared import check_name, device, model, output_dir
+from detect.cli.settings.shared import model
 from detect.models.names import check_model
-from detect.options import REQUIRED, option
+from detect.options import REQUIRED, check_run_name, device_option, option, output_dir_option
 
 
 @dataclass(kw_only=True)
@@ -26,8 +26,8 @@ class _DetectSettings:
     classes: list[str] | None = option(
         None, "only these classes, by name or category id (default: all)", metavar="NAME|ID"
     )
-    device: str = device()
-    output_dir: Path = output_dir("outputs/detect")
+    device: str = device_option()
+    output_dir: Path = output_dir_option("outputs/detect")
     name: str | None = option(
         None,
         "write to OUTPUT_DIR/NAME, or NAME_2, NAME_3 ... where that is taken (default: the input's name)",
@@ -37,7 +37,7 @@ class _DetectSettings:
 
     def __post_init__(self) -> None:
         check_model(self.model)
-        check_name(self.name)
+        check_run_name(self.name)
 
 
 @dataclass(kw_only=True)

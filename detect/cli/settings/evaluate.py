@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.cli.settings.shared import DATA, FORMATS, check_name, device, model, output_dir
+from detect.cli.settings.shared import DATA, FORMATS, model
 from detect.models.names import check_model
-from detect.options import option
+from detect.options import check_run_name, device_option, option, output_dir_option
 
 EVALUATORS = ("faster-coco-eval", "pycocotools")  # the table's, which takes longer to import
 
@@ -22,13 +22,13 @@ class EvaluateSettings:
     format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
     split: str = option("test", "train, val or test", choices=("train", "val", "test"))
     imgsz: int | None = option(None, "short side in pixels (default: the checkpoint's)", low=32, high=8192)
-    device: str = device()
+    device: str = device_option()
     evaluator: str = option("faster-coco-eval", "which finds the same as pycocotools, sooner", choices=EVALUATORS)
     intervals: bool = option(False, "say how far the choice of images moves AP and AP50: 95 % bootstrap intervals")
     name: str | None = option(None, "the run's folder (default: MODELDATA_SPLIT, numbered when taken)")
-    output_dir: Path = output_dir("outputs/evaluate")
+    output_dir: Path = output_dir_option("outputs/evaluate")
     quiet: bool = option(False, "no progress bars")
 
     def __post_init__(self) -> None:
         check_model(self.model)
-        check_name(self.name)
+        check_run_name(self.name)

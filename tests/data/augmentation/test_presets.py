@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 
-from detect.cli.flags import parse, save
+from detect.cli.flags import parse
 from detect.cli.settings import TrainSettings
 from detect.data.augmentation.presets import COLORS, PRESETS, Augmentation
 from detect.errors import UsageError
+from detect.io.yaml_files import save_config
 
 
 def settings(*flags: str) -> TrainSettings:
@@ -37,7 +38,7 @@ def test_a_flag_changes_its_own_part_alone(part, name, tmp_path):
     words, value = PARTS[part]
     given = settings("--aug", name, f"--{part.replace('_', '-')}", *words)
     assert given.augmentation == dataclasses.replace(PRESETS[name], **{part: value})
-    save(given, tmp_path / "settings.yaml")
+    save_config(given, tmp_path / "settings.yaml")
     assert settings("--config", str(tmp_path / "settings.yaml")) == given, "as a run that is resumed reads it"
 
 
