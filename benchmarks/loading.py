@@ -163,7 +163,7 @@ def _ours(checked: bool) -> Callable[[Path], tuple[Walk, int]]:
     def load(path: Path) -> tuple[Walk, int]:
         draft = parse(path.parent, path)
         found = check_objects(draft.table) if checked else ()
-        return partial(walk, draft.table), len(draft.rejects) + sum(len(one.rows) for one in found)
+        return partial(walk, draft.table), len(draft.skipped) + sum(len(one.rows) for one in found)
 
     return load
 

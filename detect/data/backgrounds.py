@@ -36,4 +36,4 @@ def with_backgrounds(table: Table, source: str, labelled: Iterable[Path]) -> Tab
     known = {path.resolve() for path in labelled}
     if strangers := [path for path in paths if path.resolve() in known]:
         raise UsageError(f"--backgrounds: images of the dataset are among them: {first_few(strangers)}")
-    return table.with_empty(paths, np.array(sizes, np.int32))
+    return table.append_images(paths, np.array(sizes, np.int32))

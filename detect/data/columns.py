@@ -16,14 +16,14 @@ NONE, POLYGONS, RLE = range(3)  # what a mask is written as
 
 
 @dataclass(frozen=True)
-class Texts(Sequence[str]):
+class StringColumn(Sequence[str]):
     """N texts. data: uint8, their UTF-8 one after another.  ends: int64 [N], where each ends."""
 
     data: np.ndarray
     ends: np.ndarray
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
+    def of(cls, texts: Iterable[str]) -> StringColumn:
         data, ends = bytearray(), array("q")
         for text in texts:
             data += text.encode("utf-8", "surrogatepass")  # JSON may hold half a letter
@@ -36,17 +36,17 @@ class Texts(Sequence[str]):
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, index: slice) -> Texts: ...
-    def __getitem__(self, index: int | slice) -> str | Texts:
+    def __getitem__(self, index: slice) -> StringColumn: ...
+    def __getitem__(self, index: int | slice) -> str | StringColumn:
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
         row = range(len(self))[index]  # which refuses one that is not there
         start = self.ends[row - 1] if row else 0
         return self.data[start : self.ends[row]].tobytes().decode("utf-8", "surrogatepass")
 
-    def take(self, rows: np.ndarray) -> Texts:
+    def take(self, rows: np.ndarray) -> StringColumn:
         """Those at ``rows``, integers [n]."""
-        return Texts.of(self[row] for row in rows.tolist())
+        return StringColumn.of(self[row] for row in rows.tolist())
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Masks:
     point_ends: np.ndarray
     points: np.ndarray
     rle_hw: np.ndarray
-    rle_counts: Texts
+    rle_counts: StringColumn
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -79,7 +79,7 @@ class Masks:
             point_ends=np.concatenate([self.point_ends, other.point_ends + len(self.points)]),
             points=np.concatenate([self.points, other.points]),
             rle_hw=np.concatenate([self.rle_hw, other.rle_hw]),
-            rle_counts=Texts(
+            rle_counts=StringColumn(
                 np.concatenate([counts.data, more.data]), np.concatenate([counts.ends, more.ends + len(counts.data)])
             ),
         )
@@ -126,5 +126,5 @@ class MaskBuilder:
             point_ends=np.frombuffer(self._point_ends, np.int64),
             points=np.frombuffer(self._points, np.float64),
             rle_hw=np.frombuffer(self._rle_hw, np.int32).reshape(-1, 2),
-            rle_counts=Texts(np.frombuffer(self._rle_counts, np.uint8), np.frombuffer(self._count_ends, np.int64)),
+            rle_counts=StringColumn(np.frombuffer(self._rle_counts, np.uint8), np.frombuffer(self._count_ends, np.int64)),
         )

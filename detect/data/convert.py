@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from detect import progress
 from detect.data.exporters import EXPORTERS
-from detect.data.exporters.annotated_images import Loss
+from detect.data.exporters.annotated_images import ExportLoss
 from detect.data.exporters.file_names import choose_names
 from detect.data.table import Table
 from detect.errors import DataError, UsageError
@@ -26,7 +26,7 @@ def convert(
     folder: Path,
     names: Mapping[str, Sequence[str]] | None = None,
     beside: Mapping[str, str] | None = None,
-) -> list[Loss]:
+) -> list[ExportLoss]:
     """Write the splits ``parts`` in the format ``to`` into the new or empty ``folder``, and copy their images byte
     for byte. Returns what the format cannot hold.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from detect.data.dataset import DetectionDataset, Target, collate
-from detect.data.sampling import epoch_numbers, like_batches
+from detect.data.sampling import sample_epoch, similar_size_batches
 from detect.runtime import worker_init
 
 _NO_ITEM = 2**31  # larger than what any item's number is, for what is random but belongs to none
@@ -55,10 +55,10 @@ class TrainLoader:
         """
         count = len(self.dataset)
         rng = np.random.default_rng([self.dataset.seed, epoch, _NO_ITEM])
-        numbers = epoch_numbers(count, rng, self.repeats)
+        numbers = sample_epoch(count, rng, self.repeats)
         keys = {number: (number % count, epoch, number // count) for number in numbers.tolist()}
         sizes_hw = np.array([self.dataset.size_hw(*key) for key in keys.values()]).reshape(-1, 2)
-        steps = like_batches(numbers, sizes_hw, self.batch_size * self.parts, rng)
+        steps = similar_size_batches(numbers, sizes_hw, self.batch_size * self.parts, rng)
         batches = [part for step in steps for part in self._own(step)]
         self._keys[:] = [[keys[number] for number in batch] for batch in batches[done // self.world_size :]]
         return self._loader

@@ -23,7 +23,7 @@ def repeat_factors(images: np.ndarray, labels: np.ndarray, count: int, threshold
     return factors
 
 
-def epoch_numbers(count: int, rng: np.random.Generator, repeats: np.ndarray | None = None) -> np.ndarray:
+def sample_epoch(count: int, rng: np.random.Generator, repeats: np.ndarray | None = None) -> np.ndarray:
     """The images of one epoch in random order, int64 [E].
 
     repeats: float64 [count] from 1, how often each comes, the fraction by chance anew in each epoch; None: once.
@@ -38,7 +38,7 @@ def epoch_numbers(count: int, rng: np.random.Generator, repeats: np.ndarray | No
     return rng.permutation(np.repeat(np.arange(count), times) + count * again)
 
 
-def like_batches(numbers: np.ndarray, sizes_hw: np.ndarray, size: int, rng: np.random.Generator) -> list[list[int]]:
+def similar_size_batches(numbers: np.ndarray, sizes_hw: np.ndarray, size: int, rng: np.random.Generator) -> list[list[int]]:
     """``numbers``, int64 [E] in random order, in lists of ``size`` and a last one of what is left.
 
     sizes_hw: float [E, 2], (height, width) of each in training. A batch is padded to its largest sides, so images

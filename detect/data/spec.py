@@ -15,7 +15,7 @@ from detect.data.quality.cleaning import check_left, clean, told, told_of_masks
 from detect.data.readers import READERS
 from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
-from detect.data.unvalidated_split import Draft
+from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DataError, UsageError
 from detect.io.archives import fetch_archive, verify_files
 from detect.progress import warn
@@ -41,8 +41,8 @@ class DatasetSpec:
     download: dict[str, Any] | None = None
     render: dict[str, Any] | None = None
     root_given: bool = False
-    found: str = ""
-    _drafts: dict[tuple[Path, Path], Draft] = field(default_factory=dict, repr=False, compare=False)
+    discovery_note: str = ""
+    _drafts: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
         """Make sure that the files are there: verify those given, else render or download. DataError if neither."""
@@ -71,7 +71,7 @@ class DatasetSpec:
         What is plainly broken is left out or put right (see ``cleaning``), with a warning. DataError where nothing is
         left, and where most of the images are not there or, unless ``lenient``, most of the objects of no use.
         """
-        class_names, draft = self.selected(split, class_names)
+        class_names, draft = self.select(split, class_names)
         table, problems = clean(draft)
         if not lenient:
             check_left(problems, draft, table)
@@ -81,27 +81,27 @@ class DatasetSpec:
             raise DataError(f"dataset '{self.name}': split '{split}' has no images in {draft.annotations}")
         return class_names, table
 
-    def selected(self, split: str, class_names: ClassNames | None = None) -> tuple[ClassNames, Draft]:
+    def select(self, split: str, class_names: ClassNames | None = None) -> tuple[ClassNames, UnvalidatedSplit]:
         """The classes, and what the files say of the images and the classes that the description takes.
 
-        class_names: other classes than the split's own, such as ``every_class``; objects are matched by their names.
+        class_names: other classes than the split's own, such as ``all_classes``; objects are matched by their names.
         """
         self.check_split(split)
-        part, draft = self.splits[split], self.draft(split)
+        part, draft = self.splits[split], self.read_unvalidated(split)
         names = list(draft.table.names)
         chosen = _select(names, part.get("files"), part.get("without"), draft.annotations)
         draft = draft.take_images(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
         class_names = class_names or self._class_names(draft)
-        return class_names, replace(draft, table=draft.table.with_labels_of(class_names, draft.names))
+        return class_names, replace(draft, table=draft.table.relabel(class_names, draft.names))
 
-    def class_lists(self) -> dict[str, ClassNames]:
+    def classes_per_split(self) -> dict[str, ClassNames]:
         """The classes of each split; where annotation files list them, each may list others."""
-        return {split: self._class_names(self.draft(split)) for split in self.splits}
+        return {split: self._class_names(self.read_unvalidated(split)) for split in self.splits}
 
-    def every_class(self) -> ClassNames:
+    def all_classes(self) -> ClassNames:
         """The classes of all splits in one list: those of the first, and then what others have besides."""
         ids: dict[str, int] = {}
-        for class_names in self.class_lists().values():
+        for class_names in self.classes_per_split().values():
             for name, category in zip(class_names.names, class_names.ids, strict=True):
                 if name not in ids:
                     ids[name] = max(ids.values()) + 1 if category in ids.values() else category
@@ -109,10 +109,10 @@ class DatasetSpec:
 
     def paths(self) -> list[Path]:
         """Every image that the annotations of any split name."""
-        drafts = (self.draft(split) for split in self.splits)
+        drafts = (self.read_unvalidated(split) for split in self.splits)
         return [draft.table.path(i) for draft in drafts for i in range(len(draft.table))]
 
-    def draft(self, split: str) -> Draft:
+    def read_unvalidated(self, split: str) -> UnvalidatedSplit:
         """What the files of a split say, and with it those of the other splits that lie in the same files."""
         part = self.splits[split]
         images, annotations = self.root / part["images"], self.root / part["annotations"]
@@ -121,11 +121,11 @@ class DatasetSpec:
             self._drafts[images, annotations] = replace(draft, table=with_names_on_disk(draft.table))
         return self._drafts[images, annotations]
 
-    def _class_names(self, draft: Draft) -> ClassNames:
+    def _class_names(self, draft: UnvalidatedSplit) -> ClassNames:
         """Those that the format lists, else those in use in any of the splits; of them, the chosen ones."""
         names, ids = draft.names, draft.ids
         if not draft.listed:
-            names = tuple(sorted({name for split in self.splits for name in self.draft(split).names}))
+            names = tuple(sorted({name for split in self.splits for name in self.read_unvalidated(split).names}))
             ids = tuple(range(1, len(names) + 1))
         try:
             every = ClassNames(names, ids)

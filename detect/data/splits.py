@@ -17,7 +17,7 @@ from detect.errors import DataError
 from detect.io.files import write_text, writing
 from detect.text import first_few
 
-SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+SPLIT_FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 _WORDS = {"train": "train|training|trainval", "val": "val|valid|validation", "test": "test|testing"}
 _PATTERNS = {split: re.compile(rf"(?<![a-z])({words})(?![a-z])") for split, words in _WORDS.items()}
 _HEAD = """\
@@ -27,7 +27,7 @@ _HEAD = """\
 """
 
 
-def split_of(path: PurePosixPath) -> str | None:
+def split_from_path(path: PurePosixPath) -> str | None:
     """The split that the last part of a relative path tells that tells one, as in ``a/train/b.json`` and
     ``instances_val2017.json``; a part with two of them tells none.
     """
@@ -38,7 +38,7 @@ def split_of(path: PurePosixPath) -> str | None:
     return None
 
 
-def deal_out(counts: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], seed: int = 0) -> np.ndarray:
+def split_at_random(counts: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], seed: int = 0) -> np.ndarray:
     """The split of each image, int64 [N], positions in ``shares``, at random with a like share of each class.
 
     counts: int [N, K], the objects of each class on each image.  groups: int64 [N]; images of one group stay

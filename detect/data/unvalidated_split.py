@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detect.data.columns import MaskBuilder, Texts
+from detect.data.columns import MaskBuilder, StringColumn
 from detect.data.quality.problems import Place
 from detect.data.table import Table, starts
 from detect.structures.masks import Polygons, Rle
@@ -18,7 +18,7 @@ from detect.structures.masks import Polygons, Rle
 _NO_BOX = (float("nan"),) * 4
 
 
-class Unusable(ValueError):  # noqa: N818 - it says what the object is
+class InvalidEntryError(ValueError):  # noqa: N818 - it says what the object is
     """Raised by a reader for what cannot become a row; ``kind`` is one of ``problems.KINDS``, ``raw`` what stands in
     the file."""
 
@@ -28,7 +28,7 @@ class Unusable(ValueError):  # noqa: N818 - it says what the object is
         self.raw = raw
 
 
-class Reject(NamedTuple):
+class SkippedEntry(NamedTuple):
     """Something in the files that is no row of the table.
 
     image: the row of the image it is of, or -1.  raw: what stands in the file.
@@ -41,12 +41,12 @@ class Reject(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Draft:
+class UnvalidatedSplit:
     """One split as its files say: every value is of its type, and nothing else is checked.
 
     annotations: the file or the folder that was read.
     table: its labels are 1 + the position in ``names``.
-    names: the classes, with the category ids ``ids``; where ``listed``, as the format lists them, in an order that
+    names: the classes, with the category ids ``ids``; where ``classes_listed``, as the format lists them, in an order that
     counts, else those that are in use.
     word: what messages call an object: "annotation", "line", ...
     """
@@ -55,22 +55,22 @@ class Draft:
     table: Table
     names: tuple[str, ...]
     ids: tuple[int, ...]
-    listed: bool
+    classes_listed: bool
     word: str
-    rejects: tuple[Reject, ...] = ()
+    skipped: tuple[SkippedEntry, ...] = ()
 
     def place(self, row: int, value: object = "") -> Place:
         """Where object ``row`` stands, with the value to be shown."""
         table = self.table
-        image = table.image_of(row)
+        image = table.image_of_object(row)
         file = table.names[image] if table.sources is None else table.sources[image]
         return Place(file, f"{self.word} {table.numbers[row]}", shown(value))
 
-    def take_images(self, rows: np.ndarray) -> Draft:
+    def take_images(self, rows: np.ndarray) -> UnvalidatedSplit:
         """The images at ``rows``, integers [n], with their objects and rejects, and the rejects of no image."""
         row_of = {int(old): new for new, old in enumerate(rows)}
-        kept = [r._replace(image=row_of.get(r.image, -1)) for r in self.rejects if r.image in {-1, *row_of}]
-        return replace(self, table=self.table.take_images(rows), rejects=tuple(kept))
+        kept = [r._replace(image=row_of.get(r.image, -1)) for r in self.skipped if r.image in {-1, *row_of}]
+        return replace(self, table=self.table.take_images(rows), skipped=tuple(kept))
 
 
 def shown(value: object) -> str:
@@ -80,7 +80,7 @@ def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)[:100]
 
 
-class DraftBuilder:
+class UnvalidatedSplitBuilder:
     """Collects what a reader finds, objects in any order, into a Draft."""
 
     def __init__(self, images: Path, annotations: Path, word: str) -> None:
@@ -92,7 +92,7 @@ class DraftBuilder:
         self._areas, self._iscrowd = array("d"), bytearray()
         self._annotation_ids, self._numbers = array("q"), array("q")
         self._masks = MaskBuilder()
-        self._rejects: list[Reject] = []
+        self._rejects: list[SkippedEntry] = []
         self._label_of: dict[str, int] = {}
 
     def add_image(
@@ -132,17 +132,17 @@ class DraftBuilder:
         """The label of a class by its name: a new one for a new name."""
         return self._label_of.setdefault(name, len(self._label_of) + 1)
 
-    def reject(self, kind: str, place: Place, image: int = -1, raw: str = "") -> None:
-        self._rejects.append(Reject(kind, place, image, raw))
+    def skip(self, kind: str, place: Place, image: int = -1, raw: str = "") -> None:
+        self._rejects.append(SkippedEntry(kind, place, image, raw))
 
     def name(self, image: int) -> str:
         """The file name of an image."""
         return self._names[image]
 
     def finish(
-        self, names: Sequence[str] | None = None, ids: Sequence[int] | None = None, *, listed: bool = True
-    ) -> Draft:
-        """names, ids: the classes, ``listed`` by the format or in use; without, those that ``label`` was asked for."""
+        self, names: Sequence[str] | None = None, ids: Sequence[int] | None = None, *, classes_listed: bool = True
+    ) -> UnvalidatedSplit:
+        """names, ids: the classes, ``classes_listed`` by the format or in use; without, those that ``label`` was asked for."""
         images = np.frombuffer(self._images, np.int64)
         order = np.argsort(images, kind="stable")
 
@@ -151,11 +151,11 @@ class DraftBuilder:
 
         table = Table(
             folder=self.images,
-            names=Texts.of(self._names),
-            sources=Texts.of(self._sources) if self._sources else None,
+            names=StringColumn.of(self._names),
+            sources=StringColumn.of(self._sources) if self._sources else None,
             image_hw=np.frombuffer(self._image_hw, np.int32).reshape(-1, 2),
             image_ids=np.frombuffer(self._image_ids, np.int64),
-            first=starts(images, len(self._names)),
+            object_starts=starts(images, len(self._names)),
             boxes=np.frombuffer(self._boxes, np.float64).reshape(-1, 4)[order],
             labels=by_image(self._labels, np.int64),
             areas=by_image(self._areas, np.float64),
@@ -165,14 +165,14 @@ class DraftBuilder:
             mask_rows=order,
             masks=self._masks.finish(),
         )
-        listed = listed and names is not None
+        classes_listed = classes_listed and names is not None
         names = tuple(self._label_of if names is None else names)
-        return Draft(
+        return UnvalidatedSplit(
             self.annotations,
             table,
             names,
             tuple(ids or range(1, len(names) + 1)),
-            listed,
+            classes_listed,
             self.word,
             tuple(self._rejects),
         )

@@ -142,7 +142,7 @@ def _of_losses(looks: Sequence[Look]) -> str:
 
 def _of_classes(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
     wrong = np.flatnonzero(seen.outcomes == WRONG_CLASS)
-    labels = records.labels[records.first[seen.images[wrong]] + seen.rows[wrong]]
+    labels = records.labels[records.object_starts[seen.images[wrong]] + seen.rows[wrong]]
     names = class_names.names
     pairs = Counter(zip(labels.tolist(), seen.taken_for[wrong].tolist(), strict=True)).most_common(2)
     told = "; ".join(f"{names[a - 1]} taken for {names[b - 1]}, {n}" for (a, b), n in pairs)
@@ -165,7 +165,7 @@ def _of_missed(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: i
     scales = np.array(
         [resized_hw((h, w), imgsz)[0] / h for h, w in zip(heights.tolist(), widths.tolist(), strict=True)]
     )
-    boxes = records.boxes[records.first[images] + seen.rows[missed]]
+    boxes = records.boxes[records.object_starts[images] + seen.rows[missed]]
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) * scales
     words = f"{len(missed)} of {len(seen.outcomes)} objects are not seen at all"
     if (small := int((sides < _SMALL).sum())) > len(missed) / 2:

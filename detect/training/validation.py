@@ -9,7 +9,7 @@ from typing import Any
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.presets import Augmentation
 from detect.data.dataset import DetectionDataset
-from detect.distributed import from_first
+from detect.distributed import compute_on_first
 from detect.evaluation import coco_metrics, predict
 from detect.evaluation.predict import SCORE_FLOOR
 from detect.inference.predictor import Predictor
@@ -35,7 +35,7 @@ class Validation:
     def __init__(self, run: TrainingRun, data: Data, imgsz: int, seed: int) -> None:
         self.run, self.data, self.seed = run, data, seed
         masks = run.architecture.has_masks
-        same_labels = data.val_records.with_labels_of(data.names, data.val_names.names)
+        same_labels = data.val_records.relabel(data.names, data.val_names.names)
         transform = TrainTransform(imgsz, Augmentation())
         self._dataset = DetectionDataset(same_labels, transform, with_masks=masks, seed=seed)
         self._has_losses = data.val_records.has_masks or not masks
@@ -47,7 +47,7 @@ class Validation:
         records, names = self.data.val_records, self.data.val_names
         losses = self._losses(f"{title} val loss") if self._has_losses else None
         found = predict.found_in(self._predictor, records, names, title=f"{title} val")
-        return Validated(losses, from_first(partial(coco_metrics.score, records, found, names)), found)
+        return Validated(losses, compute_on_first(partial(coco_metrics.score, records, found, names)), found)
 
     def _losses(self, title: str) -> dict[str, float]:
         learner = self.run.learner

@@ -17,7 +17,7 @@ from helpers.folders import SHARED
 from detect.data import convert as converting
 from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS
-from detect.data.exporters.annotated_images import AREAS, BARE, BOXES, CATEGORY_IDS, CROWDS, MASKS
+from detect.data.exporters.annotated_images import AREAS, BOXES, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK
 from detect.data.exporters.file_names import choose_names
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, DiskError, UsageError
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_again(tmp_path, out, form, kinds):
 def test_names_are_kept_where_that_can_be(tmp_path):
     """Capitals do not count, nor do suffixes where annotations are files of the same name."""
     _, table = read(tmp_path)
-    elsewhere = table.with_empty([tmp_path / "images" / "größe 1.png"], np.array([HW], np.int32))
+    elsewhere = table.append_images([tmp_path / "images" / "größe 1.png"], np.array([HW], np.int32))
     chosen = {form: choose_names({"train": elsewhere}, EXPORTERS[form])["train"] for form in FORMATS}
     kept = ["a.png", "A_2.png", "a.jpg", "sub folder/a.png", "größe 1.png", "images/b.png", "train.png", "c.png"]
     assert chosen["coco"] == chosen["via"] == [*kept, "größe 1_2.png"]
@@ -169,7 +169,7 @@ def real(name: str) -> DatasetSpec:
 
 
 REAL_LOSSES = {
-    ("bccd", "via"): {BARE: 4886},
+    ("bccd", "via"): {OBJECTS_WITHOUT_MASK: 4886},
     ("balloon", "voc"): {MASKS: 305, AREAS: 305},
     ("coco_tiny80", "voc"): {MASKS: 1520, AREAS: 1519, CATEGORY_IDS: 80},
     ("coco_tiny80", "yolo"): {CROWDS: 17, AREAS: 255, CATEGORY_IDS: 80},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detect.data.sampling import epoch_numbers, like_batches, repeat_factors
+from detect.data.sampling import repeat_factors, sample_epoch, similar_size_batches
 
 SIDES = st.integers(1, 4000)
 IMAGES = st.lists(st.tuples(SIDES, SIDES), min_size=0, max_size=60)
@@ -19,9 +19,9 @@ def batches(sizes, batch_size=2, *, seed=0, epoch=0, repeats=None) -> list[list[
     """As the loader makes them."""
     sizes = np.array(sizes, float).reshape(-1, 2)
     rng = np.random.default_rng([seed, epoch])
-    numbers = epoch_numbers(len(sizes), rng, repeats)
+    numbers = sample_epoch(len(sizes), rng, repeats)
     of_numbers = sizes[numbers % max(1, len(sizes))]
-    return like_batches(numbers, of_numbers, batch_size, rng)
+    return similar_size_batches(numbers, of_numbers, batch_size, rng)
 
 
 def flat(lists) -> list[int]:
@@ -38,7 +38,7 @@ def test_every_image_comes_once_in_full_batches_but_for_the_last(sizes, batch_si
 
 @given(st.lists(st.floats(1, 6), min_size=1, max_size=40), st.integers(0, 20))
 def test_an_image_comes_as_often_as_its_factor_says_each_time_by_another_number(factors, epoch):
-    numbers = epoch_numbers(len(factors), np.random.default_rng(epoch), np.array(factors))
+    numbers = sample_epoch(len(factors), np.random.default_rng(epoch), np.array(factors))
     assert len(set(numbers.tolist())) == len(numbers)
     times = np.bincount(numbers % len(factors), minlength=len(factors))
     assert (np.floor(factors) <= times).all() and (times <= np.ceil(factors)).all()
@@ -48,7 +48,7 @@ def test_an_image_comes_as_often_as_its_factor_says_each_time_by_another_number(
 
 
 def test_the_fraction_of_a_factor_comes_by_chance_in_each_epoch():
-    counts = [len(epoch_numbers(100, np.random.default_rng(e), np.full(100, 1.25))) for e in range(200)]
+    counts = [len(sample_epoch(100, np.random.default_rng(e), np.full(100, 1.25))) for e in range(200)]
     assert np.mean(counts) == pytest.approx(125, abs=1.5) and len(set(counts)) > 5
 
 

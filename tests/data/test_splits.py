@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detect.data.quality.near_duplicates import groups_alike, nearest, signatures
-from detect.data.splits import SHARES, deal_out, split_of
+from detect.data.splits import SPLIT_FRACTIONS, split_at_random, split_from_path
 from detect.media.fingerprint import SIDE, look
 from detect.media.images import read_image
 
@@ -36,7 +36,7 @@ DATA = SHARED / "data"
     ],
 )
 def test_names_of_files_and_folders_tell_splits(path, split):
-    assert split_of(PurePosixPath(path)) == split
+    assert split_from_path(PurePosixPath(path)) == split
 
 
 @st.composite
@@ -49,27 +49,27 @@ def sets(draw):
 @given(sets())
 def test_groups_stay_together_and_no_split_is_empty_without_need(given_set):
     counts, groups = given_set
-    split = deal_out(counts, groups, SHARES)
+    split = split_at_random(counts, groups, SPLIT_FRACTIONS)
     assert set(split.tolist()) <= {0, 1, 2}
     for group in np.unique(groups):
         assert len(np.unique(split[groups == group])) == 1
     assert len(np.unique(split)) == min(3, len(np.unique(groups)))
-    assert np.array_equal(split, deal_out(counts, groups, SHARES))
+    assert np.array_equal(split, split_at_random(counts, groups, SPLIT_FRACTIONS))
 
 
 def test_each_split_has_its_share_of_images_and_of_each_class():
     rng = np.random.default_rng(3)
     counts = (rng.random((400, 4)) < [0.9, 0.3, 0.1, 0.03]).astype(int)
-    split = deal_out(counts, np.arange(400), SHARES)
-    assert np.abs(np.bincount(split) - 400 * np.array(list(SHARES.values()))).max() <= 8
+    split = split_at_random(counts, np.arange(400), SPLIT_FRACTIONS)
+    assert np.abs(np.bincount(split) - 400 * np.array(list(SPLIT_FRACTIONS.values()))).max() <= 8
     for of_class in counts.T:
         shown = np.bincount(split, of_class, minlength=3)
-        assert np.abs(shown - of_class.sum() * np.array(list(SHARES.values()))).max() <= 2
+        assert np.abs(shown - of_class.sum() * np.array(list(SPLIT_FRACTIONS.values()))).max() <= 2
 
 
 def test_another_seed_deals_another_way():
     counts, groups = np.ones((40, 1), int), np.arange(40)
-    assert not np.array_equal(deal_out(counts, groups, SHARES, 0), deal_out(counts, groups, SHARES, 1))
+    assert not np.array_equal(split_at_random(counts, groups, SPLIT_FRACTIONS, 0), split_at_random(counts, groups, SPLIT_FRACTIONS, 1))
 
 
 def thumbnails(count: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detect.data.columns import Texts
+from detect.data.columns import StringColumn
 from detect.data.table import Table
-from detect.data.unvalidated_split import DraftBuilder
+from detect.data.unvalidated_split import UnvalidatedSplitBuilder
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 
@@ -24,7 +24,7 @@ objects = st.lists(st.tuples(st.integers(0, 4), one_mask), max_size=20)
 
 def built(things: list, images: int = 5) -> Table:
     """A table of images with ids 10, 20, ...; the n-th object has the id n, the label n + 1 and the area n."""
-    builder = DraftBuilder(Path("/images"), Path("/x.json"), "annotation")
+    builder = UnvalidatedSplitBuilder(Path("/images"), Path("/x.json"), "annotation")
     for i in range(images):
         builder.add_image(f"{i}.png", (4, 6), 10 * (i + 1))
     for n, (image, mask) in enumerate(things):
@@ -87,7 +87,7 @@ def test_objects_can_be_left_out(things, random):
 def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
     table = built([(0, None), (1, None), (1, None)])  # a kite, a balloon, a bird
     old, new = ClassNames(("kite", "balloon", "bird")), ClassNames(("bird", "kite"))
-    changed = table.with_labels_of(new, old.names)
+    changed = table.relabel(new, old.names)
     assert changed.labels.tolist() == [2, 1] and changed.annotation_ids.tolist() == [0, 2]
     assert [len(record) for record in changed] == [1, 1, 0, 0, 0]
 
@@ -98,7 +98,7 @@ def test_masks_can_be_replaced_and_images_added():
     changed = table.with_masks(np.array([2, 0]), new)
     assert [plain(m) for i in (0, 3) for m in changed[i].masks] == [plain(m) for m in (RLE, POLYGONS, POLYGONS[:1])]
     assert [plain(m) for m in table[0].masks] == [RLE]
-    longer = table.with_empty([Path("/elsewhere/x.png")], np.array([[7, 8]], np.int32))
+    longer = table.append_images([Path("/elsewhere/x.png")], np.array([[7, 8]], np.int32))
     last = longer[5]
     assert last.path == Path("/elsewhere/x.png")
     assert (last.image_hw, last.image_id, len(last)) == ((7, 8), 51, 0)
@@ -115,7 +115,7 @@ def test_a_row_that_is_not_there_is_refused():
 
 @given(st.lists(st.text(st.characters())))  # half letters too, which JSON may hold
 def test_texts_come_back(texts):
-    column = Texts.of(texts)
+    column = StringColumn.of(texts)
     assert list(column) == texts and list(column[::-1]) == texts[::-1]
     assert list(column.take(np.arange(len(texts))[::2])) == texts[::2]
 

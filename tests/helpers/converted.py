@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from detect.data.columns import NONE
-from detect.data.exporters.annotated_images import AREAS, BARE, CATEGORY_IDS, CROWDS, MASKS, Loss
+from detect.data.exporters.annotated_images import AREAS, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK, ExportLoss
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table
 from detect.media.images import write_image
@@ -110,8 +110,8 @@ def same(form: str, old: Table, new: Table, names: list[str]) -> None:
         j = row_of[name]
         assert new.path(j).read_bytes() == old.path(i).read_bytes()
         assert new.image_hw[j].tolist() == old.image_hw[i].tolist()
-        theirs = range(new.first[j], new.first[j + 1])
-        ours = [r for r in range(old.first[i], old.first[i + 1]) if form != "yolo" or not old.iscrowd[r]]
+        theirs = range(new.object_starts[j], new.object_starts[j + 1])
+        ours = [r for r in range(old.object_starts[i], old.object_starts[i + 1]) if form != "yolo" or not old.iscrowd[r]]
         assert new.labels[theirs].tolist() == old.labels[ours].tolist()
         assert new.iscrowd[theirs].tolist() == old.iscrowd[ours].tolist()
         hw = tuple(old.image_hw[i].tolist())
@@ -120,7 +120,7 @@ def same(form: str, old: Table, new: Table, names: list[str]) -> None:
 
 
 def _same_object(form: str, old: Table, a: int, new: Table, b: int, hw: tuple[int, int]) -> None:
-    ours, theirs = (None if t.without_mask[r] else t.masks[t.mask_rows[r]] for t, r in ((old, a), (new, b)))
+    ours, theirs = (None if t.lacks_mask[r] else t.masks[t.mask_rows[r]] for t, r in ((old, a), (new, b)))
     if form == "coco":
         assert new.boxes[b].tolist() == old.boxes[a].tolist() and new.areas[b] == old.areas[a]
         assert new.annotation_ids[b] == old.annotation_ids[a]
@@ -147,12 +147,12 @@ def losses(form: str, parts: Mapping[str, Table], class_names: ClassNames) -> di
         "coco": {},
         "voc": {CATEGORY_IDS: len(class_names), MASKS: masked, AREAS: sum(int((one > 0.01).sum()) for one in off)},
         "yolo": {CATEGORY_IDS: len(class_names), CROWDS: crowds},
-        "via": {CATEGORY_IDS: len(class_names), BARE: sum(len(t.labels) for t in tables) - masked},
+        "via": {CATEGORY_IDS: len(class_names), OBJECTS_WITHOUT_MASK: sum(len(t.labels) for t in tables) - masked},
     }[form]
     return {what: count for what, count in told.items() if count}
 
 
-def told(losses: Iterable[Loss]) -> dict[str, int]:
+def told(losses: Iterable[ExportLoss]) -> dict[str, int]:
     found = [(loss.what, loss.count) for loss in losses]
     assert len(dict(found)) == len(found), "each kind is said once"
     return dict(found)

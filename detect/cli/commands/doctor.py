@@ -46,11 +46,11 @@ def main() -> int:
     from detect.data.description import find_spec
 
     progress.hide_bars(settings.quiet)
-    runtime.set_up()
+    runtime.configure_process()
     spec = find_spec(settings.data, settings.data_root, settings.format, keep=False)  # the original stays as it is
     spec.prepare()
-    if spec.found and not settings.json:
-        print(spec.found)
+    if spec.discovery_note and not settings.json:
+        print(spec.discovery_note)
     output = settings.output_dir or OUTPUTS
     if settings.command != "check" and output.resolve().is_relative_to(spec.root.resolve()):
         raise UsageError(f"--output-dir {output} lies in the dataset itself, which stays as it is")
@@ -90,7 +90,7 @@ def convert(spec: DatasetSpec, settings: DoctorSettings) -> int:
     from detect.data.convert import convert
 
     assert settings.to is not None and settings.output_dir is not None  # the settings ask for them
-    class_names = spec.every_class()
+    class_names = spec.all_classes()
     tables = {split: spec.read(split, class_names, lenient=True)[1] for split in spec.splits}
     for loss in convert(tables, class_names, settings.to, settings.output_dir):
         print(f"{settings.to} cannot hold {loss.what}: {loss.count}")

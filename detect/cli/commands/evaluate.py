@@ -22,19 +22,19 @@ def main() -> None:
     from detect.data.description import find_spec
     from detect.evaluation import bootstrap, coco_metrics
     from detect.evaluation.predict import SCORE_FLOOR, check_classes, found_in
-    from detect.inference.predictor import load_predictor
+    from detect.inference.load import load_predictor
     from detect.io.files import folder_of_run, make_folder, write_text
     from detect.io.links import is_link, without_query
 
     progress.hide_bars(settings.quiet)
-    runtime.set_up()
+    runtime.configure_process()
     make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split(settings.split)
     predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
     spec.prepare()  # which may render or download
-    if spec.found:
-        print(spec.found)
+    if spec.discovery_note:
+        print(spec.discovery_note)
     class_names, records = spec.read(settings.split)
     check_classes(predictor.class_names, class_names, f"dataset '{spec.name}'")
     if not any(map(len, records)):

@@ -55,8 +55,8 @@ def train(settings: TrainSettings) -> None:
     from detect.training.run import TrainingRun
     from detect.training.setup import begin
 
-    device, workers = set_up(settings)
-    with distributed.started(device) as here:
+    device, workers = configure_process(settings)
+    with distributed.process_group(device) as here:
         saved = TrainingRun.saved_facts(settings.resume) if settings.resume else None
         spec, data = read_data(settings)
         run, settings = begin(settings, saved, spec, data, device)
@@ -66,7 +66,7 @@ def train(settings: TrainSettings) -> None:
             finish(settings, run, spec)
 
 
-def set_up(settings: TrainSettings) -> tuple[torch.device, int]:
+def configure_process(settings: TrainSettings) -> tuple[torch.device, int]:
     """The machine: the device, how many processes load images, and a folder that can be written to."""
     from detect import progress, runtime
     from detect.io.files import make_folder
@@ -74,7 +74,7 @@ def set_up(settings: TrainSettings) -> tuple[torch.device, int]:
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
     workers = runtime.default_workers() if settings.workers is None else settings.workers
-    runtime.set_up(workers)
+    runtime.configure_process(workers)
     runtime.seed_all(settings.seed)
     make_folder(settings.output_dir)
     return device, workers
@@ -90,10 +90,10 @@ def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
     from detect.training.setup import Data
 
     spec = find_spec(settings.data, settings.data_root, settings.format)
-    with distributed.first_goes_ahead():
+    with distributed.first_process_first():
         spec.prepare()  # which may download or render
-    if spec.found:
-        print(spec.found)
+    if spec.discovery_note:
+        print(spec.discovery_note)
     names, records = spec.read("train")
     val_names, val_records = spec.read("val")
     check_classes(names, val_names, f"the val split of '{spec.name}'")
@@ -104,7 +104,7 @@ def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
         warn(f"dataset '{spec.name}': val has objects of classes that train has none of: {first_few(lost)}")
     count, beside = len(records), ""
     if settings.backgrounds is not None:
-        records = with_backgrounds(records, settings.backgrounds, labelled=spec.paths())
+        records = with_backgrounds(records, settings.backgrounds, labelled=spec.image_paths())
         beside = f" and {len(records) - count} backgrounds"
     print(f"{spec.name}: {count} images{beside} to train on, {len(val_records)} to validate on")
     return spec, Data(names, records, val_names, val_records)
@@ -112,7 +112,7 @@ def read_data(settings: TrainSettings) -> tuple[DatasetSpec, Data]:
 
 def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers: int) -> None:
     """Epoch after epoch: train, validate, write down."""
-    from detect.distributed import share_buffers, world
+    from detect.distributed import broadcast_buffers, world
     from detect.evaluation import coco_metrics
     from detect.progress import TRAINING, bar
     from detect.training.callbacks import Watch
@@ -149,7 +149,7 @@ def train_epochs(settings: TrainSettings, run: TrainingRun, data: Data, workers:
                 learner, line, epoch=run.epoch, accumulate=settings.accumulate,
                 progress=progress, on_step=watch.epoch(line, stops),
             )  # fmt: skip
-            share_buffers(learner.model, run.result)
+            broadcast_buffers(learner.model, run.result)
             watch.trained(progress)
         with watch.validation(progress):
             val = validate(title)
@@ -244,11 +244,11 @@ def finish(settings: TrainSettings, run: TrainingRun, spec: DatasetSpec) -> None
 
 def overfit(settings: TrainSettings) -> bool:
     """Learn a few images by heart, or say what is wrong; whether they were learned."""
-    from detect.distributed import be_alone
+    from detect.distributed import require_single_process
     from detect.training.overfit import overfit_images
 
-    be_alone("--overfit")
-    device, workers = set_up(settings)
+    require_single_process("--overfit")
+    device, workers = configure_process(settings)
     _, data = read_data(settings)
     return overfit_images(settings, data, device, workers)
 
@@ -258,6 +258,6 @@ def replayed(path: Path, device: str) -> str:
     from detect import distributed, runtime
     from detect.training import debug_step
 
-    distributed.be_alone("--replay")
-    runtime.set_up()
+    distributed.require_single_process("--replay")
+    runtime.configure_process()
     return debug_step.replay(path, runtime.pick_device(device))

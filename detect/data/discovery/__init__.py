@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from detect.data.discovery import yolo_names
 from detect.data.discovery.listing import Listing
 from detect.data.discovery.sources import Source, of_file, of_folders
-from detect.data.readers import IN_ONE_FILE
-from detect.data.splits import split_of
+from detect.data.readers import ONE_FILE_FORMATS
+from detect.data.splits import split_from_path
 from detect.errors import DataError, UsageError
 from detect.text import first_few
 
@@ -46,11 +46,11 @@ def discover(folder: Path, form: str = "auto") -> Found:
     elif form not in files:
         there = f"; there is {' and '.join(sorted(files))}" if files else _broken(listing)
         raise UsageError(f"--format {form}: nothing in {folder} is of this format{there}")
-    if form in IN_ONE_FILE:
+    if form in ONE_FILE_FORMATS:
         for name, problem in listing.broken.items():
             # It may well be the one of another split.
             beside = name.parent in {file.parent for file in files[form]}
-            if name.suffix == files[form][0].suffix and (beside or split_of(name)):
+            if name.suffix == files[form][0].suffix and (beside or split_from_path(name)):
                 raise DataError(f"{folder / name} cannot be read: {problem}; mend it, or move it out of the way")
         sources = [of_file(file, _names(folder / file), listing.images) for file in _wanted(files[form])]
     else:

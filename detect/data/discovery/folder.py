@@ -14,11 +14,11 @@ from detect.data.discovery import Found, discover, several, yolo_names
 from detect.data.discovery.sources import Source, joined
 from detect.data.discovery.yolo_names import read_lines
 from detect.data.quality.near_duplicates import groups_alike, signatures, united
-from detect.data.readers import IN_ONE_FILE
+from detect.data.readers import ONE_FILE_FORMATS
 from detect.data.readers.folders import stem
 from detect.data.spec import DatasetSpec
-from detect.data.splits import SHARES, deal_out, read_splits, split_of, write_splits
-from detect.data.unvalidated_split import Draft
+from detect.data.splits import SPLIT_FRACTIONS, read_splits, split_at_random, split_from_path, write_splits
+from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DataError, DiskError
 from detect.media.fingerprint import look_at_all
 from detect.progress import warn
@@ -43,13 +43,13 @@ def spec_of_folder(folder: Path, form: str, elsewhere: Path, keep: bool = True) 
     splits, how = _declared(spec, found) or _named(found)
     if "val" not in splits and _POOL in splits:  # and not where a test set lies alone
         spec = replace(spec, splits={_POOL: splits[_POOL]})
-        missing = [split for split in SHARES if split not in splits or split == _POOL]
+        missing = [split for split in SPLIT_FRACTIONS if split not in splits or split == _POOL]
         dealt, kept = _dealt_out(spec, missing, elsewhere, keep)
         splits, how = {**splits, **dealt}, ", ".join(filter(None, (how, f"{' and '.join(missing[1:])} {kept}")))
-    splits = {split: splits[split] for split in SHARES if split in splits}
+    splits = {split: splits[split] for split in SPLIT_FRACTIONS if split in splits}
     places = dict.fromkeys(f"{s.annotations}, images in {s.images}" for s in found.sources)
     where = f"{found.form} ({first_few(places, 3)})"
-    return replace(spec, splits=splits, found=f"{folder}: {where}; {', '.join(splits)}: {how}")
+    return replace(spec, splits=splits, discovery_note=f"{folder}: {where}; {', '.join(splits)}: {how}")
 
 
 def _part(source: Source) -> Part:
@@ -59,7 +59,7 @@ def _part(source: Source) -> Part:
 def _declared(spec: DatasetSpec, found: Found) -> tuple[dict[str, Part], str] | None:
     """The splits that a file declares or that the images' own folders tell, and which; None where nothing does."""
     source = found.sources[0] if len(found.sources) == 1 else None
-    if source is None and found.form not in IN_ONE_FILE:
+    if source is None and found.form not in ONE_FILE_FORMATS:
         source = joined(found.sources)
     if source is None:
         return None
@@ -74,7 +74,7 @@ def _declared(spec: DatasetSpec, found: Found) -> tuple[dict[str, Part], str] | 
 
 
 def _read_names(spec: DatasetSpec, source: Source) -> list[str]:
-    return list(replace(spec, splits={_POOL: _part(source)}).draft(_POOL).table.names)
+    return list(replace(spec, splits={_POOL: _part(source)}).read_unvalidated(_POOL).table.names)
 
 
 def _named(found: Found) -> tuple[dict[str, Part], str]:
@@ -133,7 +133,7 @@ def _listed_by_yolo(names: list[str], source: Source, found: Found) -> dict[str,
 def _told_by_folders(names: list[str], source: Source, found: Found) -> dict[str, set[str]]:
     members = defaultdict(set)
     for name in names:
-        if split := split_of(PurePosixPath(name).parent):
+        if split := split_from_path(PurePosixPath(name).parent):
             members[split].add(name)
     return members
 
@@ -149,7 +149,7 @@ _DECLARING = {
 def _dealt_out(spec: DatasetSpec, splits: list[str], elsewhere: Path, keep: bool) -> tuple[dict[str, Part], str]:
     """The pool divided into ``splits``, as it was kept, else anew; and in words how."""
     part = spec.splits[_POOL]
-    draft = spec.draft(_POOL)
+    draft = spec.read_unvalidated(_POOL)
     names = part.get("files") or list(draft.table.names)
     for path in (spec.root / KEPT, elsewhere):
         if (kept := read_splits(path)) is not None:
@@ -183,7 +183,7 @@ def _members(
     return {split: {**part, "files": files} for split, files in {_POOL: sorted(left), **listed}.items() if files}
 
 
-def _deal_anew(draft: Draft, names: set[str], splits: list[str]) -> dict[str, list[str]]:
+def _deal_anew(draft: UnvalidatedSplit, names: set[str], splits: list[str]) -> dict[str, list[str]]:
     """The names of the images of each split but the pool."""
     table = draft.table.take_images(np.array([i for i, n in enumerate(draft.table.names) if n in names], np.int64))
     if len(table) < 2:
@@ -192,7 +192,7 @@ def _deal_anew(draft: Draft, names: set[str], splits: list[str]) -> dict[str, li
     counts = np.zeros((len(table), len(draft.names)), np.int64)
     np.add.at(counts, (table.images, table.labels - 1), 1)
     groups = _groups([table.path(i) for i in range(len(table))])
-    split = deal_out(counts, groups, {split: SHARES[split] for split in splits})
+    split = split_at_random(counts, groups, {split: SPLIT_FRACTIONS[split] for split in splits})
     members = {
         name: [n for n, of in zip(table.names, split, strict=True) if splits[of] == name] for name in splits[1:]
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import PurePath, PurePosixPath
 
-from detect.data.splits import split_of
+from detect.data.splits import split_from_path
 from detect.errors import DataError
 
 _COMPARED = 200  # names of one source
@@ -51,7 +51,7 @@ def of_folders(files: Iterable[PurePosixPath], paths: Sequence[PurePosixPath]) -
         pairs.add(_without_common_end(images, folder))
     by_split = defaultdict(set)
     for pair in pairs:
-        by_split[split_of(pair[1]) or split_of(pair[0])].add(pair)
+        by_split[split_from_path(pair[1]) or split_from_path(pair[0])].add(pair)
     return [Source(*one, split) for split, same in by_split.items() for one in _joined(same)]
 
 
@@ -72,7 +72,7 @@ def of_file(file: PurePosixPath, names: Iterable[str], paths: Sequence[PurePosix
             elif parts[0].endswith(("/", ":")) or ".." in parts:  # a path of another machine counts by its last part
                 votes[image.parent] += 1
     images = _likeliest(votes, file) if votes else _only_folder(paths, file.parent)
-    return Source(images, file, split_of(file) or split_of(images))
+    return Source(images, file, split_from_path(file) or split_from_path(images))
 
 
 def joined(sources: Sequence[Source]) -> Source | None:
@@ -84,12 +84,12 @@ def joined(sources: Sequence[Source]) -> Source | None:
 def _likeliest(votes: Counter[PurePosixPath], annotations: PurePosixPath) -> PurePosixPath:
     """The folder of the annotations' split with most votes, else any with most; of equal ones that of the annotations,
     else with most parts in common."""
-    split, parts = split_of(annotations), set(annotations.parts)
+    split, parts = split_from_path(annotations), set(annotations.parts)
 
     def rank(folder: PurePosixPath) -> tuple[bool, int, bool, int, int, str]:
         near = folder in (annotations, annotations.parent)
         return (
-            split is not None and split_of(folder) == split,
+            split is not None and split_from_path(folder) == split,
             votes[folder],
             near,
             len(parts & set(folder.parts)),
@@ -107,7 +107,7 @@ def _only_folder(images: Sequence[PurePosixPath], other: PurePosixPath) -> PureP
 
 
 def _without_common_end(images: PurePosixPath, annotations: PurePosixPath) -> tuple[PurePosixPath, PurePosixPath]:
-    while images.name and images.name == annotations.name and split_of(PurePosixPath(images.name)) is None:
+    while images.name and images.name == annotations.name and split_from_path(PurePosixPath(images.name)) is None:
         images, annotations = images.parent, annotations.parent
     return images, annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from detect.data.discovery.listing import Listing
-from detect.data.splits import split_of
+from detect.data.splits import split_from_path
 from detect.errors import DataError
 from detect.progress import warn
 from detect.text import first_few
@@ -121,7 +121,7 @@ def _places(value: str, root: Any, path: Path, folder: Path) -> Iterator[PurePos
     roots = _parts(root if isinstance(root, str) else "")
     for start in (base / PurePosixPath(*roots), base):
         for skipped in range(len(parts)):
-            if skipped and split_of(PurePosixPath(parts[skipped - 1])):
+            if skipped and split_from_path(PurePosixPath(parts[skipped - 1])):
                 break  # which would be the folder of all splits
             place = start / PurePosixPath(*parts[skipped:])
             if os.path.exists(folder / place):  # noqa: PTH110 - Path.exists raises for names that are too long
@@ -149,7 +149,7 @@ def _may_be(image: PurePosixPath, written: PurePosixPath, alone: bool) -> bool:
     """Whether an image is the one that a path of another machine names: all of its own path is the end of that, or
     its folder too has the name, or there is no other of its name, and no other split in the way."""
     common = _common_end(image.parts, written.parts)
-    here, there = split_of(image.parent), split_of(written.parent)
+    here, there = split_from_path(image.parent), split_from_path(written.parent)
     return common == len(image.parts) or common >= 2 or (alone and (here == there or not (here and there)))
 
 

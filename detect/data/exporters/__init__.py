@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detect.data.exporters import coco, via, voc, yolo
-from detect.data.exporters.annotated_images import Loss, Names, Parts
+from detect.data.exporters.annotated_images import ExportLoss, Names, Parts
 from detect.structures.class_names import ClassNames
 
 
@@ -21,7 +21,7 @@ class Exporter(NamedTuple):
     """by_stem: whether names have to differ without their suffix, since annotations are files of the same name.
     fitting: makes a relative name one that the format's readers find.  write, images: see above."""
 
-    write: Callable[[Path, Parts, ClassNames, Names], list[Loss]]
+    write: Callable[[Path, Parts, ClassNames, Names], list[ExportLoss]]
     images: Callable[[str], str]
     by_stem: bool = False
     fitting: Callable[[str], str] = str

@@ -24,7 +24,7 @@ MASKS, CROWDS, AREAS, CATEGORY_IDS = "masks", "crowds", "areas", "category ids"
 BOXES = "boxes other than those of their masks"
 OUTSIDE = "parts of boxes outside their image"
 UNUSED = "classes without objects"
-BARE = "objects without masks, which come back as rectangles"
+OBJECTS_WITHOUT_MASK = "objects without masks, which come back as rectangles"
 
 Parts = Mapping[str, Table]
 Names = Mapping[str, Sequence[str]]
@@ -35,7 +35,7 @@ _ROUNDING_AREA = 0.01  # a share, likewise
 
 
 @dataclass(frozen=True)
-class Loss:
+class ExportLoss:
     """What a format cannot hold, as a noun, and of how many that is, over all splits.
 
     Numbers that only tell images or objects of one file apart, image and annotation ids, are no loss.
@@ -45,7 +45,7 @@ class Loss:
     count: int
 
 
-class Thing(NamedTuple):
+class AnnotatedObject(NamedTuple):
     """One object. box: float64 [4] xyxy in pixels.  area: px², as annotated."""
 
     label: int
@@ -62,7 +62,7 @@ class Image(NamedTuple):
     name: str
     path: Path
     image_hw: tuple[int, int]
-    things: list[Thing]
+    things: list[AnnotatedObject]
 
 
 def images(parts: Parts, names: Names) -> Iterator[Image]:
@@ -76,16 +76,16 @@ def images(parts: Parts, names: Names) -> Iterator[Image]:
                 bar.update()
 
 
-def _things(table: Table, image: int) -> list[Thing]:
+def _things(table: Table, image: int) -> list[AnnotatedObject]:
     return [
-        Thing(
+        AnnotatedObject(
             label=int(table.labels[row]),
             box=table.boxes[row],
             mask=mask_of(table, row),
             area=float(table.areas[row]),
             iscrowd=bool(table.iscrowd[row]),
         )
-        for row in range(int(table.first[image]), int(table.first[image + 1]))
+        for row in range(int(table.object_starts[image]), int(table.object_starts[image + 1]))
     ]
 
 
@@ -95,7 +95,7 @@ def mask_of(table: Table, row: int) -> Polygons | Rle | None:
     return None if table.masks.kinds[mask] == NONE else table.masks[mask]
 
 
-def as_one_polygon(thing: Thing, image_hw: tuple[int, int], *, cut: bool) -> tuple[list[float], list[str]]:
+def as_one_polygon(thing: AnnotatedObject, image_hw: tuple[int, int], *, cut: bool) -> tuple[list[float], list[str]]:
     """The outline for a format with one polygon an object, [] where the box has to do, and what is lost by it."""
     polygon = [] if thing.mask is None else one_outline(thing.mask, image_hw, cut=cut)
     if not polygon:
@@ -109,12 +109,12 @@ def as_one_polygon(thing: Thing, image_hw: tuple[int, int], *, cut: bool) -> tup
     return polygon, [BOXES] * bool(off > _ROUNDING_PX) + lost_area(thing, area)
 
 
-def lost_area(thing: Thing, area: float) -> list[str]:
+def lost_area(thing: AnnotatedObject, area: float) -> list[str]:
     """AREAS where the annotated area is another than ``area``, which a reader will compute."""
     return [AREAS] * (abs(thing.area - area) > max(1.0, _ROUNDING_AREA * thing.area))
 
 
-def inside(thing: Thing, image_hw: tuple[int, int]) -> tuple[Thing, list[str]]:
+def inside(thing: AnnotatedObject, image_hw: tuple[int, int]) -> tuple[AnnotatedObject, list[str]]:
     """With its box cut at the edges of the image, and OUTSIDE where that is more than rounding."""
     height, width = image_hw
     box = np.clip(thing.box, 0, [width, height, width, height])
@@ -133,8 +133,8 @@ def unused(parts: Parts, class_names: ClassNames) -> dict[str, int]:
     return {UNUSED: len(class_names) - len(used)}
 
 
-def losses(counts: Mapping[str, int]) -> list[Loss]:
-    return [Loss(what, count) for what, count in counts.items() if count]
+def losses(counts: Mapping[str, int]) -> list[ExportLoss]:
+    return [ExportLoss(what, count) for what, count in counts.items() if count]
 
 
 def text_names(class_names: ClassNames) -> list[str]:

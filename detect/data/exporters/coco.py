@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from detect import progress
-from detect.data.exporters.annotated_images import Loss, Names, Parts, mask_of
-from detect.data.table import Table, told_apart
+from detect.data.exporters.annotated_images import ExportLoss, Names, Parts, mask_of
+from detect.data.table import Table, renumber_duplicates
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 
@@ -23,7 +23,7 @@ def images(split: str) -> str:
     return split
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
+def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
     """Nothing is lost, but an annotation id that an earlier object has, in the place of which comes a new one. An
     object without a mask has no segmentation."""
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, An
     corners, sides = table.boxes[:, :2], _sides(table.boxes)
     image_ids = table.image_ids[table.images].tolist()
     count = len(image_ids)
-    annotation_ids, _ = told_apart(table.annotation_ids)
+    annotation_ids, _ = renumber_duplicates(table.annotation_ids)
     for row in progress.bar(range(count), desc="writing annotations", disable=count < _MANY):
         entry = {
             "id": int(annotation_ids[row]),

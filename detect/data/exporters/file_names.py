@@ -70,6 +70,6 @@ def _free(name: str, taken: dict[str, int], by_stem: bool) -> str:
 
 
 def _same_things(table: Table, i: int, other: Table, j: int) -> bool:
-    ours, theirs = (slice(int(t.first[k]), int(t.first[k + 1])) for t, k in ((table, i), (other, j)))
+    ours, theirs = (slice(int(t.object_starts[k]), int(t.object_starts[k + 1])) for t, k in ((table, i), (other, j)))
     columns = ("boxes", "labels", "iscrowd")
     return all(np.array_equal(getattr(table, name)[ours], getattr(other, name)[theirs]) for name in columns)

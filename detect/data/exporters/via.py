@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.data.exporters import annotated_images
-from detect.data.exporters.annotated_images import Loss, Names, Parts, Thing, as_one_polygon
+from detect.data.exporters.annotated_images import AnnotatedObject, ExportLoss, Names, Parts, as_one_polygon
 from detect.data.readers.via import CROWD
 from detect.structures.class_names import ClassNames
 
@@ -21,7 +21,7 @@ def images(split: str) -> str:
     return split
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
+def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
     """Boxes of objects with masks are no more than the mask's."""
     shown = annotated_images.text_names(class_names)
     counts = Counter(annotated_images.lost_ids(class_names) | annotated_images.unused(parts, class_names))
@@ -43,13 +43,13 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
     return annotated_images.losses(counts)
 
 
-def _shape(thing: Thing, image_hw: tuple[int, int]) -> tuple[dict[str, Any], list[str]]:
+def _shape(thing: AnnotatedObject, image_hw: tuple[int, int]) -> tuple[dict[str, Any], list[str]]:
     """The ``shape_attributes`` of an object, and what they do not say."""
     polygon, lost = as_one_polygon(thing, image_hw, cut=False)
     if polygon:
         xs, ys = (list(map(_short, numbers)) for numbers in (polygon[0::2], polygon[1::2]))
         return {"name": "polygon", "all_points_x": xs, "all_points_y": ys}, lost
-    lost = lost + ([] if thing.mask is not None else [annotated_images.BARE])
+    lost = lost + ([] if thing.mask is not None else [annotated_images.OBJECTS_WITHOUT_MASK])
     x, y, right, lower = thing.box.tolist()
     sides = {"x": x, "y": y, "width": right - x, "height": lower - y}
     return {"name": "rect"} | {key: _short(number) for key, number in sides.items()}, lost

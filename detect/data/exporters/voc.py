@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 import numpy as np
 
 from detect.data.exporters import annotated_images
-from detect.data.exporters.annotated_images import Image, Loss, Names, Parts, decimals, inside, lost_area
+from detect.data.exporters.annotated_images import ExportLoss, Image, Names, Parts, decimals, inside, lost_area
 from detect.data.readers.folders import stem
 from detect.structures.class_names import ClassNames
 
@@ -25,7 +25,7 @@ def images(split: str) -> str:
     return "JPEGImages"
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
+def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
     """A name that two splits share is of one image, with the same objects in both."""
     shown = annotated_images.text_names(class_names)
     counts = Counter(annotated_images.lost_ids(class_names) | annotated_images.unused(parts, class_names))

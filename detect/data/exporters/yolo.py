@@ -13,7 +13,15 @@ import numpy as np
 import yaml
 
 from detect.data.exporters import annotated_images
-from detect.data.exporters.annotated_images import Loss, Names, Parts, Thing, as_one_polygon, decimals, inside
+from detect.data.exporters.annotated_images import (
+    AnnotatedObject,
+    ExportLoss,
+    Names,
+    Parts,
+    as_one_polygon,
+    decimals,
+    inside,
+)
 from detect.data.readers.folders import stem
 from detect.data.readers.yolo import NO_LABELS
 from detect.structures.class_names import ClassNames
@@ -35,7 +43,7 @@ def fitting(name: str) -> str:
     return path.as_posix()
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[Loss]:
+def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
     """Crowds are left out: the format would have them be single objects."""
     counts = Counter(annotated_images.lost_ids(class_names))
     for image in annotated_images.images(parts, names):
@@ -56,7 +64,7 @@ def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> 
     return annotated_images.losses(counts)
 
 
-def _line(thing: Thing, image_hw: tuple[int, int]) -> tuple[str, list[str]]:
+def _line(thing: AnnotatedObject, image_hw: tuple[int, int]) -> tuple[str, list[str]]:
     """The line of an object, and what it does not say."""
     thing, outside = inside(thing, image_hw)
     numbers, lost = as_one_polygon(thing, image_hw, cut=True)

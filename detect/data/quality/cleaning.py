@@ -21,7 +21,7 @@ from detect.data.quality.checks.annotations import Found, check_boxes, check_obj
 from detect.data.quality.checks.image_headers import check_headers, read_headers, with_sizes
 from detect.data.quality.problems import KINDS, OUT, Place, Problem
 from detect.data.table import Table
-from detect.data.unvalidated_split import Draft
+from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DataError
 from detect.structures import masks
 from detect.text import first_few
@@ -29,10 +29,10 @@ from detect.text import first_few
 _MANY = 20_000  # masks from which on a bar is shown while they are drawn
 
 
-def clean(draft: Draft) -> tuple[Table, list[Problem]]:
+def clean(draft: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     """A table whose records all fit together, and everything that was found wrong on the way."""
     problems = list(_of_rejects(draft))
-    lost = [r.image for r in draft.rejects if KINDS[r.kind].of == "image" and r.image >= 0]
+    lost = [r.image for r in draft.skipped if KINDS[r.kind].of == "image" and r.image >= 0]
     draft = draft.take_images(np.setdiff1d(np.arange(len(draft.table)), lost))
     headers = read_headers(draft.table)
     draft = replace(draft, table=with_sizes(draft.table, headers))
@@ -49,7 +49,7 @@ def clean(draft: Draft) -> tuple[Table, list[Problem]]:
     return table, [problem for problem in problems if problem.places]
 
 
-def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
+def told(problems: Sequence[Problem], draft: UnvalidatedSplit) -> Iterator[str]:
     """A line for the user about what was done, if anything was.
 
     DataError where most of the images are not there: then it is the folder that is wrong.
@@ -67,11 +67,11 @@ def told(problems: Sequence[Problem], draft: Draft) -> Iterator[str]:
         yield f"{draft.annotations}: {what}"
 
 
-def check_left(problems: Sequence[Problem], draft: Draft, table: Table) -> None:
+def check_left(problems: Sequence[Problem], draft: UnvalidatedSplit, table: Table) -> None:
     """DataError where most of the objects on the images of ``table``, which ``clean`` made of ``draft``, are not in
     it: then what wrote the file is wrong."""
     images = np.isin(draft.table.image_ids, table.image_ids)
-    never_read = sum(KINDS[r.kind].of == "object" and r.image >= 0 and images[r.image] for r in draft.rejects)
+    never_read = sum(KINDS[r.kind].of == "object" and r.image >= 0 and images[r.image] for r in draft.skipped)
     there = int(images[draft.table.images].sum()) + int(never_read)
     if (lost := there - len(table.labels)) > there / 2:
         kinds = (p for p in problems if KINDS[p.kind].of == "object" and KINDS[p.kind].done == OUT)
@@ -83,7 +83,7 @@ def check_left(problems: Sequence[Problem], draft: Draft, table: Table) -> None:
 
 def told_of_masks(table: Table, annotations: Path) -> Iterator[str]:
     """A line where masks are given up everywhere, since some objects have none and a Mask R-CNN needs all."""
-    bare = table.without_mask
+    bare = table.lacks_mask
     if bare.any() and not bare.all():
         images = len(np.unique(table.images[bare]))
         yield f"{annotations}: {images} images have objects without a mask, so no masks are used"
@@ -116,7 +116,7 @@ def _completed(table: Table) -> Table:
     """With the box of the mask where there is none, and an area where there is none: the mask's, else the box's."""
     boxes, areas = table.boxes.copy(), table.areas.copy()
     no_box, no_area = np.isnan(boxes[:, 0]), np.isnan(areas)
-    to_draw = np.flatnonzero((no_box | no_area) & ~table.without_mask)
+    to_draw = np.flatnonzero((no_box | no_area) & ~table.lacks_mask)
     for row in progress.bar(to_draw.tolist(), desc="drawing masks", disable=len(to_draw) < _MANY):
         rle = table.rle(row)
         if no_box[row]:
@@ -137,9 +137,9 @@ def _kept(count: int, found: Iterable[Found]) -> np.ndarray:
     return kept
 
 
-def _of_rejects(draft: Draft) -> Iterator[Problem]:
-    for kind in dict.fromkeys(reject.kind for reject in draft.rejects):
-        yield Problem(kind, [reject.place for reject in draft.rejects if reject.kind == kind])
+def _of_rejects(draft: UnvalidatedSplit) -> Iterator[Problem]:
+    for kind in dict.fromkeys(reject.kind for reject in draft.skipped):
+        yield Problem(kind, [reject.place for reject in draft.skipped if reject.kind == kind])
 
 
 def of_images(table: Table, found: Found) -> Problem:
@@ -148,7 +148,7 @@ def of_images(table: Table, found: Found) -> Problem:
     return Problem(found.kind, places, table.image_ids[found.rows])
 
 
-def of_objects(draft: Draft, found: Found) -> Problem:
+def of_objects(draft: UnvalidatedSplit, found: Found) -> Problem:
     """The problem of the objects that were found, and their places."""
     places = [draft.place(row, value) for row, value in _pairs(found)]
     return Problem(found.kind, places, draft.table.annotation_ids[found.rows])

@@ -13,11 +13,11 @@ from detect.data.quality.checks.image_headers import read_headers
 from detect.data.quality.cleaning import clean, of_images, of_objects
 from detect.data.quality.problems import KINDS, NOTE, Place, Problem, Severity
 from detect.data.quality.summary import Summary, summarize
-from detect.data.readers import IN_ONE_FILE
+from detect.data.readers import ONE_FILE_FORMATS
 from detect.data.readers.folders import images_below
 from detect.data.spec import DatasetSpec
-from detect.data.table import Table, told_apart
-from detect.data.unvalidated_split import Draft
+from detect.data.table import Table, renumber_duplicates
+from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.media.fingerprint import Look, look_at_all
 from detect.structures.class_names import ClassNames
 
@@ -35,7 +35,7 @@ class Diagnosis:
     form: str
     found: str
     class_names: ClassNames
-    drafts: dict[str, Draft]
+    drafts: dict[str, UnvalidatedSplit]
     tables: dict[str, Table]
     looks: dict[str, list[Look]]
     problems: dict[str, list[Problem]] = field(default_factory=dict)
@@ -69,21 +69,21 @@ def diagnose(spec: DatasetSpec) -> Diagnosis:
     at all."""
     drafts, tables, looks = {}, {}, {}
     problems: dict[str, list[Problem]] = {}
-    class_names = spec.every_class()
+    class_names = spec.all_classes()
     for split in spec.splits:
-        _, drafts[split] = spec.selected(split, class_names)
+        _, drafts[split] = spec.select(split, class_names)
         tables[split], problems[split] = clean(drafts[split])
         looks[split] = look_at_all([tables[split].path(i) for i in range(len(tables[split]))])
         problems[split] += _of_split(drafts[split], tables[split], looks[split])
     problems[next(iter(problems))].append(_unlisted(spec, drafts))
     for split, found in check_copies(tables, looks).items():
         problems[split] += found
-    for split, problem in (*check_lists(spec.class_lists()), *check_classes(tables, class_names)):
+    for split, problem in (*check_lists(spec.classes_per_split()), *check_classes(tables, class_names)):
         problems.setdefault(split, []).append(problem)
-    return Diagnosis(spec.name, spec.format, spec.found, class_names, drafts, tables, looks, _told_once(problems))
+    return Diagnosis(spec.name, spec.format, spec.discovery_note, class_names, drafts, tables, looks, _told_once(problems))
 
 
-def _of_split(draft: Draft, table: Table, looks: Sequence[Look]) -> Iterator[Problem]:
+def _of_split(draft: UnvalidatedSplit, table: Table, looks: Sequence[Look]) -> Iterator[Problem]:
     """Everything in one split that does not keep it from being read."""
     cleaned = replace(draft, table=table)
     yield from (of_images(table, found) for found in check_files(table, read_headers(table), looks))
@@ -92,22 +92,22 @@ def _of_split(draft: Draft, table: Table, looks: Sequence[Look]) -> Iterator[Pro
     yield from (of_objects(cleaned, found) for found in check_shapes(table))
 
 
-def _unlisted(spec: DatasetSpec, drafts: Mapping[str, Draft]) -> Problem:
+def _unlisted(spec: DatasetSpec, drafts: Mapping[str, UnvalidatedSplit]) -> Problem:
     """Images beside those that are listed, which a file about many images may have forgotten."""
-    if spec.format not in IN_ONE_FILE:  # the others' readers tell
+    if spec.format not in ONE_FILE_FORMATS:  # the others' readers tell
         return Problem("not_annotated", [])
     folders = {draft.table.folder for draft in drafts.values() if draft.table.folder.is_dir()}
-    told = {draft.table.folder / reject.place.file for draft in drafts.values() for reject in draft.rejects}
-    listed = {path.resolve() for path in (*spec.paths(), *told)}
+    told = {draft.table.folder / reject.place.file for draft in drafts.values() for reject in draft.skipped}
+    listed = {path.resolve() for path in (*spec.image_paths(), *told)}
     there = sorted({folder / name for folder in folders for name in images_below(folder)})
     names = [path.relative_to(spec.root).as_posix() for path in there if path.resolve() not in listed]
     return Problem("not_annotated", [Place(name, "", "") for name in names])
 
 
-def _doubled_ids(draft: Draft) -> Problem:
+def _doubled_ids(draft: UnvalidatedSplit) -> Problem:
     """Annotation ids that an earlier object has."""
     ids = draft.table.annotation_ids
-    _, rows = told_apart(ids)
+    _, rows = renumber_duplicates(ids)
     return Problem("doubled_id", [draft.place(row) for row in rows.tolist()], ids[rows])
 
 

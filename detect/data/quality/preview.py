@@ -38,7 +38,7 @@ def write_sheet(
     be written.
     """
     rng = np.random.default_rng(seed)
-    filled = np.diff(table.first) > 0
+    filled = np.diff(table.object_starts) > 0
     order = np.lexsort((rng.random(len(table)), ~filled))[:count]
     dataset = DetectionDataset(table, transform, with_masks=table.has_masks, seed=seed)
     rows, columns = -(-len(order) // _PAIRS), 2 * _PAIRS

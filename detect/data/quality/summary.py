@@ -51,7 +51,7 @@ def summarize(table: Table, class_names: ClassNames) -> Summary:
             "medium": int(((areas >= _SMALL) & (areas < _LARGE)).sum()),
             "large": int((areas >= _LARGE).sum()),
         },
-        masks=int((~table.without_mask & single).sum()),
+        masks=int((~table.lacks_mask & single).sum()),
         crowds=int((~single).sum()),
     )
 

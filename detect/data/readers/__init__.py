@@ -18,4 +18,4 @@ READERS = {
     "voc": voc.parse,
     "yolo": yolo.parse,
 }
-IN_ONE_FILE = ("coco", "csv", "via")  # the others have a file for each image
+ONE_FILE_FORMATS = ("coco", "csv", "via")  # the others have a file for each image

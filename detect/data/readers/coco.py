@@ -20,7 +20,7 @@ import msgspec
 from detect import progress
 from detect.data.quality.problems import Place
 from detect.data.readers.parsing import image_name, load_json, need
-from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle
@@ -65,12 +65,12 @@ _decode_annotation = msgspec.json.Decoder(_Annotation).decode
 _decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """What the file says of the images in the folder ``images``; its categories are the classes, whatever
     ``classes`` says. DataError for a file that is not of this format."""
     pictures, objects, categories, forget = _entries(annotations)
     names, ids = _classes(categories, annotations)
-    builder = DraftBuilder(images, annotations, "annotation")
+    builder = UnvalidatedSplitBuilder(images, annotations, "annotation")
     row_of = _add_images(builder, pictures)
     label_of = {category: label for label, category in enumerate(ids, start=1)}
     bar = progress.bar(objects, desc=f"reading {annotations.name}", disable=len(objects) < _MANY)
@@ -79,7 +79,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             forget()
         try:
             _add_object(builder, entry, row_of, label_of)
-        except Unusable as problem:
+        except InvalidEntryError as problem:
             _reject(builder, problem, _plain(entry), position, row_of)
     return builder.finish(names, ids)
 
@@ -125,12 +125,12 @@ def _classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list
     for position, entry in enumerate(entries):
         try:
             categories.append(_typed(entry, _Category, _decode_category))
-        except Unusable as problem:
+        except InvalidEntryError as problem:
             raise DataError(f"{annotations}: categories[{position}]: {problem}") from None
     return [c.name for c in categories], [c.id for c in categories]
 
 
-def _add_images(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, int]:
+def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dict[int, int]:
     """Adds the images; returns the row of each by its id. Where images share an id nobody knows whose the
     objects are, so none of them is added."""
     images: dict[int, list[_Image]] = {}
@@ -138,9 +138,9 @@ def _add_images(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, int]
         try:
             one = _typed(entry, _Image, _decode_image)
             images.setdefault(one.id, []).append(one)
-        except Unusable as problem:
+        except InvalidEntryError as problem:
             place = Place(builder.annotations.name, f"images[{position}]", str(problem))
-            builder.reject("malformed_image", place, raw=_text(_plain(entry)))
+            builder.skip("malformed_image", place, raw=_text(_plain(entry)))
     rows = {}
     for image_id, same in images.items():
         if len({one.file_name for one in same}) == 1:
@@ -148,30 +148,30 @@ def _add_images(builder: DraftBuilder, entries: Sequence[Any]) -> dict[int, int]
             rows[image_id] = builder.add_image(name, (same[0].height, same[0].width), image_id)
             for one in same[1:]:
                 place = Place(one.file_name, f"image {image_id}", "")
-                builder.reject("listed_twice", place, raw=_text(msgspec.to_builtins(one)))
+                builder.skip("listed_twice", place, raw=_text(msgspec.to_builtins(one)))
             continue
         for one in same:
             place = Place(one.file_name, f"image {image_id}", "an id of several images")
-            builder.reject("doubled_image_id", place, raw=_text(msgspec.to_builtins(one)))
+            builder.skip("doubled_image_id", place, raw=_text(msgspec.to_builtins(one)))
     return rows
 
 
-def _add_object(builder: DraftBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]) -> None:
+def _add_object(builder: UnvalidatedSplitBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]) -> None:
     """Adds one annotation; Unusable where it is none."""
     one = _typed(entry, _Annotation, _decode_annotation)
     if one.image_id not in row_of:
-        raise Unusable("unknown_image", f"image {one.image_id}")
+        raise InvalidEntryError("unknown_image", f"image {one.image_id}")
     if one.category_id not in label_of:
-        raise Unusable("unknown_class", f"category {one.category_id}")
+        raise InvalidEntryError("unknown_class", f"category {one.category_id}")
     box = None
     if one.bbox is not None:
         x, y, w, h = one.bbox
         box = (x, y, x + w, y + h)
         if not all(map(math.isfinite, box)):
-            raise Unusable("not_finite", f"bbox {list(one.bbox)}")
+            raise InvalidEntryError("not_finite", f"bbox {list(one.bbox)}")
     mask = _mask(one.segmentation)
     if box is None and mask is None:
-        raise Unusable("malformed", "it has neither a box nor a mask")
+        raise InvalidEntryError("malformed", "it has neither a box nor a mask")
     area = -1.0 if one.area is not None and math.isnan(one.area) else one.area  # NaN is for none that is given
     builder.add_object(
         row_of[one.image_id], label_of[one.category_id], one.id,
@@ -179,13 +179,13 @@ def _add_object(builder: DraftBuilder, entry: Any, row_of: dict[int, int], label
     )  # fmt: skip
 
 
-def _reject(builder: DraftBuilder, problem: Unusable, raw: Any, position: int, row_of: dict[int, int]) -> None:
+def _reject(builder: UnvalidatedSplitBuilder, problem: InvalidEntryError, raw: Any, position: int, row_of: dict[int, int]) -> None:
     known = raw if isinstance(raw, dict) else {}
     where = f"annotation {known['id']}" if "id" in known else f"annotations[{position}]"
     image_id = known.get("image_id")
     image = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
     file = builder.annotations.name if image < 0 else builder.name(image)
-    builder.reject(problem.kind, Place(file, where[:60], str(problem)), image, _text(raw))
+    builder.skip(problem.kind, Place(file, where[:60], str(problem)), image, _text(raw))
 
 
 def _typed(entry: Any, kind: type[_Some], decode: Callable[[Any], _Some]) -> _Some:
@@ -201,7 +201,7 @@ def _typed(entry: Any, kind: type[_Some], decode: Callable[[Any], _Some]) -> _So
     try:
         return msgspec.convert(entry, kind)
     except msgspec.ValidationError as problem:
-        raise Unusable("malformed", str(problem)) from None
+        raise InvalidEntryError("malformed", str(problem)) from None
 
 
 def _mask(text: msgspec.Raw) -> Polygons | Rle | None:
@@ -211,8 +211,8 @@ def _mask(text: msgspec.Raw) -> Polygons | Rle | None:
     except ValueError:
         segmentation = _plain(text)
     if isinstance(segmentation, list):
-        raise Unusable("bad_mask", "a segmentation is a list of polygons, each a flat list of finite numbers")
+        raise InvalidEntryError("bad_mask", "a segmentation is a list of polygons, each a flat list of finite numbers")
     try:
         return masks.compressed(segmentation) if segmentation else None
     except ValueError as problem:
-        raise Unusable("bad_mask", str(problem)) from None
+        raise InvalidEntryError("bad_mask", str(problem)) from None

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from detect.data.quality.problems import Place
 from detect.data.readers.parsing import image_name, open_csv
-from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -41,19 +41,19 @@ class _Line(NamedTuple):
     box: tuple[float, ...] | None
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """What the file says of the images in the folder ``images``, in the order in which it names them.
 
     An image that is of one size in one line and of another in the next is left out, as one of a wrong size is.
     DataError for a file that is not of this format, also where all corners are in parts of the image.
     """
-    builder = DraftBuilder(images, annotations, "line")
-    lines_of: dict[str, list[tuple[int, _Line | Unusable]]] = {}  # by the images as they are written
+    builder = UnvalidatedSplitBuilder(images, annotations, "line")
+    lines_of: dict[str, list[tuple[int, _Line | InvalidEntryError]]] = {}  # by the images as they are written
     farthest = 0.0
     for number, written, line in _lines(annotations):
         if not written:
-            assert isinstance(line, Unusable)
-            builder.reject("malformed", Place(annotations.name, f"line {number}", str(line)), raw=line.raw)
+            assert isinstance(line, InvalidEntryError)
+            builder.skip("malformed", Place(annotations.name, f"line {number}", str(line)), raw=line.raw)
             continue
         lines_of.setdefault(written, []).append((number, line))
         if isinstance(line, _Line) and line.box:
@@ -79,7 +79,7 @@ def _by_name(paths: Iterable[str], images: Path, annotations: Path) -> dict[str,
     return found
 
 
-def _add(builder: DraftBuilder, name: str, lines: Sequence[tuple[int, _Line | Unusable]]) -> None:
+def _add(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[tuple[int, _Line | InvalidEntryError]]) -> None:
     """Adds an image with its objects."""
     sizes: dict[tuple[int, int], int] = {}  # and the line that says each first
     for number, line in lines:
@@ -88,15 +88,15 @@ def _add(builder: DraftBuilder, name: str, lines: Sequence[tuple[int, _Line | Un
     image = builder.add_image(name, next(iter(sizes), (0, 0)))
     if len(sizes) > 1:
         said = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in sizes.items())
-        builder.reject("wrong_size", Place(name, "", f"it is {said}"), image)
+        builder.skip("wrong_size", Place(name, "", f"it is {said}"), image)
     for number, line in lines:
-        if isinstance(line, Unusable):
-            builder.reject(line.kind, Place(name, f"line {number}", str(line)), image, line.raw)
+        if isinstance(line, InvalidEntryError):
+            builder.skip(line.kind, Place(name, f"line {number}", str(line)), image, line.raw)
         elif line.box:
             builder.add_object(image, builder.label(line.label), number, box=line.box)
 
 
-def _lines(annotations: Path) -> Iterator[tuple[int, str, _Line | Unusable]]:
+def _lines(annotations: Path) -> Iterator[tuple[int, str, _Line | InvalidEntryError]]:
     """The lines that are not empty: the number, from 1 with the header's, the image it names or "", what it says."""
     with open_csv(annotations) as file:
         columns, width, delimiter = _header(file.readline(), annotations)
@@ -106,12 +106,12 @@ def _lines(annotations: Path) -> Iterator[tuple[int, str, _Line | Unusable]]:
             if not any(cells):
                 continue
             written = ""
-            line: _Line | Unusable = Unusable("malformed", "it names no image")
+            line: _Line | InvalidEntryError = InvalidEntryError("malformed", "it names no image")
             if len(cells) < width or any(cells[width:]):
-                line = Unusable("malformed", f"it has {len(cells)} cells, the first line {width}")
+                line = InvalidEntryError("malformed", f"it has {len(cells)} cells, the first line {width}")
             elif written := cells[columns["filename"]]:
                 line = _line({key: cells[place] for key, place in columns.items()})
-            if isinstance(line, Unusable):
+            if isinstance(line, InvalidEntryError):
                 line.raw = delimiter.join(row)
             yield rows.line_num + 1, written, line  # the reader of the rows did not see the header
 
@@ -129,7 +129,7 @@ def _header(line: str, annotations: Path) -> tuple[dict[str, int], int, str]:
     return columns, width, delimiter
 
 
-def _line(cells: Mapping[str, str]) -> _Line | Unusable:
+def _line(cells: Mapping[str, str]) -> _Line | InvalidEntryError:
     """What the cells say, by the names of their columns."""
     label, corners = cells["class"], [cells[key] for key in _CORNERS]
     try:
@@ -138,11 +138,11 @@ def _line(cells: Mapping[str, str]) -> _Line | Unusable:
         if not label and not any(corners):
             return _Line(hw, "", None)
         if not label:
-            raise Unusable("malformed", "it has no class")
+            raise InvalidEntryError("malformed", "it has no class")
         box = tuple(_number(key, text) for key, text in zip(_CORNERS, corners, strict=True))
         if not all(map(math.isfinite, box)):
-            raise Unusable("not_finite", str(box))
-    except Unusable as problem:
+            raise InvalidEntryError("not_finite", str(box))
+    except InvalidEntryError as problem:
         return problem
     return _Line(hw, label, box)
 
@@ -151,7 +151,7 @@ def _side(key: str, text: str) -> int:
     """A width or height, 0 where it is empty."""
     number = _number(key, text) if text else 0.0
     if not (number.is_integer() and 0 <= number < 2**31):
-        raise Unusable("malformed", f"{key} is {text[:60]!r}, it should be a whole number")
+        raise InvalidEntryError("malformed", f"{key} is {text[:60]!r}, it should be a whole number")
     return int(number)
 
 
@@ -159,4 +159,4 @@ def _number(key: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise Unusable("malformed", f"{key} is {text[:60]!r}, it should be a number") from None
+        raise InvalidEntryError("malformed", f"{key} is {text[:60]!r}, it should be a number") from None

@@ -22,7 +22,7 @@ from detect.data.quality.problems import Place
 from detect.data.readers.folders import files_below, images_below, stem, text_of
 from detect.data.readers.labelme_shapes import Drawn, draw, typed
 from detect.data.readers.parsing import image_name, is_file, load_json
-from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 from detect.structures import masks
@@ -49,13 +49,13 @@ class _Part(NamedTuple):
 _decode = msgspec.json.Decoder(_Document).decode
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """What the JSON files in the folder ``annotations`` say of the images in ``images``; it may be the same folder.
 
     Files without ``shapes`` are another's and passed over. Of several about one image, that of the image's name
     counts, else the first. DataError where there is no file of labelme's.
     """
-    builder = DraftBuilder(images, annotations, "shape")
+    builder = UnvalidatedSplitBuilder(images, annotations, "shape")
     pictures = images_below(images)
     by_stem = {stem(name): name for name in reversed(pictures)}
     files = files_below(annotations, (".json",))
@@ -67,7 +67,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             document = _load(annotations / file)
         except DataError as error:
             problem = str(error).removeprefix(f"{annotations / file} ")
-            builder.reject("broken_annotations", Place(file, "", problem), raw=text_of(annotations / file))
+            builder.skip("broken_annotations", Place(file, "", problem), raw=text_of(annotations / file))
             broken.add(by_stem.get(stem(file), ""))  # said once
             continue
         if document is None:
@@ -76,7 +76,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         other = file_of.get(name, called.get(stem(name), file))  # a.json goes before "a (copy).json"
         if other != file:
             place = Place(file, "", f"it is about {name}, whose file is {other}")
-            builder.reject("malformed_image", place, raw=text_of(annotations / file))
+            builder.skip("malformed_image", place, raw=text_of(annotations / file))
             continue
         file_of[name] = file
         _add(builder, name, file, document)
@@ -84,7 +84,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         raise DataError(f"no labelme file in {annotations}, which would be a .json file with a list of 'shapes'")
     for name in pictures:
         if name not in file_of and name not in broken:
-            builder.reject("not_annotated", Place(name, "", ""))
+            builder.skip("not_annotated", Place(name, "", ""))
     return builder.finish()
 
 
@@ -129,7 +129,7 @@ def _inside(images: Path, path: Path) -> str:
     return "" if Path(name).parts[:1] in ((), ("..",)) else Path(name).as_posix()
 
 
-def _add(builder: DraftBuilder, name: str, file: str, document: _Document) -> None:
+def _add(builder: UnvalidatedSplitBuilder, name: str, file: str, document: _Document) -> None:
     """Adds an image with its objects."""
     hw = _size(document, builder.images / name)
     image = builder.add_image(name, hw, source=file)
@@ -138,9 +138,9 @@ def _add(builder: DraftBuilder, name: str, file: str, document: _Document) -> No
         try:
             shape = typed(entry)
             part = _Part(number, shape.label, draw(shape, hw))
-        except Unusable as problem:
+        except InvalidEntryError as problem:
             where = Place(file, f"shape {number}", str(problem))
-            builder.reject(problem.kind, where, image, json.dumps(entry))
+            builder.skip(problem.kind, where, image, json.dumps(entry))
             continue
         key = number if shape.group_id is None else (shape.label, shape.group_id)
         objects.setdefault(key, []).append(part)
@@ -151,7 +151,7 @@ def _add(builder: DraftBuilder, name: str, file: str, document: _Document) -> No
 
 
 def _joined(
-    builder: DraftBuilder, image: int, file: str, parts: Sequence[_Part], hw: tuple[int, int]
+    builder: UnvalidatedSplitBuilder, image: int, file: str, parts: Sequence[_Part], hw: tuple[int, int]
 ) -> Polygons | Rle:
     """The mask of an object: the polygons of its parts, or one run-length code where a part of it is one."""
     polygons = [part.drawn[1] for part in parts if isinstance(part.drawn[1], list)]
@@ -165,7 +165,7 @@ def _joined(
             try:
                 codes.append(masks.from_polygons([part.drawn[1]], hw))
             except ValueError as problem:
-                builder.reject("bad_mask", Place(file, f"shape {part.number}", str(problem)), image)
+                builder.skip("bad_mask", Place(file, f"shape {part.number}", str(problem)), image)
     return masks.from_bitmap(reduce(np.maximum, map(masks.to_bitmap, codes)))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from detect.data.readers.via_shapes import outline
-from detect.data.unvalidated_split import Unusable
+from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
 from detect.structures import masks
 from detect.structures.masks import Rle
@@ -49,10 +49,10 @@ def typed(entry: Any) -> Shape:
     try:
         shape = msgspec.convert(entry, Shape)
     except msgspec.ValidationError as problem:
-        raise Unusable("malformed", str(problem)) from None
+        raise InvalidEntryError("malformed", str(problem)) from None
     shape.label = " ".join(shape.label.split())
     if not shape.label:
-        raise Unusable("malformed", "it has no label")
+        raise InvalidEntryError("malformed", "it has no label")
     return shape
 
 
@@ -60,17 +60,17 @@ def draw(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
     """What a shape covers on an image of ``image_hw``, (0, 0) where nobody knows; Unusable where that is nothing."""
     kind = shape.shape_type or "polygon"
     if kind in _ENCLOSE_NOTHING:
-        raise Unusable("malformed", f"its type is {kind}, which encloses nothing")
+        raise InvalidEntryError("malformed", f"its type is {kind}, which encloses nothing")
     if kind not in _SHAPES:
-        raise Unusable("malformed", unknown("shape", kind[:60], (*_SHAPES, *_ENCLOSE_NOTHING)))
+        raise InvalidEntryError("malformed", unknown("shape", kind[:60], (*_SHAPES, *_ENCLOSE_NOTHING)))
     if not all(map(math.isfinite, chain(*shape.points))):
-        raise Unusable("not_finite", f"{str(shape.points)[:60]} are no places in an image")
+        raise InvalidEntryError("not_finite", f"{str(shape.points)[:60]} are no places in an image")
     return _SHAPES[kind](shape, image_hw)
 
 
 def _polygon(shape: Shape, _: tuple[int, int]) -> Drawn:
     if len(shape.points) < 3:
-        raise Unusable("few_points", str(len(shape.points)))
+        raise InvalidEntryError("few_points", str(len(shape.points)))
     return _outline(shape.points)
 
 
@@ -83,7 +83,7 @@ def _rectangle(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
 
 def _circle(shape: Shape, _: tuple[int, int]) -> Drawn:
     if len(shape.points) != 2:
-        raise Unusable("malformed", f"a circle has two points, the middle and one on the rim, not {len(shape.points)}")
+        raise InvalidEntryError("malformed", f"a circle has two points, the middle and one on the rim, not {len(shape.points)}")
     middle, rim = shape.points
     return outline({"name": "circle", "cx": middle[0], "cy": middle[1], "r": math.dist(middle, rim)}, "")
 
@@ -93,13 +93,13 @@ def _mask(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
     crop = _bitmap(shape.mask or "", (lower - upper, right - left))
     height, width = image_hw
     if not 0 < height * width <= MAX_PIXELS:
-        raise Unusable("bad_mask", f"it lies on an image of {width}x{height} pixels")
+        raise InvalidEntryError("bad_mask", f"it lies on an image of {width}x{height} pixels")
     x, y = round(left), round(upper)
     inside = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
     if not inside.size:
-        raise Unusable("outside", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
+        raise InvalidEntryError("outside", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
     if not inside.any():
-        raise Unusable("no_area", "a mask without a pixel")
+        raise InvalidEntryError("no_area", "a mask without a pixel")
     return None, masks.from_pasted(inside, (max(x, 0), max(y, 0)), image_hw)
 
 
@@ -122,7 +122,7 @@ def _outline(points: list[tuple[float, float]]) -> Drawn:
 def _sides(shape: Shape, wanted: str) -> tuple[list[float], list[float]]:
     """(left, right), (upper, lower) of two opposite corners."""
     if len(shape.points) != 2:
-        raise Unusable("malformed", f"a {shape.shape_type} has {wanted}, not {len(shape.points)}")
+        raise InvalidEntryError("malformed", f"a {shape.shape_type} has {wanted}, not {len(shape.points)}")
     xs, ys = zip(*shape.points, strict=True)
     return sorted(xs), sorted(ys)
 
@@ -133,14 +133,14 @@ def _bitmap(png: str, box_hw: tuple[float, float]) -> np.ndarray:
         with Image.open(BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
             if max(abs(image.height - box_hw[0]), abs(image.width - box_hw[1])) > _APART_PX:
                 size = f"{image.width}x{image.height} pixels"
-                raise Unusable("bad_mask", f"its PNG has {size}, its box {box_hw[1]:g}x{box_hw[0]:g}")
+                raise InvalidEntryError("bad_mask", f"its PNG has {size}, its box {box_hw[1]:g}x{box_hw[0]:g}")
             bitmap = np.asarray(image)
-    except Unusable:
+    except InvalidEntryError:
         raise
     except UnidentifiedImageError:
-        raise Unusable("bad_mask", "its mask is no PNG") from None
+        raise InvalidEntryError("bad_mask", "its mask is no PNG") from None
     except Exception as error:  # Pillow lets through whatever a damaged file makes it stumble over
-        raise Unusable("bad_mask", f"its mask is a damaged PNG: {error}") from None
+        raise InvalidEntryError("bad_mask", f"its mask is a damaged PNG: {error}") from None
     if bitmap.ndim != 2:
-        raise Unusable("bad_mask", "its PNG is in color; it should be 0 where the object is not")
+        raise InvalidEntryError("bad_mask", "its PNG is in color; it should be 0 where the object is not")
     return bitmap != 0

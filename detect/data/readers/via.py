@@ -28,7 +28,7 @@ from detect.data.readers import via_csv
 from detect.data.readers.parsing import image_name, load_json, need
 from detect.data.readers.via_classes import ClassAttribute, Values, defined_options, find, region_values
 from detect.data.readers.via_shapes import outline
-from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 from detect.progress import warn
 
@@ -37,7 +37,7 @@ _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 Region = tuple[dict[str, Any], dict[str, Values]]  # its shape and its attributes
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """What the file says of the images in the folder ``images``, in the order of their names.
 
     Which attribute of the regions names the class is told in ``via_classes``. Without any, ``classes`` gives the
@@ -47,7 +47,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     pictures = {name: _regions(entry, annotations) for name, entry in _by_name(entries, images, annotations)}
     every = [_without_crowd(values) for regions in pictures.values() for _, values in regions]
     attribute = find(every, _without_crowd(options), classes, annotations)
-    builder = DraftBuilder(images, annotations, "region")
+    builder = UnvalidatedSplitBuilder(images, annotations, "region")
     closed, annotation_id = 0, 0
     for name, regions in pictures.items():
         image = builder.add_image(name)
@@ -111,7 +111,7 @@ def _without_crowd(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add(
-    builder: DraftBuilder, image: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
+    builder: UnvalidatedSplitBuilder, image: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
 ) -> bool:
     """Add one region, unless it is of a class that is not asked for. Returns whether it was a line, closed now."""
     shape, values = region
@@ -121,9 +121,9 @@ def _add(
         if (label := attribute.label(values)) is None:
             return False
         box, polygon = outline(shape, place)
-    except Unusable as problem:
+    except InvalidEntryError as problem:
         where = Place(builder.name(image), f"region {number}", str(problem))
-        builder.reject(problem.kind, where, image, json.dumps(region))
+        builder.skip(problem.kind, where, image, json.dumps(region))
         return False
     builder.add_object(image, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)
     return shape["name"] == "polyline"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.data.readers.parsing import need
-from detect.data.unvalidated_split import Unusable
+from detect.data.unvalidated_split import InvalidEntryError
 from detect.errors import DataError, UsageError
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
@@ -55,7 +55,7 @@ class ClassAttribute:
             return 1
         found = values.get(self.key, [])
         if len(found) != 1:
-            raise Unusable(
+            raise InvalidEntryError(
                 "unknown_class",
                 f"its '{self.key}' names {len(found)} classes{': ' if found else ''}{', '.join(found)}",
             )
@@ -64,7 +64,7 @@ class ClassAttribute:
             return self.class_names.label(name)
         if found[0] in self.shown:
             return None
-        raise Unusable("unknown_class", unknown("class", name, self.class_names.names))
+        raise InvalidEntryError("unknown_class", unknown("class", name, self.class_names.names))
 
 
 def region_values(attributes: Any, where: str) -> dict[str, Values]:

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from detect.data.readers.parsing import need
-from detect.data.unvalidated_split import Unusable
+from detect.data.unvalidated_split import InvalidEntryError
 from detect.errors import DataError
 from detect.text import unknown
 
@@ -43,7 +43,7 @@ def _polyline(shape: Any, where: str) -> Outline:
     box, polygon = _polygon(shape, where)
     points = len(set(zip(polygon[0::2], polygon[1::2], strict=True)))
     if points < 3:
-        raise Unusable("no_area", f"a line of {points} different points encloses nothing")
+        raise InvalidEntryError("no_area", f"a line of {points} different points encloses nothing")
     return box, polygon
 
 
@@ -65,7 +65,7 @@ def _ellipse(shape: Any, where: str) -> Outline:
 
 
 def _point(shape: Any, where: str) -> Outline:
-    raise Unusable("no_area", "a point has no area")
+    raise InvalidEntryError("no_area", "a point has no area")
 
 
 _SHAPES = {
@@ -85,7 +85,7 @@ def _ellipse_outline(cx: float, cy: float, rx: float, ry: float, theta: float) -
     more. Large ellipses have as many as keep the chords within 0.1 px of the arc: 222 at a radius of 1000 px.
     """
     if min(rx, ry) <= 0:
-        raise Unusable("no_area", f"a radius of {min(rx, ry):g} encloses nothing")
+        raise InvalidEntryError("no_area", f"a radius of {min(rx, ry):g} encloses nothing")
     cos, sin = math.cos(theta), math.sin(theta)
     half_width, half_height = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
     count = math.ceil(min(max(48.0, math.pi * math.sqrt(5 * max(rx, ry))), 1000.0))
@@ -113,5 +113,5 @@ def _finite(value: Any, what: str) -> float:
     except OverflowError:  # JSON allows whole numbers of any length
         number = math.inf
     if not math.isfinite(number):
-        raise Unusable("not_finite", f"{number} is no place in an image")
+        raise InvalidEntryError("not_finite", f"{number} is no place in an image")
     return number

@@ -18,19 +18,19 @@ from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.quality.problems import Place
 from detect.data.readers.folders import files_below, images_below, stem, text_of
-from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """What the XML files in the folder ``annotations`` say of the images in ``images``.
 
     A file is about the image of the same name but for the suffix, else about the one that it names. DataError where
     there is no XML file.
     """
-    builder = DraftBuilder(images, annotations, "object")
+    builder = UnvalidatedSplitBuilder(images, annotations, "object")
     files = files_below(annotations, (".xml",))
     if not files:
         raise DataError(f"no XML file in {annotations}")
@@ -49,7 +49,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             ValueError,
             LookupError,
         ) as error:  # LookupError: an encoding
-            builder.reject("broken_annotations", Place(file, "", str(error)), raw=text_of(annotations / file))
+            builder.skip("broken_annotations", Place(file, "", str(error)), raw=text_of(annotations / file))
             continue
         name = name or _named(root, file)
         annotated.add(name)
@@ -58,19 +58,19 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             _add(builder, image, number, entry, file)
     for name in pictures:
         if name not in annotated:
-            builder.reject("not_annotated", Place(name, "", ""))
+            builder.skip("not_annotated", Place(name, "", ""))
     return builder.finish()
 
 
-def _add(builder: DraftBuilder, image: int, number: int, entry: Element, file: str) -> None:
+def _add(builder: UnvalidatedSplitBuilder, image: int, number: int, entry: Element, file: str) -> None:
     try:
         name = _text(entry, "name")
         if not name:
-            raise Unusable("malformed", "it has no name")
+            raise InvalidEntryError("malformed", "it has no name")
         box = _box(entry)
-    except Unusable as problem:
+    except InvalidEntryError as problem:
         raw = tostring(entry, "unicode").strip()
-        builder.reject(problem.kind, Place(file, f"object {number}", str(problem)), image, raw)
+        builder.skip(problem.kind, Place(file, f"object {number}", str(problem)), image, raw)
         return
     builder.add_object(image, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
 
@@ -79,19 +79,19 @@ def _box(entry: Element) -> tuple[float, float, float, float]:
     """xyxy in pixels from 0; Unusable where it is none."""
     corners = entry.find("bndbox")
     if corners is None:
-        raise Unusable("malformed", "it has no bndbox")
+        raise InvalidEntryError("malformed", "it has no bndbox")
     values = []
     for key in _CORNERS:
         text = _text(corners, key)
         try:
             values.append(float(text))
         except ValueError:
-            raise Unusable("malformed", f"{key} is {text[:60]!r}, it should be a number") from None
+            raise InvalidEntryError("malformed", f"{key} is {text[:60]!r}, it should be a number") from None
     if not all(map(math.isfinite, values)):
-        raise Unusable("not_finite", str(values))
+        raise InvalidEntryError("not_finite", str(values))
     left, upper, right, lower = values
     if left == right or upper == lower:  # a slip of the mouse, though read to the letter it is a pixel wide
-        raise Unusable("no_area", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
+        raise InvalidEntryError("no_area", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
     # The lower one is the first pixel, also of corners that are swapped; those who count from 0 write 0.
     if left > right:
         right = _before(right)

@@ -13,21 +13,21 @@ from pathlib import Path
 
 from detect.data.quality.problems import Place
 from detect.data.readers.folders import files_below, images_below, stem, text_of
-from detect.data.unvalidated_split import Draft, DraftBuilder, Unusable
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 
 NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> Draft:
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """What the text files in the folder ``annotations`` say of the images in ``images`` of the same names.
 
     classes: the names of the numbers. DataError without them, and where there is no text file.
     """
     if not classes:
         raise DataError(f"the classes of {annotations} are numbers; name them under 'classes' in the YAML file")
-    builder = DraftBuilder(images, annotations, "line")
+    builder = UnvalidatedSplitBuilder(images, annotations, "line")
     names = images_below(images)
     stems = set(map(stem, names))
     files = {
@@ -40,7 +40,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     file_of: dict[str, str | None] = {}
     for name in names:
         if stem(name) in file_of:  # whose objects are another image's, as far as the name tells
-            builder.reject("not_annotated", Place(name, "", "another image has its name but for the suffix"))
+            builder.skip("not_annotated", Place(name, "", "another image has its name but for the suffix"))
             continue
         file = file_of[stem(name)] = files.pop(stem(name), None)
         try:
@@ -48,30 +48,30 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         except MediaError as error:
             where = Place(name, "", str(error))
             image = builder.add_image(name, source=file or "")  # whose lines cannot be placed
-            builder.reject("unreadable_image", where, image, text_of(annotations / file) if file else "")
+            builder.skip("unreadable_image", where, image, text_of(annotations / file) if file else "")
             continue
         image = builder.add_image(name, hw, source=file or "")
         if file is not None:
             _add_lines(builder, image, annotations / file, file, hw, len(classes))
     for file in files.values():  # those that are left
         where = Place(file, "", "no image of this name")
-        builder.reject("missing_image", where, raw=text_of(annotations / file))
+        builder.skip("missing_image", where, raw=text_of(annotations / file))
     return builder.finish(classes)
 
 
-def _add_lines(builder: DraftBuilder, image: int, path: Path, file: str, hw: tuple[int, int], classes: int) -> None:
+def _add_lines(builder: UnvalidatedSplitBuilder, image: int, path: Path, file: str, hw: tuple[int, int], classes: int) -> None:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        builder.reject("broken_annotations", Place(file, "", str(error)), image, text_of(path))
+        builder.skip("broken_annotations", Place(file, "", str(error)), image, text_of(path))
         return
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             label, box, polygon = _object(line, hw, classes)
-        except Unusable as problem:
-            builder.reject(problem.kind, Place(file, f"line {number}", str(problem)), image, line)
+        except InvalidEntryError as problem:
+            builder.skip(problem.kind, Place(file, f"line {number}", str(problem)), image, line)
             continue
         builder.add_object(image, label, number, box=box, mask=None if polygon is None else [polygon])
 
@@ -82,16 +82,16 @@ def _object(line: str, hw: tuple[int, int], classes: int) -> tuple[int, list[flo
     try:
         number, values = float(words[0]), [float(word) for word in words[1:]]
     except ValueError:
-        raise Unusable("malformed", f"{line[:60]!r} is not a row of numbers") from None
+        raise InvalidEntryError("malformed", f"{line[:60]!r} is not a row of numbers") from None
     if not number.is_integer() or not 0 <= number < classes:
-        raise Unusable("unknown_class", f"{words[0]}, there are 0 to {classes - 1}")
+        raise InvalidEntryError("unknown_class", f"{words[0]}, there are 0 to {classes - 1}")
     if not all(map(math.isfinite, values)):
-        raise Unusable("not_finite", line[:60])
+        raise InvalidEntryError("not_finite", line[:60])
     height, width = hw
     if len(values) == 4:
         x, y, w, h = values[0] * width, values[1] * height, values[2] * width, values[3] * height
         return int(number) + 1, [x - w / 2, y - h / 2, x + w / 2, y + h / 2], None
     if len(values) < 6 or len(values) % 2:
         kind = "few_points" if len(values) == 2 else "malformed"
-        raise Unusable(kind, f"{len(values)} numbers after the class; a box has 4, a polygon at least 6, in pairs")
+        raise InvalidEntryError(kind, f"{len(values)} numbers after the class; a box has 4, a polygon at least 6, in pairs")
     return int(number) + 1, None, [v * (height if i % 2 else width) for i, v in enumerate(values)]

@@ -12,7 +12,7 @@ from helpers.folders import SHARED
 
 from detect.data import description
 from detect.data.description import find_spec
-from detect.data.readers import IN_ONE_FILE
+from detect.data.readers import ONE_FILE_FORMATS
 from detect.errors import DiskError
 
 DATA = SHARED / "data"
@@ -33,7 +33,7 @@ def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
     for split, word in (("train", "train"), ("val", "Valid"), ("test", "test2017")):
         images = {"beside": word, "apart": f"images/{word}", "folder in folder": f"{word}/images"}[layout]
         annotations = {"beside": word, "apart": f"labels/{word}", "folder in folder": f"{word}/labels"}[layout]
-        if form in IN_ONE_FILE:
+        if form in ONE_FILE_FORMATS:
             annotations += "/_annotations" + (".csv" if form == "csv" else ".json")
         put(tmp_path / "set", form, images, annotations, [f"{split}_{n}" for n in NAMES[:2]])
     found = members(find_spec(str(tmp_path / "set")))
@@ -43,7 +43,7 @@ def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
     assert not (tmp_path / "set" / "splits.yaml").exists()
 
 
-@pytest.mark.parametrize("form", IN_ONE_FILE)
+@pytest.mark.parametrize("form", ONE_FILE_FORMATS)
 def test_files_named_after_splits_are_splits_of_images_elsewhere(tmp_path, form):
     """COCO's own layout; both folders have images of the same names."""
     suffix = ".csv" if form == "csv" else ".json"
@@ -55,13 +55,13 @@ def test_files_named_after_splits_are_splits_of_images_elsewhere(tmp_path, form)
 
 @pytest.mark.parametrize("form", WRITE)
 def test_one_set_is_dealt_out_once_and_for_all(tmp_path, form, capsys):
-    name = {"csv": "labels.csv"}.get(form, "labels.json") if form in IN_ONE_FILE else "labels"
+    name = {"csv": "labels.csv"}.get(form, "labels.json") if form in ONE_FILE_FORMATS else "labels"
     put(tmp_path / "set", form, "images", name, NAMES)
     spec = find_spec(str(tmp_path / "set"))
     first = members(spec)
     assert {split: len(names) for split, names in first.items()} == {"train": 7, "val": 2, "test": 1}
     assert sorted(chain(*first.values())) == [f"images/{n}" for n in NAMES]
-    assert form in spec.found and "splits.yaml" in spec.found
+    assert form in spec.discovery_note and "splits.yaml" in spec.discovery_note
     put(tmp_path / "set", form, "images", name, [*NAMES, "new.png"])
     later = members(find_spec(str(tmp_path / "set")))
     assert later == {**first, "train": [*first["train"], "images/new.png"]}
@@ -95,7 +95,7 @@ def test_lists_of_voc_are_the_splits(tmp_path, capsys):
     spec = find_spec(str(tmp_path / "set"))
     found = {split: [Path(n).stem for n in names] for split, names in members(spec).items()}
     assert found == {"train": ["0", "1", "2", "a b 1"], "val": ["3", "a b"], "test": ["4"]}
-    assert "ImageSets" in spec.found and "leave 5 images out" in spec.found
+    assert "ImageSets" in spec.discovery_note and "leave 5 images out" in spec.discovery_note
     assert "1 listed images have no annotations: gone" in capsys.readouterr().err
 
 
@@ -169,7 +169,7 @@ def test_splits_of_a_folder_that_cannot_be_written_to_are_kept_elsewhere(tmp_pat
 
     monkeypatch.setattr(splits, "write_text", refuse)
     spec = find_spec(str(tmp_path / "set"))
-    assert [p.parent.name for p in datasets.rglob("set-*.yaml")] == ["splits"] and "datasets" in spec.found
+    assert [p.parent.name for p in datasets.rglob("set-*.yaml")] == ["splits"] and "datasets" in spec.discovery_note
     assert members(find_spec(str(tmp_path / "set"))) == members(spec)
 
 

@@ -13,25 +13,34 @@ from helpers.reading import read_split
 
 from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS
-from detect.data.exporters.annotated_images import AREAS, BARE, BOXES, CATEGORY_IDS, CROWDS, MASKS, OUTSIDE, UNUSED
+from detect.data.exporters.annotated_images import (
+    AREAS,
+    BOXES,
+    CATEGORY_IDS,
+    CROWDS,
+    MASKS,
+    OBJECTS_WITHOUT_MASK,
+    OUTSIDE,
+    UNUSED,
+)
 
 FORMATS = list(EXPORTERS)
 SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
 LOSSES = {
-    "nothing": ({"bbox": [10, 10, 20, 20], "area": 400}, {"voc": {}, "yolo": {}, "via": {BARE: 1}}),
+    "nothing": ({"bbox": [10, 10, 20, 20], "area": 400}, {"voc": {}, "yolo": {}, "via": {OBJECTS_WITHOUT_MASK: 1}}),
     "mask": ({"segmentation": SQUARE}, {"voc": {MASKS: 1}, "yolo": {}, "via": {}}),
     "area": (
         {"bbox": [10, 10, 20, 20], "area": 300},
-        {"voc": {AREAS: 1}, "yolo": {AREAS: 1}, "via": {AREAS: 1, BARE: 1}},
+        {"voc": {AREAS: 1}, "yolo": {AREAS: 1}, "via": {AREAS: 1, OBJECTS_WITHOUT_MASK: 1}},
     ),
-    "crowd": ({"bbox": [10, 10, 20, 20], "iscrowd": 1}, {"voc": {}, "yolo": {CROWDS: 1}, "via": {BARE: 1}}),
+    "crowd": ({"bbox": [10, 10, 20, 20], "iscrowd": 1}, {"voc": {}, "yolo": {CROWDS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}}),
     "box": (
         {"bbox": [10, 10, 20, 25], "segmentation": SQUARE},
         {"voc": {MASKS: 1, AREAS: 1}, "yolo": {BOXES: 1}, "via": {BOXES: 1}},
     ),
     "outside": (
         {"bbox": [-3, 10, 20, 20], "area": 400},
-        {"voc": {OUTSIDE: 1, AREAS: 1}, "yolo": {OUTSIDE: 1, AREAS: 1}, "via": {BARE: 1}},
+        {"voc": {OUTSIDE: 1, AREAS: 1}, "yolo": {OUTSIDE: 1, AREAS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}},
     ),
     "no pixel": (
         {"bbox": [10, 10, 20, 0.3], "area": 6, "segmentation": [[10, 10, 30, 10.1, 10, 10.3]]},

@@ -9,7 +9,7 @@ import pytest
 
 from detect.data.quality.repair.coordinates import scaled, turned
 from detect.data.table import Table
-from detect.data.unvalidated_split import DraftBuilder
+from detect.data.unvalidated_split import UnvalidatedSplitBuilder
 from detect.media.images import Header, upright
 from detect.structures import masks
 
@@ -24,7 +24,7 @@ def bitmap() -> np.ndarray:
 
 def table(mask: object, hw: tuple[int, int] = STORED_HW) -> Table:
     """One image that is not to be touched, and one with an object."""
-    builder = DraftBuilder(Path(), Path("a.json"), "annotation")
+    builder = UnvalidatedSplitBuilder(Path(), Path("a.json"), "annotation")
     for name in ("a.jpg", "b.jpg"):
         image = builder.add_image(name, hw)
         builder.add_object(image, builder.label("kite"), image + 1, box=BOX, mask=mask, area=240.0)

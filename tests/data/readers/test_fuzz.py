@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from detect.data.columns import RLE
 from detect.data.quality.problems import KINDS as PROBLEMS
 from detect.data.readers import READERS
-from detect.data.unvalidated_split import Draft
+from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DetectError
 from detect.media.images import write_image
 from detect.structures import masks
@@ -101,13 +101,13 @@ def text_of(whole: Any) -> str:
     return json.dumps(whole).replace('"HUGE"', "1" + "0" * 5000)
 
 
-def drafted(form: str, folder: Path, annotations: Path) -> tuple[Draft, int] | None:
+def drafted(form: str, folder: Path, annotations: Path) -> tuple[UnvalidatedSplit, int] | None:
     """The draft, and how many objects were turned away; None where the whole is refused."""
     try:
         draft = READERS[form](folder / "images", annotations, None)
     except DetectError:
         return None
-    return draft, sum(PROBLEMS[reject.kind].of == "object" for reject in draft.rejects)
+    return draft, sum(PROBLEMS[reject.kind].of == "object" for reject in draft.skipped)
 
 
 @FUZZ

@@ -136,7 +136,7 @@ def test_files_without_images_and_images_without_files(folder, capsys):
     assert [r.path.name for r in records] == ["a.png", "b.png"]
     assert "images are annotated, but not there: 1 left out (c.png)" in capsys.readouterr().err
     draft = voc.parse(folder / "images", folder / "xml")
-    assert [(r.kind, r.place.file) for r in draft.rejects] == [("not_annotated", "d.png")]
+    assert [(r.kind, r.place.file) for r in draft.skipped] == [("not_annotated", "d.png")]
     with pytest.raises(DataError, match="no XML file in"):
         voc.parse(folder / "xml", folder / "images")
 

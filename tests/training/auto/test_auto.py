@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detect.data.columns import MaskBuilder, Texts
+from detect.data.columns import MaskBuilder, StringColumn
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
-from detect.training.auto.backbone import frozen_stages, norms
+from detect.training.auto.backbone import fit_frozen_stages, norms
 from detect.training.auto.facts import Facts
 from detect.training.auto.image_size import image_size
 from detect.training.auto.rare_classes import repeat_threshold
@@ -44,11 +44,11 @@ def table(crowds: list[bool]) -> Table:
         masks.add(None)
     return Table(
         folder=Path(),
-        names=Texts.of(["a.jpg", "b.jpg"]),
+        names=StringColumn.of(["a.jpg", "b.jpg"]),
         sources=None,
         image_hw=np.array([HW, (900, 600)], np.int32),
         image_ids=np.arange(2),
-        first=np.array([0, n, n]),
+        object_starts=np.array([0, n, n]),
         boxes=np.tile([10.0, 20.0, 50.0, 60.0], (n, 1)),
         labels=np.arange(n) % 2 + 1,
         areas=np.full(n, 1600.0),
@@ -193,12 +193,12 @@ def test_norms_stay_frozen_at_small_batches(batch_size, pretrained, expected):
 @given(st.integers(1, 512), st.integers(1, 100_000))
 def test_nothing_random_is_ever_frozen(batch_size, images):
     assert norms(batch_size, pretrained=False).value == "batch"
-    assert frozen_stages(images, pretrained=False).value == 0
+    assert fit_frozen_stages(images, pretrained=False).value == 0
 
 
 def test_a_small_set_leaves_the_first_stage_as_it_came():
-    assert [frozen_stages(n, pretrained=True).value for n in (1, 999, 1000)] == [1, 1, 0]
-    assert frozen_stages(10, pretrained=True, freezable=False).value == 0
+    assert [fit_frozen_stages(n, pretrained=True).value for n in (1, 999, 1000)] == [1, 1, 0]
+    assert fit_frozen_stages(10, pretrained=True, freezable=False).value == 0
 
 
 # Rare classes

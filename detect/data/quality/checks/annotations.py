@@ -90,14 +90,14 @@ def good_polygons(table: Table, row: int) -> list[np.ndarray]:
     mask = table.masks[int(table.mask_rows[row])]
     if isinstance(mask, dict):
         return []
-    height, width = table.image_hw[table.image_of(row)].tolist()
+    height, width = table.image_hw[table.image_of_object(row)].tolist()
     return [np.asarray(polygon) for polygon in mask if masks.is_drawable(polygon, (height, width))]
 
 
 def _problem(table: Table, row: int) -> str:
     """What is wrong with the run-length code of an object, which is for the right size."""
     try:
-        masks.check(table.masks[int(table.mask_rows[row])], tuple(table.image_hw[table.image_of(row)].tolist()))
+        masks.check(table.masks[int(table.mask_rows[row])], tuple(table.image_hw[table.image_of_object(row)].tolist()))
         return ""
     except ValueError as problem:
         return str(problem)

@@ -50,9 +50,9 @@ def check_copies(tables: Mapping[str, Table], looks: Mapping[str, Sequence[Look]
     if len(single):
         sketches = signatures(np.stack([_thumbnail(images[i]) for i in single.tolist()]))
         least = groups_alike(sketches)[1]
-        split_of = np.array([splits.index(where[i][0]) for i in single.tolist()])
+        split_from_path = np.array([splits.index(where[i][0]) for i in single.tolist()])
         for own, of in combinations_with_replacement(range(len(splits)), 2):
-            others, rows = np.flatnonzero(split_of == own), np.flatnonzero(split_of == of)
+            others, rows = np.flatnonzero(split_from_path == own), np.flatnonzero(split_from_path == of)
             best, score = nearest(sketches[rows], None if own == of else sketches[others])
             for i in np.flatnonzero(score >= least).tolist():
                 value = f", correlation {score[i]:.3f}"

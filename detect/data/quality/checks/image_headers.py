@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from detect import progress
-from detect.data.columns import Texts
+from detect.data.columns import StringColumn
 from detect.data.quality.checks.annotations import Found
 from detect.data.readers.folders import images_below
 from detect.data.readers.parsing import is_file
@@ -41,7 +41,7 @@ def with_names_on_disk(table: Table) -> Table:
         written = PurePosixPath(names[row])
         same = by_last.get(written.name.casefold(), set()) if ".." in written.parts else set()
         names[row] = by_name.get(names[row].casefold(), min(same) if len(same) == 1 else names[row])
-    return replace(table, names=Texts.of(names))
+    return replace(table, names=StringColumn.of(names))
 
 
 def read_headers(table: Table) -> list[Header | str]:

@@ -38,9 +38,9 @@ def repair(spec: DatasetSpec) -> Repair:
     """All splits of a dataset, repaired; nothing is written. Raises what reading raises where files are of no format
     at all, and where most images are not there."""
     cases, looks = {}, {}
-    before, lists = spec.every_class(), spec.class_lists()
+    before, lists = spec.all_classes(), spec.classes_per_split()
     for split in spec.splits:
-        _, draft = spec.selected(split, before)
+        _, draft = spec.select(split, before)
         cases[split] = Case.of(draft)
         steps.put_on_images(cases[split])
         looks[split] = steps.leave_out_broken(cases[split])

@@ -46,11 +46,11 @@ def _moved(table: Table, moves: Mapping[int, Header]) -> Table:
     if not moves:
         return table
     boxes, areas, sizes = table.boxes.copy(), table.areas.copy(), table.image_hw.copy()
-    builder, drawn, bare = MaskBuilder(), [], table.without_mask
+    builder, drawn, bare = MaskBuilder(), [], table.lacks_mask
     for row, header in moves.items():
         stored_hw = header.image_hw[::-1] if header.turned else header.image_hw
         factors = np.array(stored_hw[::-1]) / table.image_hw[row][::-1]  # x, y
-        objects = slice(int(table.first[row]), int(table.first[row + 1]))
+        objects = slice(int(table.object_starts[row]), int(table.object_starts[row + 1]))
         corners = _moved_points(boxes[objects].reshape(-1, 2), factors, header).reshape(-1, 4)
         low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
         boxes[objects], sizes[row] = np.hstack([low, high]), header.image_hw

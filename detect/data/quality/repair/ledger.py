@@ -52,7 +52,7 @@ def entries(
     ids = dict(zip(own.names, own.ids, strict=True))
     table, names = now.table, now.names
     before = case.original.table
-    for reject in case.original.rejects:
+    for reject in case.original.skipped:
         place = ", ".join(filter(None, (reject.place.file, reject.place.where)))
         if KINDS[reject.kind].of == "image" and reject.image >= 0:
             case.image_whys[reject.image][reject.kind] = None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from detect.data.quality.problems import KINDS, Problem
-from detect.data.table import Table, told_apart
-from detect.data.unvalidated_split import Draft
+from detect.data.table import Table, renumber_duplicates
+from detect.data.unvalidated_split import UnvalidatedSplit
 
 
 @dataclass
@@ -19,19 +19,19 @@ class Case:
     image_whys, object_whys: by these numbers, the kinds of problems that were seen to.
     """
 
-    original: Draft
+    original: UnvalidatedSplit
     table: Table
     image_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     object_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
-    def of(cls, draft: Draft) -> Case:
+    def of(cls, draft: UnvalidatedSplit) -> Case:
         table = draft.table
         counted = replace(table, image_ids=np.arange(len(table)), annotation_ids=np.arange(len(table.labels)))
         return cls(draft, counted)
 
     @property
-    def draft(self) -> Draft:
+    def read_unvalidated(self) -> UnvalidatedSplit:
         """The split as it is now."""
         return replace(self.original, table=self.table)
 
@@ -43,7 +43,7 @@ class Case:
     def with_own_ids(self) -> Table:
         """The table with the ids of the original; an annotation id that an earlier object has is a new one."""
         before = self.original.table
-        ids, doubled = told_apart(before.annotation_ids)
+        ids, doubled = renumber_duplicates(before.annotation_ids)
         kept = self.table.annotation_ids
         for one in kept[np.isin(kept, doubled)].tolist():
             self.object_whys[one]["doubled_id"] = None

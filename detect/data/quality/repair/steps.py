@@ -63,7 +63,7 @@ def leave_out_copies(cases: Mapping[str, Case], looks: Mapping[str, Sequence[Loo
         for problem in leaks:
             case.note(problem)
         leaked = np.concatenate([problem.ids for problem in leaks] or [np.zeros(0, np.int64)])
-        table, counts = case.table, np.diff(case.table.first)
+        table, counts = case.table, np.diff(case.table.object_starts)
         best: dict[str, int] = {}
         rows = np.flatnonzero(~np.isin(table.image_ids, leaked)).tolist()
         for row in sorted(rows, key=(-counts).__getitem__):  # which leaves equal ones in their order
@@ -108,7 +108,7 @@ def _with_boxes(table: Table, rows: np.ndarray, new: np.ndarray) -> Table:
     """With new boxes; the area of an object without a mask is its box's."""
     boxes, areas = table.boxes.copy(), table.areas.copy()
     boxes[rows] = new
-    bare = rows[table.without_mask[rows]]
+    bare = rows[table.lacks_mask[rows]]
     areas[bare] = np.prod(boxes[bare, 2:] - boxes[bare, :2], axis=1)
     return replace(table, boxes=boxes, areas=areas)
 
