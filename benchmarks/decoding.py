@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from detect import progress, runtime
-from detect.data.augmentation.pipeline import Sample, TrainTransform, resize_masks
-from detect.data.augmentation.presets import Augmentation
+from detect.data.augmentation import Augmentation
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.augmentation.sample import Sample, resize_masks
 from detect.data.dataset import DetectionDataset, read_record, read_resized_record
 from detect.data.table import Table
-from detect.io.files import temporary_folder
+from detect.io.files import new_temporary_folder
 from detect.media.images import write_image
 from detect.media.scaled_decoding import decode_for
 from detect.structures import masks
@@ -117,7 +118,7 @@ def photograph(records: Table) -> Iterator[Photograph]:
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     pixels = cv2.resize(whole, (width, height), interpolation=method)
     noise = _NOISE * np.random.default_rng(0).standard_normal(pixels.shape, np.float32)
-    with temporary_folder("benchmark_") as folder:
+    with new_temporary_folder("benchmark_") as folder:
         path = folder / "photograph.jpg"
         write_image(path, (pixels + noise).clip(0, 255).astype(np.uint8))
         record = replace(
@@ -165,7 +166,7 @@ class _Maker(DetectionDataset):
 def _one_thread() -> Iterator[None]:
     """As in a loader process."""
     threads = torch.get_num_threads()
-    runtime.take_one_thread()
+    runtime.use_one_thread()
     try:
         yield
     finally:

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from detect.data.augmentation.presets import PRESETS
+from detect.data.augmentation import PRESETS
 from detect.errors import DataError
 from detect.io.files import make_folder, write_text
-from detect.io.links import without_query
+from detect.io.links import publishable_link
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.run import LOG, SETTINGS
 
@@ -64,7 +64,7 @@ def metrics_of(folder: Path, split: str) -> Path:
 
 def weights_of(pretrained: str) -> str:
     """What a run started from, without the folder of the file and the key of an address."""
-    return Path(without_query(pretrained)).name
+    return Path(publishable_link(pretrained)).name
 
 
 def keep(record: Record, path: Path) -> None:

@@ -21,8 +21,8 @@ import torch
 from benchmarks import reference
 from benchmarks.stages import READING, Stages
 from detect import progress, runtime
+from detect.data.augmentation import PRESETS, Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import PRESETS, Augmentation
 from detect.data.dataset import DetectionDataset
 from detect.data.description import find_spec
 from detect.data.loader import TrainLoader
@@ -35,10 +35,10 @@ from detect.models.cpu.fuse_bn import fold_norms
 from detect.models.zoo import DETECTORS
 from detect.structures.class_names import ClassNames
 from detect.training import amp
-from detect.training.auto import frozen_stages, mixed_precision
+from detect.training.auto import fit_frozen_stages, fit_mixed_precision
 from detect.training.logging.progress import memory_bytes
-from detect.training.optimizer import build_average, build_optimizer, build_schedule
-from detect.training.step import Learner
+from detect.training.optimizer import build_ema, build_optimizer, build_schedule
+from detect.training.step import TrainStep
 
 REFERENCE, SAME, USUAL, MIXED = "reference", "same", "usual", "mixed"
 WAYS = (REFERENCE, SAME, USUAL, MIXED)
@@ -97,7 +97,7 @@ def measure(job: Job) -> Run:
     if job.way == REFERENCE:
         torch.set_num_threads(job.threads)
     else:
-        runtime.set_up(job.workers)
+        runtime.configure_process(job.workers)
     runtime.seed_all(job.seed)
     with redirect_stderr(io.StringIO()):  # the program that started this one has given the warnings
         names, records = find_spec(job.data, job.data_root, job.format).read("train")
@@ -113,7 +113,7 @@ def measure(job: Job) -> Run:
 def ways_on(device: torch.device) -> tuple[str, ...]:
     """Those of WAYS that can be had there."""
     try:
-        amp.half_type(device)
+        amp.half_dtype(device)
     except UsageError:
         return tuple(way for way in WAYS if way != MIXED)
     return WAYS
@@ -148,14 +148,14 @@ def _ours(model: Detector, architecture: Architecture, records: Table, job: Job,
     model.to(device)
     if usual:
         started = {"pretrained": job.weights != "none", "freezable": freezable(model)}
-        freeze_stages(model, frozen_stages(len(records), **started).value)
+        freeze_stages(model, fit_frozen_stages(len(records), **started).value)
     fold_norms(model)
     optimizer = build_optimizer(model, "sgd", _LR, _WEIGHT_DECAY)
-    learner = Learner(
+    learner = TrainStep(
         model,
         optimizer,
         build_schedule(optimizer, "cosine", 1000, job.steps),
-        build_average(model, job.ema) if usual and job.ema else None,
+        build_ema(model, job.ema) if usual and job.ema else None,
         clip=_CLIP,
         seed=job.seed,
         dtype=_dtype(job.way, device),
@@ -168,8 +168,8 @@ def _ours(model: Detector, architecture: Architecture, records: Table, job: Job,
 def _dtype(way: str, device: torch.device) -> torch.dtype | None:
     """Of the layers: 16 bits where the way has them, or where train.py takes them by default."""
     if way == USUAL:
-        return amp.half_type(device) if mixed_precision(device).value else None
-    return amp.half_type(device) if way == MIXED else None
+        return amp.half_dtype(device) if fit_mixed_precision(device).value else None
+    return amp.half_dtype(device) if way == MIXED else None
 
 
 def _timed(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from detect.data.augmentation.pipeline import Sample, TrainTransform
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.augmentation.sample import Sample
 from detect.data.table import Table
 from detect.errors import DataError, MediaError
 from detect.media.images import read_image
@@ -79,7 +80,7 @@ class DetectionDataset(Dataset):
         record = self.records[index]
         if self.with_masks and record.masks is None:
             raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
-        wanted = self.with_masks or self.transform.augmentation.copy_paste > 0
+        wanted = self.with_masks or self.transform.needs_masks
         return Sample(
             partial(read_resized_record, record),
             record.image_hw,

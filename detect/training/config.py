@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detect.cli.flags import parse
-from detect.cli.settings.shared import DATA, FORMATS, check_name, device, output_dir
-from detect.data.augmentation.presets import COLORS, PRESETS, Augmentation
+from detect.cli.settings.shared import DATA, FORMATS
+from detect.data.augmentation import COLORS, PRESETS, Augmentation
 from detect.errors import UsageError
-from detect.models.names import check_trained
-from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS
-from detect.options import option
+from detect.io.yaml_files import load_yaml
+from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS, check_trained_model
+from detect.options import check_run_name, device_option, fields_of, from_yaml_values, option, output_dir_option
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep")
@@ -135,7 +134,7 @@ class TrainSettings:
         5, "leave out so many steps of an epoch whose loss is not finite, and keep them for --replay", low=0
     )
     workers: int | None = option(None, "loader processes (default: by the number of cores)", low=0)
-    device: str = device()
+    device: str = device_option()
     seed: int = option(0, "of everything random", low=0, high=2**32 - 1)
     resume: Path | None = option(None, "go on with the run in this folder, with its settings", metavar="RUN")
     overfit: int | None = option(
@@ -143,7 +142,7 @@ class TrainSettings:
     )
     replay: Path | None = option(None, "no training: take the step in this file again, that failed", metavar="FILE")
     name: str | None = option(None, "the run's folder (default: DATA_MODEL, numbered when taken)")
-    output_dir: Path = output_dir("outputs/train")
+    output_dir: Path = output_dir_option("outputs/train")
     quiet: bool = option(False, "no progress bars")
 
     def __post_init__(self) -> None:
@@ -151,8 +150,8 @@ class TrainSettings:
             shown = " ".join(map(str, self.jitter))
             raise UsageError(f"--jitter {shown} must be two numbers, the smaller one first, such as 0.6 1.25")
         if self.model is not None:
-            check_trained(self.model)
-        check_name(self.name)
+            check_trained_model(self.model)
+        check_run_name(self.name)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -185,5 +184,5 @@ def settings_of_run(settings: TrainSettings, given: set[str]) -> TrainSettings:
         raise UsageError(
             f"--resume {settings.resume}: not a run's folder, such as outputs/train/NAME; it has no {kept.name}"
         )
-    former, _ = parse(TrainSettings, "", ["--config", str(kept)])
+    former = TrainSettings(**from_yaml_values(fields_of(TrainSettings), load_yaml(kept)))
     return replace(former, **{name: getattr(settings, name) for name in given})

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from detect.cli.settings import TrainSettings
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import Augmentation
 from detect.data.dataset import DetectionDataset
 from detect.data.loader import TrainLoader
 from detect.data.table import Table
@@ -25,7 +25,7 @@ from detect.errors import DataError
 from detect.evaluation import coco_metrics
 from detect.evaluation.error_analysis import BADLY_PLACED, FOUND, MISSED, WRONG_CLASS, Mistakes, mistakes
 from detect.evaluation.predict import SCORE_FLOOR, found_in
-from detect.inference.predictor import Predictor
+from detect.inference.predictor import Predictor, evaluation_mode
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_size import resized_hw
@@ -75,7 +75,8 @@ def overfit_images(settings: TrainSettings, data: Data, device: torch.device, wo
     looks: list[Look] = []
     for steps in range(EVERY, MOST_STEPS + 1, EVERY):
         loss = train_one_epoch(learner, islice(batches, EVERY), on_step=stop)["loss"]
-        found = found_in(predictor, few, data.names, title="looking")
+        with evaluation_mode(model):
+            found = found_in(predictor, few, data.names, title="looking")
         ap50 = coco_metrics.score(few, found, data.names)["bbox"]["AP50"]
         looks.append(Look(steps, loss, ap50))
         print(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}", flush=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import Augmentation
 from detect.data.dataset import DetectionDataset
 from detect.distributed import compute_on_first
 from detect.evaluation import coco_metrics, predict
 from detect.evaluation.predict import SCORE_FLOOR
-from detect.inference.predictor import Predictor
+from detect.inference.predictor import Predictor, evaluation_mode
 from detect.structures.detections import Detections
 from detect.training import loop
 from detect.training.run import TrainingRun
@@ -46,7 +46,8 @@ class Validation:
         """title: of the progress bars."""
         records, names = self.data.val_records, self.data.val_names
         losses = self._losses(f"{title} val loss") if self._has_losses else None
-        found = predict.found_in(self._predictor, records, names, title=f"{title} val")
+        with evaluation_mode(self._predictor.model):
+            found = predict.found_in(self._predictor, records, names, title=f"{title} val")
         return Validated(losses, compute_on_first(partial(coco_metrics.score, records, found, names)), found)
 
     def _losses(self, title: str) -> dict[str, float]:

@@ -21,8 +21,8 @@ from benchmarks.decoding import WAYS, Items
 from benchmarks.output import command, part_of
 from benchmarks.sharpness import Sharpness
 from detect.cli.exit_status import exit_status
+from detect.data.augmentation import PRESETS
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import PRESETS
 from detect.data.dataset import DetectionDataset, read_record
 from detect.data.description import find_spec
 from detect.errors import DataError, DiskError
@@ -54,7 +54,7 @@ def spec(folder):
 @pytest.fixture
 def run(monkeypatch, folder):
     """Run benchmark.py decoding in-process, on one thread; its exit status."""
-    monkeypatch.setattr("detect.runtime.cores", lambda: 1)
+    monkeypatch.setattr("detect.runtime.available_cores", lambda: 1)
     monkeypatch.setattr(sharpness, "DRAWS", 5)
     monkeypatch.setattr(decoding, "_PHOTOGRAPH_ITEMS", 2)
 
@@ -252,7 +252,7 @@ def test_a_model_of_one_size_keeps_it(monkeypatch, folder):
     predictor = sharpness.load_at(str(folder / "m.safetensors"), 96, "cpu")
     assert predictor.model.transform.min_size == (96,)
     predictor.model.transform.fixed_size = (IMGSZ, IMGSZ)
-    monkeypatch.setattr(sharpness, "load_predictor", lambda *_, **__: predictor)
+    monkeypatch.setattr(sharpness, "load_model", lambda *_, **__: predictor)
     assert sharpness.load_at("x", 480, "cpu").model.transform.fixed_size == (IMGSZ, IMGSZ)
 
 

@@ -22,8 +22,8 @@ from benchmarks.stages import BACKWARD, OPTIMIZER, READING
 from benchmarks.training_run import MIXED, REFERENCE, SAME, USUAL, WAYS, Job, Run, ways_on
 from detect import runtime
 from detect.cli.exit_status import exit_status
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import Augmentation
 from detect.data.dataset import DetectionDataset, collate
 from detect.errors import UsageError
 from detect.media.images import write_image
@@ -31,7 +31,7 @@ from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
 from detect.training import amp
 from detect.training.optimizer import build_optimizer, build_schedule
-from detect.training.step import Learner
+from detect.training.step import TrainStep
 
 CPU = torch.device("cpu")
 IMGSZ = 64
@@ -50,10 +50,10 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def run(monkeypatch, folder):
     """Run benchmark.py train in one process and on one thread; its exit status."""
-    monkeypatch.setattr("detect.runtime.cores", lambda: 1)
+    monkeypatch.setattr("detect.runtime.available_cores", lambda: 1)
     monkeypatch.setattr(training, "_run", training_run.measure)
     monkeypatch.setattr(training_run, "_WARM", 1)
-    monkeypatch.setattr(amp, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
         line = ["benchmark.py", "train", "--data", folder / "few.yaml", "--imgsz", IMGSZ, "--rounds", 2, "--steps", 2]
@@ -94,7 +94,7 @@ def test_both_loops_have_the_same_losses_at_the_first_step(tmp_path):
 
     ours = DetectionDataset(images, TrainTransform(IMGSZ, Augmentation()), with_masks=True)
     optimizer = build_optimizer(model, "sgd", 0.01, 1e-4)
-    learner = Learner(model, optimizer, build_schedule(optimizer, "cosine", 10, 5))
+    learner = TrainStep(model, optimizer, build_schedule(optimizer, "cosine", 10, 5))
     found = learner.step([collate([ours[0], ours[1]])], [(7,)]).losses
     assert found == pytest.approx(expected, rel=0.02)  # a rounded box may change which anchors reach it
 
@@ -190,7 +190,7 @@ def test_the_goal_is_met_or_missed(seconds, verdict):
 
 def test_mixed_precision_is_measured_where_it_is_quick(monkeypatch):
     for quick, ways in ((True, WAYS), (False, (REFERENCE, SAME, USUAL))):
-        monkeypatch.setattr(amp, "_cpu_has_bfloat16", lambda quick=quick: quick)
+        monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda quick=quick: quick)
         assert ways_on(CPU) == ways
 
 

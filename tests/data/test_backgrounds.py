@@ -10,8 +10,8 @@ import torch
 from helpers.tiny_models import make_image, render_shapes
 from helpers.training import TINY, rows
 
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import Augmentation
 from detect.data.backgrounds import with_backgrounds
 from detect.data.dataset import DetectionDataset
 from detect.data.description import find_spec

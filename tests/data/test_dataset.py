@@ -11,8 +11,8 @@ import torch
 from helpers.image_bytes import as_it_lies
 from PIL import Image
 
+from detect.data.augmentation import PRESETS
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import PRESETS
 from detect.data.dataset import DetectionDataset, collate, read_record, to_tensor
 from detect.data.loader import TrainLoader
 from detect.errors import DataError

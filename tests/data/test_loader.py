@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from detect.data.augmentation import PRESETS
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import PRESETS
 from detect.data.dataset import DetectionDataset
 from detect.data.loader import TrainLoader
 from detect.structures.image_record import ImageRecord

@@ -103,13 +103,13 @@ def preview(spec: DatasetSpec, settings: DoctorSettings) -> int:
     from detect.cli.settings import TrainSettings
     from detect.data.augmentation.pipeline import TrainTransform
     from detect.data.quality.preview import write_sheet
-    from detect.io.files import folder_of_run
+    from detect.io.files import new_run_folder
     from detect.training.auto import Facts, image_size
 
     class_names, table = spec.read(settings.split, lenient=True)
     training = TrainSettings(aug=settings.aug)
     transform = TrainTransform(image_size(Facts.of(table)).value, training.augmentation)
-    with folder_of_run(settings.output_dir or OUTPUTS, spec.name) as folder:
+    with new_run_folder(settings.output_dir or OUTPUTS, spec.name) as folder:
         path = folder / f"{settings.split}.png"
         names = write_sheet(path, table, class_names, transform, settings.images, settings.seed)
         print(f"{len(names)} of {len(table)} images of {settings.split}\n-> {path}")

@@ -172,8 +172,8 @@ def training_images(settings: TrainSettings, run: TrainingRun, data: Data, worke
 
     assert settings.epochs and settings.imgsz
     masks, augmentation = run.architecture.has_masks, settings.augmentation
-    print(f"augmentation: {augmentation.in_words(settings.epochs, has_masks=data.records.has_masks)}")
     transform = TrainTransform(settings.imgsz, augmentation, settings.epochs)
+    print(f"augmentation: {transform.describe(has_masks=data.records.has_masks)}")
     return TrainLoader(
         DetectionDataset(data.records, transform, with_masks=masks, seed=settings.seed),
         settings.batch_size,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detect.cli.settings.shared import DATA, FORMATS
-from detect.data.augmentation.presets import PRESETS
+from detect.data.augmentation import PRESETS
 from detect.errors import UsageError
 from detect.options import REQUIRED, option
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detect.data.augmentation.copy_paste import LEAST_VISIBLE, GroundTruth, cut, paste_objects
+from detect.data.augmentation.copy_paste import LEAST_VISIBLE, cut, paste_objects
+from detect.data.augmentation.ground_truth import GroundTruth
 from detect.structures import masks
 
 HW = (60, 90)

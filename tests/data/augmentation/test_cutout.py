@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detect.data.augmentation.copy_paste import GroundTruth, hide
+from detect.data.augmentation.copy_paste import hide
 from detect.data.augmentation.cutout import MOST, SIDES, cut_out
+from detect.data.augmentation.ground_truth import GroundTruth
 
 HW = (60, 90)
 BOX = (20, 10, 60, 50)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from detect.data.augmentation import mosaic
-from detect.data.augmentation.pipeline import Sample, TrainTransform
-from detect.data.augmentation.presets import Augmentation
+from detect.data.augmentation import Augmentation, mosaic
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.augmentation.sample import Sample
 from detect.structures.image_size import resized_hw
 
 IMGSZ = 96

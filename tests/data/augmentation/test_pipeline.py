@@ -11,10 +11,11 @@ import pytest
 import torch
 from torchvision.models.detection.transform import _resize_image_and_masks
 
-from detect.data.augmentation.copy_paste import GroundTruth
+from detect.data.augmentation import COLORS, PRESETS
+from detect.data.augmentation.ground_truth import GroundTruth
 from detect.data.augmentation.photometric import HUES
-from detect.data.augmentation.pipeline import Sample, TrainTransform, resize_masks
-from detect.data.augmentation.presets import COLORS, PRESETS
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.augmentation.sample import Sample, resize_masks
 from detect.structures import masks
 from detect.structures.image_size import long_side, resized_hw
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from detect.data.augmentation.copy_paste import LEAST_VISIBLE, GroundTruth
-from detect.data.augmentation.pipeline import Sample, TrainTransform
-from detect.data.augmentation.presets import PRESETS, Augmentation
+from detect.data.augmentation import PRESETS, Augmentation
+from detect.data.augmentation.copy_paste import LEAST_VISIBLE
+from detect.data.augmentation.ground_truth import GroundTruth
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.augmentation.sample import Sample
 from detect.data.dataset import DetectionDataset
 from detect.structures.image_record import ImageRecord
 

@@ -8,7 +8,7 @@ import pytest
 
 from detect.cli.flags import parse
 from detect.cli.settings import TrainSettings
-from detect.data.augmentation.presets import COLORS, PRESETS, Augmentation
+from detect.data.augmentation import COLORS, PRESETS, Augmentation
 from detect.errors import UsageError
 from detect.io.yaml_files import save_config
 

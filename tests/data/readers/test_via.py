@@ -28,8 +28,8 @@ from helpers.via_files import (
     write_images,
 )
 
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.augmentation.presets import Augmentation
 from detect.data.dataset import DetectionDataset
 from detect.data.description import find_spec
 from detect.errors import DataError
