@@ -17,7 +17,7 @@ import numpy as np
 
 from detect import progress
 from detect.errors import DiskError
-from detect.io.files import temporary_folder, writing
+from detect.io.files import disk_errors_naming, new_temporary_folder
 
 _SIDES_HW = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 375))
 _NO_CATEGORY = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # COCO's 80 ids in 1..90 leave these out
@@ -42,7 +42,7 @@ class _Images(NamedTuple):
 @contextmanager
 def rendered(images: int, objects: int) -> Iterator[Path]:
     """Such a file in a folder for temporary things, deleted when the block ends; DiskError where there is no room."""
-    with temporary_folder("benchmark_") as folder:
+    with new_temporary_folder("benchmark_") as folder:
         path = folder / "instances.json"
         try:
             render(path, images, objects)
@@ -58,7 +58,7 @@ def render(path: Path, images: int, objects: int) -> None:
     them = _Images(ids, np.array(_SIDES_HW)[generator.integers(len(_SIDES_HW), size=images)])
     object_ids = generator.choice(3 * objects, objects, replace=False) + 1
     bar = progress.bar(total=objects, desc="rendering annotations", unit=" objects")
-    with bar, writing(path), path.open("w", encoding="ascii") as file:
+    with bar, disk_errors_naming(path), path.open("w", encoding="ascii") as file:
         file.write('{"info": {"description": "rendered"},"licenses": [{"url": "","id": 1,"name": "none"}],"images": [')
         file.write(",".join(_image(*one) for one in zip(ids.tolist(), them.hw.tolist(), strict=True)))
         file.write('],"annotations": [')

@@ -19,7 +19,7 @@ from benchmarks.training_run import REFERENCE, USUAL
 from detect.data.description import DATASETS, find_spec
 from detect.errors import DataError, UsageError
 from detect.io.files import make_folder
-from detect.io.links import without_query
+from detect.io.links import publishable_link
 from detect.training.run import BEST, CURVES, SETTINGS, STATE
 
 SOURCES = {
@@ -84,7 +84,7 @@ def make(experiment: Experiment, place: Place) -> None:
 
 def check_weights(experiment: Experiment, place: Place) -> None:
     """UsageError where the run was begun, or others of its model were made, from other weights."""
-    folder, ours = place.output_dir / experiment.name, without_query(place.pretrained)
+    folder, ours = place.output_dir / experiment.name, publishable_link(place.pretrained)
     if (folder / SETTINGS).exists() and (theirs := records.settings_of(folder)["pretrained"]) != ours:
         raise UsageError(f"{folder} was trained with --pretrained {theirs}; take that, or delete it to train anew")
     for run in (run for run in every() if run.model == experiment.model):

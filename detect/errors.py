@@ -1,26 +1,29 @@
-"""The errors that are a user's to mend, and the words that help to mend them.
+"""Exceptions of the toolkit.
 
-    DetectError                 one clear line on stderr, exit status 2
-    ├── UsageError              a flag, a name or a YAML key that does not exist or does not fit
+    DetectError                 base class; the programs print one line on stderr and exit with status 2
+    ├── UsageError              a setting, name or YAML key that does not exist or does not fit
     ├── MediaError              an image or a video that cannot be read or written
-    ├── DataError               a dataset: annotations, images, splits
-    ├── CheckpointError         a checkpoint that is not one, is too new, or does not fit
-    ├── FetchError              something that had to be downloaded and could not be
+    ├── DataError               a dataset whose annotations, images or splits are invalid
+    ├── CheckpointError         a file that is not a checkpoint, is too new, or does not fit the task
+    ├── FetchError              a download that failed
     ├── DiskError               a file that cannot be written: a full or read-only disk
-    └── TrainingError           training that cannot go on (a loss that is not finite)
+    └── TrainingError           training that cannot continue, such as a loss that is not finite
 
-Anything else that escapes a script is our bug and shows its traceback (exit status 1).
+Any other exception is a bug of the toolkit; the programs show its traceback and exit with status 1.
 """
 
 from __future__ import annotations
 
 
 class DetectError(Exception):
-    """Something the user can mend. The message says what, where, the value, and what would be right."""
+    """Base class of errors that the user can fix.
+
+    The message says what is wrong, where (file, image, annotation, setting), the value, and what would be right.
+    """
 
 
 class UsageError(DetectError):
-    """A flag, a name or a YAML key that does not exist or does not fit."""
+    """A setting, a name or a YAML key that does not exist or does not fit."""
 
 
 class MediaError(DetectError):
@@ -28,20 +31,20 @@ class MediaError(DetectError):
 
 
 class DataError(DetectError):
-    """Annotations, images or splits of a dataset that do not hold together."""
+    """A dataset whose annotations, images or splits are invalid or contradict each other."""
 
 
 class CheckpointError(DetectError):
-    """A file that is not a checkpoint, is newer than this program, or does not fit the task."""
+    """A file that is not a checkpoint, was written by a newer version, or does not fit the task."""
 
 
 class FetchError(DetectError):
-    """Something that had to be downloaded and could not be."""
+    """A download that failed."""
 
 
 class DiskError(DetectError):
-    """A file that cannot be written: a full or read-only disk, or a folder that is another's."""
+    """A file that cannot be written: the disk is full or read-only, or another user owns the folder."""
 
 
 class TrainingError(DetectError):
-    """Training that cannot go on."""
+    """Training that cannot continue."""

@@ -14,7 +14,7 @@ from detect.data.exporters.annotated_images import ExportLoss
 from detect.data.exporters.file_names import choose_names
 from detect.data.table import Table
 from detect.errors import DataError, UsageError
-from detect.io.files import make_folder, writing
+from detect.io.files import disk_errors_naming, make_folder
 from detect.structures.class_names import ClassNames
 from detect.text import unknown
 
@@ -66,7 +66,7 @@ def _filled(folder: Path) -> Iterator[Path]:
     parent = make_folder(folder if there else folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
     try:
-        with writing(folder):
+        with disk_errors_naming(folder):
             temporary.chmod(0o755)  # mkdtemp makes it private
             yield temporary
             if there:

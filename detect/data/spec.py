@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from detect.data.download import fetch_archive, verify_files
 from detect.data.quality.checks.image_headers import with_names_on_disk
 from detect.data.quality.cleaning import check_left, clean, told, told_of_masks
 from detect.data.readers import READERS
@@ -17,7 +18,6 @@ from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DataError, UsageError
-from detect.io.archives import fetch_archive, verify_files
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from detect.errors import DataError
-from detect.io.files import write_text, writing
+from detect.io.files import disk_errors_naming, write_text
 from detect.text import first_few
 
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -103,7 +103,7 @@ def read_splits(path: Path) -> dict[str, list[str]] | None:
 
 def write_splits(path: Path, members: Mapping[str, Sequence[str]]) -> None:
     """Keeps the names of the images of val and test."""
-    with writing(path):
+    with disk_errors_naming(path):
         path.parent.mkdir(exist_ok=True)
     listed = {split: list(names) for split, names in members.items()}
     write_text(path, _HEAD + yaml.safe_dump(listed, allow_unicode=True, sort_keys=False))

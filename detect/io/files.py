@@ -1,10 +1,11 @@
-"""Folders and files of results: made before long work begins, and never left half written."""
+"""Output folders, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,15 +16,15 @@ from detect.errors import DiskError, UsageError
 
 # errno values of a disk that is full, over quota or read-only. Windows has no EDQUOT.
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_LONGEST_NAME = 255  # bytes
-_LONGEST_STEM = 60  # of a temporary name; a name may have 255 bytes, and a character up to 4
-_UMASK = os.umask(0o077)  # it can only be read by setting it, for all threads, so once and at once
-os.umask(_UMASK)
-_MODE = 0o666 & ~_UMASK  # of a new file
+_MAX_NAME_BYTES = 255
+_MAX_STEM = 60  # characters of a temporary name; a character takes up to 4 bytes
 
 
 def make_folder(folder: Path) -> Path:
-    """Make ``folder`` and prove, before any long work, that it can be written to; UsageError where not."""
+    """Create ``folder`` and check that it is writable, so that long work does not fail at its end.
+
+    Raises UsageError when it cannot be created or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -34,7 +35,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make ``parent/name``, or ``name_2``, ``name_3``, ... when taken. UsageError where nothing can be written."""
+    """Create ``parent/name``, or ``name_2``, ``name_3``, ... when that exists. Raises UsageError when it fails."""
     n = 1
     while True:
         folder = parent / (name if n == 1 else f"{name}_{n}")
@@ -48,19 +49,19 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 @contextmanager
-def folder_of_run(parent: Path, name: str) -> Iterator[Path]:
-    """A ``new_folder`` that goes again where nothing was written to it."""
+def new_run_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Create a ``new_folder`` for the block, and delete it afterwards when it is still empty."""
     folder = new_folder(parent, name)
     try:
         yield folder
     finally:
-        with suppress(OSError):  # it holds something
+        with suppress(OSError):  # the folder is not empty
             folder.rmdir()
 
 
 @contextmanager
-def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A new folder for temporary things, deleted when the block ends; DiskError where it cannot be made."""
+def new_temporary_folder(prefix: str) -> Iterator[Path]:
+    """Create a temporary folder that is deleted when the block ends. Raises DiskError when it cannot be created."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     except OSError as error:
@@ -69,43 +70,47 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         yield Path(path)
 
 
-def shortened(stem: str, ending: str) -> str:
-    """``stem + ending``, without the last characters of ``stem`` where a file's name could not be that long."""
-    while stem and len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+def fit_file_name(stem: str, ending: str) -> str:
+    """Return ``stem + ending``, with ``stem`` cut so that the name has at most 255 bytes."""
+    while stem and len(os.fsencode(stem + ending)) > _MAX_NAME_BYTES:
         stem = stem[:-1]
     return stem + ending
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to, with its suffix. When the block ends well the file takes the place of
-    ``path`` at once; when it does not, nothing is left of it and ``path`` is as before. Raises OSError.
+def atomic_replacement(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, with its suffix, to write to.
 
-    A process killed in the block leaves the temporary file (see ``remove_leftovers``). A power cut leaves the old
-    file or the new one, since the bytes are on the disk before the name is: on a server's disk that takes some 10 ms
-    for an image, half a second for 150 MB.
+    When the block succeeds, the temporary file replaces ``path`` in one step. When it fails, the temporary file is
+    deleted and ``path`` is unchanged. Raises OSError.
+
+    A process killed inside the block leaves the temporary file behind (see ``remove_temporary_files``). After a power
+    cut either the old or the new file exists, since the data are flushed to the disk before the file is renamed. The
+    flush takes about 10 ms for an image and half a second for 150 MB on a server's disk.
     """
-    temporary = path.with_name(f".{path.stem[:_LONGEST_STEM]}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:_MAX_STEM]}.{os.getpid()}{path.suffix}")
     try:
+        temporary.touch(mode=0o666)  # the system applies the user's umask
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
-        with suppress(OSError):  # some disks on the network know no modes
-            temporary.chmod(_MODE)  # some libraries make files that only their owner may read
-        put_in_place(temporary, path)
+        with suppress(OSError):  # some network disks have no file modes
+            temporary.chmod(mode)  # some libraries create files that only their owner may read
+        replace_file(temporary, path)
     finally:
-        with suppress(OSError):  # a disk that has become read-only keeps it
+        with suppress(OSError):  # the disk may have become read-only
             temporary.unlink(missing_ok=True)
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename a finished file over ``path``, in the same folder, so that a power cut leaves one of the two whole."""
+def replace_file(temporary: Path, path: Path) -> None:
+    """Flush ``temporary`` to the disk and rename it to ``path`` in the same folder. Raises OSError."""
     with temporary.open("rb+") as file:
-        os.fsync(file.fileno())  # a disk on the network may tell only now that it is full
+        os.fsync(file.fileno())  # a network disk may report only now that it is full
     temporary.replace(path)
     _sync_folder(path.parent)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def disk_errors_naming(path: Path) -> Iterator[None]:
     """Turn an OSError of the block into a DiskError that names ``path`` and the reason."""
     try:
         yield
@@ -114,28 +119,28 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content``, all of it or nothing; DiskError where that fails."""
-    with writing(path), replacing(path) as temporary:
+    """Write ``content`` to ``path`` completely or not at all. Raises DiskError."""
+    with disk_errors_naming(path), atomic_replacement(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, all of it or nothing; DiskError where that fails."""
+    """Write ``text`` to ``path`` as UTF-8, completely or not at all. Raises DiskError."""
     write_bytes(path, text.encode())
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add ``line`` and a line break to a UTF-8 file, all of it or nothing; DiskError where that fails."""
-    with writing(path), path.open("ab", buffering=0) as file:
-        write_whole(file, f"{line}\n".encode())
+    """Append ``line`` and a line break to a UTF-8 file, completely or not at all. Raises DiskError."""
+    with disk_errors_naming(path), path.open("ab", buffering=0) as file:
+        append_all_or_nothing(file, f"{line}\n".encode())
         os.fsync(file.fileno())
 
 
-def write_whole(file: FileIO, content: bytes) -> None:
-    """Add ``content`` at the end of an unbuffered file, all of it or nothing. Raises OSError."""
+def append_all_or_nothing(file: FileIO, content: bytes) -> None:
+    """Append ``content`` to an unbuffered file; after an error the file has its former length. Raises OSError."""
     end = file.tell()
     try:
-        while content:  # the last block of a disk takes what it can
+        while content:  # a nearly full disk accepts only a part of the content
             content = content[file.write(content) :]
     except OSError:
         with suppress(OSError):
@@ -144,32 +149,32 @@ def write_whole(file: FileIO, content: bytes) -> None:
         raise
 
 
-def remove_leftovers(path: Path) -> None:
-    """Delete what processes that were killed while they wrote ``path`` have left beside it.
+def remove_temporary_files(path: Path) -> None:
+    """Delete temporary files that killed processes left beside ``path`` (see ``atomic_replacement``).
 
-    What belongs to a process that runs stays, unless it is this one, which must not be writing ``path`` now.
+    Files of other running processes stay. This process must not be writing ``path`` meanwhile.
     """
-    name = re.compile(rf"\.{re.escape(path.stem[:_LONGEST_STEM])}\.(\d{{1,9}}){re.escape(path.suffix)}")
+    name = re.compile(rf"\.{re.escape(path.stem[:_MAX_STEM])}\.(\d{{1,9}}){re.escape(path.suffix)}")
     for leftover in path.parent.glob(".*"):
-        if (found := name.fullmatch(leftover.name)) and not _is_another_running(int(found[1])):
+        if (match := name.fullmatch(leftover.name)) and not _is_another_running_process(int(match[1])):
             with suppress(OSError):
                 leftover.unlink()
 
 
-def _is_another_running(process: int) -> bool:
+def _is_another_running_process(process: int) -> bool:
     if os.name == "nt" or process == os.getpid():  # Windows itself refuses to delete a file in use
         return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs, as another user's
+    except PermissionError:  # the process runs and belongs to another user
         pass
     return True
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the names in ``folder`` to the disk, where the system can: Windows and some network disks cannot."""
+    """Flush the names in ``folder`` to the disk. Windows and some network disks cannot, which is ignored."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,6 +1,7 @@
-"""One file over HTTP: what has come so far is kept, and the next request goes on from there.
+"""Download of one file over HTTP that continues after an interruption.
 
-The bytes lie in ``NAME.partial``, and ``NAME.partial.json`` says of which address and which version they are.
+Received bytes are kept in ``NAME.partial``. ``NAME.partial.json`` holds the digest of the URL and the version of the
+file (its ETag or date), so that a later request continues only the same version.
 """
 
 from __future__ import annotations
@@ -24,41 +25,45 @@ from detect import progress
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-# Seconds until the first line of an answer: name, every address, TLS and redirects together. urlopen's own
-# time-out is for each address alone, and does not cover a name server that is silent.
+# Seconds until the status line of the response: name resolution, all addresses, TLS and redirects together.
+# The time-out of urlopen counts per address and does not cover a name server that does not answer.
 CONNECT_SECONDS = 12.0
 READ_SECONDS = 20.0  # without a single byte
-BLOCK = 1 << 16
+BLOCK = 1 << 16  # bytes
 
 
 class BrokenOffError(ConnectionError):
-    """A download ended too early; asking again may help."""
+    """A download that ended too early; another request may succeed."""
 
 
 def receive(url: str, partial: Path) -> None:
-    """One request: append the rest of the file to ``partial``, or write it anew where that cannot be."""
+    """Send one request and append the rest of the file to ``partial``; write it anew if the server cannot continue.
+
+    Raises BrokenOffError when the connection breaks, and OSError or HTTPException for other failures.
+    """
     start, validator = resumable(partial, url)
     try:
-        answer = _open(_request(url, start, validator))
+        response = _open(_request(url, start, validator))
     except HTTPError as error:
-        if start and error.code == 416:  # there is nothing after what came: all came, or the file is another
+        if start and error.code == 416:  # no bytes after ``start``: the file is complete or has changed
             partial.unlink()
-            raise BrokenOffError(why(error)) from error
+            raise BrokenOffError(network_error_in_words(error)) from error
         raise
-    with closing(answer) as response:
-        status, rest = response.status, response.headers.get("Content-Range", "")
+    with closing(response):
+        status, content_range = response.status, response.headers.get("Content-Range", "")
         blocks = _blocks(response)
         first = next(blocks, b"")
-        if status == 200:  # all of it: a first try, a changed file, or a server that knows no ranges
-            _refuse_page(response.headers.get_content_type(), first)
+        if status == 200:  # the whole file: first request, changed file, or a server without range requests
+            _refuse_web_page(response.headers.get_content_type(), first)
             start = 0
-            partial.write_bytes(b"")  # first: old bytes must never lie under the origin of new ones
-            _origin(partial).write_text(json.dumps({"url_sha256": _sha256(url), "validator": _validator(response)}))
+            partial.write_bytes(b"")  # before the origin file: old bytes must never be taken for the new version
+            origin = {"url_sha256": _sha256(url), "validator": _validator(response)}
+            _origin_file(partial).write_text(json.dumps(origin))
         elif not (start and status == 206):
-            raise OSError(f"the server answers with status {status}")
-        elif _validator(response) != validator or not rest.startswith(f"bytes {start}-"):
+            raise OSError(f"the server responds with status {status}")
+        elif _validator(response) != validator or not content_range.startswith(f"bytes {start}-"):
             partial.unlink()
-            raise BrokenOffError("the server does not go on where the last try ended")
+            raise BrokenOffError("the server does not continue where the last request ended")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         with partial.open("ab") as file, _progress_bar(partial.stem, start, total) as bar:
@@ -69,36 +74,36 @@ def receive(url: str, partial: Path) -> None:
         raise BrokenOffError(f"the connection ended after {end} of {total} bytes")
 
 
-def _refuse_page(content_type: str, beginning: bytes) -> None:
-    """OSError for what servers send in place of a file, with an answer that says that all is well."""
+def _refuse_web_page(content_type: str, beginning: bytes) -> None:
+    """Raise OSError for a successful response that is not the file: an HTML page or a Git LFS pointer."""
     start = beginning[:100].lstrip().lower()
     if content_type in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html")):
-        raise OSError("a web page came in place of the file: one about it, or one to log in")
+        raise OSError("the server sent a web page instead of the file; is it a page about the file, or a login page?")
     if start.startswith(b"version https://git-lfs"):
-        raise OSError("a pointer of Git LFS came in place of the file, which lies at another address")
+        raise OSError("the server sent a Git LFS pointer instead of the file, which has another URL")
 
 
 def _request(url: str, start: int, validator: str) -> Request:
-    """All of ``url``, or what follows its first ``start`` bytes, if it still is the version ``validator``."""
-    the_rest = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
-    return Request(url, headers={"User-Agent": "detect", **the_rest})
+    """Return the request for all of ``url``, or for what follows ``start`` bytes of the version ``validator``."""
+    rest = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
+    return Request(url, headers={"User-Agent": "detect", **rest})
 
 
 def _open(request: Request) -> HTTPResponse:
-    """The server's answer, or an error by CONNECT_SECONDS whatever the network does meanwhile."""
+    """Return the response of the server. Raises TimeoutError after CONNECT_SECONDS, whatever blocks the connection."""
     future: Future[HTTPResponse] = Future()
 
-    def ask() -> None:
+    def send() -> None:
         try:
             future.set_result(urlopen(request, timeout=READ_SECONDS))
         except BaseException as error:
             future.set_exception(error)
 
-    Thread(target=ask, daemon=True).start()
+    Thread(target=send, daemon=True).start()
     wait([future], timeout=CONNECT_SECONDS)
     if not future.done():
-        future.add_done_callback(_hang_up)
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} seconds")
+        future.add_done_callback(_close_late_response)
+        raise TimeoutError(f"no response within {CONNECT_SECONDS:.0f} seconds")
     try:
         return future.result()
     except HTTPError as error:
@@ -106,11 +111,10 @@ def _open(request: Request) -> HTTPResponse:
         raise
 
 
-def _hang_up(answer: Future[HTTPResponse]) -> None:
-    """Close an answer that came too late."""
-    error = answer.exception()
+def _close_late_response(response: Future[HTTPResponse]) -> None:
+    error = response.exception()
     if error is None:
-        answer.result().close()
+        response.result().close()
     elif isinstance(error, HTTPError):
         error.close()
 
@@ -120,40 +124,39 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
         while block := response.read1(BLOCK):
             yield block
     except TimeoutError as error:
-        raise BrokenOffError(f"no byte came for {READ_SECONDS:.0f} seconds") from error
+        raise BrokenOffError(f"no data for {READ_SECONDS:.0f} seconds") from error
     except (OSError, HTTPException) as error:
-        raise BrokenOffError(f"the connection broke ({why(error)})") from error
+        raise BrokenOffError(f"the connection broke ({network_error_in_words(error)})") from error
 
 
 def discard(partial: Path) -> None:
-    """Delete what came so far, and what is known of it."""
+    """Delete the received bytes and the file that describes them."""
     partial.unlink(missing_ok=True)
-    _origin(partial).unlink(missing_ok=True)
+    _origin_file(partial).unlink(missing_ok=True)
 
 
-def _origin(partial: Path) -> Path:
-    """Where it stands which file, and which version of it, the bytes in ``partial`` begin."""
+def _origin_file(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.json")
 
 
 def resumable(partial: Path, url: str) -> tuple[int, str]:
-    """How many bytes of ``url`` are in ``partial``, and of which version; 0 and '' where none count."""
+    """Return the number of received bytes of ``url`` and their version, or (0, '') when there are none to continue."""
     try:
-        origin = json.loads(_origin(partial).read_text())
+        origin = json.loads(_origin_file(partial).read_text())
         if origin["url_sha256"] == _sha256(url) and origin["validator"]:
             return partial.stat().st_size, origin["validator"]
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a lost or broken origin only costs the bytes that came before
+        pass  # a missing or damaged origin file only costs the bytes received before
     return 0, ""
 
 
 def _sha256(url: str) -> str:
-    """What an origin has of an address, whose query may be a key."""
+    """Digest of a URL; the URL itself is not stored, since its query may hold a key."""
     return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _validator(response: HTTPResponse) -> str:
-    """What changes when the file does: its ETag, unless weak (RFC 9110, 13.1.5), else its date, else ''."""
+    """Return what changes with the file: a strong ETag (RFC 9110, 13.1.5), else its date, else ''."""
     etag = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
 
@@ -163,10 +166,10 @@ def _progress_bar(name: str, start: int, total: int | None) -> tqdm:
     return progress.bar(desc=name, initial=start, total=total, leave=True, **in_bytes)
 
 
-def why(error: Exception) -> str:
-    """Words for what went wrong on the network or on the disk."""
+def network_error_in_words(error: Exception) -> str:
+    """Return the reason of a failed download, for a message."""
     if isinstance(error, HTTPError):
-        return f"the server answers {error.code} {error.reason}"
+        return f"the server responds with {error.code} {error.reason}"
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
         error = error.reason
     if isinstance(error, socket.gaierror):

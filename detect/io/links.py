@@ -1,7 +1,7 @@
-"""Weights named by a web address, ``https://HOST/.../model.safetensors#sha256=0123abcd``: fetched once, then a file.
+"""Weights given by URL, such as ``https://HOST/.../model.safetensors#sha256=0123abcd``: downloaded once, then cached.
 
-Each address has a folder of its own below torch.hub's, since many files are called ``model.safetensors``. What is
-there is used without asking the server again; delete it to get a newer one.
+Each URL has its own folder in the cache of torch.hub, since many files are called ``model.safetensors``. A cached
+file is used without a request to the server; delete it to get a newer one.
 """
 
 from __future__ import annotations
@@ -14,32 +14,31 @@ from pathlib import Path
 from urllib.parse import quote, urldefrag, urlsplit
 
 from detect.errors import CheckpointError, UsageError
-from detect.io.downloads import checkpoints_folder, fetch, file_name, shown
+from detect.io.downloads import checkpoints_folder, fetch, file_name, redacted_url
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 _DIGEST = re.compile(r"sha256=([0-9a-f]{8,64})")
-_IN_ADDRESSES = "!$%&'()*+,/:;=?@[]~"  # what is not percent-encoded; a space or an umlaut is
-# Sites whose addresses of a page about a file differ from those of the file by a word.
+_NOT_ENCODED = "!$%&'()*+,/:;=?@[]~"  # characters of a URL that are not percent-encoded; spaces and umlauts are
+# Sites on which the page about a file and the file itself differ by a part of the path: (page, file).
 _PAGES = {"github.com": ("/blob/", "/raw/"), "huggingface.co": ("/blob/", "/resolve/")}
 
 
 def is_link(text: str) -> bool:
-    """Whether ``text`` is meant as a web address, right or wrong, and not as a name or a file (``C:/x``)."""
+    """Return whether ``text`` is a URL, valid or not, rather than a name or a path (``C:/x`` is a path)."""
     return re.match(r"[a-z][a-z0-9+.-]+:/", text, re.IGNORECASE) is not None
 
 
 def fetch_link(url: str, *, hint: str = "") -> Path:
-    """The local file of a web address, downloaded unless it is there; its name is the address's.
+    """Return the local file of a URL; download it if it is not cached.
 
-    url: http(s), to a file with one of SUFFIXES. ``#sha256=`` and the digest, or at least its first 8 digits, is
-        checked of a file that is there too: where that is another, the address is asked again, and only the right
-        one takes its place. The rest of the address, with its query, decides which file it is.
-    hint: the caller's words on how to do without the file, for the end of a message.
+    url: http(s) URL of a file with one of SUFFIXES. ``#sha256=`` with 8 to 64 digits verifies the file, also a cached
+        one; a cached file with another digest is downloaded again. The URL with its query selects the cache entry.
+    hint: end of an error message: how the caller can do without the file.
 
-    Raises UsageError for an address that cannot be meant, and FetchError; neither shows a password or a query.
+    Raises UsageError for an invalid URL and FetchError for a failed download. Neither shows a password or a query.
     """
     address, fragment = urldefrag(url.strip())
-    address = quote(address, safe=_IN_ADDRESSES)
+    address = quote(address, safe=_NOT_ENCODED)
     _refuse_pages(address, fragment)
     expected = _digest(address, fragment)
     folder = checkpoints_folder().absolute() / "links" / hashlib.sha256(address.encode()).hexdigest()[:16]
@@ -47,29 +46,29 @@ def fetch_link(url: str, *, hint: str = "") -> Path:
 
 
 @contextmanager
-def telling_origin(text: str) -> Iterator[None]:
-    """Say of a file that cannot be used where it came from, where ``text`` is a web address."""
+def naming_origin(text: str) -> Iterator[None]:
+    """Add the URL to a CheckpointError of the block, if ``text`` is a URL."""
     try:
         yield
     except CheckpointError as error:
         if not is_link(text):
             raise
-        raise CheckpointError(f"{error}. It came from {without_query(text)}; delete it to fetch it again") from None
+        origin = publishable_link(text)
+        raise CheckpointError(f"{error}. It was downloaded from {origin}; delete it to download it again") from None
 
 
-def without_query(text: str) -> str:
-    """``text``, or where it is a web address what of it may be published: no query, which may be a key, but its
-    ``#sha256=``."""
+def publishable_link(text: str) -> str:
+    """Return a URL without its query, which may hold a key, but with ``#sha256=``; other texts are unchanged."""
     if not is_link(text):
         return text
     address, fragment = urldefrag(text.strip())
-    return shown(address) + (f"#{fragment}" if _DIGEST.fullmatch(fragment.lower()) else "")
+    return redacted_url(address) + (f"#{fragment}" if _DIGEST.fullmatch(fragment.lower()) else "")
 
 
 def _refuse_pages(address: str, fragment: str) -> None:
-    """UsageError for an address that is not that of a file of weights."""
+    """Raise UsageError for a URL that does not name a file with weights."""
     if Path(file_name(address)).suffix not in SUFFIXES:
-        raise UsageError(f"{shown(address)} is no file of weights: the address must end in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{redacted_url(address)} is not a weights file: it must end in {', '.join(SUFFIXES)}")
     parts = urlsplit(address)
     page, file = _PAGES.get(parts.netloc.lower().removeprefix("www."), ("", ""))
     if page and page in parts.path and not parts.query:  # github.com answers ?raw=true with the file
@@ -78,12 +77,12 @@ def _refuse_pages(address: str, fragment: str) -> None:
 
 
 def _digest(address: str, fragment: str) -> str:
-    """The beginning of the sha256 that stands behind #, '' for none; UsageError where it is no digest."""
+    """Return the digits after ``#sha256=``, or '' without a fragment. Raises UsageError for any other fragment."""
     if not fragment:
         return ""
-    if found := _DIGEST.fullmatch(fragment.lower()):
-        return found[1]
+    if match := _DIGEST.fullmatch(fragment.lower()):
+        return match[1]
     raise UsageError(
-        f"{shown(address)}#{fragment[:80]}: behind # must stand sha256= and the 64 digits of the digest, or the first "
-        "8 or more, each 0-9 or a-f"
+        f"{redacted_url(address)}#{fragment[:80]}: after # must follow sha256= and the digest: 8 to 64 digits, each 0-9"
+        " or a-f"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from detect.errors import MediaError
-from detect.io.files import shortened
+from detect.io.files import fit_file_name
 from detect.text import unknown
 
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
@@ -54,7 +54,7 @@ class Source:
             raise MediaError(f"{path} is a pipe, and a video must be a file")
         if not path.is_file():
             raise MediaError(f"no such video file: {path}")
-        return cls("file", str(path), str(path), shortened(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING))
+        return cls("file", str(path), str(path), fit_file_name(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING))
 
     def without_secrets(self, text: str) -> str:
         """``text``, such as a message of ffmpeg, without what ``shown`` leaves out, of whatever address."""

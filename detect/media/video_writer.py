@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from detect.errors import DiskError, MediaError
-from detect.io.files import DISK_FULL, put_in_place, shortened
+from detect.io.files import DISK_FULL, fit_file_name, replace_file
 from detect.media.ffmpeg import command, complaint, crash, own_group
 from detect.media.video_decoder import sensible_rate
 from detect.progress import warn
@@ -181,7 +181,7 @@ class VideoWriter:
             if result.returncode != 0:
                 words = result.stderr.decode(errors="replace").splitlines()
                 return crash(result.returncode) or complaint(words)
-            put_in_place(done, self.path)
+            replace_file(done, self.path)
             return None
         except OSError as error:
             return error.strerror
@@ -194,7 +194,7 @@ class VideoWriter:
         return crash(self._process.returncode) or complaint(words)
 
     def _beside(self, ending: str) -> Path:
-        return self.path.with_name(shortened(self.path.stem, ending))
+        return self.path.with_name(fit_file_name(self.path.stem, ending))
 
 
 def letterbox(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

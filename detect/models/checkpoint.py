@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from detect.errors import CheckpointError
-from detect.io.files import replacing, write_bytes, writing
+from detect.io.files import atomic_replacement, disk_errors_naming, write_bytes
 from detect.structures.class_names import ClassNames
 
 FORMAT = 2  # 1 knew no models of one size
@@ -126,7 +126,7 @@ def to_half(checkpoint: Checkpoint) -> Checkpoint:
 
 def save_training_state(values: dict[str, Any], path: Path) -> None:
     """Write plain values and tensors (no numpy) atomically; see ``load_training_state``. Raises DiskError."""
-    with writing(path), replacing(path) as temporary, temporary.open("wb") as file:
+    with disk_errors_naming(path), atomic_replacement(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(values, file)
         except RuntimeError as error:  # which says "unexpected pos", and why only in what came before it

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from detect.errors import CheckpointError, FetchError
 from detect.io.downloads import fetch
-from detect.io.links import fetch_link, is_link, telling_origin
+from detect.io.links import fetch_link, is_link, naming_origin
 from detect.models.architecture import Architecture
 from detect.models.backbones import Backbone, build_backbone, from_timm
 from detect.models.builder import Detector, build
@@ -84,7 +84,7 @@ def choose(name: str, pretrained: str) -> Weights | None:
     if pretrained == "auto":
         return published_detector(name, NO_WEIGHTS_HINT) if name in DETECTORS else _published_backbone(name)
     path = fetch_link(pretrained, hint=NO_WEIGHTS_HINT) if is_link(pretrained) else Path(pretrained)
-    with telling_origin(pretrained):
+    with naming_origin(pretrained):
         weights = read(path)
     published = None if weights.is_detector or name in DETECTORS else published_weights(name)
     if weights.mean is None and published:  # a backbone's file does not say it; most likely it is the published one

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from detect import distributed
-from detect.cli.flags import save
 from detect.cli.settings import TrainSettings
 from detect.data.sampling import repeat_factors
 from detect.data.spec import DatasetSpec, fingerprint
 from detect.data.table import Table
 from detect.errors import UsageError
 from detect.io.files import new_folder
-from detect.io.links import without_query
+from detect.io.links import publishable_link
+from detect.io.yaml_files import save_config
 from detect.models import pretrained
 from detect.models.anchors import ASPECT_RATIOS, anchor_recall
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
@@ -32,9 +32,9 @@ from detect.structures.class_names import ClassNames
 from detect.text import counted, first_few
 from detect.training import amp, auto
 from detect.training.auto import Choice, Facts
-from detect.training.optimizer import build_average, build_optimizer, build_schedule, rate_due
+from detect.training.optimizer import build_ema, build_optimizer, build_schedule, rate_due
 from detect.training.run import SETTINGS, TrainingRun
-from detect.training.step import Learner
+from detect.training.step import TrainStep
 
 # Settings of a run that may be others when it goes on: where things lie, how it runs; and what --resume takes.
 PLACES = {"data", "data_root", "backgrounds", "output_dir", "name", "device", "workers", "quiet"}
@@ -87,7 +87,7 @@ def begin(
     if settings.metric == "loss" and architecture.has_masks and not data.val_records.has_masks:
         raise UsageError("--metric loss: val has no masks to compute the loss with; take bbox_AP")
     learner = build_learner(model.to(device), defaults, data)
-    settings = replace(defaults.settings, pretrained=without_query(settings.pretrained))  # runs are published
+    settings = replace(defaults.settings, pretrained=publishable_link(settings.pretrained))  # runs are published
     facts = {
         "training": as_kept(settings),
         "settings": to_compare(settings),
@@ -99,7 +99,7 @@ def begin(
         },
     }
     name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
-    folder = settings.resume or distributed.from_first(lambda: new_folder(settings.output_dir, name))
+    folder = settings.resume or distributed.compute_on_first(lambda: new_folder(settings.output_dir, name))
     run = TrainingRun(folder, learner, architecture, data.names, settings.metric, facts)
     try:
         run.hold()
@@ -111,7 +111,7 @@ def begin(
                 tell_of_rate(settings, saved, learner)
             # Whole models have no backbone and head to choose, so that --config can read the file back.
             without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
-            save(settings, folder / SETTINGS, without, defaults.reasons)
+            save_config(settings, folder / SETTINGS, without, defaults.reasons)
             print(f"run: {folder}")
     except BaseException:
         run.release()
@@ -120,7 +120,7 @@ def begin(
     return run, settings
 
 
-def tell_of_rate(settings: TrainSettings, saved: dict[str, Any], learner: Learner) -> None:
+def tell_of_rate(settings: TrainSettings, saved: dict[str, Any], learner: TrainStep) -> None:
     """A line where more epochs move the learning rate, whose schedule is of all of them."""
     was, now = learner.optimizer.param_groups[0]["lr"], rate_due(learner.schedule)
     if saved.get("settings", {}).get("epochs") not in (None, settings.epochs) and not math.isclose(was, now):
@@ -195,7 +195,7 @@ def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]
         reached = anchor_recall(model, data.records, architecture.min_size)
         print(f"anchors: {whose}, which reach {reached:.1%} of the objects at IoU 0.5 as they are")
     started = {"pretrained": weights is not None}
-    defaults.fill("freeze", auto.frozen_stages, len(data.records), **started, freezable=freezable(model))
+    defaults.fill("freeze", auto.fit_frozen_stages, len(data.records), **started, freezable=freezable(model))
     defaults.fill("rare", auto.repeat_threshold, facts.images_with(data.names), len(data.records))
     images = images_per_epoch(defaults.settings, data)
     defaults.fill("epochs", auto.epochs, images, images_per_step(defaults.settings), **started)
@@ -226,7 +226,7 @@ def choose_anchors(
     return replace(asked, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios), ""
 
 
-def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
+def build_learner(model: Detector, defaults: Defaults, data: Data) -> TrainStep:
     """What takes the steps; how long they are is fitted to the images of one and to their number."""
     settings = defaults.settings
     a_step = min(images_per_step(settings), images_per_epoch(settings, data))
@@ -239,13 +239,13 @@ def build_learner(model: Detector, defaults: Defaults, data: Data) -> Learner:
     if warmup > steps // 2:
         warn(f"--warmup-steps {warmup}: the rate rises for {steps // 2}, half of all steps")
     device = next(model.parameters()).device
-    defaults.fill("amp", auto.mixed_precision, device)
+    defaults.fill("amp", auto.fit_mixed_precision, device)
     optimizer = build_optimizer(model, settings.optimizer, rate, settings.weight_decay)
-    return Learner(
+    return TrainStep(
         model,
         optimizer,
         build_schedule(optimizer, settings.schedule, steps, warmup),
-        build_average(model, settings.ema) if settings.ema else None,
+        build_ema(model, settings.ema) if settings.ema else None,
         clip=settings.clip,
         seed=settings.seed,
         dtype=_type_of_layers(defaults.settings, device),
@@ -257,7 +257,7 @@ def _type_of_layers(settings: TrainSettings, device: torch.device) -> torch.dtyp
     if not settings.amp:
         return None
     try:
-        return amp.half_type(device)
+        return amp.half_dtype(device)
     except UsageError:
         if not settings.resume:
             raise

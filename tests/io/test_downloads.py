@@ -68,7 +68,7 @@ def test_processes_that_want_the_same_file_download_it_once(server, tmp_path):
 
 def test_who_waits_for_a_lock_and_who_comes_after_have_the_same(tmp_path):
     lock = tmp_path / "model.bin.lock"
-    with downloads.one_at_a_time(tmp_path / "model.bin"):
+    with downloads.download_lock(tmp_path / "model.bin"):
         waited_for = lock.stat().st_ino
     assert lock.stat().st_ino == waited_for
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from detect.errors import UsageError
-from detect.io.files import make_folder, new_folder, replacing, write_text
+from detect.io.files import atomic_replacement, make_folder, new_folder, write_text
 
 
 def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
     (tmp_path / "plain").write_text("x")
-    with replacing(tmp_path / "private.txt") as temporary:
+    with atomic_replacement(tmp_path / "private.txt") as temporary:
         temporary.touch(mode=0o600)
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "private.txt")}
     assert len(modes) == 1
@@ -41,7 +41,7 @@ def test_a_write_leaves_the_umask_of_the_process_alone(tmp_path, monkeypatch):
 def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, error):
     path = tmp_path / "x.txt"
     write_text(path, "old")
-    with pytest.raises(type(error)), replacing(path) as temporary:
+    with pytest.raises(type(error)), atomic_replacement(path) as temporary:
         temporary.write_text("half")
         raise error
     assert path.read_text() == "old"

@@ -23,7 +23,7 @@ from detect.errors import DetectError, DiskError, FetchError
 from detect.inference.writers import ImageWriter, JsonLinesWriter, JsonWriter
 from detect.io import files
 from detect.io.downloads import fetch
-from detect.io.files import append_line, remove_leftovers, write_bytes, write_text
+from detect.io.files import append_line, remove_temporary_files, write_bytes, write_text
 from detect.media.images import write_image
 from detect.models import checkpoint
 from detect.models.checkpoint import Checkpoint
@@ -190,7 +190,7 @@ def test_leftovers_of_killed_processes_are_removed_and_no_others(tmp_path):
     kept = {f".best.{running}.safetensors", ".best.notes.safetensors", ".best.1.txt", "best.1.safetensors", ".best"}
     for name in {f".best.{ended.pid}.safetensors", f".best.{os.getpid()}.safetensors", *kept}:
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path / "best.safetensors")
+    remove_temporary_files(tmp_path / "best.safetensors")
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
@@ -204,7 +204,7 @@ def test_what_a_killed_process_leaves_is_known_as_such(tmp_path):
     path = tmp_path / f"{'x' * 100}.txt"
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
     assert len([*tmp_path.iterdir()]) == 1
-    remove_leftovers(path)
+    remove_temporary_files(path)
     assert not [*tmp_path.iterdir()]
 
 

@@ -17,9 +17,9 @@ from helpers.tiny_models import as_checkpoint, make_image, random_model
 from helpers.web_server import BODY, Server
 
 from detect.errors import CheckpointError, FetchError, UsageError
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.io import downloads
-from detect.io.links import fetch_link, is_link, without_query
+from detect.io.links import fetch_link, is_link, publishable_link
 from detect.media.images import write_image
 from detect.models import checkpoint, pretrained
 
@@ -143,7 +143,7 @@ def test_processes_that_want_the_right_one_replace_the_other_once(server, monkey
     ],
 )
 def test_what_is_published_of_an_address_has_no_secrets(text, rest):
-    assert without_query(text) == rest
+    assert publishable_link(text) == rest
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_without_a_network_the_place_for_the_file_and_the_hint_are_told(server, 
 @pytest.mark.parametrize("model", ["weights.pth", "folder/last_state.pt", "https://host/resnet50.pth#sha256=01234567"])
 def test_weights_alone_are_sent_to_pretrained(model):
     with pytest.raises(UsageError, match=r"holds weights alone.* train\.py --pretrained") as caught:
-        load_predictor(model, device="cpu")
+        load_model(model, device="cpu")
     assert "\n" not in str(caught.value)
 
 
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
     url = server.url("model.safetensors")
     kept = f"{cache / 'links'}.*model.safetensors is not a checkpoint"
     with pytest.raises(CheckpointError, match=rf"{kept}.* It came from {url}; delete it to fetch it again"):
-        load_predictor(url, device="cpu")
+        load_model(url, device="cpu")
     with pytest.raises(CheckpointError, match=f"It came from {url}"):
         pretrained.choose("mobilenet_v2", url)
 

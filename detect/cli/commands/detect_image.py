@@ -28,23 +28,23 @@ def main() -> None:
     settings, _ = parse(DetectImageSettings, "Find objects in images and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.io.files import folder_of_run, make_folder
+    from detect.io.files import make_folder, new_run_folder
     from detect.media.image_paths import find_images, shown
 
     paths = find_images(settings.input)
     make_folder(settings.output_dir)
 
     from detect import progress, runtime
-    from detect.inference.predictor import load_predictor
+    from detect.inference.load import load_model
 
     progress.hide_bars(settings.quiet)
-    runtime.set_up()
-    predictor = load_predictor(
+    runtime.configure_process()
+    predictor = load_model(
         settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
     )
     class_names = predictor.class_names
     started = time.perf_counter()
-    with folder_of_run(settings.output_dir, settings.name or run_name(settings.input)) as folder:
+    with new_run_folder(settings.output_dir, settings.name or run_name(settings.input)) as folder:
         done, objects, broken = annotate(paths, predictor, folder, settings)
 
     seconds = time.perf_counter() - started
@@ -81,7 +81,7 @@ def annotate(
             for first in range(0, len(paths), settings.batch_size):
                 images, unread = read(paths[first : first + settings.batch_size])
                 broken += unread
-                found = predictor([image for _, image in images], labels) if images else []
+                found = predictor.predict_batch([image for _, image in images], labels) if images else []
                 for (path, image), detections in zip(images, found, strict=True):
                     drawn, *_ = [writer.write(path, image, detections) for writer in writers]
                     done, objects = done + 1, objects + len(detections)

@@ -23,7 +23,7 @@ def main() -> None:
     settings, _ = parse(DetectVideoSettings, "Find objects in a video and draw them.")
 
     # Imported here so that --help and a mistyped flag are answered at once; below, the same for torch.
-    from detect.io.files import folder_of_run, make_folder
+    from detect.io.files import make_folder, new_run_folder
     from detect.media.video_reader import VideoReader
 
     with ExitStack() as stack:
@@ -31,16 +31,16 @@ def main() -> None:
         make_folder(settings.output_dir)
 
         from detect import progress, runtime
-        from detect.inference.predictor import load_predictor
+        from detect.inference.load import load_model
 
         progress.hide_bars(settings.quiet)
-        runtime.set_up()
-        predictor = load_predictor(
+        runtime.configure_process()
+        predictor = load_model(
             settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
         )
         labels = predictor.class_names.labels(settings.classes) if settings.classes else None
         name = video.source.name
-        folder = stack.enter_context(folder_of_run(settings.output_dir, settings.name or name))
+        folder = stack.enter_context(new_run_folder(settings.output_dir, settings.name or name))
         out = folder / f"{name}.mp4"
         if video.live and not settings.quiet:
             print(f"{video.source.shown} until it ends or Ctrl-C -> {out}", flush=True)
@@ -92,7 +92,7 @@ def annotate(
                     with bar.external_write_mode(file=sys.stderr):
                         warn(f"{video.source.shown} changes from {_words(hw)} to {_words(frame.hw)} at frame {index}")
                     hw = frame.hw
-                annotated.write(frame, lambda image: predictor([image], labels)[0])
+                annotated.write(frame, lambda image: predictor.predict_batch([image], labels)[0])
                 bar.update()
         except KeyboardInterrupt:
             if annotated.frames == 0:

@@ -22,16 +22,16 @@ def main() -> None:
     from detect.data.description import find_spec
     from detect.evaluation import bootstrap, coco_metrics
     from detect.evaluation.predict import SCORE_FLOOR, check_classes, found_in
-    from detect.inference.load import load_predictor
-    from detect.io.files import folder_of_run, make_folder, write_text
-    from detect.io.links import is_link, without_query
+    from detect.inference.load import load_model
+    from detect.io.files import make_folder, new_run_folder, write_text
+    from detect.io.links import is_link, publishable_link
 
     progress.hide_bars(settings.quiet)
     runtime.configure_process()
     make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split(settings.split)
-    predictor = load_predictor(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
+    predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=SCORE_FLOOR)
     spec.prepare()  # which may render or download
     if spec.discovery_note:
         print(spec.discovery_note)
@@ -43,7 +43,7 @@ def main() -> None:
     path = Path(urlsplit(settings.model).path if is_link(settings.model) else settings.model)
     model = f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem
     name = settings.name or f"{model}_{spec.name}_{settings.split}"
-    with folder_of_run(settings.output_dir, name) as folder:
+    with new_run_folder(settings.output_dir, name) as folder:
         began = time.perf_counter()
         found = found_in(predictor, records, class_names)
         seconds = (time.perf_counter() - began) / len(records)
@@ -52,7 +52,7 @@ def main() -> None:
         if settings.intervals:
             metrics["intervals"] = bootstrap.intervals(records, found, class_names)
         tested = f"{len(records)} images, {sum(map(len, records))} objects"
-        print(f"{without_query(settings.model)} on {spec.name} {settings.split}: {tested}")
+        print(f"{publishable_link(settings.model)} on {spec.name} {settings.split}: {tested}")
         print(f"{seconds:.3g} s an image, reading included, on {predictor.device}")
         print(coco_metrics.table(metrics))  # first, as a full disk is no reason to lose it
         write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")

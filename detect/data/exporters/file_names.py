@@ -11,9 +11,9 @@ import numpy as np
 
 from detect.data.exporters import Exporter
 from detect.data.exporters.annotated_images import Parts, printable
-from detect.data.readers.folders import stem
+from detect.data.file_listing import without_suffix
 from detect.data.table import Table
-from detect.io.files import shortened
+from detect.io.files import fit_file_name
 from detect.media import formats
 
 _SUFFIXES = tuple(formats.SUFFIXES)
@@ -59,12 +59,12 @@ def _free(name: str, taken: dict[str, int], by_stem: bool) -> str:
     """``name`` or one with a number, which is taken from now on."""
 
     def key(one: str) -> str:
-        return unicodedata.normalize("NFC", stem(one) if by_stem else one).casefold()
+        return unicodedata.normalize("NFC", without_suffix(one) if by_stem else one).casefold()
 
     path, free, first = PurePosixPath(name), name, key(name)
     while key(free) in taken:
         taken[first] += 1
-        free = path.with_name(shortened(path.stem, f"_{taken[first]}{path.suffix}")).as_posix()
+        free = path.with_name(fit_file_name(path.stem, f"_{taken[first]}{path.suffix}")).as_posix()
     taken[key(free)] = 1
     return free
 

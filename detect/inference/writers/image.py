@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detect.io.files import shortened
+from detect.io.files import fit_file_name
 from detect.media.drawing import draw
 from detect.media.encoding import JPEG_MOST_SIDE
 from detect.media.images import write_image
@@ -46,5 +46,5 @@ class ImageWriter:
         suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".jpg"
         if longest > JPEG_MOST_SIDE:
             suffix = ".png"
-        names = (shortened(source.stem, f"{'' if n == 1 else f'_{n}'}{suffix}") for n in count(1))
+        names = (fit_file_name(source.stem, f"{'' if n == 1 else f'_{n}'}{suffix}") for n in count(1))
         return next(path for path in map(self.folder.joinpath, names) if not path.exists())

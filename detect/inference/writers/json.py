@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from detect.io.files import write_bytes, write_whole, writing
+from detect.io.files import append_all_or_nothing, disk_errors_naming, write_bytes
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -91,15 +91,15 @@ class JsonLinesWriter:
         rows = detection_rows(detections, self.class_names)
         line: dict[str, Any] = {"frame": frame, "time": round(time, 6), "height": height, "width": width}
         line |= {"detected": detected, "detections": rows}
-        with writing(self.path):
+        with disk_errors_naming(self.path):
             if self._file is None:
                 self._file = FileIO(self.path, "w")
-            write_whole(self._file, f"{json.dumps(line, ensure_ascii=False)}\n".encode())
+            append_all_or_nothing(self._file, f"{json.dumps(line, ensure_ascii=False)}\n".encode())
 
     def close(self) -> None:
         """Finish the file; DiskError where that fails."""
         if self._file is not None:
-            with writing(self.path):
+            with disk_errors_naming(self.path):
                 self._file.close()
 
     def __enter__(self) -> JsonLinesWriter:

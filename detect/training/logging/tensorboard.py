@@ -19,7 +19,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from detect.errors import DiskError
-from detect.io.files import write_whole, writing
+from detect.io.files import append_all_or_nothing, disk_errors_naming
 from detect.media.image_paths import shown
 from detect.progress import warn
 
@@ -99,7 +99,7 @@ class _EventFile:
         """Write ``event`` to the disk, all of it or nothing; DiskError where that fails."""
         content = BytesIO()
         records = RecordWriter(content)
-        with writing(self._folder):
+        with disk_errors_naming(self._folder):
             if self._path is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 records.write(Event(wall_time=event.wall_time, file_version="brain.Event:2").SerializeToString())
@@ -110,7 +110,7 @@ class _EventFile:
                 self._path = self._folder / f"events.out.tfevents.{len(list(self._folder.iterdir())) + 1:06d}"
             records.write(event.SerializeToString())
             with self._path.open("ab", buffering=0) as file:
-                write_whole(file, content.getvalue())
+                append_all_or_nothing(file, content.getvalue())
 
 
 def _losses(losses: Mapping[str, float]) -> dict[str, float]:

@@ -134,7 +134,7 @@ def test_a_full_disk_costs_the_board_once_and_not_the_run(tmp_path, monkeypatch,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tensorboard, "write_whole", full)
+        patch.setattr(tensorboard, "append_all_or_nothing", full)
         train(shown, range(2, 4))
     train(shown, range(4, 5))
     line = (

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from helpers.folders import ROOT
 
+from detect.data.download import fetch_archive, verify_files
 from detect.errors import DataError, FetchError
 from detect.io import archives
-from detect.io.archives import fetch_archive, verify_files
 
 REPOSITORY = ROOT
 SHARED_BALLOON = REPOSITORY.parent / "shared" / "data" / "balloon"
