@@ -126,7 +126,7 @@ def _build(augmentation: Augmentation) -> dict[str, Any]:
 
 def _active(augmentation: Augmentation) -> dict[str, Any]:
     """Return the strengths of the transforms that are not switched off."""
-    off = Augmentation().strengths()
+    off = type(augmentation)().strengths()
     return {name: value for name, value in augmentation.strengths().items() if value != off[name]}
 
 

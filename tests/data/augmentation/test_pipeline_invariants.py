@@ -1,4 +1,4 @@
-"""All that moves in training images: an object's pixels, box, label, mask and crowd flag move together."""
+"""Invariants of every augmentation: pixels, box, label, mask and crowd flag of an object agree."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from detect.data.augmentation import PRESETS, Augmentation
-from detect.data.augmentation.copy_paste import LEAST_VISIBLE
-from detect.data.augmentation.ground_truth import GroundTruth
+from detect.data.augmentation.ground_truth import MIN_VISIBLE, GroundTruth
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample
 from detect.data.dataset import DetectionDataset
@@ -27,27 +26,27 @@ from detect.structures.image_record import ImageRecord
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 
 IMGSZ = 96
-GROUND = 20
-CELL = 50  # pixels; in each at most one thing
-SMALLEST = 20
-WIDEST = 2.0  # factor of the jitter
+BACKGROUND = 20
+CELL = 50  # px; a cell holds at most one object
+MIN_SIDE = 20
+MAX_FACTOR = 2.0  # of the jitter
 
-WIDE = (0.5, WIDEST)
+WIDE_JITTER = (0.5, MAX_FACTOR)
 PARTS = {
     "nothing": Augmentation(),
     "flip": Augmentation(flip=1),
-    "jitter": Augmentation(WIDE),
+    "jitter": Augmentation(WIDE_JITTER),
     "mosaic": Augmentation(mosaic=1),
-    "mosaic and jitter": Augmentation(WIDE, mosaic=1),
+    "mosaic and jitter": Augmentation(WIDE_JITTER, mosaic=1),
     "copy-paste": Augmentation(copy_paste=1),
     "cut-out": Augmentation(cutout=1),
-    "all": Augmentation(WIDE, flip=0.5, mosaic=0.4, copy_paste=0.8, cutout=0.8),
+    "all": Augmentation(WIDE_JITTER, flip=0.5, mosaic=0.4, copy_paste=0.8, cutout=0.8),
 }
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A rectangle or ellipse that fills ``box`` (xyxy), of a color and a label that nothing else has."""
+class Drawn:
+    """A rectangle or ellipse inscribed in ``box`` (xyxy), with a color and a label of its own."""
 
     number: int
     box: tuple[int, int, int, int]
@@ -60,12 +59,12 @@ class Thing:
 
     @property
     def color(self) -> tuple[int, int, int]:
-        """Red and green are 255 together, and no mixture with the ground is."""
+        """Red and green add up to 255; no blend with the background does."""
         return 40 + 3 * self.number, 215 - 3 * self.number, self.number**2 * 17 % 251
 
     @property
-    def outline(self) -> np.ndarray:
-        """float64 [P, 2]"""
+    def polygon(self) -> np.ndarray:
+        """Vertices, float64 [P, 2]."""
         x0, y0, x1, y1 = self.box
         turns = np.linspace(0, 2 * np.pi, 60)
         if self.is_ellipse:
@@ -76,57 +75,57 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things on gray ground."""
+    """Objects on a gray background."""
 
     hw: tuple[int, int]
-    things: tuple[Thing, ...]
+    objects: tuple[Drawn, ...]
     with_masks: bool
 
     def sample(self) -> Sample:
-        image = np.full((*self.hw, 3), GROUND, np.uint8)
+        image = np.full((*self.hw, 3), BACKGROUND, np.uint8)
         y, x = np.mgrid[: self.hw[0], : self.hw[1]] + 0.5
-        for thing in self.things:
-            x0, y0, x1, y1 = thing.box
-            if thing.is_ellipse:
-                image[((2 * x - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y - y0 - y1) / (y1 - y0)) ** 2 <= 1] = thing.color
+        for one in self.objects:
+            x0, y0, x1, y1 = one.box
+            if one.is_ellipse:
+                image[((2 * x - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y - y0 - y1) / (y1 - y0)) ** 2 <= 1] = one.color
             else:
-                image[y0:y1, x0:x1] = thing.color
+                image[y0:y1, x0:x1] = one.color
         return Sample(
             lambda hw: cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR),
             self.hw,
-            np.array([thing.box for thing in self.things], np.float32).reshape(-1, 4),
-            np.array([thing.label for thing in self.things], np.int64),
-            np.array([thing.is_crowd for thing in self.things], bool),
-            [[thing.outline.ravel().tolist()] for thing in self.things] if self.with_masks else None,
+            np.array([one.box for one in self.objects], np.float32).reshape(-1, 4),
+            np.array([one.label for one in self.objects], np.int64),
+            np.array([one.is_crowd for one in self.objects], bool),
+            [[one.polygon.ravel().tolist()] for one in self.objects] if self.with_masks else None,
         )
 
 
 @st.composite
 def scenes(draw: st.DrawFn, numbers: Iterator[int], *, with_masks: bool) -> Scene:
-    """Rectangles, and ellipses where there are masks, each in a cell of its own."""
+    """Draw rectangles (and ellipses if there are masks), each in its own cell."""
     rows, columns = draw(st.integers(2, 4)), draw(st.integers(2, 4))
     cells = [(row, column) for row in range(rows) for column in range(columns)]
-    things = []
+    objects = []
     for row, column in draw(st.lists(st.sampled_from(cells), max_size=5, unique=True)):
-        w, h = draw(st.integers(SMALLEST, CELL - 2)), draw(st.integers(SMALLEST, CELL - 2))
+        w, h = draw(st.integers(MIN_SIDE, CELL - 2)), draw(st.integers(MIN_SIDE, CELL - 2))
         x = column * CELL + draw(st.integers(0, CELL - 2 - w))
         y = row * CELL + draw(st.integers(0, CELL - 2 - h))
         is_ellipse = with_masks and draw(st.booleans())
-        things.append(Thing(next(numbers), (x, y, x + w, y + h), is_ellipse, draw(st.booleans())))
-    return Scene((rows * CELL, columns * CELL), tuple(things), with_masks)
+        objects.append(Drawn(next(numbers), (x, y, x + w, y + h), is_ellipse, draw(st.booleans())))
+    return Scene((rows * CELL, columns * CELL), tuple(objects), with_masks)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate, Phase.shrink])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("with_masks", [True, False])
 @pytest.mark.parametrize("part", PARTS)
-def test_what_belongs_to_an_object_moves_together(part, with_masks, data, seed):
+def test_pixels_box_mask_and_crowd_flag_of_an_object_agree(part, with_masks, data, seed):
     numbers = count()
     drawn = [data.draw(scenes(numbers, with_masks=with_masks)) for _ in range(5)]
-    others = iter(drawn[1:])  # none comes twice, so that every label and color is there once
+    others = iter(drawn[1:])  # every sample is used once, so that labels and colors are unique
     transform = TrainTransform(IMGSZ, PARTS[part])
     image, ground_truth = transform(
-        drawn[0].sample(), np.random.default_rng(seed), lambda _: next(others).sample(), of=4
+        drawn[0].sample(), np.random.default_rng(seed), lambda _: next(others).sample(), num_others=4
     )
 
     assert (ground_truth.masks is not None) == with_masks
@@ -142,29 +141,29 @@ def test_what_belongs_to_an_object_moves_together(part, with_masks, data, seed):
         == len(ground_truth.iscrowd)
     )
     for scene in drawn:
-        for thing in scene.things:
-            enlarged = WIDEST * IMGSZ / min(scene.hw)
-            assert_together(image, ground_truth, thing, enlarged)
+        for one in scene.objects:
+            enlarged = MAX_FACTOR * IMGSZ / min(scene.hw)
+            assert_object_agrees(image, ground_truth, one, enlarged)
 
 
-def assert_together(image: np.ndarray, ground_truth: GroundTruth, thing: Thing, enlarged: float) -> None:
-    """enlarged: the largest factor with which the thing can have been drawn."""
-    seen = (image == thing.color).all(axis=2)  # but for its rim, which is a mixture
-    rows = np.flatnonzero(ground_truth.labels == thing.label)
+def assert_object_agrees(image: np.ndarray, ground_truth: GroundTruth, one: Drawn, enlarged: float) -> None:
+    """enlarged: the largest factor by which the object can have been scaled."""
+    seen = (image == one.color).all(axis=2)  # without its rim, which is blended
+    rows = np.flatnonzero(ground_truth.labels == one.label)
     if len(rows) == 0:
-        width, height = enlarged * np.subtract(thing.box[2:], thing.box[:2])
-        assert seen.sum() <= (1 if thing.is_crowd else LEAST_VISIBLE * (width + 1) * (height + 1))
+        width, height = enlarged * np.subtract(one.box[2:], one.box[:2])
+        assert seen.sum() <= (1 if one.is_crowd else MIN_VISIBLE * (width + 1) * (height + 1))
         return
     (row,) = rows
-    assert ground_truth.iscrowd[row] == thing.is_crowd
+    assert ground_truth.iscrowd[row] == one.is_crowd
     x0, y0, x1, y1 = ground_truth.boxes[row]
     assert 0 <= x0 < x1 <= image.shape[1] and 0 <= y0 < y1 <= image.shape[0]
     y, x = np.nonzero(seen)
     assert ((x0 - 1 <= x) & (x + 1 <= x1 + 1) & (y0 - 1 <= y) & (y + 1 <= y1 + 1)).all()
     left, top, right, bottom = int(x0), int(y0), int(x1) + 1, int(y1) + 1
-    y, x = np.nonzero((seen | is_rim(image, thing))[top:bottom, left:right])
+    y, x = np.nonzero((seen | is_rim(image, one))[top:bottom, left:right])
     if len(x) == 0:
-        assert thing.is_crowd and min(x1 - x0, y1 - y0) < 1, "of which less than a pixel is kept too"
+        assert one.is_crowd and min(x1 - x0, y1 - y0) < 1, "a crowd is kept even if less than a pixel is visible"
         return
     shown = left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1
     np.testing.assert_allclose(shown, ground_truth.boxes[row], atol=1.5)
@@ -177,19 +176,19 @@ def assert_together(image: np.ndarray, ground_truth: GroundTruth, thing: Thing, 
         assert not (inner.astype(bool) & ~seen).any()
 
 
-def is_rim(image: np.ndarray, thing: Thing) -> np.ndarray:
-    """bool [H, W], where the thing's color is mixed with that of the ground."""
-    away, whole = image.astype(float) - GROUND, np.array(thing.color, float) - GROUND
-    share = away @ whole / (whole @ whole)
-    return (share > 0.1) & (np.abs(away - share[..., None] * whole).max(axis=2) < 1.5)
+def is_rim(image: np.ndarray, one: Drawn) -> np.ndarray:
+    """Return bool [H, W]: where the color of the object is blended with the background."""
+    away, whole = image.astype(float) - BACKGROUND, np.array(one.color, float) - BACKGROUND
+    fraction = away @ whole / (whole @ whole)
+    return (fraction > 0.1) & (np.abs(away - fraction[..., None] * whole).max(axis=2) < 1.5)
 
 
-# Chance
+# Randomness
 
 
 @pytest.fixture
 def records(tmp_path: Path) -> list[ImageRecord]:
-    """Six noisy images of two objects and a crowd; the last has nothing."""
+    """Return six noise images with two objects and a crowd each; the last one is empty."""
     rng, found = np.random.default_rng(0), []
     boxes = np.float32([[5, 5, 40, 30], [50, 20, 85, 55], [0, 40, 45, 60]])
     for i in range(6):
@@ -226,7 +225,7 @@ def as_bytes(item: tuple) -> bytes:
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_no_worker_and_no_epoch_before_changes_an_item(records, epoch):
+def test_item_depends_neither_on_worker_nor_on_earlier_epochs(records, epoch):
     used = strong(records)
     for used.epoch in (2, 1, epoch):
         random_state = np.random.get_state()[1].tolist()
@@ -238,13 +237,13 @@ def test_no_worker_and_no_epoch_before_changes_an_item(records, epoch):
         assert [as_bytes(item) for item in DataLoader(fresh, batch_size=None, num_workers=workers)] == alone
 
 
-def test_seeds_epochs_and_places_make_other_images_of_one(records):
+def test_item_depends_on_seed_epoch_and_index(records):
     same = [records[0]] * 4
     made = [as_bytes(strong(same, seed=seed, epoch=epoch)[i]) for seed in (0, 1) for epoch in (0, 1) for i in range(4)]
     assert len(set(made)) == 16
 
 
-def test_the_last_epochs_have_no_mosaics(records):
+def test_last_epochs_have_no_mosaics(records):
     def objects(epoch: int) -> int:
         alone = replace(PRESETS["strong"], mosaic=1.0, copy_paste=0.0)
         dataset = DetectionDataset(records, TrainTransform(64, alone, epochs=10), with_masks=True)
@@ -254,7 +253,7 @@ def test_the_last_epochs_have_no_mosaics(records):
     assert all(objects(epoch) > 2 for epoch in (0, 7)) and all(objects(epoch) <= 2 for epoch in (8, 9))
 
 
-def test_data_without_masks_lends_nothing_and_makes_mosaics(records):
+def test_data_without_masks_has_mosaics_but_no_copy_paste(records):
     bare = [replace(record, masks=None) for record in records]
     dataset = DetectionDataset(bare, TrainTransform(64, replace(PRESETS["strong"], copy_paste=1.0)), with_masks=False)
     counts = [len(dataset[i][1]["boxes"]) for dataset.epoch in range(8) for i in range(6)]
@@ -264,7 +263,7 @@ def test_data_without_masks_lends_nothing_and_makes_mosaics(records):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_crowds_go_through_every_preset_and_reach_no_target(records, name):
+def test_no_target_contains_crowds(records, name):
     dataset = DetectionDataset(records, TrainTransform(64, PRESETS[name]), with_masks=True)
     for dataset.epoch in range(4):
         for i in range(6):
