@@ -1,10 +1,10 @@
-# make demo   see the toolkit work: images, a video, a short fine-tune
-# make test   run the tests            make test-slow   run those that take minutes
-# make check  style and types
-# make results   train and score all of docs/results.md: days on two cores; RESULTS="--runs balloon_recipe" makes a part
+# make demo        detect objects in the sample images and video, then fine-tune for a moment
+# make test        run the tests; make test-slow runs those that take minutes
+# make check       style, types, vocabulary
+# make results     train and score everything in docs/results.md: days on two cores; RESULTS="--runs balloon_recipe" selects runs
 #
-# The first of them creates .venv and installs what it needs; PYTHON=python3.12 chooses the interpreter,
-# PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes PyTorch's smaller CPU wheels.
+# The first of them creates .venv and installs what it needs. PYTHON=python3.12 selects the interpreter,
+# PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" PyTorch's smaller CPU wheels.
 
 PYTHON ?= python3
 PIP_FLAGS ?=
@@ -25,7 +25,8 @@ test-slow: .venv/.installed-dev
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy detect $(wildcard *.py)
+	$(BIN)/mypy detect benchmarks $(wildcard *.py)
+	$(BIN)/python .ci/vocabulary.py
 
 results: .venv/.installed
 	$(BIN)/python benchmark.py results --write docs/results.md $(RESULTS)
