@@ -1,8 +1,8 @@
-"""Find objects in images and videos that come over HTTP: a REST API, and a page to try it.
+"""Serve models over HTTP: a REST API and a web page.
 
     python serve.py --model balloon
 
-listens on http://127.0.0.1:8000/, with the API's description at /docs.
+listens on http://127.0.0.1:8000/ and describes its API at http://127.0.0.1:8000/docs.
 """
 
 import sys

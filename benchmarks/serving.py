@@ -23,10 +23,11 @@ import numpy as np
 from benchmarks import markdown
 from detect import progress
 from detect.errors import UsageError
-from detect.inference.predictor import Predictor, load_predictor
+from detect.inference.load import load_model
+from detect.inference.predictor import Predictor
 from detect.media.encoding import Encoded
 from detect.media.images import read_image
-from detect.serving.responses import Answered, as_json
+from detect.serving.responses import ImageResult, to_json
 
 GOAL = 0.9  # of the plain loop's images a second
 PATH = "/v1/detect"
@@ -78,7 +79,7 @@ def measure(
     """Every number of ``clients`` for so many ``seconds``, each between two runs of the loop as long, in ``rounds``;
     then the server is stopped while as many callers as there were at the most wait. UsageError where serve.py does not
     start."""
-    predictor = load_predictor(model, device=device, imgsz=imgsz)
+    predictor = load_model(model, device=device, imgsz=imgsz)
     loads = []
     with _server(model, imgsz, device) as (process, url):
         look(predictor, images[0])
@@ -98,8 +99,8 @@ def look(predictor: Predictor, picture: bytes) -> None:
     """What the server does for an image, and nothing else."""
     began = time.perf_counter()
     image = read_image(Encoded(picture))
-    (found,) = predictor([image])
-    as_json([Answered("", image, found)], predictor.class_names, "", time.perf_counter() - began)
+    (found,) = predictor.predict_batch([image])
+    to_json([ImageResult("", image, found)], predictor.class_names, "", time.perf_counter() - began)
 
 
 def plain_rate(predictor: Predictor, images: Sequence[bytes], seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Images wait in one bounded queue for one thread, in which models look at those of equal size together."""
+"""A bounded queue of images, and the one thread that runs the models on batches from it."""
 
 from __future__ import annotations
 
@@ -18,176 +18,188 @@ from detect.inference.predictor import Predictor
 from detect.structures.detections import Detections
 
 T = TypeVar("T")
-_SHARE = 0.2  # of the newest measurement in the running mean of seconds an image
+_SMOOTHING = 0.2  # weight of the newest value in the moving average of seconds per image
 
 
-class BusyError(Exception):
-    """More images wait than may. seconds: after so many there should be room."""
+class QueueFullError(Exception):
+    """Raised when the queue cannot take the images of a request.
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the queue is full; try again in {seconds:.0f} s")
-        self.seconds = seconds
+    retry_after: estimated seconds until it can.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
 
 
 @dataclass(eq=False)
-class _Waiting:
-    """An image that waits. until: by the clock that only grows, after that nobody wants the answer."""
+class _QueuedImage:
+    """An image that waits for its model. deadline: time of the monotonic clock after which it is dropped."""
 
     predictor: Predictor
     image: np.ndarray
     threshold: float
-    until: float
-    answer: Future[Detections] = field(default_factory=Future)
+    deadline: float
+    result: Future[Detections] = field(default_factory=Future)
 
-    def fits(self, other: _Waiting) -> bool:
-        """Whether both can be looked at together: padding would change what is found."""
-        return self.predictor is other.predictor and self.size == other.size
+    def can_share_batch(self, other: _QueuedImage) -> bool:
+        """Return whether both images have the same model and resized size; padding would change the detections."""
+        return self.predictor is other.predictor and self._resized_hw == other._resized_hw
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.predictor.model.transform.resized_hw(self.image.shape[:2])
+    def _resized_hw(self) -> tuple[int, int]:
+        return self.predictor.resized_hw(self.image.shape[:2])
 
 
 class Batcher:
-    """The queue, and the thread that works it off from first to last.
+    """A first-in, first-out queue of images, and a thread that processes it in batches.
 
-    A model's arithmetic is shared by all cores already, so that one thread for all models is as fast as several. No
-    other thread should compute with torch, not even to load a model (see ``call``): OpenMP keeps a team of threads
-    for each that does, and where all teams are more than the cores, their members sleep when they should wait, which
-    makes every image slower. What is found in an image does not depend on those it shares a batch with, up to
-    rounding.
+    A model uses all cores, so one thread for all models is as fast as several. No other thread should compute with
+    torch, not even to load a model (see ``run``): OpenMP keeps a team of threads for each thread that computes. When
+    the teams together have more threads than there are cores, they slow each other down.
 
-    most_waiting: images that are let in.  most_together: images in a batch.
-    seen: called after every batch with how many images it had and its seconds.
+    The detections of an image do not depend on the other images of its batch, up to rounding.
+
+    max_queued: images that may wait.
+    max_batch_size: images per batch.
+    on_batch: called after every batch with its number of images and its seconds.
     """
 
     def __init__(
-        self, most_waiting: int, most_together: int, seen: Callable[[int, float], None] = lambda *_: None
+        self, max_queued: int, max_batch_size: int, on_batch: Callable[[int, float], None] = lambda *_: None
     ) -> None:
-        self.most_waiting = most_waiting
-        self.most_together = most_together
-        self._seen = seen
-        self._waiting: deque[_Waiting] = deque()
+        self.max_queued = max_queued
+        self.max_batch_size = max_batch_size
+        self._on_batch = on_batch
+        self._queue: deque[_QueuedImage] = deque()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._threads = torch.get_num_threads()  # which OpenMP counts for each thread anew
+        self._num_threads = torch.get_num_threads()  # OpenMP has its own setting in every thread
         self._changed = threading.Condition()
-        self._stopping = False
-        self._seconds = 1.0  # an image, before any was measured
-        self._thread = threading.Thread(target=self._work, name="models", daemon=True)
+        self._closed = False
+        self._seconds_per_image = 1.0  # until the first measurement
+        self._thread = threading.Thread(target=self._process, name="models", daemon=True)
         self._thread.start()
 
     def submit(
         self, predictor: Predictor, images: Sequence[np.ndarray], threshold: float, timeout: float
     ) -> list[Future[Detections]]:
-        """Have every one of ``images`` looked at, at the latest ``timeout`` seconds from now: their detections to be.
+        """Queue ``images`` (uint8 RGB [H, W, 3]) and return the futures of their detections, in the same order.
 
-        A future that is cancelled in time costs nothing; one whose time is over has a TimeoutError. Raises BusyError
-        where not all of them find room, and RuntimeError after ``close``.
+        A future that is cancelled before its batch starts costs nothing. One that still waits after ``timeout``
+        seconds fails with TimeoutError. Raises QueueFullError unless all images fit, and RuntimeError after ``close``.
         """
-        until = time.monotonic() + timeout
-        tasks = [_Waiting(predictor, image, threshold, until) for image in images]
+        deadline = time.monotonic() + timeout
+        queued = [_QueuedImage(predictor, image, threshold, deadline) for image in images]
         with self._changed:
-            if self._stopping or not self.is_alive:
+            if self._closed or not self.is_alive:
                 raise RuntimeError("the queue is closed")
-            self.check_room(len(tasks))
-            self._waiting.extend(tasks)
+            self.check_capacity(len(queued))
+            self._queue.extend(queued)
             self._changed.notify()
-        return [task.answer for task in tasks]
+        return [one.result for one in queued]
 
-    def call(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, or raises, after its turn in the thread of the models."""
-        answer: Future[T] = Future()
+    def run(self, function: Callable[[], T]) -> T:
+        """Call ``function`` in the thread of the models and return its result, or raise its exception."""
+        result: Future[T] = Future()
         with self._changed:
-            if self._stopping:
+            if self._closed:
                 raise RuntimeError("the queue is closed")
-            self._calls.append((work, answer))
+            self._calls.append((function, result))
             self._changed.notify()
-        return answer.result()
+        return result.result()
 
-    def check_room(self, count: int) -> None:
-        """Raises BusyError where ``count`` more images find no room now."""
+    def check_capacity(self, num_images: int) -> None:
+        """Raise QueueFullError when the queue cannot take ``num_images`` more images now."""
         with self._changed:
-            waiting = sum(not task.answer.cancelled() for task in self._waiting)
-        if (over := waiting + count - self.most_waiting) > 0:
-            raise BusyError(max(1.0, self._seconds * over))
+            waiting = sum(not one.result.cancelled() for one in self._queue)
+        if (excess := waiting + num_images - self.max_queued) > 0:
+            raise QueueFullError(max(1.0, self._seconds_per_image * excess))
 
     def __len__(self) -> int:
-        """So many images wait."""
-        return len(self._waiting)
+        """Return the number of images that wait."""
+        return len(self._queue)
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is someone to work."""
+        """Whether the thread of the models runs."""
         return self._thread.is_alive()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` has been called."""
+        return self._closed
+
     def close(self) -> None:
-        """Let no more in, and return when all that wait are answered."""
+        """Accept no more images, and return when all waiting images have been processed."""
         with self._changed:
-            self._stopping = True
+            self._closed = True
             self._changed.notify()
         self._thread.join()
 
-    def _work(self) -> None:
-        torch.set_num_threads(self._threads)
+    def _process(self) -> None:
+        torch.set_num_threads(self._num_threads)
         while work := self._next():
             work()
 
     def _next(self) -> Callable[[], None] | None:
-        """What is to be done: a call, else the first image that is still wanted, and those behind it that fit; None
-        after the last of a closed queue."""
+        """Wait for the next work: a call of ``run`` or a batch. Return None when the queue is closed and empty.
+
+        A batch has the oldest image that is still wanted, and later ones that can share its batch.
+        """
         with self._changed:
             while True:
                 if self._calls:
-                    return partial(_answer, *self._calls.popleft())
-                wanted = [task for task in self._waiting if _is_wanted(task)]
-                batch = [task for task in wanted if task.fits(wanted[0])][: self.most_together]
-                self._waiting = deque(task for task in wanted if task not in batch)
-                if batch := [task for task in batch if task.answer.set_running_or_notify_cancel()]:
-                    return partial(self._look, batch)
-                if self._stopping and not self._waiting:
+                    return partial(_run, *self._calls.popleft())
+                wanted = [one for one in self._queue if _is_wanted(one)]
+                batch = [one for one in wanted if one.can_share_batch(wanted[0])][: self.max_batch_size]
+                self._queue = deque(one for one in wanted if one not in batch)
+                if batch := [one for one in batch if one.result.set_running_or_notify_cancel()]:
+                    return partial(self._predict_timed, batch)
+                if self._closed and not self._queue:
                     return None
-                if not self._waiting:
+                if not self._queue:
                     self._changed.wait()
 
-    def _look(self, batch: Sequence[_Waiting]) -> None:
-        began = time.perf_counter()
-        _look(batch)
-        seconds = time.perf_counter() - began
-        self._seconds += _SHARE * (seconds / len(batch) - self._seconds)
-        self._seen(len(batch), seconds)
+    def _predict_timed(self, batch: Sequence[_QueuedImage]) -> None:
+        start = time.perf_counter()
+        _predict(batch)
+        seconds = time.perf_counter() - start
+        self._seconds_per_image += _SMOOTHING * (seconds / len(batch) - self._seconds_per_image)
+        self._on_batch(len(batch), seconds)
 
 
-def _answer(work: Callable[[], Any], answer: Future[Any]) -> None:
+def _run(function: Callable[[], Any], result: Future[Any]) -> None:
     try:
-        answer.set_result(work())
+        result.set_result(function())
     except BaseException as error:
-        answer.set_exception(error)
+        result.set_exception(error)
 
 
-def _is_wanted(task: _Waiting) -> bool:
-    """Whether anyone still waits for it; one whose time is over is told."""
-    if task.answer.cancelled():
+def _is_wanted(queued: _QueuedImage) -> bool:
+    """Return whether a caller still waits for this image. One that is past its deadline fails with TimeoutError."""
+    if queued.result.cancelled():
         return False
-    if time.monotonic() < task.until:
+    if time.monotonic() < queued.deadline:
         return True
-    if task.answer.set_running_or_notify_cancel():
-        task.answer.set_exception(TimeoutError("it waited too long"))
+    if queued.result.set_running_or_notify_cancel():
+        queued.result.set_exception(TimeoutError("the image waited too long in the queue"))
     return False
 
 
-def _look(batch: Sequence[_Waiting]) -> None:
-    """Answer each. What fails together is tried alone, since an image must not spoil the others'."""
+def _predict(batch: Sequence[_QueuedImage]) -> None:
+    """Run the model and set the results. When a batch fails, each image is tried alone, so that one cannot break
+    the others."""
     try:
-        # What scores more is the same, whatever else is looked for: suppression goes from the best on.
-        lowest = min(task.threshold for task in batch)
-        found = batch[0].predictor([task.image for task in batch], threshold=lowest)
-        results = [one.filter(task.threshold) for task, one in zip(batch, found, strict=True)]
-    except Exception as error:  # of a model on an image, and the server goes on
+        # NMS visits boxes in descending order of score, so a lower threshold does not change the detections above it.
+        lowest = min(one.threshold for one in batch)
+        found = batch[0].predictor.predict_batch([one.image for one in batch], threshold=lowest)
+        results = [detections.filter(one.threshold) for one, detections in zip(batch, found, strict=True)]
+    except Exception as error:  # any error of a model on an image; the server keeps running
         if len(batch) == 1:
-            batch[0].answer.set_exception(error)
+            batch[0].result.set_exception(error)
             return
-        for task in batch:
-            _look([task])
+        for one in batch:
+            _predict([one])
     else:
-        for task, result in zip(batch, results, strict=True):
-            task.answer.set_result(result)
+        for one, result in zip(batch, results, strict=True):
+            one.result.set_result(result)

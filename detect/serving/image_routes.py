@@ -1,12 +1,11 @@
-"""The routes of images and of the models that look at them."""
+"""The routes for images and models."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,134 +13,140 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from detect.errors import MediaError, UsageError
-from detect.serving import model_registry, responses, schemas, uploads
-from detect.serving.model_registry import Served
+from detect.serving import responses, schemas, uploads
+from detect.serving.model_registry import ServedModel, select_model
 from detect.serving.problems import ProblemError
-from detect.serving.responses import Answered
-from detect.serving.service import Service, busy
+from detect.serving.responses import ImageResult
+from detect.serving.service import Service, server_busy
 from detect.structures.class_names import ClassNames
+from detect.text import unknown
 
 T = TypeVar("T")
 router = APIRouter(prefix="/v1", tags=["images"])
-CLASSES = "only these, by name or category id: classes=cat&classes=dog"
 
+FORMATS = ("json", "image", "masks", *responses.FILE_FORMATS)
+_FORMAT_TEXT = "content of the response: `json` (detections), `image` (annotated image), `masks`" + (
+    f", or the files of this output format in a zip archive: {', '.join(responses.FILE_FORMATS)}"
+) * bool(responses.FILE_FORMATS)
 
-class Format(str, Enum):
-    """Of an answer."""
-
-    JSON = "json"
-    IMAGE = "image"
-    MASKS = "masks"
-
-
-class ImageType(str, Enum):
-    """Of the file of an annotated image."""
-
-    PNG = "png"
-    JPEG = "jpeg"
-
-
-class MasksAs(str, Enum):
-    """A file for each mask, or one in which pixels have the number of their object."""
-
-    ZIP = "zip"
-    MAP = "map"
+ModelQuery = Annotated[str | None, Query(description="name from /v1/models; default: the first one")]
+ThresholdQuery = Annotated[float | None, Query(ge=0, le=1, description="minimum score; default: the model's own")]
+ClassesQuery = Annotated[
+    list[str] | None,
+    Query(description="return only these classes, given by name or category id: classes=cat&classes=dog"),
+]
+ImageType = Literal["png", "jpeg"]
+MasksLayout = Literal["zip", "map"]
 
 
 def service_of(request: Request) -> Service:
-    """What the application was made with."""
+    """Return the service of the application that received ``request``."""
     return request.app.state.service
 
 
 @router.get("/models", response_model=schemas.Models, responses=schemas.problems(401, 403, 422))
 def list_models(request: Request) -> dict[str, Any]:
-    """The models that may be asked for, the first of which answers who names none."""
-    return {"models": [served.facts() for served in service_of(request).served.values()]}
+    """List the models. The first one is used when a request names none."""
+    return {"models": [model.description() for model in service_of(request).models.values()]}
 
 
-@router.post("/detect", responses=schemas.ANSWERS, openapi_extra=schemas.IMAGES, response_model=None)
+@router.post("/detect", responses=schemas.DETECT_RESPONSES, openapi_extra=schemas.IMAGE_BODY, response_model=None)
 async def detect(
     request: Request,
-    model: Annotated[str | None, Query(description="one of /v1/models; by default the first")] = None,
-    threshold: Annotated[float | None, Query(ge=0, le=1, description="leave out what scores less")] = None,
-    classes: Annotated[list[str] | None, Query(description=CLASSES)] = None,
-    format: Annotated[Format, Query(description="what to answer")] = Format.JSON,
-    image_type: Annotated[ImageType, Query(description="of format=image")] = ImageType.PNG,
-    masks: Annotated[MasksAs, Query(description="of format=masks")] = MasksAs.ZIP,
+    model: ModelQuery = None,
+    threshold: ThresholdQuery = None,
+    classes: ClassesQuery = None,
+    format: Annotated[str, Query(description=_FORMAT_TEXT, json_schema_extra={"enum": list(FORMATS)})] = "json",
+    image_type: Annotated[ImageType, Query(description="file type of format=image")] = "png",
+    masks: Annotated[
+        MasksLayout,
+        Query(description="layout of format=masks: a file per mask, or one map with the instance of each pixel"),
+    ] = "zip",
 ) -> Response:
-    """Find objects in images: in the form's fields `image`, or in the body as one image.
+    """Detect objects in images: the form fields `image`, or the body as one image.
 
-    Boxes and masks are in pixels of the image as it is shown, turned as its EXIF orientation says. Of several
-    images the annotated ones, and their masks, come in one zip archive.
+    Boxes and masks are in pixels of the image after its EXIF orientation has been applied. Several annotated images,
+    and all masks as files, are sent in one zip archive.
     """
     service = service_of(request)
-    began = time.perf_counter()
-    shares = service.admit(request)
-    served = model_registry.chosen(service.served, model)
+    start = time.perf_counter()
+    reservations = service.admit(request)
+    served = select_model(service.models, model)
     labels = labels_of(served, classes)
-    if format == Format.MASKS and not served.has_masks:
-        words = f"the model {served.name} finds no masks"
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words)
-    files = await uploads.images_of(request, service.limits, shares.bytes_)
-    service.check_room(len(files))
+    if format not in FORMATS:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, unknown("format", format[:60], FORMATS))
+    if format == "masks" and not served.predictor.has_masks:
+        detail = f"the model {served.name} does not predict masks"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    files = await uploads.receive_images(request, service.limits, reservations.take_bytes)
+    service.check_capacity(len(files))
+    minimum = served.predictor.threshold if threshold is None else threshold
+    names = served.predictor.class_names
     try:
-        with anyio.fail_after(service.limits.answer_seconds):
-            limits, least = service.limits, served.predictor.threshold if threshold is None else threshold
-            images = [await _in_thread(service, uploads.decoded, file, limits, shares.pixels) for file in files]
-            found = await service.look(served, images, least, request)
+        with anyio.fail_after(service.limits.answer_timeout):
+            images = [
+                await _in_thread(service, uploads.decode_image, file, service.limits, reservations.take_pixels)
+                for file in files
+            ]
+            found = await service.predict(served, images, minimum, request)
             if labels is not None:
-                found = [one.filter(labels=labels) for one in found]
-            pictures = list(map(Answered, map(str, files), images, found))
-            if format == Format.JSON:
-                seconds = time.perf_counter() - began
-                names = served.predictor.class_names
-                return JSONResponse(
-                    await _in_thread(service, responses.as_json, pictures, names, served.name, seconds)
-                )
-            files_made = _files(pictures, served.predictor.class_names, format, image_type, masks)
-            if format == Format.IMAGE:
-                return await _as_files(service, files_made, f"image/{image_type.value}")
-            return await _as_files(service, files_made, "image/png" if masks == MasksAs.MAP else None)
+                found = [detections.filter(labels=labels) for detections in found]
+            results = list(map(ImageResult, map(str, files), images, found))
+            if format == "json":
+                seconds = time.perf_counter() - start
+                return JSONResponse(await _in_thread(service, responses.to_json, results, names, served.name, seconds))
+            encoded = _files(results, names, format, image_type, masks)
+            single_type = {"image": f"image/{image_type}", "masks": "image/png" if masks == "map" else None}
+            return await _file_response(service, encoded, single_type.get(format))
     except TimeoutError:
-        raise busy(service.limits.answer_seconds) from None
+        raise server_busy(service.limits.answer_timeout) from None
 
 
-def labels_of(served: Served, classes: list[str] | None) -> list[int] | None:
-    """Of names or category ids; ProblemError 422 for one that the model does not know."""
+def labels_of(model: ServedModel, classes: list[str] | None) -> list[int] | None:
+    """Return the labels of ``classes``, given by name or category id, or None for all.
+
+    Raises ProblemError 422 for a class that the model does not have.
+    """
     try:
-        return served.predictor.class_names.labels(classes) if classes else None
+        return model.predictor.class_names.labels(classes) if classes else None
     except UsageError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
 
-async def _in_thread(service: Service, work: Callable[..., T], *arguments: Any) -> T:
-    return await anyio.to_thread.run_sync(work, *arguments, limiter=service.threads)
+async def _in_thread(service: Service, function: Callable[..., T], *arguments: Any) -> T:
+    return await anyio.to_thread.run_sync(function, *arguments, limiter=service.codec_threads)
 
 
 def _files(
-    images: list[Answered], names: ClassNames, form: Format, image_type: ImageType, masks: MasksAs
+    results: list[ImageResult], names: ClassNames, format: str, image_type: ImageType, masks: MasksLayout
 ) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of all that is answered: a file for each image, or one for each mask."""
-    ending = {"png": "png", "jpeg": "jpg"}[image_type.value]
-    for number, one in enumerate(images, 1):
-        if form == Format.IMAGE:
-            yield f"{number:03}.{ending}", responses.as_image(one, names, image_type.value.upper())
-        elif masks == MasksAs.MAP:
-            yield f"{number:03}.png", responses.label_map(one.found)
+    """Yield (name, content) of the files of a response."""
+    if format in responses.FILE_FORMATS:
+        yield from responses.format_files(format, results, names)
+        return
+    suffix = {"png": "png", "jpeg": "jpg"}[image_type]
+    for number, result in enumerate(results, 1):
+        if format == "image":
+            yield f"{number:03}.{suffix}", responses.annotated_image(result, names, image_type.upper())
+        elif masks == "map":
+            yield f"{number:03}.png", responses.instance_map(result.detections)
         else:
-            folder = f"{number:03}/" if len(images) > 1 else ""
-            yield from ((folder + name, content) for name, content in responses.mask_files(one.found, names))
+            folder = f"{number:03}/" if len(results) > 1 else ""
+            for name, content in responses.mask_files(result.detections, names):
+                yield folder + name, content
 
 
-async def _as_files(service: Service, files: Iterator[tuple[str, bytes]], whole: str | None) -> Response:
-    """One after the other, so that others have a turn, and a deadline is noticed: the only one as it is, several in an
-    archive."""
-    made, end = [], None
+async def _file_response(service: Service, files: Iterator[tuple[str, bytes]], single_type: str | None) -> Response:
+    """Return a single file with the media type ``single_type``, or a zip archive of all files.
+
+    The files are encoded one at a time, so that other requests take turns and a timeout is noticed.
+    """
+    encoded, end = [], None
     try:
-        while (one := await _in_thread(service, next, files, end)) is not end:
-            made.append(one)
+        while (file := await _in_thread(service, next, files, end)) is not end:
+            encoded.append(file)
     except MediaError as error:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}; take image_type=png") from None
-    if whole and len(made) == 1:
-        return Response(made[0][1], media_type=whole)
-    return Response(await _in_thread(service, responses.zipped, iter(made)), media_type="application/zip")
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}; use image_type=png") from None
+    if single_type and len(encoded) == 1:
+        return Response(encoded[0][1], media_type=single_type)
+    return Response(await _in_thread(service, responses.zip_archive, encoded), media_type="application/zip")

@@ -1,4 +1,4 @@
-"""Around the application: whatever it answers goes out within limits, counted, and with the right headers."""
+"""ASGI middleware around the application: metrics, security headers, internal errors and slow or endless clients."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detect.serving import problems
 from detect.serving.limits import Limits
-from detect.serving.metrics import Measures
+from detect.serving.metrics import Metrics
 
-_LINGER = 2.0  # seconds for a caller to notice an answer before its end
-_PIECE = 2**18  # bytes that are handed over at once, so that the rest is not kept twice
-# The pages have their own files, images that they have made themselves, and no other host.
+_LINGER = 2.0  # seconds to keep an answered connection open for a client that is still sending
+_CHUNK = 2**18  # bytes passed to the web server in one piece, so that the rest of a response is not copied
+# The pages use files of this server and images that they have created themselves, and contact no other host.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -27,55 +27,62 @@ _HEADERS = {
 }
 
 
-class Watched:
-    """Counts and times requests, gives answers the headers that keep browsers from guessing, turns what breaks into a
-    problem document, gives up callers who do not listen, and hangs up on those who are answered and go on sending.
+class ServerMiddleware:
+    """ASGI middleware of the REST application.
 
-    ``request.state.shares`` is an ExitStack that is closed when the answer has gone out.
+    It counts and times requests, adds security headers, answers unexpected exceptions with a problem document, aborts
+    responses that the client does not read, and closes connections whose client goes on sending after the response.
+
+    ``request.state.resources`` is an ExitStack. It is closed after the response has been sent, which releases what the
+    request has reserved.
     """
 
-    def __init__(self, app: ASGIApp, measures: Measures, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Limits) -> None:
         self.app = app
-        self.measures = measures
+        self.metrics = metrics
         self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, answer = time.perf_counter(), _Answer(scope, receive, send, self.limits.upload_seconds)
+        start = time.perf_counter()
+        connection = _Connection(scope, receive, send, self.limits.upload_timeout)
         try:
-            with ExitStack() as shares:
-                scope.setdefault("state", {})["shares"] = shares
-                await self.app(scope, answer.receive, answer.send)
+            with ExitStack() as resources:
+                scope.setdefault("state", {})["resources"] = resources
+                await self.app(scope, connection.receive, connection.send)
         except Exception as error:
-            if answer.is_given_up:  # of which the web server says that the answer is not complete
+            if connection.is_aborted:  # the web server reports the incomplete response
                 return
-            if answer.status is not None:
+            if connection.status is not None:
                 raise
-            document = problems.of_a_bug(error, f"at {scope['method']} {scope['path']}")
-            await document(scope, answer.receive, answer.send)
+            response = problems.internal_error_response(error, f"in {scope['method']} {scope['path']}")
+            await response(scope, connection.receive, connection.send)
         finally:
-            route = getattr(scope.get("route"), "path", "other")  # not the path, which may be anything
-            status = answer.status or HTTPStatus.INTERNAL_SERVER_ERROR.value
-            self.measures.request(scope["method"], route, status, time.perf_counter() - began)
+            # The route, not the path, since a caller can invent paths.
+            route = getattr(scope.get("route"), "path", "other")
+            status = connection.status or HTTPStatus.INTERNAL_SERVER_ERROR.value
+            self.metrics.record_request(scope["method"], route, status, time.perf_counter() - start)
 
 
-class _Answer:
-    """What goes between the application and a caller. status: of the answer, once it has begun.
-    is_given_up: the caller has not taken it in time.
+class _Connection:
+    """The messages between the application and one client.
+
+    status: HTTP status of the response, None until it has started.
+    is_aborted: whether the client failed to read the response within the timeout.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, timeout: float) -> None:
         headers = Headers(scope=scope)
         self.status: int | None = None
-        self.is_given_up = False
-        self._receive, self._send, self._patience = receive, send, patience
-        self._body_comes = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        self.is_aborted = False
+        self._receive, self._send, self._timeout = receive, send, timeout
+        self._has_more_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._body_comes = self._body_comes and message.get("more_body", False)
+        self._has_more_body = self._has_more_body and message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -84,23 +91,23 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-            if self._body_comes:
+            if self._has_more_body:
                 headers["Connection"] = "close"
             await self._send(message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
-        for at in range(0, len(body), _PIECE):
+        for start in range(0, len(body), _CHUNK):
             try:
-                with anyio.fail_after(self._patience):
-                    await self._send({**message, "body": body[at : at + _PIECE], "more_body": True})
+                with anyio.fail_after(self._timeout):
+                    await self._send({**message, "body": body[start : start + _CHUNK], "more_body": True})
             except TimeoutError:
-                self.is_given_up = True
+                self.is_aborted = True
                 raise
         if more:
             return
-        if self._body_comes:
-            # The answer is out, and time passes before the line is cut, or it would be lost on the way.
+        if self._has_more_body:
+            # Closing at once would reset the connection, and the client could lose the response.
             with anyio.move_on_after(_LINGER):
-                while self._body_comes:
+                while self._has_more_body:
                     await self.receive()
         await self._send({"type": "http.response.body"})

@@ -1,4 +1,4 @@
-"""How much of something, such as memory, there is for all callers together."""
+"""A quota of a resource, such as memory, that all requests share."""
 
 from __future__ import annotations
 
@@ -7,46 +7,54 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class FullError(Exception):
-    """Others have taken too much of it for now."""
+class QuotaBusyError(Exception):
+    """Raised when other requests currently hold too much of the quota. A later attempt can succeed."""
 
 
-class TooMuchError(Exception):
-    """One caller alone wants more than the ``most`` that there is."""
+class QuotaExceededError(Exception):
+    """Raised when one request needs more than the whole quota.
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"more than {most:,}")
-        self.most = most
+    limit: size of the quota.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit:,}")
+        self.limit = limit
 
 
-class Room:
-    """``most`` of it, in whatever it is counted."""
+class Quota:
+    """A fixed amount of a resource. Thread-safe.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
+    limit: total amount, in any unit.
+    used: amount that is reserved now.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
         self._lock = threading.Lock()
 
     @contextmanager
-    def shared(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes so much more of it, from any thread; all that it took is given back after the block.
+    def reservation(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function ``take(amount)`` that reserves more of the quota; the block's end releases all of it.
 
-        It raises TooMuchError or FullError, and then has taken nothing.
+        ``take`` may be called from any thread. It raises QuotaExceededError or QuotaBusyError, and then reserves
+        nothing.
         """
         held = 0
 
-        def take(count: int) -> None:
+        def take(amount: int) -> None:
             nonlocal held
             with self._lock:
-                if held + count > self.most:
-                    raise TooMuchError(self.most)
-                if self.taken + count > self.most:
-                    raise FullError
-                self.taken += count
-                held += count
+                if held + amount > self.limit:
+                    raise QuotaExceededError(self.limit)
+                if self.used + amount > self.limit:
+                    raise QuotaBusyError
+                self.used += amount
+                held += amount
 
         try:
             yield take
         finally:
             with self._lock:
-                self.taken -= held
+                self.used -= held

@@ -1,16 +1,18 @@
-"""What was found, as it is sent: JSON, images with it drawn on, masks."""
+"""Encode detections for a response: JSON, annotated images, masks, and the output formats of detect_image.py."""
 
 from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from detect.inference.writers import FORMATS, Source
+from detect.inference.writers.files import encode_files
 from detect.inference.writers.json import detection_rows
 from detect.media.drawing import draw
 from detect.media.encoding import encode
@@ -18,56 +20,72 @@ from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
-MOST_ON_A_MAP = 2**16 - 1  # objects
+FILE_FORMATS = tuple(name for name in FORMATS if name != "json")
+"""Output formats whose files are sent in a zip archive. ``json`` is a response of its own."""
+
+MAX_INSTANCES = 2**16 - 1  # ids that fit into the 16 bits of an instance map
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An image and what was found in it.
+class ImageResult:
+    """An image and its detections.
 
-    name: as the caller calls it.  image: uint8 RGB [H, W, 3], upright.
+    name: the caller's name for the image.
+    image: uint8 RGB [H, W, 3], EXIF orientation applied.
+    detections: in pixels of ``image``.
     """
 
     name: str
     image: np.ndarray
-    found: Detections
+    detections: Detections
 
 
-def as_json(pictures: Sequence[Answered], class_names: ClassNames, model: str, seconds: float) -> dict[str, Any]:
-    """``{"model", "seconds", "images": [{"source", "height", "width", "detections"}]}``; an entry of images is as in
-    detect_image.py's detections.json."""
+def to_json(results: Sequence[ImageResult], class_names: ClassNames, model: str, seconds: float) -> dict[str, Any]:
+    """Return ``{"model", "seconds", "images": [{"source", "height", "width", "detections"}]}``.
+
+    The entries of ``images`` equal those of the file detections.json that detect_image.py writes.
+    """
     images = []
-    for one in pictures:
-        height, width = one.found.image_hw
-        rows = detection_rows(one.found, class_names)
-        images.append({"source": one.name, "height": height, "width": width, "detections": rows})
+    for result in results:
+        height, width = result.detections.image_hw
+        rows = detection_rows(result.detections, class_names)
+        images.append({"source": result.name, "height": height, "width": width, "detections": rows})
     return {"model": model, "seconds": round(seconds, 4), "images": images}
 
 
-def as_image(image: Answered, class_names: ClassNames, kind: str) -> bytes:
-    """With boxes, masks and labels drawn on it. kind: "PNG" or "JPEG"."""
-    return encode(draw(image.image, image.found, class_names), kind)
+def annotated_image(result: ImageResult, class_names: ClassNames, kind: str) -> bytes:
+    """Return the file of the image with boxes, masks and labels drawn on it. kind: ``PNG`` or ``JPEG``."""
+    return encode(draw(result.image, result.detections, class_names), kind)
 
 
-def label_map(found: Detections) -> bytes:
-    """A PNG of 16 bits: 0 where there is nothing, else 1 for the first of ``found``, 2 for the second ...; where two
-    lie on each other, the better one."""
-    pixels = np.zeros(found.image_hw, np.uint16)
-    for i in reversed(range(min(len(found), MOST_ON_A_MAP))):
-        pixels[masks.to_bitmap(_mask(found, i)) > 0] = i + 1
+def instance_map(detections: Detections) -> bytes:
+    """Return a 16-bit PNG with the instance of each pixel: 0 is background, 1 the detection with the highest score,
+    2 the next one. Where masks overlap, the higher score wins."""
+    pixels = np.zeros(detections.image_hw, np.uint16)
+    for i in reversed(range(min(len(detections), MAX_INSTANCES))):
+        pixels[masks.to_bitmap(_mask(detections, i)) > 0] = i + 1
     return encode(pixels, "PNG")
 
 
-def mask_files(found: Detections, class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
-    """(name, PNG) of each mask, white on black: ``001_balloon_0.98.png``, best first."""
-    for i, label in enumerate(found.labels.tolist()):
+def mask_files(detections: Detections, class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
+    """Yield (file name, PNG) of each mask, white on black, in descending order of score: ``001_balloon_0.98.png``."""
+    for i, label in enumerate(detections.labels.tolist()):
         name = re.sub(r"\W+", "_", class_names.name(label))
-        pixels = masks.to_bitmap(_mask(found, i)) * np.uint8(255)
-        yield f"{i + 1:03}_{name}_{found.scores[i]:.2f}.png", encode(pixels, "PNG")
+        pixels = masks.to_bitmap(_mask(detections, i)) * np.uint8(255)
+        yield f"{i + 1:03}_{name}_{detections.scores[i]:.2f}.png", encode(pixels, "PNG")
 
 
-def zipped(files: Iterator[tuple[str, bytes]]) -> bytes:
-    """A zip archive of (name, content)s, which are packed already."""
+def format_files(name: str, results: Iterable[ImageResult], class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
+    """Yield (path, content) of the files that the output format ``name`` of detect_image.py has for ``results``."""
+    pairs = (
+        (Source(_safe_name(result.name, number), result.image), result.detections)
+        for number, result in enumerate(results, 1)
+    )
+    yield from encode_files(name, class_names, pairs).items()
+
+
+def zip_archive(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return a zip archive of (name, content) pairs. It is not compressed, since images are compressed already."""
     content = BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files:
@@ -75,6 +93,12 @@ def zipped(files: Iterator[tuple[str, bytes]]) -> bytes:
     return content.getvalue()
 
 
-def _mask(found: Detections, index: int) -> masks.Rle:
-    assert found.masks is not None  # which whoever asks for masks has seen to
-    return found.masks[index]
+def _safe_name(name: str, number: int) -> str:
+    """Return the caller's file name without folders and without characters that have a meaning in paths."""
+    kept = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name)[-1]).lstrip(".")
+    return kept or f"image_{number}"
+
+
+def _mask(detections: Detections, index: int) -> masks.Rle:
+    assert detections.masks is not None  # callers check that the model predicts masks
+    return detections.masks[index]

@@ -1,4 +1,4 @@
-"""What goes in and out, for the OpenAPI document."""
+"""Request bodies, responses and examples of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from detect.serving.problems import MEDIA_TYPE
 
-_EXAMPLE = {
+_DETECT_EXAMPLE = {
     "model": "balloon",
     "seconds": 0.41,
     "images": [
@@ -29,7 +29,7 @@ _EXAMPLE = {
         }
     ],
 }
-_MODELS: dict[str, Any] = {
+_MODELS_EXAMPLE: dict[str, Any] = {
     "models": [
         {
             "name": "balloon",
@@ -40,7 +40,7 @@ _MODELS: dict[str, Any] = {
         }
     ]
 }
-_JOB: dict[str, Any] = {
+_JOB_EXAMPLE: dict[str, Any] = {
     "id": "8h0dLzr2p3B9x1mVtQwYk5Nc",
     "model": "balloon",
     "state": "running",
@@ -52,7 +52,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457."""
+    """Problem document (RFC 9457)."""
 
     type: str
     title: str
@@ -61,14 +61,15 @@ class ProblemDocument(BaseModel):
 
 
 class Class(BaseModel):
-    """A class that a model knows."""
+    """A class of a model, and its category id in the training data."""
 
     name: str
     category_id: int
 
 
 class Model(BaseModel):
-    """A model that is served. imgsz: pixels of the short side at which it looks."""
+    """A model. threshold: default minimum score.  imgsz: short side in pixels to which images are resized.
+    masks: whether it predicts masks."""
 
     name: str
     classes: list[Class]
@@ -78,21 +79,21 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """All of them."""
+    """All models; the first one is the default."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _MODELS})
+    model_config = ConfigDict(json_schema_extra={"example": _MODELS_EXAMPLE})
     models: list[Model]
 
 
 class Segmentation(BaseModel):
-    """COCO's compressed run-length code. size: height and width."""
+    """Mask as COCO's compressed run-length encoding. size: height and width."""
 
     size: tuple[int, int]
     counts: str
 
 
 class Detection(BaseModel):
-    """An object. box_xyxy: left, top, right and bottom in pixels.  keypoints: x, y and score of each."""
+    """A detected object. box_xyxy: left, top, right and bottom in pixels.  keypoints: x, y and score of each."""
 
     name: str
     category_id: int
@@ -103,7 +104,7 @@ class Detection(BaseModel):
 
 
 class Image(BaseModel):
-    """An image and what was found in it, best first. source: the name of its file."""
+    """An image and its detections in descending order of score. source: name of the uploaded file."""
 
     source: str
     height: int
@@ -111,8 +112,8 @@ class Image(BaseModel):
     detections: list[Detection]
 
 
-class Found(BaseModel):
-    """The answer to images."""
+class ImageDetections(BaseModel):
+    """Detections in all images of a request. seconds: duration of the request on the server."""
 
     model: str
     seconds: float
@@ -120,9 +121,10 @@ class Found(BaseModel):
 
 
 class Job(BaseModel):
-    """A video. total_frames: about so many, where the file tells.  detail: why it failed, or is so short."""
+    """A video job. frames: number of frames written so far.  total_frames: approximate length of the video, null when
+    the file does not state it.  detail: why the job failed, or why the result is shorter than the video."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _JOB})
+    model_config = ConfigDict(json_schema_extra={"example": _JOB_EXAMPLE})
     id: str
     model: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -131,74 +133,52 @@ class Job(BaseModel):
     detail: str | None
 
 
-def _problem(status: int) -> dict[str, Any]:
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": "why, in words"}
+def _problem_example(status: int) -> dict[str, Any]:
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": "explanation"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses that are problem documents."""
+    """Return the OpenAPI responses with these statuses, which are problem documents."""
     schema = ProblemDocument.model_json_schema()
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": schema, "example": _problem(status)}},
+            "content": {MEDIA_TYPE: {"schema": schema, "example": _problem_example(status)}},
         }
         for status in statuses
     }
 
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
+def _upload(field: str, schema: dict[str, Any], *media_types: str) -> dict[str, Any]:
+    """Return the OpenAPI request body for a form with one field, or the bytes of one file."""
+    form = {"type": "object", "required": [field], "properties": {field: schema}, "additionalProperties": False}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
+    content |= dict.fromkeys((*media_types, "application/octet-stream"), _BINARY)
+    return {"requestBody": {"required": True, "content": content}}
+
+
+IMAGE_BODY = _upload("image", {"type": "array", "minItems": 1, "items": _BINARY["schema"]}, "image/jpeg", "image/png")
+VIDEO_BODY = _upload("video", _BINARY["schema"], "video/mp4", "video/webm")
+
+DETECT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": Found,
-        "description": "what was found",
+        "model": ImageDetections,
+        "description": "detections, or the files chosen by `format`",
         "content": {
-            "application/json": {"example": _EXAMPLE},
+            "application/json": {"example": _DETECT_EXAMPLE},
             **dict.fromkeys(("image/png", "image/jpeg", "application/zip"), _BINARY),
         },
     },
     **problems(400, 401, 403, 404, 408, 413, 415, 422, 503),
 }
-RESULT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the annotated video", "content": {"video/mp4": _BINARY}},
+VIDEO_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "annotated video", "content": {"video/mp4": _BINARY}},
     **problems(401, 403, 404, 409, 422),
 }
-LINES: dict[int | str, dict[str, Any]] = {
+JSONL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "a line of JSON for each frame",
+        "description": "JSON Lines with one line per frame",
         "content": {"application/jsonl": {"schema": {"type": "string"}}},
     },
     **problems(401, 403, 404, 409, 422),
-}
-VIDEO: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["video"],
-                    "properties": {"video": _BINARY["schema"]},
-                    "additionalProperties": False,
-                }
-            },
-            **dict.fromkeys(("video/mp4", "video/webm", "application/octet-stream"), _BINARY),
-        },
-    }
-}
-# A form with files, or the bytes of one image.
-IMAGES: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {"image": {"type": "array", "minItems": 1, "items": _BINARY["schema"]}},
-                    "additionalProperties": False,
-                }
-            },
-            **dict.fromkeys(("image/jpeg", "image/png", "application/octet-stream"), _BINARY),
-        },
-    }
 }

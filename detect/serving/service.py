@@ -1,4 +1,4 @@
-"""What the routes of the REST application share: models, one queue, videos, counters."""
+"""What all routes of the REST application share: models, the queue of images, video jobs, quotas and metrics."""
 
 from __future__ import annotations
 
@@ -13,100 +13,117 @@ import anyio
 import numpy as np
 from fastapi import Request
 
-from detect.serving.batching import Batcher, BusyError
+from detect.serving.batching import Batcher, QueueFullError
 from detect.serving.limits import Limits
-from detect.serving.metrics import Measures
-from detect.serving.model_registry import Served
+from detect.serving.metrics import Metrics
+from detect.serving.model_registry import ServedModel
 from detect.serving.problems import ProblemError
-from detect.serving.quota import Room
-from detect.serving.video_jobs import Jobs
+from detect.serving.quota import Quota
+from detect.serving.video_jobs import VideoJobs
 from detect.structures.detections import Detections
+from detect.text import counted
 
-_DECODERS = 2  # images that are unpacked, or drawn and packed, at once
-_LOOK_UP = 0.5  # seconds between two looks whether the caller is still there
+_CODEC_THREADS = 2  # images that are decoded or encoded at the same time
+_DISCONNECT_INTERVAL = 0.5  # seconds between two checks whether the client is still connected
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Functions with which a request takes so much more of what is there for all."""
+class Reservations:
+    """Functions with which a request reserves memory that all requests share; they raise the errors of ``Quota``.
 
-    bytes_: Callable[[int], None]
-    pixels: Callable[[int], None]
+    take_bytes: reserves bytes of uploaded files.
+    take_pixels: reserves pixels of decoded images.
+    """
+
+    take_bytes: Callable[[int], None]
+    take_pixels: Callable[[int], None]
 
 
 class Service:
-    """load: brings the models by name, the first of them for callers who name none; called once, and what it raises
-    is raised."""
+    """State of a running server.
 
-    def __init__(self, load: Callable[[], Mapping[str, Served]], limits: Limits) -> None:
+    load: returns the models by name; callers who select none get the first. It is called once, and its errors are
+        raised.
+    models: the loaded models by name.
+    """
+
+    def __init__(self, load: Callable[[], Mapping[str, ServedModel]], limits: Limits) -> None:
         self.limits = limits
-        self.measures = Measures(lambda: len(self.batcher))
-        self.batcher = Batcher(limits.waiting, limits.together, self.measures.batch)
-        self.served = self.batcher.call(load)
-        self.jobs = Jobs(self.batcher, limits, lambda state: self.measures.jobs.labels(state).inc())
-        self.threads = anyio.CapacityLimiter(_DECODERS)
-        self._requests = Room(2 * limits.waiting)
-        self._bytes = Room(limits.at_once * limits.bytes_)
-        self._pixels = Room(limits.at_once * limits.pixels)
+        self.metrics = Metrics(lambda: len(self.batcher))
+        self.batcher = Batcher(limits.queue_size, limits.batch_size, self.metrics.record_batch)
+        self.models = self.batcher.run(load)
+        self.jobs = VideoJobs(self.batcher, limits, self.metrics.record_job)
+        self.codec_threads = anyio.CapacityLimiter(_CODEC_THREADS)
+        self.request_quota = Quota(2 * limits.queue_size)
+        self.byte_quota = Quota(limits.memory_requests * limits.max_request_bytes)
+        self.pixel_quota = Quota(limits.memory_requests * limits.max_pixels)
 
     @property
     def is_ready(self) -> bool:
-        """Whether an image would be looked at."""
+        """Whether images are being processed."""
         return self.batcher.is_alive
 
-    def admit(self, request: Request) -> Shares:
-        """Let in a request with images, whose bytes and pixels take memory until it is answered. FullError where
-        others have it all."""
-        stack = request.state.shares
-        stack.enter_context(self._requests.shared())(1)
-        return Shares(*(stack.enter_context(room.shared()) for room in (self._bytes, self._pixels)))
+    def admit(self, request: Request) -> Reservations:
+        """Admit a request with images, and return the functions with which it reserves memory until it is answered.
 
-    def check_room(self, images: int) -> None:
-        """ProblemError, before anything is done for so many more images: 503 where they find no room in the queue
-        now, 413 where they never will."""
-        if images > self.limits.waiting:
-            words = f"a request may have {self.limits.waiting} images"
-            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
+        Raises QuotaBusyError when too many requests are being answered.
+        """
+        resources = request.state.resources
+        resources.enter_context(self.request_quota.reservation())(1)
+        return Reservations(
+            resources.enter_context(self.byte_quota.reservation()),
+            resources.enter_context(self.pixel_quota.reservation()),
+        )
+
+    def check_capacity(self, num_images: int) -> None:
+        """Raise ProblemError before any work is done: 413 for more images than the queue can ever hold, 503 for more
+        than it can take now."""
+        if num_images > self.limits.queue_size:
+            detail = f"a request may have at most {counted(self.limits.queue_size, 'image')}, not {num_images}"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         try:
-            self.batcher.check_room(images)
-        except BusyError as error:
-            raise busy(error.seconds) from None
+            self.batcher.check_capacity(num_images)
+        except QueueFullError as error:
+            raise server_busy(error.retry_after) from None
 
-    async def look(
-        self, model: Served, images: Sequence[np.ndarray], threshold: float, request: Request
+    async def predict(
+        self, model: ServedModel, images: Sequence[np.ndarray], threshold: float, request: Request
     ) -> list[Detections]:
-        """What is found in each of ``images``. ProblemError 503 where the queue is full; TimeoutError."""
+        """Return the detections of each of ``images`` (uint8 RGB [H, W, 3]).
+
+        Raises ProblemError 503 when the queue is full and 400 when the client disconnects, and TimeoutError.
+        """
         try:
-            answers = self.batcher.submit(model.predictor, images, threshold, self.limits.answer_seconds)
-        except BusyError as error:
-            raise busy(error.seconds) from None
-        all_of_them: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, answers))
-        # Else asyncio logs what nobody reads.
-        all_of_them.add_done_callback(lambda done: done.cancelled() or done.exception())
-        hung_up: asyncio.Future[None] = asyncio.ensure_future(_hung_up(request))
+            results = self.batcher.submit(model.predictor, images, threshold, self.limits.answer_timeout)
+        except QueueFullError as error:
+            raise server_busy(error.retry_after) from None
+        finished: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, results))
+        # Read the exception in any case; asyncio logs exceptions that nobody has read.
+        finished.add_done_callback(lambda done: done.cancelled() or done.exception())
+        disconnected: asyncio.Future[None] = asyncio.ensure_future(_wait_for_disconnect(request))
         try:
-            either: list[asyncio.Future[Any]] = [all_of_them, hung_up]
+            either: list[asyncio.Future[Any]] = [finished, disconnected]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if hung_up.done() and not all_of_them.done():
-                raise ProblemError(HTTPStatus.BAD_REQUEST, "the caller has hung up")
-            return all_of_them.result()
+            if disconnected.done() and not finished.done():
+                raise ProblemError(HTTPStatus.BAD_REQUEST, "the client has disconnected")
+            return finished.result()
         finally:
-            hung_up.cancel()
-            for answer in answers:
-                answer.cancel()  # so that nobody looks at what nobody waits for
+            disconnected.cancel()
+            for result in results:
+                result.cancel()  # so that no image is processed in vain
 
     def close(self) -> None:
-        """Answer what waits, stop the videos, and leave no file. A second time it does nothing."""
+        """Stop the video jobs, process the images that wait, and delete all files. May be called twice."""
         self.jobs.close()
         self.batcher.close()
 
 
-def busy(seconds: float) -> ProblemError:
-    """For a caller who finds too much to do, and may come again after so many seconds."""
-    wait = {"Retry-After": str(math.ceil(seconds))}
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "there is too much to do; try again later", wait)
+def server_busy(seconds: float) -> ProblemError:
+    """Return the error 503, which asks the caller to try again after ``seconds``."""
+    headers = {"Retry-After": str(math.ceil(seconds))}
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy; try again later", headers)
 
 
-async def _hung_up(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while not await request.is_disconnected():
-        await asyncio.sleep(_LOOK_UP)
+        await asyncio.sleep(_DISCONNECT_INTERVAL)

@@ -1,4 +1,4 @@
-"""Videos: each is a job that waits its turn, goes on while its caller does not, and is forgotten after a while."""
+"""Video jobs: an uploaded video waits for its turn, is annotated in the background, and is deleted after a while."""
 
 from __future__ import annotations
 
@@ -19,40 +19,52 @@ from typing import Any
 import numpy as np
 
 from detect.errors import DetectError, DiskError
-from detect.inference.writers import annotated_video
+from detect.inference.writers.annotated_video import annotated_video
 from detect.media.video_reader import VideoReader
-from detect.serving.batching import Batcher, BusyError
+from detect.serving.batching import Batcher, QueueFullError
 from detect.serving.limits import Limits
-from detect.serving.model_registry import Served
-from detect.serving.problems import logged
+from detect.serving.model_registry import ServedModel
+from detect.serving.problems import internal_error_detail
 from detect.structures.detections import Detections
+from detect.text import counted
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
-_PATIENCE = 0.2  # seconds between two tries to get a frame into a queue that is full
-_SPACE = 3  # times what may be sent: it, as it lay in a form, and what is made of it
-_LOOK_UP = 50  # frames between two looks at the disk
-_FAILURES = 1000  # failed jobs that are remembered, with their reasons
+_RETRY_INTERVAL = 0.2  # seconds between two attempts to add a frame to a full queue
+_DISK_FACTOR = 3  # disk space per job, in sizes of the largest video: the upload as a form, the video and the results
+_DISK_INTERVAL = 50  # frames between two checks of the free disk space
+_MAX_FAILED = 1000  # failed jobs whose reason is kept
 
 
 class TooManyJobsError(Exception):
-    """No room for another one."""
+    """Raised when the maximum number of video jobs waits or runs."""
 
 
 class _StoppedError(Exception):
-    """Nobody wants it any more."""
+    """Raised in the thread of a job that has been stopped."""
 
 
 @dataclass
 class Job:
-    """One video. folder: holds all that is written of it, until it is forgotten.
+    """One video.
 
-    frames: worked on so far, of about ``total``, 0 where the file does not tell.  detail: why it failed, in words.
-    reader: of the video, while it is worked on.  started: the video is there; one that was refused is no job.
-    stride: every so many-th frame is looked at.  forgetting: drops it when its time is over.
+    model: the model that processes it.
+    labels: labels to keep, None for all.
+    threshold: minimum score, 0..1.
+    folder: folder with all files of the job.
+    stride: every Nth frame is processed; the frames between repeat its detections.
+    id: random text that identifies the job and cannot be guessed.
+    state: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``.
+    frames: number of frames written so far.
+    total: approximate number of frames, 0 when the file does not state it.
+    detail: why the job failed, or why the result is shorter than the video.
+    reader: the open video while the job runs.
+    is_started: whether the upload is complete. A rejected upload does not count as a job.
+    expiry: timer that deletes the job.
+    stopped: set when the job should end early.
     """
 
-    served: Served
+    model: ServedModel
     labels: Sequence[int] | None
     threshold: float
     folder: Path
@@ -63,94 +75,106 @@ class Job:
     total: int = 0
     detail: str = ""
     reader: VideoReader | None = None
-    started: bool = False
-    forgetting: threading.Timer | None = None
+    is_started: bool = False
+    expiry: threading.Timer | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
     def video(self) -> Path:
-        """What was sent; gone when the job has ended."""
-        return self.folder / "sent"
+        """File of the uploaded video; deleted when the job ends."""
+        return self.folder / "upload"
 
     @property
     def result(self) -> Path:
-        """The annotated video."""
+        """File of the annotated video."""
         return self.folder / "result.mp4"
 
     @property
     def detections(self) -> Path:
-        """A line of JSON for each frame."""
+        """JSON Lines file with one line per frame."""
         return self.folder / "result.jsonl"
 
-    def facts(self) -> dict[str, Any]:
-        """What its caller may know."""
-        facts: dict[str, Any] = {"id": self.id, "model": self.served.name, "state": self.state, "frames": self.frames}
-        return facts | {"total_frames": self.total or None, "detail": self.detail or None}
+    def status(self) -> dict[str, Any]:
+        """Return the response of ``GET /v1/jobs/{id}``."""
+        return {
+            "id": self.id,
+            "model": self.model.name,
+            "state": self.state,
+            "frames": self.frames,
+            "total_frames": self.total or None,
+            "detail": self.detail or None,
+        }
 
     def stop(self) -> None:
-        """Have it end soon, whatever it waits for."""
+        """Make the job end soon, whatever it waits for."""
         self.stopped.set()
         if (reader := self.reader) is not None:
             reader.close()
 
-    def tell(self, words: str) -> None:
-        """Keep them for the caller, who need not know where files lie here."""
-        self.detail = words.replace(f"{self.video}", "the video").replace(f"{self.folder}{os.sep}", "")
+    def set_detail(self, text: str) -> None:
+        """Set ``detail`` without the paths of the server's files."""
+        self.detail = text.replace(f"{self.video}", "the video").replace(f"{self.folder}{os.sep}", "")
 
 
-class Jobs:
-    """All of them, worked off one after the other. Their files lie in a folder that goes when this is closed.
+class VideoJobs:
+    """The video jobs of a server, which run one after the other in a thread.
 
-    ended: called with the state of each job that has ended.
+    Their files are in a temporary folder that ``close`` deletes.
+
+    batcher: the queue that the frames share with other images.
+    on_end: called with the final state of each job.
     """
 
-    def __init__(self, batcher: Batcher, limits: Limits, ended: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, batcher: Batcher, limits: Limits, on_end: Callable[[str], None] = lambda _: None) -> None:
         self._batcher = batcher
         self._limits = limits
-        self._ended = ended
+        self._on_end = on_end
         self._folder = Path(tempfile.mkdtemp(prefix="detect_"))
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "videos")
 
-    def new(self, served: Served, labels: Sequence[int] | None, threshold: float, stride: int = 1) -> Job:
-        """A job with a folder to put the video into; it waits for ``start``. Raises TooManyJobsError, DiskError."""
+    def create(self, model: ServedModel, labels: Sequence[int] | None, threshold: float, stride: int = 1) -> Job:
+        """Return a new job with an empty folder; write the video to ``job.video`` and call ``start``.
+
+        Raises TooManyJobsError, and DiskError when there is too little disk space.
+        """
         with self._lock:
             unfinished = sum(job.state not in ENDED for job in self._jobs.values())
-            if unfinished >= self._limits.jobs:
+            if unfinished >= self._limits.max_jobs:
                 raise TooManyJobsError
-            if self._free() < _SPACE * (unfinished + 1) * self._limits.video_bytes:
-                raise DiskError("there is no room for another video")
-            job = Job(served, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)), stride)
+            if self._free_bytes() < _DISK_FACTOR * (unfinished + 1) * self._limits.max_video_bytes:
+                raise DiskError("the disk of the server is too full for another video")
+            job = Job(model, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)), stride)
             self._jobs[job.id] = job
             return job
 
     def start(self, job: Job) -> None:
-        """Its video is there."""
-        job.started = True
+        """Queue a job whose video has been uploaded."""
+        job.is_started = True
         self._worker.submit(self._run, job)
 
-    def get(self, number: str) -> Job | None:
-        """The one with this id; None for one that never was, or is forgotten."""
-        return self._jobs.get(number)
+    def get(self, job_id: str) -> Job | None:
+        """Return the job with this id, or None when it never existed or has been deleted."""
+        return self._jobs.get(job_id)
 
-    def drop(self, job: Job) -> None:
-        """Stop it and forget it, with all of its files."""
+    def delete(self, job: Job) -> None:
+        """Stop a job and delete it with all of its files."""
         with self._lock:
-            known = self._jobs.pop(job.id, None) is not None
-            waited, ran = job.state == WAITING, job.state == RUNNING
-            if waited:
+            is_known = self._jobs.pop(job.id, None) is not None
+            was_waiting, was_running = job.state == WAITING, job.state == RUNNING
+            if was_waiting:
                 job.state = CANCELLED
         job.stop()
-        if job.forgetting is not None:
-            job.forgetting.cancel()
-        if waited and known and job.started:
-            self._ended(CANCELLED)
-        if not ran:  # else whoever runs it clears away
+        if job.expiry is not None:
+            job.expiry.cancel()
+        if was_waiting and is_known and job.is_started:
+            self._on_end(CANCELLED)
+        if not was_running:  # the thread that runs a job deletes its files
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop all, and leave no file. A second time it does nothing."""
+        """Stop all jobs and delete all files. May be called twice."""
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
@@ -158,7 +182,7 @@ class Jobs:
         self._worker.shutdown(cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _free(self) -> int:
+    def _free_bytes(self) -> int:
         return shutil.disk_usage(self._folder).free
 
     def _run(self, job: Job) -> None:
@@ -171,13 +195,12 @@ class Jobs:
             self._annotate(job)
             state = DONE
         except Exception as error:
-            if job.stopped.is_set():  # which closes the video under the reader's hands
+            if job.stopped.is_set():  # stopping closes the reader, which can raise anything
                 state = CANCELLED
             elif isinstance(error, DetectError):
-                job.tell(str(error))
+                job.set_detail(str(error))
             else:
-                number = logged(error, f"at the video of job {job.id}")
-                job.detail = f"something broke here; the server's log calls it {number}"
+                job.detail = internal_error_detail(error, f"in the video job {job.id}")
         self._end(job, state)
 
     def _end(self, job: Job, state: str) -> None:
@@ -186,53 +209,57 @@ class Jobs:
             path.unlink(missing_ok=True)
         with self._lock:
             job.state = state
-            forgotten = job.id not in self._jobs
-        self._ended(state)
-        if forgotten:
+            is_deleted = job.id not in self._jobs
+        self._on_end(state)
+        if is_deleted:
             shutil.rmtree(job.folder, ignore_errors=True)
             return
-        job.forgetting = threading.Timer(self._limits.keep_seconds, self.drop, [job])
-        job.forgetting.daemon = True
-        job.forgetting.start()
+        job.expiry = threading.Timer(self._limits.keep_seconds, self.delete, [job])
+        job.expiry.daemon = True
+        job.expiry.start()
         with self._lock:
             if self._jobs.pop(job.id, None):
-                self._jobs[job.id] = job  # behind those that ended before
+                self._jobs[job.id] = job  # the jobs are in the order in which they ended
             jobs = list(self._jobs.values())
-        for some, most in ((DONE, self._limits.kept), (FAILED, _FAILURES)):
-            for one in [one for one in jobs if one.state == some][:-most]:
-                self.drop(one)
+        for limited_state, limit in ((DONE, self._limits.max_results), (FAILED, _MAX_FAILED)):
+            for old in [one for one in jobs if one.state == limited_state][:-limit]:
+                self.delete(old)
 
     def _annotate(self, job: Job) -> None:
-        names = job.served.predictor.class_names
-        with VideoReader(job.video, contained=True, most_pixels=self._limits.pixels) as job.reader:
+        names = job.model.predictor.class_names
+        with VideoReader(job.video, contained=True, max_pixels=self._limits.max_pixels) as job.reader:
             video, job.total = job.reader, job.reader.frame_count
-            until, why = time.monotonic() + self._limits.job_seconds, None
-            with annotated_video(video, names, job.result, stride=job.stride, save_json=True) as out:
+            deadline, reason = time.monotonic() + self._limits.job_timeout, None
+            with annotated_video(video, names, job.result, stride=job.stride, formats=["json"]) as out:
                 for frame in video:
-                    if why := self._why_no_more(job, until):
+                    if reason := self._reason_to_truncate(job, deadline):
                         break
-                    if job.frames % _LOOK_UP == 0 and self._free() < self._limits.video_bytes:
-                        raise DiskError("there is no more room on the disk")
-                    out.write(frame, partial(self._found, job))
+                    if job.frames % _DISK_INTERVAL == 0 and self._free_bytes() < self._limits.max_video_bytes:
+                        raise DiskError("the disk of the server is full")
+                    out.write(frame, partial(self._predict, job))
                     job.frames += 1
                 if job.stopped.is_set():
                     raise _StoppedError
-            job.tell(why or video.trouble or "")
+            job.set_detail(reason or video.trouble or "")
 
-    def _why_no_more(self, job: Job, until: float) -> str | None:
-        """Why the rest of the video is left out, in words. until: by the clock that only grows."""
-        if job.frames >= self._limits.frames:
-            return f"the video has more than {self._limits.frames:,} frames; the rest was left out"
-        if job.frames and time.monotonic() > until:
-            return f"the video took more than {self._limits.job_seconds:g} s; the rest was left out"
+    def _reason_to_truncate(self, job: Job, deadline: float) -> str | None:
+        """Return why the remaining frames are skipped, or None. deadline: a time of the monotonic clock."""
+        if job.frames >= self._limits.max_frames:
+            return f"the video has more than {counted(self._limits.max_frames, 'frame')}; the rest was skipped"
+        if job.frames and time.monotonic() > deadline:
+            return f"the video took more than {self._limits.job_timeout:g} s; the rest was skipped"
         return None
 
-    def _found(self, job: Job, image: np.ndarray) -> Detections:
-        """What is on a frame, which gives way to images where the queue is full. _StoppedError after ``stop``."""
+    def _predict(self, job: Job, image: np.ndarray) -> Detections:
+        """Return the detections of a frame (uint8 RGB [H, W, 3]).
+
+        While the queue is full the frame waits, so that images are processed first. Raises _StoppedError when the job
+        has been stopped.
+        """
         while not job.stopped.is_set():
-            with suppress(BusyError):
-                (answer,) = self._batcher.submit(job.served.predictor, [image], job.threshold, 3600)
-                found = answer.result()
-                return found if job.labels is None else found.filter(labels=job.labels)
-            time.sleep(_PATIENCE)
+            with suppress(QueueFullError):
+                (result,) = self._batcher.submit(job.model.predictor, [image], job.threshold, 3600)
+                detections = result.result()
+                return detections if job.labels is None else detections.filter(labels=job.labels)
+            time.sleep(_RETRY_INTERVAL)
         raise _StoppedError

@@ -1,4 +1,4 @@
-"""The examples of docs/serving.md work as they stand there."""
+"""The examples of docs/serving.md work as printed."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ import sys
 
 import pytest
 from helpers.api_server import serving as api
-from helpers.api_server import until
-from helpers.browser import CHROMIUM, needs_chromium
+from helpers.api_server import wait_until
+from helpers.browser import launched, needs_chromium
 from helpers.folders import ROOT
 from helpers.website import serving as website
 
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.media.images import read_header
 from detect.media.video_reader import VideoReader
-from detect.serving.model_registry import Served
+from detect.serving.model_registry import ServedModel
 
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 HOST = "http://127.0.0.1:8000"
 
 
 def example(language: str) -> str:
-    """The only block of code in a language."""
+    """Return the only code block in a language."""
     (code,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     return code
 
 
 @pytest.fixture(scope="module")
-def model() -> Served:
-    return Served("balloon", load_predictor("balloon", device="cpu", imgsz=256))
+def model() -> ServedModel:
+    return ServedModel("balloon", load_model("balloon", device="cpu", imgsz=256))
+
+
+def test_every_metric_is_listed(model):
+    with api(model) as client:
+        names = set(re.findall(r"^# TYPE (detect_\w+) ", client.get("/metrics").text, re.MULTILINE))
+    names = {name for name in names if not name.endswith("_created")}
+    assert len(names) >= 7
+    assert not [name for name in names if f"`{name}`" not in PAGE]
 
 
 @pytest.mark.slow
-def test_the_example_in_python(model, tmp_path):
+def test_the_python_example(model, tmp_path):
     (tmp_path / "input").symlink_to(ROOT / "input")
     with api(model) as client:
         code = example("python").replace(HOST, str(client.base_url))
@@ -42,28 +50,20 @@ def test_the_example_in_python(model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "balloons_1.jpg balloon 0.9" in done.stdout and "balloons_2.jpg balloon" in done.stdout
     assert read_header(tmp_path / "masks.png").image_hw == read_header(ROOT / "input" / "balloons_1.jpg").image_hw
-    with VideoReader(tmp_path / "found.mp4") as found, VideoReader(ROOT / "input" / "video_1.mp4") as video:
-        assert sum(1 for _ in found) == sum(1 for _ in video)
+    with VideoReader(tmp_path / "annotated.mp4") as annotated, VideoReader(ROOT / "input" / "video_1.mp4") as video:
+        assert sum(1 for _ in annotated) == sum(1 for _ in video)
 
 
 @needs_chromium
-@pytest.mark.parametrize(("is_named", "expected"), [(True, "balloon"), (False, "Failed to fetch")])
-def test_the_example_for_a_browser_where_its_page_is_named(model, tmp_path, is_named, expected):
-    from playwright.sync_api import sync_playwright
-
-    said = []
-    with (
-        website(tmp_path) as site,
-        api(model, origins=[site] if is_named else []) as client,
-        sync_playwright() as playwright,
-    ):
+@pytest.mark.parametrize(("is_allowed", "expected"), [(True, "balloon"), (False, "Failed to fetch")])
+def test_the_browser_example_works_from_an_allowed_site_only(model, tmp_path, is_allowed, expected):
+    output = []
+    with website(tmp_path) as site, api(model, origins=[site] if is_allowed else []) as client, launched() as browser:
         code = example("html").replace(HOST, str(client.base_url).rstrip("/"))
         (tmp_path / "page.html").write_text(f"<!doctype html>{code}")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
-        page.on("console", lambda message: said.append(str(message.args[0].json_value()) if message.args else ""))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: output.append(str(message.args[0].json_value()) if message.args else ""))
+        page.on("pageerror", lambda error: output.append(str(error)))
         page.goto(f"{site}/page.html")
         page.set_input_files("#image", ROOT / "input" / "balloons_1.jpg")
-        until(lambda: page.wait_for_timeout(50) or any(expected in words for words in said))
-        browser.close()
+        wait_until(lambda: page.wait_for_timeout(50) or any(expected in line for line in output))

@@ -1,4 +1,4 @@
-"""The real server in this process, on a port of the loopback."""
+"""The real REST server in this process, on a free port of the loopback interface."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from detect.cli.commands.serve import listening
+from detect.cli.commands.serve import listen
 from detect.inference.predictor import Predictor
 from detect.serving.app import create_app
 from detect.serving.limits import Limits
-from detect.serving.model_registry import Served
+from detect.serving.model_registry import ServedModel
 from helpers.tiny_models import CLASSES, random_model
 
 
-def tiny_model(name: str = "tiny", threshold: float = 0.0) -> Served:
-    """Finds dozens of things in any image."""
-    return Served(name, Predictor(random_model(), CLASSES, threshold=threshold))
+def tiny_model(name: str = "tiny", threshold: float = 0.0) -> ServedModel:
+    """Return a model with random weights that detects dozens of objects in any image."""
+    return ServedModel(name, Predictor(random_model(), CLASSES, threshold=threshold))
 
 
 @contextmanager
-def serving(*models: Served, limits: Limits | None = None, **more: Any) -> Iterator[httpx.Client]:
-    """A client of a server with these ``models``, which is stopped when the block ends."""
-    app = create_app(lambda: {model.name: model for model in models}, limits or Limits(), **more)
+def serving(*models: ServedModel, limits: Limits | None = None, **options: Any) -> Iterator[httpx.Client]:
+    """Yield a client of a server with these ``models``; ``options`` go to ``create_app``."""
+    app = create_app(lambda: {model.name: model for model in models}, limits or Limits(), **options)
     with running(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         client.headers["Connection"] = "close"
         yield client
@@ -36,25 +36,35 @@ def serving(*models: Served, limits: Limits | None = None, **more: Any) -> Itera
 
 @contextmanager
 def running(app: FastAPI) -> Iterator[str]:
-    """Its address, while the block runs."""
+    """Serve ``app`` until the end of the block, and yield its URL."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
-    line = listening("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, args=([line],))
+    listener = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{line.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
 
 
-def until(is_so: Callable[[], object], seconds: float = 60) -> None:
-    """Wait, and fail where it does not come to be."""
-    last = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < last, "it did not come to be"
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until ``condition`` returns a true value, and fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not fulfilled within {seconds:g} s"
         time.sleep(0.02)
+
+
+def problem_of(response: httpx.Response, status: int) -> str:
+    """Return the detail of a response, after checking that it is a problem document with this status."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["status"] == status and document["title"] and document["type"] == "about:blank"
+    assert "Traceback" not in document["detail"]
+    return document["detail"]

@@ -1,4 +1,4 @@
-"""A server on this machine that cuts, stalls and forgets as asked."""
+"""An HTTP server on this machine that truncates, stalls and ignores ranges as a test demands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BODY = bytes(range(256)) * 2000  # 512 000 bytes
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``body`` under every path that does not contain 'missing', and notes the paths and ranges asked for."""
+    """Serves ``body`` under every path that does not contain 'missing', and records the requested paths and ranges."""
 
     daemon_threads = True
 
@@ -24,8 +24,8 @@ class Server(ThreadingHTTPServer):
         self.etag: str | None = '"one"'
         self.knows_ranges = True
         self.checks_if_range = True
-        self.cuts: list[int] = []  # the next answers stop after so many bytes
-        self.stall = Event()  # when set, a cut answer stays open and silent
+        self.cuts: list[int] = []  # numbers of bytes after which the next responses stop
+        self.stall = Event()  # while set, a truncated response stays open without sending more
         self.content_type = "application/octet-stream"
         self.ranges: list[str | None] = []
         self.paths: list[str] = []
@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
 
     @contextmanager
     def running(self) -> Iterator[Server]:
-        """Answer until the block ends; afterwards the port refuses connections."""
+        """Serve until the block ends; afterwards the port refuses connections."""
         thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -81,11 +81,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def files(folder: Path) -> list[Path]:
-    """All that downloads left there but for the empty files of locks."""
+    """Return the files in ``folder`` without the empty lock files of downloads."""
     return [path for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 def only_file(folder: Path) -> Path:
-    """Nothing but the file is left: no partial and no origin."""
+    """Return the one file in ``folder``, and fail if there are others, such as partial downloads."""
     (path,) = files(folder)
     return path

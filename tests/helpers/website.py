@@ -1,4 +1,4 @@
-"""A web site on this machine that serves the files of a folder."""
+"""A web site on this machine with the files of a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The site's address, ``http://HOST:PORT``."""
+    """Serve the files of ``folder``, and yield the site's URL, ``http://HOST:PORT``."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What surrounds the application: shares of memory, broken applications, callers who do not listen or do not stop."""
+"""The middleware releases resources after the response, and handles failing applications and misbehaving clients."""
 
 from __future__ import annotations
 
@@ -7,86 +7,86 @@ import json
 import anyio
 
 from detect.serving.limits import Limits
-from detect.serving.metrics import Measures
-from detect.serving.middleware import Watched
+from detect.serving.metrics import Metrics
+from detect.serving.middleware import ServerMiddleware
 
 LARGE = bytes(range(256)) * 4000  # 1 MB
 
 
-def ask(app, *, receive=(), send=None, headers=(), patience: float = 20.0) -> tuple[list[dict], str]:
-    """What the caller is sent, and the counters afterwards. receive: the messages that come from the caller."""
-    sent, coming, measures = [], iter(receive), Measures(lambda: 0)
+def exchange(app, *, receive=(), send=None, headers=(), timeout: float = 20.0) -> tuple[list[dict], str]:
+    """Return the messages sent to the client, and the metrics afterwards. receive: messages that the client sends."""
+    sent, incoming, metrics = [], iter(receive), Metrics(lambda: 0)
 
-    async def take(message: dict) -> None:
+    async def on_send(message: dict) -> None:
         sent.append(message)
         if send is not None:
             await send(message)
 
-    async def give() -> dict:
-        return next(coming)
+    async def on_receive() -> dict:
+        return next(incoming)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": list(headers)}
-    anyio.run(Watched(app, measures, Limits(upload_seconds=patience)), scope, give, take)
-    return sent, measures.text().decode()
+    anyio.run(ServerMiddleware(app, metrics, Limits(upload_timeout=timeout)), scope, on_receive, on_send)
+    return sent, metrics.text().decode()
 
 
-async def answer(send, body: bytes = b"{}", status: int = 200) -> None:
+async def respond(send, body: bytes = b"{}", status: int = 200) -> None:
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": body})
 
 
-def test_shares_are_kept_until_the_answer_is_out():
-    given_back, out = [], []
+def test_resources_are_released_after_the_response():
+    released, sent_before = [], []
 
     async def app(scope, receive, send) -> None:
-        scope["state"]["shares"].callback(lambda: given_back.append(len(out)))
-        await answer(send, LARGE)
+        scope["state"]["resources"].callback(lambda: released.append(len(sent_before)))
+        await respond(send, LARGE)
 
     async def send(message: dict) -> None:
-        assert not given_back
-        out.append(message)
+        assert not released
+        sent_before.append(message)
 
-    sent, _ = ask(app, send=send)
-    assert given_back == [len(sent)] and not sent[-1].get("more_body")
+    sent, _ = exchange(app, send=send)
+    assert released == [len(sent)] and not sent[-1].get("more_body")
     assert b"".join(message.get("body", b"") for message in sent) == LARGE
-    assert max(len(message.get("body", b"")) for message in sent) < len(LARGE) / 3, "in pieces"
+    assert max(len(message.get("body", b"")) for message in sent) < len(LARGE) / 3, "in chunks"
 
 
-def test_a_caller_who_does_not_listen_is_given_up_and_has_no_share_any_more():
-    given_back = []
+def test_resources_are_released_when_the_client_does_not_read():
+    released = []
 
     async def app(scope, receive, send) -> None:
-        scope["state"]["shares"].callback(lambda: given_back.append(True))
-        await answer(send, LARGE)
+        scope["state"]["resources"].callback(lambda: released.append(True))
+        await respond(send, LARGE)
 
     async def send(message: dict) -> None:
         if message.get("body"):
             await anyio.sleep(60)
 
-    sent, _ = ask(app, send=send, patience=0.1)
-    assert given_back == [True] and sent[-1]["more_body"], "nobody takes it for the whole answer"
+    sent, _ = exchange(app, send=send, timeout=0.1)
+    assert released == [True] and sent[-1]["more_body"], "the response is recognizably incomplete"
 
 
-def test_what_breaks_before_it_answers_is_a_problem_document():
+def test_an_exception_before_the_response_is_a_problem_document():
     async def app(scope, receive, send) -> None:
         raise KeyError("/secret/place")
 
-    sent, counters = ask(app)
+    sent, metrics = exchange(app)
     start, *rest = sent
     assert start["status"] == 500
     assert json.loads(b"".join(message.get("body", b"") for message in rest))["status"] == 500
     assert "secret" not in str(rest) and (b"x-content-type-options", b"nosniff") in start["headers"]
-    assert 'status="500"} 1.0' in counters
+    assert 'status="500"} 1.0' in metrics
 
 
-def test_a_caller_who_goes_on_sending_is_told_before_the_line_is_cut():
+def test_a_client_that_goes_on_sending_receives_the_response_before_the_connection_closes():
     async def app(scope, receive, send) -> None:
-        await answer(send, b"no", 413)
+        await respond(send, b"no", 413)
 
     more = {"type": "http.request", "body": b"x", "more_body": True}
     last = {"type": "http.request", "body": b"x", "more_body": False}
-    sent, _ = ask(app, receive=[more, more, last], headers=[(b"content-length", b"3")])
+    sent, _ = exchange(app, receive=[more, more, last], headers=[(b"content-length", b"3")])
     assert (b"connection", b"close") in sent[0]["headers"]
-    assert sent[1]["body"] == b"no" and sent[1]["more_body"], "the answer is out before the line is cut"
-    calm, _ = ask(app)
-    assert (b"connection", b"close") not in calm[0]["headers"]
+    assert sent[1]["body"] == b"no" and sent[1]["more_body"], "the response precedes the end of the connection"
+    without_body, _ = exchange(app)
+    assert (b"connection", b"close") not in without_body[0]["headers"]

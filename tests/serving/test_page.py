@@ -1,4 +1,4 @@
-"""The pages of serve.py in a real browser: what they show is what the API answers."""
+"""The web pages of serve.py in a real browser show what the API returns."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from helpers.folders import ROOT
 from helpers.tiny_models import CLASSES, make_image
 from PIL import Image
 
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.media.images import read_image, write_image
 from detect.media.video_writer import VideoWriter
-from detect.serving.model_registry import Served
+from detect.serving.model_registry import ServedModel
 from detect.structures import masks
 
 pytestmark = needs_chromium
@@ -30,8 +30,8 @@ IMAGE = ROOT / "input" / "balloons_1.jpg"
 
 
 @pytest.fixture(scope="module")
-def model() -> Served:
-    return Served("balloon", load_predictor("balloon", device="cpu", imgsz=256))
+def model() -> ServedModel:
+    return ServedModel("balloon", load_model("balloon", device="cpu", imgsz=256))
 
 
 @pytest.fixture(scope="module")
@@ -47,48 +47,53 @@ def page(client):
         yield page
 
 
-def expect_objects(page) -> None:
+def wait_for_detections(page) -> None:
     page.locator("#status", has_text=re.compile(r"^\d+ objects?, ")).wait_for()
 
 
-def look(page) -> None:
-    page.set_input_files("#file", IMAGE)
-    expect_objects(page)
+def choose_file(page, path: Path = IMAGE) -> None:
+    page.set_input_files("#file", path)
+    wait_for_detections(page)
 
 
-def answered(client, least: float) -> list[dict]:
-    answer = client.post("/v1/detect", content=IMAGE.read_bytes(), params={"threshold": least})
+def api_detections(client, threshold: float) -> list[dict]:
+    answer = client.post("/v1/detect", content=IMAGE.read_bytes(), params={"threshold": threshold})
     return answer.json()["images"][0]["detections"]
 
 
-def pixels(page) -> np.ndarray:
-    """What the canvas shows, RGB [H, W, 3]."""
+def canvas_pixels(page) -> np.ndarray:
+    """Return the content of the canvas as RGB [H, W, 3]."""
     url = page.evaluate("document.getElementById('canvas').toDataURL('image/png')")
     return np.asarray(Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")).astype(int)
 
 
-def move(page, threshold: float) -> None:
+def hide_detections(page) -> None:
+    page.uncheck("#show-boxes")
+    page.uncheck("#show-masks")
+
+
+def set_threshold(page, threshold: float) -> None:
     page.evaluate(
-        "value => { const at = document.getElementById('threshold'); at.value = value;"
-        " at.dispatchEvent(new Event('input')); }",
+        "value => { const slider = document.getElementById('threshold'); slider.value = value;"
+        " slider.dispatchEvent(new Event('input')); }",
         str(threshold),
     )
 
 
-def saved(page, button: str) -> tuple[str, bytes]:
-    with page.expect_download() as download:
+def download(page, button: str) -> tuple[str, bytes]:
+    with page.expect_download() as event:
         page.click(button)
-    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+    return event.value.suggested_filename, Path(event.value.path()).read_bytes()
 
 
-def test_an_image_is_looked_at_and_the_threshold_moves_what_is_shown(page, client, model):
-    assert not any(page.is_visible(one) for one in ("#key", "#classes", "#downloads", "#found"))
-    look(page)
+def test_the_table_follows_the_threshold_and_equals_the_api(page, client, model):
+    assert not any(page.is_visible(one) for one in ("#key", "#classes", "#downloads", "#detections"))
+    choose_file(page)
     counts = {}
-    for least in (model.predictor.threshold, 0.05, 0.9):
-        move(page, least)
-        expected = answered(client, least)
-        rows = page.locator("#found tbody tr")
+    for threshold in (model.predictor.threshold, 0.05, 0.9):
+        set_threshold(page, threshold)
+        expected = api_detections(client, threshold)
+        rows = page.locator("#detections tbody tr")
         assert rows.count() == len(expected)
         assert page.text_content("#status").startswith(f"{len(expected)} object")
         for i, one in enumerate(expected[:3]):
@@ -97,50 +102,50 @@ def test_an_image_is_looked_at_and_the_threshold_moves_what_is_shown(page, clien
             assert cells[0] == one["name"] and float(cells[1]) == pytest.approx(one["score"], abs=0.006)
             sides = [float(cell) for cell in cells[2:]]
             assert sides == pytest.approx([left, top, right - left, bottom - top], abs=0.6)
-        counts[least] = len(expected)
+        counts[threshold] = len(expected)
     assert counts[0.05] > counts[model.predictor.threshold] >= counts[0.9]
 
 
-def test_masks_are_painted_where_they_are(page, client, model):
-    look(page)
+def test_masks_are_painted_at_their_pixels(page, client, model):
+    choose_file(page)
     page.uncheck("#show-boxes")
-    with_masks = pixels(page)
+    with_masks = canvas_pixels(page)
     page.uncheck("#show-masks")
-    without = pixels(page)
+    without = canvas_pixels(page)
     image = read_image(IMAGE).astype(int)
-    assert without.shape == image.shape and np.abs(without - image).mean() < 2  # another JPEG decoder
+    assert without.shape == image.shape and np.abs(without - image).mean() < 2  # the browser has another JPEG decoder
     covered = np.zeros(image.shape[:2], bool)
-    (found,) = model.predictor([read_image(IMAGE)])
+    (found,) = model.predictor.predict_batch([read_image(IMAGE)])
     for rle in found.masks:
         covered |= masks.to_bitmap(rle) > 0
     changed = (with_masks != without).any(axis=2)
     assert covered.any() and not changed[~covered].any() and changed[covered].mean() > 0.99
 
 
-def test_image_masks_and_json_are_taken_away(page, client, model):
-    look(page)
-    move(page, 0.3)
-    expected = answered(client, 0.3)
-    name, content = saved(page, "#save-json")
+def test_image_masks_and_json_can_be_downloaded(page, client, model):
+    choose_file(page)
+    set_threshold(page, 0.3)
+    expected = api_detections(client, 0.3)
+    name, content = download(page, "#save-json")
     assert name == "balloons_1.json" and json.loads(content)["images"][0]["detections"] == expected
-    name, content = saved(page, "#save-masks")
+    name, content = download(page, "#save-masks")
     assert name == "balloons_1_masks.zip" and len(zipfile.ZipFile(BytesIO(content)).namelist()) == len(expected)
-    name, content = saved(page, "#save-image")
-    assert name == "balloons_1_found.png"
+    name, content = download(page, "#save-image")
+    assert name == "balloons_1_detections.png"
     assert np.asarray(Image.open(BytesIO(content)).convert("RGB")).shape == read_image(IMAGE).shape
 
 
-def test_what_is_no_image_is_told_and_the_next_one_is_looked_at(page, tmp_path):
+def test_an_invalid_file_is_an_error_and_the_next_image_is_processed(page, tmp_path):
     text = tmp_path / "holiday.jpg"
     text.write_text("not an image")
     page.set_input_files("#file", text)
-    page.wait_for_selector("#status.wrong")
-    assert "holiday.jpg" in page.text_content("#status") and "it is text" in page.text_content("#status")
-    look(page)
-    assert page.locator("#status.wrong").count() == 0
+    page.wait_for_selector("#status.error")
+    assert "holiday.jpg" in page.text_content("#status")
+    choose_file(page)
+    assert page.locator("#status.error").count() == 0
 
 
-def test_an_image_is_dropped(page):
+def test_an_image_can_be_dropped(page):
     content = base64.b64encode(IMAGE.read_bytes()).decode()
     page.evaluate(
         """content => {
@@ -151,85 +156,82 @@ def test_an_image_is_dropped(page):
         }""",
         content,
     )
-    expect_objects(page)
-    assert saved(page, "#save-json")[0] == "party.json"
+    wait_for_detections(page)
+    assert download(page, "#save-json")[0] == "party.json"
 
 
-def test_an_image_that_the_browser_does_not_know_is_shown_by_the_server(page, tmp_path):
+def test_an_image_that_the_browser_cannot_decode_is_decoded_by_the_server(page, tmp_path):
     tiff = tmp_path / "scan.tif"
     write_image(tiff, read_image(IMAGE))
-    page.set_input_files("#file", tiff)
-    expect_objects(page)
-    page.uncheck("#show-boxes")
-    page.uncheck("#show-masks")
-    np.testing.assert_array_equal(pixels(page), read_image(tiff))
+    choose_file(page, tiff)
+    hide_detections(page)
+    np.testing.assert_array_equal(canvas_pixels(page), read_image(tiff))
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_an_image_that_the_browser_does_not_turn_lies_as_the_server_sees_it(page, tmp_path, orientation):
-    turned, exif = tmp_path / "turned.webp", Image.Exif()
+def test_an_exif_orientation_that_the_browser_ignores_is_applied(page, tmp_path, orientation):
+    rotated, exif = tmp_path / "rotated.webp", Image.Exif()
     exif[0x0112] = orientation
-    Image.open(IMAGE).save(turned, exif=exif)
-    page.set_input_files("#file", turned)
-    expect_objects(page)
-    page.uncheck("#show-boxes")
-    page.uncheck("#show-masks")
-    np.testing.assert_array_equal(pixels(page), read_image(turned))
+    Image.open(IMAGE).save(rotated, exif=exif)
+    choose_file(page, rotated)
+    hide_detections(page)
+    np.testing.assert_array_equal(canvas_pixels(page), read_image(rotated))
 
 
-def test_classes_are_chosen(tmp_path):
+def test_classes_can_be_selected(tmp_path):
     small = tmp_path / "small.png"
     write_image(small, make_image((96, 128), 1))
     with serving(tiny_model()) as client, browsing(str(client.base_url)) as page:
         page.wait_for_selector("#model option", state="attached")
-        page.set_input_files("#file", small)
-        expect_objects(page)
-        every, all_shown = page.locator("#found tbody tr").count(), pixels(page)
+        choose_file(page, small)
+        every, all_shown = page.locator("#detections tbody tr").count(), canvas_pixels(page)
         assert page.locator("#classes input").count() == len(CLASSES) == 3
-        page.click("#none")
-        assert page.locator("#found tbody tr").count() == 0
+        page.click("#select-none")
+        assert page.locator("#detections tbody tr").count() == 0
         page.locator("#classes label", has_text="balloon").locator("input").check()
-        names = [row.split()[0] for row in page.locator("#found tbody tr").all_inner_texts()]
+        names = [row.split()[0] for row in page.locator("#detections tbody tr").all_inner_texts()]
         assert 0 < len(names) < every and set(names) == {"balloon"}
-        assert (pixels(page) != all_shown).any()
-        (image,) = json.loads(saved(page, "#save-json")[1])["images"]
+        assert (canvas_pixels(page) != all_shown).any()
+        (image,) = json.loads(download(page, "#save-json")[1])["images"]
         assert [one["name"] for one in image["detections"]] == names
-        files = zipfile.ZipFile(BytesIO(saved(page, "#save-masks")[1])).namelist()
+        files = zipfile.ZipFile(BytesIO(download(page, "#save-masks")[1])).namelist()
         assert len(files) == len(names) and all("_balloon_" in name for name in files)
+        page.click("#select-all")
+        assert page.locator("#detections tbody tr").count() == every
 
 
-def test_a_key_is_asked_for_and_another_may_follow(model):
+def test_the_page_asks_for_the_api_key_and_accepts_another_later(model):
     with serving(model, api_key="sesame") as client, browsing(str(client.base_url)) as page:
         page.wait_for_selector("#key")
-        assert "type the key" in page.text_content("#status")
+        assert "API key" in page.text_content("#status")
         page.set_input_files("#file", IMAGE)
-        assert "type the key" in page.text_content("#status")
+        assert "API key" in page.text_content("#status")
         page.fill("#key", "sesame")
         page.dispatch_event("#key", "change")
         page.wait_for_selector("#model option", state="attached")
-        look(page)
+        choose_file(page)
         with page.expect_response("**/v1/models"):
             page.dispatch_event("#key", "change")
         page.wait_for_timeout(500)
-        move(page, 1.0)
+        set_threshold(page, 1.0)
         assert page.text_content("#status").startswith("0 objects")
 
 
-def test_every_line_of_the_description_works_as_it_stands(client, tmp_path):
+def test_every_command_in_the_api_description_works(client, tmp_path):
     with browsing(f"{str(client.base_url).rstrip('/')}/docs") as page:
         page.wait_for_selector("section pre")
         titles = page.locator("section h2").all_text_contents()
-        lines = [text for text in page.locator("section pre").all_text_contents() if text.startswith("curl")]
+        commands = [text for text in page.locator("section pre").all_text_contents() if text.startswith("curl")]
     routes = client.get("/openapi.json").json()["paths"]
     assert sorted(titles) == sorted(f"{method.upper()} {path}" for path, some in routes.items() for method in some)
     (tmp_path / "party.jpg").write_bytes(IMAGE.read_bytes())
     with VideoWriter(tmp_path / "party.mp4", 10, (64, 96)) as video:
         video.write(np.zeros((64, 96, 3), np.uint8))
-    assert len(lines) == len(titles)
-    for line in lines:
-        words = [*shlex.split(line), "-s", "-o", "answer", "-w", "%{http_code}", "--noproxy", "*"]
+    assert len(commands) == len(titles)
+    for command in commands:
+        words = [*shlex.split(command), "-s", "-o", "answer", "-w", "%{http_code}", "--noproxy", "*"]
         status = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        if "/jobs/ID" in line:
-            assert status == "404", line
+        if "/jobs/ID" in command:
+            assert status == "404", command
         else:
-            assert status == ("202" if "video" in line else "200"), line
+            assert status == ("202" if "video" in command else "200"), command

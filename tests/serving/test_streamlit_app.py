@@ -20,7 +20,7 @@ from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model
 from streamlit.testing.v1 import AppTest
 
 import app
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.media.encoding import encode
 from detect.media.images import read_image
 from detect.media.video_writer import VideoWriter
@@ -55,13 +55,13 @@ def upload(page: AppTest, name: str, content: bytes, kind: str) -> AppTest:
 def test_it_begins_with_what_to_do(page):
     assert not page.exception and "Upload an image" in page.info[0].value
     assert page.selectbox[0].options[0] == "balloon" and "v2" in page.selectbox[0].options
-    assert page.slider[0].value == pytest.approx(load_predictor("balloon", device="cpu").threshold)
+    assert page.slider[0].value == pytest.approx(load_model("balloon", device="cpu").threshold)
 
 
 def test_an_image_is_looked_at_before_and_after(page):
     upload(page, "party.jpg", IMAGE.read_bytes(), "image/jpeg")
     assert not page.exception and not page.error
-    (expected,) = load_predictor("balloon", device="cpu")([read_image(IMAGE)])
+    (expected,) = load_model("balloon", device="cpu")([read_image(IMAGE)])
     table = page.dataframe[0].value
     assert len(table) == len(expected) > 3
     assert table["score"].tolist() == pytest.approx(expected.scores.tolist(), abs=0.0006)

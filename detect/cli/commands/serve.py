@@ -1,8 +1,8 @@
-"""Find objects in images and videos that come over HTTP: a REST API, and a page to try it.
+"""Serve models over HTTP: a REST API and a web page.
 
     python serve.py --model balloon
 
-listens on http://127.0.0.1:8000/, with the API's description at /docs.
+listens on http://127.0.0.1:8000/ and describes its API at http://127.0.0.1:8000/docs.
 """
 
 from __future__ import annotations
@@ -21,94 +21,98 @@ from typing import TYPE_CHECKING
 from detect.cli.flags import parse
 from detect.cli.settings import ServeSettings
 from detect.errors import UsageError
-from detect.progress import warn
-from detect.serving.model_names import by_name
+from detect.progress import report, warn
+from detect.serving.model_names import models_by_name
 
 if TYPE_CHECKING:
     from detect.serving.limits import Limits
 
-NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-GRACE = 10  # seconds after the last moment at which a request that has begun should be answered
-UNREAD = 30  # seconds for a caller to take what was sent, after which the system hangs up
+REQUIRED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+SHUTDOWN_MARGIN = 10  # seconds added to the time that a request can take, before a stopping server drops connections
+UNREAD_TIMEOUT = 30  # seconds without acknowledgement of sent data, after which the system closes a connection
 
 
 def main() -> None:
+    """Run serve.py until it is stopped."""
     settings, _ = parse(ServeSettings, "Serve models over HTTP.")
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in REQUIRED if importlib.util.find_spec(name) is None]:
         raise UsageError(f"{', '.join(missing)} not installed: python -m pip install -r requirements-serve.txt")
 
-    models = by_name(settings.model)
+    models = models_by_name(settings.model)
     key = settings.api_key()
 
     import uvicorn
 
-    # Decoders of images close the usual one for moments, since libtiff writes what it likes to it.
+    # A copy of stderr for the log: image decoders redirect the original for moments, to silence libtiff.
     sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
     from detect import runtime
     from detect.serving.app import create_app
-    from detect.serving.model_registry import load
+    from detect.serving.model_registry import load_models
 
-    runtime.set_up()
+    runtime.configure_process()
     limits = limits_of(settings)
-    loading = partial(load, models, settings.device, settings.imgsz, settings.threshold)
-    with listening(settings.host, settings.port) as line:
-        app = create_app(loading, limits, api_key=key, origins=settings.origins or (), hosts=settings.hosts or ())
+    load = partial(load_models, models, settings.device, settings.imgsz, settings.threshold)
+    with listen(settings.host, settings.port) as listener:
+        app = create_app(load, limits, api_key=key, origins=settings.origins or (), hosts=settings.hosts or ())
         if key is None and not is_loopback(settings.host):
-            warn(f"--host {settings.host} lets in whoever reaches this machine; --api-key-file asks for a key")
-        host, port = line.getsockname()[:2]
+            warn(
+                f"with `host={settings.host}` everyone who reaches this machine can use the server; `api_key_file`"
+                " makes it require a key"
+            )
+        host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
-        names = ", ".join(app.state.service.served)
-        print(f"serving {names} on http://{address}:{port}/, described at /docs", flush=True)
+        names = ", ".join(app.state.service.models)
+        report(f"serving {names} on http://{address}:{port}/, API described at /docs")
         config = uvicorn.Config(
             app,
             access_log=not settings.quiet,
             log_level="warning" if settings.quiet else "info",
             server_header=False,
-            timeout_graceful_shutdown=math.ceil(limits.upload_seconds + limits.answer_seconds + GRACE),
+            timeout_graceful_shutdown=math.ceil(limits.upload_timeout + limits.answer_timeout + SHUTDOWN_MARGIN),
         )
         try:
-            with suppress(KeyboardInterrupt):  # a stop is no failure
-                uvicorn.Server(config).run([line])
+            with suppress(KeyboardInterrupt):  # uvicorn raises it again after a regular stop
+                uvicorn.Server(config).run([listener])
         finally:
-            app.state.service.close()  # which a second Ctrl-C would leave out
+            app.state.service.close()  # a second Ctrl-C makes uvicorn skip its own shutdown
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """What the server takes callers from. UsageError where that cannot be."""
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises UsageError when ``host`` and ``port`` cannot be used."""
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        line = socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        why = (error.strerror or str(error)).partition(" (")[0]  # since Python says once more on what
-        advice = "; take another --port" if error.errno == errno.EADDRINUSE else ""
-        raise UsageError(f"cannot listen on --host {host} --port {port}: {why}{advice}") from None
-    with suppress(AttributeError, OSError):  # of systems that have no such limit
-        # Without it callers who do not read would keep a server from ending.
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD)
-    return line
+        reason = (error.strerror or str(error)).partition(" (")[0]  # newer versions of Python append the address
+        advice = "; choose another `port`" if error.errno == errno.EADDRINUSE else ""
+        raise UsageError(f"cannot listen on `host={host}` `port={port}`: {reason}{advice}") from None
+    with suppress(AttributeError, OSError):  # not every system has this option
+        # Without it, clients that do not read their response would keep the server from ending.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD_TIMEOUT)
+    return listener
 
 
 def limits_of(settings: ServeSettings) -> Limits:
-    """How much callers may ask for."""
+    """Return the limits that the settings state, in bytes and pixels."""
     from detect.serving.limits import Limits
 
     return Limits(
-        bytes_=settings.max_megabytes * 2**20,
-        video_bytes=settings.max_video_megabytes * 2**20,
-        pixels=settings.max_megapixels * 1_000_000,
-        images=settings.max_images,
-        frames=settings.max_frames,
-        waiting=settings.queue,
-        together=settings.batch_size,
-        answer_seconds=settings.timeout,
-        jobs=settings.max_jobs,
-        job_seconds=settings.job_timeout,
+        max_request_bytes=settings.max_megabytes * 2**20,
+        max_video_bytes=settings.max_video_megabytes * 2**20,
+        max_pixels=settings.max_megapixels * 1_000_000,
+        max_images=settings.max_images,
+        max_frames=settings.max_frames,
+        queue_size=settings.queue,
+        batch_size=settings.batch_size,
+        answer_timeout=settings.timeout,
+        max_jobs=settings.max_jobs,
+        job_timeout=settings.job_timeout,
         keep_seconds=settings.keep,
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
+    """Return whether ``host`` can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,77 +1,78 @@
-// Shows openapi.json, with a line of curl for each route that can be typed as it is.
+// Shows openapi.json, with a curl command for each route.
 
 function element(tag, text = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
+  const created = document.createElement(tag);
+  created.textContent = text;
+  return created;
 }
 
-// A paragraph; what stands between backticks is code.
-function paragraph(text) {
-  const made = element("p");
-  made.append(...text.split("`").map((part, i) => (i % 2 ? element("code", part) : part)));
-  return made;
+// A copy of `tag` with text, in which the parts between backticks are code.
+function formatted(tag, text) {
+  const created = element(tag);
+  created.append(...text.split("`").map((part, i) => (i % 2 ? element("code", part) : part)));
+  return created;
 }
 
-const SUFFIXES = { "video/mp4": ".mp4", "application/jsonl": ".jsonl" }; // of answers that are files
+const SUFFIXES = { "video/mp4": ".mp4", "application/jsonl": ".jsonl" }; // responses that curl saves as a file
 
-function curl(method, path, route) {
+function curlCommand(method, path, route) {
   const url = new URL(path.slice(1).replace("{id}", "ID"), document.baseURI);
   const words = ["curl", ...(method === "get" ? [] : ["-X", method.toUpperCase()])];
   for (const field of Object.keys(route.requestBody?.content["multipart/form-data"].schema.properties ?? {})) {
     words.push("-F", `${field}=@party.${field === "video" ? "mp4" : "jpg"}`);
   }
-  const example = (route.parameters ?? []).filter(({ name }) => name === "threshold").map(({ name }) => `${name}=0.7`);
-  const kept = Object.keys(route.responses["200"]?.content ?? {}).find((kind) => kind in SUFFIXES);
-  if (kept) words.push("-o", `found${SUFFIXES[kept]}`);
-  return [...words, `'${url}${example.length ? `?${example.join("&")}` : ""}'`].join(" ");
+  const query = (route.parameters ?? []).filter(({ name }) => name === "threshold").map(({ name }) => `${name}=0.7`);
+  const fileType = Object.keys(route.responses["200"]?.content ?? {}).find((type) => type in SUFFIXES);
+  if (fileType) words.push("-o", `detections${SUFFIXES[fileType]}`);
+  return [...words, `'${url}${query.length ? `?${query.join("&")}` : ""}'`].join(" ");
 }
 
-function kindOf({ schema }) {
-  const named = schema.$ref ? [schema] : (schema.anyOf ?? [schema]);
-  const kinds = named.filter(({ type }) => type !== "null").map((one) => choices(one) ?? one.items?.type ?? one.type);
-  const fallback = schema.default === undefined ? "" : `, by default ${JSON.stringify(schema.default)}`;
-  return `${kinds.join(" or ")}${fallback}`;
+let openapi = {};
+const resolve = (reference) => reference.slice(2).split("/").reduce((node, key) => node[key], openapi);
+const choices = (schema) => (schema.$ref ? resolve(schema.$ref) : schema).enum?.join(", ");
+
+function typeOf({ schema }) {
+  const options = schema.$ref ? [schema] : (schema.anyOf ?? [schema]);
+  const types = options.filter(({ type }) => type !== "null").map((one) => choices(one) ?? one.items?.type ?? one.type);
+  const fallback = schema.default === undefined ? "" : `, default: ${JSON.stringify(schema.default)}`;
+  return `${types.join(" or ")}${fallback}`;
 }
 
-let description = {};
-const choices = (one) => (one.$ref ? resolve(one.$ref) : one).enum?.join(", ");
-const resolve = (reference) => reference.slice(2).split("/").reduce((at, key) => at[key], description);
-
-function section(method, path, route) {
-  const title = element("h2", `${method.toUpperCase()} ${path}`);
-  const parts = [title, ...route.description.split("\n\n").map(paragraph)];
-  parts.push(element("pre", curl(method, path, route)));
-  if (route.parameters?.length) {
-    const rows = route.parameters.map((one) => {
-      const row = element("tr");
-      row.append(element("td", one.name), element("td", kindOf(one)), element("td", one.description ?? ""));
-      return row;
-    });
-    const table = element("table");
-    table.className = "words";
-    table.append(...rows);
-    parts.push(table);
+function parameterTable(parameters) {
+  const table = element("table");
+  table.className = "text";
+  for (const parameter of parameters) {
+    const row = element("tr");
+    row.append(element("td", parameter.name), element("td", typeOf(parameter)));
+    row.append(formatted("td", parameter.description ?? ""));
+    table.append(row);
   }
-  const answers = Object.entries(route.responses);
-  const problems = answers.filter(([status]) => status >= 400).map(([status, one]) => `${status} ${one.description}`);
-  for (const [status, answer] of answers.filter(([status]) => status < 400)) {
-    const kinds = Object.keys(answer.content ?? {}).join(", ");
-    const words = answer.description.replace("Successful Response", "OK"); // the former is the framework's own
-    parts.push(element("p", `${status}: ${words}${kinds ? ` (${kinds})` : ""}`));
-    const json = answer.content?.["application/json"];
+  return table;
+}
+
+function routeSection(method, path, route) {
+  const section = element("section");
+  section.append(element("h2", `${method.toUpperCase()} ${path}`));
+  section.append(...route.description.split("\n\n").map((text) => formatted("p", text)));
+  section.append(element("pre", curlCommand(method, path, route)));
+  if (route.parameters?.length) section.append(parameterTable(route.parameters));
+  const responses = Object.entries(route.responses);
+  for (const [status, response] of responses.filter(([status]) => status < 400)) {
+    const types = Object.keys(response.content ?? {}).join(", ");
+    const text = response.description.replace("Successful Response", "OK"); // the default text of the framework
+    section.append(formatted("p", `${status}: ${text}${types ? ` (${types})` : ""}`));
+    const json = response.content?.["application/json"];
     const example = json?.example ?? (json?.schema.$ref && resolve(json.schema.$ref).example);
-    if (example) parts.push(element("pre", JSON.stringify(example, null, 1)));
+    if (example) section.append(element("pre", JSON.stringify(example, null, 1)));
   }
-  if (problems.length) parts.push(element("p", `Problems: ${problems.join(", ")}`));
-  const made = element("section");
-  made.append(...parts);
-  return made;
+  const errors = responses.filter(([status]) => status >= 400).map(([status, one]) => `${status} ${one.description}`);
+  if (errors.length) section.append(element("p", `Errors: ${errors.join(", ")}`));
+  return section;
 }
 
-description = await (await fetch("openapi.json")).json();
-for (const [path, routes] of Object.entries(description.paths)) {
+openapi = await (await fetch("openapi.json")).json();
+for (const [path, routes] of Object.entries(openapi.paths)) {
   for (const [method, route] of Object.entries(routes)) {
-    document.getElementById("routes").append(section(method, path, route));
+    document.getElementById("routes").append(routeSection(method, path, route));
   }
 }

@@ -1,0 +1,162 @@
+"""serve.py as a program: it states its address, answers requests, and stops cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from helpers.api_server import wait_until
+from helpers.folders import ROOT
+from helpers.tiny_models import as_checkpoint, make_image, random_model
+
+from detect.cli.commands import serve
+from detect.cli.settings import ServeSettings
+from detect.media.encoding import encode
+from detect.media.video_writer import VideoWriter
+from detect.models import checkpoint
+from detect.serving.limits import Limits
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("kites") / "best.safetensors"
+    checkpoint.save(as_checkpoint(random_model()), path)
+    return path
+
+
+def start(*flags: object, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, ROOT / "serve.py", *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+@contextmanager
+def started(*flags: object, **environment: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """Yield a running server and its first line of output; it is killed if it hangs."""
+    server = start(*flags, "--port", 0, **environment)
+    timer = threading.Timer(300, server.kill)
+    timer.start()
+    try:
+        yield server, server.stdout.readline()
+    finally:
+        timer.cancel()
+        server.kill()
+        server.communicate()
+
+
+def url_in(line: str) -> str:
+    return line.split(" on ")[1].split(",")[0]
+
+
+def test_it_serves_until_it_is_stopped(model):
+    flags = ("--model", model, f"two={model}", "--threshold", 0.2)
+    with started(*flags, DETECT_API_KEY="sesame") as (server, line):
+        assert line.startswith(f"serving {model.parent.name}, two on http://127.0.0.1:")
+        headers = {"X-API-Key": "sesame"}
+        with httpx.Client(base_url=url_in(line), timeout=60, trust_env=False, headers=headers) as client:
+            assert [one["name"] for one in client.get("v1/models").json()["models"]] == [model.parent.name, "two"]
+            answer = client.post("v1/detect", content=encode(make_image((64, 96), 1), "PNG"))
+            assert answer.status_code == 200 and "server" not in answer.headers
+            assert all(row["score"] >= 0.2 for row in answer.json()["images"][0]["detections"])
+            assert client.get("v1/models", headers={"X-API-Key": "x"}).status_code == 401
+        server.send_signal(signal.SIGTERM)
+        out, err = server.communicate()
+        assert server.returncode == 0
+        assert "Traceback" not in err and "POST /v1/detect" in out + err
+
+
+def test_every_limit_among_the_settings_is_applied():
+    settings = {"max_megabytes": 1, "max_video_megabytes": 2, "max_megapixels": 3, "max_images": 4, "max_frames": 5}
+    settings |= {"max_jobs": 6, "queue": 7, "batch_size": 8, "timeout": 9.0, "job_timeout": 10.0, "keep": 11.0}
+    assert serve.limits_of(ServeSettings(**settings)) == Limits(
+        max_request_bytes=2**20,
+        max_video_bytes=2 * 2**20,
+        max_pixels=3_000_000,
+        max_images=4,
+        max_frames=5,
+        max_jobs=6,
+        queue_size=7,
+        batch_size=8,
+        answer_timeout=9.0,
+        job_timeout=10.0,
+        keep_seconds=11.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model", "balon"], "unknown model 'balon': did you mean balloon"),
+        (["--model", "balloon", "balloon"], "two models have the name 'balloon'"),
+        (["--api-key-file", "nowhere"], "--api-key-file nowhere cannot be read"),
+        (["--api-key-file", os.devnull], "is empty"),
+        (["--port", "70000"], "--port 70000 must be at most 65535"),
+        (["--host", "256.0.0.1"], "cannot listen on --host 256.0.0.1"),
+        (["--origins", "https://example.org/"], "--origins https://example.org/ is not an origin"),
+        (["--origins", "https://Example.org"], "lower case"),
+        (["--hosts", "example.org:8000"], "--hosts example.org:8000 is not a host name"),
+        (["--max-pictures", "3"], "--max-images"),
+    ],
+)
+def test_a_mistake_is_one_line_with_status_2(flags, words):
+    server = start(*flags)
+    _, err = server.communicate(timeout=300)
+    assert server.returncode == 2 and words in err and err.count("\n") == 1
+
+
+def test_a_port_in_use_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        server = start("--port", port)
+        _, err = server.communicate(timeout=300)
+    assert server.returncode == 2 and f"--port {port}: Address already in use; choose another" in err
+
+
+def test_a_server_for_everybody_without_a_key_warns_and_checks_the_host_name(model):
+    with started("--model", model, "--host", "0.0.0.0", "--hosts", "*.example.org") as (server, line):
+        assert " on http://0.0.0.0:" in line
+        url = f"{url_in(line).replace('0.0.0.0', '127.0.0.1')}v1/models"
+        for host, status in (("a.example.org", 200), ("example.com", 403)):
+            assert httpx.get(url, headers={"Host": host}, trust_env=False).status_code == status
+        server.terminate()
+        _, err = server.communicate()
+    assert "warning: with --host 0.0.0.0" in err and "--api-key-file" in err
+
+
+def test_a_second_ctrl_c_stops_it_and_leaves_no_file(model, tmp_path):
+    clip = tmp_path / "clip.mp4"
+    with VideoWriter(clip, 10, (64, 96)) as video:
+        for number in range(400):
+            video.write(make_image((64, 96), number % 5))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with started("--model", model, "--threshold", 0.9, TMPDIR=str(folder)) as (server, line):
+        with httpx.Client(base_url=url_in(line), timeout=60, trust_env=False) as client:
+            job = client.post("v1/detect/video", content=clip.read_bytes()).json()
+            wait_until(lambda: client.get(f"v1/jobs/{job['id']}").json()["frames"] > 2)
+        for _ in range(2):
+            server.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        server.communicate()
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_failed_start_leaves_no_files(model, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = start("--model", model, "--port", listener.getsockname()[1], TMPDIR=str(tmp_path))
+        assert "cannot listen" in server.communicate(timeout=300)[1]
+    assert not list(tmp_path.glob("detect_*"))
