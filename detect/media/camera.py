@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints become one MediaError here
-
 import cv2
 
 from detect.errors import MediaError
 from detect.media.video_decoder import Frame
-
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a camera that is not there is told once, by us
 
 
 class Camera:

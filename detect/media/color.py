@@ -1,14 +1,14 @@
-"""Whatever colors and depths a file holds -> 8-bit RGB.
+"""Conversion of all colors and depths to 8-bit RGB.
 
-The rules, where formats leave a choice:
+Where file formats leave a choice:
 
-* 16-bit samples are scaled by the range of their type, as the file formats say, and not by the brightest pixel,
-  or the same thing would look different from image to image. 12-bit samples are scaled by 4095 where the file
-  says that they have 12 bits; kept in 16 without a word of it they come out as dark as they are stored.
-* Floating-point samples are read where all lie in 0..1, as image programs write them. Others have no known white.
-* Signed and 32-bit whole numbers (heights, label maps) have none either.
-* Transparency is laid on white.
-* Color profiles and PNG's gamma are left aside: the images that detectors learn from were read that way too.
+* 16-bit samples are scaled by the range of their type, and not by the brightest pixel, which would make equal objects
+  look different in different images. 12-bit samples are scaled by 4095 if the file states 12 bits; 12-bit values
+  stored as 16 bits without that statement stay as dark as they are stored.
+* Floating-point samples are read if all lie in 0..1. Other ranges have no defined white.
+* Signed and 32-bit integers (heights, label maps) have no defined white and are refused.
+* Transparent pixels are blended with white.
+* Color profiles and PNG's gamma are ignored, as in the usual training images of detectors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 
 from detect.errors import MediaError
 
-_STRIP_PIXELS = 2**20  # converted at once, so that what lies between needs little memory beside the image
+_STRIP_PIXELS = 2**20  # converted in one piece, so that intermediate results need little memory
 
 # TIFF tags, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 258, 262, 339
@@ -28,23 +28,23 @@ _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
 def check(image: Image.Image) -> None:
-    """MediaError, with the reason alone, for pixels that have no meaning as colors; looks at the header only."""
+    """Raise MediaError, with the reason only, for pixels without a defined color. Reads the header only."""
     if image.format != "TIFF":
         return
     if _tag(image, _NEW_SUBFILE_TYPE) & 1:
-        raise MediaError("its first page is but a small preview, as in camera raw; save the image as JPEG or PNG")
+        raise MediaError("its first page is only a small preview, as in camera raw; save the image as JPEG or PNG")
     if image.mode == "I" or _tag(image, _SAMPLE_FORMAT) == _SIGNED:
-        raise MediaError("signed or 32-bit whole numbers have no known black and white; save it with 8 or 16 bits")
+        raise MediaError("signed or 32-bit whole numbers have no defined black and white; save it with 8 or 16 bits")
 
 
 def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:
-    """The loaded ``image`` as uint8 RGB [H, W, 3].
+    """Return the loaded ``image`` as uint8 RGB [H, W, 3].
 
-    png_bits: of one sample, as a PNG's header says. Raises MediaError, with the reason alone, for floating-point
-    pixels outside of 0..1.
+    png_bits: bits per sample in the header of a PNG.
+    Raises MediaError, with the reason only, for floating-point pixels outside of 0..1.
     """
     width, height = image.size
-    _mend_transparency(image, png_bits)
+    _fix_transparency(image, png_bits)
     convert = _conversion(image)
     rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
@@ -55,7 +55,7 @@ def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:
 
 
 def _conversion(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """What turns a strip of ``image`` into RGB, or into gray [h, w, 1]."""
+    """Return the function that converts a strip of ``image`` to RGB [h, w, 3] or gray [h, w, 1]."""
     if image.mode.startswith("I"):
         return _deep_gray(image)
     if image.mode == "F":
@@ -66,13 +66,13 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
         return lambda strip: np.asarray(ImageCms.applyTransform(strip, transform))
     if image.has_transparency_data:
         return _on_white
-    if image.mode == "RGB":  # the usual case spared a copy
+    if image.mode == "RGB":  # avoids a copy in the usual case
         return np.asarray
     return lambda strip: np.asarray(strip.convert("RGB"))
 
 
 def _deep_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """Gray of up to 16 bits, which Pillow's own conversion would clip at 255 instead of scaling."""
+    """Return the conversion of gray with up to 16 bits; Pillow's own would clip at 255 instead of scaling."""
     white = 4095 if _tag(image, _BITS_PER_SAMPLE) == 12 else 65535
     gray = (np.arange(65536) * (255 / white)).round().clip(0, 255).astype(np.uint8)
     if image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits only
@@ -89,10 +89,10 @@ def _floating_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     def convert(strip: Image.Image) -> np.ndarray:
         values = np.asarray(strip)
         if not np.isfinite(values).all():
-            raise MediaError("some of its floating-point pixels are infinite or no numbers")
+            raise MediaError("some of its floating-point pixels are infinite or not a number")
         if values.min() < 0 or values.max() > 1:
             odd = values.min() if values.min() < 0 else values.max()
-            raise MediaError(f"floating-point pixels must lie in 0..1, black to white, and one is {odd:g}; scale them")
+            raise MediaError(f"floating-point pixels must lie in 0..1, black to white, but one is {odd:g}; scale them")
         gray = (values * 255).round().astype(np.uint8)
         return (255 - gray if inverted else gray)[..., None]
 
@@ -100,15 +100,15 @@ def _floating_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
 
 
 def _on_white(strip: Image.Image) -> np.ndarray:
-    if strip.mode == "La":  # Pillow knows no direct way
+    if strip.mode == "La":  # Pillow has no direct conversion
         strip = strip.convert("LA")
     rgba = strip.convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
     return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
 
 
-def _mend_transparency(image: Image.Image, png_bits: int) -> None:
-    """Bring a PNG's transparent color, which Pillow leaves as the file has it, to the depth of the pixels."""
+def _fix_transparency(image: Image.Image, png_bits: int) -> None:
+    """Scale the transparent color of a PNG to 8 bits; Pillow leaves it at the bit depth of the file."""
     clear = image.info.get("transparency")
     if image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png_bits < 256:
         image.info["transparency"] = clear * 255 // (2**png_bits - 1)
@@ -117,7 +117,7 @@ def _mend_transparency(image: Image.Image, png_bits: int) -> None:
 
 
 def _tag(image: Image.Image, tag: int, missing: int = 0) -> int:
-    """A TIFF's tag, the first where it has one for each sample."""
+    """Return a TIFF tag as an integer: the first value if it has one per sample, ``missing`` if there is none."""
     value = getattr(image, "tag_v2", {}).get(tag, missing)
     value = value[0] if isinstance(value, tuple) and value else value
     return value if isinstance(value, int) else missing

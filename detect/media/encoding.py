@@ -1,4 +1,4 @@
-"""The bytes of an image's file, in memory."""
+"""Encoded images in memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image
 from detect.errors import MediaError
 
 JPEG_QUALITY = 92
-JPEG_MOST_SIDE = 65_500  # libjpeg goes no further
+JPEG_MAX_SIDE = 65_500  # pixels, the limit of libjpeg
 
 
 class Encoded:
-    """An image's file that lies in memory, for whoever must not write it down: as much of a path as is needed here.
+    """An image file in memory. It has the parts of a path that readers need, so that nothing is written to the disk.
 
-    content: the bytes of the file.  name: for messages.
+    content: bytes of the file.  name: for messages.
     """
 
-    suffix = ""  # a name that a stranger gives says nothing
+    suffix = ""  # the name comes from an unknown sender, so its suffix says nothing
 
     def __init__(self, content: bytes, name: str = "the image") -> None:
         self.content = content
@@ -29,16 +29,20 @@ class Encoded:
         return self.name
 
     def open(self, _mode: str = "rb") -> BytesIO:
-        """A file of its own."""
+        """Return a new file object at the beginning of the content."""
         return BytesIO(self.content)
 
 
 def encode(pixels: np.ndarray, kind: str) -> bytes:
-    """The file of an image in a format that Pillow calls ``kind``: of uint8 RGB [H, W, 3] or, where the format has
-    them, gray of 1, 8 or 16 bits, bool, uint8 or uint16 [H, W]. MediaError where it is too large for the format."""
+    """Return the file content of an image.
+
+    pixels: uint8 RGB [H, W, 3], or gray bool, uint8 or uint16 [H, W] where the format supports it.
+    kind: Pillow's name of the format, such as ``JPEG``.
+    Raises MediaError for an image that is too large for the format.
+    """
     height, width = pixels.shape[:2]
-    if kind == "JPEG" and max(height, width) > JPEG_MOST_SIDE:
-        raise MediaError(f"{width}x{height} pixels, and a JPEG has at most {JPEG_MOST_SIDE:,} a side")
+    if kind == "JPEG" and max(height, width) > JPEG_MAX_SIDE:
+        raise MediaError(f"{width}x{height} pixels, but a side of a JPEG has at most {JPEG_MAX_SIDE:,}")
     content = BytesIO()
     try:
         Image.fromarray(pixels).save(content, kind, quality=JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""An image looked at as a whole: whether all of it can be read, a digest of its bytes, and a thumbnail."""
+"""Fingerprints of images: whether all pixels can be decoded, a digest of the file, and a thumbnail."""
 
 from __future__ import annotations
 
@@ -15,35 +15,40 @@ from detect import progress
 from detect.errors import MediaError
 from detect.media.images import decode
 
-SIDE = 16  # of a thumbnail
-_ENOUGH = 8 * SIDE  # pixels a side, of which a thumbnail comes out as of all
-_THREADS = 2  # decoding leaves Python's lock
-_MANY = 200  # images from which on a bar is shown
+SIDE = 16  # pixels of a thumbnail
+_DECODED_SIDE = 8 * SIDE  # pixels that give the same thumbnail as the full image
+_THREADS = 2  # decoding releases Python's lock
+_BAR_FROM = 200  # images
 
 
 @dataclass(frozen=True)
-class Look:
-    """digest: sha256 of the file's bytes.  thumbnail: uint8 RGB [16, 16, 3], upright; None where the pixels cannot be
-    read, for which ``problem`` has the words."""
+class Fingerprint:
+    """Fingerprint of one image.
+
+    digest: SHA-256 of the file's bytes, as hex; '' when the image cannot be read.
+    thumbnail: uint8 RGB [16, 16, 3], upright; None when the image cannot be read.
+    problem: why the image cannot be read, or ''.
+    """
 
     digest: str
     thumbnail: np.ndarray | None
     problem: str = ""
 
 
-def look(path: Path) -> Look:
-    """Reads all of the file."""
+def fingerprint_image(path: Path) -> Fingerprint:
+    """Read and decode all of an image file and return its fingerprint."""
     try:
-        decoded = decode(path, (_ENOUGH, _ENOUGH))  # which reads and checks all of the file
+        decoded = decode(path, (_DECODED_SIDE, _DECODED_SIDE))  # reads and checks the file to its end
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         thumbnail = cv2.resize(decoded.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        return Look(digest, decoded.upright(thumbnail))
+        return Fingerprint(digest, decoded.upright(thumbnail))
     except (MediaError, OSError) as error:
-        return Look("", None, str(error))
+        return Fingerprint("", None, str(error))
 
 
-def look_at_all(paths: Sequence[Path]) -> list[Look]:
-    """``look`` at each."""
+def fingerprint_images(paths: Sequence[Path]) -> list[Fingerprint]:
+    """Return the fingerprint of each image, with a progress bar for many."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        looks = pool.map(look, paths)
-        return list(progress.bar(looks, total=len(paths), desc="looking at images", disable=len(paths) < _MANY))
+        results = pool.map(fingerprint_image, paths)
+        is_short = len(paths) < _BAR_FROM
+        return list(progress.bar(results, total=len(paths), desc="reading images", disable=is_short))

@@ -1,4 +1,4 @@
-"""Which files are images: by suffix, by format, and what the others hold, in words."""
+"""File formats: which files are images, by suffix and by content, and the content of other files in words."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ SUFFIXES = (
     ".ico",
 )
 RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw")
-# Images too, which a folder must not pass over in silence although none of them can be read.
+# Images of formats that cannot be read. A folder lists them too, so that the user gets an error and not silence.
 OTHER_SUFFIXES = (*RAW_SUFFIXES, ".heic", ".heif", ".jxl", ".svg", ".psd", ".eps", ".exr", ".hdr", ".tga", ".xcf")
 
-# Pillow's names. It would open many more, with stubs for some and a PostScript interpreter for others.
+# Pillow's name -> message for a file that begins so and cannot be opened. Pillow supports more formats, but some are
+# stubs and others run a PostScript interpreter.
 _FORMATS = {
     "JPEG": "a JPEG, but damaged or of a rare kind such as 12 bits a color",
     "MPO": "",  # several JPEGs in one file
@@ -51,9 +52,9 @@ _FORMATS = {
 }
 _SAME_SUFFIX = ({"JPEG", "MPO"}, {"BMP", "DIB"})
 _SAVE = "; save it as JPEG or PNG"
-_HEIC = f"HEIC, as telephones write it{_SAVE}"
+_HEIC = f"HEIC, a format of phones{_SAVE}"
 _RAW = f"camera raw{_SAVE}"
-_VIDEO = "a video; detect_video.py is for these"
+_VIDEO = "a video; use detect_video.py"
 _FTYP = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -61,7 +62,7 @@ _FTYP = {
     b"crx ": _RAW,
     **dict.fromkeys((b"M4A ", b"M4B "), "sound"),
 }
-# (first bytes, what a file that begins with them is): a key of _FORMATS, or words for the user.
+# (first bytes, format): a key of _FORMATS, or words for the user.
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -88,48 +89,50 @@ _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"version https://git-lfs", "a Git LFS pointer: fetch the image itself with 'git lfs pull'"),
 )
-_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second one
-# Likewise in a text, without space before it and in lower case.
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # sizes in bytes of the second header
+# The same for text, in lower case and without leading space.
 _TEXT_SIGNATURES = (
-    (b"<!doctype html", "a web page, perhaps what a failed download brought"),
-    (b"<html", "a web page, perhaps what a failed download brought"),
+    (b"<!doctype html", "a web page, perhaps from a failed download"),
+    (b"<html", "a web page, perhaps from a failed download"),
     (b"<svg", f"SVG, a drawing{_SAVE}"),
     (b"<?xml", "XML or SVG"),
 )
 
 
 def readable_formats() -> list[str]:
-    """The formats that are read, in Pillow's names, as far as this Pillow was built with them."""
+    """Return Pillow's names of the supported formats that this build of Pillow can read."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def begins_as_image(path: Path | Encoded) -> bool:
-    """Whether the first bytes of the file are those of a format that is read, whatever its name."""
+    """Return whether a file begins like a supported image format, whatever its name."""
     return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
 
 
 def begins_as_video(path: Path | Encoded) -> bool:
-    """Whether the first bytes of the file are those of a container that brings its frames with it."""
+    """Return whether a file begins like a video container that holds its frames (and not a playlist)."""
     with path.open("rb") as file:
         head = file.read(400)
-    if head[4:8] == b"ftyp":  # which images of phones have too
+    if head[4:8] == b"ftyp":  # images of phones begin so too
         return _what_begins(head) == _VIDEO
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):  # MP4 and QuickTime
         return True
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "
     starts = (b"\x1a\x45\xdf\xa3", b"OggS", b"FLV\x01", b"\0\0\1\xba", b"\0\0\1\xb3")
-    is_packets = head[:1] == head[188:189] == head[376:377] == b"G" and not head.startswith(b"GIF8")  # of MPEG
-    return head.startswith(starts) or is_packets
+    is_mpeg_stream = head[:1] == head[188:189] == head[376:377] == b"G" and not head.startswith(b"GIF8")
+    return head.startswith(starts) or is_mpeg_stream
 
 
-def what_it_holds(path: Path | Encoded) -> str:
-    """What a file is that Pillow did not take for an image, for a message: ``a PDF document``. '' if unknown."""
+def content_in_words(path: Path | Encoded) -> str:
+    """Return what a file holds that Pillow cannot open, for a message: ``a PDF document``; '' when unknown."""
     head = _head(path)
     found = _what_begins(head)
     if found in _FORMATS:
-        return _FORMATS[found] if found in readable_formats() else f"{found}, which this Pillow was built without"
+        return (
+            _FORMATS[found] if found in readable_formats() else f"{found}, which this build of Pillow does not support"
+        )
     if not found and head and all(byte in b"\t\n\r\f" or byte >= 32 for byte in head) and b"\x7f" not in head:
         return "text"
     return found
@@ -145,7 +148,7 @@ def _what_begins(head: bytes) -> str:
         return _FTYP.get(head[8:12], _VIDEO)
     if head[:4] == b"RIFF":
         return {b"WEBP": "WEBP", b"AVI ": _VIDEO, b"WAVE": "sound"}.get(head[8:12], "")
-    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:  # a text, as likely
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:  # rather a text
         return ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     known = [words for start, words in _SIGNATURES if head.startswith(start)]
@@ -154,13 +157,13 @@ def _what_begins(head: bytes) -> str:
 
 
 def suits(suffix: str, form: str) -> bool:
-    """Whether a file with ``suffix`` may be of Pillow's format ``form``; one without any may."""
+    """Return whether ``suffix`` fits a file of Pillow's format ``form``; no suffix fits every format."""
     expected = Image.registered_extensions().get(suffix.lower())
     return not suffix or expected == form or {expected, form} in _SAME_SUFFIX
 
 
 def usual_suffix(form: str) -> str:
-    """The suffix that files of Pillow's format ``form`` have, "" for an unknown one."""
+    """Return the usual suffix of Pillow's format ``form``, or "" for an unknown one."""
     return {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}.get(
         form, f".{form.lower()}" if form in _FORMATS else ""
     )

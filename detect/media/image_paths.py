@@ -1,4 +1,4 @@
-"""Which images an input means, and how a path is written in a line of text."""
+"""The image files that an input names, and paths in messages."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from detect.media import formats
 
 
 def find_images(source: str) -> list[Path]:
-    """The images that ``source`` means, sorted by path, each once.
+    """Return the image files that ``source`` names, sorted by path, without duplicates.
 
-    A file is taken whatever its suffix. A folder gives the images directly in it: what has an image's suffix and
-    is no folder, also where ``read_image`` will have to refuse it (HEIC, a dangling link), and files without any
-    suffix that begin like an image. Else ``source`` is a pattern, ``input/*.jpg`` or, for sub-folders too,
-    ``input/**/*.jpg``, and gives the images it matches. Hidden files are passed over. Raises MediaError where
-    nothing is found.
+    source: a file with any suffix; a folder, which stands for the images directly in it; or a pattern such as
+        ``input/*.jpg`` or, including sub-folders, ``input/**/*.jpg``.
+    Images are files with the suffix of an image format, also of unsupported formats such as HEIC (so that reading
+    them reports an error), and files without suffix that begin like an image. Hidden files are skipped.
+    Raises MediaError when there is none.
     """
-    if not source:  # a variable that the shell does not know; as a path it would be the current folder
+    if not source:  # an unset shell variable; as a path it would be the current folder
         raise MediaError("the input is empty; give an image, a folder or a pattern")
     path = expanded(source)
-    looked_for = f"(looked for {', '.join(formats.SUFFIXES)})"
+    suffixes = f"(searched for {', '.join(formats.SUFFIXES)})"
     try:
         if path.is_dir():
             found = _images(path.iterdir())
             if not found:
-                raise MediaError(f"no image in the folder {shown(source)} {looked_for}")
+                raise MediaError(f"no image in the folder {shown(source)} {suffixes}")
             return found
         if os.path.lexists(path):
             return [path]
     except OSError as error:
-        raise MediaError(f"cannot look into {shown(source)}: {error.strerror}") from None
+        raise MediaError(f"cannot list {shown(source)}: {error.strerror}") from None
     if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):  # not shown, since it may hold a key
-        raise MediaError("an image cannot be given as a web address; download it and give the file")
+        raise MediaError("an image cannot be given as a URL here; download it and give the file")
     if not glob.has_magic(source):
         raise MediaError(f"no such file or folder: {shown(source)}")
     found = _images(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not found:
-        raise MediaError(f"no image matches {shown(source)} {looked_for}")
+        raise MediaError(f"no image matches {shown(source)} {suffixes}")
     return found
 
 
 def expanded(source: str) -> Path:
-    """``source`` as a path, with ``~`` for the home folder unless a file is called so."""
+    """Return ``source`` as a path, with ``~`` replaced by the home folder unless such a file exists."""
     path = Path(source)
     try:
         return path if os.path.lexists(path) else path.expanduser()
-    except RuntimeError:  # ~name of nobody
+    except RuntimeError:  # ~name of an unknown user
         return path
 
 
 def shown(path: object) -> str:
-    """``path``, or what stands for one, for a line of text: on one line and printable, whatever bytes its name has."""
+    """Return a path for a message: one line of printable characters, whatever bytes its name has."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
@@ -68,5 +68,5 @@ def _is_image(path: Path) -> bool:
         if path.suffix.lower() in (*formats.SUFFIXES, *formats.OTHER_SUFFIXES):
             return not path.is_dir()
         return not path.suffix and path.is_file() and formats.begins_as_image(path)
-    except OSError:  # may not be looked at: its suffix decides
+    except OSError:  # without permission to read it, the suffix decides
         return bool(path.suffix)

@@ -1,4 +1,4 @@
-"""Images read no larger than they are needed."""
+"""Reading of images that are needed at a reduced size only, with less decoding."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import numpy as np
 
 from detect.media.images import Decoded, decode
 
-# A reduced image is at least so many times as large as what is made of it. With less it comes out softer than the
-# whole image resized, which a detector notices (docs/data.md) and which spares hardly more.
+# A JPEG is decoded to at least this many times the wanted size. With a smaller factor the result is softer than the
+# full image resized, which costs a detector accuracy (docs/data.md), and saves hardly more time.
 _MARGIN = 2.0
 
 
 def read_resized(path: Path, hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """The image at ``path`` resized to ``hw``, uint8 RGB [*hw, 3], and the (height, width) that it has itself, both
-    turned as its EXIF orientation says.
+    """Return an image resized to ``hw``, uint8 RGB [*hw, 3], and its original (height, width), both upright.
 
-    What is much larger is decoded at a half, a quarter or an eighth of its sides where it is a JPEG, which spares
-    large photographs about half of the decoding; everything lies where it would lie without. Besides the result it
-    takes no more memory than ``read_image``, and it raises what that raises.
+    A JPEG that is much larger is decoded at a half, a quarter or an eighth of its size, which saves about half of the
+    decoding time of large photographs. Pixels keep their positions to a fraction of a pixel. Memory (besides the
+    result) and errors are those of ``read_image``.
     """
     decoded = decode_for(path, hw)
-    if decoded.by == 1:
-        whole = decoded.upright(decoded.rgb)
-        return cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR), whole.shape[:2]
-    resized = _resized(decoded, hw[::-1] if decoded.turned else hw)
-    return decoded.upright(resized), decoded.whole_hw[::-1] if decoded.turned else decoded.whole_hw
+    if decoded.divisor == 1:
+        full = decoded.upright(decoded.rgb)
+        return cv2.resize(full, hw[::-1], interpolation=cv2.INTER_LINEAR), full.shape[:2]
+    resized = _resized(decoded, hw[::-1] if decoded.is_sideways else hw)
+    return decoded.upright(resized), decoded.full_hw[::-1] if decoded.is_sideways else decoded.full_hw
 
 
 def decode_for(path: Path, hw: tuple[int, int]) -> Decoded:
-    """The image at ``path``, of whose pixels no more are decoded than ``read_resized`` needs for ``hw``."""
+    """Return the pixels of an image, decoded at the smallest size that ``read_resized`` needs for ``hw``."""
     height, width = hw
     return decode(path, (math.ceil(_MARGIN * height), math.ceil(_MARGIN * width)))
 
 
 def _resized(decoded: Decoded, hw: tuple[int, int]) -> np.ndarray:
-    """A reduced image, as it lies in its file, resized to ``hw`` as if it were whole.
+    """Return the stored pixels of a reduced image, resized to ``hw`` as if they had full size.
 
-    cv2.resize would pull in what reaches out of the whole, and so move the far edge by up to a pixel. Cubic, since
-    bilinear, after the smoothing of the smaller DCT, leaves less of fine detail than it leaves of a whole image.
+    cv2.resize would include the part of the last row and column that lies beyond the image, and move the far edge by
+    up to a pixel. Interpolation is cubic: bilinear interpolation after the smoothing of the smaller DCT keeps less
+    fine detail than it keeps of the full image.
     """
-    y, x = (decoded.by * new / whole for new, whole in zip(hw, decoded.whole_hw, strict=True))
-    # From centre to centre of pixels, which lie half a pixel from the corner.
+    y, x = (decoded.divisor * new / full for new, full in zip(hw, decoded.full_hw, strict=True))
+    # Maps pixel centers to pixel centers, which lie half a pixel from the corner.
     matrix = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
     return cv2.warpAffine(decoded.rgb, matrix, hw[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

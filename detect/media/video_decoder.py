@@ -77,7 +77,7 @@ class Decoder:
     options: for ffmpeg, in front of the address.
     with_sound: count time from the beginning of the sound where that is the earlier one.
     matrix: ffmpeg's name of what turns YCbCr into RGB; ``auto``: what the file says, else BT.601.
-    most_pixels: of a frame; larger ones are not unpacked, and MediaError ends the frames at one that grew later.
+    max_pixels: of a frame; larger ones are not unpacked, and MediaError ends the frames at one that grew later.
 
     From the first frame on these are known:
     fps: the rate as the file claims it, the mean or the highest one where it varies, 25 where it says nothing.
@@ -96,9 +96,9 @@ class Decoder:
         *,
         with_sound: bool = False,
         matrix: str = "auto",
-        most_pixels: int | None = None,
+        max_pixels: int | None = None,
     ) -> None:
-        self.most_pixels = most_pixels
+        self.max_pixels = max_pixels
         self.fps = FALLBACK_FPS
         self.seconds: Fraction | None = None
         self.kind = ""
@@ -111,7 +111,7 @@ class Decoder:
         nowhere = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "null", "-")
         # fmt: off
         arguments = [
-            "-loglevel", "level+info", *options, *(("-max_pixels", str(most_pixels)) if most_pixels else ()),
+            "-loglevel", "level+info", *options, *(("-max_pixels", str(max_pixels)) if max_pixels else ()),
             "-threads", str(THREADS), "-i", address,
             "-map", "0:V:0",  # V: not the cover of a song
             "-vf", _FILTERS.format(matrix=matrix), "-noautoscale", "-fps_mode", "passthrough",
@@ -133,9 +133,9 @@ class Decoder:
         assert self._process.stdout is not None
         last = None
         while (stamp := self._stamps.get()) is not None:
-            if self.most_pixels and stamp.height * stamp.width > self.most_pixels:
+            if self.max_pixels and stamp.height * stamp.width > self.max_pixels:
                 raise MediaError(
-                    f"frames of {stamp.width}x{stamp.height} pixels, more than the {self.most_pixels:,} that are taken"
+                    f"frames of {stamp.width}x{stamp.height} pixels, more than the {self.max_pixels:,} that are taken"
                 )
             image = np.empty((stamp.height, stamp.width, 3), np.uint8)
             if self._process.stdout.readinto(image.data.cast("B")) < image.nbytes:  # type: ignore[attr-defined]

@@ -41,7 +41,7 @@ class VideoReader:
     source: a path, a camera's number, or a URL; see ``Source.parse``.
     contained: take a file only if it brings all of its frames itself, for files of strangers: a playlist could name
         other files of this machine, or addresses.
-    most_pixels: of a frame, before it is unpacked; for files.
+    max_pixels: of a frame, before it is unpacked; for files.
     live: a camera, or a stream of unknown length. Its frames are timed by their arrival, from 0 for the first, and
         while one is worked on others pass by unseen: what comes next is always what is to be seen now.
     fps: frames a second as the file claims; 25 where it does not tell, and of a camera.
@@ -54,10 +54,10 @@ class VideoReader:
     can be decoded.
     """
 
-    def __init__(self, source: str | Path, *, contained: bool = False, most_pixels: int | None = None) -> None:
+    def __init__(self, source: str | Path, *, contained: bool = False, max_pixels: int | None = None) -> None:
         self.source = Source.parse(source)
         self._options = _CONTAINED if contained else ()
-        self._most_pixels = most_pixels
+        self._most_pixels = max_pixels
         self.trouble: str | None = None
         self._stalled = False
         self._decoder: Decoder | None = None
@@ -129,7 +129,7 @@ class VideoReader:
     def _open_file(self) -> Iterator[Frame]:
         # "file:" since ffmpeg takes "concat:x" for a protocol and "-x" for a flag.
         address = f"file:{self.source.address}"
-        decoder = partial(Decoder, address, self._options, with_sound=True, most_pixels=self._most_pixels)
+        decoder = partial(Decoder, address, self._options, with_sound=True, max_pixels=self._most_pixels)
         self._decoder = decoder()
         frames = iter(self._decoder)
         first = next(frames, None)

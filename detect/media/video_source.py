@@ -54,7 +54,9 @@ class Source:
             raise MediaError(f"{path} is a pipe, and a video must be a file")
         if not path.is_file():
             raise MediaError(f"no such video file: {path}")
-        return cls("file", str(path), str(path), fit_file_name(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING))
+        return cls(
+            "file", str(path), str(path), fit_file_name(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING)
+        )
 
     def without_secrets(self, text: str) -> str:
         """``text``, such as a message of ffmpeg, without what ``shown`` leaves out, of whatever address."""

@@ -42,23 +42,23 @@ def natural(hw: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("at_least_hw", "by"),
+    ("min_hw", "by"),
     [(None, 1), ((602, 100), 1), ((601, 801), 1), ((601, 800), 2), ((300, 401), 2), ((300, 400), 4), ((150, 200), 8),
      ((1, 1), 8), ((9000, 9000), 1)],
 )  # fmt: skip
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_jpeg_is_decoded_at_the_smallest_scale_that_is_large_enough(tmp_path, at_least_hw, by, orientation):
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_is_large_enough(tmp_path, min_hw, by, orientation):
     path = written(tmp_path / "x.jpg", np.zeros((*HW, 3), np.uint8), orientation)
-    decoded = decode(path, at_least_hw)
+    decoded = decode(path, min_hw)
     height, width = (-(-side // by) for side in HW)
-    assert decoded.by == by and decoded.upright(decoded.rgb).shape == (height, width, 3)
-    assert decoded.whole_hw == (HW[::-1] if orientation == 6 else HW)
+    assert decoded.divisor == by and decoded.upright(decoded.rgb).shape == (height, width, 3)
+    assert decoded.full_hw == (HW[::-1] if orientation == 6 else HW)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_other_formats_are_decoded_as_they_are(tmp_path, suffix):
     path = written(tmp_path / f"x{suffix}", smooth((90, 140)))
-    assert decode(path, (9, 14)).by == 1
+    assert decode(path, (9, 14)).divisor == 1
 
 
 @pytest.mark.parametrize("orientation", TURNS)
@@ -70,10 +70,10 @@ def test_an_edge_lies_where_it_would_lie_without(tmp_path, hw, by, orientation):
         upright[top:bottom, left:right] = 190
         upright = cv2.GaussianBlur(upright, (0, 0), 12)  # a hard edge lies within a pixel of where it is drawn
         path = written(tmp_path / "x.jpg", upright, orientation)
-        assert decode(path, (2 * hw[0], 2 * hw[1])).by == by
-        image, whole_hw = read_resized(path, hw)
+        assert decode(path, (2 * hw[0], 2 * hw[1])).divisor == by
+        image, full_hw = read_resized(path, hw)
         assert image.shape == (*hw, 3) and image.dtype == np.uint8 and image.flags.c_contiguous
-        assert whole_hw == HW
+        assert full_hw == HW
         for axis, (start, end) in enumerate(((top, bottom), (left, right))):
             profile = (image.mean(axis=2) - 70).sum(axis=1 - axis)
             scale = hw[axis] / HW[axis]
@@ -109,9 +109,9 @@ def test_of_fine_detail_nearly_as_much_is_left_as_without(tmp_path):
 def test_what_is_not_reduced_is_the_whole_image_resized(tmp_path, name, orientation):
     path = written(tmp_path / name, smooth((61, 90)), orientation)
     for hw in ((41, 61), (61, 90), (130, 171)):
-        image, whole_hw = read_resized(path, hw)
+        image, full_hw = read_resized(path, hw)
         np.testing.assert_array_equal(image, cv2.resize(read_image(path), hw[::-1], interpolation=cv2.INTER_LINEAR))
-        assert whole_hw == (61, 90)
+        assert full_hw == (61, 90)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])

@@ -1,61 +1,67 @@
-"""What doctor.py tells: a dataset in numbers, and everything that is wrong with it."""
+"""Check of a whole dataset: statistics and every problem of all splits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from detect.data.file_listing import images_below
 from detect.data.quality.checks.classes import check_classes, check_lists
 from detect.data.quality.checks.duplicates import check_copies, check_listed_twice
 from detect.data.quality.checks.geometry import check_shapes
 from detect.data.quality.checks.image_files import check_files
 from detect.data.quality.checks.image_headers import read_headers
-from detect.data.quality.cleaning import clean, of_images, of_objects
-from detect.data.quality.problems import KINDS, NOTE, Place, Problem, Severity
+from detect.data.quality.cleaning import clean, image_problem, object_problem
+from detect.data.quality.problems import KINDS, NOTE, Location, Problem, Severity
 from detect.data.quality.summary import Summary, summarize
-from detect.data.readers import ONE_FILE_FORMATS
-from detect.data.readers.folders import images_below
+from detect.data.readers import IN_ONE_FILE
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table, renumber_duplicates
 from detect.data.unvalidated_split import UnvalidatedSplit
-from detect.media.fingerprint import Look, look_at_all
+from detect.media.fingerprint import Fingerprint, fingerprint_images
 from detect.structures.class_names import ClassNames
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found out about a dataset.
+    """Result of the check of a dataset.
 
-    form: the format.  found: how the files were found, see ``DatasetSpec``.
-    drafts: what the files say, and tables: what of it can be trained on, of each split.
-    looks: of each image of the tables.  problems: of each split, and under "" of all.
+    name: name of the dataset.
+    format: annotation format, such as "coco".
+    layout: description of the folder layout that was recognized; "" for a dataset with a description file.
+    class_names: classes of all splits.
+    splits: content of the annotation files by split.
+    tables: usable images and objects by split.
+    fingerprints: one per image of each table.
+    problems: by split; problems of the whole dataset are under "".
     """
 
     name: str
-    form: str
-    found: str
+    format: str
+    layout: str
     class_names: ClassNames
-    drafts: dict[str, UnvalidatedSplit]
+    splits: dict[str, UnvalidatedSplit]
     tables: dict[str, Table]
-    looks: dict[str, list[Look]]
+    fingerprints: dict[str, list[Fingerprint]]
     problems: dict[str, list[Problem]] = field(default_factory=dict)
 
     @property
     def severity(self) -> Severity | None:
-        """Of the worst problem, None without any."""
+        """Severity of the worst problem; None if there is no problem."""
         return max((KINDS[p.kind].severity for found in self.problems.values() for p in found), default=None)
 
     @property
     def is_invalid(self) -> bool:
-        """Whether something is broken or hurts."""
+        """Whether there is an error or a warning."""
         return self.severity is not None and self.severity > NOTE
 
     @property
     def summaries(self) -> dict[str, Summary]:
+        """Statistics by split."""
         return {split: summarize(table, self.class_names) for split, table in self.tables.items()}
 
     def by_kind(self) -> list[tuple[str, list[tuple[str, Problem]]]]:
-        """The kinds that were found, the worst first, each with its splits and problems."""
+        """Return the kinds that occur, most severe first, each with its problems and their splits."""
         found: dict[str, list[tuple[str, Problem]]] = {}
         for split, problems in self.problems.items():
             for problem in problems:
@@ -65,63 +71,69 @@ class Diagnosis:
 
 
 def diagnose(spec: DatasetSpec) -> Diagnosis:
-    """Reads all annotations and all images of all splits. Raises what reading raises where files are of no format
-    at all."""
-    drafts, tables, looks = {}, {}, {}
+    """Read all annotations and all images of a dataset and return every problem.
+
+    Raises DataError if the annotation files of a split cannot be read at all.
+    """
+    splits, tables, fingerprints = {}, {}, {}
     problems: dict[str, list[Problem]] = {}
     class_names = spec.all_classes()
     for split in spec.splits:
-        _, drafts[split] = spec.select(split, class_names)
-        tables[split], problems[split] = clean(drafts[split])
-        looks[split] = look_at_all([tables[split].path(i) for i in range(len(tables[split]))])
-        problems[split] += _of_split(drafts[split], tables[split], looks[split])
-    problems[next(iter(problems))].append(_unlisted(spec, drafts))
-    for split, found in check_copies(tables, looks).items():
+        _, splits[split] = spec.select(split, class_names)
+        tables[split], problems[split] = clean(splits[split])
+        fingerprints[split] = fingerprint_images([tables[split].path(i) for i in range(len(tables[split]))])
+        problems[split] += _split_problems(splits[split], tables[split], fingerprints[split])
+    problems[next(iter(problems))].append(_unannotated_images(spec, splits))
+    for split, found in check_copies(tables, fingerprints).items():
         problems[split] += found
     for split, problem in (*check_lists(spec.classes_per_split()), *check_classes(tables, class_names)):
         problems.setdefault(split, []).append(problem)
-    return Diagnosis(spec.name, spec.format, spec.discovery_note, class_names, drafts, tables, looks, _told_once(problems))
+    return Diagnosis(
+        spec.name, spec.format, spec.found, class_names, splits, tables, fingerprints, _without_repetition(problems)
+    )
 
 
-def _of_split(draft: UnvalidatedSplit, table: Table, looks: Sequence[Look]) -> Iterator[Problem]:
-    """Everything in one split that does not keep it from being read."""
-    cleaned = replace(draft, table=table)
-    yield from (of_images(table, found) for found in check_files(table, read_headers(table), looks))
+def _split_problems(split: UnvalidatedSplit, table: Table, fingerprints: Sequence[Fingerprint]) -> Iterator[Problem]:
+    """Yield the problems inside one split that reading it for training does not look for."""
+    cleaned = replace(split, table=table)
+    yield from (image_problem(table, finding) for finding in check_files(table, read_headers(table), fingerprints))
     yield check_listed_twice(table)
-    yield _doubled_ids(draft)
-    yield from (of_objects(cleaned, found) for found in check_shapes(table))
+    yield _duplicate_annotation_ids(split)
+    yield from (object_problem(cleaned, finding) for finding in check_shapes(table))
 
 
-def _unlisted(spec: DatasetSpec, drafts: Mapping[str, UnvalidatedSplit]) -> Problem:
-    """Images beside those that are listed, which a file about many images may have forgotten."""
-    if spec.format not in ONE_FILE_FORMATS:  # the others' readers tell
-        return Problem("not_annotated", [])
-    folders = {draft.table.folder for draft in drafts.values() if draft.table.folder.is_dir()}
-    told = {draft.table.folder / reject.place.file for draft in drafts.values() for reject in draft.skipped}
-    listed = {path.resolve() for path in (*spec.image_paths(), *told)}
-    there = sorted({folder / name for folder in folders for name in images_below(folder)})
-    names = [path.relative_to(spec.root).as_posix() for path in there if path.resolve() not in listed]
-    return Problem("not_annotated", [Place(name, "", "") for name in names])
+def _unannotated_images(spec: DatasetSpec, splits: Mapping[str, UnvalidatedSplit]) -> Problem:
+    """Return the images in the dataset's folders that the annotation files do not list."""
+    if spec.format not in IN_ONE_FILE:  # readers of one file per image report them
+        return Problem("unannotated_image", [])
+    folders = {split.table.folder for split in splits.values() if split.table.folder.is_dir()}
+    skipped = {split.table.folder / entry.place.file for split in splits.values() for entry in split.skipped}
+    listed = {path.resolve() for path in (*spec.paths(), *skipped)}
+    images = sorted({folder / name for folder in folders for name in images_below(folder)})
+    names = [path.relative_to(spec.root).as_posix() for path in images if path.resolve() not in listed]
+    return Problem("unannotated_image", [Location(name, "", "") for name in names])
 
 
-def _doubled_ids(draft: UnvalidatedSplit) -> Problem:
-    """Annotation ids that an earlier object has."""
-    ids = draft.table.annotation_ids
+def _duplicate_annotation_ids(split: UnvalidatedSplit) -> Problem:
+    """Return the objects whose annotation id an earlier object has."""
+    ids = split.table.annotation_ids
     _, rows = renumber_duplicates(ids)
-    return Problem("doubled_id", [draft.place(row) for row in rows.tolist()], ids[rows])
+    return Problem("duplicate_annotation_id", [split.location(row) for row in rows.tolist()], ids[rows])
 
 
-def _told_once(problems: dict[str, list[Problem]]) -> dict[str, list[Problem]]:
-    """Without those that have no place, and without what was told of an earlier split: files of no image, which
-    nobody can tell the split of."""
-    seen: set[tuple[str, Place]] = set()
-    told: dict[str, list[Problem]] = {}
+def _without_repetition(problems: dict[str, list[Problem]]) -> dict[str, list[Problem]]:
+    """Return the problems without empty ones, and without files reported for an earlier split.
+
+    A file that belongs to no image cannot be assigned to a split, so every split reports it.
+    """
+    seen: set[tuple[str, Location]] = set()
+    kept: dict[str, list[Problem]] = {}
     for split, found in problems.items():
         for problem in found:
-            if not len(problem.ids) and KINDS[problem.kind].of != "class":
-                new = [place for place in problem.places if (problem.kind, place) not in seen]
-                seen.update((problem.kind, place) for place in new)
-                problem = replace(problem, places=new)
-            if problem.places:
-                told.setdefault(split, []).append(problem)
-    return told
+            if not len(problem.ids) and KINDS[problem.kind].subject != "class":
+                new = [location for location in problem.locations if (problem.kind, location) not in seen]
+                seen.update((problem.kind, location) for location in new)
+                problem = replace(problem, locations=new)
+            if problem.locations:
+                kept.setdefault(split, []).append(problem)
+    return kept

@@ -1,4 +1,4 @@
-"""Annotations that are moved to where their image really is: turned as EXIF says, or scaled to its size."""
+"""Annotations rotated by the EXIF orientation of their image, or scaled to its size."""
 
 from __future__ import annotations
 
@@ -14,57 +14,66 @@ from detect.media.images import MAX_PIXELS, Header, upright
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle
 
-_SAME_ASPECT = 0.01
+_ASPECT_TOLERANCE = 0.01
 
 
-def turned(table: Table, rows: Sequence[int], headers: Sequence[Header | str]) -> Table:
-    """The images at ``rows``, which were annotated as they lie in their files, as they are seen."""
+def rotated(table: Table, rows: Sequence[int], headers: Sequence[Header | str]) -> Table:
+    """Return the table with the annotations of images ``rows``, made on the stored pixels, rotated upright.
+
+    headers: one per image of the table, or a message for an unreadable file.
+    """
     return _moved(table, {row: header for row in rows if isinstance(header := headers[row], Header)})
 
 
 def scaled(table: Table, rows: Sequence[int], headers: Sequence[Header | str]) -> Table:
-    """The images at ``rows``, which were annotated at another size, where that has the shape of the image, as it
-    is seen or as it lies in its file. The others are not touched: nobody knows which part of them was annotated."""
+    """Return the table with the annotations of images ``rows`` scaled to the size of the image.
+
+    An image is scaled only if its annotated size has the aspect ratio of the image, upright or as stored; otherwise
+    the image may have been cropped, and its annotations stay unchanged. headers: as for ``rotated``.
+    """
     moves = {}
     for row in rows:
         header, annotated_hw = headers[row], table.image_hw[row].tolist()
         if not isinstance(header, Header):
             continue
-        if _alike(annotated_hw, header.image_hw):
+        if _same_aspect(annotated_hw, header.image_hw):
             moves[row] = replace(header, orientation=1)
-        elif header.turned and _alike(annotated_hw, header.image_hw[::-1]):
+        elif header.is_sideways and _same_aspect(annotated_hw, header.image_hw[::-1]):
             moves[row] = header
     return _moved(table, moves)
 
 
-def _alike(one_hw: Sequence[int], other_hw: Sequence[int]) -> bool:
-    return abs(one_hw[0] * other_hw[1] / (one_hw[1] * other_hw[0]) - 1) <= _SAME_ASPECT
+def _same_aspect(one_hw: Sequence[int], other_hw: Sequence[int]) -> bool:
+    return abs(one_hw[0] * other_hw[1] / (one_hw[1] * other_hw[0]) - 1) <= _ASPECT_TOLERANCE
 
 
 def _moved(table: Table, moves: Mapping[int, Header]) -> Table:
-    """Images with the sizes of their headers, and their objects scaled to these after they were turned."""
+    """Return the table with images in the sizes of their headers, and objects rotated and scaled accordingly.
+
+    moves: headers by image row; their orientation is applied.
+    """
     if not moves:
         return table
     boxes, areas, sizes = table.boxes.copy(), table.areas.copy(), table.image_hw.copy()
-    builder, drawn, bare = MaskBuilder(), [], table.lacks_mask
-    for row, header in moves.items():
-        stored_hw = header.image_hw[::-1] if header.turned else header.image_hw
-        factors = np.array(stored_hw[::-1]) / table.image_hw[row][::-1]  # x, y
-        objects = slice(int(table.object_starts[row]), int(table.object_starts[row + 1]))
+    builder, drawn, without_mask = MaskBuilder(), [], table.lacks_mask
+    for image, header in moves.items():
+        stored_hw = header.image_hw[::-1] if header.is_sideways else header.image_hw
+        factors = np.array(stored_hw[::-1]) / table.image_hw[image][::-1]  # x, y
+        objects = slice(int(table.object_starts[image]), int(table.object_starts[image + 1]))
         corners = _moved_points(boxes[objects].reshape(-1, 2), factors, header).reshape(-1, 4)
         low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
-        boxes[objects], sizes[row] = np.hstack([low, high]), header.image_hw
+        boxes[objects], sizes[image] = np.hstack([low, high]), header.image_hw
         areas[objects] *= factors.prod()
-        for one in range(objects.start, objects.stop):
-            if not bare[one]:
-                builder.add(_moved_mask(table.masks[int(table.mask_rows[one])], factors, header, stored_hw))
-                drawn.append(one)
+        for row in range(objects.start, objects.stop):
+            if not without_mask[row]:
+                builder.add(_moved_mask(table.masks[int(table.mask_rows[row])], factors, header, stored_hw))
+                replaced.append(row)
     table = replace(table, boxes=boxes, areas=areas, image_hw=sizes)
-    return table.with_masks(np.array(drawn, np.int64), builder.finish())
+    return table.with_masks(np.array(replaced, np.int64), builder.finish())
 
 
 def _moved_points(points: np.ndarray, factors: np.ndarray, header: Header) -> np.ndarray:
-    """float64 [n, 2] x, y; the same steps as those of ``images.upright`` for pixels."""
+    """Return points, float64 [n, 2] x, y, scaled and rotated in the order in which ``images.upright`` moves pixels."""
     height, width = header.image_hw
     points = points * factors
     if header.orientation >= 5:
@@ -79,7 +88,7 @@ def _moved_points(points: np.ndarray, factors: np.ndarray, header: Header) -> np
 def _moved_mask(
     mask: Polygons | Rle, factors: np.ndarray, header: Header, stored_hw: tuple[int, int]
 ) -> Polygons | Rle:
-    """The mask at its new place; one that cannot be drawn as it is, which is found later."""
+    """Return the scaled and rotated mask; an invalid mask is returned unchanged, since a later check removes it."""
     if not isinstance(mask, dict):
         if any(len(polygon) % 2 for polygon in mask):
             return mask

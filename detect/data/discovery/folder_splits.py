@@ -1,0 +1,182 @@
+"""A folder as a dataset with the splits train, val and test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from detect.data.discovery import Discovery, discover
+from detect.data.discovery.image_folders import Source, merge_sources
+from detect.data.quality.near_duplicates import group_near_duplicates, merge_groups, signatures
+from detect.data.readers import get_reader
+from detect.data.spec import DatasetSpec
+from detect.data.splits import SPLIT_FRACTIONS, read_splits, split_at_random, split_from_path, write_splits
+from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.errors import DataError, DiskError
+from detect.media.fingerprint import fingerprint_images
+from detect.progress import warn
+from detect.text import counted, first_few
+
+SPLITS_FILE = "splits.yaml"
+_POOL = "train"  # the split of images that no file or name assigns to a split, which may be split further
+_BLANK = np.zeros((16, 16, 3), np.uint8)  # thumbnail of an unreadable image
+
+Part = dict[str, Any]  # one split as in datasets/NAME.yaml: images, annotations and optionally files
+
+
+def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool = True) -> DatasetSpec:
+    """Return the dataset in ``folder``.
+
+    The splits are those that files in the folder declare, else those that the names of files and folders say. Without
+    a validation split, one is drawn at random from the training images and saved, so that it stays the same.
+
+    format: as in ``discover``.
+    fallback: file for the random splits when the folder is not writable.
+    save_splits: whether to save random splits. Without, they are the same next time only if the folder is unchanged.
+    Raises what ``discover`` raises, and DataError when there are too few images to split.
+    """
+    found = discover(folder, format)
+    spec = DatasetSpec(folder.resolve().name, found.format, folder, {}, found.classes)
+    splits, how = _declared_splits(spec, found) or _splits_from_paths(found)
+    if "val" not in splits and _POOL in splits:  # a folder with only a test split stays as it is
+        spec = replace(spec, splits={_POOL: splits[_POOL]})
+        missing = [split for split in SPLIT_FRACTIONS if split not in splits or split == _POOL]
+        drawn, how_drawn = _draw_splits(spec, missing, fallback, save_splits)
+        splits = {**splits, **drawn}
+        how = ", ".join(filter(None, (how, f"{' and '.join(missing[1:])} {how_drawn}")))
+    splits = {split: splits[split] for split in SPLIT_FRACTIONS if split in splits}
+    sources = dict.fromkeys(f"{s.annotations}, images in {s.images}" for s in found.sources)
+    note = f"{folder}: {found.format} ({first_few(sources, 3)}); splits {', '.join(splits)}: {how}"
+    return replace(spec, splits=splits, discovery_note=note)
+
+
+def _part(source: Source) -> Part:
+    return {"images": str(source.images), "annotations": str(source.annotations)}
+
+
+def _declared_splits(spec: DatasetSpec, found: Discovery) -> tuple[dict[str, Part], str] | None:
+    """Return splits that files declare or the folders of the images name, and which of the two; None without any."""
+    reader = get_reader(found.format)
+    source = found.sources[0] if len(found.sources) == 1 else None
+    if source is None and not reader.one_file_per_split:
+        source = merge_sources(found.sources)
+    if source is None:
+        return None
+    names = list(replace(spec, splits={_POOL: _part(source)}).read_unvalidated(_POOL).table.names)
+    declared = reader.declared_splits(names, source.images, found.listing) if reader.declared_splits else {}
+    if declared := {split: files for split, files in declared.items() if files}:
+        how = f"from {reader.splits_source}"
+    else:
+        declared, how = _splits_from_image_folders(names), "from the names of the image folders"
+        if len(declared) < 2:
+            return None
+    if num_unused := len(names) - len(set().union(*declared.values())):
+        how += f", {counted(num_unused, 'image')} in no split"
+    return {split: {**_part(source), "files": sorted(files)} for split, files in declared.items()}, how
+
+
+def _splits_from_image_folders(names: Sequence[str]) -> dict[str, set[str]]:
+    members = defaultdict(set)
+    for name in names:
+        if split := split_from_path(PurePosixPath(name).parent):
+            members[split].add(name)
+    return dict(members)
+
+
+def _splits_from_paths(found: Discovery) -> tuple[dict[str, Part], str]:
+    """Return the splits that the paths of the sources name, and how; sources without a split become the pool."""
+    by_split = defaultdict(list)
+    for source in found.sources:
+        by_split[source.split].append(source)
+    without_split = by_split.pop(None, [])
+    if without_split and _POOL not in by_split:
+        by_split[_POOL] = without_split  # such as all.json beside test.json
+    elif without_split:
+        paths = first_few([str(source.annotations) for source in without_split])
+        warn(f"{found.listing.folder}: ignored annotations whose names say no split: {paths}")
+    for same_split in by_split.values():
+        if len(same_split) > 1:
+            paths = first_few([str(source.annotations) for source in same_split])
+            raise DataError(
+                f"{found.listing.folder} has several annotations for the same images or split: {paths}; use a folder "
+                "with one of them, or describe the splits in a YAML file"
+            )
+    how = "" if without_split and len(by_split) == 1 else "from the names of files and folders"
+    return {split: _part(same_split[0]) for split, same_split in by_split.items() if split}, how
+
+
+def _draw_splits(
+    spec: DatasetSpec, splits: list[str], fallback: Path, save: bool
+) -> tuple[dict[str, Part], str]:
+    """Divide the pool into ``splits``, as saved before or at random, and return them and how."""
+    part = spec.splits[_POOL]
+    pool = spec.read_unvalidated(_POOL)
+    names = part.get("files") or list(pool.table.names)
+    paths = (spec.root / SPLITS_FILE, fallback)
+    for path in paths:
+        if (saved := read_splits(path)) is not None:
+            return _parts_of(part, names, saved, splits, path), f"from {path}"
+    drawn = _draw_at_random(pool, set(names), splits)
+    if not save:
+        return _parts_of(part, names, drawn, splits, spec.root), "drawn at random"
+    for path in paths:
+        try:
+            write_splits(path, drawn)
+            return _parts_of(part, names, drawn, splits, path), f"drawn at random and saved in {path}"
+        except DiskError as error:
+            problem = error
+    raise problem
+
+
+def _parts_of(
+    part: Part, names: list[str], saved: dict[str, list[str]], splits: list[str], path: Path
+) -> dict[str, Part]:
+    """Return the ``saved`` splits without missing images; the other images are for training.
+
+    path: file of the saved splits, for messages.
+    """
+    existing = set(names)
+    listed = {split: [name for name in files if name in existing] for split, files in saved.items()}
+    if gone := sorted(set().union(*saved.values()) - existing):
+        warn(f"{path}: no annotations any more for {counted(len(gone), 'listed image')}: {first_few(gone)}")
+    for split in [split for split in listed if split not in splits]:
+        images = counted(len(listed.pop(split)), "image")
+        warn(f"{path}: ignored the split '{split}' ({images}), because the folder has another split of that name")
+    rest = existing.difference(*saved.values())
+    for split, files in ((_POOL, rest), ("val", listed.get("val"))):
+        if not files:
+            raise DataError(f"{path} leaves no image for {split}; edit it, or delete it to split again")
+    return {split: {**part, "files": files} for split, files in {_POOL: sorted(rest), **listed}.items() if files}
+
+
+def _draw_at_random(pool: UnvalidatedSplit, names: set[str], splits: list[str]) -> dict[str, list[str]]:
+    """Return the image names of each split except the first, which gets all others."""
+    table = pool.table.take_images(np.array([i for i, n in enumerate(pool.table.names) if n in names], np.int64))
+    if len(table) < 2:
+        raise DataError(f"{pool.annotations} describes {counted(len(table), 'image')}; train and val need at least 2")
+    counts = np.zeros((len(table), len(pool.names)), np.int64)
+    np.add.at(counts, (table.images, table.labels - 1), 1)
+    groups = _near_duplicate_groups([table.path(i) for i in range(len(table))])
+    split = split_at_random(counts, groups, {split: SPLIT_FRACTIONS[split] for split in splits})
+    members = {
+        name: [n for n, of in zip(table.names, split, strict=True) if splits[of] == name] for name in splits[1:]
+    }
+    return {split: sorted(files) for split, files in members.items() if files}
+
+
+def _near_duplicate_groups(paths: list[Path]) -> np.ndarray:
+    """Return a group number per image, int64 [N], equal for copies and near-duplicates.
+
+    If all images are near-duplicates, each is its own group, since a single group cannot be split.
+    """
+    looks = fingerprint_images(paths)
+    sketches = signatures(np.stack([_BLANK if look.thumbnail is None else look.thumbnail for look in looks]))
+    first: dict[str, int] = {}
+    copies = np.array([first.setdefault(look.digest or str(i), i) for i, look in enumerate(looks)])
+    groups = merge_groups(group_near_duplicates(sketches)[0], copies)
+    return groups if groups.any() else np.arange(len(paths))
