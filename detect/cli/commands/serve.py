@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
 from detect.cli.settings import ServeSettings
+from detect.cli.startup import start_program
 from detect.errors import UsageError
 from detect.progress import report, warn
 from detect.serving.model_names import models_by_name
@@ -45,11 +46,10 @@ def main() -> None:
 
     # A copy of stderr for the log: image decoders redirect the original for moments, to silence libtiff.
     sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
-    from detect import runtime
     from detect.serving.app import create_app
     from detect.serving.model_registry import load_models
 
-    runtime.configure_process()
+    start_program(settings.quiet)
     limits = limits_of(settings)
     load = partial(load_models, models, settings.device, settings.imgsz, settings.threshold)
     with listen(settings.host, settings.port) as listener:
