@@ -16,10 +16,11 @@ from benchmarks import records
 from benchmarks.experiments import BALLOON, BCCD, MODELS, PARTS, RECIPE, SMALLER, Experiment, every, of_recipe
 from benchmarks.records import SPLITS, Record
 from benchmarks.training_run import REFERENCE, USUAL
-from detect.data.description import DATASETS, find_spec
+from detect.data.description import find_spec
 from detect.errors import DataError, UsageError
 from detect.io.files import make_folder
 from detect.io.links import publishable_link
+from detect.io.resources import datasets_folder
 from detect.training.run import BEST, CURVES, SETTINGS, STATE
 
 SOURCES = {
@@ -49,7 +50,7 @@ class Place:
     def flags_of(self, data: str) -> list[str]:
         """``--data`` and what belongs to it."""
         if data == BCCD:
-            return ["--data", str((self.data_root or DATASETS) / BCCD)]
+            return ["--data", str((self.data_root or datasets_folder()) / BCCD)]
         return ["--data", BALLOON, *(["--data-root", str(self.data_root / BALLOON)] if self.data_root else [])]
 
     def prepare(self, data: str) -> None:

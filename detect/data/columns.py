@@ -1,5 +1,8 @@
-"""Texts and masks in a few numpy buffers. A list of Python objects costs ten times the memory, and costs it again in
-every loader process, since counting its references copies the pages it lies on."""
+"""Columns of strings and of instance masks, each kept in a few numpy buffers.
+
+A list of Python objects takes about ten times the memory. It takes that memory again in every DataLoader worker,
+because updating an object's reference count copies the memory page that it lies on.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,27 @@ import numpy as np
 
 from detect.structures.masks import Polygons, Rle
 
-NONE, POLYGONS, RLE = range(3)  # what a mask is written as
+NO_MASK, POLYGONS, RLE = range(3)  # values of MaskColumn.kinds
 
 
 @dataclass(frozen=True)
 class StringColumn(Sequence[str]):
-    """N texts. data: uint8, their UTF-8 one after another.  ends: int64 [N], where each ends."""
+    """N strings in two buffers.
+
+    Attributes:
+        data: uint8 [bytes], the UTF-8 encodings of all strings, concatenated.
+        ends: int64 [N], the position in ``data`` after the last byte of each string.
+    """
 
     data: np.ndarray
     ends: np.ndarray
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> StringColumn:
+    def of(cls, strings: Iterable[str]) -> StringColumn:
+        """Return a column with copies of ``strings``."""
         data, ends = bytearray(), array("q")
-        for text in texts:
-            data += text.encode("utf-8", "surrogatepass")  # JSON may hold half a letter
+        for string in strings:
+            data += string.encode("utf-8", "surrogatepass")  # JSON may hold unpaired surrogates
             ends.append(len(data))
         return cls(np.frombuffer(data, np.uint8), np.frombuffer(ends, np.int64))
 
@@ -40,24 +49,26 @@ class StringColumn(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | StringColumn:
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        row = range(len(self))[index]  # which refuses one that is not there
+        row = range(len(self))[index]  # raises IndexError when out of range
         start = self.ends[row - 1] if row else 0
         return self.data[start : self.ends[row]].tobytes().decode("utf-8", "surrogatepass")
 
     def take(self, rows: np.ndarray) -> StringColumn:
-        """Those at ``rows``, integers [n]."""
+        """Return the strings at ``rows``, int [n], in that order."""
         return StringColumn.of(self[row] for row in rows.tolist())
 
 
 @dataclass(frozen=True)
-class Masks:
-    """The masks of R objects, of which some may have none.
+class MaskColumn:
+    """Masks of R objects in COCO's encodings; an object may have no mask.
 
-    kinds: uint8 [R], NONE, POLYGONS or RLE.
-    polygon_ends: int64 [R], where the polygons of each object end among all polygons.
-    point_ends: int64 [polygons], where the numbers of each polygon end in ``points``.
-    points: float64, x, y, x, y, ... in pixels.
-    rle_hw: int32 [R, 2], the size that a run-length code is for.  rle_counts: R compressed codes. 0 and "" for others.
+    Attributes:
+        kinds: uint8 [R], NO_MASK, POLYGONS or RLE.
+        polygon_ends: int64 [R], the number of polygons up to and including those of each object.
+        point_ends: int64 [polygons], the position in ``points`` after the last number of each polygon.
+        points: float64 [numbers], x, y, x, y, ... in absolute pixels.
+        rle_hw: int32 [R, 2], (height, width) that a run-length encoding is for; zeros for other kinds.
+        rle_counts: R compressed run-length encodings; empty strings for other kinds.
     """
 
     kinds: np.ndarray
@@ -70,10 +81,10 @@ class Masks:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def __add__(self, other: Masks) -> Masks:
-        """The masks of these objects, then those of ``other``."""
+    def __add__(self, other: MaskColumn) -> MaskColumn:
+        """Return the masks of this column followed by those of ``other``."""
         counts, more = self.rle_counts, other.rle_counts
-        return Masks(
+        return MaskColumn(
             kinds=np.concatenate([self.kinds, other.kinds]),
             polygon_ends=np.concatenate([self.polygon_ends, other.polygon_ends + len(self.point_ends)]),
             point_ends=np.concatenate([self.point_ends, other.point_ends + len(self.points)]),
@@ -85,7 +96,10 @@ class Masks:
         )
 
     def __getitem__(self, row: int) -> Polygons | Rle:
-        """The mask of one object, which has one, as COCO writes it; polygons are views of ``points``."""
+        """Return the mask of one object as COCO encodes it. Polygons are views of ``points``.
+
+        The object must have a mask: for kind NO_MASK the result is an empty list.
+        """
         if self.kinds[row] == RLE:
             return {"size": self.rle_hw[row].tolist(), "counts": self.rle_counts[row].encode()}
         first, last = (self.polygon_ends[row - 1] if row else 0), self.polygon_ends[row]
@@ -97,7 +111,7 @@ class Masks:
 
 
 class MaskBuilder:
-    """Collects masks, one object after another, into ``Masks``."""
+    """Builds a ``MaskColumn`` from the masks of one object after another."""
 
     def __init__(self) -> None:
         self._kinds = bytearray()
@@ -105,7 +119,7 @@ class MaskBuilder:
         self._rle_hw, self._rle_counts, self._count_ends = array("i"), bytearray(), array("q")
 
     def add(self, mask: Polygons | Rle | None) -> None:
-        """One object's mask: polygons of numbers, a compressed RLE, or None."""
+        """Append the mask of one object: a list of polygons, a compressed RLE, or None."""
         hw: Sequence[int] = (0, 0)
         if isinstance(mask, list):
             for polygon in mask:
@@ -114,17 +128,20 @@ class MaskBuilder:
         elif isinstance(mask, dict):
             hw = mask["size"]
             self._rle_counts += mask["counts"]
-        self._kinds.append(NONE if mask is None else POLYGONS if isinstance(mask, list) else RLE)
+        self._kinds.append(NO_MASK if mask is None else POLYGONS if isinstance(mask, list) else RLE)
         self._polygon_ends.append(len(self._point_ends))
         self._rle_hw.extend(hw)
         self._count_ends.append(len(self._rle_counts))
 
-    def finish(self) -> Masks:
-        return Masks(
+    def finish(self) -> MaskColumn:
+        """Return the column with all masks added so far."""
+        return MaskColumn(
             kinds=np.frombuffer(self._kinds, np.uint8),
             polygon_ends=np.frombuffer(self._polygon_ends, np.int64),
             point_ends=np.frombuffer(self._point_ends, np.int64),
             points=np.frombuffer(self._points, np.float64),
             rle_hw=np.frombuffer(self._rle_hw, np.int32).reshape(-1, 2),
-            rle_counts=StringColumn(np.frombuffer(self._rle_counts, np.uint8), np.frombuffer(self._count_ends, np.int64)),
+            rle_counts=StringColumn(
+                np.frombuffer(self._rle_counts, np.uint8), np.frombuffer(self._count_ends, np.int64)
+            ),
         )

@@ -1,8 +1,7 @@
-"""datasets/NAME.yaml: the description of a dataset.
+"""Descriptions of datasets, files NAME.yaml, and the lookup of a dataset by name, file or folder.
 
-It names the format, the classes where the format does not, and for each split the folder of the images, the
-annotation file, and optionally ``files`` (only these) or ``without`` (all but these). ``download`` or ``render`` say
-where files that are not there come from.
+A description holds ``format``, ``splits`` (see ``DatasetSpec.splits``) and optionally ``name``, ``classes``, ``root``,
+and ``download`` or ``render`` for missing files.
 """
 
 from __future__ import annotations
@@ -16,56 +15,56 @@ from typing import Any
 
 import yaml
 
-from detect.data.discovery.folder import spec_of_folder
+from detect.data.discovery.folder_splits import spec_of_folder
+from detect.data.file_listing import is_file
 from detect.data.readers import READERS
-from detect.data.readers.parsing import is_file
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, UsageError
+from detect.io.resources import datasets_folder, resource
 from detect.progress import warn
 from detect.text import first_few, unknown
 
-DATASETS = Path(__file__).resolve().parents[2] / "datasets"
-# What a description and its sections may hold, and of which kind; what they need is said where they are checked.
+# Allowed keys of a description and of its sections, with the type of their values.
 _KEYS = {"name": str, "format": str, "classes": list, "root": str, "download": dict, "render": dict, "splits": dict}
 _SPLIT_KEYS = {"images": str, "annotations": str, "files": list, "without": list}
 _DOWNLOAD_KEYS = {"url": str, "sha256": dict, "images": dict, "via_sizes": list}
 _RENDER_KEYS = {"kind": str, "seed": int}
-_KIND_WORDS = {str: "text", int: "a whole number", list: "a list of texts", dict: "a mapping"}
+_TYPE_WORDS = {str: "text", int: "a whole number", list: "a list of texts", dict: "a mapping"}
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
-def find_spec(data: str, data_root: str | Path | None = None, form: str = "auto", *, keep: bool = True) -> DatasetSpec:
-    """The dataset called ``data``: a name (datasets/NAME.yaml), the path of a YAML file, or a folder.
+def find_spec(
+    data: str, data_root: str | Path | None = None, format: str = "auto", *, save_splits: bool = True
+) -> DatasetSpec:
+    """Return the dataset ``data``: the name of a description, the path of a YAML file, or a folder.
 
-    data_root: the folder of the dataset's files where they lie elsewhere than in datasets/NAME/.
-    form: the format of what lies in a folder, where it holds several.  keep: see ``spec_of_folder``.
-    Raises UsageError for an unknown name or key.
+    Descriptions are searched in the folder ``datasets`` of the current folder, then among those of the toolkit.
+
+    data_root: folder of the dataset's files, if they are not in the folder that the description names.
+    format: annotation format to use in a folder that holds several.
+    save_splits: whether random splits of a folder are saved, see ``spec_of_folder``.
+    Raises UsageError for an unknown name or key, DataError for unusable files.
     """
-    is_file_name = data.endswith((".yaml", ".yml"))
-    path = Path(data) if is_file_name else DATASETS / f"{data}.yaml"
+    is_yaml = data.endswith((".yaml", ".yml"))
+    path = Path(data) if is_yaml else description_path(data)
     if os.path.isdir(data):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-        if Path(data).name != data or not is_file(path):
-            return _of_folder(Path(data), data_root, form, keep)
-        warn(f"--data {data} is the dataset of that name; the folder is --data .{os.sep}{data}")
-    if not is_file(path):
-        if is_file_name:
-            raise UsageError(f"no such dataset description: {path}")
-        if data.endswith((".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")):
-            raise UsageError(f"--data {data} is an archive; unpack it first, and give the folder")
-        if os.path.exists(data):  # noqa: PTH110
-            raise UsageError(f"--data {data} is neither a folder nor a description, which is a .yaml file")
-        if Path(data).name != data:
-            raise UsageError(f"no such folder: {data}")
-        raise UsageError(unknown("dataset", data, sorted(p.stem for p in DATASETS.glob("*.yaml"))))
+        if Path(data).name != data or path is None or is_yaml:
+            return _spec_of_folder(Path(data), data_root, format, save_splits)
+        warn(f"`data='{data}'` is the dataset described in {path}; for the folder use `data='.{os.sep}{data}'`")
+    if path is None or not is_file(path):
+        raise UsageError(_why_not_found(data, is_yaml))
     if data_root and not Path(data_root).is_dir():
-        raise DataError(f"--data-root {data_root} is not a folder")
+        raise DataError(f"`data_root={data_root}` is not a folder")
     content = _load(path)
-    if form not in ("auto", content["format"]):
-        raise UsageError(f"--format {form}: {path} is of the format {content['format']}")
+    if format not in ("auto", content["format"]):
+        raise UsageError(f"`format='{format}'`: {path} has the format {content['format']}")
+    bundled = path.parent == resource("datasets")
+    files = (datasets_folder() if bundled else path.parent) / content.get("root", path.stem)
     classes = content.get("classes")
     return DatasetSpec(
         name=content.get("name", path.stem),
         format=content["format"],
-        root=Path(data_root) if data_root else path.parent / content.get("root", path.stem),
+        root=Path(data_root) if data_root else files,
         splits=content["splits"],
         classes=tuple(classes) if classes else None,
         download=content.get("download"),
@@ -74,16 +73,42 @@ def find_spec(data: str, data_root: str | Path | None = None, form: str = "auto"
     )
 
 
-def _of_folder(folder: Path, data_root: str | Path | None, form: str, keep: bool) -> DatasetSpec:
+def description_path(name: str) -> Path | None:
+    """Return the path of the description NAME.yaml, None when there is none."""
+    return next((path for folder in _description_folders() if is_file(path := folder / f"{name}.yaml")), None)
+
+
+def described_datasets() -> list[str]:
+    """Return the names of all datasets with a description, sorted."""
+    return sorted({path.stem for folder in _description_folders() for path in folder.glob("*.yaml")})
+
+
+def _description_folders() -> tuple[Path, Path]:
+    return Path.cwd() / "datasets", resource("datasets")
+
+
+def _why_not_found(data: str, is_yaml: bool) -> str:
+    if is_yaml:
+        return f"no such dataset description: {data}"
+    if data.endswith(_ARCHIVES):
+        return f"`data='{data}'` is an archive; unpack it first, and give the folder"
+    if os.path.exists(data):  # noqa: PTH110 - Path.exists raises for names that are too long
+        return f"`data='{data}'` is neither a folder nor a YAML file"
+    if Path(data).name != data:
+        return f"no such folder: {data}"
+    return unknown("dataset", data, described_datasets())
+
+
+def _spec_of_folder(folder: Path, data_root: str | Path | None, format: str, save_splits: bool) -> DatasetSpec:
     if data_root:
-        raise UsageError(f"--data-root is for datasets with a name, and --data {folder} is a folder itself")
-    place = str(folder.resolve()).encode("utf-8", "surrogateescape")
-    elsewhere = f"{folder.resolve().name}-{hashlib.sha256(place).hexdigest()[:8]}.yaml"
-    return spec_of_folder(folder, form, DATASETS / "splits" / elsewhere, keep)
+        raise UsageError(f"`data_root` is for datasets with a description, but `data='{folder}'` is a folder")
+    digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    fallback = datasets_folder() / "splits" / f"{folder.resolve().name}-{digest[:8]}.yaml"
+    return spec_of_folder(folder, format, fallback, save_splits)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """The checked content of a description. DataError where it is not YAML, UsageError where it is something else."""
+    """Return the checked content of a description. Raises DataError for invalid YAML, UsageError for wrong content."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -97,13 +122,9 @@ def _load(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {unknown('format', content['format'], READERS)}")
     classes = content.get("classes") or []
     if len(set(classes)) < len(classes):
-        raise UsageError(f"{path}: 'classes' names one twice: {', '.join(classes)}")
+        raise UsageError(f"{path}: 'classes' lists a name twice: {', '.join(classes)}")
     if content.get("download") is not None:
-        _check(content["download"], _DOWNLOAD_KEYS, ("url",), f"{path}: download")
-        for key, kind in (("sha256", str), ("images", int)):
-            strange = [n for n, value in content["download"].get(key, {}).items() if not isinstance(value, kind)]
-            if strange:
-                raise UsageError(f"{path}: download: {key} of {first_few(strange)} should be {_KIND_WORDS[kind]}")
+        _check_download(content["download"], f"{path}: download")
     if content.get("render") is not None:
         _check(content["render"], _RENDER_KEYS, ("kind", "seed"), f"{path}: render")
     for split, part in content["splits"].items():
@@ -111,18 +132,25 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check(content: Any, kinds: Mapping[str, type], needed: Sequence[str], where: str) -> None:
-    """UsageError for a key that is unknown, missing or holds another kind of value."""
+def _check_download(download: Any, where: str) -> None:
+    _check(download, _DOWNLOAD_KEYS, ("url",), where)
+    for key, kind in (("sha256", str), ("images", int)):
+        wrong = [name for name, value in download.get(key, {}).items() if not isinstance(value, kind)]
+        if wrong:
+            raise UsageError(f"{where}: {key} of {first_few(wrong)} should be {_TYPE_WORDS[kind]}")
+
+
+def _check(content: Any, types: Mapping[str, type], required: Sequence[str], where: str) -> None:
+    """Raise UsageError for a key that is unknown or missing, or whose value has the wrong type."""
     if not isinstance(content, dict):
-        raise UsageError(
-            f"{where} is {reprlib.repr(content)}, it should be a mapping with the keys {', '.join(needed)}"
-        )
+        keys = ", ".join(required)
+        raise UsageError(f"{where} is {reprlib.repr(content)}, it should be a mapping with the keys {keys}")
     for key, value in content.items():
-        if key not in kinds:
-            raise UsageError(f"{where}: {unknown('key', key, kinds)}")
-        texts_only = not isinstance(value, list) or all(isinstance(v, str) for v in value)
-        if not (isinstance(value, kinds[key]) and texts_only):
-            raise UsageError(f"{where}: '{key}' is {reprlib.repr(value)}, it should be {_KIND_WORDS[kinds[key]]}")
-    for key in needed:
+        if key not in types:
+            raise UsageError(f"{where}: {unknown('key', key, types)}")
+        only_texts = not isinstance(value, list) or all(isinstance(v, str) for v in value)
+        if not (isinstance(value, types[key]) and only_texts):
+            raise UsageError(f"{where}: '{key}' is {reprlib.repr(value)}, it should be {_TYPE_WORDS[types[key]]}")
+    for key in required:
         if content.get(key) is None:
             raise UsageError(f"{where} lacks the key '{key}'")

@@ -1,4 +1,4 @@
-"""DatasetSpec: where a dataset lies, how it is written and split, and the way from it to records."""
+"""The specification of a dataset: where its files are, their format and its splits; and how a split is read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from detect.data.download import fetch_archive, verify_files
 from detect.data.quality.checks.image_headers import with_names_on_disk
-from detect.data.quality.cleaning import check_left, clean, told, told_of_masks
-from detect.data.readers import READERS
+from detect.data.quality.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
+from detect.data.readers import get_reader
 from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
@@ -21,16 +21,24 @@ from detect.errors import DataError, UsageError
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
-from detect.text import first_few, unknown
+from detect.text import counted, first_few, unknown
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One dataset.
+    """One dataset, as a description (``description.find_spec``) or a folder specifies it.
 
-    root: its folder.  splits: of each the folder of the images and the annotations, relative to the root, and
-    optionally ``files``, the names of the images it has, or ``without``, those it has not.
-    found: where it was found out from the files, in words what was found.
+    Attributes:
+        name: str.
+        format: str, key of ``detect.data.readers.READERS``.
+        root: Path, folder of the files.
+        splits: for each split the paths ``images`` (folder) and ``annotations`` (file or folder) relative to ``root``,
+            and optionally ``files``, the image names to use, or ``without``, those to exclude.
+        classes: class names to use, in label order; None for all classes of the annotations.
+        download: arguments of ``detect.data.download.fetch_archive`` for missing files.
+        render: ``kind`` and ``seed`` of a rendered dataset, for missing files.
+        root_given: bool, whether the user gave ``root``. Then files are verified and never downloaded or rendered.
+        discovery_note: one line about what was found, if the dataset is a folder without a description.
     """
 
     name: str
@@ -42,15 +50,15 @@ class DatasetSpec:
     render: dict[str, Any] | None = None
     root_given: bool = False
     discovery_note: str = ""
-    _drafts: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
+    _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
-        """Make sure that the files are there: verify those given, else render or download. DataError if neither."""
+        """Make sure that the files exist: verify, download or render them. Raises DataError when that is impossible."""
         if self.root_given:
             if self.download:
                 verify_files(self.download, self.root)
         elif self.download:
-            fetch_archive(self.download, self.root)  # which verifies what is there already
+            fetch_archive(self.download, self.root)  # only verifies files that exist
         elif self.root.is_dir() and any(self.root.iterdir()):
             return
         elif self.render:
@@ -59,47 +67,54 @@ class DatasetSpec:
             raise DataError(f"dataset '{self.name}': no such folder {self.root}")
 
     def check_split(self, split: str) -> None:
-        """UsageError where there is no such split."""
+        """Raise UsageError when the dataset has no split of that name."""
         if split not in self.splits:
             raise UsageError(f"dataset '{self.name}': {unknown('split', split, self.splits)}")
 
     def read(
         self, split: str, class_names: ClassNames | None = None, *, lenient: bool = False
     ) -> tuple[ClassNames, Table]:
-        """The classes and the records of one split; call ``prepare`` first. class_names: see ``selected``.
+        """Return the classes and the validated records of one split; call ``prepare`` first.
 
-        What is plainly broken is left out or put right (see ``cleaning``), with a warning. DataError where nothing is
-        left, and where most of the images are not there or, unless ``lenient``, most of the objects of no use.
+        Invalid images and annotations are skipped or repaired with a warning (see ``quality.cleaning``).
+
+        class_names: classes to use instead of those of the split, see ``select``.
+        lenient: whether to accept a split with more invalid than valid annotations.
+        Raises DataError when no image remains, when most images are missing, and unless ``lenient`` when most
+        annotations are invalid.
         """
-        class_names, draft = self.select(split, class_names)
-        table, problems = clean(draft)
+        class_names, unvalidated = self.select(split, class_names)
+        table, problems = clean(unvalidated)
         if not lenient:
-            check_left(problems, draft, table)
-        for line in (*told(problems, draft), *told_of_masks(table, draft.annotations)):
+            check_enough_left(problems, unvalidated, table)
+        for line in (*warnings_of(problems, unvalidated), *missing_mask_warnings(table, unvalidated.annotations)):
             warn(line)
         if not len(table):
-            raise DataError(f"dataset '{self.name}': split '{split}' has no images in {draft.annotations}")
+            raise DataError(f"dataset '{self.name}': split '{split}' has no images in {unvalidated.annotations}")
         return class_names, table
 
     def select(self, split: str, class_names: ClassNames | None = None) -> tuple[ClassNames, UnvalidatedSplit]:
-        """The classes, and what the files say of the images and the classes that the description takes.
+        """Return the classes and the unvalidated annotations of one split, restricted to its images and classes.
 
-        class_names: other classes than the split's own, such as ``all_classes``; objects are matched by their names.
+        class_names: classes to use instead of those of the split, such as ``all_classes()``. Objects are assigned by
+            class name; objects of other classes are dropped.
         """
         self.check_split(split)
-        part, draft = self.splits[split], self.read_unvalidated(split)
-        names = list(draft.table.names)
-        chosen = _select(names, part.get("files"), part.get("without"), draft.annotations)
-        draft = draft.take_images(np.array([i for i, name in enumerate(names) if name in chosen], np.int64))
-        class_names = class_names or self._class_names(draft)
-        return class_names, replace(draft, table=draft.table.relabel(class_names, draft.names))
+        part, unvalidated = self.splits[split], self.read_unvalidated(split)
+        names = list(unvalidated.table.names)
+        chosen = _choose_files(names, part.get("files"), part.get("without"), unvalidated.annotations)
+        unvalidated = unvalidated.take_images(
+            np.array([i for i, name in enumerate(names) if name in chosen], np.int64)
+        )
+        class_names = class_names or self._classes_of(unvalidated)
+        return class_names, replace(unvalidated, table=unvalidated.table.relabel(class_names, unvalidated.names))
 
     def classes_per_split(self) -> dict[str, ClassNames]:
-        """The classes of each split; where annotation files list them, each may list others."""
-        return {split: self._class_names(self.read_unvalidated(split)) for split in self.splits}
+        """Return the classes of each split. They may differ when annotation files list different categories."""
+        return {split: self._classes_of(self.read_unvalidated(split)) for split in self.splits}
 
     def all_classes(self) -> ClassNames:
-        """The classes of all splits in one list: those of the first, and then what others have besides."""
+        """Return the classes of all splits: those of the first split, then those that later splits add."""
         ids: dict[str, int] = {}
         for class_names in self.classes_per_split().values():
             for name, category in zip(class_names.names, class_names.ids, strict=True):
@@ -107,46 +122,54 @@ class DatasetSpec:
                     ids[name] = max(ids.values()) + 1 if category in ids.values() else category
         return ClassNames(tuple(ids), tuple(ids.values()))
 
-    def paths(self) -> list[Path]:
-        """Every image that the annotations of any split name."""
-        drafts = (self.read_unvalidated(split) for split in self.splits)
-        return [draft.table.path(i) for draft in drafts for i in range(len(draft.table))]
+    def image_paths(self) -> list[Path]:
+        """Return the path of every image in the annotations of any split."""
+        tables = (self.read_unvalidated(split).table for split in self.splits)
+        return [table.path(i) for table in tables for i in range(len(table))]
 
     def read_unvalidated(self, split: str) -> UnvalidatedSplit:
-        """What the files of a split say, and with it those of the other splits that lie in the same files."""
+        """Return everything in the annotations of a split, also images of other splits in the same file."""
         part = self.splits[split]
         images, annotations = self.root / part["images"], self.root / part["annotations"]
-        if (images, annotations) not in self._drafts:
-            draft = READERS[self.format](images, annotations, self.classes)
-            self._drafts[images, annotations] = replace(draft, table=with_names_on_disk(draft.table))
-        return self._drafts[images, annotations]
+        if (images, annotations) not in self._unvalidated:
+            unvalidated = get_reader(self.format).parse(images, annotations, self.classes)
+            self._unvalidated[images, annotations] = replace(unvalidated, table=with_names_on_disk(unvalidated.table))
+        return self._unvalidated[images, annotations]
 
-    def _class_names(self, draft: UnvalidatedSplit) -> ClassNames:
-        """Those that the format lists, else those in use in any of the splits; of them, the chosen ones."""
-        names, ids = draft.names, draft.ids
-        if not draft.listed:
+    def _classes_of(self, unvalidated: UnvalidatedSplit) -> ClassNames:
+        """Return the classes of a split.
+
+        These are the classes that its annotations list, else those of all annotated objects of all splits, sorted;
+        restricted to ``self.classes`` if given.
+        """
+        names, ids = unvalidated.names, unvalidated.ids
+        if not unvalidated.classes_listed:
             names = tuple(sorted({name for split in self.splits for name in self.read_unvalidated(split).names}))
             ids = tuple(range(1, len(names) + 1))
         try:
             every = ClassNames(names, ids)
         except ValueError as error:
-            raise DataError(f"{draft.annotations}: {error}") from None
+            raise DataError(f"{unvalidated.annotations}: {error}") from None
         for name in self.classes or ():
             if name not in every.names:
-                raise UsageError(f"{draft.annotations}: {unknown('class', name, every.names)}")
+                raise UsageError(f"{unvalidated.annotations}: {unknown('class', name, every.names)}")
         chosen = self.classes or every.names
         return ClassNames(chosen, tuple(every.ids[every.names.index(name)] for name in chosen))
 
 
 def fingerprint(records: Sequence[ImageRecord]) -> list[str]:
-    """The sha256 of every image's bytes, sorted: what a model was trained on, whatever the files are called."""
+    """Return the SHA-256 of each image file, sorted. It identifies a dataset whatever its files are called."""
     return sorted(hashlib.sha256(r.path.read_bytes()).hexdigest() for r in records)
 
 
-def _select(names: Collection[str], files: list[str] | None, without: list[str] | None, annotations: Path) -> set[str]:
-    """Those of ``names`` that the description takes; DataError for a listed one that is not there."""
-    strangers = set(files or []).union(without or []).difference(names)
-    if strangers:
-        listed = first_few(sorted(strangers))
-        raise DataError(f"{annotations} has no annotations for {len(strangers)} listed files: {listed}")
+def _choose_files(
+    names: Collection[str], files: list[str] | None, without: list[str] | None, annotations: Path
+) -> set[str]:
+    """Return the image ``names`` of a split. Raises DataError for a listed name that is not annotated.
+
+    files, without: see ``DatasetSpec.splits``.
+    """
+    if unannotated := set(files or []).union(without or []).difference(names):
+        listed = first_few(sorted(unannotated))
+        raise DataError(f"{annotations} has no annotations for {counted(len(unannotated), 'listed file')}: {listed}")
     return set(names if files is None else files).difference(without or [])

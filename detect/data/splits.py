@@ -1,7 +1,6 @@
-"""Which images are for training, which for validation and which for the test.
+"""Splits of a dataset: from the names of files and folders, or at random, stratified by class.
 
-Names of folders and files tell it in many datasets. Where nothing does, the images are dealt out at random once,
-and what came of it is kept in a file beside them.
+A random split is saved in splits.yaml beside the images, so that it stays the same and results can be compared.
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ from detect.text import first_few
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 _WORDS = {"train": "train|training|trainval", "val": "val|valid|validation", "test": "test|testing"}
 _PATTERNS = {split: re.compile(rf"(?<![a-z])({words})(?![a-z])") for split, words in _WORDS.items()}
-_HEAD = """\
-# Which images of this dataset are to validate and to test on; all others are trained on, new ones too.
-# Dealt out at random on first use, with a like share of each class in each, and with images that look alike
-# together. It stays as it is from now on, so that results can be compared; change it as you like.
+_HEADER = """\
+# Images of the validation split and of the test split. All other images are for training, also those added later.
+# The splits were drawn at random on first use: each class has about the same fraction of its images in each split, and
+# near-duplicates are in the same split. This file stays as it is, so that results can be compared; edit it as you like.
 """
 
 
 def split_from_path(path: PurePosixPath) -> str | None:
-    """The split that the last part of a relative path tells that tells one, as in ``a/train/b.json`` and
-    ``instances_val2017.json``; a part with two of them tells none.
+    """Return the split that a relative path names, as ``a/train/b.json`` and ``instances_val2017.json`` do.
+
+    The last part with such a word counts. Returns None when there is none, or when that part names two splits.
     """
     for part in reversed(path.parts):
         found = [split for split, pattern in _PATTERNS.items() if pattern.search(part.lower())]
@@ -38,47 +38,49 @@ def split_from_path(path: PurePosixPath) -> str | None:
     return None
 
 
-def split_at_random(counts: np.ndarray, groups: np.ndarray, shares: Mapping[str, float], seed: int = 0) -> np.ndarray:
-    """The split of each image, int64 [N], positions in ``shares``, at random with a like share of each class.
+def split_at_random(
+    counts: np.ndarray, groups: np.ndarray, fractions: Mapping[str, float], seed: int = 0
+) -> np.ndarray:
+    """Assign images to splits at random, stratified by class, and return positions in ``fractions``, int64 [N].
 
-    counts: int [N, K], the objects of each class on each image.  groups: int64 [N]; images of one group stay
-    together.  shares: the part of all that each split gets, 0..1, the first one being that which a lack hurts least.
+    counts: int [N, K], number of objects of each class on each image.
+    groups: int64 [N], group of each image; images of a group stay in the same split.
+    fractions: fraction of all images for each split, 0..1. A split without any group takes one from the first split.
 
-    Iterative stratification (Sechidis et al., ECML 2011, https://doi.org/10.1007/978-3-642-23808-6_10) of groups:
-    the rarest class is dealt out first, each group to the split that lacks most of the class, and of those to the one
-    that lacks most images.
+    Iterative stratification (Sechidis et al., ECML 2011, https://doi.org/10.1007/978-3-642-23808-6_10) of groups: the
+    rarest class is assigned first, each of its groups to the split that lacks most images of the class, and among
+    equal ones to the split that lacks most images.
     """
     rng = np.random.default_rng(seed)
     _, group_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group_of)
-    # What a split has its share of: of each class the images that show it, and of all images.
-    shown = np.zeros((len(sizes), counts.shape[1]), np.int64)
-    np.add.at(shown, group_of, (counts > 0).astype(np.int64))
-    part = np.array(list(shares.values()))
-    lacking_class = part[:, None] * shown.sum(axis=0)
-    lacking = part * sizes.sum()
+    images_with_class = np.zeros((len(sizes), counts.shape[1]), np.int64)  # of each group
+    np.add.at(images_with_class, group_of, (counts > 0).astype(np.int64))
+    target = np.array(list(fractions.values()))
+    missing_of_class = target[:, None] * images_with_class.sum(axis=0)  # [splits, K]
+    missing = target * sizes.sum()  # [splits]
     split = np.full(len(sizes), -1)
-    left = shown.astype(np.float64)
+    remaining = images_with_class.astype(np.float64)
     while (split < 0).any():
-        totals = left[split < 0].sum(axis=0)
+        totals = remaining[split < 0].sum(axis=0)
         rarest = int(np.argmin(np.where(totals > 0, totals, np.inf))) if (totals > 0).any() else None
-        candidates = np.flatnonzero((split < 0) & (left[:, rarest] > 0 if rarest is not None else True))
-        # The largest first, while there is room for them; equal ones in random order.
+        candidates = np.flatnonzero((split < 0) & (remaining[:, rarest] > 0 if rarest is not None else True))
+        # Large groups first, since they fit only into splits that lack many images; equal sizes in random order.
         order = candidates[np.lexsort((rng.random(len(candidates)), -sizes[candidates]))]
         for group in order.tolist():
-            wish = lacking_class[:, rarest] if rarest is not None else lacking
-            best = np.flatnonzero(wish >= wish.max() - 1e-9)
-            to = best[np.argmax(lacking[best])]
+            wanted = missing_of_class[:, rarest] if rarest is not None else missing
+            best = np.flatnonzero(wanted >= wanted.max() - 1e-9)
+            to = best[np.argmax(missing[best])]
             split[group] = to
-            lacking_class[to] -= shown[group]
-            lacking[to] -= sizes[group]
-            left[group] = 0
-    _fill_empty(split, sizes, len(part))
+            missing_of_class[to] -= images_with_class[group]
+            missing[to] -= sizes[group]
+            remaining[group] = 0
+    _fill_empty_splits(split, sizes, len(target))
     return split[group_of]
 
 
-def _fill_empty(split: np.ndarray, sizes: np.ndarray, count: int) -> None:
-    """A split that came away with nothing gets the smallest group of the first, while that has several."""
+def _fill_empty_splits(split: np.ndarray, sizes: np.ndarray, count: int) -> None:
+    """Give each empty split the smallest group of the first split, as long as that keeps one. Changes ``split``."""
     for to in range(1, count):
         of_first = np.flatnonzero(split == 0)
         if not (split == to).any() and len(of_first) > 1:
@@ -86,24 +88,32 @@ def _fill_empty(split: np.ndarray, sizes: np.ndarray, count: int) -> None:
 
 
 def read_splits(path: Path) -> dict[str, list[str]] | None:
-    """The names of the images of val and test as ``write_splits`` kept them; None where there is no such file."""
+    """Return the image names of the splits val and test from a file of ``write_splits``; None without such a file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    right = isinstance(content, dict) and set(content) <= {"val", "test"} and content.get("val")
-    if not right or not all(isinstance(v, list) and all(isinstance(n, str) for n in v) for v in content.values()):
-        raise DataError(f"{path} should have the lists 'val' and 'test' of names of images; delete it to split anew")
+    valid = isinstance(content, dict) and set(content) <= {"val", "test"} and content.get("val")
+    if not valid or not all(isinstance(v, list) and all(isinstance(n, str) for n in v) for v in content.values()):
+        raise DataError(f"{path} should hold lists of image names under 'val' and 'test'; delete it to split again")
     if both := set(content["val"]).intersection(content.get("test", [])):
         raise DataError(f"{path} has images in both val and test: {first_few(sorted(both))}")
     return content
 
 
 def write_splits(path: Path, members: Mapping[str, Sequence[str]]) -> None:
-    """Keeps the names of the images of val and test."""
+    """Save the image names of the splits val and test. Raises DiskError."""
     with disk_errors_naming(path):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     listed = {split: list(names) for split, names in members.items()}
-    write_text(path, _HEAD + yaml.safe_dump(listed, allow_unicode=True, sort_keys=False))
+    write_text(path, _HEADER + yaml.safe_dump(listed, allow_unicode=True, sort_keys=False))
+
+
+def read_name_list(path: Path) -> list[str]:
+    """Return the lines of a text file with one name per line. Raises DataError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None

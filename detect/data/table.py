@@ -1,4 +1,4 @@
-"""A split as columns: images and their objects in numpy buffers, and one ImageRecord an image as a view of them."""
+"""Images and annotations of one split as numpy columns, with one ``ImageRecord`` per image as a view of them."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from typing import overload
 
 import numpy as np
 
-from detect.data.columns import NONE, Masks, StringColumn
+from detect.data.columns import NO_MASK, MaskColumn, StringColumn
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
 from detect.structures.masks import Rle
 
 
-def renumber_duplicates(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``ids`` with new numbers where an earlier one is the same, and the rows where that is so; integers [n]."""
-    _, first = np.unique(ids, return_index=True)
-    doubled = np.setdiff1d(np.arange(len(ids)), first)
-    ids = ids.copy()
-    ids[doubled] = ids.max(initial=0) + 1 + np.arange(len(doubled))
-    return ids, doubled
-
-
 @dataclass(frozen=True)
 class Table(Sequence[ImageRecord]):
-    """N images with M objects as they are annotated; ``table[i]`` is the record of the i-th, whose parts must fit.
+    """N images with M annotated objects. ``table[i]`` is the ``ImageRecord`` of image i.
 
-    folder: of the images.  names: N file names in it, with slashes (an absolute one stands for itself).
-    sources: N annotation files, one an image, or None where one file holds all.
-    image_hw: int32 [N, 2], (0, 0) where the annotations do not say.  image_ids: int64 [N].
-    object_starts: int64 [N + 1]; the objects of image i are the rows object_starts[i] to object_starts[i + 1].
-    boxes: float64 [M, 4] xyxy in pixels, NaN where an object has none.  labels: int64 [M] in 1..K.
-    areas: float64 [M] px², NaN where not given.  iscrowd: bool [M].  annotation_ids: int64 [M].
-    numbers: int64 [M], by which a person finds each object in its file: an id, a line, a position from 1.
-    mask_rows: int64 [M], the row of each object's mask in ``masks``.
+    Rows of objects are sorted by image. Boxes, areas and masks refer to the original image.
+
+    Attributes:
+        folder: Path, folder of the images.
+        names: N file names relative to ``folder``, with forward slashes. An absolute path replaces the folder.
+        sources: N annotation file names when each image has its own annotation file, else None.
+        image_hw: int32 [N, 2], (height, width) in pixels; (0, 0) when the annotations do not say.
+        image_ids: int64 [N], unique ids from the annotations, or 1..N.
+        object_starts: int64 [N + 1]; the objects of image i are rows object_starts[i] to object_starts[i + 1] - 1.
+        boxes: float64 [M, 4], xyxy in absolute pixels; NaN when not annotated.
+        labels: int64 [M], 1..K.
+        areas: float64 [M], square pixels; NaN when not annotated.
+        iscrowd: bool [M].
+        annotation_ids: int64 [M].
+        numbers: int64 [M], the number by which a person finds the object in its annotation file: an annotation id, a
+            line number, or a position counted from 1.
+        mask_rows: int64 [M], row of each object's mask in ``masks``.
+        masks: masks of the objects, in any order.
     """
 
     folder: Path
@@ -53,7 +54,7 @@ class Table(Sequence[ImageRecord]):
     annotation_ids: np.ndarray
     numbers: np.ndarray
     mask_rows: np.ndarray
-    masks: Masks
+    masks: MaskColumn
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -65,7 +66,7 @@ class Table(Sequence[ImageRecord]):
     def __getitem__(self, index: int | slice) -> ImageRecord | Table:
         if isinstance(index, slice):
             return self.take_images(np.arange(len(self))[index])
-        i = range(len(self))[index]  # which refuses one that is not there
+        i = range(len(self))[index]  # raises IndexError when out of range
         rows = slice(int(self.object_starts[i]), int(self.object_starts[i + 1]))
         height, width = self.image_hw[i].tolist()
         return ImageRecord(
@@ -81,39 +82,43 @@ class Table(Sequence[ImageRecord]):
         )
 
     def path(self, image: int) -> Path:
+        """Path of the file of image ``image``."""
         return self.folder / self.names[image]
 
     @property
     def images(self) -> np.ndarray:
-        """int64 [M], the image of each object."""
+        """Index of the image of each object, int64 [M], ascending."""
         return np.repeat(np.arange(len(self)), np.diff(self.object_starts))
 
     def image_of_object(self, row: int) -> int:
-        """The image of one object."""
+        """Return the index of the image of one object."""
         return int(np.searchsorted(self.object_starts, row, side="right")) - 1
 
     def rle(self, row: int) -> Rle:
-        """The mask of one object, which has one, coded at the size of its image; ValueError like ``from_coco``."""
+        """Return the mask of object ``row``, which must have one, as an RLE of the size of its image.
+
+        Raises ValueError for a mask that cannot be encoded, as ``detect.structures.masks.from_coco`` does.
+        """
         height, width = self.image_hw[self.image_of_object(row)].tolist()
         return masks.from_coco(self.masks[int(self.mask_rows[row])], (height, width))
 
     @property
     def lacks_mask(self) -> np.ndarray:
-        """bool [M]."""
-        return self.masks.kinds[self.mask_rows] == NONE
+        """Whether each object has no mask, bool [M]."""
+        return self.masks.kinds[self.mask_rows] == NO_MASK
 
     @cached_property
     def has_masks(self) -> bool:
-        """Whether no object is without one, since a Mask R-CNN needs all."""
+        """Whether every object has a mask, which Mask R-CNN needs."""
         return not self.lacks_mask.any()
 
     def take_images(self, rows: np.ndarray) -> Table:
-        """The images at ``rows``, integers in any order, with their objects."""
+        """Return the images at ``rows``, int [n], with their objects. Rows may repeat and have any order."""
         counts = np.diff(self.object_starts)[rows]
         ends = np.cumsum(counts)
         objects = np.arange(counts.sum()) + np.repeat(self.object_starts[:-1][rows] - (ends - counts), counts)
         return replace(
-            self.with_objects(objects),
+            self._with_object_rows(objects),
             names=self.names.take(rows),
             sources=None if self.sources is None else self.sources.take(rows),
             image_hw=self.image_hw[rows],
@@ -122,24 +127,30 @@ class Table(Sequence[ImageRecord]):
         )
 
     def take_objects(self, kept: np.ndarray) -> Table:
-        """All images, with the objects alone where the boolean mask ``kept`` [M] says so."""
-        return replace(self.with_objects(np.flatnonzero(kept)), object_starts=starts(self.images[kept], len(self)))
+        """Return all images with only the objects where ``kept``, bool [M], is true."""
+        starts = object_starts(self.images[kept], len(self))
+        return replace(self._with_object_rows(np.flatnonzero(kept)), object_starts=starts)
 
     def relabel(self, new: ClassNames, old: Sequence[str]) -> Table:
-        """With the labels that the classes ``old``, of the labels 1 to K, have in ``new``; objects of others are left
-        out."""
+        """Return the table with the labels of ``new``; objects of classes that ``new`` lacks are removed.
+
+        old: class names of the current labels 1..K.
+        """
         label_of = np.array([0, *(new.label(name) if name in new.names else 0 for name in old)], np.int64)
         table = replace(self, labels=label_of[self.labels])
         return table if table.labels.all() else table.take_objects(table.labels > 0)
 
-    def with_masks(self, rows: np.ndarray, new: Masks) -> Table:
-        """With ``new`` masks for the objects at ``rows``, integers [n]."""
+    def with_masks(self, rows: np.ndarray, new: MaskColumn) -> Table:
+        """Return the table with the masks of the objects at ``rows``, int [n], replaced by the n masks ``new``."""
         mask_rows = self.mask_rows.copy()
         mask_rows[rows] = len(self.masks) + np.arange(len(rows))
         return replace(self, mask_rows=mask_rows, masks=self.masks + new)
 
     def append_images(self, paths: Sequence[Path], image_hw: np.ndarray) -> Table:
-        """And then the images at ``paths``, of sizes int32 [n, 2], without objects and with ids of their own."""
+        """Return the table followed by n images without objects, which get new ids.
+
+        image_hw: int32 [n, 2], (height, width) of the images at ``paths``, in pixels.
+        """
         ids = np.arange(len(paths)) + 1 + max(self.image_ids.max(initial=0), 0)
         return replace(
             self,
@@ -150,12 +161,21 @@ class Table(Sequence[ImageRecord]):
             object_starts=np.concatenate([self.object_starts, np.full(len(paths), self.object_starts[-1])]),
         )
 
-    def with_objects(self, rows: np.ndarray) -> Table:
-        """Columns of objects at ``rows``; ``first`` is the caller's to set."""
+    def _with_object_rows(self, rows: np.ndarray) -> Table:
+        """Return the table with the object columns at ``rows``; the caller must set ``object_starts``."""
         columns = ("boxes", "labels", "areas", "iscrowd", "annotation_ids", "numbers", "mask_rows")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
 
-def starts(images: np.ndarray, count: int) -> np.ndarray:
-    """int64 [count + 1], where the rows of each image start; ``images``: the image of each row, ascending."""
+def object_starts(images: np.ndarray, count: int) -> np.ndarray:
+    """Return ``Table.object_starts``, int64 [count + 1], from the image index of each object, ``images``, ascending."""
     return np.concatenate([[0], np.cumsum(np.bincount(images, minlength=count))])
+
+
+def renumber_duplicates(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``ids``, int [n], made unique, and the rows that got a new id because an earlier row has the same id."""
+    _, first = np.unique(ids, return_index=True)
+    duplicates = np.setdiff1d(np.arange(len(ids)), first)
+    ids = ids.copy()
+    ids[duplicates] = ids.max(initial=0) + 1 + np.arange(len(duplicates))
+    return ids, duplicates

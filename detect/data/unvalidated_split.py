@@ -1,4 +1,4 @@
-"""What every reader makes: one split as its files say, and what of them did not become a row."""
+"""One split as its annotation files state it, before any value is checked. Every reader returns this."""
 
 from __future__ import annotations
 
@@ -11,44 +11,56 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.data.columns import MaskBuilder, StringColumn
-from detect.data.quality.problems import Place
-from detect.data.table import Table, starts
+from detect.data.quality.problems import Location
+from detect.data.table import Table, object_starts
 from detect.structures.masks import Polygons, Rle
 
 _NO_BOX = (float("nan"),) * 4
 
 
-class InvalidEntryError(ValueError):  # noqa: N818 - it says what the object is
-    """Raised by a reader for what cannot become a row; ``kind`` is one of ``problems.KINDS``, ``raw`` what stands in
-    the file."""
+class InvalidEntryError(ValueError):
+    """Raised inside a reader for an image or annotation that cannot become a row of the table.
 
-    def __init__(self, kind: str, what: str, raw: str = "") -> None:
-        super().__init__(what)
+    Attributes:
+        kind: str, a key of ``detect.data.quality.problems.KINDS``.
+        raw: str, text of the entry in the annotation file.
+    """
+
+    def __init__(self, kind: str, message: str, raw: str = "") -> None:
+        super().__init__(message)
         self.kind = kind
         self.raw = raw
 
 
 class SkippedEntry(NamedTuple):
-    """Something in the files that is no row of the table.
+    """An image or annotation of the files that is not a row of the table.
 
-    image: the row of the image it is of, or -1.  raw: what stands in the file.
+    Attributes:
+        kind: str, a key of ``detect.data.quality.problems.KINDS``.
+        location: where the entry is.
+        image: int, index of its image in the table, or -1.
+        raw: str, text of the entry in the annotation file.
     """
 
     kind: str
-    place: Place
+    location: Location
     image: int = -1
     raw: str = ""
 
 
 @dataclass(frozen=True)
 class UnvalidatedSplit:
-    """One split as its files say: every value is of its type, and nothing else is checked.
+    """One split as its annotation files state it: each value has the right type, and nothing else is checked.
 
-    annotations: the file or the folder that was read.
-    table: its labels are 1 + the position in ``names``.
-    names: the classes, with the category ids ``ids``; where ``classes_listed``, as the format lists them, in an order that
-    counts, else those that are in use.
-    word: what messages call an object: "annotation", "line", ...
+    Attributes:
+        annotations: Path, the annotation file or folder that was read.
+        table: Table, whose label i stands for ``names[i - 1]``.
+        names: K class names.
+        ids: K category ids.
+        classes_listed: bool, whether the format lists the classes in a meaningful order; otherwise ``names`` are the
+            classes of the annotated objects.
+        entry_word: str, what messages call one annotated object: "annotation", "line", ...
+        skipped: entries that are not rows of the table.
     """
 
     annotations: Path
@@ -56,35 +68,35 @@ class UnvalidatedSplit:
     names: tuple[str, ...]
     ids: tuple[int, ...]
     classes_listed: bool
-    word: str
+    entry_word: str
     skipped: tuple[SkippedEntry, ...] = ()
 
-    def place(self, row: int, value: object = "") -> Place:
-        """Where object ``row`` stands, with the value to be shown."""
+    def location(self, row: int, value: object = "") -> Location:
+        """Return where object ``row`` is annotated, with ``value`` for display."""
         table = self.table
         image = table.image_of_object(row)
         file = table.names[image] if table.sources is None else table.sources[image]
-        return Place(file, f"{self.word} {table.numbers[row]}", shown(value))
+        return Location(file, f"{self.entry_word} {table.numbers[row]}", _shown(value))
 
     def take_images(self, rows: np.ndarray) -> UnvalidatedSplit:
-        """The images at ``rows``, integers [n], with their objects and rejects, and the rejects of no image."""
+        """Return the images at ``rows``, int [n], with their objects, and skipped entries of these or of no image."""
         row_of = {int(old): new for new, old in enumerate(rows)}
-        kept = [r._replace(image=row_of.get(r.image, -1)) for r in self.skipped if r.image in {-1, *row_of}]
+        kept = [e._replace(image=row_of.get(e.image, -1)) for e in self.skipped if e.image in {-1, *row_of}]
         return replace(self, table=self.table.take_images(rows), skipped=tuple(kept))
 
 
-def shown(value: object) -> str:
-    """A value for a message, numbers with up to six digits."""
+def _shown(value: object) -> str:
+    """Return a value for a message, numbers with up to six digits."""
     if isinstance(value, np.ndarray):
         return f"({', '.join(f'{number:g}' for number in value.tolist())})"
     return f"{value:g}" if isinstance(value, float) else str(value)[:100]
 
 
 class UnvalidatedSplitBuilder:
-    """Collects what a reader finds, objects in any order, into a Draft."""
+    """Builds an ``UnvalidatedSplit`` from images and their objects, added in any order."""
 
-    def __init__(self, images: Path, annotations: Path, word: str) -> None:
-        self.images, self.annotations, self.word = images, annotations, word
+    def __init__(self, images: Path, annotations: Path, entry_word: str) -> None:
+        self.images, self.annotations, self.entry_word = images, annotations, entry_word
         self._names: list[str] = []
         self._sources: list[str] = []
         self._image_hw, self._image_ids = array("i"), array("q")
@@ -92,13 +104,19 @@ class UnvalidatedSplitBuilder:
         self._areas, self._iscrowd = array("d"), bytearray()
         self._annotation_ids, self._numbers = array("q"), array("q")
         self._masks = MaskBuilder()
-        self._rejects: list[SkippedEntry] = []
+        self._skipped: list[SkippedEntry] = []
         self._label_of: dict[str, int] = {}
 
     def add_image(
         self, name: str, image_hw: tuple[int, int] = (0, 0), image_id: int | None = None, source: str | None = None
     ) -> int:
-        """Returns its row, which its objects are added with. source: its own annotation file, of all or of none."""
+        """Add an image and return its index, which ``add_object`` takes.
+
+        name: file name relative to the folder of the images.
+        image_hw: (height, width) in pixels, (0, 0) when the annotations do not say.
+        image_id: id in the annotations; by default images are numbered from 1.
+        source: annotation file of this image. Either all images have one or none.
+        """
         self._names.append(name)
         self._image_hw.extend(image_hw)
         self._image_ids.append(len(self._names) if image_id is None else image_id)
@@ -118,7 +136,14 @@ class UnvalidatedSplitBuilder:
         iscrowd: bool = False,
         annotation_id: int | None = None,
     ) -> None:
-        """box: xyxy in pixels.  mask: polygons of numbers, or a compressed RLE with a size of two whole numbers."""
+        """Add an annotated object.
+
+        number: what a person searches for in the annotation file, see ``Table.numbers``.
+        box: four numbers xyxy in absolute pixels.
+        mask: a list of polygons, or a compressed RLE whose size is two integers.
+        area: square pixels.
+        annotation_id: by default objects are numbered from 1.
+        """
         self._images.append(image)
         self._labels.append(label)
         self._numbers.append(number)
@@ -129,20 +154,26 @@ class UnvalidatedSplitBuilder:
         self._masks.add(mask)
 
     def label(self, name: str) -> int:
-        """The label of a class by its name: a new one for a new name."""
+        """Return the label of a class name. The first name gets 1, each new name the next integer."""
         return self._label_of.setdefault(name, len(self._label_of) + 1)
 
-    def skip(self, kind: str, place: Place, image: int = -1, raw: str = "") -> None:
-        self._rejects.append(SkippedEntry(kind, place, image, raw))
+    def skip(self, kind: str, location: Location, image: int = -1, raw: str = "") -> None:
+        """Record an entry that cannot become a row; the arguments are the attributes of ``SkippedEntry``."""
+        self._skipped.append(SkippedEntry(kind, location, image, raw))
 
     def name(self, image: int) -> str:
-        """The file name of an image."""
+        """File name of image ``image``."""
         return self._names[image]
 
     def finish(
         self, names: Sequence[str] | None = None, ids: Sequence[int] | None = None, *, classes_listed: bool = True
     ) -> UnvalidatedSplit:
-        """names, ids: the classes, ``classes_listed`` by the format or in use; without, those that ``label`` was asked for."""
+        """Return the split.
+
+        names, ids: class names in label order and their category ids, by default 1..K. Without ``names`` the classes
+            are those that ``label`` was called with.
+        classes_listed: see ``UnvalidatedSplit``; False without ``names``.
+        """
         images = np.frombuffer(self._images, np.int64)
         order = np.argsort(images, kind="stable")
 
@@ -155,7 +186,7 @@ class UnvalidatedSplitBuilder:
             sources=StringColumn.of(self._sources) if self._sources else None,
             image_hw=np.frombuffer(self._image_hw, np.int32).reshape(-1, 2),
             image_ids=np.frombuffer(self._image_ids, np.int64),
-            object_starts=starts(images, len(self._names)),
+            object_starts=object_starts(images, len(self._names)),
             boxes=np.frombuffer(self._boxes, np.float64).reshape(-1, 4)[order],
             labels=by_image(self._labels, np.int64),
             areas=by_image(self._areas, np.float64),
@@ -173,6 +204,6 @@ class UnvalidatedSplitBuilder:
             names,
             tuple(ids or range(1, len(names) + 1)),
             classes_listed,
-            self.word,
-            tuple(self._rejects),
+            self.entry_word,
+            tuple(self._skipped),
         )

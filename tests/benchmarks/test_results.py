@@ -37,8 +37,8 @@ from benchmarks.training_run import REFERENCE, USUAL
 from detect.cli.exit_status import exit_status
 from detect.cli.flags import parse
 from detect.cli.settings import TrainSettings
-from detect.data.description import DATASETS
 from detect.errors import DataError, UsageError
+from detect.io.resources import datasets_folder
 
 NO_SPEEDUP = dict.fromkeys(PARTS)
 [FIRST, *_] = of_recipe(BCCD, RECIPE)
@@ -169,7 +169,7 @@ def test_data_is_where_the_user_says_or_else_where_it_is_downloaded(place, tmp_p
     assert place.flags_of(BCCD) == ["--data", str(tmp_path / "data" / "bccd")]
     usual = Place(None, tmp_path, tmp_path, "auto", "cpu", "a machine")
     assert usual.flags_of(BALLOON) == ["--data", "balloon"]
-    assert usual.flags_of(BCCD) == ["--data", str(DATASETS / "bccd")]
+    assert usual.flags_of(BCCD) == ["--data", str(datasets_folder() / "bccd")]
     for data in PARTS:
         with pytest.raises(
             DataError, match=rf"{data}.*--data-root is the folder in which .*{data} is to be had at https"

@@ -110,9 +110,7 @@ def _splits_from_paths(found: Discovery) -> tuple[dict[str, Part], str]:
     return {split: _part(same_split[0]) for split, same_split in by_split.items() if split}, how
 
 
-def _draw_splits(
-    spec: DatasetSpec, splits: list[str], fallback: Path, save: bool
-) -> tuple[dict[str, Part], str]:
+def _draw_splits(spec: DatasetSpec, splits: list[str], fallback: Path, save: bool) -> tuple[dict[str, Part], str]:
     """Divide the pool into ``splits``, as saved before or at random, and return them and how."""
     part = spec.splits[_POOL]
     pool = spec.read_unvalidated(_POOL)

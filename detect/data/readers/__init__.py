@@ -1,21 +1,36 @@
-"""Annotation formats. A new one is a file here with ``parse`` and one line in the table.
+"""Annotation formats that can be read.
 
-``parse(images, annotations, classes)`` returns a Draft; ``images`` is the folder of the images, ``annotations`` the
-file or the folder of the annotations, ``classes`` the names that the description of the dataset gives, or None. It
-raises DataError for what is not of the format at all; single objects that are not become rejects of the draft, and
-whether values make sense is for others to check.
+To add a format, write one module in this folder that defines ``READER = Reader(...)`` (see ``reader.Reader`` for what
+it needs) and add one line to the table below. Recognition in folders, the choices of the setting ``format`` and the
+tests that run over all formats follow from the table. This module imports no reader, so that the names of the formats
+are available at once.
 """
 
 from __future__ import annotations
 
-from detect.data.readers import coco, csv_boxes, labelme, via, voc, yolo
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+from detect.errors import UsageError
+from detect.text import unknown
+
+if TYPE_CHECKING:
+    from detect.data.readers.reader import Reader
+
+# Format name -> module in this folder. When two readers recognize the same file, the first one in the table wins.
 READERS = {
-    "coco": coco.parse,
-    "csv": csv_boxes.parse,
-    "labelme": labelme.parse,
-    "via": via.parse,
-    "voc": voc.parse,
-    "yolo": yolo.parse,
+    "coco": "coco",
+    "csv": "csv_boxes",
+    "labelme": "labelme",
+    "via": "via",
+    "voc": "voc",
+    "yolo": "yolo",
 }
-ONE_FILE_FORMATS = ("coco", "csv", "via")  # the others have a file for each image
+
+
+def get_reader(name: str) -> Reader:
+    """Return the reader of the format ``name``. Raises UsageError for an unknown format."""
+    if name not in READERS:
+        raise UsageError(unknown("format", name, READERS))
+    reader: Reader = import_module(f"{__name__}.{READERS[name]}").READER
+    return reader

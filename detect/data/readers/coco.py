@@ -1,8 +1,9 @@
-"""COCO's JSON: polygons, compressed and uncompressed RLE, crowds, sparse ids, images without objects.
+"""Reader of COCO's JSON: polygons, compressed and uncompressed RLE, crowds, sparse ids, images without objects.
 
-Format: https://cocodataset.org/#format-data. A file of hundreds of MB becomes columns one entry at a time: it is
-mapped and not read, msgspec finds the entries without making objects of them, and decodes those that are right
-straight into their types. The others go through Python's own JSON, which takes NaN too, to say what is wrong.
+Format: https://cocodataset.org/#format-data. A file of hundreds of megabytes is converted to columns one entry at a
+time: it is memory-mapped, msgspec locates the entries without creating objects for them, and decodes each valid entry
+directly into a typed struct. Invalid entries are parsed again with Python's ``json``, which also accepts NaN, to state
+what is wrong.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ import math
 import mmap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from detect import progress
-from detect.data.quality.problems import Place
-from detect.data.readers.parsing import image_name, load_json, need
+from detect.data.quality.problems import Location
+from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
+from detect.data.readers.reader import HEAD_BYTES, AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle
 
-_MANY = 50_000  # annotations: from so many on a bar is shown, and after each so many memory is given back
+_MANY = 50_000  # annotations: larger files show a progress bar, and memory is released after every this many entries
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Some = TypeVar("_Some")
 _Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+_T = TypeVar("_T")
 
 
 class _Document(msgspec.Struct):
@@ -65,154 +67,192 @@ _decode_annotation = msgspec.json.Decoder(_Annotation).decode
 _decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
 
 
+class _Entries(NamedTuple):
+    """Entries of a file: raw JSON, or Python objects if the file is not strict JSON.
+
+    Attributes:
+        release_memory: function that frees the memory of the mapped file until it is accessed again.
+    """
+
+    images: list[Any]
+    annotations: list[Any]
+    categories: list[Any]
+    release_memory: Callable[[], None]
+
+
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
-    """What the file says of the images in the folder ``images``; its categories are the classes, whatever
-    ``classes`` says. DataError for a file that is not of this format."""
-    pictures, objects, categories, forget = _entries(annotations)
-    names, ids = _classes(categories, annotations)
+    """Read a COCO file, see ``Reader.parse``. The classes are the categories of the file; ``classes`` is ignored."""
+    entries = _read_entries(annotations)
+    names, ids = _read_classes(entries.categories, annotations)
     builder = UnvalidatedSplitBuilder(images, annotations, "annotation")
-    row_of = _add_images(builder, pictures)
+    row_of = _add_images(builder, entries.images)
     label_of = {category: label for label, category in enumerate(ids, start=1)}
-    bar = progress.bar(objects, desc=f"reading {annotations.name}", disable=len(objects) < _MANY)
-    for position, entry in enumerate(bar):
+    few = len(entries.annotations) < _MANY
+    for position, entry in enumerate(
+        progress.bar(entries.annotations, desc=f"reading {annotations.name}", disable=few)
+    ):
         if position % _MANY == 0:
-            forget()
+            entries.release_memory()
         try:
             _add_object(builder, entry, row_of, label_of)
         except InvalidEntryError as problem:
-            _reject(builder, problem, _plain(entry), position, row_of)
+            _skip_object(builder, problem, _to_python(entry), position, row_of)
     return builder.finish(names, ids)
 
 
-def _entries(annotations: Path) -> tuple[list[Any], list[Any], list[Any], Callable[[], None]]:
-    """The images, annotations and categories of the file: raw JSON, or where it is not strictly JSON, Python's; and
-    what gives the memory of the file's pages back until they are looked at again."""
+def _recognize(file: AnnotationFile) -> bool:
+    content = file.json_object
+    if not {"images", "annotations", "categories"} <= content.keys():
+        return False
+    return b"segments_info" not in bytes(content["annotations"][:HEAD_BYTES])  # which panoptic ground truth has
+
+
+READER = Reader("COCO JSON", (".json",), _recognize, parse, sample_image_names)
+
+
+def _read_entries(annotations: Path) -> _Entries:
     try:
         with annotations.open("rb") as file:
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # lives as long as the entries
         document = msgspec.json.decode(memoryview(text), type=_Document)
 
-        def forget() -> None:
-            if hasattr(mmap, "MADV_DONTNEED"):  # Windows has not
+        def release_memory() -> None:
+            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
                 text.madvise(mmap.MADV_DONTNEED)
 
-        return document.images, document.annotations, document.categories, forget
-    except (OSError, ValueError, RecursionError):  # not there, empty, with NaN, with a byte order mark, or no COCO
+        return _Entries(document.images, document.annotations, document.categories, release_memory)
+    except (OSError, ValueError, RecursionError):  # missing, empty, with NaN or a byte order mark, or not COCO
         content = load_json(annotations)
-    where = str(annotations)
-    images, objects, categories = (need(content, key, where, list) for key in ("images", "annotations", "categories"))
-    return images, objects, categories, lambda: None
+    lists = [require(content, key, str(annotations), list) for key in ("images", "annotations", "categories")]
+    return _Entries(*lists, lambda: None)
 
 
-def _plain(entry: Any) -> Any:
-    """An entry as Python has it; as its text where that is more than Python takes."""
+def _to_python(entry: Any) -> Any:
+    """Return an entry as Python objects, or as text when Python's parser refuses it."""
     if not isinstance(entry, msgspec.Raw):
         return entry
     try:
         return json.loads(bytes(entry))
-    except (ValueError, RecursionError):  # a number of thousands of digits, a thousand brackets
+    except (ValueError, RecursionError):  # a number of thousands of digits, deep nesting
         return bytes(entry).decode(errors="replace")
 
 
-def _text(plain: Any) -> str:
-    return plain if isinstance(plain, str) else json.dumps(plain)
+def _to_text(entry: Any) -> str:
+    return entry if isinstance(entry, str) else json.dumps(entry)
 
 
-def _classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list[int]]:
+def _read_classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list[int]]:
+    """Return the names and the category ids of the classes."""
     if not entries:
         raise DataError(f"{annotations} lists no categories")
     categories = []
     for position, entry in enumerate(entries):
         try:
-            categories.append(_typed(entry, _Category, _decode_category))
+            categories.append(_to_struct(entry, _Category, _decode_category))
         except InvalidEntryError as problem:
             raise DataError(f"{annotations}: categories[{position}]: {problem}") from None
     return [c.name for c in categories], [c.id for c in categories]
 
 
 def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dict[int, int]:
-    """Adds the images; returns the row of each by its id. Where images share an id nobody knows whose the
-    objects are, so none of them is added."""
+    """Add the images and return the row of each image id.
+
+    Images of different files with the same id are skipped, since it is unknown which of them is annotated.
+    """
     images: dict[int, list[_Image]] = {}
     for position, entry in enumerate(entries):
         try:
-            one = _typed(entry, _Image, _decode_image)
-            images.setdefault(one.id, []).append(one)
+            image = _to_struct(entry, _Image, _decode_image)
+            images.setdefault(image.id, []).append(image)
         except InvalidEntryError as problem:
-            place = Place(builder.annotations.name, f"images[{position}]", str(problem))
-            builder.skip("malformed_image", place, raw=_text(_plain(entry)))
+            location = Location(builder.annotations.name, f"images[{position}]", str(problem))
+            builder.skip("malformed_image_entry", location, raw=_to_text(_to_python(entry)))
     rows = {}
-    for image_id, same in images.items():
-        if len({one.file_name for one in same}) == 1:
-            name = image_name(builder.images, same[0].file_name)
-            rows[image_id] = builder.add_image(name, (same[0].height, same[0].width), image_id)
-            for one in same[1:]:
-                place = Place(one.file_name, f"image {image_id}", "")
-                builder.skip("listed_twice", place, raw=_text(msgspec.to_builtins(one)))
+    for image_id, same_id in images.items():
+        if len({image.file_name for image in same_id}) == 1:
+            name = image_name(builder.images, same_id[0].file_name)
+            rows[image_id] = builder.add_image(name, (same_id[0].height, same_id[0].width), image_id)
+            for image in same_id[1:]:
+                location = Location(image.file_name, f"image {image_id}", "")
+                builder.skip("image_listed_twice", location, raw=_to_text(msgspec.to_builtins(image)))
             continue
-        for one in same:
-            place = Place(one.file_name, f"image {image_id}", "an id of several images")
-            builder.skip("doubled_image_id", place, raw=_text(msgspec.to_builtins(one)))
+        for image in same_id:
+            location = Location(image.file_name, f"image {image_id}", "several images have this id")
+            builder.skip("duplicate_image_id", location, raw=_to_text(msgspec.to_builtins(image)))
     return rows
 
 
-def _add_object(builder: UnvalidatedSplitBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]) -> None:
-    """Adds one annotation; Unusable where it is none."""
-    one = _typed(entry, _Annotation, _decode_annotation)
-    if one.image_id not in row_of:
-        raise InvalidEntryError("unknown_image", f"image {one.image_id}")
-    if one.category_id not in label_of:
-        raise InvalidEntryError("unknown_class", f"category {one.category_id}")
+def _add_object(
+    builder: UnvalidatedSplitBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]
+) -> None:
+    """Add one annotation. Raises InvalidEntryError when it cannot be used."""
+    annotation = _to_struct(entry, _Annotation, _decode_annotation)
+    if annotation.image_id not in row_of:
+        raise InvalidEntryError("unknown_image", f"image {annotation.image_id}")
+    if annotation.category_id not in label_of:
+        raise InvalidEntryError("unknown_class", f"category {annotation.category_id}")
     box = None
-    if one.bbox is not None:
-        x, y, w, h = one.bbox
+    if annotation.bbox is not None:
+        x, y, w, h = annotation.bbox
         box = (x, y, x + w, y + h)
         if not all(map(math.isfinite, box)):
-            raise InvalidEntryError("not_finite", f"bbox {list(one.bbox)}")
-    mask = _mask(one.segmentation)
+            raise InvalidEntryError("non_finite_box", f"bbox {list(annotation.bbox)}")
+    mask = _read_mask(annotation.segmentation)
     if box is None and mask is None:
-        raise InvalidEntryError("malformed", "it has neither a box nor a mask")
-    area = -1.0 if one.area is not None and math.isnan(one.area) else one.area  # NaN is for none that is given
+        raise InvalidEntryError("malformed_object", "neither a box nor a mask")
+    area = annotation.area
+    if area is not None and math.isnan(area):  # in the table NaN means "not annotated"; this is an invalid area
+        area = -1.0
     builder.add_object(
-        row_of[one.image_id], label_of[one.category_id], one.id,
-        box=box, mask=mask, area=area, iscrowd=bool(one.iscrowd), annotation_id=one.id,
-    )  # fmt: skip
+        row_of[annotation.image_id],
+        label_of[annotation.category_id],
+        annotation.id,
+        box=box,
+        mask=mask,
+        area=area,
+        iscrowd=bool(annotation.iscrowd),
+        annotation_id=annotation.id,
+    )
 
 
-def _reject(builder: UnvalidatedSplitBuilder, problem: InvalidEntryError, raw: Any, position: int, row_of: dict[int, int]) -> None:
-    known = raw if isinstance(raw, dict) else {}
+def _skip_object(
+    builder: UnvalidatedSplitBuilder, problem: InvalidEntryError, entry: Any, position: int, row_of: dict[int, int]
+) -> None:
+    known = entry if isinstance(entry, dict) else {}
     where = f"annotation {known['id']}" if "id" in known else f"annotations[{position}]"
     image_id = known.get("image_id")
     image = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
     file = builder.annotations.name if image < 0 else builder.name(image)
-    builder.skip(problem.kind, Place(file, where[:60], str(problem)), image, _text(raw))
+    builder.skip(problem.kind, Location(file, where[:60], str(problem)), image, _to_text(entry))
 
 
-def _typed(entry: Any, kind: type[_Some], decode: Callable[[Any], _Some]) -> _Some:
-    """An entry as its type; Unusable says what is not of it."""
+def _to_struct(entry: Any, kind: type[_T], decode: Callable[[Any], _T]) -> _T:
+    """Return an entry as the struct ``kind``. Raises InvalidEntryError for missing keys and wrong types."""
     if isinstance(entry, msgspec.Raw):
-        with contextlib.suppress(ValueError):  # msgspec's, and what is not UTF-8
+        with contextlib.suppress(ValueError):  # a wrong type, or invalid UTF-8
             return decode(entry)
-    entry = _plain(entry)
-    if isinstance(entry, dict):
-        entry = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in entry.items()}  # 3.0 is 3
+    entry = _to_python(entry)
+    if isinstance(entry, dict):  # spreadsheets write ids as floats: 3.0 is accepted as 3
+        entry = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in entry.items()}
         if kind is _Annotation and "segmentation" in entry:
             entry["segmentation"] = msgspec.Raw(json.dumps(entry["segmentation"]).encode())
     try:
         return msgspec.convert(entry, kind)
     except msgspec.ValidationError as problem:
-        raise InvalidEntryError("malformed", str(problem)) from None
+        raise InvalidEntryError("malformed_object", str(problem)) from None
 
 
-def _mask(text: msgspec.Raw) -> Polygons | Rle | None:
-    """The mask, None where there is none; Unusable where it is neither polygons nor a run-length code."""
+def _read_mask(text: msgspec.Raw) -> Polygons | Rle | None:
+    """Return polygons, a compressed RLE, or None. Raises InvalidEntryError for anything else."""
     try:
-        return _decode_polygons(text) or None  # COCO writes [] where there is none
+        return _decode_polygons(text) or None  # COCO writes [] for an object without a mask
     except ValueError:
-        segmentation = _plain(text)
+        segmentation = _to_python(text)
     if isinstance(segmentation, list):
-        raise InvalidEntryError("bad_mask", "a segmentation is a list of polygons, each a flat list of finite numbers")
+        raise InvalidEntryError(
+            "invalid_mask", "a segmentation is a list of polygons, each a flat list of finite numbers"
+        )
     try:
         return masks.compressed(segmentation) if segmentation else None
     except ValueError as problem:
-        raise InvalidEntryError("bad_mask", str(problem)) from None
+        raise InvalidEntryError("invalid_mask", str(problem)) from None

@@ -1,12 +1,12 @@
-"""Boxes in a CSV file, one line an object, as the tutorials of TensorFlow's object detection write them.
+"""Reader of boxes in a CSV file with one object per line, as in TensorFlow's object detection tutorials.
 
     filename,width,height,class,xmin,ymin,xmax,ymax
     a.jpg,640,480,cat,10,20,110,220
 
-Columns are in any order, and others are passed over. Corners are in pixels from 0, as edges and not as pixels: one of
-xmin 0 and xmax 10 is 10 pixels wide. (Pascal VOC counts from 1, and those who turn its XML into CSV leave the numbers
-as they are; nobody can tell, and such boxes are off by a pixel here.) A line with a file and neither class nor corners
-is an image without objects.
+Columns may have any order; unknown columns are ignored. Coordinates are pixels counted from 0, and the right and lower
+edges are exclusive: xmin 0 and xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV
+often keep its numbers. That cannot be detected; such boxes are shifted by one pixel. A line with a file name but
+neither class nor coordinates is an image without objects.
 """
 
 from __future__ import annotations
@@ -17,146 +17,181 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from detect.data.quality.problems import Place
-from detect.data.readers.parsing import image_name, open_csv
+from detect.data.quality.problems import Location
+from detect.data.readers.parsing import image_name, open_csv, sample_image_names
+from detect.data.readers.reader import CSV_DELIMITERS, AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_SIDES = ("height", "width")  # which may be left out
-# What columns are called, the first name that is there; capitals and spaces around do not count.
-_NAMES = {
+_COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+_OPTIONAL = ("height", "width")
+# Accepted names of each column, the first one present wins. Case and surrounding spaces do not matter.
+_COLUMN_NAMES = {
     "filename": ("filename", "image", "image_path", "path"),
     "class": ("class", "label", "name"),
-    **{key: (key,) for key in (*_CORNERS, *_SIDES)},
+    **{key: (key,) for key in (*_COORDINATES, *_OPTIONAL)},
 }
-_DELIMITERS = (",", ";")
 
 
 class _Line(NamedTuple):
-    """hw: (height, width) of the image, (0, 0) where it is not said.  box: xyxy, None where there is no object."""
+    """Content of one line.
 
-    hw: tuple[int, int]
+    Attributes:
+        image_hw: (height, width) of the image in pixels, (0, 0) if not given.
+        label: class name.
+        box: xyxy in pixels, or None for an image without objects.
+    """
+
+    image_hw: tuple[int, int]
     label: str
     box: tuple[float, ...] | None
 
 
-def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
-    """What the file says of the images in the folder ``images``, in the order in which it names them.
+class _Columns(NamedTuple):
+    """Columns of a file.
 
-    An image that is of one size in one line and of another in the next is left out, as one of a wrong size is.
-    DataError for a file that is not of this format, also where all corners are in parts of the image.
+    Attributes:
+        positions: position of each known column by its key in ``_COLUMN_NAMES``.
+        count: number of all columns.
+        delimiter: "," or ";".
+    """
+
+    positions: dict[str, int]
+    count: int
+    delimiter: str
+
+
+def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
+    """Read a CSV file, see ``Reader.parse``. Images keep the order in which the file names them.
+
+    An image whose lines state different sizes is skipped like an image of the wrong size. Raises DataError also when
+    all coordinates are fractions of the image size.
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "line")
-    lines_of: dict[str, list[tuple[int, _Line | InvalidEntryError]]] = {}  # by the images as they are written
-    farthest = 0.0
-    for number, written, line in _lines(annotations):
+    lines_of: dict[str, list[tuple[int, _Line | InvalidEntryError]]] = {}  # by image path as written
+    largest = 0.0
+    for number, written, line in _read_lines(annotations):
         if not written:
             assert isinstance(line, InvalidEntryError)
-            builder.skip("malformed", Place(annotations.name, f"line {number}", str(line)), raw=line.raw)
+            builder.skip("malformed_object", Location(annotations.name, f"line {number}", str(line)), raw=line.raw)
             continue
         lines_of.setdefault(written, []).append((number, line))
         if isinstance(line, _Line) and line.box:
-            farthest = max(farthest, *map(abs, line.box))
-    if 0 < farthest <= 1:
-        raise DataError(f"{annotations}: no corner lies beyond 1; they should be in pixels, not in parts of the image")
-    for name, paths in _by_name(lines_of, images, annotations).items():
-        _add(builder, name, [line for path in paths for line in lines_of[path]])
+            largest = max(largest, *map(abs, line.box))
+    if 0 < largest <= 1:
+        raise DataError(f"{annotations}: no coordinate exceeds 1; coordinates should be pixels, not fractions")
+    for name, paths in _group_by_image(lines_of, images, annotations).items():
+        _add_image(builder, name, [line for path in paths for line in lines_of[path]])
     return builder.finish()
 
 
-def _by_name(paths: Iterable[str], images: Path, annotations: Path) -> dict[str, list[str]]:
-    """The paths of each image by its name; DataError where files of one name in different folders would be one."""
-    found: dict[str, list[str]] = {}
+def _recognize(file: AnnotationFile) -> bool:
+    return any(
+        set(_COORDINATES) <= columns and "region_shape_attributes" not in columns for columns in file.csv_columns
+    )
+
+
+READER = Reader("CSV boxes", (".csv",), _recognize, parse, sample_image_names)
+
+
+def _group_by_image(paths: Iterable[str], images: Path, annotations: Path) -> dict[str, list[str]]:
+    """Return the paths, as written, of each image by its name in the folder ``images``.
+
+    Raises DataError when different paths lead to the same name.
+    """
+    groups: dict[str, list[str]] = {}
     for path in paths:
-        same = found.setdefault(image_name(images, path), [])
-        same.append(path)
-        if PureWindowsPath(path) != PureWindowsPath(same[0]):  # which are alike with either slash, and with ./ before
+        group = groups.setdefault(image_name(images, path), [])
+        group.append(path)
+        if PureWindowsPath(path) != PureWindowsPath(group[0]):  # equal with either slash, and with a leading ./
             raise DataError(
-                f"{annotations} names {path[:100]} and {same[0][:100]}, and which of them is in {images} nobody "
-                "knows; write paths that begin in that folder"
+                f"{annotations} names {path[:100]} and {group[0][:100]}, but it is unknown which of them is in "
+                f"{images}; write paths relative to that folder"
             )
-    return found
+    return groups
 
 
-def _add(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[tuple[int, _Line | InvalidEntryError]]) -> None:
-    """Adds an image with its objects."""
-    sizes: dict[tuple[int, int], int] = {}  # and the line that says each first
+def _add_image(
+    builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[tuple[int, _Line | InvalidEntryError]]
+) -> None:
+    """Add an image with the objects of its ``lines``, which are pairs (line number, content)."""
+    first_line_of: dict[tuple[int, int], int] = {}  # by size
     for number, line in lines:
-        if isinstance(line, _Line) and line.hw[0]:
-            sizes.setdefault(line.hw, number)
-    image = builder.add_image(name, next(iter(sizes), (0, 0)))
-    if len(sizes) > 1:
-        said = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in sizes.items())
-        builder.skip("wrong_size", Place(name, "", f"it is {said}"), image)
+        if isinstance(line, _Line) and line.image_hw[0]:
+            first_line_of.setdefault(line.image_hw, number)
+    image = builder.add_image(name, next(iter(first_line_of), (0, 0)))
+    if len(first_line_of) > 1:
+        sizes = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in first_line_of.items())
+        builder.skip("image_size_mismatch", Location(name, "", f"annotated as {sizes}"), image)
     for number, line in lines:
         if isinstance(line, InvalidEntryError):
-            builder.skip(line.kind, Place(name, f"line {number}", str(line)), image, line.raw)
+            builder.skip(line.kind, Location(name, f"line {number}", str(line)), image, line.raw)
         elif line.box:
             builder.add_object(image, builder.label(line.label), number, box=line.box)
 
 
-def _lines(annotations: Path) -> Iterator[tuple[int, str, _Line | InvalidEntryError]]:
-    """The lines that are not empty: the number, from 1 with the header's, the image it names or "", what it says."""
+def _read_lines(annotations: Path) -> Iterator[tuple[int, str, _Line | InvalidEntryError]]:
+    """Yield the line number (1 is the header), the image path as written or "", and the content of non-empty lines."""
     with open_csv(annotations) as file:
-        columns, width, delimiter = _header(file.readline(), annotations)
-        rows = csv.reader(file, delimiter=delimiter, strict=True)
+        columns = _read_header(file.readline(), annotations)
+        rows = csv.reader(file, delimiter=columns.delimiter, strict=True)
         for row in rows:
             cells = [cell.strip() for cell in row]
             if not any(cells):
                 continue
             written = ""
-            line: _Line | InvalidEntryError = InvalidEntryError("malformed", "it names no image")
-            if len(cells) < width or any(cells[width:]):
-                line = InvalidEntryError("malformed", f"it has {len(cells)} cells, the first line {width}")
-            elif written := cells[columns["filename"]]:
-                line = _line({key: cells[place] for key, place in columns.items()})
+            line: _Line | InvalidEntryError = InvalidEntryError("malformed_object", "no image name")
+            if len(cells) < columns.count or any(cells[columns.count :]):
+                line = InvalidEntryError("malformed_object", f"{len(cells)} cells, but the header has {columns.count}")
+            elif written := cells[columns.positions["filename"]]:
+                line = _parse_line({key: cells[position] for key, position in columns.positions.items()})
             if isinstance(line, InvalidEntryError):
-                line.raw = delimiter.join(row)
-            yield rows.line_num + 1, written, line  # the reader of the rows did not see the header
+                line.raw = columns.delimiter.join(row)
+            yield rows.line_num + 1, written, line  # csv counts lines after the header
 
 
-def _header(line: str, annotations: Path) -> tuple[dict[str, int], int, str]:
-    """The place of each column that is there, how many there are with the others, and the delimiter."""
-    found = []
-    for delimiter in _DELIMITERS:
+def _read_header(line: str, annotations: Path) -> _Columns:
+    candidates = []
+    for delimiter in CSV_DELIMITERS:
         cells = [cell.strip().lower() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-        there = {key: [cells.index(name) for name in names if name in cells] for key, names in _NAMES.items()}
-        found.append(({key: places[0] for key, places in there.items() if places}, len(cells), delimiter))
-    columns, width, delimiter = max(found, key=lambda one: len(one[0]))
-    if missing := [key for key in _NAMES if key not in columns and key not in _SIDES]:
-        raise DataError(f"{annotations} is no CSV file of boxes: its first line does not name {', '.join(missing)}")
-    return columns, width, delimiter
+        positions = {
+            key: [cells.index(name) for name in names if name in cells] for key, names in _COLUMN_NAMES.items()
+        }
+        candidates.append(_Columns({key: p[0] for key, p in positions.items() if p}, len(cells), delimiter))
+    columns = max(candidates, key=lambda candidate: len(candidate.positions))
+    if missing := [key for key in _COLUMN_NAMES if key not in columns.positions and key not in _OPTIONAL]:
+        raise DataError(f"{annotations} is not a CSV file of boxes: its first line lacks {', '.join(missing)}")
+    return columns
 
 
-def _line(cells: Mapping[str, str]) -> _Line | InvalidEntryError:
-    """What the cells say, by the names of their columns."""
-    label, corners = cells["class"], [cells[key] for key in _CORNERS]
+def _parse_line(cells: Mapping[str, str]) -> _Line | InvalidEntryError:
+    """Return the content of a line from its cells by column key; an error is returned, not raised."""
+    label, coordinates = cells["class"], [cells[key] for key in _COORDINATES]
     try:
-        height, width = (_side(key, cells.get(key, "")) for key in _SIDES)
-        hw = (height, width) if height and width else (0, 0)
-        if not label and not any(corners):
-            return _Line(hw, "", None)
+        height, width = (_parse_side(key, cells.get(key, "")) for key in _OPTIONAL)
+        image_hw = (height, width) if height and width else (0, 0)
+        if not label and not any(coordinates):
+            return _Line(image_hw, "", None)
         if not label:
-            raise InvalidEntryError("malformed", "it has no class")
-        box = tuple(_number(key, text) for key, text in zip(_CORNERS, corners, strict=True))
+            raise InvalidEntryError("malformed_object", "no class name")
+        box = tuple(_parse_number(key, text) for key, text in zip(_COORDINATES, coordinates, strict=True))
         if not all(map(math.isfinite, box)):
-            raise InvalidEntryError("not_finite", str(box))
+            raise InvalidEntryError("non_finite_box", str(box))
     except InvalidEntryError as problem:
         return problem
-    return _Line(hw, label, box)
+    return _Line(image_hw, label, box)
 
 
-def _side(key: str, text: str) -> int:
-    """A width or height, 0 where it is empty."""
-    number = _number(key, text) if text else 0.0
+def _parse_side(key: str, text: str) -> int:
+    """Return a width or height in pixels, 0 for an empty cell."""
+    number = _parse_number(key, text) if text else 0.0
     if not (number.is_integer() and 0 <= number < 2**31):
-        raise InvalidEntryError("malformed", f"{key} is {text[:60]!r}, it should be a whole number")
+        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}, it should be a whole number")
     return int(number)
 
 
-def _number(key: str, text: str) -> float:
+def _parse_number(key: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidEntryError("malformed", f"{key} is {text[:60]!r}, it should be a number") from None
+        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}, it should be a number") from None

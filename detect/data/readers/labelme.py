@@ -1,9 +1,8 @@
-"""labelme's JSON: one file an image, with polygons, boxes, circles and masks (``labelme_shapes``).
+"""Reader of labelme's JSON: one file per image, with polygons, boxes, circles and masks (``labelme_shapes``).
 
 Format: https://github.com/wkentaro/labelme, ``{"shapes": [{"label", "points", "shape_type", "group_id", ...}],
-"imagePath", "imageHeight", "imageWidth", "imageData", ...}``. Shapes with the same label and the same group_id are one
-object, as in labelme's own exports. The image that is packed into ``imageData`` is passed over: the one in the
-folder of the images counts.
+"imagePath", "imageHeight", "imageWidth", "imageData", ...}``. Shapes with the same label and group_id are one object,
+as in labelme's own exports. The image in ``imageData`` is ignored; the file in the folder of the images is used.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from detect.data.quality.problems import Place
-from detect.data.readers.folders import files_below, images_below, stem, text_of
-from detect.data.readers.labelme_shapes import Drawn, draw, typed
-from detect.data.readers.parsing import image_name, is_file, load_json
+from detect.data.file_listing import files_below, images_below, is_file, read_text_or_empty, without_suffix
+from detect.data.quality.problems import Location
+from detect.data.readers.labelme_shapes import Geometry, parse_shape, shape_geometry
+from detect.data.readers.parsing import image_name, load_json
+from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
@@ -30,7 +30,7 @@ from detect.structures.masks import Polygons, Rle
 
 
 class _Document(msgspec.Struct, rename="camel"):
-    """What is read of a file; the rest, imageData above all, is skipped and never made an object."""
+    """The keys that are read. All others, such as the large imageData, are skipped without decoding."""
 
     shapes: Any = msgspec.UNSET
     image_path: Any = None
@@ -39,27 +39,27 @@ class _Document(msgspec.Struct, rename="camel"):
 
 
 class _Part(NamedTuple):
-    """A shape of an object. number: its place in the file, from 1."""
+    """One shape of an object; ``number`` is its position in the file, counted from 1."""
 
     number: int
     label: str
-    drawn: Drawn
+    geometry: Geometry
 
 
 _decode = msgspec.json.Decoder(_Document).decode
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
-    """What the JSON files in the folder ``annotations`` say of the images in ``images``; it may be the same folder.
+    """Read the JSON files in the folder ``annotations``, which may be the same as ``images``; see ``Reader.parse``.
 
-    Files without ``shapes`` are another's and passed over. Of several about one image, that of the image's name
-    counts, else the first. DataError where there is no file of labelme's.
+    JSON files without ``shapes`` are ignored. Of several files about one image, the one with the image's name is
+    used, else the first.
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "shape")
-    pictures = images_below(images)
-    by_stem = {stem(name): name for name in reversed(pictures)}
+    image_names = images_below(images)
+    image_of = {without_suffix(name): name for name in reversed(image_names)}
     files = files_below(annotations, (".json",))
-    called = {stem(file): file for file in files}
+    file_named = {without_suffix(file): file for file in files}
     file_of: dict[str, str] = {}
     broken = set()
     for file in files:
@@ -67,32 +67,41 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             document = _load(annotations / file)
         except DataError as error:
             problem = str(error).removeprefix(f"{annotations / file} ")
-            builder.skip("broken_annotations", Place(file, "", problem), raw=text_of(annotations / file))
-            broken.add(by_stem.get(stem(file), ""))  # said once
+            builder.skip(
+                "unreadable_annotations", Location(file, "", problem), raw=read_text_or_empty(annotations / file)
+            )
+            broken.add(image_of.get(without_suffix(file), ""))  # so that only one problem is reported
             continue
         if document is None:
             continue
-        name = _image(images, annotations, file, document.image_path, by_stem)
-        other = file_of.get(name, called.get(stem(name), file))  # a.json goes before "a (copy).json"
+        name = _image_of_file(images, annotations, file, document.image_path, image_of)
+        other = file_of.get(name, file_named.get(without_suffix(name), file))  # a.json wins over "a (copy).json"
         if other != file:
-            place = Place(file, "", f"it is about {name}, whose file is {other}")
-            builder.skip("malformed_image", place, raw=text_of(annotations / file))
+            location = Location(file, "", f"describes {name}, like {other}, which is used")
+            builder.skip("malformed_image_entry", location, raw=read_text_or_empty(annotations / file))
             continue
         file_of[name] = file
-        _add(builder, name, file, document)
+        _add_image(builder, name, file, document)
     if not (file_of or broken):
-        raise DataError(f"no labelme file in {annotations}, which would be a .json file with a list of 'shapes'")
-    for name in pictures:
+        raise DataError(f"no labelme file in {annotations} (a .json file with a list of 'shapes')")
+    for name in image_names:
         if name not in file_of and name not in broken:
-            builder.skip("not_annotated", Place(name, "", ""))
+            builder.skip("unannotated_image", Location(name, "", ""))
     return builder.finish()
 
 
+def _recognize(file: AnnotationFile) -> bool:
+    return {"shapes", "imagePath"} <= file.json_object.keys()
+
+
+READER = Reader("labelme JSON", (".json",), _recognize, parse)
+
+
 def _load(path: Path) -> _Document | None:
-    """The content of a file, None where it is not labelme's; DataError where it is no JSON, or its shapes no list."""
+    """Return the content of a file, or None if it is not labelme's. Raises DataError for invalid JSON or shapes."""
     try:
         document = _decode(path.read_bytes())
-    except (OSError, ValueError, RecursionError):  # not there, with NaN, with a byte order mark, or no JSON
+    except (OSError, ValueError, RecursionError):  # missing, with NaN or a byte order mark, or not JSON
         content = load_json(path)
         document = msgspec.convert(content, _Document) if isinstance(content, dict) else _Document()
     if document.shapes is msgspec.UNSET:
@@ -102,79 +111,80 @@ def _load(path: Path) -> _Document | None:
     return document
 
 
-def _image(images: Path, annotations: Path, file: str, written: Any, by_stem: Mapping[str, str]) -> str:
-    """The image that a file is about, as its name in ``images``.
+def _image_of_file(images: Path, annotations: Path, file: str, written: Any, image_of: Mapping[str, str]) -> str:
+    """Return the image, relative to ``images``, that an annotation file describes.
 
-    It is the first that is there: the path that the file names, seen from the file; that path, then its last part,
-    seen from where the file would lie among the images; the image with the file's own stem; the last part.
+    It is the first of these that exists, else the first: the path ``written`` in the file, relative to the file; the
+    same path relative to the corresponding subfolder of ``images``; its last part there; the image with the name of
+    the annotation file; the last part of the path in ``images``.
     """
-    own = PurePosixPath(file).parent
+    subfolder = PurePosixPath(file).parent
     path = image_name((annotations / file).parent, written) if isinstance(written, str) else ""
     last = PurePosixPath(path).name
     if not last:
-        path = last = stem(PurePosixPath(file).name)
-    meant = [annotations / own / path, images / own / path, images / own / last]
-    names = [name for one in meant if (name := _inside(images, one))]
-    names += [by_stem[stem(file)]] if stem(file) in by_stem else []
+        path = last = without_suffix(PurePosixPath(file).name)
+    candidates = [annotations / subfolder / path, images / subfolder / path, images / subfolder / last]
+    names = [name for candidate in candidates if (name := _relative_to_images(images, candidate))]
+    names += [image_of[without_suffix(file)]] if without_suffix(file) in image_of else []
     names.append(last)
     return next((name for name in names if is_file(images / name)), names[0])
 
 
-def _inside(images: Path, path: Path) -> str:
-    """The name in ``images`` of a path, "" where it lies elsewhere."""
+def _relative_to_images(images: Path, path: Path) -> str:
+    """Return ``path`` relative to ``images``, "" if it is outside."""
     try:
-        name = os.path.relpath(path, images)  # and not resolved, since an image may be a link to elsewhere
-    except ValueError:  # another drive, or a name that no file system takes
+        name = os.path.relpath(path, images)  # does not follow links: an image may be a link to another folder
+    except ValueError:  # another drive, or a name that no file system accepts
         return ""
     return "" if Path(name).parts[:1] in ((), ("..",)) else Path(name).as_posix()
 
 
-def _add(builder: UnvalidatedSplitBuilder, name: str, file: str, document: _Document) -> None:
-    """Adds an image with its objects."""
-    hw = _size(document, builder.images / name)
+def _add_image(builder: UnvalidatedSplitBuilder, name: str, file: str, document: _Document) -> None:
+    """Add an image with its objects."""
+    hw = _read_size(document, builder.images / name)
     image = builder.add_image(name, hw, source=file)
     objects: dict[Any, list[_Part]] = {}
     for number, entry in enumerate(document.shapes, start=1):
         try:
-            shape = typed(entry)
-            part = _Part(number, shape.label, draw(shape, hw))
+            shape = parse_shape(entry)
+            part = _Part(number, shape.label, shape_geometry(shape, hw))
         except InvalidEntryError as problem:
-            where = Place(file, f"shape {number}", str(problem))
-            builder.skip(problem.kind, where, image, json.dumps(entry))
+            location = Location(file, f"shape {number}", str(problem))
+            builder.skip(problem.kind, location, image, json.dumps(entry))
             continue
         key = number if shape.group_id is None else (shape.label, shape.group_id)
         objects.setdefault(key, []).append(part)
     for parts in objects.values():
-        box = parts[0].drawn[0] if len(parts) == 1 else None  # of several, the mask says
-        mask = _joined(builder, image, file, parts, hw)
+        box = parts[0].geometry.box if len(parts) == 1 else None  # of several parts the box follows from the mask
+        mask = _merge_masks(builder, image, file, parts, hw)
         builder.add_object(image, builder.label(parts[0].label), parts[0].number, box=box, mask=mask)
 
 
-def _joined(
+def _merge_masks(
     builder: UnvalidatedSplitBuilder, image: int, file: str, parts: Sequence[_Part], hw: tuple[int, int]
 ) -> Polygons | Rle:
-    """The mask of an object: the polygons of its parts, or one run-length code where a part of it is one."""
-    polygons = [part.drawn[1] for part in parts if isinstance(part.drawn[1], list)]
-    codes = [part.drawn[1] for part in parts if isinstance(part.drawn[1], dict)]
+    """Return the mask of an object: the polygons of its parts, or one RLE if a part is an RLE."""
+    polygons = [part.geometry.mask for part in parts if isinstance(part.geometry.mask, list)]
+    rles = [part.geometry.mask for part in parts if isinstance(part.geometry.mask, dict)]
     if len(polygons) == len(parts):
         return polygons
-    if len(codes) == len(parts) == 1:
-        return codes[0]
+    if len(rles) == len(parts) == 1:
+        return rles[0]
     for part in parts:
-        if isinstance(part.drawn[1], list):
+        if isinstance(part.geometry.mask, list):
             try:
-                codes.append(masks.from_polygons([part.drawn[1]], hw))
+                rles.append(masks.from_polygons([part.geometry.mask], hw))
             except ValueError as problem:
-                builder.skip("bad_mask", Place(file, f"shape {part.number}", str(problem)), image)
-    return masks.from_bitmap(reduce(np.maximum, map(masks.to_bitmap, codes)))
+                builder.skip("invalid_mask", Location(file, f"shape {part.number}", str(problem)), image)
+    return masks.from_bitmap(reduce(np.maximum, map(masks.to_bitmap, rles)))
 
 
-def _size(document: _Document, path: Path) -> tuple[int, int]:
-    """(height, width): as it is written, else the image's own, (0, 0) where that cannot be read."""
+def _read_size(document: _Document, path: Path) -> tuple[int, int]:
+    """Return (height, width) as written, else of the image file; (0, 0) if that cannot be read."""
     height, width = document.image_height, document.image_width
     if all(type(side) is int and 0 < side < 2**31 for side in (height, width)):
         return height, width
     try:
         return image_hw(path)
-    except MediaError:  # said when the images are looked at
+    except MediaError:  # reported when the images are checked
         return 0, 0

@@ -1,13 +1,13 @@
-"""The shapes of labelme as boxes, outlines and run-length codes.
+"""Boxes, polygons and run-length encodings of labelme's shapes.
 
-Format: https://github.com/wkentaro/labelme; all is in absolute pixels, y down. What each shape's points are:
+Format: https://github.com/wkentaro/labelme. Coordinates are absolute pixels, y down. The points of a shape are
 
-- polygon, also where no type is written; oriented_rectangle, and rotation as X-AnyLabeling calls it: the outline,
+- polygon, also without a type; oriented_rectangle, and rotation in X-AnyLabeling: the vertices,
 - rectangle: two opposite corners in any order, or all four,
-- circle: the middle and a point on the rim,
-- mask: the upper left and the lower right pixel of a PNG that is 0 where the object is not.
+- circle: the center and a point on the circle,
+- mask: the upper left and the lower right pixel of a PNG that is 0 outside the object.
 
-Lines and points enclose nothing.
+Lines and points have no area.
 """
 
 from __future__ import annotations
@@ -16,26 +16,37 @@ import base64
 import math
 from io import BytesIO
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from detect.data.readers.via_shapes import outline
+from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
 from detect.structures import masks
 from detect.structures.masks import Rle
 from detect.text import unknown
 
-_ENCLOSE_NOTHING = ("line", "linestrip", "point", "points")
-_APART_PX = 2  # corners are rounded, and the last pixel is counted in by some and not by others
-Drawn = tuple[list[float] | None, list[float] | Rle]  # box xyxy, unless the pixels say; polygon or run-length code
+_WITHOUT_AREA = ("line", "linestrip", "point", "points")
+_SIZE_TOLERANCE_PX = 2  # corners are rounded, and some programs count the last pixel while others do not
+
+
+class Geometry(NamedTuple):
+    """What a shape covers, in absolute pixels.
+
+    Attributes:
+        box: xyxy, or None for a mask.
+        mask: polygon [x0, y0, x1, y1, ...] or RLE.
+    """
+
+    box: list[float] | None
+    mask: list[float] | Rle
 
 
 class Shape(msgspec.Struct):
-    """A shape as it is written. points: x, y.  mask: a PNG in base64."""
+    """A shape as labelme writes it: ``points`` are pairs (x, y), ``mask`` is a PNG in base64."""
 
     label: str
     points: list[tuple[float, float]]
@@ -44,66 +55,75 @@ class Shape(msgspec.Struct):
     mask: str | None = None
 
 
-def typed(entry: Any) -> Shape:
-    """An entry of ``shapes`` with its label on one line; Unusable says what is not as labelme writes it."""
+def parse_shape(entry: Any) -> Shape:
+    """Return an entry of ``shapes``. Raises InvalidEntryError for missing keys, wrong types and an empty label."""
     try:
         shape = msgspec.convert(entry, Shape)
     except msgspec.ValidationError as problem:
-        raise InvalidEntryError("malformed", str(problem)) from None
+        raise InvalidEntryError("malformed_object", str(problem)) from None
     shape.label = " ".join(shape.label.split())
     if not shape.label:
-        raise InvalidEntryError("malformed", "it has no label")
+        raise InvalidEntryError("malformed_object", "no label")
     return shape
 
 
-def draw(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
-    """What a shape covers on an image of ``image_hw``, (0, 0) where nobody knows; Unusable where that is nothing."""
+def shape_geometry(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
+    """Return what a shape covers. Raises InvalidEntryError if that is nothing.
+
+    image_hw: (height, width) of the image in pixels, (0, 0) if unknown.
+    """
     kind = shape.shape_type or "polygon"
-    if kind in _ENCLOSE_NOTHING:
-        raise InvalidEntryError("malformed", f"its type is {kind}, which encloses nothing")
-    if kind not in _SHAPES:
-        raise InvalidEntryError("malformed", unknown("shape", kind[:60], (*_SHAPES, *_ENCLOSE_NOTHING)))
+    if kind in _WITHOUT_AREA:
+        raise InvalidEntryError("malformed_object", f"a shape of type {kind} has no area")
+    if kind not in _GEOMETRIES:
+        raise InvalidEntryError("malformed_object", unknown("shape", kind[:60], (*_GEOMETRIES, *_WITHOUT_AREA)))
     if not all(map(math.isfinite, chain(*shape.points))):
-        raise InvalidEntryError("not_finite", f"{str(shape.points)[:60]} are no places in an image")
-    return _SHAPES[kind](shape, image_hw)
+        raise InvalidEntryError("non_finite_box", f"coordinates {str(shape.points)[:60]}")
+    return _GEOMETRIES[kind](shape, image_hw)
 
 
-def _polygon(shape: Shape, _: tuple[int, int]) -> Drawn:
+def _polygon(shape: Shape, _: tuple[int, int]) -> Geometry:
     if len(shape.points) < 3:
-        raise InvalidEntryError("few_points", str(len(shape.points)))
-    return _outline(shape.points)
+        raise InvalidEntryError("too_few_points", str(len(shape.points)))
+    return _from_vertices(shape.points)
 
 
-def _rectangle(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
+def _rectangle(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
     if len(shape.points) == 4:
         return _polygon(shape, image_hw)
-    (left, right), (upper, lower) = _sides(shape, "two or four corners")
-    return _outline([(left, upper), (right, upper), (right, lower), (left, lower)])
+    (left, right), (upper, lower) = _edges(shape, "2 or 4 corners")
+    return _from_vertices([(left, upper), (right, upper), (right, lower), (left, lower)])
 
 
-def _circle(shape: Shape, _: tuple[int, int]) -> Drawn:
+def _circle(shape: Shape, _: tuple[int, int]) -> Geometry:
     if len(shape.points) != 2:
-        raise InvalidEntryError("malformed", f"a circle has two points, the middle and one on the rim, not {len(shape.points)}")
-    middle, rim = shape.points
-    return outline({"name": "circle", "cx": middle[0], "cy": middle[1], "r": math.dist(middle, rim)}, "")
+        raise InvalidEntryError(
+            "malformed_object", f"a circle has 2 points, the center and one on the circle, not {len(shape.points)}"
+        )
+    center, rim = shape.points
+    return Geometry(
+        *box_and_polygon({"name": "circle", "cx": center[0], "cy": center[1], "r": math.dist(center, rim)}, "")
+    )
 
 
-def _mask(shape: Shape, image_hw: tuple[int, int]) -> Drawn:
-    (left, right), (upper, lower) = _sides(shape, "two corners")
-    crop = _bitmap(shape.mask or "", (lower - upper, right - left))
+def _mask(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
+    (left, right), (upper, lower) = _edges(shape, "2 corners")
+    crop = _decode_png(shape.mask or "", (lower - upper, right - left))
     height, width = image_hw
     if not 0 < height * width <= MAX_PIXELS:
-        raise InvalidEntryError("bad_mask", f"it lies on an image of {width}x{height} pixels")
+        raise InvalidEntryError(
+            "invalid_mask", f"an image of {width}x{height} pixels is too large for a mask, or empty"
+        )
     x, y = round(left), round(upper)
     inside = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
     if not inside.size:
-        raise InvalidEntryError("outside", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
+        raise InvalidEntryError("box_outside_image", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
     if not inside.any():
-        raise InvalidEntryError("no_area", "a mask without a pixel")
-    return None, masks.from_pasted(inside, (max(x, 0), max(y, 0)), image_hw)
+        raise InvalidEntryError("zero_area_box", "the mask is empty")
+    return Geometry(None, masks.from_pasted(inside, (max(x, 0), max(y, 0)), image_hw))
 
 
-_SHAPES = {
+_GEOMETRIES = {
     "polygon": _polygon,
     "rectangle": _rectangle,
     "oriented_rectangle": _polygon,
@@ -113,34 +133,37 @@ _SHAPES = {
 }
 
 
-def _outline(points: list[tuple[float, float]]) -> Drawn:
-    """The polygon and its box, as VIA's is read."""
+def _from_vertices(points: list[tuple[float, float]]) -> Geometry:
     xs, ys = map(list, zip(*points, strict=True))
-    return outline({"name": "polygon", "all_points_x": xs, "all_points_y": ys}, "")
+    return Geometry(*box_and_polygon({"name": "polygon", "all_points_x": xs, "all_points_y": ys}, ""))
 
 
-def _sides(shape: Shape, wanted: str) -> tuple[list[float], list[float]]:
-    """(left, right), (upper, lower) of two opposite corners."""
+def _edges(shape: Shape, expected: str) -> tuple[list[float], list[float]]:
+    """Return (left, right) and (upper, lower) of two opposite corners. Raises InvalidEntryError for other counts."""
     if len(shape.points) != 2:
-        raise InvalidEntryError("malformed", f"a {shape.shape_type} has {wanted}, not {len(shape.points)}")
+        raise InvalidEntryError("malformed_object", f"a {shape.shape_type} has {expected}, not {len(shape.points)}")
     xs, ys = zip(*shape.points, strict=True)
     return sorted(xs), sorted(ys)
 
 
-def _bitmap(png: str, box_hw: tuple[float, float]) -> np.ndarray:
-    """The pixels of a mask, bool [h, w]; Unusable unless it is a gray PNG that fits its box, before it is unpacked."""
+def _decode_png(png: str, box_hw: tuple[float, float]) -> np.ndarray:
+    """Return the pixels of a mask, bool [h, w].
+
+    Raises InvalidEntryError unless it is a grayscale PNG of about the size of its box. The size is checked before the
+    pixels are decoded.
+    """
     try:
         with Image.open(BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
-            if max(abs(image.height - box_hw[0]), abs(image.width - box_hw[1])) > _APART_PX:
+            if max(abs(image.height - box_hw[0]), abs(image.width - box_hw[1])) > _SIZE_TOLERANCE_PX:
                 size = f"{image.width}x{image.height} pixels"
-                raise InvalidEntryError("bad_mask", f"its PNG has {size}, its box {box_hw[1]:g}x{box_hw[0]:g}")
+                raise InvalidEntryError("invalid_mask", f"its PNG has {size}, its box {box_hw[1]:g}x{box_hw[0]:g}")
             bitmap = np.asarray(image)
     except InvalidEntryError:
         raise
     except UnidentifiedImageError:
-        raise InvalidEntryError("bad_mask", "its mask is no PNG") from None
-    except Exception as error:  # Pillow lets through whatever a damaged file makes it stumble over
-        raise InvalidEntryError("bad_mask", f"its mask is a damaged PNG: {error}") from None
+        raise InvalidEntryError("invalid_mask", "the mask is not a PNG") from None
+    except Exception as error:  # Pillow raises many types of errors for damaged files
+        raise InvalidEntryError("invalid_mask", f"the mask is a damaged PNG: {error}") from None
     if bitmap.ndim != 2:
-        raise InvalidEntryError("bad_mask", "its PNG is in color; it should be 0 where the object is not")
+        raise InvalidEntryError("invalid_mask", "the PNG of the mask is in color, it should be 0 outside the object")
     return bitmap != 0

@@ -1,39 +1,45 @@
-"""What readers share: files of JSON and of CSV, their entries, and the names of images."""
+"""Functions that several readers share: JSON and CSV files, checked dictionary access, names of images."""
 
 from __future__ import annotations
 
 import csv
 import json
+import mmap
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, TextIO
 
+from detect.data.file_listing import is_file
 from detect.errors import DataError
 
-LONGEST_CELL = 1 << 24  # characters: an outline of a million points; csv's own 1 << 17 are some ten thousand
+MAX_CELL_CHARACTERS = 1 << 24  # a polygon of a million points; the default limit of csv, 1 << 17, is about 10,000
 
-_KINDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict"}
+_TYPE_WORDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict"}
 _PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
+_FILE_NAME_IN_JSON = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
+_SAMPLED = 200  # lines or file names of one annotation file
 
 
 def load_json(path: Path) -> Any:
-    """The content of a JSON file; DataError says where it breaks off."""
+    """Return the content of a JSON file. Raises DataError, with the position of a syntax error."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows programs begin with a byte order mark
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows programs write a byte order mark
     except FileNotFoundError:
         raise DataError(f"no such annotation file: {path}") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and a thousand brackets
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits and deep nesting
         raise DataError(f"{path} is not JSON: {error}") from None
 
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[TextIO]:
-    """The text of a CSV file; DataError where it cannot be read, or where csv fails on it inside the block."""
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))  # the process's, so it is never lowered
+    """Open a CSV file for reading. Raises DataError when it cannot be read, also for csv errors in the block."""
+    # The limit is a setting of the process: raise it, never lower it.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield file
@@ -45,10 +51,11 @@ def open_csv(path: Path) -> Iterator[TextIO]:
         raise DataError(f"{path} is not CSV: {error}") from None
 
 
-def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
-    """``entry[key]``, or a DataError that names the place and the key.
+def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
+    """Return ``entry[key]``. Raises DataError that names the location and the key when it is missing or mistyped.
 
-    kind: int, str, list or dict, where the value must be one; 3.0 counts as the int 3, True does not.
+    where: location of the entry, the beginning of the message.
+    kind: int, str, list or dict, the required type. The float 3.0 is accepted as the int 3; True is not an int.
     """
     if not isinstance(entry, dict):
         raise DataError(f"{where} is a {type(entry).__name__}, it should be a dict with the key '{key}'")
@@ -60,15 +67,16 @@ def need(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
     if kind is int and isinstance(value, int) and abs(value) >= 2**63:
         raise DataError(f"{where}: '{key}' is {value}, it should fit into 64 bits")
     if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise DataError(f"{where}: '{key}' is {str(value)[:60]!r}, it should be {_KINDS[kind]}")
+        raise DataError(f"{where}: '{key}' is {str(value)[:60]!r}, it should be {_TYPE_WORDS[kind]}")
     return value
 
 
 def image_name(images: Path, written: str) -> str:
-    """The name in the folder ``images`` of an image that an annotation file names, maybe one of another machine.
+    """Return the file name, relative to the folder ``images``, of an image that an annotation file names.
 
-    It is as written where that file is there; else the backslashes of Windows are slashes, and of an absolute path the
-    last part counts. The disk is asked for these alone: a COCO file may name 118,000 images.
+    The annotations may come from another machine. The name is used unchanged when that file exists. Otherwise
+    backslashes become forward slashes, and only the last part of an absolute path counts. The disk is accessed only
+    for names with backslashes or a root, because a COCO file may list 118,000 images.
     """
     if _PLAIN_NAME.fullmatch(written):
         return written
@@ -78,9 +86,19 @@ def image_name(images: Path, written: str) -> str:
     return path.name if path.anchor else path.as_posix()
 
 
-def is_file(path: Path) -> bool:
-    """``path.is_file()``, and False for a name that no file system takes, which raises below Python 3.14."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+def sample_image_names(annotations: Path) -> Iterator[str]:
+    """Yield some image names of a CSV file, or of a JSON file with keys ``file_name`` or ``filename``.
+
+    The file is searched, not parsed. For CSV all cells of the first lines are returned.
+    """
+    if annotations.suffix.lower() == ".csv":
+        with annotations.open(encoding="utf-8-sig", errors="replace") as lines:
+            for line in islice(lines, _SAMPLED):
+                yield from (cell.strip().strip('"') for cell in re.split("[,;]", line))
+        return
+    with annotations.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        for match in islice(_FILE_NAME_IN_JSON.finditer(text), _SAMPLED):
+            try:
+                yield json.loads(match[1])
+            except ValueError:  # invalid UTF-8, reported when the file is parsed
+                continue

@@ -1,18 +1,17 @@
-"""VGG Image Annotator 1 and 2: polygons, rectangles, circles, ellipses and closed lines.
+"""Reader of the VGG Image Annotator (VIA) 1 and 2: polygons, rectangles, circles, ellipses and closed lines.
 
-Format: https://www.robots.ox.ac.uk/~vgg/software/via/. Read are, told apart by what they hold,
+Format: https://www.robots.ox.ac.uk/~vgg/software/via/. These files are read and told apart by their content:
 
 - a VIA 2 project, ``{"_via_img_metadata": {...}, "_via_attributes": {...}, "_via_settings": {...}, ...}``,
-- the exported annotations of VIA 2, which are that ``_via_img_metadata`` alone, and of VIA 1, where the
-  ``regions`` of an entry are a dict keyed "0", "1", ...: ``{"<file name><bytes>": {filename, size, regions, ...}}``,
-- and the CSV export of both (``via_csv``), by its suffix.
+- the annotations exported by VIA 2, which are only the ``_via_img_metadata``, and by VIA 1, whose ``regions`` are a
+  dict with keys "0", "1", ...: ``{"<file name><bytes>": {"filename", "size", "regions", ...}}``,
+- the CSV export of both (``via_csv``), recognized by its suffix.
 
-The size of an image is not written down, so it is read from the image's header; ``size`` is its bytes, or -1.
-Images are looked for in the folder that the description of the dataset names, never where the project's
-settings say (``default_filepath`` is a path on the annotator's machine): first by the file name as it is written,
-then with the backslashes of Windows as slashes, and an absolute path by its last part.
+VIA does not store the size of an image, so it is read from the image file; ``size`` is the number of bytes, or -1.
+Images are searched in the folder that the description of the dataset names. ``default_filepath`` of a project is
+ignored, since it is a path on the annotator's machine.
 
-VIA knows no crowds; a region with the attribute "iscrowd" of "1" is one here, as exporters/via.py writes it.
+VIA has no crowds. A region with the attribute "iscrowd" equal to "1" is read as a crowd; exporters/via.py writes it.
 """
 
 from __future__ import annotations
@@ -21,109 +20,145 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from detect.data.quality.problems import Place
+from detect.data.quality.problems import Location
 from detect.data.readers import via_csv
-from detect.data.readers.parsing import image_name, load_json, need
-from detect.data.readers.via_classes import ClassAttribute, Values, defined_options, find, region_values
-from detect.data.readers.via_shapes import outline
+from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
+from detect.data.readers.reader import AnnotationFile, Reader
+from detect.data.readers.via_classes import (
+    AttributeValues,
+    ClassAttribute,
+    attribute_options,
+    attribute_values,
+    find_class_attribute,
+)
+from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 from detect.progress import warn
+from detect.text import counted
 
-CROWD = "iscrowd"
-_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
-Region = tuple[dict[str, Any], dict[str, Values]]  # its shape and its attributes
+CROWD_ATTRIBUTE = "iscrowd"
+_WEB_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
+_PROJECT_KEYS_OF_VIA_3 = {"project", "metadata", "file"}
+_CSV_COLUMNS = {"filename", "region_shape_attributes"}
+
+
+class _Region(NamedTuple):
+    shape: dict[str, Any]
+    attributes: dict[str, AttributeValues]
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
-    """What the file says of the images in the folder ``images``, in the order of their names.
+    """Read a VIA file, see ``Reader.parse``; images are sorted by name.
 
-    Which attribute of the regions names the class is told in ``via_classes``. Without any, ``classes`` gives the
-    one class of all.
+    ``via_classes`` describes which attribute of the regions is the class. Without one, ``classes`` must be a single
+    class, which all regions get.
     """
-    entries, options = _content(annotations)
-    pictures = {name: _regions(entry, annotations) for name, entry in _by_name(entries, images, annotations)}
-    every = [_without_crowd(values) for regions in pictures.values() for _, values in regions]
-    attribute = find(every, _without_crowd(options), classes, annotations)
+    entries, options = _read_content(annotations)
+    regions_of = {name: _read_regions(entry, annotations) for name, entry in _by_name(entries, images, annotations)}
+    attributes = [_without_crowd(region.attributes) for regions in regions_of.values() for region in regions]
+    class_attribute = find_class_attribute(attributes, _without_crowd(options), classes, annotations)
     builder = UnvalidatedSplitBuilder(images, annotations, "region")
-    closed, annotation_id = 0, 0
-    for name, regions in pictures.items():
+    num_closed, annotation_id = 0, 0
+    for name, regions in regions_of.items():
         image = builder.add_image(name)
         for number, region in enumerate(regions, start=1):
             annotation_id += 1
-            closed += _add(builder, image, number, region, attribute, annotation_id)
-    if closed:
-        warn(f"{annotations}: {closed} polylines of 3 points or more are taken for closed outlines")
-    return builder.finish(attribute.class_names.names, listed=not attribute.in_use)
+            num_closed += _add_object(builder, image, number, region, class_attribute, annotation_id)
+    if num_closed:
+        warn(f"{annotations}: {counted(num_closed, 'polyline')} of 3 points or more read as closed polygons")
+    return builder.finish(class_attribute.class_names.names, classes_listed=not class_attribute.in_use)
 
 
-def _content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """The entries of the images, and the options of the attributes where the file defines them."""
+def _recognize(file: AnnotationFile) -> bool:
+    if file.suffix == ".csv":
+        return any(columns >= _CSV_COLUMNS for columns in file.csv_columns)
+    content = file.json_object
+    if any(key.startswith("_via_") for key in content) or content.keys() >= _PROJECT_KEYS_OF_VIA_3:
+        return True
+    first = bytes(next(iter(content.values()), b""))
+    return b'"filename"' in first and b'"regions"' in first
+
+
+READER = Reader("VIA JSON or CSV", (".json", ".csv"), _recognize, parse, sample_image_names)
+
+
+def _read_content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """Return the entries of the images, and the options of each attribute that the file defines."""
     if annotations.suffix.lower() == ".csv":
-        return via_csv.entries(annotations), {}
+        return via_csv.read_entries(annotations), {}
     content = load_json(annotations)
     if not isinstance(content, dict):
         raise DataError(f"{annotations} is not a VIA file: it should hold one dict, not a {type(content).__name__}")
     if any(key.startswith("_via_") for key in content):
-        return need(content, "_via_img_metadata", str(annotations), dict), defined_options(content, annotations)
-    if {"project", "metadata", "file"} <= set(content):
-        raise DataError(f"{annotations} is a VIA 3 project; only VIA 1 and 2 are read (or VIA's COCO export, as coco)")
+        entries = require(content, "_via_img_metadata", str(annotations), dict)
+        return entries, attribute_options(content, annotations)
+    if content.keys() >= _PROJECT_KEYS_OF_VIA_3:
+        raise DataError(
+            f"{annotations} is a VIA 3 project; supported are VIA 1 and 2, and COCO files exported by VIA 3"
+        )
     return content, {}
 
 
 def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> list[tuple[str, Any]]:
-    """The entries with the file names of their images, sorted; DataError where one comes twice or is on the web."""
-    found: dict[str, Any] = {}
+    """Return pairs (image name in the folder ``images``, entry), sorted.
+
+    Raises DataError for an image that is listed twice and for an image on the web.
+    """
+    by_name: dict[str, Any] = {}
     for key, entry in entries.items():
-        name = need(entry, "filename", f"{annotations}: {key}", str)
-        if _ADDRESS.match(name):
+        written = require(entry, "filename", f"{annotations}: {key}", str)
+        if _WEB_ADDRESS.match(written):
             raise DataError(
-                f"{annotations}: {key[:100]}: 'filename' is the web address {name[:100]}; download the image "
+                f"{annotations}: {key[:100]}: 'filename' is the web address {written[:100]}; download the image "
                 f"to {images} and write its file name there"
             )
-        there = image_name(images, name)
-        if there in found:
-            raise DataError(f"{annotations}: {key}: {name} is listed twice")
-        found[there] = entry
-    return sorted(found.items())
+        name = image_name(images, written)
+        if name in by_name:
+            raise DataError(f"{annotations}: {key}: {written} is listed twice")
+        by_name[name] = entry
+    return sorted(by_name.items())
 
 
-def _regions(entry: Any, annotations: Path) -> list[Region]:
-    """The regions of one image, a dict in version 1, a list in version 2."""
+def _read_regions(entry: Any, annotations: Path) -> list[_Region]:
+    """Return the regions of one image, which are a dict in VIA 1 and a list in VIA 2."""
     where = f"{annotations}: {entry['filename']}"
-    regions = need(entry, "regions", where)
-    if not isinstance(regions, dict):
-        regions = dict(enumerate(need(entry, "regions", where, list)))
-    found = []
-    for number, region in enumerate(regions.values(), start=1):
-        place = f"{where}, region {number}"
-        shape = need(region, "shape_attributes", place, dict)
-        attributes = need(region, "region_attributes", place, dict)
-        found.append((shape, region_values(attributes, place)))
-    return found
+    entries = require(entry, "regions", where)
+    if not isinstance(entries, dict):
+        entries = dict(enumerate(require(entry, "regions", where, list)))
+    regions = []
+    for number, region in enumerate(entries.values(), start=1):
+        where_region = f"{where}, region {number}"
+        shape = require(region, "shape_attributes", where_region, dict)
+        attributes = require(region, "region_attributes", where_region, dict)
+        regions.append(_Region(shape, attribute_values(attributes, where_region)))
+    return regions
 
 
 def _without_crowd(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that may name the class."""
-    return {name: value for name, value in attributes.items() if name != CROWD}
+    return {name: value for name, value in attributes.items() if name != CROWD_ATTRIBUTE}
 
 
-def _add(
-    builder: UnvalidatedSplitBuilder, image: int, number: int, region: Region, attribute: ClassAttribute, annotation_id: int
+def _add_object(
+    builder: UnvalidatedSplitBuilder,
+    image: int,
+    number: int,
+    region: _Region,
+    class_attribute: ClassAttribute,
+    annotation_id: int,
 ) -> bool:
-    """Add one region, unless it is of a class that is not asked for. Returns whether it was a line, closed now."""
-    shape, values = region
-    crowd = values.get(CROWD) == ["1"]
-    place = f"{builder.annotations}: {builder.name(image)}, region {number}"
+    """Add one region unless its class is not among the wanted ones. Returns whether it is a line that was closed."""
+    where = f"{builder.annotations}: {builder.name(image)}, region {number}"
     try:
-        if (label := attribute.label(values)) is None:
+        if (label := class_attribute.label(region.attributes)) is None:
             return False
-        box, polygon = outline(shape, place)
+        box, polygon = box_and_polygon(region.shape, where)
     except InvalidEntryError as problem:
-        where = Place(builder.name(image), f"region {number}", str(problem))
-        builder.skip(problem.kind, where, image, json.dumps(region))
+        location = Location(builder.name(image), f"region {number}", str(problem))
+        builder.skip(problem.kind, location, image, json.dumps(region))
         return False
+    crowd = region.attributes.get(CROWD_ATTRIBUTE) == ["1"]
     builder.add_object(image, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)
-    return shape["name"] == "polyline"
+    return region.shape["name"] == "polyline"

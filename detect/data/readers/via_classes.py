@@ -1,16 +1,16 @@
-"""Which attribute of VIA's regions names their class, and which classes there are.
+"""Classes of VIA's regions: which attribute holds the class, and which classes there are.
 
-Regions carry free attributes, ``{"name": "Socrates", "type": "human", "quality": {"blurred": true}}``. A VIA 2
-project also defines them: of which type each is and, for a dropdown, radio buttons and check boxes, its options
-``{id: what is displayed}``; regions hold the id. The attribute of the classes is
+Regions carry free attributes, ``{"name": "Socrates", "type": "human", "quality": {"blurred": true}}``. A VIA 2 project
+also defines the type of each attribute and, for dropdowns, radio buttons and check boxes, its options
+``{id: displayed text}``; regions store the id. The class attribute is
 
-1. the only one that regions use,
-2. else the one called class, name, label, category, type or object (capitals do not count): one with options
-   before one without, then in this order; a warning says which was taken of several,
-3. and where the description of the dataset gives ``classes``, of those that hold one of them, by 1 and 2.
+1. the only attribute that the regions use,
+2. else the one called class, name, label, category, type or object, ignoring case. Attributes with options come first,
+   then this order decides; a warning names the choice if there are several.
+3. If the description of the dataset gives ``classes``, only attributes with one of these values are considered.
 
-The classes are the options in their order, by what is displayed, else the values in use, sorted. Without any
-attribute all regions are of one class, "object" where the description does not name it.
+The classes are the displayed texts of the options in their order, else the values in use, sorted. Without any
+attribute all regions have the same class: the only one in the description, or "object".
 """
 
 from __future__ import annotations
@@ -20,182 +20,188 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detect.data.readers.parsing import need
+from detect.data.readers.parsing import require
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.errors import DataError, UsageError
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
-from detect.text import unknown
+from detect.text import counted, unknown
 
-_CALLED = ("class", "name", "label", "category", "type", "object")
-_UNNAMED = "object"  # the class of regions without any
-_WITH_OPTIONS = ("dropdown", "radio", "checkbox")
-Values = list[str]
+_CLASS_ATTRIBUTES = ("class", "name", "label", "category", "type", "object")
+_DEFAULT_CLASS = "object"
+_TYPES_WITH_OPTIONS = ("dropdown", "radio", "checkbox")
+
+AttributeValues = list[str]
+_Options = Mapping[str, Mapping[str, str]]  # {attribute: {option id: displayed text}}
+_UsedValues = Mapping[str, set[str]]  # {attribute: values that regions have}
 
 
 @dataclass(frozen=True)
 class ClassAttribute:
-    """The attribute ``key`` that names the class of each region; without a key, all are of the only class.
+    """The attribute that holds the class of each region.
 
-    shown: {option id: class name} where the attribute has options.
-    in_use: whether the classes are no more than those in use.
+    Attributes:
+        class_names: ClassNames.
+        key: name of the attribute, or None if all regions have the only class.
+        displayed: {option id: class name} if the attribute has options.
+        in_use: bool, whether the classes are only the values that the regions have.
     """
 
     class_names: ClassNames
     key: str | None = None
-    shown: Mapping[str, str] = field(default_factory=dict)
+    displayed: Mapping[str, str] = field(default_factory=dict)
     in_use: bool = False
 
-    def label(self, values: Mapping[str, Values]) -> int | None:
-        """The label of a region with these ``values``, or None for an option that is not among the classes.
+    def label(self, attributes: Mapping[str, AttributeValues]) -> int | None:
+        """Return the label of a region, or None for an option that is not among the classes.
 
-        Raises Unusable for a region without a class, with several, or of an unknown one.
+        Raises InvalidEntryError for a region without a class, with several, or with an unknown one.
         """
         if self.key is None:
             return 1
-        found = values.get(self.key, [])
-        if len(found) != 1:
-            raise InvalidEntryError(
-                "unknown_class",
-                f"its '{self.key}' names {len(found)} classes{': ' if found else ''}{', '.join(found)}",
-            )
-        name = self.shown.get(found[0], found[0])
+        values = attributes.get(self.key, [])
+        if len(values) != 1:
+            listed = f": {', '.join(values)}" if values else ""
+            raise InvalidEntryError("unknown_class", f"'{self.key}' has {len(values)} values{listed}")
+        name = self.displayed.get(values[0], values[0])
         if name in self.class_names.names:
             return self.class_names.label(name)
-        if found[0] in self.shown:
+        if values[0] in self.displayed:
             return None
         raise InvalidEntryError("unknown_class", unknown("class", name, self.class_names.names))
 
 
-def region_values(attributes: Any, where: str) -> dict[str, Values]:
-    """The values of each attribute of a region: one text, the boxes that are checked, or none where it is empty."""
+def attribute_values(attributes: Any, where: str) -> dict[str, AttributeValues]:
+    """Return the values of each attribute of a region: one text, the checked boxes, or [] for an empty attribute."""
     return {str(key): _values(value, f"{where}: attribute '{key}'") for key, value in attributes.items()}
 
 
-def defined_options(project: Mapping[str, Any], annotations: Path) -> dict[str, dict[str, str]]:
-    """{attribute: {option id: what is displayed}} of a project's ``_via_attributes``, {} where it has no options."""
+def attribute_options(project: Mapping[str, Any], annotations: Path) -> dict[str, dict[str, str]]:
+    """Return {attribute: {option id: displayed text}} from ``_via_attributes``; {} for attributes without options."""
     where = f"{annotations}: _via_attributes"
-    attributes = need(project, "_via_attributes", str(annotations), dict) if "_via_attributes" in project else {}
-    regions = need(attributes, "region", where, dict) if "region" in attributes else {}
-    return {name: _shown(attribute, f"{where}: region: {name}") for name, attribute in regions.items()}
+    attributes = require(project, "_via_attributes", str(annotations), dict) if "_via_attributes" in project else {}
+    regions = require(attributes, "region", where, dict) if "region" in attributes else {}
+    return {name: _displayed(attribute, f"{where}: region: {name}") for name, attribute in regions.items()}
 
 
-def find(
-    regions: Sequence[Mapping[str, Values]],
-    options: Mapping[str, Mapping[str, str]],
+def find_class_attribute(
+    regions: Sequence[Mapping[str, AttributeValues]],
+    options: _Options,
     classes: Sequence[str] | None,
     annotations: Path,
 ) -> ClassAttribute:
-    """The attribute of the classes, by the rules above, of the ``region_values`` of all regions.
+    """Return the class attribute by the rules above.
 
-    ``classes`` chooses among them and gives their order, and a single one may be every region's. Raises DataError
-    where there is no such attribute or it cannot be told, UsageError for a class that is not among the options.
+    regions: ``attribute_values`` of all regions.
+    options: ``attribute_options`` of the file.
+    classes: class names from the description of the dataset, in label order.
+    Raises DataError if the attribute is ambiguous or missing, UsageError for a class that is not among the options.
     """
     used: dict[str, set[str]] = {}
-    key: str | None
     for region in regions:
         for name, values in region.items():
             if values:
                 used.setdefault(name, set()).update(values)
-    if not classes:
-        # Images without a region still have the classes of their project; regions without a class have none.
-        key = _choose(list(used) if regions else [k for k in options if options[k]], options, annotations)
-        if key is None:
-            if not regions:
-                raise DataError(f"{annotations}: it has no regions and names no class")
-            warn(f"{annotations}: its {len(regions)} regions name no class; each is taken for '{_UNNAMED}'")
-            return ClassAttribute(ClassNames((_UNNAMED,)))
-        shown = options.get(key, {})
-        names = ClassNames(tuple(shown.values()) or tuple(sorted(used[key])))
-        return ClassAttribute(names, key, shown, in_use=not shown)
+    if classes:
+        return _with_given_classes(used, len(regions), options, classes, annotations)
+    # Without regions the classes are those of the project's options. Regions that use no attribute have no class.
+    key = _choose(list(used) if regions else [k for k in options if options[k]], options, annotations)
+    if key is None:
+        if not regions:
+            raise DataError(f"{annotations} has no regions and defines no classes")
+        warn(f"{annotations}: no region has a class; all {len(regions)} get the class '{_DEFAULT_CLASS}'")
+        return ClassAttribute(ClassNames((_DEFAULT_CLASS,)))
+    displayed = options.get(key, {})
+    names = ClassNames(tuple(displayed.values()) or tuple(sorted(used[key])))
+    return ClassAttribute(names, key, displayed, in_use=not displayed)
 
+
+def _with_given_classes(
+    used: _UsedValues, num_regions: int, options: _Options, classes: Sequence[str], annotations: Path
+) -> ClassAttribute:
     class_names = ClassNames(tuple(classes))
-    holding = [name for name in {**used, **options} if not _known(name, used, options).isdisjoint(classes)]
+    holding = [name for name in {**used, **options} if not _all_values(name, used, options).isdisjoint(classes)]
     if not holding and len(classes) == 1:
         if used:
-            warn(f"{annotations}: every region is taken for {classes[0]}, whatever its {', '.join(used)} says")
+            warn(f"{annotations}: all regions get the class {classes[0]}; ignored attributes: {', '.join(used)}")
         return ClassAttribute(class_names)
     key = _choose(holding or list(used), options, annotations)
-    if key is None and regions:
+    if key is None and num_regions:
         raise DataError(
-            f"{annotations}: its {len(regions)} regions name no class, so 'classes' in the YAML file should be "
-            f"exactly one, not {', '.join(classes)}"
+            f"{annotations}: {counted(num_regions, 'region')} without a class, so 'classes' in the YAML file should "
+            f"be exactly one, not {', '.join(classes)}"
         )
     if key is None:
         return ClassAttribute(class_names)
-    return ClassAttribute(class_names, key, _chosen(key, used, options, classes, annotations))
+    return ClassAttribute(class_names, key, _displayed_of_given(key, used, options, classes, annotations))
 
 
-def _choose(keys: list[str], options: Mapping[str, Mapping[str, str]], annotations: Path) -> str | None:
-    """One of ``keys`` by the rules above, None where there is none."""
+def _choose(keys: list[str], options: _Options, annotations: Path) -> str | None:
+    """Return one of the attributes ``keys`` by the rules above, None without any. Raises DataError if ambiguous."""
     if len(keys) < 2:
         return keys[0] if keys else None
-    called = [key for key in keys if key.strip().lower() in _CALLED]
-    if not called:
+    candidates = [key for key in keys if key.strip().lower() in _CLASS_ATTRIBUTES]
+    if not candidates:
         raise DataError(
-            f"{annotations}: which of the attributes {', '.join(keys)} is the class? Name the classes under 'classes'"
-            f" in the YAML file, or call the attribute one of {', '.join(_CALLED)}"
+            f"{annotations}: which of the attributes {', '.join(keys)} is the class? List the class names under "
+            f"'classes' in the YAML file, or call the attribute one of {', '.join(_CLASS_ATTRIBUTES)}"
         )
-    called.sort(key=lambda key: (not options.get(key), _CALLED.index(key.strip().lower())))
-    if len(called) > 1:
-        warn(f"{annotations}: the classes are read from '{called[0]}', not from {', '.join(called[1:])}")
-    return called[0]
+    candidates.sort(key=lambda key: (not options.get(key), _CLASS_ATTRIBUTES.index(key.strip().lower())))
+    if len(candidates) > 1:
+        warn(f"{annotations}: classes are read from '{candidates[0]}', not from {', '.join(candidates[1:])}")
+    return candidates[0]
 
 
-def _chosen(
-    key: str,
-    used: Mapping[str, set[str]],
-    options: Mapping[str, Mapping[str, str]],
-    classes: Sequence[str],
-    annotations: Path,
+def _displayed_of_given(
+    key: str, used: _UsedValues, options: _Options, classes: Sequence[str], annotations: Path
 ) -> Mapping[str, str]:
-    """{option id: class name} when the description names the classes, by what is displayed or by ids."""
-    shown = options.get(key)
-    if not shown:
+    """Return {option id: class name} for ``classes`` that name options by displayed text or by id."""
+    displayed = options.get(key)
+    if not displayed:
         return {}
-    table = {i: text if text in classes or i in shown.values() else i for i, text in shown.items()}
+    names = {i: text if text in classes or i in displayed.values() else i for i, text in displayed.items()}
     for name in classes:
-        if name not in table.values() and name not in used.get(key, ()):
-            raise UsageError(f"{annotations}: {unknown('class', name, shown.values())}")
-    return table
+        if name not in names.values() and name not in used.get(key, ()):
+            raise UsageError(f"{annotations}: {unknown('class', name, displayed.values())}")
+    return names
 
 
-def _known(key: str, used: Mapping[str, set[str]], options: Mapping[str, Mapping[str, str]]) -> set[str]:
-    """Every word that an attribute can name a class by."""
-    shown = options.get(key, {})
-    return used.get(key, set()) | set(shown) | set(shown.values())
+def _all_values(key: str, used: _UsedValues, options: _Options) -> set[str]:
+    """Return all used values, option ids and displayed texts of an attribute."""
+    displayed = options.get(key, {})
+    return used.get(key, set()) | set(displayed) | set(displayed.values())
 
 
-def _values(value: Any, where: str) -> Values:
+def _values(value: Any, where: str) -> AttributeValues:
     if value is None:
         return []
     if isinstance(value, dict):  # check boxes
-        odd = [checked for checked in value.values() if not isinstance(checked, bool)]
-        if odd:
-            raise DataError(f"{where} has a box checked {str(odd[0])[:60]!r}, it should be true or false")
+        invalid = [checked for checked in value.values() if not isinstance(checked, bool)]
+        if invalid:
+            raise DataError(f"{where} has a box checked {str(invalid[0])[:60]!r}, it should be true or false")
         return [_one_line(option) for option, checked in value.items() if checked]
     if not isinstance(value, str | int | float):
         raise DataError(f"{where} is {str(value)[:60]!r}, it should be text or check boxes")
     return [text] if (text := _one_line(str(value))) else []
 
 
-def _shown(attribute: Any, where: str) -> dict[str, str]:
-    """{id: what is displayed}; the ids themselves where that is not distinct, or where images are displayed."""
+def _displayed(attribute: Any, where: str) -> dict[str, str]:
+    """Return {option id: displayed text}; the ids themselves if the texts are not unique or are images."""
     if not isinstance(attribute, dict):
         raise DataError(f"{where} is {str(attribute)[:60]!r}, it should be a dict")
     if "options" not in attribute or attribute.get("type") == "text":
         return {}
-    raw = need(attribute, "options", where, dict)
-    odd = [text for text in raw.values() if not (text is None or isinstance(text, str))]
-    if odd:
-        raise DataError(f"{where}: option {str(odd[0])[:60]!r} should be text")
+    raw = require(attribute, "options", where, dict)
+    invalid = [text for text in raw.values() if not (text is None or isinstance(text, str))]
+    if invalid:
+        raise DataError(f"{where}: option {str(invalid[0])[:60]!r} should be text")
     ids = {_one_line(option): text for option, text in raw.items() if option.strip()}
-    shown = {option: _one_line(text or "") or option for option, text in ids.items()}
-    if attribute.get("type") not in _WITH_OPTIONS or len(set(shown.values())) < len(shown):
-        return {option: option for option in shown}
-    return shown
+    displayed = {option: _one_line(text or "") or option for option, text in ids.items()}
+    if attribute.get("type") not in _TYPES_WITH_OPTIONS or len(set(displayed.values())) < len(displayed):
+        return {option: option for option in displayed}
+    return displayed
 
 
 def _one_line(text: str) -> str:
-    """Without the spaces and line ends that slip into a text field."""
+    """Return text without line breaks and superfluous spaces, which VIA's text fields may hold."""
     return " ".join(text.split())

@@ -1,14 +1,15 @@
-"""Pascal VOC: one XML file an image, with boxes and without masks.
+"""Reader of Pascal VOC: one XML file per image, with boxes and without masks.
 
-Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html. Corners are the first and the last
-pixel of an object, counted from 1: one of xmin 1 and xmax 10 is 10 pixels wide, here from 0 to 10. Programs that count
-from 0 write such files too, and nobody can tell; they are off by a pixel here. Objects that are marked difficult are
-neither trained on nor missed in evaluation, as crowds are.
+Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html. Coordinates are the first and the last
+pixel of an object, counted from 1: xmin 1 and xmax 10 is 10 pixels wide and becomes 0 to 10 here. Some programs write
+such files counting from 0. That cannot be detected; their boxes are shifted by one pixel. Objects marked ``difficult``
+are read as crowds: they are not trained on, and evaluation ignores them.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from xml.etree.ElementTree import Element, ParseError, tostring
@@ -16,111 +17,158 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
-from detect.data.quality.problems import Place
-from detect.data.readers.folders import files_below, images_below, stem, text_of
+from detect.data.file_listing import FileListing, files_below, images_below, read_text_or_empty, without_suffix
+from detect.data.quality.problems import Location
+from detect.data.readers.reader import AnnotationFile, Reader
+from detect.data.splits import read_name_list
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
+from detect.progress import warn
+from detect.text import counted, first_few
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+_XML_ERRORS = (ParseError, DefusedXmlException, OSError, ValueError, LookupError)  # LookupError: unknown encoding
+_SPLIT_LISTS = {"train.txt": "train", "trainval.txt": "train", "val.txt": "val", "test.txt": "test"}
+_CLASS_FLAG = re.compile(r"\s+-?[01]$")  # in lists of one class: whether the image shows that class
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
-    """What the XML files in the folder ``annotations`` say of the images in ``images``.
+    """Read the XML files in the folder ``annotations`` and its subfolders, see ``Reader.parse``.
 
-    A file is about the image of the same name but for the suffix, else about the one that it names. DataError where
-    there is no XML file.
+    A file belongs to the image with the same name except for the suffix, else to the image that it names.
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "object")
     files = files_below(annotations, (".xml",))
     if not files:
         raise DataError(f"no XML file in {annotations}")
-    pictures = images_below(images)
-    by_stem = {stem(name): name for name in reversed(pictures)}
+    image_names = images_below(images)
+    image_of = {without_suffix(name): name for name in reversed(image_names)}
     annotated = set()
     for file in files:
-        name = by_stem.get(stem(file), "")
-        annotated.add(name)  # also where the file cannot be read, which is said once
+        name = image_of.get(without_suffix(file), "")
+        annotated.add(name)  # also when the file cannot be read, so that only one problem is reported
         try:
             root = parse_xml(annotations / file).getroot()
-        except (
-            ParseError,
-            DefusedXmlException,
-            OSError,
-            ValueError,
-            LookupError,
-        ) as error:  # LookupError: an encoding
-            builder.skip("broken_annotations", Place(file, "", str(error)), raw=text_of(annotations / file))
+        except _XML_ERRORS as error:
+            raw = read_text_or_empty(annotations / file)
+            builder.skip("unreadable_annotations", Location(file, "", str(error)), raw=raw)
             continue
-        name = name or _named(root, file)
+        name = name or _written_image_name(root, file)
         annotated.add(name)
-        image = builder.add_image(name, _size(root), source=file)
+        image = builder.add_image(name, _read_size(root), source=file)
         for number, entry in enumerate(root.findall("object"), start=1):
-            _add(builder, image, number, entry, file)
-    for name in pictures:
+            _add_object(builder, image, number, entry, file)
+    for name in image_names:
         if name not in annotated:
-            builder.skip("not_annotated", Place(name, "", ""))
+            builder.skip("unannotated_image", Location(name, "", ""))
     return builder.finish()
 
 
-def _add(builder: UnvalidatedSplitBuilder, image: int, number: int, entry: Element, file: str) -> None:
+def _recognize(file: AnnotationFile) -> bool:
+    polygons_only = b"<polygon>" in file.head and b"<bndbox>" not in file.head  # of the LabelMe web page
+    return bool(re.search(rb"<annotation[\s>/]", file.head)) and not polygons_only
+
+
+def _declared_splits(names: Sequence[str], images: PurePosixPath, listing: FileListing) -> dict[str, set[str]]:
+    """Return the splits of ImageSets/Main/{train,trainval,val,test}.txt, lists of image names without suffix.
+
+    ImageSets/Layout and ImageSets/Segmentation list subsets and count only without ImageSets/Main.
+    """
+    texts = [path for path in listing.files.get(".txt", ()) if "ImageSets" in path.parts]
+    texts = [path for path in texts if path.parent.name == "Main"] or texts
+    lists = {path.name: path for path in texts if path.name in _SPLIT_LISTS}
+    image_of = {
+        key: name for name in names for key in (PurePosixPath(without_suffix(name)).name, without_suffix(name))
+    }
+    members: dict[str, set[str]] = {}
+    unknown_names = []
+    for file, path in sorted(lists.items()):
+        if file == "trainval.txt" and "train.txt" in lists:
+            continue
+        split = members.setdefault(_SPLIT_LISTS[file], set())
+        for line in filter(None, map(str.strip, read_name_list(listing.folder / path))):
+            if name := image_of.get(line) or image_of.get(_CLASS_FLAG.sub("", line)):
+                split.add(name)
+            else:
+                unknown_names.append(line)
+    if unknown_names:
+        has = "has" if len(unknown_names) == 1 else "have"
+        listed = counted(len(unknown_names), "image")
+        warn(f"{listing.folder}: {listed} listed in ImageSets {has} no annotations: {first_few(unknown_names)}")
+    if "train" in members:  # trainval.txt repeats the images of val.txt
+        members["train"] -= members.get("val", set()) | members.get("test", set())
+    return members
+
+
+READER = Reader(
+    "Pascal VOC XML",
+    (".xml",),
+    _recognize,
+    parse,
+    declared_splits=_declared_splits,
+    splits_source="the lists in ImageSets",
+)
+
+
+def _add_object(builder: UnvalidatedSplitBuilder, image: int, number: int, entry: Element, file: str) -> None:
     try:
         name = _text(entry, "name")
         if not name:
-            raise InvalidEntryError("malformed", "it has no name")
-        box = _box(entry)
+            raise InvalidEntryError("malformed_object", "no class name")
+        box = _read_box(entry)
     except InvalidEntryError as problem:
         raw = tostring(entry, "unicode").strip()
-        builder.skip(problem.kind, Place(file, f"object {number}", str(problem)), image, raw)
+        builder.skip(problem.kind, Location(file, f"object {number}", str(problem)), image, raw)
         return
     builder.add_object(image, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
 
 
-def _box(entry: Element) -> tuple[float, float, float, float]:
-    """xyxy in pixels from 0; Unusable where it is none."""
-    corners = entry.find("bndbox")
-    if corners is None:
-        raise InvalidEntryError("malformed", "it has no bndbox")
+def _read_box(entry: Element) -> tuple[float, float, float, float]:
+    """Return the box xyxy in pixels counted from 0. Raises InvalidEntryError when there is none."""
+    bndbox = entry.find("bndbox")
+    if bndbox is None:
+        raise InvalidEntryError("malformed_object", "no bndbox")
     values = []
-    for key in _CORNERS:
-        text = _text(corners, key)
+    for key in _COORDINATES:
+        text = _text(bndbox, key)
         try:
             values.append(float(text))
         except ValueError:
-            raise InvalidEntryError("malformed", f"{key} is {text[:60]!r}, it should be a number") from None
+            raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}, it should be a number") from None
     if not all(map(math.isfinite, values)):
-        raise InvalidEntryError("not_finite", str(values))
+        raise InvalidEntryError("non_finite_box", str(values))
     left, upper, right, lower = values
-    if left == right or upper == lower:  # a slip of the mouse, though read to the letter it is a pixel wide
-        raise InvalidEntryError("no_area", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
-    # The lower one is the first pixel, also of corners that are swapped; those who count from 0 write 0.
+    if left == right or upper == lower:  # by the letter one pixel wide, but in practice an accidental click
+        raise InvalidEntryError("zero_area_box", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
+    # The smaller coordinate is the first pixel, also when the two are swapped.
     if left > right:
-        right = _before(right)
+        right = _pixel_edge(right)
     else:
-        left = _before(left)
+        left = _pixel_edge(left)
     if upper > lower:
-        lower = _before(lower)
+        lower = _pixel_edge(lower)
     else:
-        upper = _before(upper)
+        upper = _pixel_edge(upper)
     return left, upper, right, lower
 
 
-def _before(pixel: float) -> float:
-    """The edge before a pixel that is counted from 1."""
+def _pixel_edge(pixel: float) -> float:
+    """Return the left or upper edge of a pixel that is counted from 1; 0 for files that count from 0."""
     return 0.0 if 0 <= pixel < 1 else pixel - 1
 
 
-def _size(root: Element) -> tuple[int, int]:
-    """(height, width), (0, 0) where the file does not say, as some programs write it."""
+def _read_size(root: Element) -> tuple[int, int]:
+    """Return (height, width) of the image in pixels, (0, 0) when missing or invalid."""
     size = root.find("size")
     if size is None:
         return 0, 0
     height, width = (_text(size, key) for key in ("height", "width"))
-    plain = height.isdecimal() and width.isdecimal() and max(len(height), len(width)) < 9
-    return (int(height), int(width)) if plain and int(height) and int(width) else (0, 0)
+    valid = height.isdecimal() and width.isdecimal() and max(len(height), len(width)) < 9
+    return (int(height), int(width)) if valid and int(height) and int(width) else (0, 0)
 
 
-def _named(root: Element, file: str) -> str:
-    """The image that the file names, in the same folder; programs write where it lay on their machine too."""
+def _written_image_name(root: Element, file: str) -> str:
+    """Return the image that the file names, in the folder of the file; a written path may be another machine's."""
     written = PureWindowsPath(_text(root, "filename")).name  # splits at both kinds of slash
     return (PurePosixPath(file).parent / (written or PurePosixPath(file).stem)).as_posix()
 

@@ -110,7 +110,7 @@ def test_json_of_others_is_passed_over(images, capsys, foreign):
         (images / name).write_text(json.dumps(foreign))
     _, (a,) = read(images, shape())
     assert len(a) == 1 and "JSON" not in capsys.readouterr().err
-    assert [r.kind for r in labelme.parse(images, images).skipped] == ["not_annotated"] * 2
+    assert [r.kind for r in labelme.parse(images, images).skipped] == ["unannotated_image"] * 2
     (images / "a.json").unlink()
     with pytest.raises(DataError, match=r"no labelme file in .*images"):
         read(images)

@@ -190,4 +190,4 @@ def test_shapes_that_cannot_be_used_are_named(images, capsys, bad, said):
 def test_a_mask_on_an_image_beyond_all_reason_is_not_unpacked(images):
     write(images / "a.json", masked(TRIANGLE, 10, 5), imageHeight=2**31 - 1, imageWidth=2**31 - 1)
     reject, *_ = labelme.parse(images, images).skipped
-    assert reject.kind == "bad_mask" and str(reject.place).startswith("a.json, shape 1: it lies on an image of 21474")
+    assert reject.kind == "invalid_mask" and str(reject.location).startswith("a.json, shape 1: it lies on an image of 21474")

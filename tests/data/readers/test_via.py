@@ -32,8 +32,8 @@ from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
 from detect.data.description import find_spec
+from detect.data.download import verify_files
 from detect.errors import DataError
-from detect.io.archives import verify_files
 
 GONE = "gone"
 

@@ -120,7 +120,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 @pytest.mark.parametrize(
     ("head", "content"),
     [(LAUGHS, "&i;"), (OUTSIDE, "&a;"), ("", "<object>"), ('<?xml version="1.0" encoding="none"?>', ""), ("\0", "")],
-    ids=["laughs", "outside", "unclosed", "encoding", "zero"],
+    ids=["laughs", "box_outside_image", "unclosed", "encoding", "zero"],
 )
 def test_a_file_that_is_not_to_be_read_costs_itself_alone(folder, capsys, head, content):
     write(folder, "a", content, head=head)
@@ -136,7 +136,7 @@ def test_files_without_images_and_images_without_files(folder, capsys):
     assert [r.path.name for r in records] == ["a.png", "b.png"]
     assert "images are annotated, but not there: 1 left out (c.png)" in capsys.readouterr().err
     draft = voc.parse(folder / "images", folder / "xml")
-    assert [(r.kind, r.place.file) for r in draft.skipped] == [("not_annotated", "d.png")]
+    assert [(r.kind, r.location.file) for r in draft.skipped] == [("unannotated_image", "d.png")]
     with pytest.raises(DataError, match="no XML file in"):
         voc.parse(folder / "xml", folder / "images")
 

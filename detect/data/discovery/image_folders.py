@@ -1,0 +1,142 @@
+"""Which folder holds the images that annotation files describe."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import PurePath, PurePosixPath
+
+from detect.data.splits import split_from_path
+from detect.errors import DataError
+
+_COMPARED = 200  # image names of one annotation file or folder
+
+_Pair = tuple[PurePosixPath, PurePosixPath]  # folder of images, annotation file or folder
+
+
+@dataclass(frozen=True)
+class Source:
+    """Annotations and the folder of their images; paths are relative to the dataset's folder.
+
+    Attributes:
+        images: folder of the images.
+        annotations: annotation file, or folder of annotation files.
+        split: "train", "val" or "test" when one of the paths names a split, else None.
+    """
+
+    images: PurePosixPath
+    annotations: PurePosixPath
+    split: str | None
+
+
+def sources_of_folders(files: Iterable[PurePosixPath], images: Sequence[PurePosixPath]) -> list[Source]:
+    """Return the sources of a format with one annotation file per image.
+
+    Each folder of annotation ``files`` is paired with the folder that holds most of the ``images`` of the same names.
+    Pairs such as labels/a with images/a and labels/b with images/b are merged into labels with images, except for
+    folders named after splits. Raises DataError when the images of one annotation folder are in several folders.
+    """
+    folders_of = defaultdict(set)
+    for image in images:
+        folders_of[image.stem].add(image.parent)
+    names_in = defaultdict(list)
+    for file in files:
+        names_in[file.parent].append(file.stem)
+    pairs = set()
+    for folder, names in names_in.items():
+        compared = [folders_of[name] for name in islice(names, _COMPARED) if name in folders_of]
+        votes = Counter(chain(*compared))
+        image_folder = _best_folder(votes, folder) if votes else _only_folder(images, folder)
+        if elsewhere := [folders for folders in compared if image_folder not in folders]:
+            other = min(min(folders) for folders in elsewhere)
+            raise DataError(
+                f"the images of the annotations in {folder} are in several folders, {image_folder} and {other}; put "
+                "the annotations into folders of the same names, or all images into one folder"
+            )
+        pairs.add(_without_common_end(image_folder, folder))
+    by_split = defaultdict(set)
+    for pair in pairs:
+        by_split[split_from_path(pair[1]) or split_from_path(pair[0])].add(pair)
+    return [Source(*pair, split) for split, same_split in by_split.items() for pair in _merge(same_split)]
+
+
+def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[PurePosixPath]) -> Source:
+    """Return the source of an annotation file for many images: the folder below which most of ``names`` exist.
+
+    names: image names as written in the file; absolute ones, from another machine, count by their last part.
+    images: all images of the dataset's folder.
+    """
+    by_name = defaultdict(list)
+    for image in images:
+        by_name[image.name.casefold()].append(image)
+    votes: Counter[PurePosixPath] = Counter()
+    for name in islice(names, _COMPARED):
+        parts = PurePosixPath(name.replace("\\", "/").casefold()).parts
+        for image in by_name.get(parts[-1] if parts else "", ()):
+            if tuple(map(str.casefold, image.parts[-len(parts) :])) == parts:
+                votes[PurePosixPath(*image.parts[: -len(parts)])] += 1
+            elif parts[0].endswith(("/", ":")) or ".." in parts:
+                votes[image.parent] += 1
+    folder = _best_folder(votes, file) if votes else _only_folder(images, file.parent)
+    return Source(folder, file, split_from_path(file) or split_from_path(folder))
+
+
+def merge_sources(sources: Sequence[Source]) -> Source | None:
+    """Return one source that covers all ``sources``, or None when there is none."""
+    pairs = _merge({(source.images, source.annotations) for source in sources})
+    return Source(*pairs[0], None) if len(pairs) == 1 else None
+
+
+def _best_folder(votes: Counter[PurePosixPath], annotations: PurePosixPath) -> PurePosixPath:
+    """Return the folder with most votes; a folder of the same split as the annotations is preferred.
+
+    Of folders with equally many votes, that of the annotations wins, then the one whose path is most similar.
+    """
+    split, parts = split_from_path(annotations), set(annotations.parts)
+
+    def rank(folder: PurePosixPath) -> tuple[bool, int, bool, int, int, str]:
+        return (
+            split is not None and split_from_path(folder) == split,
+            votes[folder],
+            folder in (annotations, annotations.parent),
+            len(parts & set(folder.parts)),
+            -len(folder.parts),
+            folder.as_posix(),
+        )
+
+    return max(votes, key=rank)
+
+
+def _only_folder(images: Sequence[PurePosixPath], default: PurePosixPath) -> PurePosixPath:
+    """Return the folder of all images, ``default`` when they are in several folders."""
+    folders = {image.parent for image in images}
+    return folders.pop() if len(folders) == 1 else default
+
+
+def _without_common_end(images: PurePosixPath, annotations: PurePosixPath) -> _Pair:
+    """Return the two paths without equal last parts, up to a part that names a split."""
+    while images.name and images.name == annotations.name and split_from_path(PurePosixPath(images.name)) is None:
+        images, annotations = images.parent, annotations.parent
+    return images, annotations
+
+
+def _merge(pairs: set[_Pair]) -> list[_Pair]:
+    """Return the pair of common parent folders if both sides have the same subfolders, else all pairs, sorted."""
+    if len(pairs) == 1:
+        return list(pairs)
+    images, annotations = (_common_parent(folders) for folders in zip(*pairs, strict=True))
+    if all(i.relative_to(images) == a.relative_to(annotations) for i, a in pairs):
+        return [(images, annotations)]
+    return sorted(pairs)
+
+
+def _common_parent(folders: Iterable[PurePath]) -> PurePosixPath:
+    """Return the deepest folder that holds all ``folders``."""
+    common: list[str] = []
+    for parts in zip(*(folder.parts for folder in folders), strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return PurePosixPath(*common)

@@ -1,0 +1,99 @@
+"""Which annotation format each file of a folder has."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from detect.data.file_listing import FileListing
+from detect.data.readers import READERS, get_reader
+from detect.data.readers.reader import AnnotationFile
+
+_EXAMINED = 100  # files per folder and suffix, evenly spaced, and as many of the largest
+
+
+def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]], dict[PurePosixPath, str]]:
+    """Return the annotation files of each format, and the error of each file that looks like annotations but is not.
+
+    In a folder with many files of one suffix only some are examined; the others count as the most frequent format.
+    """
+    files: dict[str, list[PurePosixPath]] = {}
+    errors: dict[PurePosixPath, str] = {}
+    image_names = {image.stem for image in listing.images}
+    for suffix in _suffixes():
+        by_folder = defaultdict(list)
+        for name in listing.files.get(suffix, []):
+            by_folder[name.parent].append(name)
+        for names in by_folder.values():
+            for name, found in _formats_in_folder(listing.folder, names, errors):
+                if name.stem in image_names or not get_reader(found).needs_matching_image:
+                    files.setdefault(found, []).append(name)
+    return files, errors
+
+
+def _suffixes() -> list[str]:
+    return list(dict.fromkeys(suffix for name in READERS for suffix in get_reader(name).suffixes))
+
+
+def _formats_in_folder(
+    folder: Path, names: list[PurePosixPath], errors: dict[PurePosixPath, str]
+) -> list[tuple[PurePosixPath, str]]:
+    """Return the files of one folder and suffix whose format is known, with their format. Adds to ``errors``."""
+    examined = {name: _format_or_error(folder, name, errors) for name in _examined_files(folder, names)}
+    usual = max(filter(None, examined.values()), key=list(examined.values()).count, default="")
+    return [(name, found) for name in names if (found := examined.get(name, usual))]
+
+
+def _examined_files(folder: Path, names: list[PurePosixPath]) -> list[PurePosixPath]:
+    """Return all of a few files; of many, evenly spaced ones and the largest, one of which may describe all images."""
+    if len(names) <= 2 * _EXAMINED:
+        return names
+    largest = sorted(names, key=lambda name: (folder / name).stat().st_size)[-_EXAMINED:]
+    return [*names[:: len(names) // _EXAMINED], *largest]
+
+
+def _format_or_error(folder: Path, name: PurePosixPath, errors: dict[PurePosixPath, str]) -> str:
+    """Return the format of a file, "" for none. A file that cannot be parsed is added to ``errors``."""
+    try:
+        return recognize_format(folder / name)
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        errors[name] = str(error)
+        return ""
+
+
+def recognize_format(path: Path) -> str:
+    """Return the name of the first reader that recognizes a file, "" for other content.
+
+    Raises OSError or ValueError for a file that cannot be parsed and for known formats that no reader supports.
+    """
+    file = AnnotationFile(path)
+    for name in READERS:
+        reader = get_reader(name)
+        if file.suffix in reader.suffixes and reader.recognize(file):
+            return name
+    if reason := _unsupported(file):
+        raise ValueError(reason)
+    return ""
+
+
+def _unsupported(file: AnnotationFile) -> str:
+    """Return why a file that no reader recognizes cannot be used; "" when it may not be annotations at all."""
+    if file.suffix == ".json" and _is_label_studio(file):
+        return "Label Studio's own JSON is not supported; export COCO instead"
+    if file.suffix == ".xml" and b"<annotations>" in file.head and b"<meta>" in file.head:
+        return "CVAT's own XML is not supported; export COCO or Pascal VOC instead"
+    if file.suffix == ".xml" and b"<polygon>" in file.head and b"<bndbox>" not in file.head:
+        return "XML of the LabelMe web page is not supported; export COCO instead"
+    if file.suffix == ".csv":
+        return "its first line does not name filename, class, xmin, ymin, xmax and ymax"
+    return ""
+
+
+def _is_label_studio(file: AnnotationFile) -> bool:
+    if not file.head.lstrip().startswith(b"["):
+        return False
+    entries = msgspec.json.decode(file.path.read_bytes())
+    return bool(entries) and isinstance(entries[0], dict) and {"annotations", "data"} <= set(entries[0])

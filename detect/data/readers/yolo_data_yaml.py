@@ -1,0 +1,175 @@
+"""Class names and splits of YOLO datasets, from ``data.yaml``, ``classes.txt``, ``train.txt`` and similar files."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from detect.data.file_listing import FileListing
+from detect.data.splits import read_name_list, split_from_path
+from detect.errors import DataError
+from detect.progress import warn
+from detect.text import first_few
+
+_CLASS_LISTS = ("classes.txt", "obj.names", "labels.txt", "predefined_classes.txt", "_darknet.labels")
+_SPLIT_LISTS = {"train.txt": "train", "val.txt": "val", "valid.txt": "val", "test.txt": "test"}
+
+
+def find_classes(listing: FileListing) -> tuple[str, ...]:
+    """Return the class names from ``data.yaml``, else from ``classes.txt``. Raises DataError when both are missing."""
+    for path, content in _descriptions(listing):
+        names = content.get("names")
+        if isinstance(names, dict):  # {0: "kite", 1: "balloon"}
+            if set(names) != set(range(len(names))):
+                numbers = first_few(map(str, names))
+                raise DataError(f"{path}: the numbers of 'names' should be 0, 1, ..., not {numbers}")
+            names = [names[number] for number in range(len(names))]
+        if isinstance(names, list) and names:
+            if not all(isinstance(name, str | int | float) for name in names):
+                raise DataError(f"{path}: 'names' should be texts")
+            return tuple(map(str, names))
+    return _read_class_list(listing)
+
+
+def _read_class_list(listing: FileListing) -> tuple[str, ...]:
+    """Return the class names of the list nearest to the folder. Raises DataError for lists that contradict."""
+    suffixes = (".txt", ".names", ".labels")
+    lists = [path for suffix in suffixes for path in listing.files.get(suffix, ()) if path.name in _CLASS_LISTS]
+    found: dict[tuple[str, ...], PurePosixPath] = {}
+    for path in sorted(lists, key=lambda path: len(path.parts)):
+        if classes := tuple(line.strip() for line in read_name_list(listing.folder / path) if line.strip()):
+            found.setdefault(classes, path)
+    if len({path.name for path in found.values()}) < len(found):  # lists of the same name in several folders
+        paths = " and ".join(str(path) for path in found.values())
+        raise DataError(f"{listing.folder}: {paths} list different classes; they should be equal")
+    if not found:
+        raise DataError(
+            f"the classes of the text files in {listing.folder} are numbers, and no file names them; "
+            "add classes.txt with one name per line, or data.yaml, to the folder"
+        )
+    return next(iter(found))
+
+
+def declared_splits(names: Sequence[str], images: PurePosixPath, listing: FileListing) -> dict[str, set[str]]:
+    """Return the images of each split, see ``Reader.declared_splits``."""
+    declared = _declared_paths(listing)
+    if declared.get("val") and declared["val"] == declared.get("train"):
+        warn(f"{listing.folder}: 'train' and 'val' are the same images, so val is split off at random")
+        del declared["val"]
+    return {split: {name for name in names if images / name in paths} for split, paths in declared.items()}
+
+
+def _declared_paths(listing: FileListing) -> dict[str, set[PurePosixPath]]:
+    """Return the image paths, relative to the folder, of each split in ``data.yaml``, else in ``train.txt`` etc."""
+    for path, content in _descriptions(listing):
+        if "names" in content:
+            splits: dict[str, set[PurePosixPath]] = {}
+            for key in ("train", "val", "valid", "test"):
+                if not content.get(key):
+                    continue
+                splits[key.removesuffix("id")] = paths = set(_images_of_split(content, key, path, listing))
+                if not paths:
+                    warn(f"{path}: no images at {reprlib.repr(content[key])}, the value of '{key}'")
+            return {split: paths for split, paths in splits.items() if paths}
+    lists = {path: split for path in listing.files.get(".txt", ()) if (split := _SPLIT_LISTS.get(path.name))}
+    splits = {}
+    for path_of_list, split in lists.items():
+        splits.setdefault(split, set()).update(_images_in_list(path_of_list, listing))
+    return {split: paths for split, paths in splits.items() if paths}
+
+
+def _descriptions(listing: FileListing) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the YAML files and darknet's ``obj.data`` with their content, those nearest to the folder first.
+
+    An unreadable file gives a warning and is skipped, since it may have nothing to do with the dataset.
+    """
+    names = [name for suffix in (".yaml", ".yml", ".data") for name in listing.files.get(suffix, ())]
+    for name in sorted(names, key=lambda name: len(name.parts)):
+        path = listing.folder / name
+        if name.suffix == ".data":
+            pairs = (line.partition("=")[::2] for line in read_name_list(path))
+            yield path, {key.strip(): value.strip() for key, value in pairs if value}
+            continue
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            warn(f"{path} cannot be read: {' '.join(str(error).split())}")
+            continue
+        if isinstance(content, dict):
+            yield path, content
+
+
+def _images_of_split(content: dict[str, Any], key: str, path: Path, listing: FileListing) -> Iterator[PurePosixPath]:
+    """Yield the images of a split, whose value is a folder, a text file with image names, or a list of these."""
+    values = content[key] if isinstance(content[key], list) else [content[key]]
+    for value in (value for value in values if isinstance(value, str) and value):
+        for candidate in _candidate_paths(value, content.get("path"), path, listing.folder):
+            if candidate.suffix == ".txt" and (listing.folder / candidate).is_file():
+                yield from _images_in_list(candidate, listing)
+                break
+            inside = [image for image in listing.images if candidate in image.parents]
+            if inside:
+                yield from inside
+                break
+
+
+def _candidate_paths(value: str, root: Any, path: Path, folder: Path) -> Iterator[PurePosixPath]:
+    """Yield existing paths, relative to ``folder``, that the text ``value`` in the YAML file ``path`` may mean.
+
+    Programs write paths relative to the YAML file, relative to its key ``path``, relative to a sibling folder
+    (``../train/images``), or as absolute paths of another machine.
+    """
+    base = PurePosixPath(path.parent.relative_to(folder).as_posix())
+    parts = _path_parts(value)
+    roots = _path_parts(root if isinstance(root, str) else "")
+    for start in (base / PurePosixPath(*roots), base):
+        for skipped in range(len(parts)):
+            if skipped and split_from_path(PurePosixPath(parts[skipped - 1])):
+                break  # what remains after the name of the split is a folder of all splits
+            candidate = start / PurePosixPath(*parts[skipped:])
+            if os.path.exists(folder / candidate):  # noqa: PTH110 - Path.exists raises for names that are too long
+                yield candidate
+
+
+def _path_parts(path: str) -> list[str]:
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
+def _images_in_list(path: PurePosixPath, listing: FileListing) -> Iterator[PurePosixPath]:
+    """Yield the images that a text file names, matched by the longest common end of their paths."""
+    by_name: dict[str, list[PurePosixPath]] = {}
+    for image in listing.images:
+        by_name.setdefault(image.name, []).append(image)
+    for line in read_name_list(listing.folder / path):
+        parts = PurePosixPath(line.strip().replace("\\", "/")).parts
+        candidates = by_name.get(parts[-1], []) if parts else []
+        best = max(candidates, key=lambda image: _common_end(image.parts, parts), default=None)
+        if best and _matches(best, PurePosixPath(*parts), only_candidate=len(candidates) == 1):
+            yield best
+
+
+def _matches(image: PurePosixPath, written: PurePosixPath, only_candidate: bool) -> bool:
+    """Return whether ``image`` is the file that the path ``written``, maybe of another machine, means.
+
+    It is if the written path ends with the whole path of the image or with its folder and name, or if no other image
+    has its name and the two paths do not name different splits.
+    """
+    common = _common_end(image.parts, written.parts)
+    ours, theirs = split_from_path(image.parent), split_from_path(written.parent)
+    same_split = ours == theirs or not (ours and theirs)
+    return common == len(image.parts) or common >= 2 or (only_candidate and same_split)
+
+
+def _common_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """Return the number of equal parts at the end of two paths."""
+    count = 0
+    for a, b in zip(reversed(one), reversed(other), strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
