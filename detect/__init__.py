@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from detect.structures.class_names import ClassNames
     from detect.structures.detections import Detections
     from detect.structures.image_record import ImageRecord
-    from detect.training.trainer import TrainResult, train
+    from detect.training.api import train
+    from detect.training.config import TrainConfig
+    from detect.training.trainer import TrainResult
 
 __version__ = "0.2.0"
 
@@ -53,12 +55,14 @@ __all__ = [
     "ImageRecord",
     "MediaError",
     "Predictor",
+    "TrainConfig",
     "TrainResult",
     "TrainingError",
     "UsageError",
     "evaluate",
     "load_dataset",
     "load_model",
+    "overfit_test",
     "train",
 ]
 
@@ -69,11 +73,13 @@ _LAZY = {
     "Evaluation": "detect.evaluation.evaluate",
     "ImageRecord": "detect.structures.image_record",
     "Predictor": "detect.inference.predictor",
+    "TrainConfig": "detect.training.config",
+    "TrainConfig": "detect.training.config",
     "TrainResult": "detect.training.trainer",
     "evaluate": "detect.evaluation.evaluate",
     "load_dataset": "detect.data.load",
     "load_model": "detect.inference.load",
-    "train": "detect.training.trainer",
+    "train": "detect.training.api",
 }
 
 
