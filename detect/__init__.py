@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from detect.structures.class_names import ClassNames
     from detect.structures.detections import Detections
     from detect.structures.image_record import ImageRecord
-    from detect.training.api import train
+    from detect.training.api import overfit_test, train
     from detect.training.config import TrainConfig
     from detect.training.trainer import TrainResult
 
@@ -74,11 +74,11 @@ _LAZY = {
     "ImageRecord": "detect.structures.image_record",
     "Predictor": "detect.inference.predictor",
     "TrainConfig": "detect.training.config",
-    "TrainConfig": "detect.training.config",
     "TrainResult": "detect.training.trainer",
     "evaluate": "detect.evaluation.evaluate",
     "load_dataset": "detect.data.load",
     "load_model": "detect.inference.load",
+    "overfit_test": "detect.training.api",
     "train": "detect.training.api",
 }
 

@@ -31,6 +31,7 @@ S = TypeVar("S")
 _CONFIG = "config"
 # A setting in a message: `name` or `name=value`.
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_SCRIPT = re.compile(r"python (detect_)?(train|evaluate|image|video|doctor|serve)\.py")
 
 
 def parse(settings_class: type[S], description: str, argv: Sequence[str] | None = None) -> tuple[S, set[str]]:
@@ -75,7 +76,7 @@ def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
     """Return a message in which the settings among ``fields`` are spelled as flags.
 
     `` `imgsz` `` becomes ``--imgsz``, `` `head='fasterrcnn'` `` becomes ``--head fasterrcnn`` and `` `amp=False` ``
-    becomes ``--no-amp``.
+    becomes ``--no-amp``. The console script of an installed package also spells ``python train.py`` as ``detect train``.
     """
 
     def spell(match: re.Match[str]) -> str:
@@ -88,6 +89,8 @@ def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
             return flag(name)
         return f"--no-{flag(name)[2:]}" if value == "False" else f"{flag(name)} {value.strip(chr(39) + chr(34))}"
 
+    if Path(sys.argv[0]).name.startswith("detect "):  # as detect.cli.program sets it
+        text = _SCRIPT.sub(r"detect \2", text)
     return _SETTING.sub(spell, text)
 
 
