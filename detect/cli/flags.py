@@ -76,7 +76,7 @@ def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
     """Return a message in which the settings among ``fields`` are spelled as flags.
 
     `` `imgsz` `` becomes ``--imgsz``, `` `head='fasterrcnn'` `` becomes ``--head fasterrcnn`` and `` `amp=False` ``
-    becomes ``--no-amp``. The console script of an installed package also spells ``python train.py`` as ``detect train``.
+    becomes ``--no-amp``. In the console script of an installed package, ``python train.py`` becomes ``detect train``.
     """
 
     def spell(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Settings come from the dataclass, the YAML file and the command line; a mistake gets one clear line."""
+"""Flags: defaults, YAML file and command line give the settings; a mistake is one line that says what is right."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from pathlib import Path
 import pytest
 from helpers.folders import ROOT
 
-from detect.cli import flags
-from detect.cli import settings as all_settings
-from detect.cli.flags import parse
+from detect import progress
+from detect.cli.flags import parse, parse_command, spell_as_flags
+from detect.cli.settings.detection import DetectImageSettings
+from detect.cli.settings.evaluate import EvaluateSettings
+from detect.cli.settings.train import TrainSettings
 from detect.errors import UsageError
 from detect.inference.writers import FORMATS
-from detect.io.yaml_files import save_config
-from detect.options import REQUIRED, option
+from detect.io.yaml_files import load_yaml, save_config
+from detect.options import REQUIRED, fields_of, option
 
 
 @dataclass(kw_only=True)
 class Settings:
     data: str = option(REQUIRED, "name or path of the dataset")
     backbone: str = option("resnet50", "backbone", choices=("resnet50", "resnet101"))
-    batch_size: int = option(2, "images a step", low=1)
+    batch_size: int = option(2, "images per step", low=1)
     lr: float = option(0.01, "learning rate", low=0, high=1)
     amp: bool = option(True, "half precision, 100% of the time")
-    classes: list[str] | None = option(None, "only these (default: all)")
+    classes: list[str] | None = option(None, "only these classes (default: all)")
     sizes: list[int] = option([480, 800], "sides")
     output_dir: Path = option(Path("outputs"), "where runs are kept")
 
 
 def settings(line: str) -> tuple[Settings, set[str]]:
-    return parse(Settings, "Words.", line.split())
+    return parse(Settings, "A program.", line.split())
 
 
 def refused(line: str) -> str:
@@ -43,17 +45,24 @@ def refused(line: str) -> str:
     return str(caught.value)
 
 
+@pytest.fixture(autouse=True)
+def usual_spelling():
+    """Undo what ``parse`` sets for the messages of a program."""
+    yield
+    progress.spell_settings_with(str)
+
+
 def yaml_file(folder: Path, text: str) -> Path:
     path = folder / "given.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_defaults_stand_where_nothing_is_given():
+def test_defaults_apply_to_settings_that_are_not_given():
     assert settings("--data x") == (Settings(data="x"), {"data"})
 
 
-def test_each_type_comes_from_the_command_line():
+def test_every_type_can_be_given_on_the_command_line():
     line = "--data x --batch-size 8 --lr 1e-4 --no-amp --classes cat 7 --sizes 1 2 --output-dir out"
     got, given = settings(line)
     assert got == Settings(
@@ -62,19 +71,19 @@ def test_each_type_comes_from_the_command_line():
     assert given == {"data", "batch_size", "lr", "amp", "classes", "sizes", "output_dir"}
 
 
-def test_a_list_default_is_not_shared():
+def test_list_default_is_not_shared_between_instances():
     settings("--data x")[0].sizes.append(1)
     assert settings("--data x")[0].sizes == [480, 800]
 
 
-def test_command_line_beats_yaml_beats_default(tmp_path):
+def test_command_line_overrides_yaml_and_yaml_overrides_default(tmp_path):
     path = yaml_file(tmp_path, "data: y\nbatch-size: 4\nlr: 0.5\nclasses: null\n")
     got, given = settings(f"--config {path} --lr 0.25")
     assert (got.data, got.batch_size, got.lr, got.backbone) == ("y", 4, 0.25, "resnet50")
     assert given == {"data", "batch_size", "lr", "classes"}
 
 
-def test_yaml_takes_numbers_as_people_write_them(tmp_path):
+def test_yaml_accepts_common_spellings_of_numbers(tmp_path):
     path = yaml_file(tmp_path, "data: 7\nlr: 1e-4\nclasses: [3, cat]\noutput_dir: a/b\namp: off\n")
     got, _ = settings(f"--config {path}")
     assert got == Settings(data="7", lr=1e-4, classes=["3", "cat"], output_dir=Path("a/b"), amp=False)
@@ -98,13 +107,13 @@ def test_yaml_takes_numbers_as_people_write_them(tmp_path):
         ("- data", ["must hold 'key: value' lines, not a list"]),
     ],
 )
-def test_a_yaml_mistake_names_file_key_and_value(tmp_path, text, words):
+def test_yaml_error_names_file_key_and_value(tmp_path, text, words):
     path = yaml_file(tmp_path, text)
     message = refused(f"--config {path}")
     assert all(word in message for word in [str(path), *words]), message
 
 
-def test_a_missing_or_binary_config_is_the_users_mistake(tmp_path):
+def test_missing_or_binary_config_file_is_a_usage_error(tmp_path):
     assert "cannot read" in refused(f"--config {tmp_path}/none.yaml")
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00\xff")
     assert "not a YAML file" in refused(f"--config {tmp_path}/x.yaml")
@@ -127,12 +136,12 @@ def test_a_missing_or_binary_config_is_the_users_mistake(tmp_path):
         ("--data x --backbone resnet5", ["unknown backbone 'resnet5'", "did you mean resnet50"]),
     ],
 )
-def test_a_flag_mistake_says_what_would_be_right(line, words):
+def test_flag_error_says_what_would_be_right(line, words):
     message = refused(line)
     assert all(word in message for word in words), message
 
 
-def test_help_shows_every_flag_with_its_default(capsys):
+def test_help_lists_every_flag_with_its_default(capsys):
     with pytest.raises(SystemExit) as stop:
         settings("--help")
     assert stop.value.code == 0
@@ -142,7 +151,7 @@ def test_help_shows_every_flag_with_its_default(capsys):
         "(default: resnet50)",
         "(default: 0.01)",
         "half precision, 100% of the time (default: yes)",
-        "only these (default: all)",
+        "only these classes (default: all)",
         "(default: 480 800)",
         "(default: outputs)",
         "--config FILE.yaml",
@@ -150,34 +159,34 @@ def test_help_shows_every_flag_with_its_default(capsys):
         assert words in shown
 
 
-def test_saved_settings_read_back_the_same(tmp_path):
+def test_saved_settings_are_read_back_unchanged(tmp_path):
     one = Settings(data="é", lr=1e-7, amp=False, classes=["1", "yes", "null"], output_dir=Path("a b/c"))
     path = tmp_path / "settings.yaml"
     save_config(one, path)
-    assert list(flags.load_yaml(path)) == [f.name for f in fields(Settings)]
+    assert list(load_yaml(path)) == [f.name for f in fields(Settings)]
     assert settings(f"--config {path}")[0] == one
 
 
-def test_flags_load_no_heavy_library():
+def test_parsing_flags_imports_no_heavy_library():
     code = "import sys, detect.cli.flags; print({'torch', 'cv2', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_output_format_has_its_flag(name):
-    assert f"save_{name}" in {f.name for f in fields(all_settings.DetectImageSettings)}
+def test_every_output_format_has_a_flag(name):
+    assert f"save_{name}" in {f.name for f in fields(DetectImageSettings)}
 
 
 @dataclass
 class CommandSettings:
     command: str = option(REQUIRED, "what to do", choices=("draw", "write"), positional=True)
-    names: list[str] | None = option(None, "of whom (default: all)")
+    names: list[str] | None = option(None, "names to use (default: all)")
 
 
 @pytest.mark.parametrize("line", ["draw --names a b", "--names=a draw"])
-def test_a_positional_field_is_a_word_without_a_flag(line):
-    assert parse(CommandSettings, "Words.", line.split())[0].command == "draw"
+def test_positional_field_is_given_without_a_flag(line):
+    assert parse(CommandSettings, "A program.", line.split())[0].command == "draw"
 
 
 @pytest.mark.parametrize(
@@ -189,24 +198,91 @@ def test_a_positional_field_is_a_word_without_a_flag(line):
         ("--command draw", "unknown flag '--command'"),
     ],
 )
-def test_a_positional_field_gets_one_clear_line_too(line, words):
+def test_error_in_positional_field_is_one_line(line, words):
     with pytest.raises(UsageError, match=re.escape(words)):
-        parse(CommandSettings, "Words.", line.split())
+        parse(CommandSettings, "A program.", line.split())
 
 
-def test_help_shows_a_positional_field_in_the_usage(capsys):
+def test_help_shows_positional_field_in_usage_line(capsys):
     with pytest.raises(SystemExit):
-        parse(CommandSettings, "Words.", ["--help"])
+        parse(CommandSettings, "A program.", ["--help"])
     text = capsys.readouterr().out
     assert "draw|write [flags]" in text and "--command" not in text
 
 
-@pytest.mark.parametrize(
-    "settings", [all_settings.TrainSettings, all_settings.EvaluateSettings, all_settings.DetectImageSettings]
-)
+@pytest.mark.parametrize("settings", [TrainSettings, EvaluateSettings, DetectImageSettings])
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "/tmp/x", "a\\b", "x" * 201, "é" * 101])
-def test_a_runs_name_is_no_path(settings, name):
-    one = ["--input", "a.jpg"] if settings is all_settings.DetectImageSettings else []
-    with pytest.raises(UsageError, match="must be a folder's name of at most 200 bytes, no path"):
+def test_run_name_must_not_be_a_path(settings, name):
+    one = ["--input", "a.jpg"] if settings is DetectImageSettings else []
+    with pytest.raises(UsageError, match="must be a folder name of at most 200 bytes, not a path"):
         parse(settings, "", [*one, f"--name={name}"])
     assert parse(settings, "", [*one, "--name", "x" * 200])[0].name == "x" * 200
+
+
+@dataclass(kw_only=True)
+class Measure:
+    """Measure something."""
+
+    rounds: int = option(5, "number of rounds", low=1)
+
+
+@dataclass(kw_only=True)
+class Check:
+    """Check something."""
+
+    data: str = option(REQUIRED, "the dataset", metavar="DATA", positional=True)
+    color: str = option("none", "how colors change", choices=("none", "strong"))
+
+
+COMMANDS = {"measure": Measure, "check": Check}
+
+
+def test_each_command_has_settings_of_its_own():
+    assert parse_command(COMMANDS, "A program.", ["measure", "--rounds", "3"]) == (
+        "measure",
+        Measure(rounds=3),
+        {"rounds"},
+    )
+    assert parse_command(COMMANDS, "A program.", ["check", "folder"]) == ("check", Check(data="folder"), {"data"})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "a command is missing; one of measure, check"),
+        ("mesure", "unknown command 'mesure': did you mean measure?"),
+        ("check", "DATA is missing: the dataset"),
+        ("check folder --rounds 3", "--rounds is a flag of measure, not of check"),
+        ("check folder --rouds 3", "unknown flag '--rouds'"),
+        ("check folder --colours strong", "--colours is now called --color"),  # vocabulary: old name
+    ],
+)
+def test_command_error_says_what_would_be_right(line, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse_command(COMMANDS, "A program.", line.split())
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_command(COMMANDS, "A program.", ["--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and "Measure something." in text and "Check something." in text
+
+
+def test_yaml_key_of_an_earlier_version_names_its_replacement(tmp_path):
+    path = yaml_file(tmp_path, "colours: strong\n")  # vocabulary: old name
+    with pytest.raises(UsageError, match="'colours' is now called 'color'"):  # vocabulary: old name
+        parse(Check, "A program.", ["folder", "--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("message", "spelled"),
+    [
+        ("`batch_size` must be 1", "--batch-size must be 1"),
+        ("use `backbone='resnet50'`", "use --backbone resnet50"),
+        ("use `amp=False` or `amp=True`", "use --no-amp or --amp"),
+        ("`images` and `a b` are no settings", "`images` and `a b` are no settings"),
+    ],
+)
+def test_messages_spell_settings_as_flags(message, spelled):
+    assert spell_as_flags(message, fields_of(Settings)) == spelled
