@@ -1,9 +1,8 @@
-"""What every test needs."""
+"""Fixtures that many tests use."""
 
 from __future__ import annotations
 
 import sys
-import types
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from helpers.fake_predictor import FakePredictor
 from helpers.web_server import Server
 
-from detect import runtime
+from detect import progress, runtime
 from detect.cli.commands import train
 from detect.cli.exit_status import exit_status
 from detect.io import downloads
@@ -27,6 +26,14 @@ from detect.training import amp
 def one_thread() -> None:
     """Small tensors gain nothing from more threads, and sums in another order differ in the last digit."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def settings_spelled_as_in_python() -> Iterator[None]:
+    """Undo what a program that ran in this process set for its messages."""
+    yield
+    progress.spell_settings_with(str)
+    progress.hide_bars(False)
 
 
 @pytest.fixture
@@ -42,7 +49,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run train.py's main in-process, as on a machine of one core that has no 16-bit numbers; its exit status."""
     monkeypatch.setattr(runtime, "cores", lambda: 1)
-    monkeypatch.setattr(amp, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
@@ -53,17 +60,15 @@ def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 @pytest.fixture
 def predictor(monkeypatch):
-    """The stand-in; ``asked`` holds what the script asked load_predictor for."""
+    """A fake predictor that ``load_model`` returns; its ``asked`` holds the arguments of the call."""
     fake = FakePredictor()
     fake.asked = {}
 
-    def load_predictor(model, **options):
+    def load_model(model, **options):
         fake.asked.update(options, model=model)
         return fake
 
-    module = types.ModuleType("detect.inference.predictor")
-    module.load_predictor = load_predictor
-    monkeypatch.setitem(sys.modules, "detect.inference.predictor", module)
+    monkeypatch.setattr("detect.inference.load.load_model", load_model)
     return fake
 
 

@@ -240,7 +240,8 @@ def test_the_vocabulary_check_finds_words_of_other_fields():
         vocabulary = importlib.import_module("vocabulary")
     finally:
         sys.path.pop(0)
-    text = "def train_pictures(): ...\nTrunkWeights = 1\nthe truth of an image\nground truth\nground_truth = 2\n"  # vocabulary: old name
+    text = "def train_pictures(): ...\nTrunkWeights = 1\n"  # vocabulary: old name
+    text += "the truth of an image\nground truth\nground_truth = 2\n"  # vocabulary: old name
     assert [(line, word.lower()) for line, word, _ in vocabulary.findings("a.py", text)] == [
         (1, "pictures"),  # vocabulary: old name
         (2, "trunk"),  # vocabulary: old name

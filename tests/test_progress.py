@@ -1,4 +1,4 @@
-"""Progress bars: none of any kind where they are hidden."""
+"""Progress bars and messages."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def hidden(request):
 
 
 def work(server, folder) -> None:
-    """What is done below every script, and shows bars."""
+    """Do three kinds of work that show a bar."""
     list(progress.bar(range(3), desc="counting"))
     fetch(server.url("model.bin"), folder)
     render_dataset("shapes", folder / "shapes", 0)
 
 
-def test_bars_are_shown_unless_hidden(server, tmp_path, capsys, hidden):
+def test_bars_are_shown_unless_they_are_hidden(server, tmp_path, capsys, hidden):
     work(server, tmp_path)
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     if hidden:
-        assert said == ""
+        assert output == ""
     else:
-        assert "counting" in said and "model.bin" in said and "rendering shapes" in said
+        assert "counting" in output and "model.bin" in output and "rendering shapes" in output
 
 
-def test_the_bar_of_training_says_more_than_tqdm(capsys):
+def test_training_bar_shows_its_own_text_within_the_width(capsys):
     bar = progress.bar(
         range(2), desc="epoch 3/60", bar_format=progress.TRAINING, mininterval=0, dynamic_ncols=False, ncols=60
     )
@@ -41,3 +41,10 @@ def test_the_bar_of_training_says_more_than_tqdm(capsys):
     lines = capsys.readouterr().err.split("\r")
     assert any(line.startswith("epoch 3/60  50%|") and "| 1/2, loss 1.234, 57 min left" in line for line in lines)
     assert max(map(len, lines)) <= 60
+
+
+def test_messages_are_spelled_as_the_program_asks(capsys):
+    progress.spell_settings_with(lambda text: text.replace("`imgsz`", "--imgsz"))
+    progress.report("`imgsz` is 480")
+    progress.warn("`imgsz` is small")
+    assert capsys.readouterr() == ("--imgsz is 480\n", "warning: --imgsz is small\n")

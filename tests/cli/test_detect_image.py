@@ -111,7 +111,7 @@ def test_many_scores_are_cut_short():
 
 
 def test_a_bug_of_ours_is_not_dressed_up(run_script, predictor, images, monkeypatch):
-    monkeypatch.setattr(FakePredictor, "__call__", lambda self, given, labels: [None])
+    monkeypatch.setattr(FakePredictor, "predict_batch", lambda self, given, labels: [None])
     with pytest.raises(AttributeError):
         run_script(detect_image, "--input", images / "a.png")
 

@@ -13,10 +13,10 @@ from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
-from detect.data.quality.problems import BREAKS, HURTS, KINDS, NOTE
+from detect.data.quality.problems import ERROR, WARNING, KINDS, NOTE
 
 # Of annotations with a file for each image; COCO has one for all.
-OTHERWISE = {"broken_annotations", "not_annotated"}
+OTHERWISE = {"unreadable_annotations", "unannotated_image"}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_clean_set_has_no_problem(folder, monkeypatch, capsys):
 @pytest.mark.parametrize("kind", PLANTS)
 def test_what_is_planted_is_found_and_nothing_else(folder, kind, monkeypatch, capsys):
     plant(kind, folder)
-    assert kinds(folder) == {kind: 2 if kind in ("doubled_image_id", "untrained_class", "other_classes") else 1}
+    assert kinds(folder) == {kind: 2 if kind in ("duplicate_image_id", "class_not_in_train", "category_id_conflict") else 1}
     assert check(monkeypatch, folder) == (0 if KINDS[kind].severity == NOTE else 3)
     out = capsys.readouterr().out
     title = f"{KINDS[kind].severity.words}: {KINDS[kind].title}"
@@ -68,8 +68,8 @@ def test_a_broken_file_and_an_image_without_one_are_found_by_name(tmp_path):
     put_text(tmp_path / "set" / "4.xml", "<annotation><object>")
     diagnosis = diagnose(find_spec(str(tmp_path / "set")))
     assert {kind: [str(p) for _, problem in found for p in problem.places] for kind, found in diagnosis.by_kind()} == {
-        "broken_annotations": ["4.xml: no element found: line 1, column 20"],
-        "not_annotated": ["5.png"],
+        "unreadable_annotations": ["4.xml: no element found: line 1, column 20"],
+        "unannotated_image": ["5.png"],
     }
 
 
@@ -86,11 +86,11 @@ def test_the_summary_counts_what_is_there(folder, monkeypatch, capsys):
 
 
 def test_the_worst_comes_first(folder):
-    for kind in ("odd_pixels", "reaches_out", "missing_image"):
+    for kind in ("not_8bit_rgb", "box_exceeds_image", "missing_image"):
         # Each takes the first annotation or image, so they stand in each other's way in one split alone.
         plant(kind, folder) if kind != "missing_image" else (folder / "val" / "val_1.png").unlink()
     found = [KINDS[kind].severity for kind, _ in diagnose(find_spec(str(folder))).by_kind()]
-    assert found == [BREAKS, HURTS, NOTE]
+    assert found == [ERROR, WARNING, NOTE]
 
 
 def test_a_mistake_is_told_in_one_line(tmp_path, monkeypatch, capsys):
@@ -119,4 +119,4 @@ def test_classes_that_other_splits_list_besides_get_ids_of_their_own(folder):
     diagnosis = diagnose(find_spec(str(folder)))
     assert diagnosis.class_names.names == ("kite", "bird", "plane") and diagnosis.class_names.ids == (1, 2, 3)
     assert diagnosis.summaries["val"].objects == {"kite": 0, "bird": 3, "plane": 3}
-    assert {kind for kind, _ in diagnosis.by_kind()} == {"other_classes", "untrained_class"}
+    assert {kind for kind, _ in diagnosis.by_kind()} == {"category_id_conflict", "class_not_in_train"}

@@ -17,7 +17,7 @@ from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
-from detect.data.quality.problems import BREAKS, KINDS
+from detect.data.quality.problems import ERROR, KINDS
 from detect.errors import MediaError
 from detect.structures import masks
 
@@ -109,18 +109,18 @@ def test_what_breaks_is_mended_and_the_ledger_gives_the_original_back(folder, fi
     plant(kind, folder)
     new, ledger = fix(folder)
     found = {name for name, _ in diagnose(find_spec(str(new))).by_kind()}
-    assert all(KINDS[name].severity < BREAKS for name in found)
+    assert all(KINDS[name].severity < ERROR for name in found)
     assert kind not in FIXED or kind not in found
     assert (not ledger) == (kind not in FIXED)
     assert all(kind in line["why"] for line in ledger)
-    if kind == "no_objects":
+    if kind == "split_without_objects":
         assert not (new / "annotations" / "instances_val.json").exists()
         return
-    if kind in ("doubled_image_id", "malformed_image"):
+    if kind in ("duplicate_image_id", "malformed_image_entry"):
         listed = [json.dumps(entry) for entry in load(folder)["images"]]
         assert all(json.dumps(json.loads(line["text"])) in listed for line in ledger if "id" in line["text"][:5])
         assert [line["place"] for line in ledger if line["change"] == "left out"]
-    if kind in ("doubled_id", "doubled_image_id", "malformed_image"):
+    if kind in ("duplicate_annotation_id", "duplicate_image_id", "malformed_image_entry"):
         return  # there is no telling by id; of doubled_id below
     for split in SPLITS:
         objects, left_out = restored(new, ledger, split)
@@ -141,10 +141,10 @@ def has_nan(entry: dict) -> bool:
 
 
 def test_objects_that_share_an_id_get_their_own_and_keep_the_rest(folder, fix):
-    plant("doubled_id", folder)
+    plant("duplicate_annotation_id", folder)
     new, ledger = fix(folder)
     (line,) = ledger
-    assert line["from"] == {"id": 1} and line["to"] == {"id": line["id"]} and line["why"] == ["doubled_id"]
+    assert line["from"] == {"id": 1} and line["to"] == {"id": line["id"]} and line["why"] == ["duplicate_annotation_id"]
     assert len(things(new, "train")) == len(load(folder)["annotations"])
     assert things(new, "train")[line["id"]]["box_xyxy"] == [50, 40, 70, 55]
 
@@ -175,7 +175,7 @@ def test_turned_annotations_lie_on_their_objects_again(folder, fix):
 
 
 def test_annotations_of_another_size_are_scaled_to_the_image(folder, fix):
-    plant("wrong_size", folder)
+    plant("image_size_mismatch", folder)
     new, _ = fix(folder)
     before, after = things(folder, "train")[1], things(new, "train")[1]
     assert np.allclose(np.array(after["box_xyxy"]) * 2, before["box_xyxy"])
@@ -205,7 +205,7 @@ def test_of_a_copy_the_one_with_most_objects_stays(folder, fix):
 
 
 def test_classes_that_are_listed_otherwise_in_val_keep_their_objects(folder, fix):
-    plant("other_classes", folder)
+    plant("category_id_conflict", folder)
     new, _ = fix(folder)
     names = {entry["id"]: entry["name"] for entry in load(folder, "val")["categories"]}
     before = {entry["id"]: names[entry["category_id"]] for entry in load(folder, "val")["annotations"]}
@@ -224,14 +224,14 @@ def test_several_things_at_once_are_mended(folder, fix, seed):
     """Three of those that fix can mend, in any order; the fixed copy has nothing that is broken, and of every
     object that is there or in the ledger no more are told than there were."""
     rng = np.random.default_rng(seed)
-    kinds = sorted(FIXED - {"missing_image", "unreadable_image", "doubled_image_id", "no_objects"})
+    kinds = sorted(FIXED - {"missing_image", "unreadable_image", "duplicate_image_id", "split_without_objects"})
     for kind in rng.choice(kinds, 3, replace=False):
         with suppress(FileNotFoundError, KeyError, MediaError):  # what one plant has taken another cannot change
             plant(str(kind), folder)
     before = sum(len(load(folder, split)["annotations"]) for split in SPLITS)
     new, ledger = fix(folder)
     found = {name for name, _ in diagnose(find_spec(str(new))).by_kind()}
-    assert all(KINDS[name].severity < BREAKS for name in found)
+    assert all(KINDS[name].severity < ERROR for name in found)
     left = sum(len(things(new, split)) for split in SPLITS)
     out = sum(line["change"] == "object removed" or "annotation" in line.get("place", "") for line in ledger)
     assert left + out == before
@@ -248,7 +248,7 @@ def test_other_formats_are_fixed_into_coco(tmp_path, fix, write):
     new, ledger = fix(tmp_path / "set")
     assert [KINDS[kind].severity for kind, _ in diagnose(find_spec(str(new))).by_kind() if KINDS[kind].severity] == []
     reasons = sorted(reason for line in ledger for reason in line["why"])
-    assert reasons == (["broken_annotations"] if write is voc else ["malformed", "no_area"])
+    assert reasons == (["unreadable_annotations"] if write is voc else ["malformed_object", "zero_area_box"])
 
 
 def test_a_folder_that_holds_something_is_refused(folder, monkeypatch, capsys):

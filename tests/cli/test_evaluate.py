@@ -64,7 +64,7 @@ def oracle(monkeypatch, folder):
             class_names = ClassNames(names)
             device = "cpu"
 
-            def __call__(self, images: list[np.ndarray]) -> list[Detections]:
+            def predict_batch(self, images: list[np.ndarray], labels=None, threshold=None) -> list[Detections]:
                 return [self.find(ground_truth[image.tobytes()]) for image in images]
 
             def find(self, record) -> Detections:
@@ -75,7 +75,7 @@ def oracle(monkeypatch, folder):
                 rles = [from_coco(record.masks[i], record.image_hw) for i in known]
                 return Detections(record.image_hw, record.boxes[known], np.ones(len(known), np.float32), labels, rles)
 
-        monkeypatch.setattr(predictor, "load_predictor", lambda *_, **__: Oracle())
+        monkeypatch.setattr(predictor, "load_model", lambda *_, **__: Oracle())
 
     return know
 

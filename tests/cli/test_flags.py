@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from helpers.folders import ROOT
 
-from detect import progress
 from detect.cli.flags import parse, parse_command, spell_as_flags
 from detect.cli.settings.detection import DetectImageSettings
 from detect.cli.settings.evaluate import EvaluateSettings
@@ -43,13 +42,6 @@ def refused(line: str) -> str:
         settings(line)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-@pytest.fixture(autouse=True)
-def usual_spelling():
-    """Undo what ``parse`` sets for the messages of a program."""
-    yield
-    progress.spell_settings_with(str)
 
 
 def yaml_file(folder: Path, text: str) -> Path:

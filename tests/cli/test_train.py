@@ -15,7 +15,7 @@ from helpers.tiny_models import render_shapes
 from helpers.training import TINY, rows, without_masks
 
 from detect.evaluation import coco_metrics
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.models import checkpoint
 from detect.models.pretrained import bundled
 
@@ -52,7 +52,7 @@ def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(train_py, da
     assert saved.training["epoch"] == 1 and saved.training["imgsz"] == 64
     assert saved.data["train_images"] == 4 and len(saved.data["train_sha256"]) == 4
     assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
-    predictor = load_predictor(str(tmp_path / "x" / "best.safetensors"), device="cpu")
+    predictor = load_model(str(tmp_path / "x" / "best.safetensors"), device="cpu")
     assert predictor.model.transform.min_size == (64,)
 
 

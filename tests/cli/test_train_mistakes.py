@@ -107,7 +107,7 @@ def test_a_mistake_is_told_in_one_line(train_py, data, tmp_path, capsys, mistake
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_classes_that_cannot_be_learned_are_told(tmp_path, capsys):
     write_clean(tmp_path / "set")
-    plant("untrained_class", tmp_path / "set")
+    plant("class_not_in_train", tmp_path / "set")
     train.read_data(TrainSettings(data=str(tmp_path / "set")))
     assert "val has objects of classes that train has none of: bird" in capsys.readouterr().err
 

@@ -59,7 +59,7 @@ def test_a_stop_in_the_first_validation_costs_no_step(train_py, data, tmp_path, 
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--name", "whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr("detect.training.loop.found_in", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        patch.setattr("detect.training.loop.detect_for_dataset", lambda *_, **__: signal.raise_signal(signal.SIGINT))
         assert train_py(*flags, "--name", "cut") == 130
     assert "stopped after 0 finished epochs and 2 batches; go on with" in capsys.readouterr().err
     assert train_py("--resume", tmp_path / "cut") == 0

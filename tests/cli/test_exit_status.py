@@ -1,4 +1,4 @@
-"""Errors: what the user can mend is one clear line and status 2; our own bugs show themselves."""
+"""Exit status: a user error is one line and status 2, a bug of ours shows its traceback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from detect import errors
 from detect.cli.exit_status import exit_status
 from detect.errors import DataError, DetectError, UsageError
 from detect.progress import warn
-from detect.text import first_few, unknown
 
 
 def raises(error: BaseException):
@@ -35,31 +34,7 @@ class Broken(Dataset):
         raise DataError(f"a.json: annotation 7 of image {index}: its box has no area")
 
 
-@pytest.mark.parametrize(
-    ("typed", "near"),
-    [
-        ("resnet5", "did you mean resnet50"),
-        ("RESNET50", "did you mean resnet50"),
-        ("zebra", "known are resnet50, vov"),
-    ],
-)
-def test_an_unknown_name_brings_its_neighbours(typed, near):
-    said = unknown("backbone", typed, ["resnet50", "vovnet19"])
-    assert said.startswith(f"unknown backbone '{typed}': ") and near in said
-    assert "known are resnet50, vovnet19" in said
-
-
-def test_a_name_without_neighbours_gets_no_guess():
-    assert "did you mean" not in unknown("backbone", "zebra", ["resnet50"])
-
-
-def test_long_lists_are_cut():
-    assert "c29, ..." in unknown("class", "zebra", [f"c{i}" for i in range(80)])
-    assert first_few(range(12)) == "0, 1, 2, 3, 4 and 7 more"
-    assert first_few(["a", "b"]) == "a, b"
-
-
-def test_done_is_0_and_says_nothing(capsys):
+def test_success_is_0_and_prints_nothing(capsys):
     assert exit_status(lambda: None) == 0
     assert capsys.readouterr() == ("", "")
 
@@ -67,12 +42,12 @@ def test_done_is_0_and_says_nothing(capsys):
 @pytest.mark.parametrize(
     "kind", [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, DetectError)]
 )
-def test_the_users_mistake_is_2_and_one_line(kind, capsys):
+def test_user_error_is_2_and_one_line(kind, capsys):
     assert exit_status(raises(kind("no such file: a.jpg"))) == 2
     assert capsys.readouterr() == ("", "error: no such file: a.jpg\n")
 
 
-def test_a_stop_is_130(capsys):
+def test_ctrl_c_is_130(capsys):
     assert exit_status(raises(KeyboardInterrupt("stopped after 3 epochs"))) == 130
     assert exit_status(raises(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "stopped after 3 epochs\nstopped\n"
@@ -80,7 +55,7 @@ def test_a_stop_is_130(capsys):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGHUP", None)])
-def test_a_stop_from_outside_closes_everything(number, capsys):
+def test_termination_signal_runs_cleanup_and_gives_128_plus_its_number(number, capsys):
     closed = []
 
     def main() -> None:
@@ -93,14 +68,14 @@ def test_a_stop_from_outside_closes_everything(number, capsys):
     before = signal.signal(number, signal.SIG_DFL)
     try:
         assert exit_status(main) == 128 + number
-        assert signal.getsignal(number) is signal.SIG_DFL, "as before"
+        assert signal.getsignal(number) is signal.SIG_DFL, "the former handler is restored"
     finally:
         signal.signal(number, before)
     assert closed and capsys.readouterr().err == "stopped\n"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
-def test_nohup_is_respected():
+def test_ignored_sighup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert exit_status(lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
@@ -108,7 +83,7 @@ def test_nohup_is_respected():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_signals_are_left_alone_outside_of_the_main_thread():
+def test_signal_handlers_are_not_set_outside_of_the_main_thread():
     got = []
     thread = threading.Thread(target=lambda: got.append(exit_status(lambda: None)))
     thread.start()
@@ -118,9 +93,9 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("count", [1, 100_000])
-def test_a_reader_that_leaves_is_the_end(count, unbuffered):
-    """``| head``: when a line is printed, or at the end when the last ones leave their buffer."""
-    code = "import sys; from detect.errors import exit_status\n"
+def test_closed_stdout_is_141_without_a_traceback(count, unbuffered):
+    """As in ``| head``: the write fails when a line is printed, or at exit when the buffer is flushed."""
+    code = "import sys; from detect.cli.exit_status import exit_status\n"
     code += f"sys.exit(exit_status(lambda: [print(i) for i in range({count})]))"
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
@@ -131,27 +106,27 @@ def test_a_reader_that_leaves_is_the_end(count, unbuffered):
     assert process.returncode == 141
 
 
-def test_another_broken_pipe_is_our_bug():
+def test_other_broken_pipe_is_a_bug():
     with pytest.raises(BrokenPipeError):
         exit_status(raises(BrokenPipeError()))
 
 
-def test_our_bug_goes_on_its_way():
+def test_other_exceptions_pass_through():
     with pytest.raises(ZeroDivisionError):
         exit_status(raises(ZeroDivisionError()))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_in_a_loader_process_reads_as_it_was_written(workers, capsys):
+def test_error_in_a_loader_process_keeps_its_message(workers, capsys):
     assert exit_status(lambda: list(DataLoader(Broken(), batch_size=1, num_workers=workers))) == 2
     assert capsys.readouterr().err == "error: a.json: annotation 7 of image 0: its box has no area\n"
 
 
-def test_a_message_of_several_lines_stays_whole(capsys):
+def test_message_of_several_lines_is_printed_completely(capsys):
     exit_status(raises(UsageError("2 of 3 images:\na.jpg\nb.jpg")))
     assert capsys.readouterr().err == "error: 2 of 3 images:\na.jpg\nb.jpg\n"
 
 
-def test_a_warning_goes_to_stderr(capsys):
-    warn("3 objects are left out")
-    assert capsys.readouterr() == ("", "warning: 3 objects are left out\n")
+def test_warning_is_printed_to_stderr(capsys):
+    warn("3 objects are skipped")
+    assert capsys.readouterr() == ("", "warning: 3 objects are skipped\n")

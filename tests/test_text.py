@@ -1,0 +1,37 @@
+"""Wording of messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from detect.text import counted, first_few, near_names, unknown
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("resnet5", "did you mean resnet50"),
+        ("RESNET50", "did you mean resnet50"),
+        ("zebra", "known are resnet50, vov"),
+    ],
+)
+def test_unknown_name_lists_near_names_first(typed, near):
+    message = unknown("backbone", typed, ["resnet50", "vovnet19"])
+    assert message.startswith(f"unknown backbone '{typed}': ") and near in message
+    assert "known are resnet50, vovnet19" in message
+
+
+def test_no_guess_is_made_for_a_name_without_near_names():
+    assert near_names("zebra", ["resnet50"]) == []
+    assert "did you mean" not in unknown("backbone", "zebra", ["resnet50"])
+
+
+def test_long_lists_are_cut():
+    assert "c29, ..." in unknown("class", "zebra", [f"c{i}" for i in range(80)])
+    assert first_few(range(12)) == "0, 1, 2, 3, 4 and 7 more"
+    assert first_few(["a", "b"]) == "a, b"
+
+
+def test_counts_agree_with_their_nouns():
+    assert [counted(n, "epoch") for n in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
+    assert counted(2, "box", "boxes") == "2 boxes" and counted(1, "box", "boxes") == "1 box"
