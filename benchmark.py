@@ -21,8 +21,7 @@ from detect.cli.exit_status import exit_status
 from detect.cli.flags import parse
 from detect.cli.settings import BenchmarkSettings, TrainSettings
 from detect.errors import UsageError
-from detect.models.names import check_trained
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
+from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM, check_trained_model
 from detect.text import unknown
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help need not wait for it
@@ -61,16 +60,15 @@ def inference(settings: BenchmarkSettings) -> None:
     """Every model looks at one image, by turns."""
     lines = choose(settings.models, settings.heads)
 
-    from benchmarks import machine
+    from benchmarks import complexity, machine
     from benchmarks.inference import page, prepare
     from detect import progress, runtime
     from detect.media.images import read_image
-    from detect.models import complexity
 
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
-    runtime.set_up()
+    runtime.configure_process()
     image = read_image(IMAGE)
 
     entries, calls = {}, {}
@@ -92,7 +90,7 @@ def train(settings: BenchmarkSettings) -> None:
     weights = settings.pretrained or "balloon"
     names = [name for name, _ in choose(settings.models or [usual.backbone], every_head=False)]
     for name in DETECTORS.keys() & names:
-        check_trained(name)
+        check_trained_model(name)
 
     import torch
 
@@ -105,7 +103,7 @@ def train(settings: BenchmarkSettings) -> None:
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device, workers = runtime.pick_device(settings.device), runtime.default_workers()
-    runtime.set_up(workers)
+    runtime.configure_process(workers)
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.prepare()
     classes, records = spec.read("train")
@@ -167,7 +165,7 @@ def decoding(settings: BenchmarkSettings) -> None:
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
-    runtime.set_up()
+    runtime.configure_process()
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split("train")
     sizes, usual = (settings.imgsz, round(2 / 3 * settings.imgsz)), TrainSettings().augmentation
@@ -199,7 +197,7 @@ def results(settings: BenchmarkSettings) -> None:
 
     output_of(settings).check()
     device = runtime.pick_device(settings.device)
-    runtime.set_up(runtime.default_workers())
+    runtime.configure_process(runtime.default_workers())
     weights, where = settings.pretrained or "auto", machine.in_words(device)
     place = Place(settings.data_root, RESULTS, settings.records, weights, str(device), where)
     runs = experiments.chosen(settings.runs)
@@ -238,7 +236,7 @@ def serve(settings: BenchmarkSettings) -> None:
     output_of(settings).check()
     progress.hide_bars(settings.quiet)
     device = runtime.pick_device(settings.device)
-    runtime.set_up()
+    runtime.configure_process()
     images = [(IMAGE.parent / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
     how = settings.clients, settings.seconds, settings.num_rounds
     served = measure(settings.model, settings.imgsz, settings.device, images, *how)

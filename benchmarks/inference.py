@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from benchmarks import machine, markdown
+from benchmarks import complexity, machine, markdown, published
 from detect.inference.predictor import Predictor
-from detect.models import complexity, published
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.builder import build
 from detect.models.zoo import DETECTORS
@@ -74,14 +73,14 @@ def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.d
     classes = ClassNames(tuple(f"class {row}" for row in range(1, rows)))
     predictor = Predictor(model, classes, threshold=1.0, device=device)
     with _settling_norms(model):
-        predictor([image])
+        predictor.predict_batch([image])
     predictor.threshold = 0.0
-    scores = predictor([image])[0].scores
+    scores = predictor.predict_batch([image])[0].scores
     # Between two scores, since their last digits are not the same in every run.
     predictor.threshold = float(scores[OBJECTS - 1 : OBJECTS + 1].mean()) if len(scores) > OBJECTS else 0.0
     seen: dict[str, Any] = {"regions": None}
     with _watching(model, seen):
-        multiply_adds = complexity.multiply_adds(lambda: seen.update(objects=len(predictor([image])[0])))
+        multiply_adds = complexity.multiply_adds(lambda: seen.update(objects=len(predictor.predict_batch([image])[0])))
     entry = Entry(
         title=f"--backbone {name}" if is_backbone else f"--model {name}",
         head=architecture.head,

@@ -30,13 +30,14 @@ from detect.data.table import Table
 from detect.errors import UsageError
 from detect.models import pretrained
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
-from detect.models.builder import Detector, freezable, freeze_stages
-from detect.models.cpu.fuse_bn import fold_norms
+from detect.models.builder import Detector
+from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
+from detect.models.freeze import can_freeze_stages, freeze_stages
 from detect.models.zoo import DETECTORS
 from detect.structures.class_names import ClassNames
 from detect.training import amp
 from detect.training.auto import fit_frozen_stages, fit_mixed_precision
-from detect.training.logging.progress import memory_bytes
+from detect.training.logging.progress import peak_memory_bytes
 from detect.training.optimizer import build_ema, build_optimizer, build_schedule
 from detect.training.step import TrainStep
 
@@ -50,7 +51,7 @@ _LR, _WEIGHT_DECAY, _CLIP = 0.001, 1e-4, 10.0
 class Job:
     """What to measure.
 
-    data, data_root, format: as ``find_spec`` takes them.  weights: what it starts from, as ``pretrained.choose`` takes
+    data, data_root, format: as ``find_spec`` takes them.  weights: what it starts from, as ``pretrained.choose_weights`` takes
         it.  workers, threads: processes that load images, and threads that torch computes with.
     model: a backbone, or a whole model.  way: one of WAYS: as torchvision's references; this toolkit on the same
         images; that with what train.py does to images and weights by default; the second in mixed precision.
@@ -125,7 +126,7 @@ def start(name: str, weights: str, imgsz: int, names: ClassNames, *, has_masks: 
         asked = detector_architecture(name, imgsz)
     else:
         asked = backbone_architecture(name, "maskrcnn" if has_masks else "fasterrcnn", imgsz)
-    model, architecture, _ = pretrained.start_model(asked, names, pretrained.choose(name, weights))
+    model, architecture, _ = pretrained.build_from_weights(asked, names, pretrained.choose_weights(name, weights))
     return model, architecture
 
 
@@ -147,11 +148,11 @@ def _ours(model: Detector, architecture: Architecture, records: Table, job: Job,
     loader = TrainLoader(dataset, job.batch_size, job.workers)
     model.to(device)
     if usual:
-        started = {"pretrained": job.weights != "none", "freezable": freezable(model)}
+        started = {"pretrained": job.weights != "none", "freezable": can_freeze_stages(model)}
         freeze_stages(model, fit_frozen_stages(len(records), **started).value)
-    fold_norms(model)
+    fuse_frozen_batch_norms(model)
     optimizer = build_optimizer(model, "sgd", _LR, _WEIGHT_DECAY)
-    learner = TrainStep(
+    train_step = TrainStep(
         model,
         optimizer,
         build_schedule(optimizer, "cosine", 1000, job.steps),
@@ -162,7 +163,7 @@ def _ours(model: Detector, architecture: Architecture, records: Table, job: Job,
     )
     count = iter(range(sys.maxsize))
     batches = (batch for epoch in range(sys.maxsize) for batch in loader.epoch(epoch))
-    return batches, lambda batch: learner.step([batch], [(next(count),)]).losses["loss"], Stages(model, optimizer)
+    return batches, lambda batch: train_step([batch], [(next(count),)]).losses["loss"], Stages(model, optimizer)
 
 
 def _dtype(way: str, device: torch.device) -> torch.dtype | None:
@@ -188,7 +189,7 @@ def _timed(
         images += len(batch[0])
     seconds = time.perf_counter() - start
     spent = {READING: reading, **stages.seconds()} if device.type == "cpu" else {}
-    return Run(images, seconds, memory_bytes(job.device), losses, spent)
+    return Run(images, seconds, peak_memory_bytes(job.device), losses, spent)
 
 
 def main() -> None:

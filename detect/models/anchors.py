@@ -1,4 +1,4 @@
-"""The boxes that a region proposal network starts from, and how many of the objects they can reach."""
+"""Anchors: the reference boxes that a region proposal network (RPN) or one-stage head refines."""
 
 from __future__ import annotations
 
@@ -15,36 +15,48 @@ from detect.structures.image_size import resized_hw
 if TYPE_CHECKING:
     from detect.models.builder import Detector
 
-ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height over width, torchvision's own
+ASPECT_RATIOS = (0.5, 1.0, 2.0)  # height divided by width, torchvision's default
 
 
 def anchor_sizes(
-    imgsz: int, levels: int = 5, *, octaves: float = 0.0, an_octave: int = 2
+    imgsz: int, levels: int = 5, *, octave_shift: float = 0.0, sizes_per_octave: int = 2
 ) -> tuple[tuple[int, ...], ...]:
-    """``an_octave`` sizes an octave on every level, from 32 at short side 800 in proportion, and 2 to the ``octaves``
-    times that.
+    """Return the anchor sizes of every FPN level in pixels: ``sizes_per_octave`` sizes per level.
 
-    One size an octave, torchvision's default, leaves a gap of 2 between neighbours, and its largest anchor, 512,
-    stays below objects that fill an image; both cost recall on a small set.
+    The smallest size is 32 pixels for images with short side 800, in proportion for another ``imgsz``, and is
+    multiplied by 2 ** ``octave_shift``. Each level doubles the sizes of the level before it.
+
+    torchvision's default of one size per octave leaves a factor of 2 between neighboring sizes, and its largest
+    anchor of 512 pixels is smaller than objects that fill the image. Both cost recall on a small dataset.
     """
-    base = 32 * imgsz / 800 * 2**octaves
-    return tuple(tuple(round(base * 2 ** (k + i / an_octave)) for i in range(an_octave)) for k in range(levels))
+    base = 32 * imgsz / 800 * 2**octave_shift
+    return tuple(
+        tuple(round(base * 2 ** (level + i / sizes_per_octave)) for i in range(sizes_per_octave))
+        for level in range(levels)
+    )
 
 
 def anchor_recall(
-    model: Detector, records: Sequence[ImageRecord], imgsz: int, *, iou: float = 0.5, most: int = 100
+    model: Detector,
+    records: Sequence[ImageRecord],
+    imgsz: int,
+    *,
+    iou: float = 0.5,
+    max_images: int = 100,
+    max_objects_per_image: int = 100,
 ) -> float:
-    """The share of objects that some anchor overlaps by at least ``iou`` when images have short side ``imgsz``; 1.0
-    for no objects. What no anchor reaches is hard to learn.
+    """Return the fraction of ground-truth boxes that have an IoU of at least ``iou`` with some anchor of ``model``.
 
-    At most ``most`` of the images, evenly chosen, and as many objects of each are looked at.
+    Boxes are measured on images resized to short side ``imgsz``. Objects that no anchor reaches are hard to learn.
+    At most ``max_images`` evenly spaced images are examined. Returns 1.0 if there are no objects.
     """
     generator = model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
     strides = _strides(model)
     reached = total = 0
-    for record in records[:: math.ceil(len(records) / most)]:
+    for record in records[:: math.ceil(len(records) / max_images)]:
         height, width = resized_hw(record.image_hw, imgsz)
-        boxes = torch.from_numpy(record.boxes[~record.iscrowd][:most]) * (min(height, width) / min(record.image_hw))
+        scale = min(height, width) / min(record.image_hw)
+        boxes = torch.from_numpy(record.boxes[~record.iscrowd][:max_objects_per_image]) * scale
         grids = [[math.ceil(height / s), math.ceil(width / s)] for s in strides]
         anchors = torch.cat(generator.grid_anchors(grids, [[torch.tensor(s), torch.tensor(s)] for s in strides]))
         if len(boxes):
@@ -55,7 +67,11 @@ def anchor_recall(
 
 @torch.inference_mode()
 def _strides(model: Detector) -> list[int]:
-    """Pixels between neighbours in each feature map, measured: some of torchvision's pyramids repeat a stride."""
+    """Return the stride of each feature map in pixels, measured with a forward pass.
+
+    torchvision's MobileNetV3 detectors have two maps of equal stride, so the strides cannot be derived from their
+    number.
+    """
     side = 256
     was_training = model.training
     maps = model.eval().backbone(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))

@@ -1,4 +1,4 @@
-"""What a model is built from, as plain values that a checkpoint can keep."""
+"""Everything that determines a model's layers, as plain values that a checkpoint can store."""
 
 from __future__ import annotations
 
@@ -8,27 +8,56 @@ from typing import Any
 from detect.errors import UsageError
 from detect.models.anchors import ASPECT_RATIOS, anchor_sizes
 from detect.models.backbones import build_backbone
-from detect.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS, LIGHT_BELOW, TIMM, TIMM_LIGHT, TIMM_WIDE
+from detect.models.zoo import (
+    BACKBONES,
+    DETECTORS,
+    HEADS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SMALL_BACKBONE_PARAMETERS,
+    TIMM,
+    TIMM_NARROW,
+    TIMM_WIDE,
+)
 from detect.structures.image_size import long_side
 from detect.text import unknown
+
+# Key in files of earlier versions -> key today.
+RENAMED_KEYS = {
+    "fpn": "fpn_channels",
+    "box": "box_head_channels",
+    "mask": "mask_head_channels",
+    "taps": "feature_layers",
+    "proposals": "max_proposals",
+    "sampled": "rois_per_image",
+    "fixed": "has_fixed_size",
+}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Every argument that builds a model, but for the number of its classes.
+    """All arguments that build a model, except for the number of classes.
 
-    model: a name in BACKBONES or DETECTORS, or timm:NAME.
-    head: maskrcnn, fasterrcnn, or that of the line in DETECTORS.
-    norm: a name in detect.models.norms.NORMS. Frozen and plain batch norms load each other's state silently, and
-        torchvision's v1 models were trained with eps 0, so kind and eps are kept.
-    min_size, max_size: inference resizes the short side to min_size, the long side to at most max_size pixels;
-        where fixed, both sides to min_size, whatever the image's shape.
-    mean, std: of RGB in 0..1.
-    fpn, box, mask: channels; taps: the backbone's layers; anchors: for each level its sizes in pixels of the resized
-        image; aspect_ratios: height over width, each of every size; proposals: regions kept at inference; sampled:
-        regions that the box loss samples in an image.
-        None for torchvision's own detectors, which bring theirs.
+    The values from ``fpn_channels`` to ``rois_per_image`` are None for torchvision's detectors, which bring their own.
+
+    Attributes:
+        model: name in ``BACKBONES`` or ``DETECTORS``, or ``timm:NAME``.
+        head: ``maskrcnn`` or ``fasterrcnn``, or the head of the line in ``DETECTORS``.
+        norm: kind of batch norms, a name in ``detect.models.norms.NORMS``. Frozen and learned batch norms load each
+            other's state without an error, so the kind has to be stored.
+        norm_eps: eps of all batch norms; torchvision's V1 detectors were trained with 0.
+        min_size, max_size: pixels. At inference the short side is resized to ``min_size``, the long side to at most
+            ``max_size``.
+        mean, std: RGB normalization for values in 0..1.
+        fpn_channels: channels of every FPN level.
+        box_head_channels: features of the two fully connected layers of the box head.
+        mask_head_channels: channels of the convolutions of the mask head.
+        feature_layers: names of the backbone layers whose outputs the FPN takes, fine to coarse.
+        anchors: sizes of the anchors of each level, pixels of the resized image.
+        aspect_ratios: height divided by width; every anchor size has all of these ratios.
+        max_proposals: proposals per image that reach the box head at inference.
+        rois_per_image: proposals per image that the box loss samples.
+        has_fixed_size: whether inference resizes both sides to ``min_size``, whatever the aspect ratio of the image.
     """
 
     model: str
@@ -39,41 +68,50 @@ class Architecture:
     max_size: int
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    fpn: int | None = None
-    box: int | None = None
-    mask: int | None = None
-    taps: tuple[str, ...] | None = None
+    fpn_channels: int | None = None
+    box_head_channels: int | None = None
+    mask_head_channels: int | None = None
+    feature_layers: tuple[str, ...] | None = None
     anchors: tuple[tuple[int, ...], ...] | None = None
     aspect_ratios: tuple[float, ...] | None = None
-    proposals: int | None = None
-    sampled: int | None = None
-    fixed: bool = False
+    max_proposals: int | None = None
+    rois_per_image: int | None = None
+    has_fixed_size: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the fields as values that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Architecture:
-        """The inverse of ``to_json``; JSON's lists become tuples again."""
-        return cls(**{k: _tuples(v) for k, v in values.items()})
+        """Return the Architecture that ``to_json`` described, with lists turned back into tuples.
+
+        Key names of earlier versions are accepted. Raises TypeError for unknown and missing keys.
+        """
+        return cls(**{RENAMED_KEYS.get(key, key): _tuples(value) for key, value in values.items()})
 
     @property
     def has_masks(self) -> bool:
-        """Whether the model predicts masks."""
+        """Whether the model predicts instance masks."""
         return self.head == "maskrcnn"
 
 
 def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | None = None) -> Architecture:
-    """The Architecture of ``name`` in BACKBONES, or of timm:NAME, at short side ``imgsz``, with the defaults of its
-    line. Raises UsageError, also for what ``from_timm.backbone`` refuses."""
+    """Return the Architecture of a backbone under an FPN and a Faster or Mask R-CNN head.
+
+    name: key of ``BACKBONES`` or ``timm:NAME``; sizes not given here come from its line in the table.
+    head: one of ``HEADS``.
+    imgsz: short side of the resized image, pixels; the anchors scale with it.
+
+    Raises UsageError for an unknown name or head, and for timm networks that cannot serve as backbone.
+    """
     if name not in BACKBONES and not name.startswith(TIMM):
         raise UsageError(unknown("backbone", name, (*BACKBONES, f"{TIMM}NAME")))
     if head not in HEADS:
         raise UsageError(unknown("head", head, HEADS))
     backbone = build_backbone(name)
-    is_light = sum(p.numel() for p in backbone.module.parameters()) < LIGHT_BELOW
-    line = BACKBONES.get(name) or (TIMM_LIGHT if is_light else TIMM_WIDE)
+    is_small = sum(p.numel() for p in backbone.module.parameters()) < SMALL_BACKBONE_PARAMETERS
+    spec = BACKBONES.get(name) or (TIMM_NARROW if is_small else TIMM_WIDE)
     return Architecture(
         model=name,
         head=head,
@@ -81,39 +119,43 @@ def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | 
         norm_eps=backbone.norm_eps,
         min_size=imgsz,
         max_size=long_side(imgsz),
-        fpn=fpn_channels or line.fpn,
-        box=line.box,
-        mask=line.mask,
-        taps=tuple(stage.layer for stage in backbone.stages),
+        fpn_channels=fpn_channels or spec.fpn_channels,
+        box_head_channels=spec.box_head_channels,
+        mask_head_channels=spec.mask_head_channels,
+        feature_layers=tuple(stage.layer for stage in backbone.stages),
         anchors=anchor_sizes(imgsz),
         aspect_ratios=ASPECT_RATIOS,
-        proposals=line.proposals,
-        sampled=256,
+        max_proposals=spec.max_proposals,
+        rois_per_image=256,
     )
 
 
 def detector_architecture(name: str, imgsz: int | None = None) -> Architecture:
-    """The Architecture of ``name`` in DETECTORS, norms as its published weights have them.
+    """Return the Architecture of a torchvision detector, with the batch norms that its published weights need.
 
-    imgsz: short side in pixels, by default that of the line. UsageError for an unknown name, and for a size where
-    the model knows but one.
+    name: key of ``DETECTORS``.
+    imgsz: short side of the resized image, pixels; None for the one in the table.
+
+    Raises UsageError for an unknown name, and for a size that a model with fixed input size does not have.
     """
     if name not in DETECTORS:
         raise UsageError(unknown("model", name, DETECTORS))
-    line = DETECTORS[name]
-    fixed = line.short == line.long
-    if fixed and imgsz not in (None, line.short):
-        raise UsageError(f"{name} looks at {line.short}x{line.short} pixels and nothing else; leave out --imgsz")
+    spec = DETECTORS[name]
+    has_fixed_size = spec.short == spec.long
+    if has_fixed_size and imgsz not in (None, spec.short):
+        raise UsageError(
+            f"`imgsz={imgsz}`: {name} has a fixed input of {spec.short}x{spec.short} pixels; omit `imgsz`"
+        )
     return Architecture(
         model=name,
-        head=line.head,
-        norm=line.norm,
-        norm_eps=line.norm_eps,
-        min_size=imgsz or line.short,
-        max_size=long_side(imgsz) if imgsz and not fixed else line.long,
-        mean=line.mean or IMAGENET_MEAN,
-        std=line.std or IMAGENET_STD,
-        fixed=fixed,
+        head=spec.head,
+        norm=spec.norm,
+        norm_eps=spec.norm_eps,
+        min_size=imgsz or spec.short,
+        max_size=long_side(imgsz) if imgsz and not has_fixed_size else spec.long,
+        mean=spec.mean or IMAGENET_MEAN,
+        std=spec.std or IMAGENET_STD,
+        has_fixed_size=has_fixed_size,
     )
 
 

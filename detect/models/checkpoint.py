@@ -1,8 +1,7 @@
-"""A checkpoint: one .safetensors file that rebuilds its model with no other flag and loads without pickle.
+"""Checkpoints: one .safetensors file that rebuilds its model without further settings and loads without pickle.
 
-The weights are the tensors; everything else is one metadata key, ``detect``, holding sorted JSON (several keys
-would make the bytes of equal files differ). What only ``--resume`` needs stands in a second file, read with
-``weights_only=True``.
+The tensors are the weights. Everything else is one metadata key, ``detect``, with sorted JSON, so that equal models
+give equal bytes. The state that only resuming a training needs is a second file, read with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -20,24 +19,41 @@ from torch import Tensor
 
 from detect.errors import CheckpointError
 from detect.io.files import atomic_replacement, disk_errors_naming, write_bytes
+from detect.models import architecture
 from detect.structures.class_names import ClassNames
 
-FORMAT = 2  # 1 knew no models of one size
-DEFAULT_THRESHOLD = 0.5  # of the score, where neither flag nor checkpoint names one
-_KEY = "detect"
-# Names in checkpoints of earlier versions, and the names that replaced them.
-RENAMED_KEYS = {"colour_order": "channel_order", "train_pictures": "train_images", "colours": "color"}
+FORMAT = 3  # 2 added models with a fixed input size, 3 renamed keys (RENAMED_KEYS)
+DEFAULT_THRESHOLD = 0.5  # minimum score of a detection, if neither the user nor the checkpoint states one
+METADATA_KEY = "detect"
+# Section of the header ("" for its top level) -> key in files of earlier versions -> key today.
+RENAMED_KEYS: dict[str, dict[str, str]] = {
+    "": {"colour_order": "channel_order"},
+    "architecture": architecture.RENAMED_KEYS,
+    "data": {"train_pictures": "train_images"},
+    "training": {
+        "colours": "color",
+        "rare": "repeat_threshold",
+        "replay": "debug_step",
+        "skip_steps": "max_skipped_steps",
+    },
+}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model at rest.
+    """A trained model, as stored in a file.
 
-    state: parameter name -> tensor.  architecture: the arguments of detect.models.architecture.Architecture.
-    class_rows: for each label 1..K the row of the box head that scores it; None when row = label. The published
-        COCO heads have 91 rows for 80 classes.
-    threshold: the score from which on a detection is shown by default, 0..1.
-    training: settings of the run.  data: what it was trained on.  metrics: COCO's names -> 0..1, a split each.
+    Attributes:
+        state: parameter name -> tensor.
+        architecture: arguments of ``detect.models.architecture.Architecture``.
+        class_names: the classes that the model detects.
+        class_rows: row of the classification layer for each label 1..K; None if row = label. torchvision's published
+            COCO heads have 91 rows for 80 classes.
+        threshold: minimum score, 0..1, of the detections that are shown by default.
+        training: settings of the training run.
+        data: name, number and digests of the training images.
+        metrics: split -> COCO metric -> value in 0..1.
+        versions: versions of torch and torchvision in training.
     """
 
     state: dict[str, Tensor]
@@ -52,17 +68,17 @@ class Checkpoint:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the box head: background and classes."""
+        """Number of rows of the classification layer, including background."""
         return 1 + max(self.class_rows or (len(self.class_names),))
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computed the weights."""
+    """Return the installed versions of the libraries that compute the weights."""
     return {name: version(name) for name in ("torch", "torchvision")}
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write atomically: a killed process, a full disk and a power cut leave the old file or the new one, whole.
+    """Write a checkpoint atomically: after a crash the file is the complete old or the complete new one.
 
     Raises DiskError.
     """
@@ -70,18 +86,24 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
-    """The content of its file. safetensors could write one too, but beside it a temporary file of its own, which
-    nobody could tell from another's where the process is killed."""
+    """Return the content of a checkpoint's file.
+
+    The bytes are written by ``save``. ``safetensors.torch.save_file`` is not used, because after a crash it leaves a
+    temporary file that cannot be attributed to this program.
+    """
     header = {k: v for k, v in checkpoint.__dict__.items() if k != "state"}
     header |= {"class_names": asdict(checkpoint.class_names), "format": FORMAT, "channel_order": "RGB"}
-    metadata = {_KEY: json.dumps(header, sort_keys=True)}
+    metadata = {METADATA_KEY: json.dumps(header, sort_keys=True)}
     # safetensors refuses channels-last and shared tensors; contiguous() copies where needed.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
     return safetensors.torch.save(state, metadata)
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint; half-precision weights become float32. CheckpointError where it is not one of ours."""
+    """Read a checkpoint. Half-precision weights are converted to float32, keys of earlier versions to today's.
+
+    Raises CheckpointError for a missing or damaged file, one without a model description, and one of a newer version.
+    """
     if not path.is_file():
         raise CheckpointError(f"no such checkpoint: {path}")
     try:
@@ -90,11 +112,13 @@ def load(path: Path) -> Checkpoint:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file), or it is damaged: {error}") from None
-    if _KEY not in metadata:
-        raise CheckpointError(f"{path} holds weights but no model description; give it to train.py as --pretrained")
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f"{path} holds weights but no model description; such a file can only start a training, as `pretrained`"
+        )
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
     try:
-        header = _with_new_names(json.loads(metadata[_KEY]))
+        header = _with_current_keys(json.loads(metadata[METADATA_KEY]))
         if header.pop("format") > FORMAT:
             raise CheckpointError(f"{path} was written by a newer version of this program; update it to read the file")
         header.pop("channel_order")
@@ -105,17 +129,20 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} has a damaged model description: {error!r}") from None
 
 
-def _with_new_names(header: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's header in which the keys of RENAMED_KEYS have their new names, at every level."""
-    return {
-        RENAMED_KEYS.get(key, key): _with_new_names(value) if isinstance(value, dict) else value
-        for key, value in header.items()
-    }
+def _with_current_keys(header: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's header with the keys of RENAMED_KEYS replaced."""
+    header = {RENAMED_KEYS[""].get(key, key): value for key, value in header.items()}
+    for section, renamed in RENAMED_KEYS.items():
+        if section in header:
+            header[section] = {renamed.get(key, key): value for key, value in header[section].items()}
+    return header
 
 
 def to_half(checkpoint: Checkpoint) -> Checkpoint:
-    """The same with float16 weights, half the size on disk. The statistics and scales of batch norms stay float32,
-    since a running variance can lie outside the range of float16."""
+    """Return the checkpoint with float16 weights, half the size on disk.
+
+    Batch norms stay float32, since a running variance can exceed the range of float16.
+    """
     norms = {name.rpartition(".")[0] for name in checkpoint.state if name.endswith(".running_var")}
     state = {
         name: t.half() if t.is_floating_point() and name.rpartition(".")[0] not in norms else t
@@ -125,23 +152,27 @@ def to_half(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def save_training_state(values: dict[str, Any], path: Path) -> None:
-    """Write plain values and tensors (no numpy) atomically; see ``load_training_state``. Raises DiskError."""
+    """Write plain values and tensors (no numpy arrays) atomically, for ``load_training_state``. Raises DiskError."""
     with disk_errors_naming(path), atomic_replacement(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(values, file)
-        except RuntimeError as error:  # which says "unexpected pos", and why only in what came before it
+        except RuntimeError as error:
+            # torch hides the cause of a failed write, such as a full disk, behind "unexpected pos".
             if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
-    """What ``--resume`` or ``--replay`` needs; CheckpointError where the file is missing or broken."""
+    """Read a file of ``save_training_state``, without executing code of the file.
+
+    Raises CheckpointError for a missing or unreadable file.
+    """
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, and no file that a training kept")
+        raise CheckpointError(f"{path} is a folder; expected a file with the state of a training run")
     if not path.exists():
         raise CheckpointError(f"no such file: {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises a dozen kinds, in words that advise against what keeps files from running code
-        raise CheckpointError(f"{path} cannot be read: it is broken, or no file that a training kept") from None
+    except Exception:  # torch raises a dozen kinds, and its messages recommend weights_only=False, which runs code
+        raise CheckpointError(f"{path} cannot be read: it is damaged, or not the state of a training run") from None

@@ -1,28 +1,62 @@
-"""Files of weights: ours, torchvision's and others', read without running code from them."""
+"""Files of weights, read without running code from them, and the matching of their tensors to a model.
+
+Names and shapes decide which tensors of a file are used. The rows of classification layers belong to classes, so they
+are matched by class name, and only if the classes of both sides are known.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from detect.errors import CheckpointError, UsageError
 from detect.models import checkpoint
 from detect.models.architecture import Architecture
+from detect.models.backbones import Backbone
+from detect.progress import warn
 from detect.structures.class_names import ClassNames
+from detect.text import counted, first_few
+
+# Batch counter of BatchNorm2d, which nothing in this package depends on.
+COUNTER = "num_batches_tracked"
+# Prefixes of the tensors whose first axis runs over classes, background first, and the number of values per class.
+# One-stage heads repeat the classes for each anchor.
+_CLASS_ROWS = {
+    "roi_heads.box_predictor.cls_score.": 1,
+    "roi_heads.box_predictor.bbox_pred.": 4,
+    "roi_heads.mask_predictor.mask_fcn_logits.": 1,
+    "head.classification_head.cls_logits.": 1,
+}
+# Tensor names before torchvision 0.13 and today; torchvision translates them in ``_load_from_state_dict``.
+# The last line belongs to RetinaNet.
+_RENAMED: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)", lambda m: f"{m[1]}.0.{m[2]}"),
+    (r"rpn\.head\.conv\.(weight|bias)", lambda m: f"rpn.head.conv.0.0.{m[1]}"),
+    (r"roi_heads\.mask_head\.mask_fcn(\d+)\.(weight|bias)", lambda m: f"roi_heads.mask_head.{int(m[1]) - 1}.0.{m[2]}"),
+    (r"(head\.\w+_head\.conv)\.([0246])\.(weight|bias)", lambda m: f"{m[1]}.{int(m[2]) // 2}.0.{m[3]}"),
+)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A file's tensors, and what is known of their training (None where the file does not say).
+    """Tensors of a file, and what is known about their training; None where the file does not say.
 
-    class_names, class_rows: whose classes its heads know.  norm_eps: of its batch norms.  head: what an Architecture
-    calls so.
-    mean, std: of the images' RGB in 0..1.  anchors, aspect_ratios: what its region proposal network has learned on.
+    Attributes:
+        source: description of the file for messages.
+        state: tensor name -> tensor.
+        class_names: classes of the heads.
+        class_rows: row of the classification layer for each label 1..K; None if row = label.
+        norm_eps: eps of the batch norms.
+        head: kind of detection head, as in ``Architecture.head``.
+        mean, std: RGB normalization for values in 0..1.
+        anchors, aspect_ratios: anchors of the RPN, as in ``Architecture``.
     """
 
     source: str
@@ -42,46 +76,162 @@ class Weights:
         parts = ("backbone.", "rpn.", "roi_heads.", "head.classification_head.")
         return any(name.startswith(parts) for name in self.state)
 
-    def has_learned_on(self, anchors: int) -> bool:
-        """Whether a region proposal network in the file has learned on anchors that a model can have: on those that
-        the file tells of or, where it tells of none, on as many ``anchors`` a place, which then pass for the same."""
+    def has_trained_rpn(self, anchors_per_location: int) -> bool:
+        """Return whether the file holds an RPN that a model can use together with the anchors it was trained on.
+
+        If the file does not state its anchors, an equal number per location counts as the same anchors.
+        """
         scores = self.state.get("rpn.head.cls_logits.weight")
-        return scores is not None and (self.anchors is not None or len(scores) == anchors)
+        return scores is not None and (self.anchors is not None or len(scores) == anchors_per_location)
 
 
-def read(path: Path) -> Weights:
-    """The tensors of a .safetensors file or, without running code from it, of a .pth file."""
+def read_weights(path: Path) -> Weights:
+    """Return the content of a .safetensors file, or of a .pth file of tensors; no code of the file is executed.
+
+    Raises UsageError for a missing file and CheckpointError for one that holds no weights.
+    """
     if not path.is_file():
         raise UsageError(
-            f"--pretrained {path}: no such file; known besides files and links are auto, none and balloon"
+            f"`pretrained`: no such file: {path}; expected auto, none, balloon, a weights file or its web address"
         )
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                is_ours = "detect" in (file.metadata() or {})
-                state = {} if is_ours else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is not a .safetensors file: {error}") from None
-        if not is_ours:
-            return Weights(str(path), state)
-        ours = checkpoint.load(path)
-        seen = Architecture.from_json(ours.architecture)
-        names = ("norm_eps", "head", "mean", "std", "anchors", "aspect_ratios")
-        more = {name: getattr(seen, name) for name in names}
-        return Weights(str(path), ours.state, ours.class_names, ours.class_rows, **more)
+        return _read_safetensors(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a broken file
         raise CheckpointError(
-            f"{path} is not a file of weights: neither .safetensors nor a .pth of tensors alone"
+            f"{path} is not a weights file; expected .safetensors, or a .pth file that holds nothing but tensors"
         ) from error
-    if isinstance(content, dict) and "train_sha256" in content:  # whose weights do not tell of their classes
-        raise CheckpointError(f"{path} is for --resume; take last.safetensors, which lies beside it")
-    while isinstance(content, dict) and not any(isinstance(v, Tensor) for v in content.values()):
+    if isinstance(content, dict) and {"architecture", "optimizer", "schedule"} <= set(content):
+        raise CheckpointError(
+            f"{path} is the resume state of a training run, without class names; use last.safetensors beside it"
+        )
+    while isinstance(content, dict) and not _has_tensors(content):
         inner = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
         if inner is None:
             break
         content = inner
-    if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path} holds no dict of tensors")
+    if not isinstance(content, dict) or not _has_tensors(content):
+        raise CheckpointError(f"{path} holds no dictionary of tensors")
     return Weights(str(path), {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)})
+
+
+def _has_tensors(content: dict[Any, Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in content.values())
+
+
+def _read_safetensors(path: Path) -> Weights:
+    """Return the content of a .safetensors file, with all known facts if it is a checkpoint of this package."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            is_checkpoint = checkpoint.METADATA_KEY in (file.metadata() or {})
+            state = {} if is_checkpoint else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a .safetensors file: {error}") from None
+    if not is_checkpoint:
+        return Weights(str(path), state)
+    saved = checkpoint.load(path)
+    architecture = Architecture.from_json(saved.architecture)
+    names = ("norm_eps", "head", "mean", "std", "anchors", "aspect_ratios")
+    facts = {name: getattr(architecture, name) for name in names}
+    return Weights(str(path), saved.state, saved.class_names, saved.class_rows, **facts)
+
+
+def load_matching(model: nn.Module, state: dict[str, Tensor], source: str) -> set[str]:
+    """Load the tensors whose name and shape occur in the model, in place. Returns their names.
+
+    Raises CheckpointError if no tensor fits the backbone, and warns if some tensors of the backbone are missing.
+    source: description of the file for messages.
+    """
+    used = fitting_names(model, state)
+    if not any(name.startswith("backbone.body.") for name in used):
+        raise CheckpointError(
+            f"{source}: none of its {counted(len(state), 'tensor')} fits the backbone of this model; "
+            "the file may belong to another backbone"
+        )
+    model.load_state_dict({name: state[name] for name in used}, strict=False)
+    backbone = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(COUNTER)]
+    missing = [name for name in backbone if name not in used]
+    if missing:
+        warn(f"{source} lacks {len(missing)} of {len(backbone)} tensors of the backbone: {first_few(missing, 3)}")
+    return used
+
+
+def fitting_names(model: nn.Module, state: dict[str, Tensor]) -> set[str]:
+    """Return the names in ``state`` that the model has too, with the same shape."""
+    own = model.state_dict()
+    return {k for k, t in state.items() if k in own and own[k].shape == t.shape}
+
+
+def match_names(weights: Weights, backbone: Backbone, model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of ``weights`` under the names that they have in ``model``.
+
+    Names before torchvision 0.13 are translated. Names of a bare backbone are looked up in ``backbone``, whose module
+    has the published names. Tensors that are found nowhere keep their names.
+    """
+    if weights.is_detector:
+        own = model.state_dict()  # names that exist are kept: FCOS has one today that RetinaNet had before
+        return {k if k in own else _current_name(k): t for k, t in weights.state.items()}
+    # The body and the module share their tensors, so the address of a tensor leads from one name to the other.
+    body = backbone.body([stage.layer for stage in backbone.stages])
+    body_names = {t.data_ptr(): k for k, t in body.state_dict().items()}
+    names = {_flat(k): f"backbone.body.{body_names[t.data_ptr()]}" for k, t in backbone.module.state_dict().items()}
+    plain = {k.removeprefix(backbone.prefix): t for k, t in weights.state.items()}
+    return {names.get(_flat(k), k): t for k, t in plain.items()}
+
+
+def _flat(name: str) -> str:
+    """Return a tensor name independent of timm's notation.
+
+    ``stages_0`` in features_only networks is ``stages.0`` in classifiers, and sometimes ``model.stages.0`` or
+    ``body.stages.0``.
+    """
+    return re.sub(r"^(model_|body_)+", "", name.replace(".", "_"))
+
+
+def _current_name(name: str) -> str:
+    """Return today's name of a tensor in a file from before torchvision 0.13."""
+    for pattern, new in _RENAMED:
+        if match := re.fullmatch(pattern, name):
+            return new(match)
+    return name
+
+
+def without_class_rows(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return ``state`` without the tensors whose rows belong to classes."""
+    return {k: t for k, t in state.items() if not k.startswith(tuple(_CLASS_ROWS))}
+
+
+def match_class_rows(
+    state: dict[str, Tensor], model: nn.Module, weights: Weights, class_names: ClassNames
+) -> dict[str, Tensor]:
+    """Return ``state`` with the rows of its classification layers reordered to the classes of ``model``.
+
+    class_names: classes of the model. Classes that ``weights`` does not know keep the model's own rows.
+    """
+    assert weights.class_names is not None
+    rows = weights.class_rows or range(1, len(weights.class_names) + 1)
+    row_of = dict(zip(weights.class_names.names, rows, strict=True))
+    pairs = [(0, 0)] + [(new, row_of[n]) for new, n in enumerate(class_names.names, start=1) if n in row_of]
+    own = model.state_dict()
+    result = dict(state)
+    for prefix, width in _CLASS_ROWS.items():
+        for key in [k for k in state if k.startswith(prefix)]:
+            if key not in own or own[key].shape[1:] != state[key].shape[1:] or len(pairs) == 1:
+                del result[key]
+                continue
+            layer = own[key].clone()
+            target = _by_class(layer, len(class_names) + 1, width)
+            source = _by_class(state[key], 1 + max(rows), width)
+            if len(target) != len(source):  # another number of anchors
+                del result[key]
+                continue
+            for new, old in pairs:
+                target[:, new] = source[:, old]
+            result[key] = layer
+    return result
+
+
+def _by_class(layer: Tensor, num_rows: int, width: int) -> Tensor:
+    """Return a view [anchors, num_rows, width, ...] of a tensor [anchors * num_rows * width, ...]."""
+    return layer.view(-1, num_rows, width, *layer.shape[1:])

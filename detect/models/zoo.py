@@ -1,40 +1,82 @@
-"""The tables of models: one line each, strings and numbers only, so that ``--help`` needs no torch.
+"""Tables of all models, and the check of model names.
 
-A *backbone* is a backbone under torchvision's BackboneWithFPN with a head of ours; a *detector* is a whole model of
-torchvision's. Widths belong to the line: at 1280x720 a 256-wide MobileNetV2 Mask R-CNN would spend nearly all of
-its work in the 3x3 convolutions of pyramid and RPN at stride 4, so light backbones get light pyramids and heads.
+A *backbone* (``BACKBONES``) is a classification network that this toolkit puts under an FPN and the heads of Faster or
+Mask R-CNN. A *detector* (``DETECTORS``) is a whole torchvision model with published COCO weights.
+
+This module imports neither torch nor torchvision: command lines read it for ``--help`` and reject an unknown name at
+once.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from detect.errors import CheckpointError, UsageError
+from detect.io.links import is_link
+from detect.text import unknown
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HUGGING_FACE = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Published ImageNet weights of a backbone.
+
+    Attributes:
+        license: SPDX name of the license, as the publisher states it.
+        torchvision: torchvision's name of the weights, such as ``ResNet18_Weights.IMAGENET1K_V1``; empty for others.
+        url: address of the .safetensors or .pth file; empty for torchvision's weights, which state it themselves.
+        folder: folder below the download cache; empty where the file name alone is unique.
+        mean, std: RGB normalization used in training, for values in 0..1.
+    """
+
+    license: str
+    torchvision: str = ""
+    url: str = ""
+    folder: str = ""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """A line of BACKBONES.
+    """One line of ``BACKBONES``.
 
-    builder: ``module:function`` that returns a ``Backbone`` (see detect/models/backbones).
-    fpn, box, mask: channels of the pyramid, the box head and the mask head.
-    proposals: regions that reach the box head at inference (torchvision's default is 1000).
+    Attributes:
+        builder: ``module:function``; the function returns a ``detect.models.backbones.Backbone``.
+        fpn_channels: number of channels of every FPN level.
+        box_head_channels: number of features of the box head's two fully connected layers.
+        mask_head_channels: number of channels of the mask head's convolutions.
+        max_proposals: number of proposals per image that reach the box head at inference.
+        weights: published ImageNet weights; None where nobody has published any.
     """
 
     builder: str
-    fpn: int
-    box: int
-    mask: int
-    proposals: int
+    fpn_channels: int
+    box_head_channels: int
+    mask_head_channels: int
+    max_proposals: int
+    weights: PublishedWeights | None = None
 
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """A line of DETECTORS.
+    """One line of ``DETECTORS``.
 
-    builder: torchvision's function.  weights: its name of the published COCO weights.
-    head: what stands on the features: one of HEADS, or another that decides what can be trained and what is found.
-    norm, norm_eps: those the published weights were trained with; torchvision sets them only when it downloads.
-    short, long: the sides in pixels that images are resized to; equal where the model knows but one size.
-    mean, std: of RGB in 0..1, None for ImageNet's.
+    Attributes:
+        builder: name of the function in ``torchvision.models.detection``.
+        weights: torchvision's name of the published COCO weights.
+        head: one of ``HEADS``, or the kind of another detection head. It decides which outputs the model has and
+            whether it can be fine-tuned here.
+        norm: kind of batch norm that the published weights need, see ``detect.models.norms.NORMS``.
+        norm_eps: eps of these batch norms. torchvision sets kind and eps only when it downloads the weights itself.
+        short, long: sides in pixels that images are resized to; equal for models with one fixed input size.
+        mean, std: RGB normalization for values in 0..1; None for ImageNet's.
     """
 
     builder: str
@@ -48,29 +90,82 @@ class DetectorSpec:
     std: tuple[float, ...] | None = None
 
 
-# fpn, box, mask and proposals of backbones with fewer parameters than LIGHT_BELOW, and of the others.
-LIGHT_BELOW = 22_000_000
-_LIGHT = (128, 512, 128, 300)
-_WIDE = (256, 1024, 256, 1000)
+def torchvision_weights(name: str) -> PublishedWeights:
+    """Return the description of torchvision's weights ``name``."""
+    return PublishedWeights("BSD-3-Clause", torchvision=name)
 
-# Which of these have published weights stands in detect/models/imagenet.py.
+
+def hugging_face_weights(
+    repository: str,
+    license: str,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    file: str = "model.safetensors",
+) -> PublishedWeights:
+    """Return the description of weights in a Hugging Face repository ``owner/name``.
+
+    Most files there are called ``model.safetensors``, so each repository gets a download folder of its own.
+    """
+    url = f"{HUGGING_FACE}/{repository}/resolve/main/{file}"
+    return PublishedWeights(license, url=url, folder=repository.rpartition("/")[2], mean=mean, std=std)
+
+
+# fpn_channels, box_head_channels, mask_head_channels and max_proposals. At 1280x720 a MobileNetV2 Mask R-CNN with 256
+# FPN channels would spend nearly all of its time in the 3x3 convolutions of FPN and RPN at stride 4, so backbones with
+# fewer than SMALL_BACKBONE_PARAMETERS parameters get a narrow FPN and narrow heads.
+SMALL_BACKBONE_PARAMETERS = 22_000_000
+_NARROW = (128, 512, 128, 300)
+_WIDE = (256, 1024, 256, 1000)
+_HALF = (0.5, 0.5, 0.5)
+
+# Where torchvision offers two versions of ImageNet weights, the table names V1, from which torchvision's own detectors
+# with the same backbone start.
 BACKBONES = {
-    "resnet18": BackboneSpec("detect.models.backbones.resnet:resnet18", *_LIGHT),
-    "resnet34": BackboneSpec("detect.models.backbones.resnet:resnet34", *_LIGHT),
-    "resnet50": BackboneSpec("detect.models.backbones.resnet:resnet50", *_WIDE),
-    "resnet101": BackboneSpec("detect.models.backbones.resnet:resnet101", *_WIDE),
-    "mobilenet_v2": BackboneSpec("detect.models.backbones.mobilenet_v2:mobilenet_v2", *_LIGHT),
-    "mobilenet_v3_large": BackboneSpec("detect.models.backbones.mobilenet_v3:mobilenet_v3_large", *_LIGHT),
-    "vovnet19": BackboneSpec("detect.models.backbones.vovnet:vovnet19", *_LIGHT),
-    "vovnet19_slim": BackboneSpec("detect.models.backbones.vovnet:vovnet19_slim", *_LIGHT),
-    "vovnet19_dw": BackboneSpec("detect.models.backbones.vovnet:vovnet19_dw", *_LIGHT),
-    "vovnet39": BackboneSpec("detect.models.backbones.vovnet:vovnet39", *_WIDE),
-    "vovnet57": BackboneSpec("detect.models.backbones.vovnet:vovnet57", *_WIDE),
+    "resnet18": BackboneSpec(
+        "detect.models.backbones.resnet:resnet18", *_NARROW, torchvision_weights("ResNet18_Weights.IMAGENET1K_V1")
+    ),
+    "resnet34": BackboneSpec(
+        "detect.models.backbones.resnet:resnet34", *_NARROW, torchvision_weights("ResNet34_Weights.IMAGENET1K_V1")
+    ),
+    "resnet50": BackboneSpec(
+        "detect.models.backbones.resnet:resnet50", *_WIDE, torchvision_weights("ResNet50_Weights.IMAGENET1K_V1")
+    ),
+    "resnet101": BackboneSpec(
+        "detect.models.backbones.resnet:resnet101", *_WIDE, torchvision_weights("ResNet101_Weights.IMAGENET1K_V1")
+    ),
+    "mobilenet_v2": BackboneSpec(
+        "detect.models.backbones.mobilenet_v2:mobilenet_v2",
+        *_NARROW,
+        torchvision_weights("MobileNet_V2_Weights.IMAGENET1K_V1"),
+    ),
+    "mobilenet_v3_large": BackboneSpec(
+        "detect.models.backbones.mobilenet_v3:mobilenet_v3_large",
+        *_NARROW,
+        torchvision_weights("MobileNet_V3_Large_Weights.IMAGENET1K_V1"),
+    ),
+    "vovnet19": BackboneSpec("detect.models.backbones.vovnet:vovnet19", *_NARROW),
+    "vovnet19_slim": BackboneSpec("detect.models.backbones.vovnet:vovnet19_slim", *_NARROW),
+    "vovnet19_dw": BackboneSpec(
+        "detect.models.backbones.vovnet:vovnet19_dw",
+        *_NARROW,
+        hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0"),
+    ),
+    "vovnet39": BackboneSpec(
+        "detect.models.backbones.vovnet:vovnet39",
+        *_WIDE,
+        hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0"),
+    ),
+    "vovnet57": BackboneSpec(
+        "detect.models.backbones.vovnet:vovnet57",
+        *_WIDE,
+        hugging_face_weights("timm/ese_vovnet57b.ra4_e3600_r256_in1k", "Apache-2.0", mean=_HALF, std=_HALF),
+    ),
 }
 
-# Besides these, ``timm:NAME`` is a backbone for every NAME that the package timm knows, with one of two lines.
+# ``timm:NAME`` is a backbone for every NAME that the timm package can turn into feature maps at strides 4 to 32. Its
+# number of parameters decides between these two lines.
 TIMM = "timm:"
-TIMM_LIGHT = BackboneSpec("detect.models.backbones.from_timm:backbone", *_LIGHT)
+TIMM_NARROW = BackboneSpec("detect.models.backbones.from_timm:backbone", *_NARROW)
 TIMM_WIDE = BackboneSpec("detect.models.backbones.from_timm:backbone", *_WIDE)
 
 _FASTER, _MASK = "fasterrcnn", "maskrcnn"
@@ -125,8 +220,8 @@ DETECTORS = {
         1e-3,
         short=320,
         long=320,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        mean=_HALF,
+        std=_HALF,
     ),
     "keypointrcnn": DetectorSpec(
         "keypointrcnn_resnet50_fpn", "KeypointRCNN_ResNet50_FPN_Weights.COCO_V1", "keypointrcnn", "frozen", 0.0
@@ -135,5 +230,54 @@ DETECTORS = {
 
 HEADS = ("maskrcnn", "fasterrcnn")
 TRAINED_HEADS = (*HEADS, "retinanet", "fcos")
-TRAINED_DETECTORS = tuple(name for name, line in DETECTORS.items() if line.head in TRAINED_HEADS)
+TRAINED_DETECTORS = tuple(name for name, spec in DETECTORS.items() if spec.head in TRAINED_HEADS)
 BUNDLED = {"balloon": "weights/balloon.safetensors"}
+
+
+def check_model(model: str) -> None:
+    """Check that ``model`` can detect objects: a name of BUNDLED or DETECTORS, a checkpoint file or a web address.
+
+    Only names and the existence of files are checked. Raises UsageError for an unknown name, a backbone and a file of
+    bare weights (.pth, .pt), and CheckpointError for a missing file or a folder.
+    """
+    if model in BUNDLED or model in DETECTORS:
+        return
+    if _is_backbone(model):
+        raise UsageError(
+            f"`model`: {model} is a backbone, which cannot detect objects without training: train with "
+            f"`backbone='{model}'`, then give the checkpoint of that run as `model`"
+        )
+    path = Path(urlsplit(model).path if is_link(model) else model)
+    if path.suffix in (".pth", ".pt"):
+        raise UsageError(
+            f"`model`: {path.name} holds bare weights, without architecture and class names: train with these weights "
+            "as `pretrained`, then give the .safetensors file of that run as `model`"
+        )
+    # os.path, since Path raises for names that are too long.
+    if is_link(model) or os.path.isfile(path):  # noqa: PTH113
+        return
+    if not model:  # for example an unset shell variable
+        raise UsageError("`model` is empty; expected a model name, a checkpoint file or a web address")
+    if os.path.isdir(path):  # noqa: PTH112
+        raise CheckpointError(f"{path} is a folder; name a .safetensors file in it")
+    if not path.suffix and path.parent == Path():
+        raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
+    raise CheckpointError(f"no such checkpoint: {path}")
+
+
+def check_trained_model(model: str) -> None:
+    """Check that ``model`` is a whole detector that can be fine-tuned. Raises UsageError otherwise."""
+    if model in TRAINED_DETECTORS:
+        return
+    if model in DETECTORS:
+        raise UsageError(
+            f"`model`: {model} cannot be fine-tuned, only used for detection; "
+            f"models to train are {', '.join(TRAINED_DETECTORS)}"
+        )
+    if _is_backbone(model):
+        raise UsageError(f"{model} is a backbone: give it as `backbone='{model}'`, not as `model`")
+    raise UsageError(unknown("model", model, TRAINED_DETECTORS))
+
+
+def _is_backbone(name: str) -> bool:
+    return name in BACKBONES or name.startswith(TIMM)

@@ -1,8 +1,8 @@
-"""Backbones that a feature pyramid can stand on, one family a file.
+"""Backbones: classification networks that serve an FPN as feature extractors, one family per file.
 
-To add one: a file here with a function that returns a ``Backbone``, and one line in ``detect.models.zoo.BACKBONES``;
-where weights are published, another in ``detect.models.imagenet.PUBLISHED``.
-The tests run over these tables and prove the channels and strides that the ``Stage`` lines state.
+To add one, write a file here with a function that returns a ``Backbone``, and add one line to
+``detect.models.zoo.BACKBONES``, which also names the published weights. ``tests/models/test_zoo.py`` runs over that
+table and checks the channels and strides that the ``Stage`` entries state.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from torch import nn
-from torchvision.models._utils import IntermediateLayerGetter
 
-from detect.models.zoo import BACKBONES, TIMM, TIMM_LIGHT
+from detect.models.torchvision_internals import IntermediateLayerGetter
+from detect.models.zoo import BACKBONES, TIMM, TIMM_NARROW
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A feature map that the pyramid takes: which layer gives it, with how many channels, at which stride."""
+    """One feature map that the FPN takes from a backbone.
+
+    Attributes:
+        layer: name of the layer whose output it is.
+        channels: number of channels.
+        stride: pixels of the image per pixel of the map.
+    """
 
     layer: str
     channels: int
@@ -31,10 +37,13 @@ class Stage:
 class Backbone:
     """A classification network without its classifier.
 
-    module: owns the parameters under the names of the published weights.
-    body: makes, from the taps' names, the module whose ``forward`` gives their maps: ``{"0": ..., "1": ...}``.
-    stages: the taps, fine to coarse.
-    prefix: what stands before the names of ``module`` in the published files.
+    Attributes:
+        module: holds the parameters, under the names that they have in the published files.
+        body: function from layer names to a module; that module's ``forward`` takes images float32 [B, 3, H, W] and
+            returns the outputs of these layers as ``{"0": map, "1": map, ...}``. It shares the parameters of
+            ``module``.
+        stages: the feature maps for an FPN, fine to coarse.
+        prefix: what precedes the names of ``module`` in the published files, such as ``features.``.
     """
 
     module: nn.Module
@@ -44,25 +53,30 @@ class Backbone:
 
     @property
     def norm_eps(self) -> float:
-        """That of its batch norms; torch's own where it has none."""
-        found = {m.eps for m in self.module.modules() if isinstance(m, nn.BatchNorm2d)}
-        (eps,) = found or {1e-5}
+        """The eps of all its batch norms; torch's default of 1e-5 if it has none."""
+        values = {m.eps for m in self.module.modules() if isinstance(m, nn.BatchNorm2d)}
+        (eps,) = values or {1e-5}
         return eps
 
 
 def in_order(layers: OrderedDict[str, nn.Module]) -> Callable[[Sequence[str]], nn.Module]:
-    """The ``Backbone.body`` of a network that is its layers run in order, which is all that torchvision's
-    IntermediateLayerGetter does (it looks at direct children and ignores ``forward``)."""
+    """Return the ``Backbone.body`` of a network whose ``forward`` runs ``layers`` one after the other.
 
-    def body(taps: Sequence[str]) -> nn.Module:
-        return IntermediateLayerGetter(nn.Sequential(layers), {layer: str(i) for i, layer in enumerate(taps)})
+    torchvision's IntermediateLayerGetter, used here, runs direct children in order and ignores ``forward``.
+    """
+
+    def body(names: Sequence[str]) -> nn.Module:
+        return IntermediateLayerGetter(nn.Sequential(layers), {name: str(i) for i, name in enumerate(names)})
 
     return body
 
 
 def build_backbone(name: str) -> Backbone:
-    """The backbone of a line of BACKBONES, or ``timm:NAME``, with random weights; UsageError as ``from_timm`` has it."""
-    line = TIMM_LIGHT if name.startswith(TIMM) else BACKBONES[name]
-    module, function = line.builder.split(":")
+    """Return a backbone with random weights.
+
+    name: key of ``BACKBONES`` or ``timm:NAME``. Raises UsageError for unusable timm names, see ``from_timm.backbone``.
+    """
+    spec = TIMM_NARROW if name.startswith(TIMM) else BACKBONES[name]
+    module, function = spec.builder.split(":")
     arguments = [name.removeprefix(TIMM)] if name.startswith(TIMM) else []
     return getattr(import_module(module), function)(*arguments)

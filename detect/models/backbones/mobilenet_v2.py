@@ -1,4 +1,4 @@
-"""MobileNetV2 1.0 (Sandler et al., CVPR 2018, arXiv 1801.04381) as torchvision builds it."""
+"""MobileNetV2 1.0 (Sandler et al., CVPR 2018, https://arxiv.org/abs/1801.04381), as torchvision builds it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from detect.models.backbones import Backbone, Stage, in_order
 
 
 def mobilenet_v2() -> Backbone:
-    """The 19 blocks of ``features``, 2.2 M parameters, tapped at the last block of each stride.
+    """Return the 19 blocks of ``features``, 2.2 M parameters, with the last block of each stride as a stage.
 
-    torchvision's own ``mobilenet_backbone`` pyramid takes blocks that end before the strides change and two maps
-    at stride 32; here each stride from 4 to 32 gives one map.
+    torchvision's own ``mobilenet_backbone`` takes blocks before the changes of stride, and two maps of stride 32. Here
+    each stride from 4 to 32 gives one map.
     """
     features = torchvision.models.mobilenet_v2(weights=None).features
     stages = (Stage("3", 24, 4), Stage("6", 32, 8), Stage("13", 96, 16), Stage("18", 1280, 32))

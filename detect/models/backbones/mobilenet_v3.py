@@ -1,4 +1,4 @@
-"""MobileNetV3 (Howard et al., Searching for MobileNetV3, ICCV 2019, arXiv 1905.02244) as torchvision builds it."""
+"""MobileNetV3 (Howard et al., ICCV 2019, https://arxiv.org/abs/1905.02244), as torchvision builds it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from detect.models.backbones import Backbone, Stage, in_order
 
 
 def mobilenet_v3_large() -> Backbone:
-    """The 17 blocks of ``features``, 3.0 M parameters, tapped at the last block of each stride.
+    """Return the 17 blocks of ``features``, 3.0 M parameters, with the last block of each stride as a stage.
 
-    Its batch norms have an eps of 0.001, a hundred times the usual one.
+    The eps of its batch norms is 0.001, a hundred times torch's default.
     """
     features = torchvision.models.mobilenet_v3_large(weights=None).features
     stages = (Stage("3", 24, 4), Stage("6", 40, 8), Stage("12", 112, 16), Stage("16", 960, 32))

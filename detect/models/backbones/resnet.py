@@ -1,4 +1,4 @@
-"""ResNet (He et al., CVPR 2016, arXiv 1512.03385) as torchvision builds it."""
+"""ResNet (He et al., CVPR 2016, https://arxiv.org/abs/1512.03385), as torchvision builds it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def resnet101() -> Backbone:
 
 
 def _backbone(network: nn.Module, channels: tuple[int, ...]) -> Backbone:
+    """Return a Backbone whose stages are ``layer1`` to ``layer4`` with ``channels`` output channels."""
     del network.fc
     layers = OrderedDict((name, child) for name, child in network.named_children() if name != "avgpool")
     stages = tuple(Stage(f"layer{i}", width, 2 ** (i + 1)) for i, width in enumerate(channels, start=1))

@@ -1,12 +1,11 @@
 """VoVNetV2 (Lee & Park, CenterMask, CVPR 2020, https://arxiv.org/abs/1911.06667), after VoVNet (Lee et al., CVPR
 Workshops 2019, https://arxiv.org/abs/1904.09730).
 
-Each block runs a chain of 3x3 convolutions and concatenates *all* their outputs once, at its end
-("one-shot aggregation"), so it reads less memory than a DenseNet; V2 adds the input of a block where blocks follow
-each other in a stage, and weighs the channels of a stage's result ("effective squeeze and excitation", eSE).
-Widths are those of github.com/youngwanLEE/vovnet-detectron2;
-parameters carry the names of timm's ``ese_vovnet*b``, so that a state of timm without its ``head.*`` loads
-with ``strict=True``.
+Each block runs a chain of 3x3 convolutions and concatenates all their outputs once, at its end ("one-shot
+aggregation"), so it reads less memory than a DenseNet. V2 adds a residual connection to all blocks of a stage but the
+first, and weighs the channels of a stage's result ("effective squeeze and excitation", eSE). Widths are those of
+https://github.com/youngwanLEE/vovnet-detectron2. Parameters have the names of timm's ``ese_vovnet*b``, so that a timm
+state dict without its ``head.*`` loads with ``strict=True``.
 """
 
 from __future__ import annotations
@@ -27,11 +26,15 @@ NormLayer = Callable[[int], nn.Module]
 
 @dataclass(frozen=True)
 class Widths:
-    """What a VoVNet is built from.
+    """Sizes of a VoVNet.
 
-    stem: channels of its three convolutions.  middle, out: channels in and after the blocks of each stage.
-    convs: 3x3 convolutions in a block.  blocks: how many follow each other in each stage.
-    depthwise: whether all but the first 3x3 convolution are depthwise separable ones.
+    Attributes:
+        stem: channels of the three convolutions of the stem.
+        middle: channels of the 3x3 convolutions in the blocks of each stage.
+        out: output channels of each stage.
+        convs: number of 3x3 convolutions per block.
+        blocks: number of blocks of each stage.
+        depthwise: whether all 3x3 convolutions but the first are depthwise separable.
     """
 
     stem: tuple[int, int, int] = (64, 64, 128)
@@ -52,7 +55,7 @@ WIDTHS = {
 
 
 class ConvNormRelu(nn.Module):
-    """Convolution that keeps the size (but for its stride), normalisation, ReLU."""
+    """Convolution that keeps the size except for its stride, normalization, ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, norm_layer: NormLayer, stride: int = 1):
         super().__init__()
@@ -65,7 +68,10 @@ class ConvNormRelu(nn.Module):
 
 
 class SeparableNormRelu(nn.Module):
-    """The same of two convolutions: 3x3 in each channel alone, then 1x1 across them (arXiv 1704.04861)."""
+    """Depthwise 3x3 convolution, pointwise 1x1 convolution, normalization, ReLU.
+
+    See https://arxiv.org/abs/1704.04861.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, norm_layer: NormLayer, stride: int = 1):
         super().__init__()
@@ -79,7 +85,7 @@ class SeparableNormRelu(nn.Module):
 
 
 class EffectiveSqueezeExcite(nn.Module):
-    """Weighs channels by their means, with one layer of full width where the original has two narrow ones."""
+    """Squeeze and excitation with one fully connected layer of full width instead of two narrow ones."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -91,10 +97,13 @@ class EffectiveSqueezeExcite(nn.Module):
 
 
 class OneShotAggregation(nn.Module):
-    """A chain of 3x3 convolutions; its input and all outputs, concatenated and squeezed by a 1x1.
+    """A chain of 3x3 convolutions whose input and outputs are concatenated and reduced by a 1x1 convolution.
 
-    The first block of a stage changes the number of channels; any other adds its input to the result. The last one
-    weighs its channels. Separable convolutions keep their width, so a 1x1 (``conv_reduction``) stands before them.
+    first: whether the block is the first of its stage and changes the number of channels; others add their input.
+    last: whether it is the last of its stage, which applies eSE.
+
+    Depthwise separable convolutions keep the number of channels, so a 1x1 convolution (``conv_reduction``) precedes
+    them.
     """
 
     def __init__(
@@ -125,11 +134,11 @@ class OneShotAggregation(nn.Module):
 
 
 class VoVStage(nn.Module):
-    """Halves the size (but for the first stage) and aggregates, once or several times."""
+    """Max pooling with stride 2 (``halve``) or none, and one or several aggregation blocks."""
 
     def __init__(self, blocks: list[OneShotAggregation], halve: bool):
         super().__init__()
-        # ceil_mode: odd sizes are rounded up, as in the published networks, or weights would meet other maps.
+        # ceil_mode rounds odd sizes up, as in the published networks, whose weights expect such maps.
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True) if halve else nn.Identity()
         self.blocks = nn.Sequential(*blocks)
 
@@ -138,9 +147,9 @@ class VoVStage(nn.Module):
 
 
 class VoVNet(nn.Module):
-    """The backbone: normalised images float32 [B, 3, H, W] to the last stage's map [B, out[3], ~H/32, ~W/32].
+    """The network without classifier: normalized images float32 [B, 3, H, W] to a map [B, out[3], ~H/32, ~W/32].
 
-    ``stem`` has stride 4 and ``stages`` strides 4, 8, 16 and 32. Convolutions start with He's initialisation.
+    ``stem`` has stride 4 and ``stages`` have strides 4, 8, 16 and 32. Convolutions get He initialization.
     """
 
     def __init__(self, widths: Widths, norm_layer: NormLayer = nn.BatchNorm2d):
@@ -172,10 +181,7 @@ class VoVNet(nn.Module):
         return self.stages(self.stem(images))
 
     def layers(self) -> OrderedDict[str, nn.Module]:
-        """The modules whose run in this order is ``forward``: stem, and stage2 to stage5, a pyramid's taps.
-
-        For torchvision's IntermediateLayerGetter, which knows direct children only.
-        """
+        """Return the modules that ``forward`` runs one after the other: ``stem``, and ``stage2`` to ``stage5``."""
         stages = ((f"stage{i}", stage) for i, stage in enumerate(self.stages, start=2))
         return OrderedDict([("stem", self.stem), *stages])
 

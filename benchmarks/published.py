@@ -6,8 +6,7 @@ from typing import Any
 
 import torchvision
 
-from detect.models.imagenet import PUBLISHED
-from detect.models.zoo import DETECTORS
+from detect.models.zoo import BACKBONES, DETECTORS
 
 
 def coco_ap(detector: str) -> dict[str, float]:
@@ -23,7 +22,7 @@ def num_rows(detector: str) -> int:
 def imagenet_top1(backbone: str) -> float | None:
     """Top-1 accuracy in percent on ImageNet of the weights that fine-tuning starts from; None where they are not
     torchvision's: others carry no figure along."""
-    weights = PUBLISHED.get(backbone)
+    weights = BACKBONES[backbone].weights
     if weights is None or weights.torchvision is None:
         return None
     return _meta(weights.torchvision)["_metrics"]["ImageNet-1K"]["acc@1"]
