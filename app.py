@@ -1,8 +1,9 @@
-"""Find objects in images and short videos, on a page in the browser.
+"""Detect objects in images and short videos, on a web page made with Streamlit.
 
     streamlit run app.py --server.address 127.0.0.1
 
-opens it, once requirements-app.txt is installed; without the address, on every network of this machine.
+opens the page in a browser. It needs requirements-app.txt. Without ``--server.address`` Streamlit listens on all
+networks of this machine.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from benchmarks import markdown
-from detect import runtime
+from detect.cli.startup import start_program
 from detect.errors import DetectError, MediaError, UsageError
-from detect.inference.predictor import Predictor, load_predictor
-from detect.inference.writers import annotated_video
+from detect.inference.load import load_model
+from detect.inference.predictor import Predictor
+from detect.inference.writers.annotated_video import annotated_video
 from detect.io.links import is_link
 from detect.media import formats
 from detect.media.drawing import draw, gray_around
@@ -32,267 +34,308 @@ from detect.media.encoding import Encoded, encode
 from detect.media.images import read_header, read_image
 from detect.media.video_reader import VideoReader
 from detect.models.zoo import BUNDLED, DETECTORS
-from detect.serving.batching import Batcher, BusyError
-from detect.serving.responses import Answered, as_json, mask_files, zipped
+from detect.serving.batching import Batcher, QueueFullError
+from detect.serving.responses import ImageResult, mask_files, to_json, zip_archive
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.text import counted
 
 ROOT = Path(__file__).parent
-LOWEST = 0.05  # what scores less is never shown
-MOST_PIXELS = 16_000_000  # of an image or a frame: a larger one would take more than half a GB
-WAITING, PATIENCE = 64, 300.0  # images of all visitors that wait, and seconds until one is given up
-LINK = "a link ..."
-COMPARED = (  # title, page in docs/, part of it, what an empty cell is, columns that come first
-    ("Fine-tuned on balloons", "results.md", "benchmark results", "not measured", ()),
-    ("Size, work and time", "models.md", "benchmark inference", "–", ("model", "head", "ms", "GFLOP")),
-)
+MIN_SCORE = 0.05  # lower end of the threshold slider
+MAX_PIXELS = 16_000_000  # of an image or a video frame; more would take over half a gigabyte of memory
+QUEUE_SIZE = 64  # images of all visitors that may wait for a model
+QUEUE_TIMEOUT = 300.0  # seconds after which a waiting image is dropped
+URL_OPTION = "URL ..."
 EXAMPLES = ("balloons_1.jpg", "balloons_2.jpg", "image_1.jpg", "image_2.jpg", "video_1.mp4")
+MODELS_FILE = ROOT / "docs" / "models.json"  # written by benchmark.py inference
+# Backbones that are compared on the balloon dataset -> record of a training run, written by benchmark.py results.
+FINE_TUNED = {
+    "mobilenet_v2": "balloon_recipe_0",
+    "resnet50": "balloon_resnet50",
+    "resnet101": "balloon_resnet101",
+    "vovnet19_dw": "balloon_vovnet19_dw",
+}
+MODEL_COLUMNS = {  # key in MODELS_FILE -> column
+    "name": "model",
+    "kind": "kind",
+    "head": "head",
+    "milliseconds": st.column_config.NumberColumn("ms per image"),
+    "gflop": st.column_config.NumberColumn("GFLOP", help="billions of multiply-adds per image"),
+    "parameters_millions": st.column_config.NumberColumn("parameters (millions)"),
+    "proposals": st.column_config.NumberColumn("proposals"),
+    "box_ap": st.column_config.NumberColumn("COCO box AP"),
+    "mask_ap": st.column_config.NumberColumn("COCO mask AP"),
+    "keypoint_ap": st.column_config.NumberColumn("COCO keypoint AP"),
+    "imagenet_top1": st.column_config.NumberColumn("ImageNet top-1"),
+}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the visitor has chosen.
+class Selection:
+    """The visitor's settings.
 
-    model: for ``load_predictor``, and stamp: of its file, which changes when it is trained again.
-    labels: of the classes to show, None for all.  gray: colors are taken away around the objects.
+    model: name, path or URL of the model, as for ``load_model``.
+    modified: modification time of the model's file, so that a model that is trained again is loaded again.
+    threshold: minimum score of the detections that are shown.
+    labels: labels of the classes that are shown, None for all.
+    gray: whether everything outside the objects loses its color.
     """
 
     model: str
-    stamp: float
+    modified: float
     threshold: float
     labels: tuple[int, ...] | None
     gray: bool
 
 
 def main() -> None:
-    st.set_page_config(page_title="Find objects", layout="wide")
+    st.set_page_config(page_title="Object detection", layout="wide")
     pages = [
-        st.Page(look_page, title="Find objects", default=True),
-        st.Page(compare_page, title="Backbones compared", url_path="backbones"),
+        st.Page(detection_page, title="Detect objects", default=True),
+        st.Page(comparison_page, title="Compare models", url_path="models"),
     ]
     st.navigation(pages).run()
 
 
-def look_page() -> None:
-    """An image or a video, and what is found in it."""
-    st.title("Find objects in images and videos")
+def detection_page() -> None:
+    """Show an image or a video with its detections."""
+    st.title("Object detection")
     try:
-        given = upload()  # before whatever may fail, since Streamlit forgets what is not drawn
-        wanted = controls()
-        if wanted is None:
+        file = choose_file()  # before anything that can fail, since Streamlit forgets widgets that are not drawn
+        selection = choose_settings()
+        if selection is None:
             return
-        if given is None:
-            st.info("Upload an image or a short video, take a photograph, or try an example.")
-        elif is_image(*given):
-            show_image(*given, wanted)
+        if file is None:
+            st.info("Upload an image or a short video, take a photo, or choose an example.")
+        elif is_image(*file):
+            show_image(*file, selection)
         else:
-            show_video(*given, wanted)
-    except (DetectError, BusyError, TimeoutError) as error:
+            show_video(*file, selection)
+    except (DetectError, QueueFullError, TimeoutError) as error:
         st.error(str(error))
 
 
-def controls() -> Wanted | None:
-    """What is chosen in the column at the side; None while no model is."""
+def choose_settings() -> Selection | None:
+    """Draw the sidebar and return its settings, or None until a model has been chosen."""
     with st.sidebar:
-        trained = checkpoints()
-        models = [*BUNDLED, *trained, *DETECTORS, LINK]
-        name = st.selectbox("Model", models, help="v1 and later know COCO's things") or models[0]
+        trained = trained_models()
+        names = [*BUNDLED, *trained, *DETECTORS, URL_OPTION]
+        name = st.selectbox("Model", names, help="models such as v1 and v2 detect the 80 classes of COCO") or names[0]
         model = trained.get(name, name)
-        if model == LINK:
-            model = st.text_input("Link to a checkpoint", placeholder="https://example.org/best.safetensors")
+        if model == URL_OPTION:
+            model = st.text_input("URL of a checkpoint", placeholder="https://example.org/best.safetensors")
             if model and not is_link(model):
-                raise UsageError("a link begins with https://")
+                raise UsageError(f"'{model}' is not a URL; expected https://...")
         if not model:
             return None
-        # os.path, since Path raises for links that are too long.
-        stamp = os.path.getmtime(model) if os.path.isfile(model) else 0.0  # noqa: PTH113, PTH204
-        predictor = predictor_of(model, stamp)
-        names = predictor.class_names
-        usual = max(predictor.threshold, LOWEST)
-        threshold = st.slider(
-            "Threshold", LOWEST, 1.0, usual, 0.01, help="leave out what scores less", key=f"least {model}"
-        )
-        classes = st.multiselect("Classes", names.names, placeholder="all", key=f"classes {model}")
+        # os.path, since Path raises an error for URLs that are too long for a path.
+        modified = os.path.getmtime(model) if os.path.isfile(model) else 0.0  # noqa: PTH113, PTH204
+        predictor = predictor_of(model, modified)
+        class_names = predictor.class_names
+        default = max(predictor.threshold, MIN_SCORE)
+        threshold = st.slider("Minimum score", MIN_SCORE, 1.0, default, 0.01, key=f"threshold {model}")
+        classes = st.multiselect("Classes", class_names.names, placeholder="all", key=f"classes {model}")
         gray = st.toggle("Remove colors around the objects")
-    return Wanted(model, stamp, threshold, tuple(names.labels(classes)) if classes else None, gray)
+    return Selection(model, modified, threshold, tuple(class_names.labels(classes)) if classes else None, gray)
 
 
-def upload() -> tuple[str, bytes] | None:
-    """The name and bytes of what is to be looked at, wherever it comes from."""
+def choose_file() -> tuple[str, bytes] | None:
+    """Return the name and content of the image or video that the visitor has chosen, or None."""
     source = st.segmented_control(
-        "From", ["Upload", "Camera", "Example"], default="Upload", label_visibility="collapsed"
+        "Source", ["Upload", "Camera", "Example"], default="Upload", label_visibility="collapsed"
     )
     if source == "Example":
         name = st.selectbox("Example", EXAMPLES) or EXAMPLES[0]
         return name, (ROOT / "input" / name).read_bytes()
-    given = (
-        st.camera_input("Take a photograph") if source == "Camera" else st.file_uploader("An image or a short video")
-    )
-    return (given.name, given.getvalue()) if given else None
+    file = st.camera_input("Take a photo") if source == "Camera" else st.file_uploader("An image or a short video")
+    return (file.name, file.getvalue()) if file else None
 
 
 def is_image(name: str, content: bytes) -> bool:
-    """Whether these are the bytes of an image, and not those of a video, whatever their name says. MediaError for
-    what is neither, or too large."""
+    """Return whether ``content`` is an image, False for a video.
+
+    Raises MediaError for any other content and for an image with too many pixels.
+    """
     file = Encoded(content, name)
     if formats.begins_as_video(file):
         return False
-    height, width = read_header(file, MOST_PIXELS).image_hw
-    if height * width > MOST_PIXELS:
-        raise MediaError(f"{name} has {width}x{height} pixels; at most {MOST_PIXELS:,} are taken")
+    height, width = read_header(file, MAX_PIXELS).image_hw
+    if height * width > MAX_PIXELS:
+        raise MediaError(f"{name} has {width}x{height} pixels; at most {MAX_PIXELS:,} are allowed")
     return True
 
 
-def show_image(name: str, content: bytes, wanted: Wanted) -> None:
-    """Before and after, a table of what was found, and files to take away."""
-    names = predictor_of(wanted.model, wanted.stamp).class_names
+def show_image(name: str, content: bytes, selection: Selection) -> None:
+    """Show the image without and with detections, a table of the detections, and download buttons."""
+    class_names = predictor_of(selection.model, selection.modified).class_names
     image = read_image(Encoded(content, name))
-    found = found_in(wanted.model, wanted.stamp, content).filter(wanted.threshold, wanted.labels)
-    drawn = draw(gray_around(image, found) if wanted.gray else image, found, names, tint=not wanted.gray)
+    detections = detections_of(selection.model, selection.modified, content)
+    detections = detections.filter(selection.threshold, selection.labels)
+    background = gray_around(image, detections) if selection.gray else image
+    drawn = draw(background, detections, class_names, tint=not selection.gray)
     before, after = st.columns(2)
-    before.image(image, caption=name, width="stretch", alt="the image as it came")
-    after.image(drawn, caption=in_words(len(found)), width="stretch", alt="with what was found drawn on it")
-    if len(found):
-        scores = {"score": st.column_config.NumberColumn(format="%.3f")}
-        st.dataframe(rows(found, names), hide_index=True, column_config=scores)
-    stem = Path(name).stem
-    picture, objects, masks = st.columns(3)
-    picture.download_button("Image", lambda: encode(drawn, "PNG"), f"{stem}_found.png", "image/png", on_click="ignore")
-    answer = as_json([Answered(name, image, found)], names, wanted.model, 0.0)["images"]
-    objects.download_button(
-        "JSON", json.dumps(answer, indent=1), f"{stem}.json", "application/json", on_click="ignore"
-    )
-    if found.masks:
-        masks.download_button(
-            "Masks",
-            lambda: zipped(mask_files(found, names)),
-            f"{stem}_masks.zip",
+    before.image(image, caption=name, width="stretch", alt="the original image")
+    after.image(drawn, caption=counted(len(detections), "object"), width="stretch", alt="the image with detections")
+    if len(detections):
+        columns = {"score": st.column_config.NumberColumn(format="%.3f")}
+        st.dataframe(table_rows(detections, class_names), hide_index=True, column_config=columns)
+    document = to_json([ImageResult(name, image, detections)], class_names, selection.model, 0.0)["images"]
+    files: dict[str, tuple[Any, str, str]] = {
+        "Image": (lambda: encode(drawn, "PNG"), "_detections.png", "image/png"),
+        "JSON": (json.dumps(document, indent=1), ".json", "application/json"),
+    }
+    if detections.masks:
+        files["Masks"] = (
+            lambda: zip_archive(mask_files(detections, class_names)),
+            "_masks.zip",
             "application/zip",
-            on_click="ignore",
         )
+    download_buttons(name, files)
 
 
-def show_video(name: str, content: bytes, wanted: Wanted) -> None:
-    """Look at it when asked to, and show the result as long as nothing else is chosen."""
-    most = st.number_input("Frames", 1, 3000, 150, help="so many from the beginning; 25 or 30 are a second")
-    stride = st.number_input("Look at every n-th", 1, 30, 3, help="and show the same on those between, to be faster")
-    key = (name, hash(content), wanted, most, stride)
-    if st.button("Find objects", type="primary"):
-        st.session_state.video = key, *annotate(name, content, wanted, most, stride)
+def show_video(name: str, content: bytes, selection: Selection) -> None:
+    """Process the video when the visitor asks for it, and show the result until a setting changes."""
+    max_frames = st.number_input("Frames", 1, 3000, 150, help="number of frames to process; a second has 25 to 30")
+    stride = st.number_input(
+        "Stride", 1, 30, 3, help="process every Nth frame; the frames between repeat its detections"
+    )
+    key = (name, hash(content), selection, max_frames, stride)
+    if st.button("Detect objects", type="primary"):
+        st.session_state.video = key, *annotate_video(name, content, selection, max_frames, stride)
     if st.session_state.get("video", [None])[0] == key:
-        _, video, lines, words = st.session_state.video
+        _, video, lines, caption = st.session_state.video
         st.video(video)
-        st.caption(words)
-        stem = Path(name).stem
-        left, right = st.columns(2)
-        left.download_button("Video", video, f"{stem}_found.mp4", "video/mp4", on_click="ignore")
-        right.download_button("JSON of each frame", lines, f"{stem}.jsonl", "application/jsonl", on_click="ignore")
+        st.caption(caption)
+        files = {
+            "Video": (video, "_detections.mp4", "video/mp4"),
+            "JSON of each frame": (lines, ".jsonl", "application/jsonl"),
+        }
+        download_buttons(name, files)
 
 
-def annotate(name: str, content: bytes, wanted: Wanted, most: int, stride: int) -> tuple[bytes, bytes, str]:
-    """The MP4, its lines of JSON, and a word about it, with a bar while it is made."""
-    predictor = predictor_of(wanted.model, wanted.stamp)
+def download_buttons(name: str, files: dict[str, tuple[Any, str, str]]) -> None:
+    """Draw a button per file. files: label -> (content or a function that returns it, end of the name, media type)."""
+    stem = Path(name).stem
+    for column, (label, (content, suffix, media_type)) in zip(st.columns(len(files)), files.items(), strict=True):
+        column.download_button(label, content, f"{stem}{suffix}", media_type, on_click="ignore")
+
+
+def annotate_video(
+    name: str, content: bytes, selection: Selection, max_frames: int, stride: int
+) -> tuple[bytes, bytes, str]:
+    """Return the annotated video (MP4), its detections (JSON Lines) and a caption, while a progress bar is shown."""
+    predictor = predictor_of(selection.model, selection.modified)
     bar = st.progress(0.0, "reading the video")
     with tempfile.TemporaryDirectory() as folder:
-        path, out = Path(folder) / "sent", Path(folder) / "found.mp4"
+        path, out = Path(folder) / "upload", Path(folder) / "annotated.mp4"
         path.write_bytes(content)
 
-        def told(words: str) -> str:
-            return words.replace(str(path), name).replace(f"{folder}{os.sep}", "")
+        def without_paths(text: str) -> str:
+            return text.replace(str(path), name).replace(f"{folder}{os.sep}", "")
+
+        def detect(image: np.ndarray) -> Detections:
+            return predict(predictor, image, selection.threshold, selection.labels)
 
         try:
-            with VideoReader(path, contained=True, most_pixels=MOST_PIXELS) as video:
-                total = min(most, video.frame_count or most)
-                names, gray = predictor.class_names, wanted.gray
-                with annotated_video(video, names, out, stride=stride, save_json=True, gray=gray) as annotated:
-                    for frame in islice(video, most):
-                        annotated.write(frame, lambda image: look(predictor, image, wanted.threshold, wanted.labels))
+            with VideoReader(path, contained=True, max_pixels=MAX_PIXELS) as video:
+                total = min(max_frames, video.frame_count or max_frames)
+                with annotated_video(
+                    video, predictor.class_names, out, stride=stride, formats=["json"], gray=selection.gray
+                ) as annotated:
+                    for frame in islice(video, max_frames):
+                        annotated.write(frame, detect)
                         bar.progress(min(1.0, annotated.frames / total), f"{annotated.frames} of {total} frames")
-                words = f"{annotated.frames} frames" + (f"; {told(video.trouble)}" if video.trouble else "")
+                trouble = f"; {without_paths(video.trouble)}" if video.trouble else ""
         except DetectError as error:
-            raise MediaError(told(str(error))) from None
+            raise MediaError(without_paths(str(error))) from None
         finally:
             bar.empty()
-        return out.read_bytes(), out.with_suffix(".jsonl").read_bytes(), words
+        caption = counted(annotated.frames, "frame") + trouble
+        return out.read_bytes(), out.with_suffix(".jsonl").read_bytes(), caption
 
 
-def compare_page() -> None:
-    """The figures of docs/results.md and docs/models.md, as they were measured."""
-    st.title("Backbones compared")
-    times: list[dict[str, str | float | None]] = []
-    for title, file, name, empty, first in COMPARED:
-        text = markdown.part(ROOT / "docs" / file, name)
-        st.subheader(title)
-        st.caption(text.partition("\n\n")[0])
-        table = numbers(markdown.rows(text))
-        order = [*first, *(column for column in table[0] if column not in first)]
-        st.dataframe(table, hide_index=True, placeholder=empty, column_order=order)
-        times += [row for row in table if row.get("ms") is not None]
-    st.bar_chart(times, x="model", y="ms", horizontal=True, sort="ms")
+def comparison_page() -> None:
+    """Show the benchmark results of all models, and the metrics of backbones after fine-tuning."""
+    st.title("Models compared")
+    st.subheader("Fine-tuned on the balloon dataset")
+    st.caption("Mask R-CNN with FPN. AP in percent, with 95 % confidence intervals; docs/results.md has the details.")
+    st.dataframe(fine_tuned_rows(), hide_index=True, placeholder="not measured")
+    benchmark = json.loads(MODELS_FILE.read_text(encoding="utf-8"))
+    st.subheader("Size, computation and speed")
+    height, width = benchmark["image_hw"]
+    st.caption(f"Median of {benchmark['rounds']} rounds on {benchmark['machine']}, for an image of {width}x{height}.")
+    columns = list(MODEL_COLUMNS)
+    st.dataframe(
+        benchmark["models"], hide_index=True, placeholder="–", column_config=MODEL_COLUMNS, column_order=columns
+    )
+    st.bar_chart(benchmark["models"], x="name", y="milliseconds", horizontal=True, sort="milliseconds")
+
+
+def fine_tuned_rows() -> list[dict[str, str | float | None]]:
+    """Return one row per backbone and split, with AP and AP50 in percent and their intervals."""
+    rows: list[dict[str, str | float | None]] = []
+    for backbone, run in FINE_TUNED.items():
+        path = ROOT / "docs" / "results" / f"{run}.json"
+        if not path.exists():
+            rows.append({"backbone": backbone, "split": None})
+            continue
+        for split, metrics in json.loads(path.read_text(encoding="utf-8"))["metrics"].items():
+            row: dict[str, str | float | None] = {"backbone": backbone, "split": split}
+            for kind, title in (("bbox", "box"), ("segm", "mask")):
+                for metric in ("AP", "AP50"):
+                    low, high = metrics["intervals"][kind][metric]
+                    row[f"{title} {metric}"] = round(100 * metrics[kind][metric], 1)
+                    row[f"{title} {metric}, 95 %"] = f"{100 * low:.1f} to {100 * high:.1f}"
+            rows.append(row)
+    return rows
 
 
 @st.cache_resource(max_entries=4, show_spinner="loading the model")
-def predictor_of(model: str, stamp: float) -> Predictor:
-    """Loaded once for all visitors. stamp: of the model's file, so that it is loaded again when that has changed."""
-    # Not in the queue's thread, where others would wait for a download. This one's team ends with it; see Batcher.
+def predictor_of(model: str, modified: float) -> Predictor:
+    """Return a model, loaded once for all visitors and again when its file is modified."""
+    # Not in the thread of the queue, where other visitors would wait for a download. A new thread, because the team of
+    # OpenMP threads that loading starts ends with it; see Batcher.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(load_predictor, model).result()
+        return thread.submit(load_model, model).result()
 
 
 @st.cache_resource
 def queue() -> Batcher:
-    """In which the images of all visitors wait for the models."""
-    runtime.set_up()
-    return Batcher(WAITING, 1)
+    """Return the queue of images, which all visitors share."""
+    start_program()
+    return Batcher(QUEUE_SIZE, 1)
 
 
-@st.cache_data(max_entries=32, show_spinner="looking at the image")
-def found_in(model: str, stamp: float, content: bytes) -> Detections:
-    """All that scores LOWEST, so that moving the threshold looks at nothing anew."""
-    return look(predictor_of(model, stamp), read_image(Encoded(content)), LOWEST)
+@st.cache_data(max_entries=32, show_spinner="processing the image")
+def detections_of(model: str, modified: float, content: bytes) -> Detections:
+    """Return all detections of an image above MIN_SCORE, so that moving the threshold does not run the model again."""
+    return predict(predictor_of(model, modified), read_image(Encoded(content)), MIN_SCORE)
 
 
-def look(predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequence[int] | None = None) -> Detections:
-    """What is found in ``image`` (uint8 RGB [H, W, 3]), when it is its turn. Raises BusyError."""
-    (answer,) = queue().submit(predictor, [image], threshold, PATIENCE)
-    return answer.result().filter(labels=labels)
+def predict(
+    predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequence[int] | None = None
+) -> Detections:
+    """Return the detections of ``image`` (uint8 RGB [H, W, 3]) after waiting in the queue. Raises QueueFullError."""
+    (result,) = queue().submit(predictor, [image], threshold, QUEUE_TIMEOUT)
+    return result.result().filter(labels=labels)
 
 
-def checkpoints() -> dict[str, str]:
-    """Of the runs of train.py in outputs/, by their folders there, such as ``train/mine/``, newest first."""
+def trained_models() -> dict[str, str]:
+    """Return the checkpoints of runs in outputs/, newest first, by their folder such as ``train/mine/``."""
     folder = ROOT / "outputs"
-    found = sorted(folder.glob("*/**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
-    return {f"{path.parent.relative_to(folder).as_posix()}/": str(path) for path in found}
+    paths = sorted(folder.glob("*/**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
+    return {f"{path.parent.relative_to(folder).as_posix()}/": str(path) for path in paths}
 
 
-def rows(found: Detections, names: ClassNames) -> list[dict[str, str | float | int]]:
-    """A line for each object, best first; places in pixels."""
-    lines: list[dict[str, str | float | int]] = []
-    for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.round(), strict=True):
+def table_rows(detections: Detections, class_names: ClassNames) -> list[dict[str, str | float | int]]:
+    """Return one row per detection in descending order of score; positions and sizes are whole pixels."""
+    rows: list[dict[str, str | float | int]] = []
+    columns = zip(detections.labels.tolist(), detections.scores.tolist(), detections.boxes.round(), strict=True)
+    for label, score, box in columns:
         left, top, right, bottom = box.astype(int).tolist()
-        place = {"left": left, "top": top, "width": right - left, "height": bottom - top}
-        lines.append({"object": names.name(label), "score": round(score, 3), **place})
-    return lines
-
-
-def numbers(table: list[dict[str, str]]) -> list[dict[str, str | float | None]]:
-    """A table of Markdown whose figures can be sorted; what was not measured is none, and an interval behind a figure,
-    such as ``65.7 [60.8, 73.5]``, has a column of its own."""
-
-    def values(name: str, cell: str) -> dict[str, str | float | None]:
-        figure, bracket, interval = cell.partition(" [")
-        try:
-            found = {name: float(figure)}
-        except ValueError:
-            words = cell.replace("`", "").removeprefix("--backbone ").removeprefix("--model ")
-            return {name: None if words in ("–", "not measured", "") else words}
-        return found | ({f"{name}, 95 %": interval.rstrip("]").replace(", ", " to ")} if bracket else {})
-
-    return [{k: v for name, cell in row.items() for k, v in values(name, cell).items()} for row in table]
-
-
-def in_words(count: int) -> str:
-    return f"{count or 'no'} object{'s' * (count != 1)}"
+        position = {"left": left, "top": top, "width": right - left, "height": bottom - top}
+        rows.append({"class": class_names.name(label), "score": round(score, 3), **position})
+    return rows
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def measure_photograph(photograph: Photograph, imgsz: int, augmentation: Augment
 
 def is_reduced(record: ImageRecord, hw: tuple[int, int]) -> bool:
     """Whether ``read_resized_record`` decodes fewer pixels than there are."""
-    return decode_for(record.path, hw).by > 1
+    return decode_for(record.path, hw).divisor > 1
 
 
 @contextmanager

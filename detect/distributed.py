@@ -1,8 +1,9 @@
-"""The processes that train one model together, as torchrun starts them. Alone, every function here costs nothing.
+"""Communication between the processes that train one model, as torchrun starts them.
 
     torchrun --nproc_per_node=2 train.py ...
 
-gives each process its number in the environment (https://docs.pytorch.org/docs/stable/elastic/run.html).
+Every process finds its rank in the environment (https://docs.pytorch.org/docs/stable/elastic/run.html). With a single
+process, every function here returns its argument without communication.
 """
 
 from __future__ import annotations
@@ -25,17 +26,21 @@ from detect.errors import UsageError
 T = TypeVar("T")
 
 # The first process may download or render a dataset while the others wait.
-_PATIENCE = timedelta(hours=2)
+_TIMEOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
 class World:
-    """rank: the number of this process, 0 .. size - 1; the first one writes and speaks.  local: its number on this
-    machine, and so of its GPU."""
+    """Position of this process among all processes.
+
+    rank: 0 .. size - 1; the process with rank 0 writes files and prints.
+    size: number of processes.
+    local_rank: rank among the processes on this machine, which is also the index of its GPU.
+    """
 
     rank: int = 0
     size: int = 1
-    local: int = 0
+    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -43,61 +48,63 @@ class World:
 
 
 def world() -> World:
-    """This process among those that have met, alone before."""
+    """Return the position of this process; rank 0 of 1 outside of ``process_group``."""
     if not dist.is_initialized():
         return World()
     return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def announced() -> World:
-    """What the environment says, as torchrun sets it; UsageError where it is of no sense."""
+def world_from_environment() -> World:
+    """Return the position that torchrun wrote to the environment. Raises UsageError for invalid values."""
     names = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     try:
-        found = World(*(int(os.environ.get(name, usual)) for name, usual in names))
+        position = World(*(int(os.environ.get(name, default)) for name, default in names))
     except ValueError:
         raise UsageError(
-            "RANK, WORLD_SIZE and LOCAL_RANK in the environment must be numbers, as torchrun sets them"
+            "RANK, WORLD_SIZE and LOCAL_RANK in the environment must be whole numbers, as torchrun sets them"
         ) from None
-    if not 0 <= found.rank < found.size:
-        raise UsageError(f"RANK {found.rank} in the environment is none of WORLD_SIZE {found.size} processes")
-    return found
+    if not 0 <= position.rank < position.size:
+        raise UsageError(
+            f"RANK {position.rank} in the environment must be at least 0 and below WORLD_SIZE {position.size}"
+        )
+    return position
 
 
-def be_alone(what: str) -> None:
-    """UsageError where several processes do ``what``, which is for one."""
-    if announced().size > 1:
-        raise UsageError(f"{what} is for one process; start it without torchrun")
+def require_single_process(what: str) -> None:
+    """Raise UsageError if torchrun started several processes; ``what`` names the feature in the message."""
+    if world_from_environment().size > 1:
+        raise UsageError(f"{what} runs in one process only; start it without torchrun")
 
 
 @contextlib.contextmanager
-def started(device: torch.device) -> Iterator[World]:
-    """Meet the other processes, if there are any: over NCCL between GPUs, over gloo for everything else.
+def process_group(device: torch.device) -> Iterator[World]:
+    """Connect to the other processes, if there are any: NCCL between GPUs, gloo otherwise.
 
-    The first process alone writes to stdout and stderr in the block. An error that leaves it is shown all the same.
+    In the block only the first process writes to stdout and stderr. Yields the position of this process.
     """
-    here = announced()
+    here = world_from_environment()
     if here.size == 1:
         yield here
         return
     if device.type == "cuda":
-        if device.index != here.local:
-            raise UsageError(f"--device {device}: several processes need a GPU each; give --device cuda")
+        if device.index != here.local_rank:
+            raise UsageError(f"`device='{device}'`: each of several processes needs its own GPU; use `device='cuda'`")
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        # Channels-last weights: a copy more at every step, which is nothing beside the step.
+        # Channels-last weights cost DDP one more copy per step, which is negligible.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
         if not here.is_first:
             nowhere = stack.enter_context(Path(os.devnull).open("w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
         yield here
-    dist.destroy_process_group()  # not after an error, while others may wait for this one
+    dist.destroy_process_group()  # not after an error: other processes may still wait for this one
 
 
-def gathered(value: T) -> list[T]:
-    """The ``value`` of every process, in the order of their numbers."""
+def all_gather(value: T) -> list[T]:
+    """Return the ``value`` of every process, ordered by rank."""
     if not dist.is_initialized():
         return [value]
     values: list[T | None] = [None] * dist.get_world_size()
@@ -105,18 +112,18 @@ def gathered(value: T) -> list[T]:
     return values  # type: ignore[return-value]
 
 
-def from_first(make: Callable[[], T]) -> T:
-    """What ``make`` gives in the first process, in all of them; the others wait."""
+def compute_on_first(compute: Callable[[], T]) -> T:
+    """Call ``compute`` in the first process and return its result in every process."""
     if not dist.is_initialized():
-        return make()
-    made = [make() if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(made, src=0)
-    return made[0]  # type: ignore[return-value]
+        return compute()
+    result = [compute() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(result, src=0)
+    return result[0]  # type: ignore[return-value]
 
 
 @contextlib.contextmanager
-def first_goes_ahead() -> Iterator[None]:
-    """The first process goes through the block alone, and then the others, who find what it has made."""
+def first_process_first() -> Iterator[None]:
+    """Run the block in the first process before the others, which then find the files that it wrote."""
     if not dist.is_initialized():
         yield
         return
@@ -127,22 +134,22 @@ def first_goes_ahead() -> Iterator[None]:
         dist.barrier()
 
 
-def largest(*numbers: int) -> list[int]:
-    """Of each of ``numbers`` the largest that any of the processes gives."""
+def all_max(*numbers: int) -> list[int]:
+    """Return for each number the maximum over all processes."""
     if not dist.is_initialized():
         return list(numbers)
-    found = torch.tensor(numbers)
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return found.tolist()
+    maxima = torch.tensor(numbers)
+    dist.all_reduce(maxima, dist.ReduceOp.MAX)
+    return maxima.tolist()
 
 
-def is_any(here: bool) -> bool:
-    """Whether it is so in any of the processes."""
-    return largest(int(here)) == [1]
+def any_process(condition: bool) -> bool:
+    """Return whether ``condition`` is true in at least one process."""
+    return all_max(int(condition)) == [1]
 
 
-def share_buffers(*modules: nn.Module) -> None:
-    """Give the buffers of ``modules``, such as the statistics of batch norms, the first process' values in all."""
+def broadcast_buffers(*modules: nn.Module) -> None:
+    """Copy the buffers of ``modules``, such as batch-norm statistics, from the first process to all others."""
     if dist.is_initialized():
         for module in modules:
             for buffer in module.buffers():

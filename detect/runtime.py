@@ -1,4 +1,4 @@
-"""The machine: device, seeds, threads."""
+"""Process-wide settings of the machine: device, random seeds, threads, memory allocator."""
 
 from __future__ import annotations
 
@@ -13,32 +13,37 @@ import torch
 
 from detect.errors import UsageError
 
+_DEVICES = "auto, cpu, cuda, cuda:0, mps"
+
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; UsageError for a device that is not there."""
-    local = os.environ.get("LOCAL_RANK", "0")  # torchrun's: each process has a GPU of its own
+    """Return the torch device for a name: ``auto`` takes CUDA if available, else MPS, else the CPU.
+
+    Under torchrun, ``cuda`` is the GPU with this process' local rank. Raises UsageError for a device that does not
+    exist on this machine.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"unknown device '{name}': known are auto, cpu, cuda, cuda:0, mps") from None
+        raise UsageError(f"unknown device '{name}': known are {_DEVICES}") from None
     if device.type == "cuda":
-        device = torch.device(f"cuda:{local}") if device.index is None else device
+        device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}") if device.index is None else device
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count <= (device.index or 0):
-            raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use --device cpu")
+            raise UsageError(f"`device='{name}'`: this machine has {count} CUDA devices; use `device='cpu'`")
     elif device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("--device mps: not available on this machine; use --device cpu")
+        raise UsageError("`device='mps'`: not available on this machine; use `device='cpu'`")
     elif device.type not in ("cpu", "mps"):
-        raise UsageError(f"unknown device '{name}': known are auto, cpu, cuda, cuda:0, mps")
+        raise UsageError(f"unknown device '{name}': known are {_DEVICES}")
     return device
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed torch, numpy and random, for what draws from their global state (torchvision's samplers do).
+    """Seed the global generators of torch, numpy and random, from which torchvision's samplers draw.
 
-    Of several numbers, such as a seed and a place in training, every one counts.
+    Several numbers, such as a seed and a step of training, are combined into one seed.
     """
     seed = numbers[0] if len(numbers) == 1 else int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
@@ -46,59 +51,63 @@ def seed_all(*numbers: int) -> None:
     torch.manual_seed(seed)
 
 
-def cores() -> int:
-    """How many cores this process may use: fewer than the machine has in some containers and under taskset, and its
-    share where torchrun started several."""
+def available_cores() -> int:
+    """Return the number of CPU cores for this process.
+
+    Containers and taskset may allow fewer cores than the machine has; processes of torchrun divide them evenly.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def default_workers() -> int:
-    """Loader processes for ``--workers auto``: none on up to 2 cores, where they take time from the model."""
-    return 0 if cores() <= 2 else min(4, cores() // 2)
+    """Return the default number of loader processes: 0 on up to 2 cores, where they would slow the model down."""
+    return 0 if available_cores() <= 2 else min(4, available_cores() // 2)
 
 
-def set_up(workers: int = 0) -> None:
-    """What a program does first: share the cores, and keep freed memory.
+def configure_process(workers: int = 0) -> None:
+    """Divide the cores between torch and the loader processes, and keep freed memory in the process.
 
-    OpenCV's own thread pool is off, since it fights with torch's and the loader's; torch gets the cores that
-    ``workers`` loader processes leave it.
+    workers: number of loader processes; torch gets the remaining cores. OpenCV's own thread pool, which would compete
+    with both, is switched off.
     """
     import cv2
 
     cv2.setNumThreads(0)
-    # Else the user has said it, and torch has heard; torchrun says 1 for want of anything better.
+    # A user's OMP_NUM_THREADS already took effect in torch. torchrun sets it to 1 only for lack of a better value.
     if "OMP_NUM_THREADS" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
-        torch.set_num_threads(max(1, cores() - workers))
-    _keep_memory()
+        torch.set_num_threads(max(1, available_cores() - workers))
+    _keep_freed_memory()
 
 
 def worker_init(worker: int) -> None:
-    """In each loader process: one thread, since there are as many processes as are wanted. Signals to stop, which a
-    terminal and others send to all of them, are for the process to answer that started them and will end them."""
+    """Prepare a loader process: one thread, and signals to stop are ignored.
+
+    A terminal sends those signals to every process; the main process handles them and ends its workers.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)
-    take_one_thread()
+    use_one_thread()
 
 
-def take_one_thread() -> None:
-    """Compute as a loader process does."""
+def use_one_thread() -> None:
+    """Restrict torch and OpenCV to one thread, as in a loader process."""
     import cv2
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
-def _keep_memory() -> None:
-    """Let glibc keep freed tensors of up to 64 MiB instead of handing them back to the system.
+def _keep_freed_memory() -> None:
+    """Make glibc keep freed tensors of up to 64 MiB instead of returning them to the system.
 
-    On a CPU a quarter of every training step would else go into page faults. Larger ones still go back, since
-    holes of their size are seldom filled and memory would grow without need. Elsewhere nothing happens.
+    Otherwise a quarter of every training step on a CPU goes into page faults. Larger blocks are still returned, since
+    holes of their size are seldom reused and memory would grow. Has no effect on other platforms.
     Constants: https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     trim_threshold, mmap_threshold = -1, -3
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # Older ones take no more than 32 MiB, and where both were refused the other call alone would do harm: it ends
-        # that glibc raises the threshold by itself.
+        # Older versions accept at most 32 MiB. If both values are refused, the second call must not be made: it would
+        # switch off glibc's own dynamic threshold.
         if libc.mallopt(mmap_threshold, 64 * 2**20) or libc.mallopt(mmap_threshold, 32 * 2**20):
             libc.mallopt(trim_threshold, 2**31 - 1)

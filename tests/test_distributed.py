@@ -35,11 +35,11 @@ def test_processes_tell_each_other(tmp_path):
 
 
 def test_alone_everything_is_ones_own():
-    with distributed.started(torch.device("cpu")) as here, distributed.first_goes_ahead():
+    with distributed.process_group(torch.device("cpu")) as here, distributed.first_process_first():
         assert here == distributed.world() == distributed.World() and here.is_first
-        assert distributed.largest(3, 0) == [3, 0]
-        assert distributed.gathered(3) == [3] and distributed.from_first(lambda: 4) == 4
-        assert distributed.is_any(True) and not distributed.is_any(False)
+        assert distributed.all_max(3, 0) == [3, 0]
+        assert distributed.all_gather(3) == [3] and distributed.compute_on_first(lambda: 4) == 4
+        assert distributed.any_process(True) and not distributed.any_process(False)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_environment_of_no_sense_is_told(monkeypatch, environment, words):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=words):
-        distributed.announced()
+        distributed.world_from_environment()
 
 
 def test_two_processes_train_as_one_that_gathers_their_batches(tmp_path):
@@ -79,7 +79,7 @@ def test_what_is_for_one_process_is_refused_in_several(monkeypatch):
         monkeypatch.setenv(name, value)
     assert distributed.world().size == 1  # others have been announced and not met
     with pytest.raises(UsageError, match="--overfit is for one process"):
-        distributed.be_alone("--overfit")
+        distributed.require_single_process("--overfit")
 
 
 def test_a_run_goes_on_with_as_many_processes_as_it_had(train_py, tmp_path, capsys):

@@ -16,7 +16,7 @@ def test_processes_of_one_training_share_the_cores(monkeypatch, processes, share
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if processes:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
-    assert runtime.cores() == share
+    assert runtime.available_cores() == share
 
 
 @pytest.mark.parametrize(
@@ -31,5 +31,5 @@ def test_threads_are_the_users_to_choose_but_not_torchruns(monkeypatch, environm
     taken = []
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(runtime, "cores", lambda: 8)
-    runtime.set_up(workers=2)
+    runtime.configure_process(workers=2)
     assert taken == threads

@@ -1,13 +1,12 @@
-"""What happens after every step: the line that tells of it, a state now and then, a failure, a wish to stop."""
+"""Work after every step: the progress line, TensorBoard, saving the state, failed steps, requests to stop."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,127 +14,149 @@ from tqdm import tqdm
 from detect import distributed
 from detect.errors import DiskError, TrainingError
 from detect.progress import warn
-from detect.text import first_few
+from detect.text import counted, first_few
 from detect.training import debug_step
-from detect.training.logging.progress import Pace, memory_bytes, step_line
-from detect.training.logging.tensorboard import Board
-from detect.training.loop import Progress
+from detect.training.logging.progress import EtaEstimator, peak_memory_bytes, step_line
+from detect.training.logging.tensorboard import TensorBoardLogger
+from detect.training.loop import EpochProgress, OnStep
 from detect.training.run import TrainingRun
-from detect.training.signals import Stops
-from detect.training.step import Batch, Step
+from detect.training.signals import DeferredInterrupt
+from detect.training.step import Batch, StepResult
 
-KEEP_SECONDS = 600.0  # of work that a kill may cost
-MOST_REPLAYS = 3  # files of a process from its start on: each holds the whole model
+SAVE_SECONDS = 600.0  # at most this much work is lost when the process is killed
+MAX_FAILED_STEP_FILES = 3  # per process since its start; each holds the whole model
 
 
 @dataclass
-class Watch:
-    """Called after every step of an epoch.
+class StepCallback:
+    """Reports, logs and saves after the steps of a run.
 
-    files: image id -> name.  most_skipped: steps of an epoch that may fail before training stops.
-    pace: of the whole run.  board: where there is one, as in the first process.  kept: when a state was last written,
-        by the clock that only grows.
+    run: the run whose state is saved.
+    image_names: image id -> file name, for messages.
+    max_skipped_steps: number of failed steps per epoch above which training stops.
+    eta: estimator of the remaining time.
+    tensorboard: logger in the first process; None in the others.
+    saved_at: time of the monotonic clock at which the state was last saved.
+    failed_step_files: files of failed steps that this process has written.
     """
 
     run: TrainingRun
-    files: Mapping[int, str]
-    most_skipped: int
-    pace: Pace
-    board: Board | None
-    kept: float = field(default_factory=time.monotonic)
-    replays: list[Path] = field(default_factory=list)
+    image_names: Mapping[int, str]
+    max_skipped_steps: int
+    eta: EtaEstimator
+    tensorboard: TensorBoardLogger | None
+    saved_at: float = field(default_factory=time.monotonic)
+    failed_step_files: list[Path] = field(default_factory=list)
 
-    def epoch(self, line: tqdm, stops: Stops) -> Callable[[Step, list[Batch], Progress], None]:
-        """What is to be called after each step of an epoch."""
-        within = self.run.within or Progress()
-        self.pace.begin_epoch(self.run.epoch, within.steps + within.skipped)
-        return partial(self, line, stops)
+    def for_epoch(self, bar: tqdm, interrupt: DeferredInterrupt) -> OnStep:
+        """Return the function to call after each step of the epoch that starts or continues now.
 
-    def __call__(self, line: tqdm, stops: Stops, step: Step, batches: list[Batch], progress: Progress) -> None:
-        """Raises TrainingError after too many failures, KeyboardInterrupt where a stop was asked for, DiskError."""
-        self.pace.step()
-        learner = self.run.learner
-        if step.failed:
-            self._tell(step, batches, progress)
-        else:
-            memory = memory_bytes(str(learner.device))
-            line.set_postfix_str(step_line(progress.means(), learner.lr, self.pace.left(), memory), refresh=False)
-            if self.board and step.taken:
-                figures = {**step.losses, "gradient_norm": step.norm}
-                self.board.step(learner.schedule.last_epoch, figures, learner.lr)
-        overdue = time.monotonic() - self.kept >= KEEP_SECONDS
-        asked, due = distributed.largest(stops.asked, int(overdue))
-        if asked or due:
-            self._keep(progress)
-        if asked:
-            stops.now(asked)
+        The function raises TrainingError after too many failed steps, KeyboardInterrupt after a request to stop (the
+        state is saved first), and DiskError.
+        """
+        resumed = self.run.epoch_progress or EpochProgress()
+        self.eta.start_epoch(self.run.epoch, resumed.steps + resumed.skipped)
 
-    def trained(self, progress: Progress) -> None:
-        """All steps of an epoch are taken, and before its validation they are kept, if they took long."""
-        if distributed.is_any(time.monotonic() - self.kept >= KEEP_SECONDS / 10):
-            self._keep(progress)
+        def after_step(result: StepResult, batches: list[Batch], progress: EpochProgress) -> None:
+            self.eta.step_done()
+            if result.failed:
+                self._handle_failure(result, batches, progress)
+            else:
+                self._report(bar, result, progress)
+            overdue = time.monotonic() - self.saved_at >= SAVE_SECONDS
+            requested, due = distributed.all_max(interrupt.requested, int(overdue))
+            if requested or due:
+                self._save(progress)
+            if requested:
+                interrupt.raise_now(requested)
+
+        return after_step
+
+    def epoch_trained(self, progress: EpochProgress) -> None:
+        """Save the state between the last step of an epoch and its validation, if the epoch took a while."""
+        if distributed.any_process(time.monotonic() - self.saved_at >= SAVE_SECONDS / 10):
+            self._save(progress)
 
     @contextmanager
-    def validation(self, progress: Progress) -> Iterator[None]:
-        """The validation of an epoch is the block. A stop in it costs none of the steps before."""
+    def validation(self, progress: EpochProgress) -> Iterator[None]:
+        """Time the validation, which runs in the block; if it is interrupted, save the state of the finished steps."""
         try:
-            with self.pace.validation():
+            with self.eta.validation():
                 yield
         except KeyboardInterrupt:
-            if distributed.world().size == 1:  # several may be stopped at different places
-                self._keep(progress)
+            if distributed.world().size == 1:  # several processes may be interrupted at different points
+                self._save(progress)
             raise
 
-    def _keep(self, progress: Progress) -> None:
-        self.run.keep(progress.shared())
-        self.kept = time.monotonic()
+    def _save(self, progress: EpochProgress) -> None:
+        self.run.save_progress(progress.averaged_over_processes())
+        self.saved_at = time.monotonic()
 
-    def _tell(self, step: Step, batches: list[Batch], progress: Progress) -> None:
-        """Say what was not finite, in the processes where a loss was not, or else, of the gradient, in the first."""
-        here, mine = distributed.world(), not math.isfinite(step.losses["loss"])
-        own = None
-        some = distributed.is_any(mine)
-        if mine or (here.is_first and not some):
-            own = not_finite(step, batches, self.files)
-            if path := self._keep_replay(step, batches, progress):
-                own += f"; look at it with python train.py --replay {path}"
-        words = f"epoch {self.run.epoch + 1}: " + "; ".join(filter(None, distributed.gathered(own)))
-        if progress.skipped > self.most_skipped:
-            look = f"; python train.py --replay {self.replays[0]} looks closer" if self.replays else ""
+    def _report(self, bar: tqdm, result: StepResult, progress: EpochProgress) -> None:
+        train_step = self.run.train_step
+        memory = peak_memory_bytes(str(train_step.device))
+        bar.set_postfix_str(step_line(progress.means(), train_step.lr, self.eta.left(), memory), refresh=False)
+        if self.tensorboard and result.taken:
+            values = {**result.losses, "gradient_norm": result.gradient_norm}
+            self.tensorboard.log_step(train_step.num_steps, values, train_step.lr)
+
+    def _handle_failure(self, result: StepResult, batches: list[Batch], progress: EpochProgress) -> None:
+        """Report a failed step from each process with a loss that is not finite, or else from the first process."""
+        mine = not math.isfinite(result.losses["loss"])
+        any_loss = distributed.any_process(mine)
+        message = None
+        if mine or (distributed.world().is_first and not any_loss):
+            message = describe_failure(result, batches, self.image_names)
+            if path := self._save_failed_step(result, batches, progress):
+                message += f"; analyze it with `debug_step='{path}'`"
+        text = f"epoch {self.run.epoch + 1}: " + "; ".join(filter(None, distributed.all_gather(message)))
+        if progress.skipped > self.max_skipped_steps:
+            files = self.failed_step_files
+            hint = f"; analyze the first one with `debug_step='{files[0]}'`" if files else ""
             raise TrainingError(
-                f"{words}; {progress.skipped} steps of the epoch went so: look at these images' boxes, or lower"
-                f" --lr{look}"
+                f"{text}; {counted(progress.skipped, 'step')} of this epoch failed, more than "
+                f"`max_skipped_steps={self.max_skipped_steps}`: check the boxes of these images, or lower `lr`{hint}"
             )
-        warn(f"{words}; the step is left out")
+        warn(f"{text}; the step was skipped")
 
-    def _keep_replay(self, step: Step, batches: list[Batch], progress: Progress) -> Path | None:
-        """The file in which the step is kept; None where enough are, or the disk is full."""
-        if len(self.replays) >= MOST_REPLAYS:
+    def _save_failed_step(self, result: StepResult, batches: list[Batch], progress: EpochProgress) -> Path | None:
+        """Save the step and return its file; None if there are enough files or the disk is full."""
+        if len(self.failed_step_files) >= MAX_FAILED_STEP_FILES:
             return None
-        rank = distributed.world().rank
-        path = self.run.folder / f"replay_{self.run.epoch + 1}_{progress.batches}_{rank}.pt"
-        rows = len(self.run.class_names) + 1
-        keep = partial(debug_step.keep, path, self.run.learner, batches, step.seeds)
+        run, rank = self.run, distributed.world().rank
+        path = debug_step.failed_step_path(run.folder, run.epoch + 1, progress.batches, rank)
         try:
-            keep(architecture=self.run.architecture, num_rows=rows, files=self.files)
-        except DiskError as error:  # it would help, but training can do without
+            debug_step.save_failed_step(
+                path,
+                run.train_step,
+                batches,
+                result.seeds,
+                architecture=run.architecture,
+                num_rows=len(run.class_names) + 1,
+                image_names=self.image_names,
+            )
+        except DiskError as error:  # training does not depend on this file
             warn(str(error))
             return None
-        self.replays.append(path)
+        self.failed_step_files.append(path)
         return path
 
 
-def not_finite(step: Step, batches: list[Batch], files: Mapping[int, str]) -> str:
-    """Words for a step that failed: what was not finite, and on which images."""
-    pairs = [pair for pair in zip(step.each, batches, strict=True) if not math.isfinite(pair[0]["loss"])]
-    what = "loss" if pairs else "gradient"
-    losses, (_, targets) = (pairs or list(zip(step.each, batches, strict=True)))[0]
+def describe_failure(result: StepResult, batches: list[Batch], image_names: Mapping[int, str]) -> str:
+    """Return in words what was not finite in a failed step, and on which images."""
+    pairs = list(zip(result.batch_losses, batches, strict=True))
+    failed = [pair for pair in pairs if not math.isfinite(pair[0]["loss"])]
+    what = "loss" if failed else "gradient"
+    losses, (_, targets) = (failed or pairs)[0]
     values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items() if name != "loss")
-    images = first_few([files[int(target["image_id"])] for target in targets])
+    images = first_few([image_names[int(target["image_id"])] for target in targets])
     return f"the {what} is not finite ({values}) on the batch of {images}"
 
 
-def stop_at_failure(step: Step, batches: list[Batch], progress: Progress, files: Mapping[int, str]) -> None:
-    """For trainings of a moment: TrainingError at the first step that fails."""
-    if step.failed:
-        raise TrainingError(f"{not_finite(step, batches, files)}; look at its boxes, or lower --lr")
+def raise_on_failure(
+    result: StepResult, batches: list[Batch], progress: EpochProgress, *, image_names: Mapping[int, str]
+) -> None:
+    """Raise TrainingError if the step failed; a step callback for short trainings."""
+    if result.failed:
+        message = describe_failure(result, batches, image_names)
+        raise TrainingError(f"{message}; check the boxes of these images, or lower `lr`")

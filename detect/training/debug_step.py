@@ -1,4 +1,4 @@
-"""A step whose loss or gradient was not finite: kept in a file with all it depends on, and looked at again."""
+"""Steps that failed: saved to a file with everything they depend on, and repeated to find where they went wrong."""
 
 from __future__ import annotations
 
@@ -16,122 +16,128 @@ from detect.errors import CheckpointError
 from detect.models import checkpoint
 from detect.models.architecture import Architecture
 from detect.models.builder import build
-from detect.models.cpu.fuse_bn import fold_norms
+from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
 from detect.runtime import seed_all
 from detect.text import counted
-from detect.training.amp import mixed
-from detect.training.step import Batch, Learner
+from detect.training.amp import autocast_layers
+from detect.training.step import Batch, TrainStep
 
 _KEYS = {"architecture", "num_rows", "model", "trained", "batches", "seeds", "seed", "dtype", "files"}
-_WIDTH = 12
+_NUMBER_WIDTH = 12
 
 
-def keep(
+def failed_step_path(folder: Path, epoch: int, batches: int, rank: int) -> Path:
+    """Return the file of a failed step: its epoch (from 1), the batches finished in it, and the process' rank."""
+    return folder / f"failed_step_{epoch}_{batches}_{rank}.pt"
+
+
+def save_failed_step(
     path: Path,
-    learner: Learner,
+    train_step: TrainStep,
     batches: Sequence[Batch],
     seeds: Sequence[Sequence[int]],
     *,
     architecture: Architecture,
     num_rows: int,
-    files: Mapping[int, str],
+    image_names: Mapping[int, str],
 ) -> None:
-    """Write all that a step that was not taken had to start from: weights, ``batches``, ``seeds``. Raises DiskError.
+    """Write the weights, ``batches`` and ``seeds`` of a step that was skipped. Raises DiskError.
 
-    num_rows: classes and background.  files: image id -> name.
+    num_rows: number of classes plus one for the background.  image_names: image id -> file name.
     """
     values = {
         "architecture": architecture.to_json(),
         "num_rows": num_rows,
-        "model": learner.model.state_dict(),
-        "trained": [name for name, p in learner.model.named_parameters() if p.requires_grad],
+        "model": train_step.model.state_dict(),
+        "trained": [name for name, p in train_step.model.named_parameters() if p.requires_grad],
         "batches": [(list(images), list(targets)) for images, targets in batches],
         "seeds": [list(numbers) for numbers in seeds],
-        "seed": learner.seed,
-        "dtype": learner.dtype,
-        "files": [[files[int(target["image_id"])] for target in targets] for _, targets in batches],
+        "seed": train_step.seed,
+        "dtype": train_step.dtype,
+        "files": [[image_names[int(target["image_id"])] for target in targets] for _, targets in batches],
     }
     checkpoint.save_training_state(values, path)
 
 
-def replay(path: Path, device: torch.device) -> str:
-    """Take the step in ``path`` once more; what there is to say of it, in lines.
+def analyze_failed_step(path: Path, device: torch.device) -> str:
+    """Repeat the step in ``path`` and return a report of several lines.
 
-    For each batch its images, boxes and losses, the first layer whose output is not finite, and the norm of the
-    gradient of each part of the model. Raises CheckpointError for another file.
+    For each batch it lists the images with their boxes, the losses, the first layer whose output is not finite, and
+    the gradient norm of each part of the model. Raises CheckpointError for a file that does not hold a failed step.
     """
-    kept = checkpoint.load_training_state(path)
-    if missing := _KEYS - set(kept):
+    saved = checkpoint.load_training_state(path)
+    if missing := _KEYS - set(saved):
         raise CheckpointError(
-            f"{path} is not of a step to replay, as replay_*.pt of a run are: it lacks {', '.join(sorted(missing))}"
+            f"{path} does not hold a failed step, as failed_step_*.pt in the folder of a run does: it lacks "
+            f"{', '.join(sorted(missing))}"
         )
-    model = build(Architecture.from_json(kept["architecture"]), kept["num_rows"])
-    model.load_state_dict(kept["model"])
+    model = build(Architecture.from_json(saved["architecture"]), saved["num_rows"])
+    model.load_state_dict(saved["model"])
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in kept["trained"])
-    fold_norms(model)  # as in training, for the same digits
+        parameter.requires_grad_(name in saved["trained"])
+    fuse_frozen_batch_norms(model)  # as in training, for the same rounding
     model.to(device).train()
-    lines = [f"weights: {_state_of(model.state_dict())}"]
-    for batch, seed, files in zip(kept["batches"], kept["seeds"], kept["files"], strict=True):
-        lines += ["", f"batch of {', '.join(files)}", *_images(batch, files)]
-        lines += _again(model, batch, (kept["seed"], *seed), kept["dtype"])
+    lines = [f"weights: {_describe_weights(model.state_dict())}"]
+    for batch, seeds, files in zip(saved["batches"], saved["seeds"], saved["files"], strict=True):
+        lines += ["", f"batch of {', '.join(files)}", *_describe_images(batch, files)]
+        lines += _repeat(model, batch, (saved["seed"], *seeds), saved["dtype"])
     return "\n".join(lines)
 
 
-def _state_of(state: Mapping[str, Tensor]) -> str:
+def _describe_weights(state: Mapping[str, Tensor]) -> str:
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:
-        return f"not finite in {', '.join(bad[:3])}, so an earlier step has spoiled them"
+        return f"not finite in {', '.join(bad[:3])}; an earlier step caused this"
     peaks = {name: float(tensor.abs().max()) for name, tensor in state.items() if tensor.is_floating_point()}
     name = max(peaks, key=lambda name: peaks[name])
-    return f"all finite, the largest is {peaks[name]:.3g} in {name}"
+    return f"all finite; the largest absolute value is {peaks[name]:.3g} in {name}"
 
 
-def _images(batch: Batch, files: Sequence[str]) -> Iterator[str]:
+def _describe_images(batch: Batch, files: Sequence[str]) -> Iterator[str]:
     for image, target, name in zip(*batch, files, strict=True):
         boxes = target["boxes"]
         sides = boxes[:, 2:] - boxes[:, :2]
         height, width = image.shape[-2:]
         values = f"{float(image.min()):.2f} to {float(image.max()):.2f}"
-        smallest = f", the smallest side {float(sides.min()):.2f} px" if len(boxes) else ""
+        smallest = f", smallest side {float(sides.min()):.2f} px" if len(boxes) else ""
         yield f"  {name}: {width}x{height}, values {values}, {counted(len(boxes), 'box', 'boxes')}{smallest}"
 
 
-def _again(model: nn.Module, batch: Batch, seed: Sequence[int], dtype: torch.dtype | None) -> Iterator[str]:
-    """One batch forward and backward, as ``Learner`` takes it."""
+def _repeat(model: nn.Module, batch: Batch, seeds: Sequence[int], dtype: torch.dtype | None) -> Iterator[str]:
+    """Run one batch forward and backward as ``TrainStep`` does, and report losses and gradient norms."""
     device = next(model.parameters()).device
     model.zero_grad(set_to_none=True)
-    seed_all(*seed)
-    with mixed(model, dtype), _watched(model) as seen:
+    seed_all(*seeds)
+    with autocast_layers(model, dtype), _record_non_finite(model) as layers:
         images, targets = batch
         losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     for name, value in {**losses, "loss": total}.items():
-        yield f"  {float(value.detach()):{_WIDTH}.4g}  {name}"
-    if seen:
-        yield f"  the first output that is not finite is that of {seen[0]}"
+        yield f"  {float(value.detach()):{_NUMBER_WIDTH}.4g}  {name}"
+    if layers:
+        yield f"  first layer whose output is not finite: {layers[0]}"
     squares: dict[str, float] = defaultdict(float)
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             squares[".".join(name.split(".")[:2])] += float(parameter.grad.double().square().sum())
-    yield "  norms of the gradient"
+    yield "  gradient norms"
     for name, square in {**squares, "all": sum(squares.values())}.items():
-        yield f"  {math.sqrt(square):{_WIDTH}.4g}  {name}"
+        yield f"  {math.sqrt(square):{_NUMBER_WIDTH}.4g}  {name}"
 
 
 @contextmanager
-def _watched(model: nn.Module) -> Iterator[list[str]]:
-    """The names of the layers whose output is not finite in the block, in the order in which they ran."""
-    seen: list[str] = []
+def _record_non_finite(model: nn.Module) -> Iterator[list[str]]:
+    """Yield a list that collects the names of the layers whose output is not finite, in the order of execution."""
+    layers: list[str] = []
 
-    def look(name: str, output: Any) -> None:
+    def check(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and not torch.isfinite(output).all():
-            seen.append(name)
+            layers.append(name)
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if not list(module.children()):
-                hook = module.register_forward_hook(lambda _, __, output, name=name: look(name, output))
+                hook = module.register_forward_hook(lambda _, __, output, name=name: check(name, output))
                 stack.callback(hook.remove)
-        yield seen
+        yield layers

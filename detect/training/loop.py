@@ -1,4 +1,4 @@
-"""The loops: one epoch of training, the losses on a split, one pass of evaluation."""
+"""One epoch of training, and the losses on a validation split."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detect import distributed
+from detect.models.torchvision_internals import BatchNorm, GeneralizedRCNNTransform
 from detect.progress import bar
 from detect.runtime import seed_all
-from detect.training.amp import mixed
-from detect.training.step import Batch, Learner, Step
+from detect.training.amp import autocast_layers
+from detect.training.step import Batch, StepResult, TrainStep
 
 
 @dataclass
-class Progress:
-    """How far an epoch is.
+class EpochProgress:
+    """Position within an epoch.
 
-    batches: done, of all processes.  steps: with losses that were finite, and sums of every loss over them.
-    skipped: steps that were not taken since something was not finite.
+    batches: number of batches that all processes together have finished.
+    steps: number of steps with finite losses and gradients.
+    skipped: number of steps that were skipped because a loss or the gradient was not finite.
+    sums: sum over ``steps`` of each loss.
     """
 
     batches: int = 0
@@ -35,56 +36,60 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
 
     def means(self) -> dict[str, float]:
-        """The mean of every loss and of their sum (``loss``), nan where no step could be taken."""
+        """Return the mean of each loss and of their sum (``loss``); NaN if every step was skipped."""
         return {name: total / self.steps for name, total in self.sums.items()} or {"loss": math.nan}
 
-    def shared(self) -> Progress:
-        """A copy with the mean of the sums of all processes."""
-        everywhere = distributed.gathered(self.sums)
+    def averaged_over_processes(self) -> EpochProgress:
+        """Return a copy whose loss sums are the mean over all processes."""
+        everywhere = distributed.all_gather(self.sums)
         return replace(self, sums={name: sum(one[name] for one in everywhere) / len(everywhere) for name in self.sums})
 
-    def add(self, step: Step, batches: int) -> None:
-        """Count a step on so many ``batches``."""
-        self.batches += batches
-        if step.failed:
+    def add(self, result: StepResult, num_batches: int) -> None:
+        """Count a step that consumed ``num_batches`` over all processes."""
+        self.batches += num_batches
+        if result.failed:
             self.skipped += 1
             return
         self.steps += 1
-        for name, value in step.losses.items():
+        for name, value in result.losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
 
+OnStep = Callable[[StepResult, list[Batch], EpochProgress], None]
+"""Function that is called after every step, including skipped ones."""
+
+
 def train_one_epoch(
-    learner: Learner,
+    train_step: TrainStep,
     batches: Iterable[Batch],
     *,
     epoch: int = 0,
     accumulate: int = 1,
-    progress: Progress | None = None,
-    on_step: Callable[[Step, list[Batch], Progress], None] = lambda *_: None,
+    progress: EpochProgress | None = None,
+    on_step: OnStep = lambda *_: None,
 ) -> dict[str, float]:
-    """Train on this process' batches once, ``accumulate`` of them a step; returns the mean of every loss, over all
-    processes.
+    """Train once on this process' batches and return the mean of each loss over all processes.
 
-    progress: of an epoch that was begun before; ``batches`` are those that are left.
-    on_step: is called after every step, also one that was not taken since something was not finite.
+    epoch: number of the epoch, from 0; it seeds the random draws inside the model.
+    accumulate: number of batches per step.
+    progress: position in an epoch that is resumed; ``batches`` must hold the remaining batches only. It is updated.
     """
     here = distributed.world()
-    progress = progress or Progress()
+    progress = progress or EpochProgress()
     for members in _in_groups(batches, accumulate):
-        # Batches are counted over all processes: this one has every size-th of them.
+        # Batches are numbered over all processes; this process has every world.size-th one.
         first = progress.batches + here.rank
         seeds = [(epoch, first + i * here.size) for i in range(len(members))]
-        step = learner.step(members, seeds)
-        progress.add(step, len(members) * here.size)
-        on_step(step, members, progress)
-    means = distributed.gathered(progress.means())
+        result = train_step(members, seeds)
+        progress.add(result, len(members) * here.size)
+        on_step(result, members, progress)
+    means = distributed.all_gather(progress.means())
     return {name: sum(one[name] for one in means) / len(means) for name in means[0]}
 
 
 def _in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    left = iter(batches)
-    while group := list(islice(left, size)):
+    remaining = iter(batches)
+    while group := list(islice(remaining, size)):
         yield group
 
 
@@ -98,30 +103,36 @@ def validation_losses(
     seed: int = 0,
     title: str = "",
 ) -> dict[str, float]:
-    """The mean over the images of ``dataset`` of every loss and of their sum (``loss``).
+    """Return the mean over all images of ``dataset`` of each loss and of their sum (``loss``).
 
-    dtype: of the layers in mixed precision, as in training.
-
-    Norms and dropout work as in evaluation, and the samplers of the losses draw the same regions every time, so that
-    the figures of two epochs differ by the weights alone.
+    Norms and dropout run in evaluation mode, and the proposals that the losses sample are seeded per image, so that
+    the values of two epochs differ because of the weights only.
+    dtype: type of the layers in mixed precision, as in training.  title: of the progress bar.
     """
     here = distributed.world()
     was_training = model.training
-    for module in model.train().modules():
-        # A transform resizes in evaluation, and what has parts decides by its mode whether to give losses; but timm's
-        # norms have parts too.
-        is_layer = not list(module.children()) and not isinstance(module, GeneralizedRCNNTransform)
-        if is_layer or isinstance(module, _BatchNorm):
-            module.eval()
+    _set_mode_for_losses(model)
     rows = {}
     indices = range(here.rank, len(dataset), here.size)  # type: ignore[arg-type]
     for i in bar(indices, desc=title):
         image, target = dataset[i]
         seed_all(seed, i)
-        with mixed(model, dtype):
+        with autocast_layers(model, dtype):
             losses = model([image.to(device)], [{k: v.to(device) for k, v in target.items()}])
         rows[i] = {name: float(value) for name, value in losses.items()}
     model.train(was_training)
-    everywhere = {i: row for part in distributed.gathered(rows) for i, row in part.items()}
+    everywhere = {i: row for part in distributed.all_gather(rows) for i, row in part.items()}
     means = {name: float(np.mean([everywhere[i][name] for i in sorted(everywhere)])) for name in everywhere[0]}
     return means | {"loss": sum(means.values())}
+
+
+def _set_mode_for_losses(model: nn.Module) -> None:
+    """Put the layers into evaluation mode and the modules that compute losses into training mode.
+
+    The transform stays in training mode too, where it does not resize. timm's norms have children, so they are
+    recognized by their class.
+    """
+    for module in model.train().modules():
+        is_layer = not list(module.children()) and not isinstance(module, GeneralizedRCNNTransform)
+        if is_layer or isinstance(module, BatchNorm):
+            module.eval()

@@ -1,4 +1,4 @@
-"""Optimizer and learning rate schedule."""
+"""Optimizer, learning rate schedule and exponential moving average (EMA) of the weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> Optimizer:
-    """SGD with momentum 0.9 or AdamW, without decay on biases and norms (vectors), which only need to be right."""
+    """Return an optimizer for the trainable parameters of ``model``.
+
+    name: ``sgd`` (momentum 0.9) or ``adamw``.
+    weight_decay: applies to weights only; biases and the parameters of norms (all 1-D tensors) are not decayed.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -25,8 +29,12 @@ def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float)
 
 
 def build_schedule(optimizer: Optimizer, name: str, total_steps: int, warmup_steps: int) -> LambdaLR:
-    """Linear warm-up over ``warmup_steps``, then a cosine to 1 % (Loshchilov & Hutter, arXiv 1608.03983) or a tenth
-    after 2/3 and again after 8/9 of the steps (the proportions of Detectron's 1x schedule)."""
+    """Return a learning rate schedule with linear warm-up, to be advanced once per optimizer step.
+
+    name: ``cosine`` falls to 1 % (Loshchilov & Hutter, https://arxiv.org/abs/1608.03983); ``multistep`` divides the
+        rate by 10 after 2/3 and after 8/9 of the steps (the proportions of Detectron's 1x schedule).
+    warmup_steps: at most half of ``total_steps``; larger values are reduced.
+    """
     warmup_steps = min(warmup_steps, total_steps // 2)
 
     def factor(step: int) -> float:
@@ -40,25 +48,24 @@ def build_schedule(optimizer: Optimizer, name: str, total_steps: int, warmup_ste
     return LambdaLR(optimizer, factor)
 
 
-def rate_due(schedule: LambdaLR) -> float:
-    """The learning rate that a schedule has for the step that it is at."""
+def scheduled_lr(schedule: LambdaLR) -> float:
+    """Return the learning rate that the schedule gives its next step."""
     return float(schedule.base_lrs[0]) * schedule.lr_lambdas[0](schedule.last_epoch)
 
 
-def build_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``model`` whose weights follow its own as an exponential moving average (Polyak & Juditsky, 1992).
+def build_ema(model: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of ``model`` whose weights and buffers are the EMA of the model's (Polyak & Juditsky, 1992).
 
-    decay: what is kept of the average at a step, 0..1. The first step sets the average; then it
-    rises to that from 2/11, as (1 + n) / (10 + n) after n steps, so that the random weights of the first ones are soon
-    forgotten.
+    decay: weight of the former average at each update, 0..1. The first update copies the model. After n updates the
+        decay is at most (1 + n) / (10 + n), so that the weights of the first steps are soon forgotten.
     """
 
-    def follow(averages: Sequence[Tensor], now: Sequence[Tensor], steps: Tensor | int) -> None:
-        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        for average, value in zip(averages, now, strict=True):
+    def update(averages: Sequence[Tensor], current: Sequence[Tensor], num_updates: Tensor | int) -> None:
+        now = min(decay, (1 + int(num_updates)) / (10 + int(num_updates)))
+        for average, value in zip(averages, current, strict=True):
             if average.is_floating_point():
-                average.lerp_(value, 1 - kept)
-            else:  # counters
+                average.lerp_(value, 1 - now)
+            else:  # counters, such as num_batches_tracked
                 average.copy_(value)
 
-    return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)

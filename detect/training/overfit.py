@@ -1,21 +1,19 @@
-"""The first thing to try where a dataset does not learn: a few of its images, until the model knows them by heart.
+"""The overfit test: train on a few images until the model reproduces their annotations, or say what may be wrong.
 
-A model that cannot even do that has a reason, which is sooner found on eight images than on a thousand.
+A detector that cannot even overfit a few images has a bug in its data or settings, which is found much faster on eight
+images than on a thousand.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 import numpy as np
-import torch
 
-from detect.cli.settings import TrainSettings
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
@@ -23,153 +21,192 @@ from detect.data.loader import TrainLoader
 from detect.data.table import Table
 from detect.errors import DataError
 from detect.evaluation import coco_metrics
-from detect.evaluation.error_analysis import BADLY_PLACED, FOUND, MISSED, WRONG_CLASS, Mistakes, mistakes
-from detect.evaluation.predict import SCORE_FLOOR, found_in
-from detect.inference.predictor import Predictor, evaluation_mode
+from detect.evaluation.error_analysis import (
+    DETECTED,
+    MISSED,
+    POORLY_LOCALIZED,
+    WRONG_CLASS,
+    ErrorAnalysis,
+    analyze_errors,
+)
+from detect.evaluation.predict import EVALUATION_THRESHOLD, detect_for_dataset
+from detect.inference.predictor import Predictor
+from detect.models.builder import Detector
+from detect.progress import report
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_size import resized_hw
-from detect.text import first_few
-from detect.training.callbacks import stop_at_failure
+from detect.text import counted, first_few
+from detect.training.callbacks import raise_on_failure
+from detect.training.data import image_names
 from detect.training.loop import train_one_epoch
-from detect.training.setup import Data, Defaults, build_learner, names_of, start_model
+from detect.training.step import TrainStep
 
-ENOUGH = 0.95  # AP50 of images known by heart
-MOST_STEPS = 600
-EVERY = 50  # steps between two looks
+SUFFICIENT_AP50 = 0.95  # of overfitted images
+MAX_STEPS = 600
+STEPS_PER_CHECK = 50
 
-
-_FELL = 0.5  # a loss that stays above this share of its first value has hardly fallen
-_SMALL = 16  # pixels at the size that the model sees; what is smaller leaves little of itself on any map
-_SHARE = 0.05  # of the objects; what fewer suffer from does not explain a failure
+_MIN_DROP = 0.5  # a loss that stays above this fraction of its first value has hardly fallen
+_SMALL_SIDE = 16  # pixels of the resized image; smaller objects leave little trace on any feature map
+_MIN_FRACTION = 0.05  # of the objects; an error with fewer objects does not explain the failure
 
 
 @dataclass(frozen=True)
-class Look:
-    """How it stands after so many steps: the mean sum of losses since the look before, and AP50 in 0..1."""
+class OverfitCheck:
+    """State after ``steps`` steps: mean loss since the check before, and bbox AP50 (0..1) on the images."""
 
     steps: int
     loss: float
     ap50: float
 
 
-def overfit_images(settings: TrainSettings, data: Data, device: torch.device, workers: int) -> bool:
-    """Train on ``settings.overfit`` of the images without augmentation until AP50 on them is above ENOUGH, or
-    MOST_STEPS are taken and it is told what may be wrong; whether they were learned."""
-    assert settings.overfit
-    few = choose(data.records, settings.overfit)
-    print(f"{len(few)} of them, with {len(few.boxes)} objects, are to be learned by heart")
-    data = Data(data.names, few, data.names, few)
-    rounds = math.ceil(MOST_STEPS / math.ceil(len(few) / settings.batch_size))
-    defaults = Defaults(replace(settings, epochs=rounds, jitter=[1.0, 1.0], ema=0.0, freeze=0, rare=0.0, accumulate=1))
-    model, architecture = start_model(defaults, data)
-    learner = build_learner(model.to(device), defaults, data)
-    imgsz = defaults.settings.imgsz
-    assert imgsz
-    transform = TrainTransform(imgsz, Augmentation())
-    dataset = DetectionDataset(few, transform, with_masks=architecture.has_masks, seed=settings.seed)
-    loader = TrainLoader(dataset, settings.batch_size, workers)
-    batches = (batch for epoch in range(MOST_STEPS) for batch in loader.epoch(epoch))
-    predictor = Predictor(model, data.names, threshold=SCORE_FLOOR, device=device)
-    stop = partial(stop_at_failure, files=names_of(few))
-    looks: list[Look] = []
-    for steps in range(EVERY, MOST_STEPS + 1, EVERY):
-        loss = train_one_epoch(learner, islice(batches, EVERY), on_step=stop)["loss"]
-        with evaluation_mode(model):
-            found = found_in(predictor, few, data.names, title="looking")
-        ap50 = coco_metrics.score(few, found, data.names)["bbox"]["AP50"]
-        looks.append(Look(steps, loss, ap50))
-        print(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}", flush=True)
-        if ap50 > ENOUGH:
-            print(
-                "learned: images, boxes and model fit together. Whether the labels are right it cannot tell, since"
-                " wrong ones can be learned by heart too: look at them with doctor.py preview"
+@dataclass(frozen=True)
+class OverfitResult:
+    """Result of the overfit test.
+
+    passed: whether AP50 exceeded SUFFICIENT_AP50.
+    checks: one entry per 50 steps.
+    causes: if it did not pass, possible causes in words, the most likely first.
+    """
+
+    passed: bool
+    checks: tuple[OverfitCheck, ...]
+    causes: tuple[str, ...] = ()
+
+
+def overfit_images(
+    train_step: TrainStep,
+    model: Detector,
+    records: Table,
+    class_names: ClassNames,
+    *,
+    with_masks: bool,
+    imgsz: int,
+    batch_size: int,
+    workers: int,
+    seed: int,
+) -> OverfitResult:
+    """Train on ``records`` without augmentation until their AP50 is above SUFFICIENT_AP50, or MAX_STEPS are taken.
+
+    train_step: takes the steps; it trains ``model``.  with_masks: whether the model learns masks.
+    imgsz: short side in pixels.  workers: number of loader processes.
+    Raises TrainingError for a step that fails.
+    """
+    dataset = DetectionDataset(records, TrainTransform(imgsz, Augmentation()), with_masks=with_masks, seed=seed)
+    loader = TrainLoader(dataset, batch_size, workers)
+    batches = (batch for epoch in range(MAX_STEPS) for batch in loader.epoch(epoch))
+    predictor = Predictor(model, class_names, threshold=EVALUATION_THRESHOLD, device=train_step.device)
+    on_step = partial(raise_on_failure, image_names=image_names(records))
+    checks: list[OverfitCheck] = []
+    for steps in range(STEPS_PER_CHECK, MAX_STEPS + 1, STEPS_PER_CHECK):
+        loss = train_one_epoch(train_step, islice(batches, STEPS_PER_CHECK), on_step=on_step)["loss"]
+        model.eval()
+        detections = detect_for_dataset(predictor, records, class_names, title="detecting")
+        ap50 = coco_metrics.score(records, detections, class_names)["bbox"]["AP50"]
+        checks.append(OverfitCheck(steps, loss, ap50))
+        report(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}")
+        if ap50 > SUFFICIENT_AP50:
+            report(
+                "passed: the model can learn these images and boxes. The test cannot tell whether the labels are"
+                " right, since wrong labels can be overfitted too: check them with doctor.py preview"
             )
-            return True
-    print(f"not learned: bbox AP50 {ap50:.3f} after {steps} steps, where over {ENOUGH} is usual")
-    for line in what_is_wrong(looks, few, found, data.names, imgsz):
-        print(f"- {line}")
-    return False
+            return OverfitResult(True, tuple(checks))
+    causes = possible_causes(checks, records, detections, class_names, imgsz)
+    report(f"failed: bbox AP50 {ap50:.3f} after {steps} steps; above {SUFFICIENT_AP50} is expected")
+    for line in causes:
+        report(f"- {line}")
+    return OverfitResult(False, tuple(checks), tuple(causes))
 
 
-def choose(records: Table, count: int) -> Table:
-    """``count`` of the images with objects, evenly chosen, every class among them where that can be."""
-    filled = np.unique(records.images[~records.iscrowd])
-    if not len(filled):
-        raise DataError("there is no image with an object to learn by heart")
+def choose_images(records: Table, count: int) -> Table:
+    """Return ``count`` images with objects, evenly spaced, with every class among them if possible.
+
+    Raises DataError if no image has an object.
+    """
+    with_objects = np.unique(records.images[~records.iscrowd])
+    if not len(with_objects):
+        raise DataError("the overfit test needs an image with an object, and there is none")
     chosen: list[int] = []
-    for label in np.unique(records.labels[~records.iscrowd]).tolist():  # one of each class first
+    for label in np.unique(records.labels[~records.iscrowd]).tolist():  # one image per class first
         of_class = np.unique(records.images[(records.labels == label) & ~records.iscrowd])
         if len(chosen) < count and not np.isin(of_class, chosen).any():
             chosen.append(int(of_class[0]))
-    rest = np.setdiff1d(filled, chosen)
+    rest = np.setdiff1d(with_objects, chosen)
     more = min(len(rest), count - len(chosen))
     chosen += rest[np.linspace(0, len(rest) - 1, more).round().astype(int)].tolist() if more > 0 else []
     return records.take_images(np.array(sorted(chosen)))
 
 
-def what_is_wrong(
-    looks: Sequence[Look], records: Table, found: Sequence[Detections], class_names: ClassNames, imgsz: int
+def possible_causes(
+    checks: Sequence[OverfitCheck],
+    records: Table,
+    detections: Sequence[Detections],
+    class_names: ClassNames,
+    imgsz: int,
 ) -> list[str]:
-    """Why the images were not learned, as far as losses and ``found`` tell, the most likely first; a line each."""
-    seen = mistakes(records, found)
-    lines = [_of_losses(looks)] if looks[-1].loss > _FELL * looks[0].loss else []
-    told = [
-        (seen.count(WRONG_CLASS), _of_classes),
-        (seen.count(BADLY_PLACED), _of_places),
-        (seen.count(MISSED), _of_missed),
+    """Return why the images could not be overfitted, judged by losses and errors; one line each, likeliest first."""
+    errors = analyze_errors(records, detections)
+    lines = [_explain_losses(checks)] if checks[-1].loss > _MIN_DROP * checks[0].loss else []
+    explanations = [
+        (errors.count(WRONG_CLASS), _explain_wrong_classes),
+        (errors.count(POORLY_LOCALIZED), _explain_badly_placed),
+        (errors.count(MISSED), _explain_missed),
     ]
-    least = _SHARE * len(seen.outcomes)
-    for count, words in sorted(told, key=lambda pair: -pair[0]):
-        if count > least:
-            lines.append(words(seen, records, class_names, imgsz))
-    if seen.false_alarms.sum() > least:
-        worst = records.names[int(seen.false_alarms.argmax())]
+    threshold = _MIN_FRACTION * len(errors.outcomes)
+    for count, explain in sorted(explanations, key=lambda pair: -pair[0]):
+        if count > threshold:
+            lines.append(explain(errors, records, class_names, imgsz))
+    if errors.false_positives.sum() > threshold:
+        worst = records.names[int(errors.false_positives.argmax())]
         lines.append(
-            f"{seen.false_alarms.sum()} things are found where nothing is annotated, most of them in {worst}: "
-            "are objects left out of the annotations there?"
+            f"{counted(int(errors.false_positives.sum()), 'false positive')}, most of them in {worst}: "
+            "do the annotations lack objects there?"
         )
-    return lines or [
-        f"it is nearly there ({seen.count(FOUND)} of {len(seen.outcomes)} objects are found): give it time"
-    ]
+    return lines or [f"almost passed ({errors.count(DETECTED)} of {len(errors.outcomes)} objects are detected)"]
 
 
-def _of_losses(looks: Sequence[Look]) -> str:
+def _explain_losses(checks: Sequence[OverfitCheck]) -> str:
     return (
-        f"the losses hardly fell, from {looks[0].loss:.2f} to {looks[-1].loss:.2f}: try --lr three times as high, or "
-        "a third; --pretrained none learns nothing in so few steps"
+        f"the loss hardly fell, from {checks[0].loss:.2f} to {checks[-1].loss:.2f}: try an `lr` three times as high "
+        "or a third as high; with `pretrained='none'` this number of steps is too small"
     )
 
 
-def _of_classes(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
-    wrong = np.flatnonzero(seen.outcomes == WRONG_CLASS)
-    labels = records.labels[records.object_starts[seen.images[wrong]] + seen.rows[wrong]]
+def _explain_wrong_classes(errors: ErrorAnalysis, records: Table, class_names: ClassNames, imgsz: int) -> str:
+    wrong = np.flatnonzero(errors.outcomes == WRONG_CLASS)
+    labels = records.labels[records.object_starts[errors.images[wrong]] + errors.rows[wrong]]
     names = class_names.names
-    pairs = Counter(zip(labels.tolist(), seen.taken_for[wrong].tolist(), strict=True)).most_common(2)
-    told = "; ".join(f"{names[a - 1]} taken for {names[b - 1]}, {n}" for (a, b), n in pairs)
-    return f"{len(wrong)} objects get the label of another class ({told}): are both labels used for the same things?"
-
-
-def _of_places(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
-    bad = np.flatnonzero(seen.outcomes == BADLY_PLACED)
-    files = dict.fromkeys(records.names[image] for image in seen.images[bad].tolist())
+    pairs = Counter(zip(labels.tolist(), errors.predicted_as[wrong].tolist(), strict=True)).most_common(2)
+    confused = "; ".join(f"{names[a - 1]} detected as {names[b - 1]}: {n}" for (a, b), n in pairs)
     return (
-        f"{len(bad)} objects are seen, but their boxes are another's than the annotated ones ({first_few(files, 3)}): "
-        "look whether boxes fit with doctor.py preview; crowded objects need a larger --imgsz"
+        f"wrong class for {counted(len(wrong), 'object')} ({confused}): "
+        "do the annotations use both labels for the same kind of object?"
     )
 
 
-def _of_missed(seen: Mistakes, records: Table, class_names: ClassNames, imgsz: int) -> str:
-    missed = np.flatnonzero(seen.outcomes == MISSED)
-    images = seen.images[missed]
+def _explain_badly_placed(errors: ErrorAnalysis, records: Table, class_names: ClassNames, imgsz: int) -> str:
+    bad = np.flatnonzero(errors.outcomes == POORLY_LOCALIZED)
+    files = dict.fromkeys(records.names[image] for image in errors.images[bad].tolist())
+    return (
+        f"inaccurate boxes for {counted(len(bad), 'object')} ({first_few(files, 3)}): "
+        "check the annotated boxes with doctor.py preview; crowded objects need a larger `imgsz`"
+    )
+
+
+def _explain_missed(errors: ErrorAnalysis, records: Table, class_names: ClassNames, imgsz: int) -> str:
+    missed = np.flatnonzero(errors.outcomes == MISSED)
+    images = errors.images[missed]
     heights, widths = records.image_hw[images].T
     scales = np.array(
         [resized_hw((h, w), imgsz)[0] / h for h, w in zip(heights.tolist(), widths.tolist(), strict=True)]
     )
-    boxes = records.boxes[records.object_starts[images] + seen.rows[missed]]
+    boxes = records.boxes[records.object_starts[images] + errors.rows[missed]]
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) * scales
-    words = f"{len(missed)} of {len(seen.outcomes)} objects are not seen at all"
-    if (small := int((sides < _SMALL).sum())) > len(missed) / 2:
-        return f"{words}; {small} of them are under {_SMALL} pixels across at --imgsz {imgsz}: try a larger one"
+    missed_objects = f"{len(missed)} of {counted(len(errors.outcomes), 'object')} not detected"
+    if (small := int((sides < _SMALL_SIDE).sum())) > len(missed) / 2:
+        return f"{missed_objects}; {small} smaller than {_SMALL_SIDE} pixels at `imgsz={imgsz}`: try a larger `imgsz`"
     files = dict.fromkeys(records.names[image] for image in images.tolist())
-    return f"{words} ({first_few(files, 3)}): do their annotations belong to these images (doctor.py preview)?"
+    return (
+        f"{missed_objects} ({first_few(files, 3)}): "
+        "do the annotations belong to these images? Check with doctor.py preview"
+    )

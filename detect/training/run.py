@@ -1,4 +1,4 @@
-"""A training run at any moment: what is trained, how far it is, and its files."""
+"""The folder of a training run: checkpoints, resume state and log, and what resuming restores from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from detect.distributed import world
 from detect.errors import CheckpointError, UsageError
-from detect.io.files import remove_leftovers, write_bytes
+from detect.io.files import remove_temporary_files, write_bytes
 from detect.models import checkpoint
 from detect.models.architecture import Architecture
 from detect.models.checkpoint import Checkpoint
@@ -23,51 +23,82 @@ from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.text import first_few
 from detect.training.logging.jsonl import MetricsLog
-from detect.training.loop import Progress
-from detect.training.step import Learner
+from detect.training.loop import EpochProgress
+from detect.training.resume import translate_state
+from detect.training.step import TrainStep
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
-SETTINGS, CURVES, BOARD, REPLAYS = "settings.yaml", "curves.png", "tensorboard", "replay_*.pt"
-LOCK = "lock"  # of a run that is being trained
-# What no state is without; an average is in those of runs that have one.
-STATE_KEYS = ("epoch", "best", "architecture", "class_names", "train_sha256", "model", "optimizer", "schedule")
-FACTS = ("architecture", "class_names", "processes", "reasons", "settings")
+SETTINGS, CURVES, TENSORBOARD = "settings.yaml", "curves.png", "tensorboard"
+FAILED_STEPS = ("failed_step_*.pt", "replay_*.pt")  # patterns; the second one is of earlier versions
+LOCK = "lock"  # exists while a process trains the run
 FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS)
+# Keys that every state has; a run with an EMA has "ema" as well.
+STATE_KEYS = (
+    "epoch",
+    "best_score",
+    "architecture",
+    "class_names",
+    "train_fingerprint",
+    "model",
+    "optimizer",
+    "schedule",
+)
+METADATA_KEYS = ("architecture", "class_names", "num_processes", "reasons", "settings")
+
+
+@dataclass(frozen=True)
+class RunMetadata:
+    """Description of a run, for its checkpoints and for resuming.
+
+    training: settings, for the checkpoint.
+    data: ``name`` of the dataset, ``train_images`` and ``train_fingerprint`` (a digest per image), for the checkpoint.
+    compared_settings: settings that must not change when the run is resumed.
+    reasons: name of a setting that was fitted -> reason.
+    """
+
+    training: dict[str, Any]
+    data: dict[str, Any]
+    compared_settings: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class TrainingRun:
-    """What ``--resume`` brings back, and how an epoch is kept.
+    """A run: the objects that are trained, the position in training, and the files.
 
-    metric: by which an epoch is the best, a name in METRICS.
-    facts: what the checkpoint's header says of the run's settings and data; reasons, those of fitted defaults; and
-        settings, those that --resume compares.
-    epoch: epochs finished.  within: how far the next one is, None before its first step was kept.
-    best: the highest score so far (-inf before the first), and best_epoch the one that had it.
-    started: when the running epoch was begun, by the clock that only grows; without the time that the run was stopped.
+    folder: of the run.
+    train_step: model, optimizer and everything else that a step changes.
+    architecture, class_names: of the model.
+    metadata: description for the files.
+    metric: name of the metric that selects the best epoch, one of ``detect.training.config.METRICS``.
+    epoch: number of finished epochs.
+    epoch_progress: position in the epoch that is running; None if no step of it was saved.
+    best_score: highest score so far; -inf before the first epoch.
+    best_epoch: epoch that has ``best_score``, from 1; 0 before the first epoch.
+    started_at: start of the running epoch by the monotonic clock, moved forward by the time that the run was stopped.
     """
 
     folder: Path
-    learner: Learner
+    train_step: TrainStep
     architecture: Architecture
     class_names: ClassNames
+    metadata: RunMetadata
     metric: str = "bbox_AP"
-    facts: dict[str, Any] = field(default_factory=dict)
     epoch: int = 0
-    within: Progress | None = None
-    best: float = -math.inf
+    epoch_progress: EpochProgress | None = None
+    best_score: float = -math.inf
     best_epoch: int = 0
-    started: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
     _lock: FileLock | None = None
 
     @property
-    def result(self) -> nn.Module:
-        """The model that is scored and kept: the average where there is one."""
-        return self.learner.average.module if self.learner.average else self.learner.model
+    def evaluated_model(self) -> nn.Module:
+        """The model that is validated and saved: the EMA if there is one."""
+        ema = self.train_step.ema
+        return ema.module if ema else self.train_step.model
 
     @property
-    def waited(self) -> int:
-        """Epochs since the best one."""
+    def epochs_since_best(self) -> int:
         return self.epoch - self.best_epoch
 
     def finish_epoch(
@@ -75,134 +106,151 @@ class TrainingRun:
         losses: dict[str, float],
         metrics: dict[str, dict],
         val_losses: dict[str, float] | None = None,
-        memory: int | None = None,
+        memory_bytes: int | None = None,
     ) -> dict[str, Any]:
-        """Write the epoch down: metrics.jsonl, last, and best where it is. Returns its row of metrics.jsonl.
+        """Save the finished epoch and return its row of metrics.jsonl. Only the first process writes.
 
-        The epoch counts as finished once the state is written. What is written before it is written anew, with the
-        same weights and metrics, by a run that goes on from the state before; what comes after it ``restore`` makes
-        up for. Raises DiskError, with the files of the epoch before in their places. Of several processes the first
-        one writes.
+        The epoch counts as finished once the state is written. If the process dies earlier, the resumed run repeats
+        the epoch and writes the same files again; if it dies later, ``restore`` completes them.
+        Raises DiskError, in which case the files of the epoch before remain.
         """
         epoch = self.epoch + 1
         score = score_of(self.metric, metrics, val_losses)
-        best, best_epoch = (score, epoch) if epoch == 1 or score > self.best else (self.best, self.best_epoch)
-        seconds = round(time.monotonic() - self.started, 1)
-        row: dict[str, Any] = {"epoch": epoch, "lr": self.learner.lr, "seconds": seconds, "memory": memory}
-        row |= {"losses": losses, "val_losses": val_losses, "val": metrics}
-        now = Checkpoint(
-            state=self.result.state_dict(),
-            architecture=self.architecture.to_json(),
-            class_names=self.class_names,
-            training=self.facts["training"] | {"epoch": epoch},
-            data=self.facts["data"],
-            metrics={"val": metrics},
-            versions=checkpoint.versions(),
-        )
+        is_best = epoch == 1 or score > self.best_score
+        best_score, best_epoch = (score, epoch) if is_best else (self.best_score, self.best_epoch)
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "lr": self.train_step.lr,
+            "seconds": round(time.monotonic() - self.started_at, 1),
+            "memory_bytes": memory_bytes,
+            "losses": losses,
+            "val_losses": val_losses,
+            "val": metrics,
+        }
+        saved = self._checkpoint(epoch, metrics)
         if writes := world().is_first:
-            checkpoint.save(now, self.folder / LAST)
+            checkpoint.save(saved, self.folder / LAST)
             MetricsLog(self.folder / LOG).write(row)
-            progress = {"epoch": epoch, "best": best, "best_epoch": best_epoch}
-            checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
-        self.epoch, self.within, self.best, self.best_epoch = epoch, None, best, best_epoch
-        if writes and best_epoch == epoch:
-            checkpoint.save(now, self.folder / BEST)
-        self.started = time.monotonic()
+            position = {"epoch": epoch, "best_score": best_score, "best_epoch": best_epoch}
+            checkpoint.save_training_state(self._state() | position, self.folder / STATE)
+        self.epoch, self.epoch_progress, self.best_score, self.best_epoch = epoch, None, best_score, best_epoch
+        if writes and is_best:
+            checkpoint.save(saved, self.folder / BEST)
+        self.started_at = time.monotonic()
         return row
 
-    def keep(self, within: Progress) -> None:
-        """Write down how far the running epoch is, so that a killed run goes on from here. Raises DiskError."""
-        progress = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch, "within": asdict(within)}
-        progress["seconds"] = time.monotonic() - self.started
+    def save_progress(self, progress: EpochProgress) -> None:
+        """Save the state within an epoch, from which a killed run continues. Raises DiskError."""
+        position: dict[str, Any] = {"epoch": self.epoch, "best_score": self.best_score, "best_epoch": self.best_epoch}
+        position["epoch_progress"] = asdict(progress)
+        position["epoch_seconds"] = time.monotonic() - self.started_at
         if world().is_first:
-            checkpoint.save_training_state(self._state() | progress, self.folder / STATE)
-        self.within = within
+            checkpoint.save_training_state(self._state() | position, self.folder / STATE)
+        self.epoch_progress = progress
 
-    def hold(self) -> None:
-        """Keep other processes from training this run until ``release``; UsageError where one does. The first process
-        holds it for all."""
+    def lock(self) -> None:
+        """Keep other processes from training this run until ``unlock``. The first process locks for all processes.
+
+        Raises UsageError if another process trains the run.
+        """
         if not world().is_first:
             return
         self._lock = FileLock(self.folder / LOCK)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            self._lock = None  # which is theirs
-            raise UsageError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
-        except NotImplementedError:  # a file system without locks
+            self._lock = None
+            raise UsageError(
+                f"{self.folder} is being trained by another process; wait until it ends, or stop it"
+            ) from None
+        except NotImplementedError:  # the file system does not support locks
             self._lock = None
 
-    def release(self) -> None:
-        """Let others train it."""
+    def unlock(self) -> None:
+        """Allow other processes to train the run."""
         if self._lock:
-            with suppress(OSError):  # Windows deletes no open file
+            with suppress(OSError):  # Windows does not delete open files
                 (self.folder / LOCK).unlink()
             self._lock.release()
 
-    def discard_if_empty(self) -> None:
-        """Delete the settings and the folder of a run that came to nothing, so that the next one gets its name."""
-        kept = (STATE, LAST, *(path.name for path in self.folder.glob(REPLAYS)))
-        if world().is_first and not any((self.folder / name).exists() for name in kept):
-            shutil.rmtree(self.folder / BOARD, ignore_errors=True)
-            with suppress(OSError):  # it costs a folder, and must not hide why the run ended
+    def delete_if_empty(self) -> None:
+        """Delete the folder of a run without weights and failed steps, so that the next run can use its name."""
+        kept = [self.folder / STATE, self.folder / LAST]
+        kept += [path for pattern in FAILED_STEPS for path in self.folder.glob(pattern)]
+        if world().is_first and not any(path.exists() for path in kept):
+            shutil.rmtree(self.folder / TENSORBOARD, ignore_errors=True)
+            with suppress(OSError):  # a folder that remains is harmless, and this must not hide why the run ended
                 (self.folder / SETTINGS).unlink()
                 self.folder.rmdir()
 
     @staticmethod
-    def saved_facts(folder: Path) -> dict[str, Any]:
-        """Of ``saved_state`` what tells of the run, and is small."""
-        return {name: value for name, value in TrainingRun.saved_state(folder).items() if name in FACTS}
+    def load_metadata(folder: Path) -> dict[str, Any]:
+        """Return the entries METADATA_KEYS of ``load_state``, without the large tensors."""
+        return {name: value for name, value in TrainingRun.load_state(folder).items() if name in METADATA_KEYS}
 
     @staticmethod
-    def saved_state(folder: Path) -> dict[str, Any]:
-        """What ``restore`` takes, from the folder of a run; CheckpointError where it is not one."""
+    def load_state(folder: Path) -> dict[str, Any]:
+        """Return the state in the folder of a run, for ``restore``. Raises CheckpointError if it cannot be read."""
         try:
-            state = checkpoint.load_training_state(folder / STATE)
+            state = translate_state(checkpoint.load_training_state(folder / STATE))
         except CheckpointError as error:
             last = folder / LAST
-            way = f"; a new run can begin from its weights: --pretrained {last}" if last.exists() else ""
-            raise CheckpointError(f"{error}{way}") from None
+            hint = f"; start a new run from its weights with `pretrained='{last}'`" if last.exists() else ""
+            raise CheckpointError(f"{error}{hint}") from None
         if missing := set(STATE_KEYS) - set(state):
-            raise CheckpointError(f"{folder / STATE} is not of a training run: it lacks {', '.join(sorted(missing))}")
+            raise CheckpointError(
+                f"{folder / STATE} is not the state of a training run: it lacks {', '.join(sorted(missing))}"
+            )
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``, which ``saved_state`` read, and tidy up after a run that was killed."""
-        if state["train_sha256"] != self.facts["data"]["train_sha256"]:
-            warn(f"{self.folder}: the training images are no longer those of its first epochs")
-        if self.learner.average and "average" not in state:
-            raise CheckpointError(f"{self.folder / STATE} has no moving average, which its settings ask for")
-        self.learner.restore(state)
-        self.epoch, self.best = state["epoch"], state["best"]
-        self.best_epoch = state.get("best_epoch", 0)  # which early states do not tell
-        self.within = Progress(**state["within"]) if "within" in state else None
-        self.started = time.monotonic() - state.get("seconds", 0.0)
+        """Continue from a state of ``load_state``, and clean up what a killed process left behind."""
+        if state["train_fingerprint"] != self.metadata.data["train_fingerprint"]:
+            warn(f"{self.folder}: the training images have changed since its first epochs")
+        if self.train_step.ema and "ema" not in state:
+            raise CheckpointError(f"{self.folder / STATE} has no moving average, but the run was started with `ema`")
+        self.train_step.load_state_dict(state)
+        self.epoch, self.best_score = state["epoch"], state["best_score"]
+        self.best_epoch = state.get("best_epoch", 0)  # the first versions did not save it
+        self.epoch_progress = EpochProgress(**state["epoch_progress"]) if "epoch_progress" in state else None
+        self.started_at = time.monotonic() - state.get("epoch_seconds", 0.0)
         if world().is_first:
             for name in FILES:
-                remove_leftovers(self.folder / name)
-            if missing := MetricsLog(self.folder / LOG).keep_until(self.epoch):
-                warn(f"{self.folder / LOG} lacks the epochs {first_few(missing)}; so will the curves")
-            self._make_up_for_best()
+                remove_temporary_files(self.folder / name)
+            if missing := MetricsLog(self.folder / LOG).truncate_after(self.epoch):
+                warn(f"{self.folder / LOG} lacks the epochs {first_few(missing)}; the plots will lack them too")
+            self._complete_best()
 
-    def _make_up_for_best(self) -> None:
-        """Where a run ended just after the state of its best epoch, that epoch's weights stand in last alone."""
+    def _complete_best(self) -> None:
+        """Write BEST if the process died between the state of its best epoch and BEST: LAST holds the same weights."""
         last, best = self.folder / LAST, self.folder / BEST
         if self.best_epoch == self.epoch and _epoch_of(last) == self.epoch != _epoch_of(best):
             write_bytes(best, last.read_bytes())
 
+    def _checkpoint(self, epoch: int, metrics: dict[str, dict]) -> Checkpoint:
+        return Checkpoint(
+            state=self.evaluated_model.state_dict(),
+            architecture=self.architecture.to_json(),
+            class_names=self.class_names,
+            training=self.metadata.training | {"epoch": epoch},
+            data=self.metadata.data,
+            metrics={"val": metrics},
+            versions=checkpoint.versions(),
+        )
+
     def _state(self) -> dict[str, Any]:
-        return self.learner.state() | {
+        return self.train_step.state_dict() | {
             "architecture": self.architecture.to_json(),
             "class_names": list(self.class_names.names),
-            "train_sha256": self.facts["data"]["train_sha256"],
-            "reasons": self.facts.get("reasons", {}),
-            "processes": world().size,
-            "settings": self.facts.get("settings", {}),
+            "train_fingerprint": self.metadata.data["train_fingerprint"],
+            "reasons": self.metadata.reasons,
+            "num_processes": world().size,
+            "settings": self.metadata.compared_settings,
         }
 
 
 def score_of(metric: str, metrics: dict[str, dict], val_losses: dict[str, float] | None) -> float:
-    """The figure by which epochs are compared, higher is better; -inf where there is no ground truth to score."""
+    """Return the number by which epochs are compared, higher is better; -inf if it is undefined or not finite."""
     if metric == "loss":
         assert val_losses
         score = -val_losses["loss"]
@@ -213,7 +261,7 @@ def score_of(metric: str, metrics: dict[str, dict], val_losses: dict[str, float]
 
 
 def _epoch_of(path: Path) -> int | None:
-    """The epoch whose weights a checkpoint holds; None where there is none to read."""
+    """Return the epoch of a checkpoint; None if it cannot be read."""
     try:
         return checkpoint.load(path).training.get("epoch")
     except CheckpointError:

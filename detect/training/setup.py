@@ -1,309 +1,317 @@
-"""How a training run starts: settings completed to fit the data, the model, what takes the steps, the folder."""
+"""Everything that a run needs before its first epoch, built from a TrainConfig: model, optimizer, loader, folder."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from detect import distributed
-from detect.cli.settings import TrainSettings
+from detect import distributed, progress, runtime
+from detect.data.augmentation.pipeline import TrainTransform
+from detect.data.dataset import DetectionDataset
+from detect.data.loader import TrainLoader
 from detect.data.sampling import repeat_factors
-from detect.data.spec import DatasetSpec, fingerprint
-from detect.data.table import Table
+from detect.data.spec import fingerprint
 from detect.errors import UsageError
-from detect.io.files import new_folder
+from detect.io.files import make_folder, new_folder
 from detect.io.links import publishable_link
-from detect.io.yaml_files import save_config
 from detect.models import pretrained
 from detect.models.anchors import ASPECT_RATIOS, anchor_recall
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
-from detect.models.builder import Detector, build, freezable, freeze_stages
-from detect.models.cpu.fuse_bn import fold_norms
+from detect.models.builder import Detector, build
+from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
+from detect.models.freeze import can_freeze_stages, freeze_stages
 from detect.models.weights import Weights
 from detect.models.zoo import DETECTORS
-from detect.progress import warn
-from detect.structures.class_names import ClassNames
-from detect.text import counted, first_few
+from detect.progress import report, warn
 from detect.training import amp, auto
-from detect.training.auto import Choice, Facts
-from detect.training.optimizer import build_ema, build_optimizer, build_schedule, rate_due
-from detect.training.run import SETTINGS, TrainingRun
+from detect.training.auto import DatasetStatistics, FittedDefault
+from detect.training.config import SETTINGS_FILE, TrainConfig
+from detect.training.data import TrainingData
+from detect.training.optimizer import build_ema, build_optimizer, build_schedule, scheduled_lr
+from detect.training.resume import check_resumable, settings_to_compare
+from detect.training.run import RunMetadata, TrainingRun
 from detect.training.step import TrainStep
 
-# Settings of a run that may be others when it goes on: where things lie, how it runs; and what --resume takes.
-PLACES = {"data", "data_root", "backgrounds", "output_dir", "name", "device", "workers", "quiet"}
 
+class ConfigInProgress:
+    """A config whose missing settings are fitted one after the other, as data and model become known.
 
-class Data(NamedTuple):
-    """What to train on and what to validate on; both have the same classes, in an order of their own."""
+    config: the config so far.  reasons: name of a fitted setting -> reason.
+    """
 
-    names: ClassNames
-    records: Table
-    val_names: ClassNames
-    val_records: Table
-
-
-class Defaults:
-    """Settings that are completed as their data and model become known, each default with its reason."""
-
-    def __init__(self, settings: TrainSettings) -> None:
-        self.settings = settings
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
         self.reasons: dict[str, str] = {}
 
-    def fill(self, name: str, choose: Callable[..., Choice[Any]], *facts: Any, **more: Any) -> Any:
-        """The setting ``name``, which ``choose`` decides where the user has not."""
-        if (given := getattr(self.settings, name)) is not None:
+    def fit(self, name: str, choose: Callable[..., FittedDefault[Any]], *arguments: Any, **options: Any) -> Any:
+        """Return the setting ``name``; if it is None, set it to the default that ``choose`` returns, and report it."""
+        if (given := getattr(self.config, name)) is not None:
             return given
-        choice = choose(*facts, **more)
-        self.settings = replace(self.settings, **{name: choice.value})
-        self.reasons[name] = choice.reason
-        print(f"{_as_typed(name, choice.value)}: {choice.reason}")
-        return choice.value
+        default = choose(*arguments, **options)
+        self.config = replace(self.config, **{name: default.value})
+        self.reasons[name] = default.reason
+        shown = f"{default.value:g}" if isinstance(default.value, float) else repr(default.value)
+        report(f"`{name}={shown}`: {default.reason}")
+        return default.value
 
 
-def _as_typed(name: str, value: Any) -> str:
-    """A setting as a flag with its value, such as ``--lr 0.01`` or ``--no-amp``."""
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {value:g}" if isinstance(value, float) else f"--{flag} {value}"
+def prepare_process(config: TrainConfig) -> tuple[torch.device, int]:
+    """Set up threads, seeds and the output folder; return the device and the number of loader processes.
+
+    Raises UsageError for a device that does not exist and for an output folder that cannot be written to.
+    """
+    progress.hide_bars(config.quiet)
+    device = runtime.pick_device(config.device)
+    workers = runtime.default_workers() if config.workers is None else config.workers
+    runtime.configure_process(workers)
+    runtime.seed_all(config.seed)
+    make_folder(config.output_dir)
+    return device, workers
 
 
-def begin(
-    settings: TrainSettings, saved: dict[str, Any] | None, spec: DatasetSpec, data: Data, device: torch.device
-) -> tuple[TrainingRun, TrainSettings]:
-    """A new run in a folder of its own, or the one that --resume names, as its ``saved`` state says; and the settings
-    with the defaults that were fitted to the data."""
-    defaults = Defaults(settings)
-    model, architecture = resumed_model(defaults, saved, data) if saved else start_model(defaults, data)
-    if settings.metric.startswith("segm") and not (architecture.has_masks and data.val_records.has_masks):
-        raise UsageError(f"--metric {settings.metric}: the model finds no masks, or val has none; take bbox_AP")
-    if settings.metric == "loss" and architecture.has_masks and not data.val_records.has_masks:
-        raise UsageError("--metric loss: val has no masks to compute the loss with; take bbox_AP")
-    learner = build_learner(model.to(device), defaults, data)
-    settings = replace(defaults.settings, pretrained=publishable_link(settings.pretrained))  # runs are published
-    facts = {
-        "training": as_kept(settings),
-        "settings": to_compare(settings),
-        "reasons": defaults.reasons,
-        "data": {
-            "name": spec.name,
-            "train_images": len(data.records),
-            "train_sha256": fingerprint(data.records),
-        },
-    }
-    name = settings.name or f"{spec.name}_{architecture.model}".replace(":", "_")  # timm:resnet18
-    folder = settings.resume or distributed.compute_on_first(lambda: new_folder(settings.output_dir, name))
-    run = TrainingRun(folder, learner, architecture, data.names, settings.metric, facts)
-    try:
-        run.hold()
-        if saved:  # anew, since another process may have trained on until now
-            run.restore(TrainingRun.saved_state(folder))
-        assert settings.epochs
-        if distributed.world().is_first and run.epoch < settings.epochs:  # else there is nothing to do with them
-            if saved:
-                tell_of_rate(settings, saved, learner)
-            # Whole models have no backbone and head to choose, so that --config can read the file back.
-            without = {"resume", *(["backbone", "head", "fpn_channels"] if settings.model else [])}
-            save_config(settings, folder / SETTINGS, without, defaults.reasons)
-            print(f"run: {folder}")
-    except BaseException:
-        run.release()
-        run.discard_if_empty()
-        raise
-    return run, settings
+def start_run(
+    config: TrainConfig, data: TrainingData, device: torch.device, saved: dict[str, Any] | None = None
+) -> tuple[TrainingRun, TrainConfig]:
+    """Return a new run in its own folder, or a resumed one, and the config with all defaults fitted.
 
-
-def tell_of_rate(settings: TrainSettings, saved: dict[str, Any], learner: TrainStep) -> None:
-    """A line where more epochs move the learning rate, whose schedule is of all of them."""
-    was, now = learner.optimizer.param_groups[0]["lr"], rate_due(learner.schedule)
-    if saved.get("settings", {}).get("epochs") not in (None, settings.epochs) and not math.isclose(was, now):
-        print(
-            f"--epochs {settings.epochs}: the learning rate falls over all of them; it was {was:g}, and is {now:.2g}"
-        )
-
-
-def as_kept(settings: TrainSettings) -> dict[str, Any]:
-    """What checkpoints and states tell of the settings of a run."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items() if k != "resume"}
-
-
-def to_compare(settings: TrainSettings) -> dict[str, Any]:
-    """Those on which it depends what a run learns, and with what strengths ``--aug`` stands for."""
-    changed = {f"--aug's {name}": value for name, value in asdict(settings.augmentation).items()}
-    return {name: value for name, value in as_kept(settings).items() if name not in PLACES} | changed
-
-
-def check_unchanged(settings: TrainSettings, kept: dict[str, Any]) -> None:
-    """UsageError where settings.yaml no longer says what the run was trained with, as its state has ``kept`` it."""
-    now = to_compare(settings)
-    if changed := sorted(name for name in kept.keys() & now.keys() - {"epochs"} if kept[name] != now[name]):
-        said = first_few(f"{name} is {now[name]}, and was {kept[name]}" for name in changed)
-        raise UsageError(
-            f"{settings.resume}/{SETTINGS} is not as it was: {said}; put it back, or begin a new run with --config"
-        )
-
-
-def resumed_model(defaults: Defaults, saved: dict[str, Any], data: Data) -> tuple[Detector, Architecture]:
-    """The model of the run that --resume names, with random weights yet; UsageError where it cannot go on so."""
-    settings = defaults.settings
-    if (processes := saved.get("processes", 1)) != distributed.world().size:
-        start = "python" if processes == 1 else f"torchrun --nproc_per_node={processes}"
-        raise UsageError(
-            f"{settings.resume} was trained by {counted(processes, 'process', 'processes')}, which its steps"
-            f" depend on; take as many: {start} train.py --resume {settings.resume}"
-        )
-    kept = saved.get("settings", {})
-    check_unchanged(settings, kept)
-    if saved["class_names"] != list(data.names.names):
-        raise UsageError(f"{settings.resume} was trained on the classes {saved['class_names']}, the data has others")
-    architecture = Architecture.from_json(saved["architecture"])
-    defaults.reasons = dict(saved.get("reasons", {}))
-    if kept.get("epochs", settings.epochs) != settings.epochs:  # the user has said otherwise
-        for name in ("epochs", "warmup_steps"):
-            defaults.reasons.pop(name, None)
-    return build(architecture, len(data.names) + 1), architecture
-
-
-def start_model(defaults: Defaults, data: Data) -> tuple[Detector, Architecture]:
-    """The model with the weights that it starts from; its size and its anchors are fitted to the objects."""
-    facts, has_masks = Facts.of(data.records), data.records.has_masks
-    settings = defaults.settings
-    if settings.copy_paste and not has_masks:
-        raise UsageError(f"--copy-paste cuts along masks and '{settings.data}' has none; leave it out")
-    if settings.model:
-        defaults.fill("imgsz", auto.own_size, settings.model, DETECTORS[settings.model].short)
+    saved: metadata in the state of the run that ``config.resume`` names.
+    The run is locked against other processes. Raises UsageError if config, data and state do not fit together.
+    """
+    fitting = ConfigInProgress(config)
+    if saved:
+        model, architecture = build_resumed_model(fitting, data, saved)
     else:
-        defaults.fill("imgsz", auto.image_size, facts)
-    asked = choose_architecture(defaults.settings, has_masks)
-    weights = pretrained.choose(asked.model, settings.pretrained)
-    if weights is None and (settings.freeze or settings.norm == "frozen"):
-        flag = "--freeze" if settings.freeze else "--norm frozen"
-        raise UsageError(f"{flag} keeps what training starts from, and these weights are random")
-    asked, whose = choose_anchors(asked, weights, defaults, facts)
-    batch = min(settings.batch_size, len(data.records))
-    norm = defaults.fill("norm", auto.norms, batch, pretrained=weights is not None)
-    model, architecture, used = pretrained.start_model(asked, data.names, weights, norm)
-    print(f"{architecture.model} ({architecture.head}) from {used}")
-    if whose and architecture.head != "fcos":  # which has points in place of anchors
-        reached = anchor_recall(model, data.records, architecture.min_size)
-        print(f"anchors: {whose}, which reach {reached:.1%} of the objects at IoU 0.5 as they are")
-    started = {"pretrained": weights is not None}
-    defaults.fill("freeze", auto.fit_frozen_stages, len(data.records), **started, freezable=freezable(model))
-    defaults.fill("rare", auto.repeat_threshold, facts.images_with(data.names), len(data.records))
-    images = images_per_epoch(defaults.settings, data)
-    defaults.fill("epochs", auto.epochs, images, images_per_step(defaults.settings), **started)
+        model, architecture = build_initial_model(fitting, data)
+    _check_metric(config.metric, architecture, data)
+    train_step = build_train_step(model.to(device), fitting, data)
+    config = replace(fitting.config, pretrained=publishable_link(config.pretrained))
+    metadata = RunMetadata(
+        training=config.to_dict(),
+        data={
+            "name": data.name,
+            "train_images": len(data.train),
+            "train_fingerprint": fingerprint(data.train),
+        },
+        compared_settings=_settings_to_compare(config),
+        reasons=fitting.reasons,
+    )
+    name = config.name or f"{data.name}_{architecture.model}".replace(":", "_")  # as in timm:resnet18
+    folder = config.resume or distributed.compute_on_first(lambda: new_folder(config.output_dir, name))
+    run = TrainingRun(folder, train_step, architecture, data.class_names, metadata, config.metric)
+    try:
+        run.lock()
+        if saved:  # read again, since another process may have trained the run until it was locked
+            run.restore(TrainingRun.load_state(folder))
+        assert config.epochs
+        if distributed.world().is_first and run.epoch < config.epochs:
+            if saved:
+                _report_lr_change(config.epochs, saved, train_step)
+            config.save(folder / SETTINGS_FILE, fitting.reasons)
+            report(f"run: {folder}")
+    except BaseException:
+        run.unlock()
+        run.delete_if_empty()
+        raise
+    return run, config
+
+
+def _check_metric(metric: str, architecture: Architecture, data: TrainingData) -> None:
+    if metric.startswith("segm") and not (architecture.has_masks and data.val.has_masks):
+        raise UsageError(
+            f"`metric={metric!r}` needs masks, but the model predicts none or val has none; use `metric='bbox_AP'`"
+        )
+    if metric == "loss" and architecture.has_masks and not data.val.has_masks:
+        raise UsageError("`metric='loss'`: val has no masks to compute the loss with; use `metric='bbox_AP'`")
+
+
+def _settings_to_compare(config: TrainConfig) -> dict[str, Any]:
+    return settings_to_compare(config.learning_settings(), asdict(config.augmentation))
+
+
+def _report_lr_change(epochs: int, saved: dict[str, Any], train_step: TrainStep) -> None:
+    """Report if another number of epochs changes the learning rate, since the schedule spans all epochs."""
+    former, current = train_step.optimizer.param_groups[0]["lr"], scheduled_lr(train_step.schedule)
+    if saved.get("settings", {}).get("epochs") not in (None, epochs) and not math.isclose(former, current):
+        report(
+            f"`epochs={epochs}`: the schedule spans all epochs, so the learning rate changes from {former:g} to"
+            f" {current:.2g}"
+        )
+
+
+def build_resumed_model(
+    fitting: ConfigInProgress, data: TrainingData, saved: dict[str, Any]
+) -> tuple[Detector, Architecture]:
+    """Return the model of a run to resume, still with random weights. Raises UsageError if it cannot be resumed."""
+    config = fitting.config
+    assert config.resume
+    check_resumable(config.resume, saved, _settings_to_compare(config), data.class_names.names, SETTINGS_FILE)
+    architecture = Architecture.from_json(saved["architecture"])
+    fitting.reasons = dict(saved.get("reasons", {}))
+    if saved.get("settings", {}).get("epochs", config.epochs) != config.epochs:
+        for name in ("epochs", "warmup_steps"):  # no longer fitted, since the user changed the epochs
+            fitting.reasons.pop(name, None)
+    return build(architecture, len(data.class_names) + 1), architecture
+
+
+def build_initial_model(fitting: ConfigInProgress, data: TrainingData) -> tuple[Detector, Architecture]:
+    """Return the model with its initial weights; fits the image size, anchors, norms, freezing and epochs."""
+    config = fitting.config
+    statistics, has_masks = DatasetStatistics.from_table(data.train), data.train.has_masks
+    if getattr(config, "copy_paste") and not has_masks:  # noqa: B009 - mypy does not see the augmentation settings
+        raise UsageError(f"`copy_paste` needs masks, and '{config.data}' has none; do not set it")
+    if config.model:
+        fitting.fit("imgsz", auto.native_image_size, config.model, DETECTORS[config.model].short)
+    else:
+        fitting.fit("imgsz", auto.fit_image_size, statistics)
+    architecture = _choose_architecture(fitting.config, has_masks)
+    weights = pretrained.choose_weights(architecture.model, config.pretrained)
+    if weights is None and (config.freeze or config.norm == "frozen"):
+        name = "freeze" if config.freeze else "norm='frozen'"
+        raise UsageError(f"`{name}` keeps the initial weights of layers, and these weights are random")
+    architecture, origin = _choose_anchors(architecture, weights, fitting, statistics)
+    batch_size = min(config.batch_size, len(data.train))
+    norm = fitting.fit("norm", auto.fit_norm, batch_size, pretrained=weights is not None)
+    model, architecture, source = pretrained.build_from_weights(architecture, data.class_names, weights, norm)
+    report(f"{architecture.model} ({architecture.head}) from {source}")
+    if origin and architecture.head != "fcos":  # which has no anchors
+        recall = anchor_recall(model, data.train, architecture.min_size)
+        report(f"anchors: {origin}, which reach {recall:.1%} of the objects at IoU 0.5 before training")
+    initial = {"pretrained": weights is not None}
+    fitting.fit("freeze", auto.fit_frozen_stages, len(data.train), **initial, freezable=can_freeze_stages(model))
+    per_class = statistics.images_per_class(data.class_names)
+    fitting.fit("repeat_threshold", auto.fit_repeat_threshold, per_class, len(data.train))
+    images = images_per_epoch(fitting.config, data)
+    fitting.fit("epochs", auto.fit_epochs, images, images_per_step(fitting.config), **initial)
     return model, architecture
 
 
-def choose_anchors(
-    asked: Architecture, weights: Weights | None, defaults: Defaults, facts: Facts
-) -> tuple[Architecture, str]:
-    """``asked`` with the anchors that its weights have learned on or, where these have none, with those that
-    ``--anchors`` says; and whose they are, "" where they were fitted, which is told."""
-    wanted = defaults.settings.anchors
-    per_location = len(asked.anchors[0]) * len(asked.aspect_ratios or ASPECT_RATIOS) if asked.anchors else 0
-    learned = weights if weights and weights.has_learned_on(per_location) else None
-    if wanted and (not asked.anchors or learned):
-        warn(f"--anchors {wanted} is passed over: the anchors of the model or its weights are kept")
-    if not asked.anchors:
-        return asked, "the model's own"
-    if learned:
-        ratios = learned.aspect_ratios or asked.aspect_ratios
-        return replace(asked, anchors=learned.anchors or asked.anchors, aspect_ratios=ratios), "those of the weights"
-    if wanted == "default":
-        return asked, "the default ones"
-    choice = auto.fit_anchors(facts, asked.min_size, defaults.settings.augmentation.jitter)
-    if wanted:
-        print(f"anchors: {choice.reason}")
-    defaults.fill("anchors", Choice, "fitted", choice.reason)
-    return replace(asked, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios), ""
-
-
-def build_learner(model: Detector, defaults: Defaults, data: Data) -> TrainStep:
-    """What takes the steps; how long they are is fitted to the images of one and to their number."""
-    settings = defaults.settings
-    a_step = min(images_per_step(settings), images_per_epoch(settings, data))
-    assert settings.epochs and settings.freeze is not None
-    freeze_stages(model, settings.freeze)
-    fold_norms(model)
-    steps = settings.epochs * steps_per_epoch(settings, data)
-    rate = defaults.fill("lr", auto.learning_rate, settings.optimizer, a_step)
-    warmup = defaults.fill("warmup_steps", auto.warmup_steps, steps, a_step)
-    if warmup > steps // 2:
-        warn(f"--warmup-steps {warmup}: the rate rises for {steps // 2}, half of all steps")
-    device = next(model.parameters()).device
-    defaults.fill("amp", auto.fit_mixed_precision, device)
-    optimizer = build_optimizer(model, settings.optimizer, rate, settings.weight_decay)
-    return TrainStep(
-        model,
-        optimizer,
-        build_schedule(optimizer, settings.schedule, steps, warmup),
-        build_ema(model, settings.ema) if settings.ema else None,
-        clip=settings.clip,
-        seed=settings.seed,
-        dtype=_type_of_layers(defaults.settings, device),
-    )
-
-
-def _type_of_layers(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
-    """16 bits, or None for float32: also where a run goes on that has come to a device which is slow with them."""
-    if not settings.amp:
-        return None
-    try:
-        return amp.half_dtype(device)
-    except UsageError:
-        if not settings.resume:
-            raise
-        warn(f"{settings.resume} has trained in 16 bits, which {device.type} is slow with here; it goes on in float32")
-        return None
-
-
-def images_per_step(settings: TrainSettings) -> int:
-    """Of all batches and processes together."""
-    return settings.batch_size * settings.accumulate * distributed.world().size
-
-
-def steps_per_epoch(settings: TrainSettings, data: Data) -> int:
-    """On average, where images of rare classes come again by chance."""
-    return math.ceil(images_per_epoch(settings, data) / images_per_step(settings))
-
-
-def images_per_epoch(settings: TrainSettings, data: Data) -> int:
-    """On average, with those that come again."""
-    times = repeats(settings, data)
-    return len(data.records) if times is None else round(float(times.sum()))
-
-
-def repeats(settings: TrainSettings, data: Data) -> np.ndarray | None:
-    """How often each image comes in an epoch, None for once."""
-    if not settings.rare:
-        return None
-    facts = Facts.of(data.records)
-    return repeat_factors(facts.images, facts.labels, len(data.records), settings.rare)
-
-
-def choose_architecture(settings: TrainSettings, has_masks: bool) -> Architecture:
-    """What the flags ask for; the head that fits the data where they do not say."""
-    assert settings.imgsz
-    if settings.model:
-        architecture = detector_architecture(settings.model, settings.imgsz)
+def _choose_architecture(config: TrainConfig, has_masks: bool) -> Architecture:
+    """Return the architecture that the config asks for, with the head that suits the dataset by default."""
+    assert config.imgsz
+    if config.model:
+        architecture = detector_architecture(config.model, config.imgsz)
     else:
-        head = settings.head or ("maskrcnn" if has_masks else "fasterrcnn")
-        architecture = backbone_architecture(settings.backbone, head, settings.imgsz, settings.fpn_channels)
+        head = config.head or ("maskrcnn" if has_masks else "fasterrcnn")
+        architecture = backbone_architecture(config.backbone, head, config.imgsz, config.fpn_channels)
     if architecture.has_masks and not has_masks:
         raise UsageError(
-            f"{architecture.model} learns masks and '{settings.data}' has none; take --head fasterrcnn or v1, v2"
+            f"{architecture.model} with a mask head needs masks, and '{config.data}' has none; use"
+            " `head='fasterrcnn'`, or `model='v1'` or `model='v2'`"
         )
     return architecture
 
 
-def names_of(records: Table) -> dict[int, str]:
-    """Image id -> file, for messages."""
-    return dict(zip(records.image_ids.tolist(), (PurePath(name).name for name in records.names), strict=True))
+def _choose_anchors(
+    architecture: Architecture, weights: Weights | None, fitting: ConfigInProgress, statistics: DatasetStatistics
+) -> tuple[Architecture, str]:
+    """Return the architecture with its anchors, and in words where they come from ("" if they were just fitted).
+
+    The anchors of pretrained RPN weights are kept; otherwise the setting ``anchors`` decides.
+    """
+    wanted = fitting.config.anchors
+    ratios = architecture.aspect_ratios or ASPECT_RATIOS
+    per_location = len(architecture.anchors[0]) * len(ratios) if architecture.anchors else 0
+    trained = weights if weights and weights.has_trained_rpn(per_location) else None
+    if wanted and (not architecture.anchors or trained):
+        warn(f"`anchors={wanted!r}` is ignored: the model or its weights have anchors of their own")
+    if not architecture.anchors:
+        return architecture, "those of the model"
+    if trained:
+        return replace(
+            architecture,
+            anchors=trained.anchors or architecture.anchors,
+            aspect_ratios=trained.aspect_ratios or architecture.aspect_ratios,
+        ), "those of the weights"
+    if wanted == "default":
+        return architecture, "the default anchors"
+    choice = auto.fit_anchors(statistics, architecture.min_size, fitting.config.augmentation.jitter)
+    if wanted:
+        report(f"anchors: {choice.reason}")
+    fitting.fit("anchors", FittedDefault, "fitted", choice.reason)
+    return replace(architecture, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios), ""
+
+
+def build_train_step(model: Detector, fitting: ConfigInProgress, data: TrainingData) -> TrainStep:
+    """Return optimizer, schedule, EMA and precision for ``model``; fits learning rate, warm-up and precision."""
+    config = fitting.config
+    images = min(images_per_step(config), images_per_epoch(config, data))
+    assert config.epochs and config.freeze is not None
+    freeze_stages(model, config.freeze)
+    fuse_frozen_batch_norms(model)
+    steps = config.epochs * steps_per_epoch(config, data)
+    lr = fitting.fit("lr", auto.fit_learning_rate, config.optimizer, images)
+    warmup_steps = fitting.fit("warmup_steps", auto.fit_warmup_steps, steps, images)
+    if warmup_steps > steps // 2:
+        warn(f"`warmup_steps={warmup_steps}` is reduced to {steps // 2}, half of all steps")
+    device = next(model.parameters()).device
+    use_amp = fitting.fit("amp", auto.fit_mixed_precision, device)
+    optimizer = build_optimizer(model, config.optimizer, lr, config.weight_decay)
+    return TrainStep(
+        model,
+        optimizer,
+        build_schedule(optimizer, config.schedule, steps, warmup_steps),
+        build_ema(model, config.ema) if config.ema else None,
+        clip=config.clip,
+        seed=config.seed,
+        dtype=_layer_dtype(config, device) if use_amp else None,
+    )
+
+
+def _layer_dtype(config: TrainConfig, device: torch.device) -> torch.dtype | None:
+    """Return the 16-bit type for mixed precision; None if a run was moved to a device without one."""
+    try:
+        return amp.half_dtype(device)
+    except UsageError:
+        if not config.resume:
+            raise
+        warn(
+            f"{config.resume} was trained in 16 bits, which this {device.type} does not support; "
+            "it continues in float32"
+        )
+        return None
+
+
+def build_train_loader(config: TrainConfig, data: TrainingData, workers: int, *, with_masks: bool) -> TrainLoader:
+    """Return the loader of this process' batches of augmented images."""
+    assert config.epochs and config.imgsz
+    transform = TrainTransform(config.imgsz, config.augmentation, config.epochs)
+    report(f"augmentation: {transform.describe(has_masks=data.train.has_masks)}")
+    here = distributed.world()
+    return TrainLoader(
+        DetectionDataset(data.train, transform, with_masks=with_masks, seed=config.seed),
+        config.batch_size,
+        workers,
+        repeats=image_repeats(config, data),
+        rank=here.rank,
+        world_size=here.size,
+        accumulate=config.accumulate,
+    )
+
+
+def images_per_step(config: TrainConfig) -> int:
+    """Return the number of images per optimizer step, over all batches and processes."""
+    return config.batch_size * config.accumulate * distributed.world().size
+
+
+def steps_per_epoch(config: TrainConfig, data: TrainingData) -> int:
+    """Return the expected number of steps per epoch; repeated images make it vary at random."""
+    return math.ceil(images_per_epoch(config, data) / images_per_step(config))
+
+
+def images_per_epoch(config: TrainConfig, data: TrainingData) -> int:
+    """Return the expected number of images per epoch, repeated images counted each time."""
+    repeats = image_repeats(config, data)
+    return len(data.train) if repeats is None else round(float(repeats.sum()))
+
+
+def image_repeats(config: TrainConfig, data: TrainingData) -> np.ndarray | None:
+    """Return the expected number of times that each image occurs per epoch; None if each occurs once."""
+    if not config.repeat_threshold:
+        return None
+    statistics = DatasetStatistics.from_table(data.train)
+    return repeat_factors(statistics.images, statistics.labels, len(data.train), config.repeat_threshold)

@@ -1,4 +1,4 @@
-"""Ctrl-C and its like, held back until a good moment."""
+"""Signals that stop training (Ctrl-C, SIGTERM, SIGHUP), deferred until the current step is finished."""
 
 from __future__ import annotations
 
@@ -12,53 +12,57 @@ from typing import Any
 
 from detect.distributed import world
 
-_AT_ONCE = 1.0  # seconds within which a repeated signal is the same one
+_REPEAT_SECONDS = 1.0  # a terminal and torchrun may both deliver the same Ctrl-C within this time
 
 
-class Stops:
-    """While it is open, a first signal to stop is only noted; a second one stops at once, unless it comes within a
-    second, as a terminal and torchrun may both send the same.
+class DeferredInterrupt:
+    """Context manager that records the first signal instead of raising KeyboardInterrupt.
 
-    with Stops() as stops:
-        for step in steps:
-            ...
-            if stops.asked:
-                save()
-                stops.now()
+    A second signal more than a second later interrupts immediately. A signal that is still pending at the end of the
+    block is raised there.
+
+    requested: number of the pending signal; 0 for none.
+
+        with DeferredInterrupt() as interrupt:
+            for step in steps:
+                ...
+                if interrupt.requested:
+                    save()
+                    interrupt.raise_now(interrupt.requested)
     """
 
     def __init__(self) -> None:
-        self.asked = 0  # the signal's number, 0 for none
-        self._at = 0.0
+        self.requested = 0
+        self._requested_at = 0.0
         self._former: dict[int, Any] = {}
 
-    def __enter__(self) -> Stops:
-        if threading.current_thread() is threading.main_thread():  # Python allows it there alone
+    def __enter__(self) -> DeferredInterrupt:
+        if threading.current_thread() is threading.main_thread():  # Python allows signal handlers there only
             for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-                if callable(former := signal.getsignal(number)):  # not where it is ignored, as below nohup
+                if callable(former := signal.getsignal(number)):  # ignored signals, as under nohup, stay ignored
                     self._former.setdefault(number, former)
-                    signal.signal(number, self._note)
+                    signal.signal(number, self._handle)
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         for number, former in self._former.items():
             signal.signal(number, former)
-        if self.asked and error is None:
-            self.now(self.asked)
+        if self.requested and error is None:
+            self.raise_now(self.requested)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and time.monotonic() - self._at > _AT_ONCE:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and time.monotonic() - self._requested_at > _REPEAT_SECONDS:
             self._former[number](number, frame)
-        elif not self.asked:
-            self.asked, self._at = number, time.monotonic()
+        elif not self.requested:
+            self.requested, self._requested_at = number, time.monotonic()
             if not world().is_first:
                 return
-            with suppress(OSError):  # not print, whose buffer may be in use just now
-                os.write(2, b"\nstopping after this step; once more stops at once\n")
+            with suppress(OSError):  # print is not safe in a signal handler: its buffer may be in use
+                os.write(2, b"\nstopping after this step; interrupt again to stop immediately\n")
 
-    def now(self, number: int) -> None:
-        """Do what the signal would have done, which raises KeyboardInterrupt in the project's scripts."""
-        self.asked = 0
+    def raise_now(self, number: int) -> None:
+        """Call the handler that was installed before for this signal, or raise KeyboardInterrupt."""
+        self.requested = 0
         if number in self._former:
             self._former[number](number, None)
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""A model and all that changes with it at a step of training."""
+"""One optimizer step: forward and backward passes, gradient clipping, weight update, schedule and EMA."""
 
 from __future__ import annotations
 
@@ -10,50 +10,60 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from detect import distributed
+from detect.models.torchvision_internals import BatchNorm
 from detect.runtime import seed_all
-from detect.training.amp import mixed
+from detect.training.amp import autocast_layers
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+"""Images, each float32 [3, H, W] in 0..1, and their targets, as torchvision's detectors take them in training."""
 
 
 @dataclass
-class Step:
-    """What a step came to: the mean of every loss and of their sum (``loss``), and the norm of all gradients.
+class StepResult:
+    """Outcome of one optimizer step.
 
-    each: the losses of every batch by itself, whose draws ``seeds`` tell.  taken: whether the weights moved.
-    failed: whether a loss or the gradient was not finite, here or in another process; a float16 gradient that
-        overflows is no failure, though no step is taken with it.
+    losses: mean over the batches of each loss and of their sum (``loss``).
+    gradient_norm: L2 norm of all gradients together, before clipping.
+    batch_losses: losses of each batch.
+    seeds: numbers that seeded the random draws of each batch, as passed to ``TrainStep``.
+    taken: whether the weights were updated.
+    failed: whether a loss or the gradient was not finite in any process. A float16 gradient that overflows only
+        lowers the loss scale: the step is not taken, but it did not fail.
     """
 
     losses: dict[str, float]
-    norm: float
-    each: list[dict[str, float]]
+    gradient_norm: float
+    batch_losses: list[dict[str, float]]
     seeds: Sequence[Sequence[int]]
     taken: bool
     failed: bool
 
 
 @dataclass
-class Learner:
-    """Takes steps; ``state`` and ``restore`` carry it over to another process, bit for bit.
+class TrainStep:
+    """A model with everything that an optimizer step changes; calling it takes one step.
 
-    model: the detector.  average: follows its weights.  clip: largest norm of all gradients together, 0 for no limit.
-    seed: with the step's place in training it decides what the model itself draws (torchvision's samplers do), so
-        that neither a restart nor the number of processes changes it.
-    dtype: of the layers in mixed precision, None for float32 throughout.
+    model: detector that is trained.
+    optimizer, schedule: torch optimizer and its learning rate schedule.
+    ema: exponential moving average of the weights, or None.
+    clip: maximum L2 norm of all gradients together; 0 for no limit.
+    seed: combined with the seeds of a batch, it determines the random draws inside the model (torchvision samples
+        proposals), so that neither a restart nor the number of processes changes them.
+    dtype: 16-bit type of the layers in mixed precision; None for float32.
+
+    ``state_dict`` and ``load_state_dict`` continue training in another process with bit-identical results.
     """
 
     model: nn.Module
     optimizer: Optimizer
     schedule: LambdaLR
-    average: AveragedModel | None = None
+    ema: AveragedModel | None = None
     clip: float = 0.0
     seed: int = 0
     dtype: torch.dtype | None = None
@@ -73,82 +83,88 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the last step that was taken; before it that of the first."""
-        taken = max(0, self.schedule.last_epoch - 1)
-        return float(self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](taken))
+        """Learning rate of the last step that was taken; before the first step, the rate of the first step."""
+        last = max(0, self.schedule.last_epoch - 1)
+        return float(self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](last))
 
-    def step(self, batches: Sequence[Batch], seeds: Sequence[Sequence[int]]) -> Step:
-        """One step on the mean of the losses of ``batches``, which need memory for one at a time.
+    @property
+    def num_steps(self) -> int:
+        """Number of steps taken so far."""
+        return self.schedule.last_epoch
 
-        seeds: for each batch, what else than ``seed`` its draws depend on. Where a loss or the gradient is not finite
-        nothing changes, in any of the processes.
+    def __call__(self, batches: Sequence[Batch], seeds: Sequence[Sequence[int]]) -> StepResult:
+        """Take one step on the mean loss of ``batches``, with memory for one batch at a time.
+
+        seeds: for each batch, numbers that its random draws depend on, besides ``seed``.
+        If a loss or the gradient is not finite in any process, no process changes its model.
         """
         self.model.train()
-        statistics = [(b, b.clone()) for m in self.model.modules() if isinstance(m, _BatchNorm) for b in m.buffers()]
+        statistics = [(b, b.clone()) for m in self.model.modules() if isinstance(m, BatchNorm) for b in m.buffers()]
         self.optimizer.zero_grad(set_to_none=True)
-        each = [
-            self._backward(batch, where, len(batches), is_last=i == len(batches))
-            for i, (batch, where) in enumerate(zip(batches, seeds, strict=True), start=1)
+        tensors = [
+            self._backward(batch, batch_seeds, len(batches), is_last=i == len(batches))
+            for i, (batch, batch_seeds) in enumerate(zip(batches, seeds, strict=True), start=1)
         ]
         self._scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip or math.inf)
-        figures = [*(torch.stack(list(one.values())) for one in each), norm.expand(len(each[0]))]
-        *rows, norms = torch.stack(figures).tolist()  # one wait for the device
+        # One transfer for all values, since each one waits for the device.
+        values = [*(torch.stack(list(one.values())) for one in tensors), norm.expand(len(tensors[0]))]
+        *rows, norms = torch.stack(values).tolist()
 
-        losses = [dict(zip(each[0], row, strict=True)) for row in rows]
-        is_finite = all(math.isfinite(one["loss"]) for one in losses)
+        batch_losses = [dict(zip(tensors[0], row, strict=True)) for row in rows]
+        is_finite = all(math.isfinite(one["loss"]) for one in batch_losses)
         can_scale_down = self._scaler.is_enabled() and self._scaler.get_scale() > 1
         overflow = is_finite and not math.isfinite(norms[0]) and can_scale_down
-        failed = distributed.is_any(not is_finite or not (math.isfinite(norms[0]) or overflow))
+        failed = distributed.any_process(not is_finite or not (math.isfinite(norms[0]) or overflow))
         if failed or overflow:
             for buffer, former in statistics:
                 buffer.copy_(former)
         if failed:
             self.optimizer.zero_grad(set_to_none=True)
         else:
-            self._scaler.step(self.optimizer)  # which takes none after an overflow
+            self._scaler.step(self.optimizer)  # skips the update after an overflow
         self._scaler.update()
         if taken := not failed and not overflow:
             self.schedule.step()
-            if self.average:
-                self.average.update_parameters(self.model)
-        means = {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]}
-        return Step(means, norms[0], losses, seeds, taken, failed)
+            if self.ema:
+                self.ema.update_parameters(self.model)
+        means = {name: sum(one[name] for one in batch_losses) / len(batch_losses) for name in batch_losses[0]}
+        return StepResult(means, norms[0], batch_losses, seeds, taken, failed)
 
-    def _backward(self, batch: Batch, seed: Sequence[int], of: int, *, is_last: bool) -> dict[str, Tensor]:
-        """Add the gradient of a batch's losses, one of ``of``; returns the losses."""
+    def _backward(self, batch: Batch, seeds: Sequence[int], num_batches: int, *, is_last: bool) -> dict[str, Tensor]:
+        """Add the gradient of one batch, divided by ``num_batches``; return the losses of the batch."""
         images, targets = batch
-        seed_all(self.seed, *seed)
+        seed_all(self.seed, *seeds)
         forward = self._parallel or self.model
-        # Gradients go to the other processes once a step.
-        alone = self._parallel.no_sync() if self._parallel and not is_last else nullcontext()
-        with alone:
-            with mixed(self.model, self.dtype):
+        # DDP averages the gradients over all processes once per step, with the last batch.
+        without_sync = self._parallel.no_sync() if self._parallel and not is_last else nullcontext()
+        with without_sync:
+            with autocast_layers(self.model, self.dtype):
                 losses = forward(
                     [image.to(self.device, non_blocking=True) for image in images],
                     [{k: v.to(self.device, non_blocking=True) for k, v in target.items()} for target in targets],
                 )
             loss = torch.stack(list(losses.values())).sum()
-            self._scaler.scale(loss / of).backward()
+            self._scaler.scale(loss / num_batches).backward()
         return {name: value.detach() for name, value in {**losses, "loss": loss}.items()}
 
-    def state(self) -> dict[str, Any]:
-        """Plain values and tensors."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain values and tensors."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
             "scaler": self._scaler.state_dict(),
-            **({"average": self.average.state_dict()} if self.average else {}),
+            **({"ema": self.ema.state_dict()} if self.ema else {}),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Become what ``state`` was taken of, but for the functions of the schedule, which are the settings'."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state from ``state_dict``. The function of the schedule comes from the settings and is kept."""
         self.model.load_state_dict(state["model"])
-        if self.average:
-            self.average.load_state_dict(state["average"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        functions = [None] * len(self.optimizer.param_groups)  # None keeps those it has
+        functions = [None] * len(self.optimizer.param_groups)  # None keeps the current function
         self.schedule.load_state_dict({**state["schedule"], "lr_lambdas": functions})
         if scaler := state.get("scaler"):
             self._scaler.load_state_dict(scaler)

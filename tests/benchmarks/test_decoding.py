@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.folders import ROOT
-from helpers.tiny_models import as_checkpoint, assert_same, make_image, random_model, render_shapes
+from helpers.tiny_models import as_checkpoint, assert_same_detections, make_image, random_model, render_shapes
 
 import benchmark
 from benchmarks import decoding, decoding_page, markdown, sharpness
@@ -244,7 +244,7 @@ def test_detections_are_those_of_the_predictor_on_the_original_pixels(folder, tm
     predictor = sharpness.load_at(str(folder / "m.safetensors"), IMGSZ, "cpu")
     for way in WAYS.values():
         (found,), (usual,) = sharpness.detect_prepared(predictor, [record], way), predictor([pixels])
-        assert_same(found, usual, px=0.01, score=1e-4)
+        assert_same_detections(found, usual, px=0.01, score=1e-4)
         assert sum(map(masks.area, found.masks)) == pytest.approx(sum(map(masks.area, usual.masks)), rel=1e-3)
 
 

@@ -12,11 +12,10 @@ import torchvision
 from torch import nn
 
 import benchmark
-from benchmarks import markdown
+from benchmarks import complexity, markdown, published
 from benchmarks.inference import OBJECTS, prepare
 from benchmarks.output import part_of
 from detect.cli.exit_status import exit_status
-from detect.models import complexity, published
 from detect.models.architecture import detector_architecture
 from detect.models.builder import build
 from detect.models.zoo import BACKBONES, DETECTORS
@@ -29,7 +28,7 @@ LIGHT = ("--models", "mobilenet_v2", "ssdlite", "--imgsz", "64", "--rounds", "2"
 @pytest.fixture
 def run(monkeypatch):
     """Run benchmark.py's main in-process, on one thread; its exit status."""
-    monkeypatch.setattr("detect.runtime.cores", lambda: 1)
+    monkeypatch.setattr("detect.runtime.available_cores", lambda: 1)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])

@@ -24,7 +24,7 @@ IMAGES = [encode(make_image((64, 96), seed), "JPEG") for seed in range(3)]
 
 
 def test_every_call_is_told_of_once(tmp_path):
-    with serving(tiny_model(threshold=0.9), limits=Limits(waiting=2, together=1)) as client:
+    with serving(tiny_model(threshold=0.9), limits=Limits(queue_size=2, batch_size=1)) as client:
         url = str(client.base_url).rstrip("/")
         calls, seconds = load(url, IMAGES, 6, 1.5)
         counts = dict(

@@ -14,19 +14,19 @@ from detect.training.loop import Progress
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    with distributed.started(torch.device("cpu")) as here:
-        with distributed.first_goes_ahead():
+    with distributed.process_group(torch.device("cpu")) as here:
+        with distributed.first_process_first():
             before = sorted(path.name for path in folder.iterdir())
             (folder / f"ahead_{here.rank}").touch()
         norm = nn.BatchNorm2d(1)
         norm.running_mean.fill_(5 + here.rank)
-        distributed.share_buffers(norm)
+        distributed.broadcast_buffers(norm)
         told = [
             before,
-            distributed.gathered({"rank": here.rank}),
-            distributed.from_first(lambda: f"made by {here.rank}"),
-            distributed.is_any(here.rank == 1),
-            distributed.is_any(False),
+            distributed.all_gather({"rank": here.rank}),
+            distributed.compute_on_first(lambda: f"made by {here.rank}"),
+            distributed.any_process(here.rank == 1),
+            distributed.any_process(False),
             norm.running_mean.item(),
             Progress(sums={"loss": 1.0 + here.rank}).shared().sums,
         ]

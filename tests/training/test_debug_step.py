@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.tiny_models import LIGHT, make_image, random_model, target
+from helpers.tiny_models import TINY_ARCHITECTURE, make_image, random_model, target
 
 from detect.errors import CheckpointError
 from detect.models import checkpoint
-from detect.models.cpu.fuse_bn import fold_norms
+from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
 from detect.training.debug_step import keep, replay
 from detect.training.optimizer import build_optimizer, build_schedule
-from detect.training.step import Learner
+from detect.training.step import TrainStep
 
 CPU = torch.device("cpu")
-FROZEN = replace(LIGHT, norm="frozen")
+FROZEN = replace(TINY_ARCHITECTURE, norm="frozen")
 
 
 def item(seed: int, boxes: list[list[float]], image_id: int):
@@ -26,13 +26,13 @@ def item(seed: int, boxes: list[list[float]], image_id: int):
 
 
 @pytest.fixture
-def learner() -> Learner:
+def learner() -> TrainStep:
     model = random_model(FROZEN)
-    fold_norms(model)
+    fuse_frozen_batch_norms(model)
     for p in model.backbone.body.parameters():
         p.requires_grad_(False)
     optimizer = build_optimizer(model, "sgd", 0.01, 0.0)
-    return Learner(model, optimizer, build_schedule(optimizer, "cosine", 10, 0), seed=3)
+    return TrainStep(model, optimizer, build_schedule(optimizer, "cosine", 10, 0), seed=3)
 
 
 def kept(learner, batches, seeds, path):

@@ -120,7 +120,7 @@ def script(monkeypatch, tmp_path) -> Callable[..., int]:
     monkeypatch.setattr(runtime, "cores", lambda: 1)
     monkeypatch.setattr(loop, "train_one_epoch", lambda *_, **__: {"loss": 1.0})
     monkeypatch.setattr(loop, "validation_losses", lambda *_, **__: {"loss": 1.0})
-    monkeypatch.setattr(loop, "found_in", lambda *_, **__: [Detections((96, 128))] * 2)
+    monkeypatch.setattr(loop, "detect_for_dataset", lambda *_, **__: [Detections((96, 128))] * 2)
     monkeypatch.setattr(images, "images", lambda *_: {})
     monkeypatch.setattr(coco_metrics, "score", lambda *_: {"bbox": {"AP": 0.5, "AP50": 0.5}})
     fresh = ["--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--name", "x y", "--output-dir", tmp_path]

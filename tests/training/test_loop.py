@@ -14,7 +14,7 @@ from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model
 from torch import nn
 
 from detect.evaluation import coco_metrics
-from detect.inference.predictor import from_checkpoint
+from detect.inference.load import predictor_from_checkpoint
 from detect.media.images import write_image
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
@@ -118,7 +118,7 @@ class Oracle:
         self.class_names = class_names
         self.found = iter(found)
 
-    def __call__(self, images):
+    def predict_batch(self, images, labels=None, threshold=None):
         return [next(self.found) for _ in images]
 
 
@@ -158,6 +158,6 @@ def test_what_the_data_does_not_know_is_left_out_and_what_the_model_does_not_kno
 
 
 def test_a_real_model_is_scored_on_original_pixels(record):
-    predictor = from_checkpoint(as_checkpoint(random_model()), threshold=0)
+    predictor = predictor_from_checkpoint(as_checkpoint(random_model()), threshold=0)
     metrics = evaluate(predictor, [replace(record, masks=None)], CLASSES)
     assert set(metrics) == {"bbox", "classes", "evaluator"} and 0 <= metrics["bbox"]["AP"] <= 1

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from detect.training.config import OPTIMIZERS, SCHEDULES
-from detect.training.optimizer import build_average, build_optimizer, build_schedule
+from detect.training.optimizer import build_ema, build_optimizer, build_schedule
 
 
 def rates(name: str, total: int, warmup: int) -> list[float]:
@@ -60,7 +60,7 @@ def test_only_matrices_and_filters_decay_and_frozen_parameters_are_left_alone(na
 def test_the_average_follows_the_weights_and_their_statistics():
     """From (1 + n) / (10 + n) up to the decay, by hand; and it is another module, which training does not move."""
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    average = build_average(model, 0.25)
+    average = build_ema(model, 0.25)
     expected = None
     for step in range(6):
         with torch.no_grad():

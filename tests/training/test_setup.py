@@ -15,7 +15,7 @@ from detect.models import checkpoint
 from detect.models.anchors import anchor_sizes
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
-from detect.training.step import Learner
+from detect.training.step import TrainStep
 
 FITTED = ("imgsz", "anchors", "norm", "freeze", "rare", "epochs", "lr", "warmup_steps")
 
@@ -89,17 +89,17 @@ def test_a_warm_up_longer_than_half_of_the_steps_is_told(begun, data, capsys):
 
 def test_frozen_norms_are_trained_within_their_convolutions(begun, data, monkeypatch):
     folded = []
-    monkeypatch.setattr("detect.training.setup.fold_norms", folded.append)
+    monkeypatch.setattr("detect.training.setup.fuse_frozen_batch_norms", folded.append)
     begun("--data", data, *FROM_WEIGHTS)
     assert [type(model).__name__ for model in folded] == ["FasterRCNN"]
 
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_layers_are_in_16_bits_where_the_cpu_computes_in_them(begun, data, monkeypatch, capsys, quick):
-    monkeypatch.setattr("detect.training.amp._cpu_has_bfloat16", lambda: quick)
+    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: quick)
     types = []
     monkeypatch.setattr(
-        "detect.training.setup.Learner", lambda *a, **more: types.append(more["dtype"]) or Learner(*a, **more)
+        "detect.training.setup.TrainStep", lambda *a, **more: types.append(more["dtype"]) or TrainStep(*a, **more)
     )
     text = begun("--data", data, *FROM_WEIGHTS)
     assert yaml.safe_load(text)["amp"] is quick and types == [torch.bfloat16 if quick else None]
@@ -109,9 +109,9 @@ def test_layers_are_in_16_bits_where_the_cpu_computes_in_them(begun, data, monke
 
 def test_a_run_in_16_bits_goes_on_where_there_are_none(train_py, data, tmp_path, monkeypatch, capsys):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
-    monkeypatch.setattr("detect.training.amp._cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: True)
     assert train_py(*flags) == 0
-    monkeypatch.setattr("detect.training.amp._cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: False)
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
     assert "has trained in 16 bits, which cpu is slow with here" in capsys.readouterr().err
     assert train_py(*flags, "--name", "y", "--amp") == 2

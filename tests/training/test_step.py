@@ -8,19 +8,19 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.fake_learner import FakeDetector, batch, fake_learner
-from helpers.tiny_models import LIGHT, make_image, random_model, target
+from helpers.tiny_models import TINY_ARCHITECTURE, make_image, random_model, target
 from torch import nn
 
 from detect.errors import UsageError
 from detect.models.builder import build
-from detect.training.amp import half_type, mixed
-from detect.training.optimizer import build_average, build_optimizer, build_schedule
-from detect.training.step import Learner
+from detect.training.amp import half_dtype, mixed
+from detect.training.optimizer import build_ema, build_optimizer, build_schedule
+from detect.training.step import TrainStep
 
 NAN, INF = float("nan"), float("inf")
 
 
-def weight(learner: Learner) -> float:
+def weight(learner: TrainStep) -> float:
     return float(next(learner.model.parameters()).detach())
 
 
@@ -63,7 +63,7 @@ def test_where_a_loss_is_not_finite_nothing_moves(bad, place):
     assert all(p.grad is None for p in learner.model.parameters())
 
 
-def snapshot(learner: Learner) -> bytes:
+def snapshot(learner: TrainStep) -> bytes:
     file = io.BytesIO()
     torch.save(learner.state(), file)
     return file.getvalue()
@@ -84,11 +84,11 @@ def steps():
     return [([image], [one]) for image, one in zip(images, targets, strict=True)]
 
 
-def detector_learner(optimizer: str, **options) -> Learner:
+def detector_learner(optimizer: str, **options) -> TrainStep:
     model = random_model()
     optimizer = build_optimizer(model, optimizer, 0.001, 1e-4)
     schedule = build_schedule(optimizer, "cosine", 10, 2)
-    return Learner(model, optimizer, schedule, build_average(model, 0.9), clip=10.0, **options)
+    return TrainStep(model, optimizer, schedule, build_ema(model, 0.9), clip=10.0, **options)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -131,7 +131,7 @@ def test_layers_run_in_16_bits_and_losses_in_32(steps):
 
 @pytest.mark.parametrize("name", ["fasterrcnn", "maskrcnn"])
 def test_what_16_bit_layers_hand_on_is_float32(name):
-    model = build(replace(LIGHT, head=name), 4)
+    model = build(replace(TINY_ARCHITECTURE, head=name), 4)
     with mixed(model, torch.bfloat16):
         maps = model.backbone(torch.zeros(1, 3, 64, 64))
         scores, _ = model.rpn.head(list(maps.values()))
@@ -140,18 +140,18 @@ def test_what_16_bit_layers_hand_on_is_float32(name):
 
 
 def test_nothing_of_mixed_precision_stays_after_an_error():
-    model = build(LIGHT, 4)
+    model = build(TINY_ARCHITECTURE, 4)
     with pytest.raises(RuntimeError), mixed(model, torch.bfloat16):
         model.backbone(torch.zeros(1, 4, 64, 64))
     assert not torch.is_autocast_enabled("cpu")
 
 
 def test_a_cpu_without_16_bit_arithmetic_is_refused(monkeypatch):
-    monkeypatch.setattr("detect.training.amp._cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: False)
     with pytest.raises(UsageError, match="--amp: cpu has no quick 16-bit arithmetic here"):
-        half_type(torch.device("cpu"))
-    monkeypatch.setattr("detect.training.amp._cpu_has_bfloat16", lambda: True)
-    assert half_type(torch.device("cpu")) is torch.bfloat16
+        half_dtype(torch.device("cpu"))
+    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: True)
+    assert half_dtype(torch.device("cpu")) is torch.bfloat16
 
 
 def test_float16_that_overflows_is_no_failure_and_a_gradient_that_never_is_finite_is(monkeypatch):

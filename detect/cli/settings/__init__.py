@@ -2,18 +2,20 @@
 
 from detect.cli.settings.benchmark import BenchmarkSettings
 from detect.cli.settings.detection import DetectImageSettings, DetectVideoSettings
-from detect.cli.settings.doctor import DoctorSettings
+from detect.cli.settings.doctor import CheckSettings, ConvertSettings, FixSettings, PreviewSettings
 from detect.cli.settings.evaluate import EvaluateSettings
 from detect.cli.settings.serve import ServeSettings
-from detect.training.config import TrainSettings, settings_of_run
+from detect.cli.settings.train import TrainSettings
 
 __all__ = [
     "BenchmarkSettings",
+    "CheckSettings",
+    "ConvertSettings",
     "DetectImageSettings",
     "DetectVideoSettings",
-    "DoctorSettings",
     "EvaluateSettings",
+    "FixSettings",
+    "PreviewSettings",
     "ServeSettings",
     "TrainSettings",
-    "settings_of_run",
 ]

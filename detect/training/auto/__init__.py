@@ -1,24 +1,28 @@
-"""Defaults that fit the data, each with its reason."""
+"""Defaults fitted to the dataset and the machine, each with its reason.
+
+Every function returns a ``FittedDefault``: the value of a setting that the user did not give, and why.
+"""
 
 from detect.training.auto.anchors import fit_anchors
-from detect.training.auto.backbone import frozen_stages, norms
-from detect.training.auto.device import mixed_precision
-from detect.training.auto.facts import Choice, Facts
-from detect.training.auto.image_size import image_size, own_size
-from detect.training.auto.rare_classes import repeat_threshold
-from detect.training.auto.schedule import epochs, learning_rate, warmup_steps
+from detect.training.auto.backbone import fit_frozen_stages, fit_norm
+from detect.training.auto.fitted_default import FittedDefault
+from detect.training.auto.image_size import fit_image_size, native_image_size
+from detect.training.auto.precision import fit_mixed_precision
+from detect.training.auto.rare_classes import fit_repeat_threshold
+from detect.training.auto.schedule import fit_epochs, fit_learning_rate, fit_warmup_steps
+from detect.training.auto.statistics import DatasetStatistics
 
 __all__ = [
-    "Choice",
-    "Facts",
-    "epochs",
+    "DatasetStatistics",
+    "FittedDefault",
     "fit_anchors",
-    "frozen_stages",
-    "image_size",
-    "learning_rate",
-    "mixed_precision",
-    "norms",
-    "own_size",
-    "repeat_threshold",
-    "warmup_steps",
+    "fit_epochs",
+    "fit_frozen_stages",
+    "fit_image_size",
+    "fit_learning_rate",
+    "fit_mixed_precision",
+    "fit_norm",
+    "fit_repeat_threshold",
+    "fit_warmup_steps",
+    "native_image_size",
 ]

@@ -1,4 +1,4 @@
-"""Anchors that reach the objects, for the models whose region proposal network starts with random weights."""
+"""Default of ``anchors``: anchor boxes fitted to the objects, for models whose RPN starts from random weights."""
 
 from __future__ import annotations
 
@@ -9,105 +9,128 @@ from typing import NamedTuple
 import numpy as np
 
 from detect.models.anchors import ASPECT_RATIOS, anchor_sizes
-from detect.training.auto.facts import Choice, Facts
+from detect.text import counted
+from detect.training.auto.fitted_default import FittedDefault
+from detect.training.auto.statistics import DatasetStatistics
 
-_STRIDES = (4, 8, 16, 32, 64)  # of the feature maps of every model on a backbone, one level of anchors each
-_OBJECTS = 2_000  # more say no more
-_FEW = 100  # objects, of which half a point of recall is less than one
-_SCALES = 4  # of the jitter, at which each object is looked at
-_GAIN = 0.005
-# Sizes an octave for 1, 2 and 3 ratios: no more than the six anchors at each place that the default ones have; with
-# one ratio four, since still finer steps of size overlap almost as they are. And how far to move all sizes, so that
-# small ones stay on the fine maps.
-_SIZES_AN_OCTAVE = {1: 4, 2: 3, 3: 2}
-_OCTAVES = np.arange(-1.5, 1.26, 0.25)
-# Of the objects' own ratios, those at these shares in between.
-_QUANTILES = ((0.5,), (0.25, 0.75), (0.15, 0.5, 0.85), (0.05, 0.5, 0.95))
+_STRIDES = (4, 8, 16, 32, 64)  # of the FPN levels of every model with a backbone; each has its own anchor sizes
+_MAX_OBJECTS = 2_000  # a sample of this size is precise enough
+_MIN_OBJECTS = 100  # with fewer objects, the minimum gain of half a point is less than one object
+_JITTER_SCALES = 4  # scales of the jitter range at which every object is measured
+_MIN_GAIN = 0.005
+# Sizes per octave for 1, 2 and 3 aspect ratios, so that there are at most six anchors per location, as by default.
+# With one ratio four are enough, since anchors of still closer sizes overlap almost completely.
+_SIZES_PER_OCTAVE = {1: 4, 2: 3, 3: 2}
+_OCTAVE_SHIFTS = np.arange(-1.5, 1.26, 0.25)  # of all sizes; small objects should stay on the fine levels
+_RATIO_QUANTILES = ((0.5,), (0.25, 0.75), (0.15, 0.5, 0.85), (0.05, 0.5, 0.95))  # of the objects' own aspect ratios
 
 
 class Anchors(NamedTuple):
-    """What an Architecture has: for each level its sizes in pixels at the training size; height over width."""
+    """Anchor boxes, as in ``Architecture``.
+
+    sizes: for each FPN level its anchor sizes in pixels of the resized image.  aspect_ratios: height / width.
+    """
 
     sizes: tuple[tuple[int, ...], ...]
     aspect_ratios: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What anchors overlap before anything is learnt: the share of the objects that one of them has an IoU of at least
-    0.5 with, and the mean of the best IoU of each."""
+class Coverage:
+    """Overlap of the objects with the anchors before training.
+
+    recall: fraction of the objects that have an IoU of at least 0.5 with an anchor.
+    mean_iou: mean over the objects of the best IoU.
+    """
 
     recall: float
     mean_iou: float
 
 
-def fit_anchors(facts: Facts, imgsz: int, jitter: Sequence[float] = (1.0, 1.0)) -> Choice[Anchors]:
-    """The anchors for images of short side ``imgsz`` times ``jitter`` (its range): the default ones, unless others,
-    no more of them, reach at least half a point more of the objects."""
+def fit_anchors(
+    statistics: DatasetStatistics, imgsz: int, jitter: Sequence[float] = (1.0, 1.0)
+) -> FittedDefault[Anchors]:
+    """Return anchors for images whose short side is ``imgsz`` times a factor in the range ``jitter``.
+
+    The default anchors are kept unless others, at most as many, raise the recall by at least half a point.
+    """
     default = Anchors(anchor_sizes(imgsz), ASPECT_RATIOS)
-    if len(facts.boxes) < _FEW:
-        return Choice(default, f"the default ones, as {len(facts.boxes)} objects are too few to fit others to")
-    boxes, image_hw = _seen(facts, imgsz, jitter)
-    before = _reach(boxes, image_hw, default)
-    found = [(_reach(boxes, image_hw, anchors), anchors) for anchors in _candidates(boxes, imgsz)]
-    better = [one for one in found if one[0].recall >= before.recall + _GAIN]
+    if len(statistics.boxes) < _MIN_OBJECTS:
+        objects = counted(len(statistics.boxes), "object")
+        return FittedDefault(default, f"the default anchors, since {objects} are too few to fit anchors to")
+    boxes, image_hw = scale_objects(statistics, imgsz, jitter)
+    before = anchor_coverage(boxes, image_hw, default)
+    measured = [(anchor_coverage(boxes, image_hw, anchors), anchors) for anchors in _candidates(boxes, imgsz)]
+    better = [one for one in measured if one[0].recall >= before.recall + _MIN_GAIN]
     if not better:
-        return Choice(default, f"the default ones, {_in_words(default, before)}, and fitted ones hardly more")
+        return FittedDefault(
+            default, f"the default anchors, {_in_words(default, before)}; fitted ones are hardly better"
+        )
     # By recall alone, the last object would cost all the others some of their overlap.
     after, best = max(better, key=lambda one: one[0].recall + one[0].mean_iou)
-    gained = f"(default ones {before.recall:.1%}), best IoU {after.mean_iou:.2f} on average ({before.mean_iou:.2f})"
-    return Choice(best, f"{_in_words(best, after)} {gained}")
+    gain = f"(default anchors {before.recall:.1%}), mean best IoU {after.mean_iou:.2f} ({before.mean_iou:.2f})"
+    return FittedDefault(best, f"{_in_words(best, after)} {gain}")
 
 
-def _in_words(anchors: Anchors, reach: Reach) -> str:
+def _in_words(anchors: Anchors, coverage: Coverage) -> str:
     ratios = ", ".join(f"{ratio:g}" for ratio in anchors.aspect_ratios)
     return (
-        f"{anchors.sizes[0][0]}..{anchors.sizes[-1][-1]} px of height to width {ratios} "
-        f"reach {reach.recall:.1%} of the objects at IoU 0.5"
+        f"sizes {anchors.sizes[0][0]} to {anchors.sizes[-1][-1]} px, aspect ratios {ratios}, "
+        f"reach {coverage.recall:.1%} of the objects at IoU 0.5"
     )
 
 
 def _candidates(boxes: np.ndarray, imgsz: int) -> list[Anchors]:
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    ratios = np.log(height / width)
-    shapes = {tuple(sorted({float(f"{r:.2g}") for r in np.exp(np.quantile(ratios, at))})) for at in _QUANTILES}
-    every = [
-        Anchors(anchor_sizes(imgsz, octaves=octaves, an_octave=_SIZES_AN_OCTAVE[len(shape)]), shape)
+    log_ratios = np.log(height / width)
+    shapes = {
+        tuple(sorted({float(f"{r:.2g}") for r in np.exp(np.quantile(log_ratios, quantiles))}))
+        for quantiles in _RATIO_QUANTILES
+    }
+    candidates = [
+        Anchors(anchor_sizes(imgsz, octave_shift=shift, sizes_per_octave=_SIZES_PER_OCTAVE[len(shape)]), shape)
         for shape in sorted({ASPECT_RATIOS, *shapes})
-        for octaves in _OCTAVES.tolist()
+        for shift in _OCTAVE_SHIFTS.tolist()
     ]
-    return [anchors for anchors in every if _thinnest(anchors) >= _STRIDES[0]]
+    return [anchors for anchors in candidates if _min_side(anchors) >= _STRIDES[0]]
 
 
-def _thinnest(anchors: Anchors) -> float:
-    """The shortest side of all, in pixels; of less than one, torchvision would make none, and losses without end."""
+def _min_side(anchors: Anchors) -> float:
+    """Return the shortest side of all anchors in pixels; torchvision rounds sides below 1 to 0, and losses diverge."""
     return anchors.sizes[0][0] * min(min(ratio, 1 / ratio) ** 0.5 for ratio in anchors.aspect_ratios)
 
 
-def _seen(facts: Facts, imgsz: int, jitter: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes float32 [n, 4] as training sees them, at several scales, and the (height, width) of their images [n, 2];
-    what the window of an image that grew cuts off is left on."""
-    rows = np.linspace(0, len(facts.boxes) - 1, min(_OBJECTS, len(facts.boxes))).astype(np.int64)
-    images = facts.images[rows]
+def scale_objects(statistics: DatasetStatistics, imgsz: int, jitter: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a sample of the objects as training sees them, at several scales of the jitter range.
+
+    Returns boxes float32 [n, 4] and the (height, width) of their resized images float32 [n, 2]. The random window
+    that is cut from enlarged images is not applied.
+    """
+    count = len(statistics.boxes)
+    rows = np.linspace(0, count - 1, min(_MAX_OBJECTS, count)).astype(np.int64)
+    images = statistics.images[rows]
     low, high = jitter
-    scales = [imgsz * f / facts.own_sides[images] for f in np.geomspace(low, high, _SCALES if low < high else 1)]
-    boxes = np.concatenate([facts.boxes[rows] * scale[:, None] for scale in scales])
-    image_hw = np.concatenate([facts.image_hw[images] * scale[:, None] for scale in scales])
+    factors = np.geomspace(low, high, _JITTER_SCALES if low < high else 1)
+    scales = [imgsz * factor / statistics.native_sizes[images] for factor in factors]
+    boxes = np.concatenate([statistics.boxes[rows] * scale[:, None] for scale in scales])
+    image_hw = np.concatenate([statistics.image_hw[images] * scale[:, None] for scale in scales])
     return boxes.astype(np.float32), image_hw.astype(np.float32)
 
 
-def _reach(boxes: np.ndarray, image_hw: np.ndarray, anchors: Anchors) -> Reach:
+def anchor_coverage(boxes: np.ndarray, image_hw: np.ndarray, anchors: Anchors) -> Coverage:
+    """Return how well ``anchors`` cover the ``boxes`` from ``scale_objects``; 1 without boxes."""
     if not len(boxes):
-        return Reach(1.0, 1.0)
+        return Coverage(1.0, 1.0)
     best = best_ious(boxes, image_hw, anchors)
-    return Reach(float((best >= 0.5).mean()), float(best.mean()))
+    return Coverage(float((best >= 0.5).mean()), float(best.mean()))
 
 
 def best_ious(boxes: np.ndarray, image_hw: np.ndarray, anchors: Anchors) -> np.ndarray:
-    """The highest IoU of each box with an anchor, float32 [n]; boxes xyxy on images of ``image_hw`` [n, 2].
+    """Return the highest IoU of each box with an anchor, float32 [n].
 
-    Anchors stand where torchvision's AnchorGenerator puts them, at multiples of the stride from 0, and have its
-    rounding. Of those of a shape, one that stands nearest to a box overlaps it most.
+    boxes: xyxy [n, 4] on images of ``image_hw`` [n, 2], both in pixels of the resized image.
+    Anchor centers are multiples of the stride, and sides are rounded, as in torchvision's AnchorGenerator. Among the
+    anchors of one shape, one whose center is nearest to that of a box overlaps it most.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = (high - low).prod(axis=1)

@@ -1,32 +1,40 @@
-"""What of a backbone should stay as it came."""
+"""Defaults of ``norm`` and ``freeze``: the parts of a pretrained backbone that training does not change."""
 
 from __future__ import annotations
 
-from detect.training.auto.facts import Choice
+from detect.text import counted
+from detect.training.auto.fitted_default import FittedDefault
 
-_STATISTICS_FROM = 16  # images a step of one process, from which on their statistics are better than ImageNet's
+_MIN_BATCH_FOR_STATISTICS = 16  # images per batch and process from which batch statistics beat ImageNet's
 _FEW_IMAGES = 1_000
 
 
-def norms(batch_size: int, *, pretrained: bool) -> Choice[str]:
-    """``frozen``: batch norms keep the statistics that came with the weights, or ``batch``: those of each step.
+def fit_norm(batch_size: int, *, pretrained: bool) -> FittedDefault[str]:
+    """Return the kind of batch norm: ``frozen`` keeps the statistics of the pretrained weights, ``batch`` does not.
 
-    batch_size: images a step of one process, since batch norms see no more. Small batches have poor statistics
-    (Wu & He, arXiv 1803.08494, figure 1).
+    batch_size: images per batch of one process, since batch norms do not see the other processes. Statistics of small
+    batches are poor (Wu & He, https://arxiv.org/abs/1803.08494, figure 1).
     """
     if not pretrained:
-        return Choice("batch", "random weights come without statistics to keep")
-    if batch_size < _STATISTICS_FROM:
-        return Choice("frozen", f"{batch_size} images a step have poorer statistics than came with the weights")
-    return Choice("batch", f"{batch_size} images a step have good statistics of their own")
+        return FittedDefault("batch", "random weights have no statistics to keep")
+    images = f"a batch of {counted(batch_size, 'image')}"
+    if batch_size < _MIN_BATCH_FOR_STATISTICS:
+        return FittedDefault("frozen", f"{images} has poorer statistics than the pretrained weights")
+    return FittedDefault("batch", f"{images} has good statistics of its own")
 
 
-def frozen_stages(images: int, *, pretrained: bool, freezable: bool = True) -> Choice[int]:
-    """How many early stages of the backbone keep their weights; freezable: whether the backbone has such stages."""
+def fit_frozen_stages(num_images: int, *, pretrained: bool, freezable: bool = True) -> FittedDefault[int]:
+    """Return the number of early backbone stages whose weights stay fixed.
+
+    freezable: whether the backbone is divided into stages that can be frozen.
+    """
     if not pretrained:
-        return Choice(0, "random weights have all to learn")
+        return FittedDefault(0, "random weights must all be trained")
     if not freezable:
-        return Choice(0, "this backbone has no stages to freeze one by one")
-    if images < _FEW_IMAGES:
-        return Choice(1, f"{images} images teach edges and colors no better than came with the weights")
-    return Choice(0, f"{images} images are enough to teach the whole backbone")
+        return FittedDefault(0, "this backbone has no stages that can be frozen separately")
+    images = counted(num_images, "image")
+    if num_images < _FEW_IMAGES:
+        return FittedDefault(
+            1, f"{images}: too few to improve the edge and color filters of the pretrained first stage"
+        )
+    return FittedDefault(0, f"{images}: enough to train the whole backbone")

@@ -1,4 +1,4 @@
-"""From which share of the images on a class is not rare any more."""
+"""Default of ``repeat_threshold``: how often images of rare classes are repeated."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detect.training.auto.facts import Choice
+from detect.text import counted
+from detect.training.auto.fitted_default import FittedDefault
 
-# LVIS calls a class frequent on over 100 of its 100,000 images, which is its threshold of 0.001. Of a small set that
-# would be all; there a class is rare that is on far fewer images than most are.
-_FREQUENT = 100
-_OF_TYPICAL = 0.25
+# LVIS calls a class frequent if more than 100 of its 100,000 images show it, a threshold of 0.001. In a small dataset
+# every class is below 100 images; there a class is rare if far fewer images show it than a typical class.
+_FREQUENT_IMAGES = 100
+_FRACTION_OF_MEDIAN = 0.25
 
 
-def repeat_threshold(images_with: Mapping[str, int], images: int) -> Choice[float]:
-    """The threshold of ``detect.data.sampling.repeat_factors``; 0 where no class is rare.
+def fit_repeat_threshold(images_per_class: Mapping[str, int], num_images: int) -> FittedDefault[float]:
+    """Return the threshold for ``detect.data.sampling.repeat_factors``; 0 if no class is rare.
 
-    images_with: on how many of ``images`` each class is; classes on none are left out.
+    images_per_class: class name -> number of images that show it, out of ``num_images``. Classes with 0 images are
+    ignored.
     """
-    present = {name: n for name, n in images_with.items() if n > 0}
+    present = {name: n for name, n in images_per_class.items() if n > 0}
     if len(present) < 2:
-        return Choice(0.0, "there is but one class" if present else "there are no objects")
-    typical = float(np.median(list(present.values())))
-    threshold = min(_OF_TYPICAL * typical, _FREQUENT) / images
+        return FittedDefault(0.0, "there is only one class" if present else "there are no objects")
+    median = float(np.median(list(present.values())))
+    threshold = min(_FRACTION_OF_MEDIAN * median, _FREQUENT_IMAGES) / num_images
     rarest = min(present, key=lambda name: present[name])
-    where = f"{rarest}, the rarest class, is on {present[rarest]} of {images} images"
-    if present[rarest] >= threshold * images:
-        return Choice(0.0, f"{where}, which is not rare beside a typical one, on {typical:.0f}")
-    times = math.sqrt(threshold * images / present[rarest])
-    return Choice(threshold, f"{where}, a typical one on {typical:.0f}: its images come {times:.1f} times an epoch")
+    reason = f"the rarest class, {rarest}, is on {present[rarest]} of {counted(num_images, 'image')}"
+    if present[rarest] >= threshold * num_images:
+        return FittedDefault(0.0, f"{reason}, which is not rare compared to the median class, on {median:.0f}")
+    times = math.sqrt(threshold * num_images / present[rarest])
+    return FittedDefault(
+        threshold, f"{reason}, the median class on {median:.0f}: its images are used {times:.1f} times per epoch"
+    )

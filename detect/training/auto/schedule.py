@@ -1,62 +1,66 @@
-"""How long to train, and with which steps."""
+"""Defaults of ``epochs``, ``lr`` and ``warmup_steps``."""
 
 from __future__ import annotations
 
 import math
 
-from detect.training.auto.facts import Choice
+from detect.text import counted
+from detect.training.auto.fitted_default import FittedDefault
 
-_EPOCHS, _LEAST_EPOCHS, _MOST_EPOCHS = 20, 12, 200
-# What a new head needs however small the data are, and what Detectron takes for all of COCO (its 1x schedule, of 12
-# epochs, https://github.com/facebookresearch/Detectron/blob/main/MODEL_ZOO.md).
-_LEAST_STEPS, _MOST_STEPS = 1_500, 90_000
-# From random weights three times the schedule comes as far (He, Girshick & Dollár, arXiv 1811.08883: 6x for 2x).
-_FROM_RANDOM = 3
+_EPOCHS, _MIN_EPOCHS, _MAX_EPOCHS = 20, 12, 200
+# A new head needs 1500 steps however small the dataset is. 90000 steps and 12 epochs are Detectron's 1x schedule for
+# COCO (https://github.com/facebookresearch/Detectron/blob/main/MODEL_ZOO.md).
+_MIN_STEPS, _MAX_STEPS = 1_500, 90_000
+# From random weights, a schedule 3 times as long reaches the same AP (He, Girshick & Dollar, arXiv 1811.08883: 6x
+# instead of 2x).
+_RANDOM_WEIGHTS_FACTOR = 3
 
 
-def epochs(images: int, batch_size: int, *, pretrained: bool) -> Choice[int]:
-    """How often to see every image: 20 times, more for a set that makes few steps, fewer for one that makes many.
+def fit_epochs(num_images: int, images_per_step: int, *, pretrained: bool) -> FittedDefault[int]:
+    """Return the number of epochs: 20, more for a dataset with few steps per epoch, fewer for one with many.
 
-    images: in an epoch, with those that come again.  batch_size: images a step, of all processes together.
+    num_images: images per epoch, repeated images counted each time.  images_per_step: over all processes.
     """
-    times = 1 if pretrained else _FROM_RANDOM
-    a_pass = max(1, math.ceil(images / batch_size))
-    usual, least, most = (times * n for n in (_EPOCHS, _LEAST_EPOCHS, _MOST_EPOCHS))
-    enough = math.ceil(times * _LEAST_STEPS / a_pass)
-    affordable = max(least, times * _MOST_STEPS // a_pass)
-    chosen = min(most, affordable, max(usual, enough))
-    steps = f"{chosen * a_pass} steps, {a_pass} an epoch"
-    if chosen == usual:
+    factor = 1 if pretrained else _RANDOM_WEIGHTS_FACTOR
+    steps = max(1, math.ceil(num_images / images_per_step))
+    usual, low, high = (factor * n for n in (_EPOCHS, _MIN_EPOCHS, _MAX_EPOCHS))
+    enough = math.ceil(factor * _MIN_STEPS / steps)
+    affordable = max(low, factor * _MAX_STEPS // steps)
+    epochs = min(high, affordable, max(usual, enough))
+    total = f"{counted(epochs * steps, 'step')}, {steps} per epoch"
+    if epochs == usual:
         why = ""
-    elif chosen == most:
-        why = "; no image need be seen more often"
-    elif chosen > usual:
-        why = f"; a small set takes {times * _LEAST_STEPS} too"
+    elif epochs == high:
+        why = f"; more than {high} epochs do not help"
+    elif epochs > usual:
+        why = f"; even a small dataset needs {factor * _MIN_STEPS} steps"
     else:
-        why = f"; {least} epochs or {times * _MOST_STEPS} steps do for a large set"
-    return Choice(chosen, steps + why + ("" if pretrained else ", three times as many from random weights"))
+        why = f"; {low} epochs or {factor * _MAX_STEPS} steps suffice for a large dataset"
+    return FittedDefault(epochs, total + why + ("" if pretrained else "; 3 times as many as with pretrained weights"))
 
 
-def learning_rate(optimizer: str, batch_size: int) -> Choice[float]:
-    """The highest learning rate of ``sgd`` or ``adamw``; batch_size: images a step, of all processes together."""
-    images = "1 image" if batch_size == 1 else f"{batch_size} images"
+def fit_learning_rate(optimizer: str, images_per_step: int) -> FittedDefault[float]:
+    """Return the peak learning rate of ``sgd`` or ``adamw``; images_per_step counts all processes."""
+    images = counted(images_per_step, "image")
     if optimizer == "adamw":
-        # Square root: Malladi et al., arXiv 2205.10287.
-        rate = round(0.0002 * math.sqrt(batch_size / 2), 6)
-        return Choice(rate, f"0.0002 for 2 images a step, with the square root of their number, here {images}")
-    # Linear: Goyal et al., arXiv 1706.02677, who have 0.02 for Mask R-CNN at 16 images. A short fine-tuning of few
-    # images a step bears, and needs, four times as much an image.
-    if batch_size < 4:
-        return Choice(0.005 * batch_size, f"0.005 an image, {images} a step")
-    if batch_size <= 16:
-        return Choice(0.02, f"0.005 an image up to 0.02, the usual rate for 16; {images} a step")
-    return Choice(0.00125 * batch_size, f"0.02 for 16 images a step, in proportion for {batch_size}")
+        # Square-root scaling: Malladi et al., https://arxiv.org/abs/2205.10287.
+        rate = round(0.0002 * math.sqrt(images_per_step / 2), 6)
+        return FittedDefault(rate, f"0.0002 for 2 images per step, scaled by the square root to {images}")
+    # Linear scaling: Goyal et al., https://arxiv.org/abs/1706.02677, with 0.02 for Mask R-CNN at 16 images per step. A
+    # short fine-tuning with small steps tolerates, and needs, a rate per image that is four times as high.
+    if images_per_step < 4:
+        return FittedDefault(0.005 * images_per_step, f"0.005 per image, {images} per step")
+    if images_per_step <= 16:
+        return FittedDefault(0.02, f"0.005 per image, at most 0.02, the usual rate for 16; {images} per step")
+    return FittedDefault(0.00125 * images_per_step, f"0.02 for 16 images per step, scaled linearly to {images}")
 
 
-def warmup_steps(steps: int, batch_size: int) -> Choice[int]:
-    """Steps of linear warm-up in a training of ``steps``."""
-    # Goyal et al., arXiv 1706.02677, warm a large batch up over 500 steps.
-    most = 100 if batch_size <= 16 else 500
-    if steps < 10 * most:
-        return Choice(steps // 10, f"a tenth of the {steps} steps")
-    return Choice(most, f"what a step of {batch_size} images takes, of {steps} steps")
+def fit_warmup_steps(num_steps: int, images_per_step: int) -> FittedDefault[int]:
+    """Return the number of linear warm-up steps of a training with ``num_steps`` steps."""
+    # Goyal et al., https://arxiv.org/abs/1706.02677, warm up over 500 steps with large batches.
+    limit = 100 if images_per_step <= 16 else 500
+    if num_steps < 10 * limit:
+        return FittedDefault(num_steps // 10, f"a tenth of {counted(num_steps, 'step')}")
+    return FittedDefault(
+        limit, f"usual for {counted(images_per_step, 'image')} per step; {counted(num_steps, 'step')} in total"
+    )

@@ -1,4 +1,4 @@
-"""The metrics of a run, line by line."""
+"""The file metrics.jsonl of a run: one JSON object per epoch and line."""
 
 from __future__ import annotations
 
@@ -9,48 +9,62 @@ from typing import Any
 from detect.errors import DataError
 from detect.io.files import append_line, write_text
 
+# Keys in files of earlier versions, and the keys that replaced them.
+RENAMED_KEYS = {"memory": "memory_bytes"}
+
 
 class MetricsLog:
-    """``metrics.jsonl``: one JSON object an epoch."""
+    """Reads and writes ``metrics.jsonl``.
+
+    Keys of a row: ``epoch`` (from 1), ``lr`` (learning rate of the last step), ``seconds`` (duration of the epoch),
+    ``memory_bytes`` (peak memory, or null), ``losses`` and ``val_losses`` (means; the latter may be null), ``val``
+    (metrics on the val split, see ``coco_metrics.score``).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append one epoch; DiskError where that fails."""
+        """Append the row of one epoch. Raises DiskError."""
         append_line(self.path, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The epochs written so far, in their order; none where there is no file. DataError for a line of no epoch, or
-        of one that another line has."""
+        """Return the rows of all epochs in the order of the file; an empty list if there is no file.
+
+        Raises DataError for a line that is not a row, and for an epoch that has two rows.
+        """
         rows: dict[int, dict[str, Any]] = {}
         for number, line in enumerate(self._lines(), 1):
             if line.strip():
-                row = self._row(number, line)
+                row = self._parse(number, line)
                 if row["epoch"] in rows:
-                    raise DataError(f"{self.path}, line {number}: epoch {row['epoch']} once more; delete one of them")
+                    raise DataError(
+                        f"{self.path}, line {number}: second row of epoch {row['epoch']}; delete one of them"
+                    )
                 rows[row["epoch"]] = row
         return list(rows.values())
 
-    def keep_until(self, epoch: int) -> list[int]:
-        """Drop the lines past ``epoch``, which a run that goes on from there writes anew, and one that broke off.
-        Returns the epochs up to there that are missing."""
+    def truncate_after(self, epoch: int) -> list[int]:
+        """Delete the rows after ``epoch`` and an incomplete last line, since a resumed run writes them again.
+
+        Returns the epochs up to ``epoch`` that have no row.
+        """
         kept = [row for row in self.rows() if row["epoch"] <= epoch]
         if self.path.is_file():
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         return sorted(set(range(1, epoch + 1)) - {row["epoch"] for row in kept})
 
-    def _row(self, number: int, line: str) -> dict[str, Any]:
+    def _parse(self, number: int, line: str) -> dict[str, Any]:
         try:
             row = json.loads(line)
             if isinstance(row["epoch"], int):
-                return row
+                return {RENAMED_KEYS.get(key, key): value for key, value in row.items()}
         except (ValueError, TypeError, LookupError):
             pass
-        raise DataError(f"{self.path}, line {number}: {line[:40]!r} is not of an epoch; delete the line")
+        raise DataError(f"{self.path}, line {number}: {line[:40]!r} is not the row of an epoch; delete the line")
 
     def _lines(self) -> list[str]:
-        """Without one that broke off."""
+        """Return the complete lines; the last line is incomplete if the process was killed while it wrote."""
         if not self.path.is_file():
             return []
         return self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

@@ -1,4 +1,4 @@
-"""How fast a run goes, how long it takes yet and how much memory it has had, in figures and in words."""
+"""Progress of a run in words: estimated time remaining, memory use, the line of a step and of an epoch."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_STEPS = 100  # the last ones, whose mean tells how long the next ones take
+_WINDOW = 100  # number of last steps whose mean duration predicts the remaining ones
 
 
-class Pace:
-    """How long a run takes yet, from how long its last steps and its last validation took.
+class EtaEstimator:
+    """Estimates the remaining time of a run from the duration of its last steps and of its last validation.
 
-    epochs: of the whole run.  steps: of each epoch.  clock: seconds that only grow.
+    epochs: number of epochs of the whole run.  steps: number of steps per epoch.
+    clock: monotonic clock in seconds.
     """
 
     def __init__(self, epochs: int, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._epochs, self._steps, self._clock = epochs, steps, clock
-        self._seconds: deque[float] = deque(maxlen=_STEPS)  # of each step
-        self._validation: float | None = None
+        self._step_seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._validation_seconds: float | None = None
         self._steps_left, self._validations_left = epochs * steps, epochs
         self._last = clock()
 
-    def begin_epoch(self, finished: int, steps: int = 0) -> None:
-        """The next step of an epoch begins now; ``finished`` epochs and ``steps`` of its own are behind it."""
-        self._validations_left = self._epochs - finished
-        self._steps_left = self._validations_left * self._steps - steps
+    def start_epoch(self, finished_epochs: int, finished_steps: int = 0) -> None:
+        """Start timing the next step of an epoch, of which ``finished_steps`` are done already."""
+        self._validations_left = self._epochs - finished_epochs
+        self._steps_left = self._validations_left * self._steps - finished_steps
         self._last = self._clock()
 
-    def step(self) -> None:
-        """A step has ended, and the next one begins."""
+    def step_done(self) -> None:
+        """Record the end of a step and start timing the next one."""
         now = self._clock()
-        self._seconds.append(now - self._last)
+        self._step_seconds.append(now - self._last)
         self._last = now
         self._steps_left -= 1
 
     @contextmanager
     def validation(self) -> Iterator[None]:
-        """The validation of an epoch is the block."""
+        """Time the validation of an epoch, which runs in the block."""
         start = self._clock()
         yield
-        self._validation = self._clock() - start
+        self._validation_seconds = self._clock() - start
         self._validations_left -= 1
 
     @property
     def seconds_left(self) -> float | None:
-        """None before the first step; without the validations before the first of them."""
-        if not self._seconds:
+        """Remaining seconds; None before the first step. Validations count only after the first one."""
+        if not self._step_seconds:
             return None
-        steps = self._steps_left * sum(self._seconds) / len(self._seconds)
-        return steps + self._validations_left * (self._validation or 0.0)
+        steps = self._steps_left * sum(self._step_seconds) / len(self._step_seconds)
+        return steps + self._validations_left * (self._validation_seconds or 0.0)
 
     def left(self) -> str:
-        """``57 min left``; ``over 57 min left`` before the first validation; nothing before the first step."""
+        """Return ``57 min left``, or ``over 57 min left`` before the first validation, or "" before the first step."""
         seconds = self.seconds_left
         if seconds is None:
             return ""
-        return f"{'over ' if self._validation is None else ''}{in_words(seconds)} left"
+        return f"{'over ' if self._validation_seconds is None else ''}{duration_in_words(seconds)} left"
 
 
-def in_words(seconds: float) -> str:
-    """A duration in its two largest units: ``42 s``, ``1 min 2 s``, ``3 h 5 min``, ``2 d 4 h``."""
+def duration_in_words(seconds: float) -> str:
+    """Return a duration in its two largest units: ``42 s``, ``1 min 2 s``, ``3 h 5 min``, ``2 d 4 h``."""
     left = max(0, round(seconds))
-    if left >= 3600:  # rounded first, so that 1 h 59 min 59 s are 2 h
+    if left >= 3600:  # rounded first, so that 1 h 59 min 59 s is 2 h
         left = round(left / 60) * 60
     if left >= 86400:
         left = round(left / 3600) * 3600
@@ -79,21 +80,22 @@ def in_words(seconds: float) -> str:
     return " ".join(parts) or "0 s"
 
 
-def memory_bytes(device: str = "cpu") -> int | None:
-    """The most memory in use at any moment so far, None where the system does not tell.
+def peak_memory_bytes(device: str = "cpu") -> int | None:
+    """Return the peak memory use so far in bytes, or None where the system does not report it.
 
-    Of a CUDA ``device`` what torch's tensors took there; else what this process took, without its loader processes.
+    For a CUDA ``device`` this is the memory of torch's tensors on it; otherwise the resident memory of this process,
+    without its loader processes.
     """
     if device.startswith("cuda"):
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    try:  # resource, below, gives a process that a larger one started the size of that
+    try:  # resource.getrusage, below, reports at least the size of the parent process at the fork
         status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         status = ""
-    if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
-        return int(found[1]) * 1024
+    if match := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
+        return int(match[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows
@@ -102,29 +104,31 @@ def memory_bytes(device: str = "cpu") -> int | None:
 
 
 def memory_in_words(size: int | None) -> str:
-    """``2.1 GB``; nothing where it is not known."""
+    """Return a number of bytes as ``2.1 GB``, or "" for None."""
     return "" if size is None else f"{size / 1e9:.1f} GB"
 
 
-def step_line(losses: Mapping[str, float], rate: float, left: str, memory: int | None) -> str:
-    """What stands behind the bar of an epoch: what matters most first, since a narrow terminal cuts the rest off.
+def step_line(losses: Mapping[str, float], lr: float, left: str, memory: int | None) -> str:
+    """Return the text behind the progress bar of an epoch, most important first, since terminals cut the rest off.
 
-    losses: by their names in metrics.jsonl, ``loss`` their sum.  rate: of learning.  left: see ``Pace.left``.
+    losses: by their names in metrics.jsonl; ``loss`` is their sum.  left: see ``EtaEstimator.left``.
+    memory: in bytes.
     """
     parts = [f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items() if name != "loss"]
-    words = [f"loss {losses['loss']:.3f}", left, memory_in_words(memory), f"lr {rate:.1e}", *parts]
+    words = [f"loss {losses['loss']:.3f}", left, memory_in_words(memory), f"lr {lr:.1e}", *parts]
     return ", ".join(word for word in words if word)
 
 
 def epoch_line(row: Mapping[str, Any], epochs: int, scores: str, left: str, *, is_best: bool) -> str:
-    """What is printed of an epoch: ``epoch 3/60  loss 1.234  val loss 1.310  bbox AP ...  best  1 min an epoch, ...``.
+    """Return the line of an epoch: ``epoch 3/60  loss 1.234  val loss 1.310  bbox AP ...  best  1 min per epoch``.
 
-    row: as in metrics.jsonl.  scores: ``coco.one_line``.  left: see ``Pace.left``; left out after the last epoch.
+    row: of metrics.jsonl.  scores: of ``coco_metrics.one_line``.
+    left: see ``EtaEstimator.left``; omitted after the last epoch.
     """
     words = [f"epoch {row['epoch']}/{epochs}", f"loss {row['losses']['loss']:.3f}"]
     if val_losses := row.get("val_losses"):
         words.append(f"val loss {val_losses['loss']:.3f}")
     words += [scores, *(["best"] if is_best else [])]
-    took = [f"{in_words(row['seconds'])} an epoch", left if row["epoch"] < epochs else ""]
-    took.append(memory_in_words(row.get("memory")))
+    took = [f"{duration_in_words(row['seconds'])} per epoch", left if row["epoch"] < epochs else ""]
+    took.append(memory_in_words(row.get("memory_bytes")))
     return "  ".join([*words, ", ".join(word for word in took if word)])

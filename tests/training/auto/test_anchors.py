@@ -48,7 +48,7 @@ def default() -> Anchors:
 def test_the_reach_is_that_of_the_models_own_anchors(hw):
     side = sizes(8, 250)
     found = facts(side * sizes(0.6, 1.7, seed=1), side, hw, seed=2)
-    for fitted in (default(), Anchors(anchor_sizes(IMGSZ, octaves=-1, an_octave=3), (0.3, 1.5))):
+    for fitted in (default(), Anchors(anchor_sizes(IMGSZ, octave_shift=-1, sizes_per_octave=3), (0.3, 1.5))):
         architecture = backbone_architecture("mobilenet_v2", "fasterrcnn", IMGSZ)
         model = build(replace(architecture, anchors=fitted.sizes, aspect_ratios=fitted.aspect_ratios), 2)
         with torch.inference_mode():

@@ -1,0 +1,54 @@
+"""The functions for training of the public API: settings are keyword arguments, with the names of TrainConfig."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from detect import options, runtime
+from detect.training import debug_step as failed_steps
+from detect.training import trainer
+from detect.training.config import TrainConfig, complete_config
+from detect.training.overfit import OverfitResult
+from detect.training.trainer import TrainResult
+
+
+def train(data: str | Path | None = None, **settings: Any) -> TrainResult:
+    """Train a Faster R-CNN or Mask R-CNN and return its files and metrics.
+
+        result = detect.train("path/to/data", backbone="mobilenet_v2", epochs=20)
+        result = detect.train(resume=result.folder, epochs=30)
+
+    data: folder, name of a dataset in datasets/, or YAML file; by default the rendered dataset ``sample``.
+    settings: any fields of ``detect.TrainConfig``; a setting that is not given is fitted to the dataset.
+
+    Writes a folder below ``output_dir`` with best.safetensors, last.safetensors, last_state.pt (for ``resume``),
+    settings.yaml, metrics.jsonl, curves.png and tensorboard/.
+
+    Sets the number of threads and the random seeds of this process. Raises TypeError for an unknown setting,
+    UsageError for an invalid value, DataError for a dataset that cannot be used, TrainingError if the loss diverges,
+    and KeyboardInterrupt after Ctrl-C, once the state is saved.
+    """
+    return trainer.train(_config("train", data, settings))
+
+
+def overfit_test(data: str | Path | None = None, num_images: int = 8, **settings: Any) -> OverfitResult:
+    """Train on a few images until the model reproduces their annotations, and report possible causes if it cannot.
+
+    data, settings: as for ``train``.  num_images: number of images.
+    """
+    return trainer.overfit_test(_config("overfit_test", data, settings), num_images)
+
+
+def debug_step(path: str | Path, device: str = "auto") -> str:
+    """Repeat a failed step of a training and return a report on where it stopped being finite.
+
+    path: file failed_step_*.pt in the folder of a run. Raises CheckpointError for another file.
+    """
+    runtime.configure_process()
+    return failed_steps.analyze_failed_step(Path(path), runtime.pick_device(device))
+
+
+def _config(function: str, data: str | Path | None, settings: dict[str, Any]) -> TrainConfig:
+    given = settings if data is None else {"data": data, **settings}
+    return complete_config(options.build(TrainConfig, f"detect.{function}", **given), given)

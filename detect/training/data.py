@@ -1,0 +1,68 @@
+"""The data of a training: a train and a val split, read and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from detect import distributed
+from detect.data.backgrounds import with_backgrounds
+from detect.data.description import find_spec
+from detect.data.quality.checks.classes import classes_in_use
+from detect.data.table import Table
+from detect.errors import DataError
+from detect.evaluation.predict import check_shared_classes
+from detect.progress import report, warn
+from detect.structures.class_names import ClassNames
+from detect.text import counted, first_few
+
+
+class TrainingData(NamedTuple):
+    """Train and val split of a dataset.
+
+    name: of the dataset.  splits: names of all its splits.
+    class_names, train: classes and records of the train split, with background images.
+    val_class_names, val: classes and records of the val split; the order of the classes may differ.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    class_names: ClassNames
+    train: Table
+    val_class_names: ClassNames
+    val: Table
+
+
+def read_training_data(
+    data: str, data_root: Path | None = None, annotation_format: str = "auto", backgrounds: str | None = None
+) -> TrainingData:
+    """Read and check the train and val splits of a dataset, which is downloaded or rendered first if necessary.
+
+    data: name of a dataset, folder or YAML file.  data_root: folder of the files of a named dataset.
+    backgrounds: folder or pattern of images without objects that are added to the train split.
+    Raises UsageError for an unknown dataset and DataError if a split has no objects or the classes do not match.
+    """
+    spec = find_spec(data, data_root, annotation_format)
+    with distributed.first_process_first():
+        spec.prepare()
+    if spec.discovery_note:
+        report(spec.discovery_note)
+    class_names, train = spec.read("train")
+    val_class_names, val = spec.read("val")
+    check_shared_classes(class_names, val_class_names, f"the val split of '{spec.name}'")
+    for split, records in (("train", train), ("val", val)):
+        if not any(map(len, records)):
+            raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an object")
+    if untrained := sorted(classes_in_use(val, val_class_names) - classes_in_use(train, class_names)):
+        warn(f"dataset '{spec.name}': val has objects of classes without objects in train: {first_few(untrained)}")
+    count, added = len(train), ""
+    if backgrounds is not None:
+        train = with_backgrounds(train, backgrounds, labelled=spec.image_paths())
+        added = f" and {counted(len(train) - count, 'background image')}"
+    report(f"{spec.name}: {counted(count, 'image')}{added} for training, {len(val)} for validation")
+    return TrainingData(spec.name, tuple(spec.splits), class_names, train, val_class_names, val)
+
+
+def image_names(records: Table) -> dict[int, str]:
+    """Return image id -> file name, for messages."""
+    return dict(zip(records.image_ids.tolist(), (PurePath(name).name for name in records.names), strict=True))

@@ -1,0 +1,84 @@
+"""Resuming a run: names in files of earlier versions, and the checks that a run can continue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detect import distributed
+from detect.errors import UsageError
+from detect.options import RENAMED as RENAMED_SETTINGS
+from detect.text import counted, first_few
+
+# Keys of the state in last_state.pt of earlier versions, and the keys that replaced them.
+RENAMED_STATE_KEYS = {
+    "average": "ema",
+    "best": "best_score",
+    "processes": "num_processes",
+    "seconds": "epoch_seconds",
+    "train_sha256": "train_fingerprint",
+    "within": "epoch_progress",
+}
+# Augmentation parameters in the compared settings of a state, and the names that replaced them.
+RENAMED_AUGMENTATION = {"colours": "color", "light": "brightness_contrast", "wear": "noise_jpeg"}
+_AUGMENTATION, _FORMER_AUGMENTATION = "augmentation.", "--aug's "
+# Settings of train.py that select another program than training; files of earlier versions list them with null.
+_NOT_IN_CONFIG = {"overfit", "debug_step"}
+
+
+def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a run of any version with the current names, as in its settings.yaml and its state."""
+    translated = {}
+    for key, value in settings.items():
+        if key.startswith(_FORMER_AUGMENTATION):
+            name = key.removeprefix(_FORMER_AUGMENTATION)
+            translated[_AUGMENTATION + RENAMED_AUGMENTATION.get(name, name)] = value
+        elif (name := RENAMED_SETTINGS.get(key, key)) not in _NOT_IN_CONFIG:
+            translated[name] = value
+    return translated
+
+
+def translate_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resume state of any version with the current names."""
+    translated = {RENAMED_STATE_KEYS.get(key, key): value for key, value in state.items()}
+    for key in ("settings", "reasons"):
+        if key in translated:
+            translated[key] = translate_settings(translated[key])
+    return translated
+
+
+def settings_to_compare(settings: Mapping[str, Any], augmentation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that must not change when a run is resumed.
+
+    augmentation: parameters of the augmentation, which include those that the preset ``aug`` stands for.
+    """
+    return dict(settings) | {_AUGMENTATION + name: value for name, value in augmentation.items()}
+
+
+def check_resumable(
+    folder: Path, saved: Mapping[str, Any], settings: Mapping[str, Any], class_names: Sequence[str], file: str
+) -> None:
+    """Raise UsageError if a run cannot continue with these settings, classes and number of processes.
+
+    saved: metadata in the state of the run.  settings: see ``settings_to_compare``.
+    file: name of the settings file, for messages.
+    """
+    if (processes := saved.get("num_processes", 1)) != distributed.world().size:
+        start = "without torchrun" if processes == 1 else f"with torchrun --nproc_per_node={processes}"
+        raise UsageError(
+            f"{folder} was trained by {counted(processes, 'process', 'processes')}, on which its batches depend;"
+            f" resume it {start}"
+        )
+    former = saved.get("settings", {})
+    changed = sorted(k for k in former.keys() & settings.keys() - {"epochs"} if former[k] != settings[k])
+    if changed:
+        changes = first_few(f"{name} is {settings[name]}, and was {former[name]}" for name in changed)
+        raise UsageError(
+            f"{folder / file} was changed after training started: {changes}; restore the former values, or start a"
+            " new run with these settings"
+        )
+    if saved["class_names"] != list(class_names):
+        raise UsageError(
+            f"{folder} was trained on the classes {saved['class_names']}, but the dataset has {list(class_names)}"
+        )

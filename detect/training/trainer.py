@@ -1,0 +1,223 @@
+"""Training a detector: data, model, epochs, the best checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from detect import distributed
+from detect.errors import DiskError
+from detect.evaluation import coco_metrics
+from detect.progress import TRAINING, bar, report
+from detect.text import counted
+from detect.training import overfit, setup
+from detect.training.callbacks import StepCallback
+from detect.training.config import TrainConfig
+from detect.training.data import TrainingData, image_names, read_training_data
+from detect.training.logging.images import choose_examples, example_images
+from detect.training.logging.jsonl import MetricsLog
+from detect.training.logging.plots import write_curves
+from detect.training.logging.progress import EtaEstimator, epoch_line, peak_memory_bytes
+from detect.training.logging.tensorboard import TensorBoardLogger
+from detect.training.loop import EpochProgress, train_one_epoch
+from detect.training.overfit import MAX_STEPS, OverfitResult, overfit_images
+from detect.training.run import BEST, CURVES, LAST, LOG, STATE, TENSORBOARD, TrainingRun
+from detect.training.signals import DeferredInterrupt
+from detect.training.validation import Validator
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Files and metrics of a finished run.
+
+    best: checkpoint of the best epoch.  last: checkpoint of the last epoch.  folder: of the run.
+    metrics: metrics of the best epoch on val, such as ``bbox_AP`` and ``segm_AP50`` (0..1), and ``loss``. A metric
+        without ground truth is absent.
+    best_epoch: number of the best epoch, from 1.
+    config: settings of the run, with the fitted defaults.
+    evaluation_split: split for a final evaluation: ``test`` if the dataset has one, else ``val``.
+    """
+
+    best: Path
+    last: Path
+    folder: Path
+    metrics: dict[str, float]
+    best_epoch: int
+    config: TrainConfig
+    evaluation_split: str
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train a detector, or continue the run ``config.resume``, whose config comes from ``config.complete_config``.
+
+    Raises UsageError, DataError, CheckpointError, FetchError, DiskError and TrainingError; KeyboardInterrupt after
+    Ctrl-C, with a message that says how to continue.
+    """
+    device, workers = setup.prepare_process(config)
+    with distributed.process_group(device) as process:
+        saved = TrainingRun.load_metadata(config.resume) if config.resume else None
+        data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
+        run, config = setup.start_run(config, data, device, saved)
+        with explain_interruption(run):
+            train_epochs(config, run, data, workers)
+        if process.is_first:
+            summarize(config, run)
+        return result_of(config, run, data)
+
+
+def train_epochs(config: TrainConfig, run: TrainingRun, data: TrainingData, workers: int) -> None:
+    """Train, validate and save epoch after epoch, until all epochs are done or ``patience`` is exhausted."""
+    assert config.epochs and config.imgsz
+    train_step, with_masks = run.train_step, run.architecture.has_masks
+    loader = setup.build_train_loader(config, data, workers, with_masks=with_masks)
+    validate = Validator(
+        run.evaluated_model, data, with_masks=with_masks, imgsz=config.imgsz, seed=config.seed,
+        device=train_step.device, dtype=train_step.dtype,
+    )  # fmt: skip
+    eta = EtaEstimator(config.epochs, setup.steps_per_epoch(config, data))
+    tensorboard = None
+    if distributed.world().is_first:
+        tensorboard = TensorBoardLogger(run.folder / TENSORBOARD, epoch=run.epoch, steps=train_step.num_steps)
+    callback = StepCallback(run, image_names(data.train), config.max_skipped_steps, eta, tensorboard)
+    examples = choose_examples(data.val)
+    patience, first_epoch = config.patience or math.inf, patience_start(config, run)
+
+    while run.epoch < config.epochs and run.epoch - max(first_epoch, run.best_epoch) < patience:
+        title = f"epoch {run.epoch + 1}/{config.epochs}"
+        progress = run.epoch_progress or EpochProgress()
+        batches = loader.epoch(run.epoch, progress.batches)
+        with DeferredInterrupt() as interrupt, bar(batches, desc=title, bar_format=TRAINING) as progress_bar:
+            losses = train_one_epoch(
+                train_step, progress_bar, epoch=run.epoch, accumulate=config.accumulate,
+                progress=progress, on_step=callback.for_epoch(progress_bar, interrupt),
+            )  # fmt: skip
+            distributed.broadcast_buffers(train_step.model, run.evaluated_model)
+            callback.epoch_trained(progress)
+        with callback.validation(progress):
+            val = validate(title)
+        with DeferredInterrupt():  # the files of an epoch are written completely or not at all
+            row = run.finish_epoch(losses, val.metrics, val.losses, peak_memory_bytes(str(train_step.device)))
+        if tensorboard:
+            tensorboard.log_epoch(row)
+            images = example_images(data.val, val.detections, data.val_class_names, examples)
+            tensorboard.log_images(run.epoch, images)
+        scores = coco_metrics.one_line(val.metrics)
+        report(epoch_line(row, config.epochs, scores, eta.left(), is_best=run.epochs_since_best == 0))
+
+
+def patience_start(config: TrainConfig, run: TrainingRun) -> int:
+    """Return the epoch from which ``patience`` counts; reports if a resumed run has nothing, or more, to do."""
+    assert config.epochs
+    if run.epoch >= config.epochs:
+        finished = counted(run.epoch, "epoch")
+        report(f"{run.folder} has finished {finished}; a larger number of `epochs` continues the training")
+    elif config.patience and run.epochs_since_best >= config.patience:
+        report(f"{run.folder} had stopped early; it now has {counted(config.patience, 'more epoch')} to improve")
+        return run.epoch
+    return 0
+
+
+@contextmanager
+def explain_interruption(run: TrainingRun) -> Iterator[None]:
+    """Release the run after the block; add to KeyboardInterrupt and DiskError how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_to_continue(run)) from None
+    except DiskError as error:
+        raise DiskError(f"{error}; {how_to_continue(run)}") from error
+    finally:
+        run.unlock()
+        run.delete_if_empty()
+
+
+def how_to_continue(run: TrainingRun) -> str:
+    """Return in words how far an interrupted run is and how to continue it."""
+    if not (run.folder / STATE).exists():
+        last = run.folder / LAST
+        kept = f"its weights are in {last}" if last.exists() else "there is nothing to continue from"
+        return f"stopped before the first epoch was saved; {kept}"
+    position = counted(run.epoch, "finished epoch")
+    if run.epoch_progress:
+        position += f" and {counted(run.epoch_progress.batches, 'batch', 'batches')}"
+    size = distributed.world().size
+    launcher = "" if size == 1 else f", again with torchrun --nproc_per_node={size}"
+    return f"stopped after {position}; continue with `resume={str(run.folder)!r}`{launcher}"
+
+
+def summarize(config: TrainConfig, run: TrainingRun) -> None:
+    """Plot the run and report its best epoch."""
+    assert config.epochs
+    if config.patience and run.epoch < config.epochs:
+        waited = counted(run.epochs_since_best, "epoch")
+        report(f"stopped early: {waited} without a better {config.metric}; `resume` continues the training")
+    has_score = math.isfinite(run.best_score)
+    rows = MetricsLog(run.folder / LOG).rows()
+    write_curves(rows, run.folder / CURVES, run.folder.name, run.best_epoch if has_score else 0, config.metric)
+    score = f"{abs(run.best_score):.3f}" if has_score else "unknown"
+    report(f"best {config.metric} on val: {score} in epoch {run.best_epoch}: {run.folder / BEST}")
+    if config.metric != "loss" and run.best_score == 0:
+        report(
+            "the model detects nothing yet: train for more `epochs`, or run the overfit test with `overfit=8` to see"
+            " whether it can learn this dataset"
+        )
+
+
+def result_of(config: TrainConfig, run: TrainingRun, data: TrainingData) -> TrainResult:
+    """Return the files and metrics of a run."""
+    rows = distributed.compute_on_first(MetricsLog(run.folder / LOG).rows)
+    best_row = next((row for row in rows if row["epoch"] == run.best_epoch), {})
+    return TrainResult(
+        best=run.folder / BEST,
+        last=run.folder / LAST,
+        folder=run.folder,
+        metrics=flat_metrics(best_row),
+        best_epoch=run.best_epoch,
+        config=config,
+        evaluation_split="test" if "test" in data.splits else "val",
+    )
+
+
+def flat_metrics(row: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics in a row of metrics.jsonl under the names of the setting ``metric``, such as ``bbox_AP``."""
+    metrics = {
+        f"{kind}_{name}": value
+        for kind in ("bbox", "segm")
+        for name, value in row.get("val", {}).get(kind, {}).items()
+        if value is not None
+    }
+    losses = row.get("val_losses")
+    return metrics | ({"loss": losses["loss"]} if losses else {})
+
+
+def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
+    """Train on ``num_images`` images until the model reproduces their annotations; report possible causes if not.
+
+    Nothing is saved. Settings that would slow overfitting down, such as augmentation and frozen layers, are ignored.
+    """
+    distributed.require_single_process("the overfit test")
+    device, workers = setup.prepare_process(config)
+    data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
+    few = overfit.choose_images(data.train, num_images)
+    report(f"overfit test on {counted(len(few), 'image')} with {counted(len(few.boxes), 'object')}")
+    data = data._replace(train=few, val_class_names=data.class_names, val=few)
+    epochs = math.ceil(MAX_STEPS / math.ceil(len(few) / config.batch_size))
+    unhindered: dict[str, Any] = {
+        "jitter": [1.0, 1.0],
+        "ema": 0.0,
+        "freeze": 0,
+        "repeat_threshold": 0.0,
+        "accumulate": 1,
+    }
+    fitting = setup.ConfigInProgress(replace(config, epochs=epochs, **unhindered))
+    model, architecture = setup.build_initial_model(fitting, data)
+    train_step = setup.build_train_step(model.to(device), fitting, data)
+    assert fitting.config.imgsz
+    return overfit_images(
+        train_step, model, few, data.class_names, with_masks=architecture.has_masks, imgsz=fitting.config.imgsz,
+        batch_size=config.batch_size, workers=workers, seed=config.seed,
+    )  # fmt: skip
