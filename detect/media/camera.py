@@ -1,4 +1,4 @@
-"""Sources that do not wait, and that may keep one waiting: cameras and streams."""
+"""Cameras, and a thread that reads a live source so that waiting for a frame can time out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from detect.media.video_decoder import Frame
 
 
 class Camera:
-    """A camera on this machine: a number as OpenCV counts them, or a device such as /dev/video0.
+    """A camera of this machine.
 
-    shown: its name in messages.
+    address: number of the camera in OpenCV's order, or a device such as /dev/video0.
+    shown: name in messages.
 
-    Opened at once, since macOS asks the user for leave, and only on the main thread. MediaError where there is no such
-    camera.
+    The camera is opened by the constructor: macOS asks the user for permission, and only on the main thread.
+    Raises MediaError when there is no such camera.
     """
 
     def __init__(self, address: str, shown: str) -> None:
@@ -28,12 +29,12 @@ class Camera:
         if not self._camera.isOpened():
             self._camera.release()
             raise MediaError(
-                f"{shown} cannot be opened: see that it is plugged in, that no other program uses it and"
-                " that you may read it"
+                f"{shown} cannot be opened: check that it is connected, that no other program uses it, and"
+                " that you have permission to read it"
             )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames as they come, without their times."""
+        """Yield frames as they arrive, all with the time 0."""
         try:
             while not self._closed:
                 more, bgr = self._camera.read()
@@ -44,16 +45,16 @@ class Camera:
             self._camera.release()
 
     def close(self) -> None:
-        """Let go of the camera once the frame that is awaited has come."""
+        """Release the camera after the next frame."""
         self._closed = True
 
 
 class Feed:
-    """The frames of ``source`` taken by a thread of its own, so that waiting for one can be given up.
+    """Reads the frames of ``source`` in a thread, so that waiting for a frame can time out.
 
-    waits: asked once, when the first frame has come: true lets ``source`` wait until each frame is taken; otherwise
-    one that was not taken gives way to the next, so that ``take`` gives what is to be seen now, and a frame's time is
-    that of its arrival, by the machine's own clock.
+    waits: called once, after the first frame has arrived. If it returns true, ``source`` waits until each frame is
+        taken. Otherwise a newer frame replaces one that was not taken, so that ``take`` returns the current frame,
+        and the time of a frame is its arrival by the machine's monotonic clock.
     """
 
     def __init__(self, source: Iterable[Frame], waits: Callable[[], bool] = lambda: False) -> None:
@@ -67,7 +68,7 @@ class Feed:
         self._thread.start()
 
     def take(self, seconds: float) -> Frame | None:
-        """The next frame, or None at the end; TimeoutError where none comes within ``seconds``."""
+        """Return the next frame, or None at the end. Raises TimeoutError when none arrives within ``seconds``."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._frame or self._ended, seconds):
                 raise TimeoutError
@@ -78,7 +79,7 @@ class Feed:
             return frame
 
     def close(self, seconds: float = 5) -> None:
-        """End the thread, when the source is closed; one that hangs in a driver is left to the process's end."""
+        """End the thread after the source is closed; a thread that hangs in a driver ends with the process."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -97,7 +98,7 @@ class Feed:
                     self._frame = frame if waits else Frame(frame.image, Fraction(time.monotonic()))
                     self._changed.notify_all()
         except Exception as error:
-            self._error = error  # raised where the frame is asked for
+            self._error = error  # raised by take
         finally:
             with self._changed:
                 self._ended = True

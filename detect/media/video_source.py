@@ -1,4 +1,4 @@
-"""What ``--input`` names: a video file, a camera or a stream; and what to call it."""
+"""Video sources: a file, a camera or a stream, with names for messages and files."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from detect.io.files import fit_file_name
 from detect.text import unknown
 
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
-_LONGEST_NAME = 80
-_LONGEST_ENDING = "_99999.part.jsonl"  # what else the names of the run's folder and files hold
+_MAX_NAME = 80
+_LONGEST_ENDING = "_99999.part.jsonl"  # longest ending that a run appends to the name
 
-# scheme://, user and password, host and path, query; punctuation at the end is the sentence's.
+# scheme://, user and password, host and path, query; punctuation at the end belongs to the sentence.
 _ADDRESS = re.compile(
     r"([a-z][a-z0-9+.-]*://)([^\s/?#'\"]*@)?([^\s?#'\"]*)([?#][^\s'\"]*?(?=[:;,.)]*(?:[\s'\"]|$)))?", re.IGNORECASE
 )
-_SHORTEST_SECRET = 6  # characters of key=value
+_MIN_SECRET = 6  # characters of key=value
 
 
 @dataclass(frozen=True)
 class Source:
-    """kind: ``file``, ``camera`` or ``stream``.
-    address: what opens it: a path, a camera's number or device, a URL.
-    shown: for messages; of a URL without user, password and query, which may hold a key.
-    name: for the run's folder and files: the file's stem, ``camera_0``, or a stream's host and last part of its path.
+    """A video source.
+
+    kind: ``file``, ``camera`` or ``stream``.
+    address: path, number or device of a camera, or URL.
+    shown: name for messages; a URL without user, password and query, which may hold a key.
+    name: name for the run's folder and files: the file's stem, ``camera_0``, or host and last path part of a stream.
     """
 
     kind: str
@@ -37,9 +39,10 @@ class Source:
 
     @classmethod
     def parse(cls, text: str | Path) -> Source:
-        """A number is a camera (``./0`` a file), ``scheme://`` a stream, a device a camera, all else a file.
+        """Return the source that ``text`` names.
 
-        MediaError for a folder, a file that is missing and a scheme that is none of STREAMS.
+        A number or a device is a camera, ``scheme://`` a stream, and anything else a file (``./0`` for a file called
+        0). Raises MediaError for a folder, a missing file and a scheme that is not in STREAMS.
         """
         if isinstance(text, str) and re.fullmatch(r"[0-9]{1,4}", text):
             return cls("camera", text, f"camera {int(text)}", f"camera_{int(text)}")
@@ -51,21 +54,21 @@ class Source:
         if path.is_dir():
             raise MediaError(f"{path} is a folder, not a video")
         if path.is_fifo():
-            raise MediaError(f"{path} is a pipe, and a video must be a file")
+            raise MediaError(f"{path} is a pipe; a video must be a file")
         if not path.is_file():
             raise MediaError(f"no such video file: {path}")
         return cls(
             "file", str(path), str(path), fit_file_name(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING)
         )
 
-    def without_secrets(self, text: str) -> str:
-        """``text``, such as a message of ffmpeg, without what ``shown`` leaves out, of whatever address."""
+    def redact(self, text: str) -> str:
+        """Return ``text``, such as a message of ffmpeg, without users, passwords and queries of any URL in it."""
         if self.kind != "stream":
             return text
         text = _ADDRESS.sub(r"\1\3", text.replace(self.address, self.shown))
         url = urlsplit(self.address)
         user = url.netloc.rpartition("@")[0]
-        secrets = [part for part in url.query.split("&") if "=" in part and len(part) >= _SHORTEST_SECRET]
+        secrets = [part for part in url.query.split("&") if "=" in part and len(part) >= _MIN_SECRET]
         for secret in (f"{user}@" if user else "", *secrets):
             text = re.sub(rf"(?<!\w){re.escape(secret)}", "", text) if secret else text
         return text
@@ -77,15 +80,15 @@ def _stream(address: str) -> Source:
         raise MediaError(unknown("kind of stream", f"{scheme}://", [f"{s}://" for s in STREAMS]))
     try:
         url = urlsplit(address)
-        place = url.netloc.rpartition("@")[2]
-        host = url.hostname or place
+        location = url.netloc.rpartition("@")[2]
+        host = url.hostname or location
     except ValueError:
-        raise MediaError(f"{scheme}://... is not a URL that can be read: see its brackets and port") from None
+        raise MediaError(f"{scheme}://... is not a valid URL: check its brackets and port") from None
     last = Path(unquote(url.path)).stem
     name = _safe("_".join(part for part in (host, last) if part))
-    return Source("stream", address, f"{scheme}://{place}{url.path}", name or scheme.lower())
+    return Source("stream", address, f"{scheme}://{location}{url.path}", name or scheme.lower())
 
 
 def _safe(name: str) -> str:
-    """``name`` as a name for a file on any system."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:_LONGEST_NAME]
+    """Return ``name`` with the characters that file names may have on any system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:_MAX_NAME]

@@ -1,4 +1,4 @@
-"""Writing videos that any browser plays: H.264, which OpenCV's wheels cannot write, by ffmpeg."""
+"""Writing of H.264 videos, which any browser plays and OpenCV's wheels cannot write, with ffmpeg."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import numpy as np
 
 from detect.errors import DiskError, MediaError
 from detect.io.files import DISK_FULL, fit_file_name, replace_file
-from detect.media.ffmpeg import command, complaint, crash, own_group
-from detect.media.video_decoder import sensible_rate
+from detect.media.ffmpeg import command, crash_message, last_error, separate_process_group
+from detect.media.video_decoder import plausible_rate
 from detect.progress import warn
 
-CRF = 20  # x264's constant quality: 18 is all but lossless, 23 its default
+CRF = 20  # constant quality of x264: 18 is visually lossless, 23 its default
 ENCODER_THREADS = 2  # the detector needs the other cores
-KEYFRAME_SECONDS = 5  # to jump to; and what a crash can cost
-_TICKS = 10_000  # a second, at least
+KEYFRAME_SECONDS = 5  # distance of seek points, and the most that a crash can cost
+_MIN_TICKS = 10_000  # per second
 
-# The color matrix is chosen *and* written down: players guess at an untagged one, each in its own way.
+# The color matrix is chosen *and* stated in the file: players interpret an untagged one differently.
 _FILTERS = (
     "pad=ceil(iw/2)*2:ceil(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
     "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -33,41 +33,43 @@ _FILTERS = (
 
 
 class VideoWriter:
-    """An H.264 mp4 that any browser plays, written frame by frame, with the sound of ``sound_from``.
+    """Writes an H.264 MP4 frame by frame, with the sound of another video.
 
         with VideoWriter(path, video.fps, video.size_hw, sound_from=video.sound) as out:
             out.write(image)
 
-    fps: the rate of the frames that come without a time; kept exactly when given as a Fraction.
-    size_hw: (height, width); an odd side is padded by a pixel, as the color planes have half the size.
-    sound_from: a video whose sound, if it has any, is cut to the length of the image; its first track.
+    fps: rate of frames that are written without a time; exact when given as a Fraction.
+    size_hw: (height, width) of the frames; an odd side is padded by one pixel, since color planes have half the size.
+    sound_from: video whose first audio track, if it has one, is cut to the length of the frames and added.
 
-    The file appears under its name when the ``with`` block ends well. Until then it is NAME.part.mp4, which plays at
-    any time; that is what is left of it when an exception ends the block, the disk is full or the power fails.
-    Raises DiskError with ffmpeg's last words where it fails; sound that cannot be read is a warning.
+    The file appears under its name when the ``with`` block succeeds. Until then it is NAME.part.mp4, which can be
+    played at any time and is kept after an exception, a full disk or a power cut.
+    Raises DiskError with ffmpeg's error; sound that cannot be read is a warning.
     """
 
     def __init__(
         self, path: Path, fps: Fraction | float, size_hw: tuple[int, int], sound_from: Path | None = None
     ) -> None:
         self.path = path
-        self.fps = fps if isinstance(fps, Fraction) else sensible_rate(fps)
+        self.fps = fps if isinstance(fps, Fraction) else plausible_rate(fps)
         self.size_hw = size_hw
         self.sound_from = sound_from
         self.frames = 0
-        self._ticks = self.fps.numerator * ceil(_TICKS / self.fps.numerator)  # a second; a frame is a whole number
-        self._last = self._step = 0  # in ticks: the time of the last frame, and for how long the one before is shown
+        self._ticks = self.fps.numerator * ceil(
+            _MIN_TICKS / self.fps.numerator
+        )  # per second; a frame is a whole number of ticks
+        self._last = self._step = 0  # in ticks: time of the last frame, duration of the one before
         self._duration: Fraction | None = None
         self._part = self._beside(".part.mp4")
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody empties would stop ffmpeg
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read would block ffmpeg
         rate = max(self.fps.limit_denominator(1001), Fraction(1))
         # fmt: off
         arguments = [
             "-loglevel", "level+error", "-f", "ivf", "-c:v", "rawvideo", "-i", "pipe:0",
             "-vf", _FILTERS, "-fps_mode", "passthrough", "-enc_time_base", f"1/{self._ticks}",
-            # No B-frames, with which the last packet would not be that of the last frame.
+            # No B-frames, so that the last packet holds the last frame.
             "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-crf", str(CRF), "-threads", str(ENCODER_THREADS),
-            # Else x264 takes the ticks for frames, and claims a level that hardware decoders refuse.
+            # Otherwise x264 interprets ticks as frames and states a level that hardware decoders refuse.
             "-x264-params", f"fps={rate.numerator}/{rate.denominator}",
             "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})",
             "-video_track_timescale", str(self._ticks),
@@ -79,18 +81,19 @@ class VideoWriter:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
-            **own_group(),
+            **separate_process_group(),
         )
-        # IVF, the plainest container that gives each frame its time: a header, then (size, time, pixels) of each.
+        # IVF is the simplest container with frame times: a header, then (size, time, pixels) of each frame.
         height, width = size_hw
         self._send(struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, b"RGB\x18", width, height, self._ticks, 1, 0, 0))
 
     def write(self, image: np.ndarray, time: Fraction | None = None, duration: Fraction | None = None) -> None:
-        """Append ``image``, uint8 RGB [H, W, 3] of ``size_hw``; ValueError for any other.
+        """Append a frame.
 
-        time: since when it is to be seen, in seconds; by default a frame of ``fps`` after the one before. The first
-            one is seen from the beginning, whatever its time.
-        duration: for how long, which counts for the last one; by default as long as the one before.
+        image: uint8 RGB [H, W, 3] of ``size_hw``; any other array raises ValueError.
+        time: start of the frame in seconds; by default 1 / fps after the previous one. The first frame always starts
+            at 0.
+        duration: seconds for which the last frame is shown; by default as long as the one before.
         """
         if image.shape != (*self.size_hw, 3) or image.dtype != np.uint8:
             raise ValueError(f"a frame must be uint8 {(*self.size_hw, 3)}, not {image.dtype} {image.shape}")
@@ -104,23 +107,23 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and rename it to its final name."""
         if self.frames == 0:
-            raise MediaError(f"cannot write {self.path}: not one frame was given")
+            raise MediaError(f"cannot write {self.path}: no frame was written")
         self._process.communicate()
         if self._process.returncode != 0:
-            raise self._failure(self._complaint())
-        trouble = None
+            raise self._failure(self._error_message())
+        error = None
         if self.sound_from is not None:
-            trouble = self._finish(self.sound_from)
-            if trouble is not None:
-                full = any(os.strerror(number) in trouble for number in DISK_FULL)
-                why = "there is no room for it" if full else f"that of {self.sound_from} cannot be read"
-                warn(f"{self.path} has no sound, as {why}: {trouble}")
-        if self.sound_from is None or trouble is not None:
-            trouble = self._finish(None)
-            if trouble is not None:
-                raise self._failure(trouble)
+            error = self._finish(self.sound_from)
+            if error is not None:
+                full = any(os.strerror(number) in error for number in DISK_FULL)
+                why = "the disk is full" if full else f"the sound of {self.sound_from} cannot be read"
+                warn(f"{self.path} has no sound, since {why}: {error}")
+        if self.sound_from is None or error is not None:
+            error = self._finish(None)
+            if error is not None:
+                raise self._failure(error)
         self._part.unlink()
 
     def __enter__(self) -> VideoWriter:
@@ -135,7 +138,7 @@ class VideoWriter:
             else:
                 self._process.communicate()
         finally:
-            self._process.kill()  # does nothing to one that has ended
+            self._process.kill()  # has no effect after its end
             self._process.communicate()
             self._log.close()
             if self.frames == 0 or (self._part.is_file() and self._part.stat().st_size == 0):
@@ -148,17 +151,17 @@ class VideoWriter:
                 self._process.stdin.write(part)
         except OSError:
             self._process.wait()
-            raise self._failure(self._complaint()) from None
+            raise self._failure(self._error_message()) from None
 
     def _failure(self, why: str) -> DiskError:
-        kept = f"; {self._part} plays up to there" if self.frames and self._part.is_file() else ""
+        kept = f"; {self._part} can be played up to that point" if self.frames and self._part.is_file() else ""
         return DiskError(f"cannot write {self.path}: {why}{kept}")
 
     def _finish(self, sound_from: Path | None) -> str | None:
-        """Give the image its exact length and its sound, and the file its name; or say what fails.
+        """Set the exact length, add the sound and rename the file; return an error message or None.
 
-        In a second pass, when the length is known: -shortest in one pass would cut the image where the sound is
-        the shorter. -t before the second input limits only that.
+        This is a second pass, with a known length: -shortest in a single pass would cut the frames when the sound is
+        shorter. -t before the second input limits only that input.
         """
         duration = self._step if self._duration is None else max(1, round(self._duration * self._ticks))
         end = Fraction(self._last + duration, self._ticks)
@@ -170,17 +173,21 @@ class VideoWriter:
         arguments = [
             "-loglevel", "level+error", "-i", f"file:{self._part}", *sound, *image,
             *(["-map", "1:a:0?", "-c:a", "aac"] if sound else []), "-movflags", "+faststart", f"file:{done}",
-            # As in the reader: time begins with the earliest stream in use.
+            # As in the decoder: time begins with the earliest stream in use.
             *(["-map", "1:V:0", "-c", "copy", "-f", "null", "-"] if sound else []),
         ]
         # fmt: on
         try:
             result = subprocess.run(
-                command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, check=False, **own_group()
+                command(*arguments),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                **separate_process_group(),
             )
             if result.returncode != 0:
                 words = result.stderr.decode(errors="replace").splitlines()
-                return crash(result.returncode) or complaint(words)
+                return crash_message(result.returncode) or last_error(words)
             replace_file(done, self.path)
             return None
         except OSError as error:
@@ -188,18 +195,20 @@ class VideoWriter:
         finally:
             done.unlink(missing_ok=True)
 
-    def _complaint(self) -> str:
+    def _error_message(self) -> str:
         self._log.seek(0)
         words = self._log.read().decode(errors="replace").splitlines()
-        return crash(self._process.returncode) or complaint(words)
+        return crash_message(self._process.returncode) or last_error(words)
 
     def _beside(self, ending: str) -> Path:
         return self.path.with_name(fit_file_name(self.path.stem, ending))
 
 
 def letterbox(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """``image`` as large as it fits into ``size_hw``, its sides in proportion, on black; itself where it is of that
-    size. uint8 RGB [H, W, 3]."""
+    """Return ``image`` scaled to fit ``size_hw`` with its aspect ratio kept, centered on black.
+
+    image: uint8 RGB [H, W, 3]; returned itself when it has that size.
+    """
     if image.shape[:2] == tuple(size_hw):
         return image
     (height, width), (old_height, old_width) = size_hw, image.shape[:2]

@@ -63,7 +63,7 @@ def test_a_camera_gives_frames_by_the_clock(camera):
     passed = int(frames[-1].image[0, 0, 2]) - int(frames[0].image[0, 0, 2])
     assert float(times[-1]) >= 0.8 * passed / 50
     assert frames[0].image[0, 0, 0] == 9, "RGB"
-    assert re.fullmatch(r"camera 2 has ended: \d+ frames, .* s", reader.trouble)
+    assert re.fullmatch(r"camera 2 has ended: \d+ frames, .* s", reader.warning)
 
 
 def test_who_is_slow_gets_what_is_to_be_seen_now(camera, tmp_path):
@@ -86,21 +86,21 @@ def test_who_is_slow_gets_what_is_to_be_seen_now(camera, tmp_path):
 
 def test_a_camera_that_is_not_there_is_told(camera, capfd):
     camera.opens = False
-    with pytest.raises(MediaError, match="camera 7 cannot be opened: see that it is plugged in"):
+    with pytest.raises(MediaError, match="camera 7 cannot be opened: check that it is connected"):
         VideoReader("7")
     assert camera.last.released and capfd.readouterr() == ("", "")
 
 
 def test_a_camera_without_an_image_is_told(camera):
     camera.frames = 0
-    with pytest.raises(MediaError, match="camera 0 cannot be opened: it gives no image"):
+    with pytest.raises(MediaError, match="camera 0 cannot be opened: it returns no frame"):
         VideoReader("0")
 
 
 def test_a_camera_that_hangs_is_given_up(camera, monkeypatch):
     camera.hangs_after = 0
     monkeypatch.setattr(video_reader, "OPEN_SECONDS", 0.2)
-    with pytest.raises(MediaError, match="camera 0 cannot be opened: no image within 0 s"):
+    with pytest.raises(MediaError, match="camera 0 cannot be opened: no frame within 0 s"):
         VideoReader("0")
 
 
@@ -109,7 +109,7 @@ def test_a_camera_that_stalls_ends(camera, monkeypatch):
     monkeypatch.setattr(video_reader, "STALL_SECONDS", 0.3)
     with VideoReader("0") as reader:
         assert 1 <= len(list(reader)) <= 10
-    assert reader.trouble.startswith("camera 0 has given nothing for 0 s, so this is its end: ")
+    assert reader.warning.startswith("camera 0 has sent nothing for 0 s and counts as ended: ")
 
 
 def test_opencv_has_no_camera_here(capfd):

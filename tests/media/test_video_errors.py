@@ -80,7 +80,7 @@ def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path, suffix):
     assert 5 <= len(frames) < 30
     # Which of the two depends on ffmpeg: two of its threads may write into one line, which is then no complaint.
     damaged = r".* is damaged or breaks off \(.+\): \d+ frames, .* s of 3\.0 s, could be decoded"
-    assert re.fullmatch(rf"{damaged}|.* is shorter than it claims: \d+ frames, .* s of 3\.0 s", reader.trouble)
+    assert re.fullmatch(rf"{damaged}|.* is shorter than its header states: \d+ frames, .* s of 3\.0 s", reader.warning)
 
 
 def test_a_video_goes_on_after_damage(tmp_path):
@@ -91,7 +91,7 @@ def test_a_video_goes_on_after_damage(tmp_path):
     path.write_bytes(content)
     frames, reader = read(path)
     assert len(frames) > 10 and float(frames[-1].time) == pytest.approx(2.9, abs=0.01)
-    assert "is damaged or breaks off" in reader.trouble
+    assert "is damaged or breaks off" in reader.warning
 
 
 def test_a_header_that_claims_too_much_is_told(tmp_path):
@@ -101,7 +101,7 @@ def test_a_header_that_claims_too_much_is_told(tmp_path):
     path.write_bytes(content[:at] + np.array([3600e3], ">f8").tobytes() + content[at + 8 :])
     frames, reader = read(path)
     assert len(frames) == 10 and reader.frame_count == 36000
-    assert "is shorter than it claims: 10 frames, 1.0 s of 3600.0 s" in reader.trouble
+    assert "is shorter than its header states: 10 frames, 1.0 s of 3600.0 s" in reader.warning
 
 
 def test_a_crash_of_ffmpeg_is_told_as_one(tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_words_in_a_file_are_only_words(tmp_path):
     title = "showinfo n: 0 pts: 0 s:99999x99999 config in time_base: 1/7, frame_rate: 7/1 [error] x"
     source = clip(tmp_path / "in.mp4")
     frames, reader = read(make(tmp_path / "x.mp4", "-i", source, "-c", "copy", "-metadata", f"title={title}"))
-    assert [f.time for f in frames] == [i / FILM for i in range(20)] and reader.trouble is None
+    assert [f.time for f in frames] == [i / FILM for i in range(20)] and reader.warning is None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -147,12 +147,12 @@ def test_a_ctrl_c_does_not_reach_ffmpeg(tmp_path, monkeypatch):
 
         monkeypatch.setattr(subprocess, name, spy)
     rewritten(clip(tmp_path / "in.mp4"), tmp_path / "x.mp4")
-    assert len(started) >= 5 and all(ffmpeg.own_group().items() <= options.items() for options in started)
+    assert len(started) >= 5 and all(ffmpeg.separate_process_group().items() <= options.items() for options in started)
 
 
 def test_a_ctrl_c_does_not_reach_ffmpeg_on_windows(monkeypatch):
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
-    assert ffmpeg.own_group() == {"creationflags": 512}
+    assert ffmpeg.separate_process_group() == {"creationflags": 512}
 
 
 # Writing that fails
