@@ -16,10 +16,11 @@ from detect.data.dataset import to_tensor
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError
 from detect.evaluation import coco_metrics
-from detect.evaluation.bootstrap import FIGURES, drawn, matches, mean_of_known
-from detect.evaluation.coco_rows import rows_of
-from detect.evaluation.predict import SCORE_FLOOR, check_classes, relabel
-from detect.inference.predictor import Predictor, load_predictor
+from detect.evaluation.bootstrap import INTERVAL_METRICS, resampled_precisions, match_detections, nan_mean
+from detect.evaluation.coco_rows import to_coco_rows
+from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, to_dataset_labels
+from detect.inference.load import load_model
+from detect.inference.predictor import Predictor
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
@@ -59,7 +60,7 @@ class Sharpness:
 def load_at(model: str, imgsz: int, device: str) -> Predictor:
     """The predictor of ``--model`` that looks at images with a short side of ``imgsz`` pixels, or of its own where
     it knows but one."""
-    predictor = load_predictor(model, device=device, threshold=SCORE_FLOOR)
+    predictor = load_model(model, device=device, threshold=EVALUATION_THRESHOLD)
     if not predictor.model.transform.fixed_size:
         predictor.model.transform.set_size(imgsz)
     return predictor
@@ -75,7 +76,7 @@ def read_scored(spec: DatasetSpec, model: ClassNames) -> tuple[tuple[str, ...], 
     names = parts[0][0]
     if any(other.names != names.names for other, _ in parts):
         raise DataError(f"dataset '{spec.name}': {' and '.join(splits)} do not list the same classes in one order")
-    check_classes(model, names, f"dataset '{spec.name}'")
+    check_shared_classes(model, names, f"dataset '{spec.name}'")
     records = [record for _, some in parts for record in some]
     if all(record.iscrowd.all() for record in records):
         raise DataError(f"dataset '{spec.name}': not one image of {' and '.join(splits)} has an object to find")
@@ -87,7 +88,7 @@ def compare(
 ) -> Sharpness:
     """The model looks at every image both ways."""
     found = {
-        name: relabel(
+        name: to_dataset_labels(
             detect_prepared(predictor, records, way, title=f"detecting, {name}"), predictor.class_names, names
         )
         for name, way in WAYS.items()
@@ -117,7 +118,7 @@ def detect_prepared(
     for record in progress.bar(records, desc=title):
         prepared = to_tensor(way(record, transform.resized_hw(record.image_hw))).to(predictor.device)
         with _in_place_of_resizing(transform, prepared):
-            found += predictor([np.zeros((*record.image_hw, 3), np.uint8)])  # of which only the size counts
+            found += predictor.predict_batch([np.zeros((*record.image_hw, 3), np.uint8)])  # of which only the size counts
     return found
 
 
@@ -134,12 +135,12 @@ def _in_place_of_resizing(transform: Any, prepared: Tensor) -> Iterator[None]:
 def _figures(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> Figures:
     metrics = coco_metrics.score(records, found, names)
     return {
-        f"{kind} {figure}": metrics[kind][figure] for kind in ("bbox", "segm") if kind in metrics for figure in FIGURES
+        f"{kind} {figure}": metrics[kind][figure] for kind in ("bbox", "segm") if kind in metrics for figure in INTERVAL_METRICS
     }
 
 
 def _drawn(records: Sequence[ImageRecord], found: Sequence[Detections], names: ClassNames) -> dict[str, np.ndarray]:
     """The figures of each draw of the images, [DRAWS]."""
-    rows = rows_of(records, found, names)
-    values = {kind: mean_of_known(drawn(matches(rows, kind), DRAWS, seed=0)) for kind in rows.kinds}
-    return {f"{kind} {figure}": of for kind in values for figure, of in zip(FIGURES, values[kind], strict=True)}
+    rows = to_coco_rows(records, found, names)
+    values = {kind: nan_mean(resampled_precisions(match_detections(rows, kind), DRAWS, seed=0)) for kind in rows.kinds}
+    return {f"{kind} {figure}": of for kind in values for figure, of in zip(INTERVAL_METRICS, values[kind], strict=True)}

@@ -16,12 +16,14 @@ one of them ``| None``.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import os
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from detect.errors import UsageError
 from detect.text import near_names, unknown
@@ -44,6 +46,7 @@ _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 _MAX_NAME_BYTES = 200  # a number is appended to names that are taken
 
 C = TypeVar("C")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def option(
@@ -214,6 +217,21 @@ def build(config_class: type[C], function: str, /, **values: Any) -> C:
         if field.required and name not in checked:
             raise TypeError(f"{function}() is missing the argument '{name}': {field.help}")
     return config_class(**checked)
+
+
+def suggest_keywords(function: F) -> F:
+    """Decorate a public function so that an unknown keyword argument is a TypeError that names the nearest one."""
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **keywords: Any) -> Any:
+        for name in keywords:
+            if name not in known:
+                hint = _hint(name, [one for one in known if one != "self"])
+                raise TypeError(f"{function.__qualname__}() got an unexpected keyword argument '{name}'{hint}")
+        return function(*arguments, **keywords)
+
+    return cast(F, checked)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -1,14 +1,13 @@
-"""How far AP and AP50 may be off because the images are few: the percentile bootstrap (B. Efron and R. Tibshirani,
-An Introduction to the Bootstrap, 1993, chapter 13) over images.
+"""Confidence intervals of AP and AP50 from a percentile bootstrap over images (B. Efron and R. Tibshirani, An
+Introduction to the Bootstrap, 1993, chapter 13).
 
-As many images as there are get drawn from them, with replacement, again and again, and each draw is scored. The
-detections are matched with the ground truth once, as no image's matches depend on another; a draw is then no more than how
-often each image counts.
+A resample draws as many images as there are, with replacement. Detections are matched with ground truth once, since
+the matches in one image do not depend on other images; a resample then only changes how often each image counts.
 
-What the intervals cannot tell: they know of the choice of the images alone, not of the luck of a training. From few
-images they are too narrow: of those at 95 % from 13 simulated images not quite 9 in 10 held the true AP
-(tests/evaluation/test_bootstrap.py). And where a model's scores say little about right and wrong they lie too high,
-since several copies of an image are one chance more for a steep start of the curve.
+Limits: the intervals cover the choice of the test images, not the randomness of training. They are too narrow for few
+images: of the 95 % intervals from 13 simulated images a little under 9 in 10 contained the true AP
+(tests/evaluation/test_bootstrap.py). Where scores say little about correctness they are biased upward, because copies
+of one image make a steep start of the precision-recall curve more likely.
 """
 
 from __future__ import annotations
@@ -19,163 +18,180 @@ from typing import Any
 
 import numpy as np
 
-from detect.evaluation.coco_rows import Rows, rows_of
-from detect.evaluation.evaluators import REFERENCE, prepared, quiet
+from detect.evaluation.coco_rows import CocoRows, to_coco_rows
+from detect.evaluation.evaluators import REFERENCE, make_evaluation, stdout_suppressed
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
 
-FIGURES = ("AP", "AP50")
+INTERVAL_METRICS = ("AP", "AP50")
 Interval = tuple[float, float] | None
 
-_RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
-_AT_ONCE = 50  # draws, which bounds the memory
+_RECALLS = np.linspace(0, 1, 101)  # at which COCO samples the precision
+_BLOCK = 50  # resamples computed together; limits the memory
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What was found of one class in I images, best score first, as T IoU thresholds (0.5, 0.55, .. 0.95) see it.
+    """The D detections of one class in I images, by descending score, matched at T IoU thresholds (0.5, 0.55 .. 0.95).
 
-    image: int [D], where each was found, as a position among the images.
-    right: bool [T, D], whether it is an object's.  counts: bool [T, D], right or wrong; what a crowd holds is neither.
-    objects: int [I], how many each image has to find.
+    image: int64 [D], index of the image of each detection.
+    is_correct: bool [T, D], whether the detection matches an object.
+    counts: bool [T, D], whether the detection is correct or a false positive; one inside a crowd region is neither.
+    objects: int64 [I], number of ground-truth objects per image, without crowd regions.
     """
 
     image: np.ndarray
-    right: np.ndarray
+    is_correct: np.ndarray
     counts: np.ndarray
     objects: np.ndarray
 
 
 def intervals(
     records: Sequence[ImageRecord],
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     class_names: ClassNames,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """``{"bbox": {"AP": (low, high), "AP50": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}}}``,
-    0..1, and ``confidence``, ``resamples``, ``seed`` and ``images``, the number of them.
+    """Compute confidence intervals of AP and AP50, for all classes and for each class.
 
-    records: one or more.  confidence: the part of the ``resamples`` draws that score between low and high.
-    None stands in place of an interval where fewer than two images have an object to find. Raises what
-    ``coco.score`` raises.
+    records: at least one.
+    detections: one Detections per record, with labels of ``class_names``.
+    resamples: number of resamples.
+    confidence: fraction of the resamples that lie between ``low`` and ``high``.
+
+    Returns ``{"bbox": {"AP": (low, high), "AP50": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}},
+    "confidence", "resamples", "seed", "images"}``. An interval is None if fewer than two images contain objects.
+    Raises ValueError as ``coco_metrics.score`` does.
     """
-    rows = rows_of(records, found, class_names)
-    out: dict[str, Any] = {}
+    rows = to_coco_rows(records, detections, class_names)
+    result: dict[str, Any] = {}
     classes: dict[str, dict[str, dict[str, Interval]]] = {name: {} for name in class_names.names}
     for kind in rows.kinds:
-        matched = matches(rows, kind)
-        values = drawn(matched, resamples, seed)
-        out[kind] = _intervals(mean_of_known(values), np.sum([one.objects for one in matched], axis=0), confidence)
-        for name, one, own in zip(class_names.names, matched, values, strict=True):
+        matches = match_detections(rows, kind)
+        values = resampled_precisions(matches, resamples, seed)
+        objects = np.sum([one.objects for one in matches], axis=0)
+        result[kind] = _intervals(nan_mean(values), objects, confidence)
+        for name, one, own in zip(class_names.names, matches, values, strict=True):
             classes[name][kind] = _intervals(own, one.objects, confidence)
-    out["classes"] = classes
-    return out | {"confidence": confidence, "resamples": resamples, "seed": seed, "images": len(records)}
+    result["classes"] = classes
+    return result | {"confidence": confidence, "resamples": resamples, "seed": seed, "images": len(records)}
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """What the ``intervals`` that were found mean, for readers of the figures."""
-    if found["bbox"]["AP"] is None:
+def explanation(result: dict[str, Any]) -> str:
+    """Return one or two lines that explain the result of ``intervals`` to readers of a table."""
+    if result["bbox"]["AP"] is None:
         return "no [low, high]: an interval needs two or more images with objects"
-    share, images = f"{found['confidence'] * 100:g} %", found["images"]
+    percent, images = f"{result['confidence'] * 100:g} %", result["images"]
     return (
-        f"[low, high]: what another choice of images may make of a figure; {share} of {found['resamples']} draws\n"
-        f"of {images} of these {images} images, with replacement, lie within"
+        f"[low, high]: {percent} bootstrap interval. In {percent} of {result['resamples']} resamples of the {images} "
+        "images\nthe metric lies inside. It shows how much another choice of test images may change the metric"
     )
 
 
-def draws(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each image counts in each draw: int [R, I], each row of the sum I, ``resamples`` rows in blocks.
+def image_weights(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield blocks of resamples as int64 [R, I]: how often each of ``images`` images counts; every row sums to I.
 
-    The same for the same arguments, so that two models on the same images can be compared draw by draw.
+    Equal arguments give equal resamples, so that two models can be compared on the same ones.
     """
     rng = np.random.default_rng(seed)
-    for first in range(0, resamples, _AT_ONCE):
-        yield rng.multinomial(images, np.full(images, 1 / images), size=min(_AT_ONCE, resamples - first))
+    for first in range(0, resamples, _BLOCK):
+        yield rng.multinomial(images, np.full(images, 1 / images), size=min(_BLOCK, resamples - first))
 
 
-def matches(rows: Rows, kind: str) -> list[Matches]:
-    """Of each class, by pycocotools' own matching; bbox or segm, objects of all sizes, 100 detections an image."""
-    evaluation = prepared(rows, kind, REFERENCE)
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
-    with quiet():
-        evaluation.evaluate()
-    count, thresholds = len(rows.images), len(evaluation.params.iouThrs)
-    # One after another: the images of class 1, those of class 2, ...; None without ground truth and detections.
-    per_class = (evaluation.evalImgs[k * count : (k + 1) * count] for k in range(len(rows.categories)))
-    return [_of_class(images, thresholds) for images in per_class]
+def match_detections(rows: CocoRows, kind: str) -> list[Matches]:
+    """Match detections with ground truth by pycocotools, for objects of all sizes and 100 detections per image.
 
-
-def drawn(matched: Sequence[Matches], resamples: int, seed: int) -> np.ndarray:
-    """``average_precisions`` of so many draws."""
-    blocks = draws(len(matched[0].objects), resamples, seed)
-    return np.concatenate([average_precisions(matched, block) for block in blocks], axis=-1)
-
-
-def average_precisions(matched: Sequence[Matches], weights: np.ndarray) -> np.ndarray:
-    """COCO's AP and AP50 of K classes, [K, 2, R], as if image i were there ``weights[r, i]`` times (int [R, I]).
-
-    NaN where a draw has no object of the class. Detections of the same score keep COCO's order, that of the images,
-    and the copies of one follow each other.
+    Returns one Matches per class. kind: "bbox" or "segm".
     """
-    return np.stack([_average_precision(one, weights) for one in matched])
+    evaluation = make_evaluation(rows, kind, REFERENCE)
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+    with stdout_suppressed():
+        evaluation.evaluate()
+    images, thresholds = len(rows.images), len(evaluation.params.iouThrs)
+    # evalImgs lists the images of class 1, then those of class 2 ...; None for no ground truth and no detections
+    per_class = (evaluation.evalImgs[k * images : (k + 1) * images] for k in range(len(rows.categories)))
+    return [_matches_of_class(results, thresholds) for results in per_class]
 
 
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Over the first axis, without NaN, as COCO leaves out classes of which there is nothing to find."""
+def resampled_precisions(matches: Sequence[Matches], resamples: int, seed: int) -> np.ndarray:
+    """Return AP and AP50 of K classes in every resample, float64 [K, 2, resamples]; see ``average_precisions``."""
+    blocks = image_weights(len(matches[0].objects), resamples, seed)
+    return np.concatenate([average_precisions(matches, block) for block in blocks], axis=-1)
+
+
+def average_precisions(matches: Sequence[Matches], weights: np.ndarray) -> np.ndarray:
+    """Return COCO's AP and AP50 of K classes, float64 [K, 2, R], as if image i occurred ``weights[r, i]`` times.
+
+    weights: int64 [R, I].
+
+    NaN where a resample has no object of the class. Detections of equal score keep COCO's order, that of the images,
+    with the copies of one detection next to each other.
+    """
+    return np.stack([_average_precision(one, weights) for one in matches])
+
+
+def nan_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis without NaN, as COCO skips classes without ground truth; NaN of none."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0).sum(axis=0)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-def _average_precision(one: Matches, weights: np.ndarray) -> np.ndarray:
-    objects = weights @ one.objects  # [R]
-    if not one.objects.any():
+def _average_precision(matches: Matches, weights: np.ndarray) -> np.ndarray:
+    objects = weights @ matches.objects  # [R]
+    if not matches.objects.any():
         return np.full((2, len(weights)), np.nan)
-    each = weights[:, one.image]  # [R, D]
+    repeats = weights[:, matches.image]  # [R, D]
     values = np.stack(
-        [_area(each, right, counts, objects) for right, counts in zip(one.right, one.counts, strict=True)]
+        [
+            _mean_precision(repeats, is_correct, counts, objects)
+            for is_correct, counts in zip(matches.is_correct, matches.counts, strict=True)
+        ]
     )
     return np.where(objects > 0, [values.mean(axis=0), values[0]], np.nan)
 
 
-def _area(each: np.ndarray, right: np.ndarray, counts: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """The mean of the precisions at COCO's 101 recalls, [R], where detection d counts ``each[r, d]`` times.
+def _mean_precision(
+    repeats: np.ndarray, is_correct: np.ndarray, counts: np.ndarray, objects: np.ndarray
+) -> np.ndarray:
+    """Return the mean precision at COCO's 101 recalls, float64 [R], if detection d occurs ``repeats[r, d]`` times.
 
-    Only what is right lifts the recall, and before it falls again the precision is at its highest there, so that the
-    curve is known from its points at the right ones.
+    Only correct detections raise the recall, and the precision is highest right at one of them, so the points of the
+    curve at the correct detections determine it.
     """
-    at = np.flatnonzero(right)
+    at = np.flatnonzero(is_correct)
     if not len(at):
-        return np.zeros(len(each))
-    found = np.cumsum(each[:, at], axis=1)  # [R, H]
-    precision = found / (np.cumsum(each * counts, axis=1)[:, at] + np.spacing(1))
+        return np.zeros(len(repeats))
+    correct = np.cumsum(repeats[:, at], axis=1)  # [R, H]
+    precision = correct / (np.cumsum(repeats * counts, axis=1)[:, at] + np.spacing(1))
     best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    reached = np.searchsorted(_RECALLS, found / np.maximum(objects, 1)[:, None], side="right")
+    reached = np.searchsorted(_RECALLS, correct / np.maximum(objects, 1)[:, None], side="right")
     return (best_from_here * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
 
 
-def _of_class(images: Sequence[dict[str, Any] | None], thresholds: int) -> Matches:
-    here = [(i, one) for i, one in enumerate(images) if one is not None]
+def _matches_of_class(images: Sequence[dict[str, Any] | None], thresholds: int) -> Matches:
+    """images: the entries of ``COCOeval.evalImgs`` of one class."""
+    evaluated = [(i, one) for i, one in enumerate(images) if one is not None]
     objects = np.zeros(len(images), np.int64)
-    for i, one in here:
+    for i, one in evaluated:
         objects[i] = np.count_nonzero(one["gtIgnore"] == 0)
-    nothing = np.zeros((thresholds, 0), bool)
-    matched = np.concatenate([nothing, *(one["dtMatches"] > 0 for _, one in here)], axis=1)
-    counts = np.concatenate([nothing, *(one["dtIgnore"] == 0 for _, one in here)], axis=1)
-    image = np.repeat([i for i, _ in here], [len(one["dtScores"]) for _, one in here]).astype(np.int64)
-    scores = np.concatenate([[], *(one["dtScores"] for _, one in here)])
-    order = np.argsort(-scores, kind="stable")  # as COCO does
+    none = np.zeros((thresholds, 0), bool)
+    matched = np.concatenate([none, *(one["dtMatches"] > 0 for _, one in evaluated)], axis=1)
+    counts = np.concatenate([none, *(one["dtIgnore"] == 0 for _, one in evaluated)], axis=1)
+    image = np.repeat([i for i, _ in evaluated], [len(one["dtScores"]) for _, one in evaluated]).astype(np.int64)
+    scores = np.concatenate([[], *(one["dtScores"] for _, one in evaluated)])
+    order = np.argsort(-scores, kind="stable")  # as COCO sorts
     return Matches(image[order], (matched & counts)[:, order], counts[:, order], objects)
 
 
 def _intervals(values: np.ndarray, objects: np.ndarray, confidence: float) -> dict[str, Interval]:
-    """Of each figure, from its values [2, R]; objects: int [I] in each image."""
+    """values: float64 [2, R], AP and AP50 of each resample.  objects: int64 [I], number in each image."""
     if np.count_nonzero(objects) < 2:
-        return dict.fromkeys(FIGURES)
-    ends = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)  # [2, figure]
-    return {name: (float(low), float(high)) for name, (low, high) in zip(FIGURES, ends.T, strict=True)}
+        return dict.fromkeys(INTERVAL_METRICS)
+    ends = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)  # [2, metrics]
+    return {name: (float(low), float(high)) for name, (low, high) in zip(INTERVAL_METRICS, ends.T, strict=True)}

@@ -1,4 +1,4 @@
-"""COCO's detection metrics (https://cocodataset.org/#detection-eval): the figures, by name, and as text."""
+"""COCO's detection metrics (https://cocodataset.org/#detection-eval), by name and as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detect.evaluation import bootstrap, evaluators
-from detect.evaluation.coco_rows import rows_of
+from detect.evaluation.coco_rows import to_coco_rows
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
@@ -16,39 +16,41 @@ from detect.structures.image_record import ImageRecord
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Scores = dict[str, float | None]
 
-_INTERVAL = len(" [0.123, 0.456]")
+_INTERVAL_WIDTH = len(" [0.123, 0.456]")
 
 
 def score(
     records: Sequence[ImageRecord],
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     class_names: ClassNames,
     *,
     evaluator: str = evaluators.DEFAULT,
 ) -> dict[str, dict[str, Any]]:
-    """``{"bbox": {"AP": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}}}``, 0..1, and under
-    ``evaluator`` the name and version of the program that found them.
+    """Compute COCO's metrics of all classes and of each class, 0..1.
 
-    found: one for each record, labels those of ``class_names``. ``segm`` only where ground truth and detections have masks.
-    evaluator: one of ``EVALUATORS``, which all find the same.
-    None stands where COCO says -1: no ground truth of that size or class to score. Raises ValueError for unequal lengths,
-    for detections of another size of image, and for labels that ``class_names`` does not have.
+    detections: one Detections per record, with labels of ``class_names``.
+    evaluator: one of EVALUATORS; all compute the same.
+
+    Returns ``{"bbox": {"AP": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}}, "evaluator": {"name",
+    "version"}}``. "segm" is there if ground truth and detections have masks. A value is None where COCO reports -1,
+    because there is no ground truth of that class or size.
+    Raises ValueError for unequal lengths, detections of another image size, and labels outside 1..K.
     """
-    rows = rows_of(records, found, class_names)
-    out: dict[str, dict[str, Any]] = {}
+    rows = to_coco_rows(records, detections, class_names)
+    metrics: dict[str, dict[str, Any]] = {}
     classes: dict[str, dict[str, Scores]] = {name: {} for name in class_names.names}
     for kind in rows.kinds:
-        evaluation = evaluators.evaluate(rows, kind, evaluator)
-        out[kind] = dict(zip(NAMES, map(_or_none, evaluation.stats), strict=True))
+        result = evaluators.evaluate(rows, kind, evaluator)
+        metrics[kind] = dict(zip(NAMES, map(_none_if_negative, result.stats), strict=True))
         for index, name in enumerate(class_names.names):
-            classes[name][kind] = _of_class(evaluation, index)
-    out["classes"] = classes
-    out["evaluator"] = evaluators.named(evaluator)
-    return out
+            classes[name][kind] = _class_scores(result, index)
+    metrics["classes"] = classes
+    metrics["evaluator"] = evaluators.name_and_version(evaluator)
+    return metrics
 
 
 def one_line(metrics: dict[str, dict[str, Any]]) -> str:
-    """AP and AP50 of each kind for a log: ``bbox AP 0.512 AP50 0.803  segm AP ...``."""
+    """Return AP and AP50 of boxes and masks for a log: ``bbox AP 0.512 AP50 0.803  segm AP ...``."""
     parts = []
     for kind in ("bbox", "segm"):
         if kind in metrics:
@@ -58,27 +60,27 @@ def one_line(metrics: dict[str, dict[str, Any]]) -> str:
 
 
 def table(metrics: dict[str, dict[str, Any]]) -> str:
-    """The metrics as lines of text: one row for each kind and, with several classes, for each class.
+    """Return the metrics as a text table: a row for boxes, one for masks, and with several classes the same per class.
 
-    Where ``metrics`` has ``intervals``, as of ``uncertainty.intervals``, they stand behind their figures, and a last
-    line says what they are.
+    If ``metrics`` has ``intervals`` (see ``bootstrap.intervals``), AP and AP50 show them, and the last lines explain
+    them.
     """
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
     intervals = metrics.get("intervals")
-    wide = bootstrap.FIGURES if intervals else ()  # the columns with an interval
-    rows = [("", [f"{name:>8}" + " " * _INTERVAL * (name in wide) for name in names])]
-    for title, scores, own in _rows(metrics, intervals):
-        cells = [f"{_figure(scores.get(name))}{_interval(own.get(name)) if name in wide else ''}" for name in names]
+    wide = bootstrap.INTERVAL_METRICS if intervals else ()  # columns with an interval
+    rows = [("", [f"{name:>8}" + " " * _INTERVAL_WIDTH * (name in wide) for name in names])]
+    for title, scores, own in _table_rows(metrics, intervals):
+        cells = [f"{_value(scores.get(name))}{_interval(own.get(name)) if name in wide else ''}" for name in names]
         rows.append((title, cells))
     width = max(len(title) for title, _ in rows)
     lines = [title.ljust(width) + "".join(cells) for title, cells in rows]
-    return "\n".join([*lines, bootstrap.in_words(intervals)] if intervals else lines)
+    return "\n".join([*lines, bootstrap.explanation(intervals)] if intervals else lines)
 
 
-def _rows(
+def _table_rows(
     metrics: dict[str, dict[str, Any]], intervals: dict[str, Any] | None
 ) -> Iterator[tuple[str, Scores, dict[str, bootstrap.Interval]]]:
-    """Title, figures and intervals of each row of the table."""
+    """Yield title, metrics and intervals of each row of the table."""
     kinds = [kind for kind in ("bbox", "segm") if kind in metrics]
     for kind in kinds:
         yield kind, metrics[kind], intervals[kind] if intervals else {}
@@ -87,16 +89,16 @@ def _rows(
             yield f"{kind} {name}", scores[kind], intervals["classes"][name][kind] if intervals else {}
 
 
-def _figure(value: float | None) -> str:
+def _value(value: float | None) -> str:
     return f"{'-' if value is None else f'{value:.3f}':>8}"
 
 
 def _interval(ends: bootstrap.Interval) -> str:
-    return f"{'-' if ends is None else '[{:.3f}, {:.3f}]'.format(*ends):>{_INTERVAL}}"
+    return f"{'-' if ends is None else '[{:.3f}, {:.3f}]'.format(*ends):>{_INTERVAL_WIDTH}}"
 
 
-def _of_class(evaluation: evaluators.Evaluation, index: int) -> Scores:
-    precision, recall = evaluation.precision[:, :, index], evaluation.recall[:, index]
+def _class_scores(result: evaluators.CocoResult, index: int) -> Scores:
+    precision, recall = result.precision[:, :, index], result.recall[:, index]
     return {
         "AP": _mean(precision[:, :, 0, -1]),
         "AP50": _mean(precision[0, :, 0, -1]),
@@ -113,5 +115,5 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _or_none(value: float) -> float | None:
+def _none_if_negative(value: float) -> float | None:
     return None if value < 0 else float(value)

@@ -1,6 +1,6 @@
-"""Ground truth and detections as the rows that COCO's evaluators take, on original pixels.
+"""Ground truth and detections in the form that COCO's evaluators read.
 
-Ground truth is built from the records, so that every annotation format is scored by the same path.
+Ground truth is built from ImageRecords, so that every annotation format is evaluated by the same code.
 """
 
 from __future__ import annotations
@@ -18,55 +18,63 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """images, categories, ground truth: of COCO's annotation file, with ids from 1 on in the order of the records and of the
-    classes.  found: of its results file.  kinds: ``bbox`` and, where ground truth and detections all have masks, ``segm``."""
+class CocoRows:
+    """Ground truth and detections of a dataset, as COCO's formats have them.
+
+    images, categories: entries of COCO's annotation file; ids count from 1 in the order of records and classes.
+    ground_truth: the annotations of COCO's annotation file.
+    detections: the entries of COCO's results file.
+    kinds: ``("bbox", "segm")`` if ground truth and detections all have masks, else ``("bbox",)``.
+    """
 
     images: list[Row]
     categories: list[Row]
     ground_truth: list[Row]
-    found: list[Row]
+    detections: list[Row]
     kinds: tuple[str, ...]
 
-    def detections(self, kind: str) -> list[Row]:
-        """``found`` with what an evaluator of ``kind`` asks of an annotation; the area is that of the box or mask."""
+    def detections_as_annotations(self, kind: str) -> list[Row]:
+        """Return the detections with the fields of an annotation (id, area, iscrowd); ``kind`` decides whether the
+        area is that of the box ("bbox") or of the mask ("segm")."""
         rows = []
-        for i, row in enumerate(self.found, start=1):
+        for i, row in enumerate(self.detections, start=1):
             _, _, w, h = row["bbox"]
             area = w * h if kind == "bbox" else masks.area(row["segmentation"])
             rows.append({**row, "id": i, "area": area, "iscrowd": 0})
         return rows
 
 
-def rows_of(records: Sequence[ImageRecord], found: Sequence[Detections], class_names: ClassNames) -> Rows:
-    """The rows of ``records`` and of what was found in each, with labels of ``class_names``.
+def to_coco_rows(
+    records: Sequence[ImageRecord], detections: Sequence[Detections], class_names: ClassNames
+) -> CocoRows:
+    """Convert records and the detections in each of them, with labels of ``class_names``.
 
-    Raises ValueError for unequal lengths, for detections of another size of image, and for labels that
-    ``class_names`` does not have: COCO's evaluators pass over them in silence.
+    Raises ValueError for unequal lengths, detections of another image size, and labels outside 1..K. COCO's
+    evaluators would ignore all of these silently.
     """
-    if len(records) != len(found):
-        raise ValueError(f"{len(records)} images but {len(found)} results")
-    for record, one in zip(records, found, strict=True):
+    if len(records) != len(detections):
+        raise ValueError(f"{len(records)} images but {len(detections)} results")
+    for record, one in zip(records, detections, strict=True):
         if record.image_hw != tuple(one.image_hw):
             raise ValueError(f"{record.path} is {record.image_hw} (h, w), its detections are for {one.image_hw}")
         if len(one) and one.labels.max() > len(class_names):
             raise ValueError(f"{record.path}: label {one.labels.max()} is not in 1..{len(class_names)}")
-    with_masks = all(r.masks is not None for r in records) and all(f.masks is not None for f in found)
-    return Rows(
+    with_masks = all(r.masks is not None for r in records) and all(d.masks is not None for d in detections)
+    return CocoRows(
         images=[{"id": i, "height": r.image_hw[0], "width": r.image_hw[1]} for i, r in enumerate(records, start=1)],
         categories=[{"id": i, "name": name} for i, name in enumerate(class_names.names, start=1)],
-        ground_truth=_ground_truth(records, with_masks),
-        found=_found(found, with_masks),
+        ground_truth=_ground_truth_rows(records, with_masks),
+        detections=_detection_rows(detections, with_masks),
         kinds=("bbox", "segm") if with_masks else ("bbox",),
     )
 
 
-def _ground_truth(records: Sequence[ImageRecord], with_masks: bool) -> list[Row]:
+def _ground_truth_rows(records: Sequence[ImageRecord], with_masks: bool) -> list[Row]:
     rows: list[Row] = []
     for image_id, record in enumerate(records, start=1):
         for i, (x0, y0, x1, y1) in enumerate(record.boxes.astype(float).tolist()):
             row: Row = {
-                "id": len(rows) + 1,  # from 1 on: the evaluators take a match with annotation 0 for none
+                "id": len(rows) + 1,  # not 0: the evaluators read a match with annotation 0 as no match
                 "image_id": image_id,
                 "category_id": int(record.labels[i]),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -80,9 +88,9 @@ def _ground_truth(records: Sequence[ImageRecord], with_masks: bool) -> list[Row]
     return rows
 
 
-def _found(found: Sequence[Detections], with_masks: bool) -> list[Row]:
+def _detection_rows(detections: Sequence[Detections], with_masks: bool) -> list[Row]:
     rows = []
-    for image_id, one in enumerate(found, start=1):
+    for image_id, one in enumerate(detections, start=1):
         for i, (x0, y0, x1, y1) in enumerate(one.boxes.astype(float).tolist()):
             row: Row = {"image_id": image_id, "category_id": int(one.labels[i])}
             row |= {"score": float(one.scores[i]), "bbox": [x0, y0, x1 - x0, y1 - y0]}

@@ -1,5 +1,5 @@
-"""The two programs that compute COCO's metrics (https://cocodataset.org/#detection-eval): pycocotools, the reference,
-and faster-coco-eval (https://github.com/MiXaiLL76/faster_coco_eval), which finds the same numbers sooner."""
+"""The two libraries that compute COCO's metrics (https://cocodataset.org/#detection-eval): pycocotools, the reference,
+and faster-coco-eval (https://github.com/MiXaiLL76/faster_coco_eval), which computes the same numbers faster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detect.evaluation.coco_rows import Row, Rows
+from detect.evaluation.coco_rows import CocoRows, Row
 
-# name, which is the distribution's -> the classes of annotations and of their evaluation
+# name of the distribution -> its classes for annotations and for their evaluation
 EVALUATORS: dict[str, tuple[type, type]] = {
     "faster-coco-eval": (faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster),
     "pycocotools": (COCO, COCOeval),
@@ -26,11 +26,12 @@ DEFAULT = "faster-coco-eval"
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What an evaluator found, 0..1, and -1 where there was nothing to find.
+class CocoResult:
+    """Arrays of an evaluator, 0..1, with -1 where there is no ground truth.
 
-    stats: [12], in the order of ``coco.NAMES``.
-    precision: [IoU, recall, class, area range, most detections].  recall: the same without the axis of recalls.
+    stats: float64 [12], in the order of ``coco_metrics.NAMES``.
+    precision: float64 [IoU thresholds, recalls, classes, area ranges, detection limits].
+    recall: float64 [IoU thresholds, classes, area ranges, detection limits].
     """
 
     stats: np.ndarray
@@ -38,37 +39,38 @@ class Evaluation:
     recall: np.ndarray
 
 
-def evaluate(rows: Rows, kind: str, evaluator: str = DEFAULT) -> Evaluation:
-    """The metrics of ``kind``, bbox or segm, by one of ``EVALUATORS``."""
-    evaluation = prepared(rows, kind, evaluator)
-    with quiet():
+def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT) -> CocoResult:
+    """Compute the metrics of boxes (``kind`` "bbox") or masks ("segm") with one of EVALUATORS."""
+    evaluation = make_evaluation(rows, kind, evaluator)
+    with stdout_suppressed():
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return Evaluation(evaluation.stats, evaluation.eval["precision"], evaluation.eval["recall"])
+    return CocoResult(evaluation.stats, evaluation.eval["precision"], evaluation.eval["recall"])
 
 
-def prepared(rows: Rows, kind: str, evaluator: str) -> Any:
-    """The evaluator's own object, with its rows but not yet run."""
+def make_evaluation(rows: CocoRows, kind: str, evaluator: str) -> Any:
+    """Return the library's own evaluation object (COCOeval), loaded with ``rows`` and not run yet."""
     coco_class, evaluation_class = EVALUATORS[evaluator]
-    ground_truth, found = (_indexed(coco_class, rows, some) for some in (rows.ground_truth, rows.detections(kind)))
-    return evaluation_class(ground_truth, found, kind)
+    ground_truth = _indexed(coco_class, rows, rows.ground_truth)
+    detections = _indexed(coco_class, rows, rows.detections_as_annotations(kind))
+    return evaluation_class(ground_truth, detections, kind)
 
 
-def named(evaluator: str) -> dict[str, str]:
-    """``{"name": .., "version": ..}`` of one of ``EVALUATORS``, to be kept with its numbers."""
+def name_and_version(evaluator: str) -> dict[str, str]:
+    """Return ``{"name", "version"}`` of one of EVALUATORS, to be stored with its numbers."""
     return {"name": evaluator, "version": metadata.version(evaluator)}
 
 
-def quiet() -> contextlib.redirect_stdout:
-    """While pycocotools prints its progress and its own table."""
+def stdout_suppressed() -> contextlib.redirect_stdout:
+    """Return a context in which nothing is printed: pycocotools prints its progress and a table."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
-def _indexed(coco_class: type, rows: Rows, annotations: list[Row]) -> Any:
+def _indexed(coco_class: type, rows: CocoRows, annotations: list[Row]) -> Any:
     coco = coco_class()
-    copies = [dict(row) for row in annotations]  # an evaluator writes into them
+    copies = [dict(row) for row in annotations]  # the evaluators write into the rows
     coco.dataset = {"images": rows.images, "annotations": copies, "categories": rows.categories, "info": {}}
-    with quiet():
+    with stdout_suppressed():
         coco.createIndex()
     return coco

@@ -1,39 +1,38 @@
-"""Image -> Detections, for every program."""
+"""The predictor: a model that turns images into Detections."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torchvision.models.detection.roi_heads import expand_boxes
+from torch import Tensor, nn
 
-from detect.errors import CheckpointError
-from detect.io.links import fetch_link, is_link, telling_origin
-from detect.models import checkpoint, pretrained
-from detect.models.architecture import Architecture, detector_architecture
-from detect.models.builder import Detector, build, score_owner
+from detect.inference import score_threshold
+from detect.inference.image_input import ImageInput, check_rgb_array, to_rgb_array
+from detect.inference.mask_pasting import paste_mask
+from detect.models.builder import Detector, score_owner
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.models.cpu.fuse_bn import fold_norms
-from detect.models.names import check_model
-from detect.models.zoo import BUNDLED, DETECTORS
-from detect.runtime import pick_device
-from detect.structures import masks
+from detect.options import suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
-from detect.structures.masks import Rle
 
 
 class Predictor:
-    """A model with its classes and threshold, on its device, ready to look at images.
+    """A detector with its classes and its score threshold, on its device.
 
-    threshold: detections that score less are not returned. It is set in the model itself, so that the mask head
-        never sees what would be thrown away.
+    Several threads may call one predictor at the same time. A call changes no state of the model.
+
+    model: Detector in evaluation mode. The constructor sets the mode; whoever trains the model in between sets it
+        back before the next call.
+    class_names: ClassNames of the model.
+    threshold: score in 0..1 below which a detection is not returned, unless a call gives its own. It is applied inside
+        the model, so that the mask head only runs on boxes that are returned.
+    device: torch.device of the weights.
     """
 
     def __init__(
@@ -45,54 +44,130 @@ class Predictor:
         threshold: float = DEFAULT_THRESHOLD,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.model = model.to(device)
+        """class_rows: for each class the row of the box head that scores it, 1..K by default. Detections of other
+        rows (COCO's "N/A" categories) are dropped."""
+        self.model = model.to(device).eval()
         self.class_names = class_names
         self.threshold = threshold
         self.device = torch.device(device)
-        # Row of the box head -> label; 0 for background and for rows that belong to no class (COCO's "N/A").
+        score_threshold.allow_override(score_owner(model))
         rows = tuple(class_rows or range(1, len(class_names) + 1))
-        self._label_of_row = np.zeros(max(rows) + 1, np.int64)
+        self._label_of_row = np.zeros(max(rows) + 1, np.int64)  # 0 for the background and for dropped rows
         self._label_of_row[list(rows)] = np.arange(1, len(rows) + 1)
 
+    @property
+    def imgsz(self) -> int:
+        """Length in pixels to which the short side of an image is resized."""
+        return int(self.model.transform.min_size[-1])
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the model predicts masks."""
+        return getattr(getattr(self.model, "roi_heads", None), "mask_head", None) is not None
+
+    def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) to which the model resizes an image of ``image_hw``."""
+        return self.model.transform.resized_hw(image_hw)
+
+    @overload
     def __call__(
+        self,
+        images: ImageInput,
+        *,
+        threshold: float | None = None,
+        classes: str | int | Sequence[str | int] | None = None,
+        batch_size: int = 1,
+    ) -> Detections: ...
+
+    @overload
+    def __call__(
+        self,
+        images: list[ImageInput] | tuple[ImageInput, ...],
+        *,
+        threshold: float | None = None,
+        classes: str | int | Sequence[str | int] | None = None,
+        batch_size: int = 1,
+    ) -> list[Detections]: ...
+
+    @suggest_keywords
+    def __call__(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        threshold: float | None = None,
+        classes: str | int | Sequence[str | int] | None = None,
+        batch_size: int = 1,
+    ) -> Detections | list[Detections]:
+        """Detect objects in one image or in each image of a list.
+
+        images: a path, a URL, a PIL image, a uint8 RGB array [H, W, 3], an RGB tensor [3, H, W] (uint8, or floating
+            point in 0..1), or a list or tuple of these.
+        threshold: minimum score of a detection, 0..1; by default the predictor's.
+        classes: names or category ids of the classes to return; by default all.
+        batch_size: number of images per forward pass; only images of equal resized size share one.
+
+        Returns the Detections of one image, or a list with one Detections per image. Boxes and masks are in pixels of
+        the original image, and each result keeps its image for ``draw``.
+        Raises TypeError for an unsupported type of image, ValueError for an array or tensor of the wrong dtype, shape
+        or range and for a threshold outside 0..1, UsageError for an unknown class, and MediaError or FetchError for a
+        file that cannot be read or downloaded.
+        """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in 0..1, not {threshold}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        labels = None
+        if classes is not None:
+            labels = self.class_names.labels([classes] if isinstance(classes, str | int) else classes)
+        if not isinstance(images, list | tuple):
+            return self._detect_inputs([images], labels, threshold)[0]
+        results: list[Detections] = []
+        for first in range(0, len(images), batch_size):
+            results += self._detect_inputs(images[first : first + batch_size], labels, threshold)
+        return results
+
+    def _detect_inputs(
+        self, images: Sequence[ImageInput], labels: Sequence[int] | None, threshold: float | None
+    ) -> list[Detections]:
+        arrays = [to_rgb_array(image) for image in images]
+        detections = self.predict_batch(arrays, labels, threshold)
+        return [replace(one, image=array) for one, array in zip(detections, arrays, strict=True)]
+
+    def predict_batch(
         self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None, threshold: float | None = None
     ) -> list[Detections]:
-        """Detections in each of ``images`` (uint8 RGB [H, W, 3]) on its original pixels, of ``labels`` if given, that
-        score ``threshold`` or, where it is not given, the predictor's own.
+        """Detect objects in arrays, with one forward pass for all images of equal resized size.
 
-        Images padded into one batch would influence each other's features, so only images whose resized size
-        is equal share one.
+        images: uint8 RGB arrays [H, W, 3].
+        labels: labels of the classes to return, 1..K; by default all.
+        threshold: minimum score, 0..1; by default the predictor's.
+
+        Returns one Detections per image, in pixels of that image, without keeping the image. Images of different
+        resized sizes never share a batch, because the padding would change their features.
         """
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, image in enumerate(images):
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-                raise ValueError(f"image {i} is {image.dtype} {image.shape}, not uint8 RGB [H, W, 3]")
-            by_size[self.model.transform.resized_hw(image.shape[:2])].append(i)
-        found: dict[int, Detections] = {}
+            check_rgb_array(image)
+            by_size[self.resized_hw(image.shape[:2])].append(i)
+        results: dict[int, Detections] = {}
         for members in by_size.values():
-            outputs = self._detect([images[i] for i in members], self.threshold if threshold is None else threshold)
-            for i, one in zip(members, outputs, strict=True):
-                found[i] = one if labels is None else one.filter(labels=labels)
-        return [found[i] for i in range(len(images))]
+            outputs = self._forward([images[i] for i in members], self.threshold if threshold is None else threshold)
+            for i, output in zip(members, outputs, strict=True):
+                one = self._to_detections(output, images[i].shape[:2])
+                results[i] = one if labels is None else one.filter(labels=labels)
+        return [results[i] for i in range(len(images))]
 
     @torch.inference_mode()
-    def _detect(self, images: list[np.ndarray], threshold: float) -> list[Detections]:
+    def _forward(self, images: Sequence[np.ndarray], threshold: float) -> list[dict[str, Tensor]]:
+        if self.model.training:
+            raise RuntimeError("the model is in training mode; call model.eval() before its predictor")
         tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1) for image in images]
-        was_training = self.model.training
-        owner: Any = score_owner(self.model)
-        former = owner.score_thresh
-        self.model.eval()
-        # torchvision keeps what scores more than this; here a score equal to the threshold counts too.
-        owner.score_thresh = float(np.nextafter(np.float32(threshold), np.float32(-1)))
-        try:
+        # torchvision keeps scores greater than its threshold; here a score equal to the threshold is kept as well.
+        with score_threshold.override(float(np.nextafter(np.float32(threshold), np.float32(-1)))):
             outputs = self.model(tensors)
-        finally:
-            owner.score_thresh = former
-            self.model.train(was_training)
-        pairs = zip(outputs, images, strict=True)
-        return [self._detections({k: v.cpu() for k, v in o.items()}, im.shape[:2]) for o, im in pairs]
+        return [{name: value.cpu() for name, value in output.items()} for output in outputs]
 
-    def _detections(self, output: dict[str, Tensor], image_hw: tuple[int, int]) -> Detections:
+    def _to_detections(self, output: dict[str, Tensor], image_hw: tuple[int, int]) -> Detections:
         labels = self._label_of_row[output["labels"].numpy()]
         scores = output["scores"].numpy().astype(np.float32)
         order = np.argsort(-scores, kind="stable")
@@ -100,90 +175,20 @@ class Predictor:
         boxes = output["boxes"].numpy().astype(np.float32)[order]
         rles = None
         if "masks" in output:
-            rles = [paste(output["masks"][i, 0], output["boxes"][i], image_hw) for i in order]
-        points = None
-        if "keypoints" in output:  # torchvision's third number says that a point is there, which it says of all
-            seen = torch.cat([output["keypoints"][..., :2], output["keypoints_scores"][..., None]], dim=-1)
-            points = seen.numpy().astype(np.float32)[order]
-        return Detections(image_hw, boxes, scores[order], labels[order], rles, points)
+            rles = [paste_mask(output["masks"][i, 0], output["boxes"][i], image_hw) for i in order]
+        keypoints = None
+        if "keypoints" in output:  # torchvision's third value per point is a visibility that is always 1
+            points = torch.cat([output["keypoints"][..., :2], output["keypoints_scores"][..., None]], dim=-1)
+            keypoints = points.numpy().astype(np.float32)[order]
+        return Detections(image_hw, boxes, scores[order], labels[order], rles, keypoints, self.class_names)
 
 
-def paste(probabilities: Tensor, box: Tensor, image_hw: tuple[int, int], threshold: float = 0.5) -> Rle:
-    """One instance's mask on the image, as run-length code.
-
-    probabilities: float32 [M, M] in 0..1 inside ``box`` [4] xyxy pixels. The arithmetic is that of torchvision's
-    ``paste_masks_in_image`` (pad by one, grow the box accordingly, truncate to whole pixels, bilinear), but one
-    mask at a time and only as large as its box.
-    """
-    side = probabilities.shape[-1]
-    padded = F.pad(probabilities, (1, 1, 1, 1))
-    x0, y0, x1, y1 = expand_boxes(box[None], (side + 2) / side)[0].to(torch.int64).tolist()
-    size = (max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1))
-    inside = F.interpolate(padded[None, None], size=size, mode="bilinear", align_corners=False)[0, 0] > threshold
-    height, width = image_hw
-    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1 + 1, width), min(y1 + 1, height)
-    crop = inside[top - y0 : bottom - y0, left - x0 : right - x0].numpy()
-    return masks.from_pasted(crop, (left, top), image_hw)
-
-
-def load_predictor(
-    model: str, *, device: str = "auto", imgsz: int | None = None, threshold: float | None = None
-) -> Predictor:
-    """The predictor of ``--model``: a bundled model's name, a detector's (COCO weights), or a checkpoint, as a file
-    or a web address.
-
-    imgsz: short side in pixels, None for the checkpoint's.  threshold: None for the checkpoint's.
-    Raises UsageError for an unknown name, FetchError, CheckpointError.
-    """
-    check_model(model)
-    where = pick_device(device)
-    if model in DETECTORS:
-        weights = pretrained.published_detector(model)
-        assert weights.class_names is not None and weights.class_rows is not None
-        architecture = detector_architecture(model, imgsz)
-        network = build(architecture, 1 + max(weights.class_rows))
-        network.load_state_dict(weights.state)
-        fold_norms(network)
-        return Predictor(
-            network,
-            weights.class_names,
-            class_rows=weights.class_rows,
-            threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
-            device=where,
-        )
-    if model in BUNDLED:
-        path = pretrained.bundled(model)
-    else:
-        path = fetch_link(model, hint=pretrained.OFFLINE_HINT) if is_link(model) else Path(model)
-    with telling_origin(model):
-        saved = checkpoint.load(path)
-        return from_checkpoint(saved, device=where, imgsz=imgsz, threshold=threshold, source=str(path))
-
-
-def from_checkpoint(
-    saved: checkpoint.Checkpoint,
-    *,
-    device: torch.device | str = "cpu",
-    imgsz: int | None = None,
-    threshold: float | None = None,
-    source: str = "checkpoint",
-) -> Predictor:
-    """Rebuild the model of a checkpoint. CheckpointError where its tensors do not fit its own description."""
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put ``model`` into evaluation mode, and back into its former mode when the block ends."""
+    was_training = model.training
+    model.eval()
     try:
-        architecture = Architecture.from_json(saved.architecture)
-        network = build(architecture, saved.num_rows)
-        network.load_state_dict(saved.state)
-        fold_norms(network)
-    except (RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"{source} does not describe its weights: {' '.join(str(error).split())[:200]}"
-        ) from None
-    if imgsz is not None:
-        network.transform.set_size(imgsz)
-    return Predictor(
-        network,
-        saved.class_names,
-        class_rows=saved.class_rows,
-        threshold=saved.threshold if threshold is None else threshold,
-        device=device,
-    )
+        yield
+    finally:
+        model.train(was_training)

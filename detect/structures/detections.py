@@ -70,7 +70,9 @@ class Detections:
             if tuple(rle["size"]) != tuple(self.image_hw):
                 raise ValueError(f"a mask of size {rle['size']} on an image of {self.image_hw} (h, w)")
         if self.image is not None and self.image.shape != (*self.image_hw, 3):
-            raise ValueError(f"image must be uint8 [{self.image_hw[0]}, {self.image_hw[1]}, 3], not {self.image.shape}")
+            raise ValueError(
+                f"image must be uint8 [{self.image_hw[0]}, {self.image_hw[1]}, 3], not {self.image.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -100,6 +102,20 @@ class Detections:
         """The class name of each detection; ``class 3`` for label 3 where ``class_names`` is None."""
         labels = self.labels.tolist()
         return [f"class {i}" if self.class_names is None else self.class_names.name(i) for i in labels]
+
+    def summary(self, max_scores: int = 5) -> str:
+        """Return the detections in words, such as ``2 balloon (0.98 0.61), 1 kite (0.77)``.
+
+        Classes are ordered by their best score; each shows its ``max_scores`` highest scores.
+        """
+        scores: dict[str, list[str]] = {}
+        for name, score in zip(self.names, self.scores.tolist(), strict=True):
+            scores.setdefault(name, []).append(f"{score:.2f}")
+        parts = []
+        for name, values in scores.items():
+            more = " ..." if len(values) > max_scores else ""
+            parts.append(f"{len(values)} {name} ({' '.join(values[:max_scores])}{more})")
+        return ", ".join(parts) or "no detections"
 
     def filter(self, threshold: float = 0.0, labels: Sequence[int] | None = None) -> Detections:
         """Return the detections that score at least ``threshold`` and, if given, have one of ``labels``."""

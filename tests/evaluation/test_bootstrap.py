@@ -11,24 +11,24 @@ import pytest
 from helpers.scenes import HW, SHAPES, drawn, noisy_scene, perfect, rectangle, small_sets
 from hypothesis import given, settings
 
-from detect.evaluation.bootstrap import FIGURES, Matches, average_precisions, draws, intervals, matches, mean_of_known
+from detect.evaluation.bootstrap import INTERVAL_METRICS, Matches, average_precisions, image_weights, intervals, match_detections, nan_mean
 from detect.evaluation.coco_metrics import score, table
-from detect.evaluation.coco_rows import rows_of
+from detect.evaluation.coco_rows import to_coco_rows
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
 
 def of_a_draw(records, found, kind: str, weights) -> dict[str, list[float]]:
     """AP and AP50 with ``weights`` [I], of all (``""``) and of each class; NaN for None."""
-    values = average_precisions(matches(rows_of(records, found, SHAPES), kind), np.int64([weights]))[:, :, 0]
-    return {"": mean_of_known(values).tolist(), **dict(zip(SHAPES.names, values.tolist(), strict=True))}
+    values = average_precisions(match_detections(to_coco_rows(records, found, SHAPES), kind), np.int64([weights]))[:, :, 0]
+    return {"": nan_mean(values).tolist(), **dict(zip(SHAPES.names, values.tolist(), strict=True))}
 
 
 def of_coco(records, found, kind: str) -> dict[str, list[float]]:
     """The same, by the reference."""
     metrics = score(records, found, SHAPES, evaluator="pycocotools")
     owners = {"": metrics, **metrics["classes"]}
-    return {o: [math.nan if m[kind][n] is None else m[kind][n] for n in FIGURES] for o, m in owners.items()}
+    return {o: [math.nan if m[kind][n] is None else m[kind][n] for n in INTERVAL_METRICS] for o, m in owners.items()}
 
 
 def assert_same(mine: dict[str, list[float]], cocos: dict[str, list[float]]) -> None:
@@ -61,7 +61,7 @@ def test_so_do_any_images_with_crowds_and_equal_scores(drawn_set):
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_a_draw_scores_what_coco_says_of_copies_of_its_images(kind):
     records, found = noisy_scene()
-    for weights in next(draws(8, 8, seed=1)):
+    for weights in next(image_weights(8, 8, seed=1)):
         assert_same(of_a_draw(records, found, kind, weights), of_coco(*copies(records, found, weights), kind))
 
 
@@ -89,11 +89,11 @@ def test_where_all_scores_are_equal_copies_stand_side_by_side():
 
 
 def test_a_draw_has_as_many_images_as_there_are_and_two_models_get_the_same():
-    drawn_weights = np.concatenate(list(draws(7, 120, seed=3)))
+    drawn_weights = np.concatenate(list(image_weights(7, 120, seed=3)))
     assert drawn_weights.shape == (120, 7) and (drawn_weights.sum(axis=1) == 7).all()
     assert len(np.unique(drawn_weights, axis=0)) > 100
-    assert np.array_equal(drawn_weights, np.concatenate(list(draws(7, 120, seed=3))))
-    assert not np.array_equal(drawn_weights, np.concatenate(list(draws(7, 120, seed=4))))
+    assert np.array_equal(drawn_weights, np.concatenate(list(image_weights(7, 120, seed=3))))
+    assert not np.array_equal(drawn_weights, np.concatenate(list(image_weights(7, 120, seed=4))))
 
 
 # The intervals
@@ -104,7 +104,7 @@ def test_an_interval_lies_around_its_figure_and_is_narrower_from_more_images():
     metrics, few = score(records, found, SHAPES), intervals(records, found, SHAPES)
     many = intervals(records * 9, found * 9, SHAPES)
     for kind in ("bbox", "segm"):
-        for name in FIGURES:
+        for name in INTERVAL_METRICS:
             (low, high), (low_of_many, high_of_many) = few[kind][name], many[kind][name]
             assert 0 <= low < metrics[kind][name] < high <= 1
             assert (high_of_many - low_of_many) < 0.5 * (high - low)
@@ -164,7 +164,7 @@ def test_intervals_hold_the_ground_truth_about_as_often_as_they_say(count, least
     holds = []
     for seed in range(150):
         model = images_of_a_model(count, rng)
-        values = np.concatenate([average_precisions([model], w)[0] for w in draws(count, 300, seed)], axis=1)
+        values = np.concatenate([average_precisions([model], w)[0] for w in image_weights(count, 300, seed)], axis=1)
         low, high = np.quantile(values, [0.025, 0.975], axis=1)
         holds.append((low <= ground_truth) & (ground_truth <= high))
     assert (least < np.mean(holds, axis=0)).all() and (np.mean(holds, axis=0) < 0.98).all()

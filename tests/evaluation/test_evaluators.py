@@ -19,7 +19,7 @@ from detect.cli.settings import evaluate as config
 from detect.data.description import find_spec
 from detect.evaluation import evaluators
 from detect.evaluation.coco_metrics import NAMES, score
-from detect.evaluation.coco_rows import rows_of
+from detect.evaluation.coco_rows import to_coco_rows
 from detect.evaluation.evaluators import EVALUATORS
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -103,7 +103,7 @@ def test_the_flags_choices_are_the_table():
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_neither_prints_nor_changes_what_it_is_given(evaluator, capsys):
     records, found = noisy_scene()
-    rows = rows_of(records, found, SHAPES)
+    rows = to_coco_rows(records, found, SHAPES)
     before = copy.deepcopy(rows)
     for kind in rows.kinds:
         evaluators.evaluate(rows, kind, evaluator)

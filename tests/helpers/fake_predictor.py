@@ -1,4 +1,4 @@
-"""A stand-in for the model, for tests of what is around it."""
+"""A fake predictor, for tests of the code around the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ NAMES = ClassNames(("balloon", "kite"), (7, 9))
 
 
 class FakePredictor:
-    """Finds one balloon and one kite in every image, and keeps the sizes of its batches."""
+    """Detects one balloon and one kite in every image.
+
+    batches: sizes of the batches it was called with.
+    interrupt_at: number of the call, from 1, that raises KeyboardInterrupt.
+    """
 
     class_names = NAMES
     threshold = 0.5
@@ -24,20 +28,21 @@ class FakePredictor:
         self.batches: list[int] = []
         self.interrupt_at = sys.maxsize
 
-    def __call__(self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None) -> list[Detections]:
+    def predict_batch(self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None) -> list[Detections]:
         self.batches.append(len(images))
         if len(self.batches) == self.interrupt_at:
             raise KeyboardInterrupt
-        found = []
+        results = []
         for image in images:
             assert image.dtype == np.uint8 and image.shape[2] == 3
             h, w = image.shape[:2]
             boxes = np.array([[1, 1, w / 2, h / 2], [w / 4, h / 4, w - 1, h - 1]], np.float32)
-            every = Detections((h, w), boxes, np.array([0.91, 0.6], np.float32), np.array([1, 2]))
-            found.append(every.filter(self.threshold, labels))
-        return found
+            scores, all_labels = np.array([0.91, 0.6], np.float32), np.array([1, 2])
+            every = Detections((h, w), boxes, scores, all_labels, class_names=NAMES)
+            results.append(every.filter(self.threshold, labels))
+        return results
 
 
 def files(folder: Path) -> list[str]:
-    """The names of all files below ``folder``."""
+    """Relative paths of all files below ``folder``, sorted."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

@@ -1,20 +1,27 @@
-"""Image -> Detections: as torchvision's own, whatever the batch, the threshold or the size."""
+"""The predictor returns torchvision's own results for every batch, threshold, size and kind of input."""
 
 from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny_models import CLASSES, LIGHT, as_checkpoint, assert_same, make_image, random_model
-from torchvision.models.detection.roi_heads import paste_masks_in_image
+from helpers.tiny_models import as_checkpoint, assert_same_detections, make_image, random_model
+from PIL import Image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from detect.errors import CheckpointError, UsageError
-from detect.inference.predictor import Predictor, from_checkpoint, load_predictor, paste
-from detect.models import checkpoint
-from detect.structures import masks
+from detect.errors import MediaError, UsageError
+from detect.inference.load import predictor_from_checkpoint
+from detect.inference.predictor import Predictor, evaluation_mode
+from detect.media.images import write_image
+from detect.models.architecture import backbone_architecture
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
 
+BOXES_ONLY = backbone_architecture("mobilenet_v2", "fasterrcnn", 64)
 SIZES = [(90, 120), (64, 96), (45, 60), (90, 120), (120, 64), (40, 160), (90, 121), (64, 96)]
 
 
@@ -30,66 +37,76 @@ def images():
 
 @pytest.fixture
 def predictor(saved):
-    return from_checkpoint(saved, threshold=0)
+    return predictor_from_checkpoint(saved, threshold=0)
 
 
-# Masks
+def assert_equal(one: Detections, other: Detections) -> None:
+    """Exactly the same detections."""
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    assert one.masks == other.masks
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_paste_is_torchvisions_paste_thresholded(seed):
-    rng = np.random.default_rng(seed)
-    height, width = 60, 83
-    corners = rng.uniform((0, 0), (width, height), (30, 2, 2))
-    boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
-    boxes[:6] = [
-        [0, 0, width, height], [0, 10, 20, height], [width - 9.5, 0, width, 8],
-        [5.2, height - 3.1, 40, height], [0, 0, 0.4, 0.4], [width - 0.3, height - 0.3, width, height],
-    ]  # fmt: skip
-    boxes = torch.tensor(boxes, dtype=torch.float32)
-    probabilities = torch.from_numpy(rng.random((len(boxes), 1, 28, 28), dtype=np.float32))
-    expected = paste_masks_in_image(probabilities, boxes, (height, width)) > 0.5
-    for one, box, bitmap in zip(probabilities, boxes, expected, strict=True):
-        assert np.array_equal(masks.to_bitmap(paste(one[0], box, (height, width))), bitmap[0].numpy())
+def state_of(model: torch.nn.Module) -> dict[str, object]:
+    """Training flags, thresholds and tensors of every module."""
+    flags = {name: (module.training, getattr(module, "score_thresh", None)) for name, module in model.named_modules()}
+    return flags | {name: tensor.clone().numpy().tobytes() for name, tensor in model.state_dict().items()}
 
 
-# Batches, sizes, thresholds
+# Batches, sizes and thresholds
 
 
-def test_images_do_not_influence_each_other(predictor, images):
-    together = [*predictor(images[:4]), *predictor(images[4:])]
+def test_images_of_one_batch_do_not_influence_each_other(predictor, images):
+    together = [*predictor.predict_batch(images[:4]), *predictor.predict_batch(images[4:])]
     for image, found in zip(images, together, strict=True):
-        (alone,) = predictor([image])
-        assert_same(found, alone, px=0.01, score=1e-4)
+        assert_same_detections(found, predictor(image), px=0.01, score=1e-4)
         assert found.image_hw == image.shape[:2]
 
 
-def test_a_threshold_in_the_model_is_a_filter_afterwards(saved, predictor, images):
-    every = predictor(images[:2])
-    middle = float(every[0].scores[len(every[0]) // 2])  # a score equal to the threshold counts
-    found = from_checkpoint(saved, threshold=middle)(images[:2])
-    for some, all_ in zip(found, every, strict=True):
+def test_only_images_of_equal_resized_size_share_a_batch_of_at_most_batch_size(predictor, images, monkeypatch):
+    sizes = []
+
+    def forward(self, given):
+        sizes.append(len(given))
+        return [no_detections() for _ in given]
+
+    monkeypatch.setattr(type(predictor.model), "forward", forward)
+    assert len(predictor([images[1], images[7], images[1], images[2]], batch_size=2)) == 4
+    assert sizes == [2, 1, 1]
+    sizes.clear()
+    predictor([images[1]] * 3)
+    assert sizes == [1, 1, 1]
+
+
+def test_threshold_equals_filtering_afterwards(saved, predictor, images):
+    every = predictor.predict_batch(images[:2])
+    middle = float(every[0].scores[len(every[0]) // 2])  # a score equal to the threshold is kept
+    of_model = predictor_from_checkpoint(saved, threshold=middle).predict_batch(images[:2])
+    of_call = predictor.predict_batch(images[:2], threshold=middle)
+    for some, same, all_ in zip(of_model, of_call, every, strict=True):
         kept = all_.filter(middle)
         assert 0 < len(kept) < len(all_)
-        # 1e-6: the mask head sees another number of boxes
-        assert_same(some, kept, px=1e-4, score=1e-6, least=1)
+        # 1e-6 because the mask head runs on another number of boxes
+        assert_same_detections(some, kept, px=1e-4, score=1e-6, min_count=1)
         assert some.masks == kept.masks
+        assert_equal(some, same)
 
 
-def test_the_model_sees_red_green_blue_from_0_to_1(predictor, images, monkeypatch):
-    seen = []
+def test_model_receives_rgb_in_0_to_1(predictor, images, monkeypatch):
+    given = []
     model = predictor.model
-    monkeypatch.setattr(type(model), "forward", lambda self, given: seen.extend(given) or [nothing()] * len(given))
-    predictor(images[:1])
-    size = model.transform.resized_hw(images[0].shape[:2])
+    monkeypatch.setattr(type(model), "forward", lambda self, x: given.extend(x) or [no_detections()] * len(x))
+    predictor(images[0])
+    size = predictor.resized_hw(images[0].shape[:2])
     for channel in range(3):
         expected = torch.from_numpy(images[0][None, None, :, :, channel]) / 255
         expected = F.interpolate(expected, size, mode="bilinear", align_corners=False)[0, 0]
-        assert (model.transform.resized(seen[0])[channel] - expected).abs().max() < 1e-6
+        assert (model.transform.resized(given[0])[channel] - expected).abs().max() < 1e-6
 
 
-def test_of_large_images_only_what_the_model_looks_at_is_float(predictor, monkeypatch):
-    """Several of which would else be in memory four times as large each."""
+def test_large_images_become_float_only_at_the_resized_size(predictor, monkeypatch):
+    """A float copy of the original size would take four times the memory of each image in a batch."""
     seen, normalize = [], GeneralizedRCNNTransform.normalize
 
     def spy(self, image):
@@ -97,69 +114,168 @@ def test_of_large_images_only_what_the_model_looks_at_is_float(predictor, monkey
         return normalize(self, image)
 
     monkeypatch.setattr(GeneralizedRCNNTransform, "normalize", spy)
-    predictor([np.zeros((400, 600, 3), np.uint8)] * 2)
-    assert seen == [(torch.float32, predictor.model.transform.resized_hw((400, 600)))] * 2 != [(400, 600)] * 2
+    predictor.predict_batch([np.zeros((400, 600, 3), np.uint8)] * 2)
+    assert seen == [(torch.float32, predictor.resized_hw((400, 600)))] * 2 != [(400, 600)] * 2
 
 
-def nothing() -> dict[str, torch.Tensor]:
+def no_detections() -> dict[str, torch.Tensor]:
     return {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
 
 
-def test_labels_choose_classes(predictor, images):
-    (every,) = predictor(images[:1])
-    (birds,) = predictor(images[:1], labels=[3])
+def test_classes_are_selected_by_name_id_or_label(predictor, images):
+    every = predictor(images[0])
+    name = predictor.class_names.name(3)
+    birds = predictor(images[0], classes=[name])
     assert 0 < len(birds) == (every.labels == 3).sum() < len(every)
-    assert predictor([]) == []
+    assert_equal(birds, predictor(images[0], classes=name))
+    assert_equal(birds, predictor(images[0], classes=predictor.class_names.category_id(3)))
+    assert_equal(birds, predictor.predict_batch(images[:1], labels=[3])[0])
+    with pytest.raises(UsageError, match=name):
+        predictor(images[0], classes=name + "x")
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_looking_leaves_the_model_as_it_was(predictor, images, training):
-    predictor.model.train(training)
-    predictor.model.roi_heads.score_thresh = 0.37
-    before = {k: t.clone() for k, t in predictor.model.state_dict().items()}
-    predictor(images[:1])
-    assert predictor.model.training == training and predictor.model.backbone.training == training
-    assert predictor.model.roi_heads.score_thresh == 0.37
-    assert all(torch.equal(t, before[k]) for k, t in predictor.model.state_dict().items())
-
-
-@pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8)])
-def test_other_arrays_than_rgb_bytes_are_refused(predictor, image):
-    with pytest.raises(ValueError, match=r"image 0 is .* not uint8 RGB \[H, W, 3\]"):
-        predictor([image])
-
-
-# Loading
-
-
-def test_a_checkpoint_brings_classes_size_and_threshold(saved, tmp_path):
-    path = tmp_path / "a.safetensors"
-    checkpoint.save(saved, path)
-    plain = load_predictor(str(path), device="cpu")
-    assert plain.class_names == CLASSES and plain.threshold == saved.threshold
-    assert plain.model.transform.min_size == (LIGHT.min_size,)
-    other = load_predictor(str(path), device="cpu", imgsz=160, threshold=0.0)
-    assert (other.threshold, other.model.transform.min_size, other.model.transform.max_size) == (0.0, (160,), 266)
-
-
-def test_an_unknown_model_is_told_with_its_neighbours():
-    with pytest.raises(UsageError, match=r"unknown model 'maskrcn': did you mean maskrcnn.*, or a checkpoint file"):
-        load_predictor("maskrcn")
-    with pytest.raises(CheckpointError, match=r"no such checkpoint: runs/none\.safetensors"):
-        load_predictor("runs/none.safetensors")
-
-
-@pytest.mark.parametrize("change", [{"fpn": 64}, {"model": "resnet18"}, {"color": "red"}])
-def test_a_description_that_does_not_fit_its_weights_is_refused(saved, change):
-    saved = checkpoint.Checkpoint(**{**saved.__dict__, "architecture": saved.architecture | change})
-    with pytest.raises(CheckpointError, match=r"a\.safetensors does not describe its weights: [^\n]*$"):
-        from_checkpoint(saved, source="a.safetensors")
-
-
-def test_rows_that_belong_to_no_class_are_left_out(saved, predictor, images):
+def test_detections_of_rows_without_a_class_are_dropped(predictor, images):
     """A head of 4 rows for 2 classes, as COCO's has 91 for 80."""
-    some = Predictor(predictor.model, checkpoint.ClassNames(("kite", "bird")), class_rows=(1, 3), threshold=0)
-    (every,), (found,) = predictor(images[:1]), some(images[:1])
+    some = Predictor(predictor.model, ClassNames(("kite", "bird")), class_rows=(1, 3), threshold=0)
+    every, found = predictor(images[0]), some(images[0])
     kept = every.filter(labels=[1, 3])
     assert len(found) == len(kept) < len(every)
     assert found.labels.tolist() == [{1: 1, 3: 2}[label] for label in kept.labels.tolist()]
+
+
+def test_size_and_kind_of_the_model_are_public(predictor):
+    assert predictor.imgsz == predictor.model.transform.min_size[0] and predictor.has_masks
+    assert predictor.resized_hw((100, 200)) == predictor.model.transform.resized_hw((100, 200))
+    assert not predictor_from_checkpoint(as_checkpoint(random_model(BOXES_ONLY), BOXES_ONLY)).has_masks
+
+
+# Kinds of input
+
+
+def test_every_kind_of_image_gives_the_same_detections(predictor, images, tmp_path, server):
+    image = images[0]
+    path = tmp_path / "a.png"
+    write_image(path, image)
+    server.body = path.read_bytes()
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    inputs = [
+        *(str(path), path, server.url("a.png"), Image.open(path), Image.fromarray(image)),
+        *(image, read_only, np.asfortranarray(image), image[:, :, ::-1].copy()[:, :, ::-1]),
+        *(tensor, tensor / 255, (tensor / 255).double()),
+    ]
+    expected = predictor(image)
+    assert len(expected) and np.array_equal(expected.image, image) and expected.class_names == predictor.class_names
+    for one in inputs:
+        assert_equal(predictor(one), expected)
+    for several in (inputs, tuple(inputs)):
+        results = predictor(several)
+        assert isinstance(results, list) and len(results) == len(inputs)
+        for one in results:
+            assert_equal(one, expected)
+    assert predictor([]) == []
+
+
+def test_orientation_of_a_pil_image_is_applied(predictor, images, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(images[0]).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as image:
+        found = predictor(image)
+    assert found.image_hw == images[0].shape[1::-1]
+    assert_equal(found, predictor(tmp_path / "turned.png"))
+
+
+@pytest.mark.parametrize("image", [None, 3, b"png", {"image": 1}, [[1, 2]], object()])
+def test_unsupported_types_are_a_type_error_that_names_the_supported_ones(predictor, image):
+    with pytest.raises(TypeError, match=r"path.*URL.*PIL image.*uint8 RGB array \[H, W, 3\].*tensor \[3, H, W\]"):
+        predictor(image)
+
+
+@pytest.mark.parametrize(
+    ("image", "described"),
+    [
+        (np.zeros((9, 8), np.uint8), r"uint8 RGB \[H, W, 3\], not uint8 \[9, 8\]"),
+        (np.zeros((9, 8, 3)), r"not float64 \[9, 8, 3\]"),
+        (np.zeros((9, 8, 4), np.uint8), r"not uint8 \[9, 8, 4\]"),
+        (np.zeros((0, 8, 3), np.uint8), r"not uint8 \[0, 8, 3\]"),
+        (torch.zeros(9, 8, 3), r"RGB \[3, H, W\], not float32 \[9, 8, 3\]"),
+        (torch.zeros(1, 3, 9, 8), r"not float32 \[1, 3, 9, 8\]"),
+        (torch.zeros(3, 9, 8, dtype=torch.int64), r"not int64 \[3, 9, 8\]"),
+        (torch.full((3, 9, 8), 2.0), r"0\.\.1, not in 2\.\.2"),
+        (torch.full((3, 9, 8), torch.nan), r"0\.\.1"),
+        (torch.zeros(3, 0, 8), r"not uint8 \[0, 8, 3\]"),
+    ],
+)
+def test_arrays_and_tensors_of_the_wrong_kind_are_a_value_error(predictor, image, described):
+    with pytest.raises(ValueError, match=described):
+        predictor(image)
+
+
+def test_unreadable_files_and_bad_options_are_refused(predictor, images, tmp_path):
+    with pytest.raises(MediaError, match=r"none\.jpg"):
+        predictor(tmp_path / "none.jpg")
+    for threshold in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=r"threshold must lie in 0\.\.1"):
+            predictor(images[0], threshold=threshold)
+    with pytest.raises(ValueError, match="batch_size"):
+        predictor(images[0], batch_size=0)
+
+
+# State and threads
+
+
+def test_concurrent_calls_with_different_thresholds_equal_serial_calls(predictor, images):
+    scores = predictor(images[0]).scores
+    thresholds = [float(scores[i]) for i in np.linspace(0, len(scores) - 1, 8).astype(int)]
+    assert len(set(thresholds)) > 4
+    serial = [predictor(images[0], threshold=threshold) for threshold in thresholds]
+    barrier = threading.Barrier(8)
+
+    def detect(threshold: float) -> list[Detections]:
+        torch.set_num_threads(1)
+        barrier.wait(60)
+        return [predictor(images[0], threshold=threshold) for _ in range(4)]
+
+    with ThreadPoolExecutor(8) as pool:
+        concurrent = list(pool.map(detect, thresholds))
+    for expected, results in zip(serial, concurrent, strict=True):
+        for found in results:
+            assert_equal(found, expected)
+
+
+def test_call_leaves_the_model_unchanged(predictor, images):
+    predictor.model.roi_heads.score_thresh = 0.37
+    before = state_of(predictor.model)
+    predictor(images[0], threshold=0.2)
+    assert state_of(predictor.model) == before
+    assert predictor.model.roi_heads.score_thresh == 0.37
+
+
+def test_failed_call_leaves_the_model_unchanged(predictor, images, monkeypatch):
+    before, seen = state_of(predictor.model), []
+
+    def fail(*_: object) -> None:
+        seen.append(predictor.model.roi_heads.score_thresh)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(predictor.model.backbone, "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predictor(images[0], threshold=0.2)
+    assert seen == [pytest.approx(0.2)]
+    assert state_of(predictor.model) == before
+
+
+def test_model_in_training_mode_is_refused_and_evaluation_mode_sets_and_restores_the_mode(predictor, images):
+    model = predictor.model
+    assert not model.training
+    model.train()
+    with pytest.raises(RuntimeError, match="training mode"):
+        predictor(images[0])
+    with evaluation_mode(model):
+        assert not model.backbone.training and len(predictor(images[0]))
+    assert model.training and model.backbone.training
+    with pytest.raises(ZeroDivisionError), evaluation_mode(model.eval()):
+        1 // 0  # noqa: B018
+    assert not model.training

@@ -20,7 +20,9 @@ from helpers.web_server import BODY
 
 from detect.cli.exit_status import exit_status
 from detect.errors import DetectError, DiskError, FetchError
-from detect.inference.writers import ImageWriter, JsonLinesWriter, JsonWriter
+from detect.inference.writers.annotated_images import AnnotatedImageWriter
+from detect.inference.writers.base import Source
+from detect.inference.writers.files import DetectionFiles
 from detect.io import files
 from detect.io.downloads import fetch
 from detect.io.files import append_line, remove_temporary_files, write_bytes, write_text
@@ -211,28 +213,34 @@ def test_what_a_killed_process_leaves_is_known_as_such(tmp_path):
 # Results
 
 
-def test_json_lines_end_with_a_whole_line(tmp_path):
+def test_json_lines_end_with_a_complete_line(tmp_path):
     path = tmp_path / "x.jsonl"
-    with pytest.raises(DiskError) as error, JsonLinesWriter(path, NAMES) as writer:
-        writer.write(0, 0.0, FOUND)
+    with pytest.raises(DiskError) as error, DetectionFiles(tmp_path, NAMES, ["json"], "x") as files:
+        files.write(Source("x.mp4", NOISE, 0, 0.0), FOUND)
         with largest_file(path.stat().st_size + 20):
-            writer.write(1, 0.1, FOUND)
+            files.write(Source("x.mp4", NOISE, 1, 0.1), FOUND)
     assert said(error) == f"cannot write {path}: File too large"
     (line,) = path.read_text().splitlines()
     assert json.loads(line)["frame"] == 0 and path.read_text().endswith("\n")
 
 
-@pytest.mark.parametrize("writer", [JsonWriter, ImageWriter])
-def test_results_that_cannot_be_written_are_told(tmp_path, writer):
-    with largest_file(10), pytest.raises(DetectError) as error, writer(tmp_path, NAMES) as opened:
-        opened.write(Path("x.png"), NOISE[:40, :60], FOUND)
+def test_detections_that_cannot_be_written_are_an_error_with_the_file(tmp_path):
+    with largest_file(10), pytest.raises(DetectError) as error, DetectionFiles(tmp_path, NAMES, ["json"]) as files:
+        files.write(Source("x.png", NOISE[:40, :60]), FOUND)
     assert f"cannot write {tmp_path}" in said(error) and "File too large" in said(error)
     assert not [*tmp_path.iterdir()]
 
 
-def test_the_name_of_an_image_may_be_no_text(tmp_path):
-    with JsonWriter(tmp_path, NAMES) as writer:
-        writer.write(Path("in/\udcff.jpg"), NOISE, FOUND)
+def test_annotated_image_that_cannot_be_written_is_an_error_with_the_file(tmp_path):
+    with largest_file(10), pytest.raises(DetectError) as error:
+        AnnotatedImageWriter(tmp_path, NAMES).write(Path("x.png"), NOISE[:40, :60], FOUND)
+    assert f"cannot write {tmp_path}" in said(error) and "File too large" in said(error)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_image_name_need_not_be_utf8(tmp_path):
+    with DetectionFiles(tmp_path, NAMES, ["json"]) as files:
+        files.write(Source("in/\udcff.jpg", NOISE), FOUND)
     assert json.loads((tmp_path / "detections.json").read_text())[0]["source"] == "in/\udcff.jpg"
 
 

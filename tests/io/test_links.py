@@ -236,7 +236,7 @@ def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
     with pytest.raises(CheckpointError, match=rf"{kept}.* It came from {url}; delete it to fetch it again"):
         load_model(url, device="cpu")
     with pytest.raises(CheckpointError, match=f"It came from {url}"):
-        pretrained.choose("mobilenet_v2", url)
+        pretrained.choose_weights("mobilenet_v2", url)
 
 
 def test_the_real_script_takes_a_link_twice_the_second_time_offline(cache, tmp_path):

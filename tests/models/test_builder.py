@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.folders import ROOT
-from helpers.tiny_models import CLASSES, LIGHT, as_checkpoint, make_image, random_model, target
+from helpers.tiny_models import CLASSES, TINY_ARCHITECTURE, as_checkpoint, make_image, random_model, target
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from detect.errors import UsageError
-from detect.inference.predictor import from_checkpoint
+from detect.inference.load import predictor_from_checkpoint
 from detect.models import checkpoint
 from detect.models.anchors import anchor_recall, anchor_sizes
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
@@ -38,10 +38,10 @@ IN_A_NEW_PROCESS = """
 import json, sys
 import numpy as np
 from detect.structures.masks import to_json
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 folder, images = sys.argv[1], [np.load(path) for path in sys.argv[2].split(",")]
 for name in sys.argv[3:]:
-    found = load_predictor(f"{folder}/{name}.safetensors", device="cpu", threshold=0)(images)
+    found = load_model(f"{folder}/{name}.safetensors", device="cpu", threshold=0)(images)
     rows = [
         dict(boxes=d.boxes.tolist(), scores=d.scores.tolist(), labels=d.labels.tolist(),
              masks=None if d.masks is None else [to_json(m) for m in d.masks],
@@ -76,7 +76,7 @@ def test_every_model_is_the_same_in_a_new_process_after_a_step_and_a_save(models
         trains = architecture.head in TRAINED_HEADS
         saved = as_checkpoint(random_model(architecture) if trains else build(architecture, 4), architecture)
         checkpoint.save(saved, tmp_path / f"{name}-{head}.safetensors")
-        expected[f"{name}-{head}"] = from_checkpoint(saved, threshold=0)(IMAGES)
+        expected[f"{name}-{head}"] = predictor_from_checkpoint(saved, threshold=0)(IMAGES)
     for i, image in enumerate(IMAGES):
         np.save(tmp_path / f"{i}.npy", image)
     images = ",".join(str(tmp_path / f"{i}.npy") for i in range(len(IMAGES)))
@@ -104,10 +104,10 @@ def model():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_kind_and_eps_of_norms_survive_the_file(norm, tmp_path):
-    architecture = replace(LIGHT, norm=norm, norm_eps=3e-4)
+    architecture = replace(TINY_ARCHITECTURE, norm=norm, norm_eps=3e-4)
     saved = as_checkpoint(build(architecture, 1 + len(CLASSES)), architecture)
     checkpoint.save(saved, tmp_path / "a.safetensors")
-    back = from_checkpoint(checkpoint.load(tmp_path / "a.safetensors")).model
+    back = predictor_from_checkpoint(checkpoint.load(tmp_path / "a.safetensors")).model
     norms = [m for m in back.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d)]
     kind = nn.BatchNorm2d if norm == "batch" else FrozenBatchNorm2d
     assert norms and all(isinstance(m, kind) for m in norms)  # frozen ones may be folded into convolutions
@@ -167,7 +167,7 @@ def test_in_evaluation_the_model_resizes_and_returns_original_pixels(model, back
     original = (200, 300)
     with torch.inference_mode():
         (found,) = model.eval()([torch.from_numpy(make_image(original, 1)).permute(2, 0, 1) / 255])
-    resized = resized_hw(original, LIGHT.min_size, LIGHT.max_size)
+    resized = resized_hw(original, TINY_ARCHITECTURE.min_size, TINY_ARCHITECTURE.max_size)
     assert resized == (64, 96)
     assert backbone_sizes == [tuple(-(-side // 32) * 32 for side in resized)]
     assert 150 < found["boxes"][:, 0::2].max() <= 300 and 100 < found["boxes"][:, 1::2].max() <= 200
@@ -232,7 +232,7 @@ def record_of(boxes: np.ndarray, image_hw: tuple[int, int]) -> ImageRecord:
 
 def test_a_strip_of_few_pixels_does_not_change_how_the_next_image_is_seen():
     model = random_model()
-    fresh = build(LIGHT, 1 + len(CLASSES))
+    fresh = build(TINY_ARCHITECTURE, 1 + len(CLASSES))
     fresh.load_state_dict(model.state_dict())
     image = torch.from_numpy(make_image((64, 96), 1)).permute(2, 0, 1) / 255
     with torch.inference_mode():
@@ -242,7 +242,7 @@ def test_a_strip_of_few_pixels_does_not_change_how_the_next_image_is_seen():
 
 
 def test_regions_are_pooled_at_the_strides_of_the_maps():
-    for architecture in (LIGHT, detector_architecture("mobilenet_320"), detector_architecture("v1")):
+    for architecture in (TINY_ARCHITECTURE, detector_architecture("mobilenet_320"), detector_architecture("v1")):
         poolers = [m for m in build(architecture, 3).modules() if isinstance(m, MultiScaleRoIAlign)]
         strides = [1 / 4, 1 / 8, 1 / 16, 1 / 32] if architecture.model != "mobilenet_320" else [1 / 32, 1 / 32, 1 / 64]
         assert poolers and all(pooler.scales == strides[: len(pooler.scales)] for pooler in poolers)

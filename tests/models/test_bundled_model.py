@@ -14,7 +14,7 @@ from helpers.folders import ROOT
 from demo import compare
 from detect.data.description import find_spec
 from detect.data.spec import fingerprint
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.inference.writers.json import JsonWriter
 from detect.media.images import read_image
 from detect.models import checkpoint
@@ -73,7 +73,7 @@ def test_no_image_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Ch
 
 
 def test_it_finds_the_balloons_of_the_demo(tmp_path: Path) -> None:
-    predictor = load_predictor("balloon", device="cpu")
+    predictor = load_model("balloon", device="cpu")
     picture = Path("input/balloons_1.jpg")
     image = read_image(picture)
     with JsonWriter(tmp_path, predictor.class_names) as writer:

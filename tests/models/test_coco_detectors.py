@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from detect.errors import UsageError
-from detect.inference.predictor import Predictor, load_predictor
+from detect.inference.load import load_model
+from detect.inference.predictor import Predictor
 from detect.models import pretrained
 from detect.models.architecture import detector_architecture
 from detect.models.builder import Detector, build, score_owner
@@ -107,8 +108,8 @@ def test_a_coco_model_finds_what_torchvisions_own_finds(name, monkeypatch, tmp_p
     theirs = builder(name)(weights="COCO_V1", **sides(name)).eval()
     monkeypatch.setattr(pretrained, "fetch", lambda *_, **__: tmp_path / "coco.pth")
     # It rounds otherwise, which these weights make much of; that it changes nothing else is test_quick's to tell.
-    monkeypatch.setattr("detect.inference.predictor.fold_norms", lambda _: 0)
-    ours = load_predictor(name, device="cpu", imgsz=sides(name).get("min_size"), threshold=0.0)
+    monkeypatch.setattr("detect.inference.load.fuse_frozen_batch_norms", lambda _: 0)
+    ours = load_model(name, device="cpu", imgsz=sides(name).get("min_size"), threshold=0.0)
     for model in (theirs, ours.model):
         score_owner(model).score_thresh = 0.0
         if hasattr(model, "roi_heads"):

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 import torch
-from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, render_shapes, train_a_step
+from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, render_shapes, train_one_step
 from helpers.torchvision_files import old_names
 
 from detect import runtime
 from detect.cli.commands import train
 from detect.cli.exit_status import exit_status
-from detect.inference.predictor import load_predictor
+from detect.inference.load import load_model
 from detect.models import checkpoint, pretrained
 from detect.models.architecture import detector_architecture
 from detect.models.builder import build
@@ -39,7 +39,7 @@ def test_rows_of_known_classes_go_over_for_every_anchor(name, capsys):
     weights = coco(name)
     assert weights.is_detector
     classes = ClassNames(("toothbrush", "martian", "person"))
-    model, architecture, words = pretrained.start_model(detector_architecture(name, 64), classes, weights)
+    model, architecture, words = pretrained.build_from_weights(detector_architecture(name, 64), classes, weights)
     bias = model.state_dict()[f"{LOGITS}.bias"].view(ANCHORS[name], 4)
     for anchor, (_, brush, martian, person) in enumerate(bias.tolist()):
         assert (brush, person) == (1000 * anchor + 90, 1000 * anchor + 1)
@@ -56,7 +56,7 @@ def test_rows_of_known_classes_go_over_for_every_anchor(name, capsys):
 @pytest.mark.parametrize("name", ONE_STAGE)
 def test_heads_of_unknown_classes_are_new(name):
     weights = coco(name)
-    model, _, _ = pretrained.start_model(detector_architecture(name, 64), CLASSES, Weights("x", weights.state))
+    model, _, _ = pretrained.build_from_weights(detector_architecture(name, 64), CLASSES, Weights("x", weights.state))
     assert model.state_dict()[f"{LOGITS}.bias"].max() < -4
 
 
@@ -67,7 +67,7 @@ def test_the_heads_of_the_one_are_nothing_for_the_other(name, other, tmp_path):
     saved = as_checkpoint(random_model(architecture), architecture)
     checkpoint.save(saved, tmp_path / "other.safetensors")
     weights = pretrained.read(tmp_path / "other.safetensors")
-    model, _, _ = pretrained.start_model(detector_architecture(name, 64), CLASSES, weights)
+    model, _, _ = pretrained.build_from_weights(detector_architecture(name, 64), CLASSES, weights)
     for key, tensor in model.state_dict().items():
         if key.startswith("head."):
             assert tensor.ndim < 4 or all(not torch.equal(tensor, theirs) for theirs in saved.state.values()), key
@@ -79,7 +79,7 @@ def test_the_heads_of_the_one_are_nothing_for_the_other(name, other, tmp_path):
 def test_a_step_moves_every_loss_and_the_head(name):
     model = build(detector_architecture(name, 64), 1 + len(CLASSES))
     before = model.state_dict()[f"{LOGITS}.weight"].clone()
-    losses = train_a_step(model)
+    losses = train_one_step(model)
     assert {"classification", "bbox_regression"} <= set(losses) and all(torch.isfinite(v) for v in losses.values())
     assert not torch.equal(before, model.state_dict()[f"{LOGITS}.weight"])
 
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_ours_gives_all_of_it_to_the_next_training(tmp_path):
     saved = as_checkpoint(random_model(architecture), architecture)
     checkpoint.save(saved, tmp_path / "fcos.safetensors")
     weights = pretrained.read(tmp_path / "fcos.safetensors")
-    model, _, words = pretrained.start_model(architecture, CLASSES, weights)
+    model, _, words = pretrained.build_from_weights(architecture, CLASSES, weights)
     assert all(torch.equal(tensor, saved.state[key]) for key, tensor in model.state_dict().items())
     assert "not used" not in words
 
@@ -103,7 +103,7 @@ def test_train_py_fine_tunes_it(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runtime, "default_workers", lambda: 0)
     assert exit_status(train.main) == 0
     assert ("anchors reach" in capsys.readouterr().out) == (name != "fcos")
-    predictor = load_predictor(str(tmp_path / "run" / "last.safetensors"), device="cpu", threshold=0.0)
+    predictor = load_model(str(tmp_path / "run" / "last.safetensors"), device="cpu", threshold=0.0)
     (found,) = predictor([make_image((90, 120), 1)])
     assert set(found.labels.tolist()) <= {1, 2, 3} and found.masks is None
 

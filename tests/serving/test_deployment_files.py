@@ -1,4 +1,4 @@
-"""What is shipped beside the code: the image's files are enough to serve, the cloud's files are what it installs."""
+"""The Docker image contains all files that serve.py needs, and the files for Streamlit Community Cloud are right."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ def instruction(name: str) -> list[str]:
     return [line.removeprefix(name).strip() for line in DOCKERFILE.splitlines() if line.startswith(f"{name} ")]
 
 
-def test_what_the_image_copies_is_let_into_the_build_and_is_there():
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+def test_the_dockerfile_copies_existing_files_that_dockerignore_allows():
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {word.rstrip("/") for line in instruction("COPY") for word in line.split()[:-1]}
-    assert copied == let_in and all((ROOT / path).exists() for path in copied)
+    assert copied == allowed and all((ROOT / path).exists() for path in copied)
 
 
-def test_it_runs_as_a_plain_user_on_pytorch_for_the_cpu():
+def test_the_image_runs_as_an_unprivileged_user_with_the_cpu_build_of_pytorch():
     lines = DOCKERFILE.splitlines()
     user = lines.index("USER detect")
-    assert not [line for line in lines[user:] if line.startswith(("RUN", "COPY", "ADD"))], "nothing as root behind it"
+    assert not [line for line in lines[user:] if line.startswith(("RUN", "COPY", "ADD"))], (
+        "no step after this one runs as root"
+    )
     first, second = [line for line in instruction("RUN") if line.startswith("pip")]
     assert "--index-url https://download.pytorch.org/whl/cpu torch torchvision" in first
     assert second.endswith("-r requirements-serve.txt")
 
 
-def test_the_files_of_the_image_are_enough_to_serve(tmp_path):
+def test_the_copied_files_are_enough_to_serve(tmp_path):
     for line in instruction("COPY"):
         *sources, _ = line.split()
         for source in sources:
@@ -60,7 +62,7 @@ def test_the_files_of_the_image_are_enough_to_serve(tmp_path):
     assert server.returncode == 0
 
 
-def test_the_cloud_installs_pytorch_for_the_cpu_and_what_the_page_needs():
+def test_the_cloud_installs_the_cpu_build_of_pytorch_and_the_requirements_of_the_app():
     lines = (ROOT / "cloud" / "requirements.txt").read_text().splitlines()
     assert "--extra-index-url https://download.pytorch.org/whl/cpu" in lines
     (other,) = [line.removeprefix("-r ") for line in lines if line.startswith("-r ")]
@@ -68,20 +70,20 @@ def test_the_cloud_installs_pytorch_for_the_cpu_and_what_the_page_needs():
 
 
 @pytest.mark.skipif(shutil.which("ldd") is None, reason="needs ldd")
-def test_beside_the_compilers_libraries_those_of_packages_txt_are_all_that_the_wheels_want():
+def test_packages_txt_lists_the_system_libraries_that_the_wheels_need():
     import cv2
     import PIL
     import torch
 
-    always = re.compile(r"lib(c|m|dl|rt|pthread|util|gcc_s|stdc\+\+)\.so|ld-linux|linux-vdso")
+    present = re.compile(r"lib(c|m|dl|rt|pthread|util|gcc_s|stdc\+\+)\.so|ld-linux|linux-vdso")
     wheels = [Path(module.__file__).parent for module in (cv2, PIL, torch)]
     packages = wheels[0].parent
-    wanted = set()
+    needed = set()
     for library in (path for folder in wheels for path in [*folder.glob("*.so"), *folder.glob("lib/libtorch_cpu.so")]):
-        said = subprocess.run(["ldd", library], capture_output=True, text=True, check=True).stdout
-        for line in said.splitlines():
-            name, _, where = line.strip().partition(" => ")
-            if not always.search(name) and str(packages) not in where:
-                wanted.add(name)
-    assert wanted <= {"libz.so.1"}
+        output = subprocess.run(["ldd", library], capture_output=True, text=True, check=True).stdout
+        for line in output.splitlines():
+            name, _, path = line.strip().partition(" => ")
+            if not present.search(name) and str(packages) not in path:
+                needed.add(name)
+    assert needed <= {"libz.so.1"}
     assert (ROOT / "packages.txt").read_text().split() == ["zlib1g"]

@@ -152,7 +152,7 @@ MULTIPART = "multipart/form-data"
         ({"content": bytes(300_001)}, 413, "at most 300,000 bytes"),
         ({"content": (bytes(1000) for _ in range(1000))}, 413, "at most 300,000 bytes"),
         ({"files": form(PNG, PNG, PNG, PNG)}, 413, "Too many files"),
-        ({"files": form(PNG, field="picture")}, 422, "no field 'image'; its fields are: 'picture'"),
+        ({"files": form(PNG, field="photo")}, 422, "no field 'image'; its fields are: 'photo'"),
         ({"data": {"image": "a.png"}, "files": form(PNG, field="x")}, 422, "the form field 'image' is text"),
         ({"content": b"x", "headers": {"content-type": MULTIPART}}, 400, "malformed form"),
         (

@@ -185,7 +185,7 @@ def test_detections_without_masks_stay_so():
         ({"labels": np.array([1.0, 2.0, 3.0])}, "labels must be int64"),
         ({"labels": np.array([1, 0, 2])}, "background"),
         ({"masks": []}, "3 boxes but 0 masks"),
-        ({"image_hw": (60, 40)}, r"a mask of \[40, 60\] on an image of \(60, 40\)"),
+        ({"image_hw": (60, 40)}, r"a mask of size \[40, 60\] on an image of \(60, 40\)"),
     ],
 )
 def test_detections_are_checked_when_made(changes, said):

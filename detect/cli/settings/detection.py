@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from detect.cli.settings.shared import model
-from detect.models.names import check_model
+from detect.inference.writers import FORMATS
+from detect.models.zoo import check_model
 from detect.options import REQUIRED, check_run_name, device_option, option, output_dir_option
+
+C = TypeVar("C")
+
+
+def _with_format_fields(settings_class: type[C]) -> type[C]:
+    """Add a field ``save_NAME`` for every output format in FORMATS to a class that becomes a dataclass."""
+    for name, writer in FORMATS.items():
+        settings_class.__annotations__[f"save_{name}"] = "bool"
+        setattr(settings_class, f"save_{name}", option(False, writer.help))
+    return settings_class
 
 
 @dataclass(kw_only=True)
+@_with_format_fields
 class _DetectSettings:
-    input: str = option(REQUIRED, "what to look at")
+    input: str = option(REQUIRED, "image or video to process")
     model: str = model()
     imgsz: int | None = option(
         None,
-        "resize the short side to N pixels, the long one to at most 1.666 N (default: the model's own)",
+        "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)",
         low=32,
         high=8192,
     )
     threshold: float | None = option(
-        None, "leave out what scores less, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1
+        None, "minimum score of a detection, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1
     )
     classes: list[str] | None = option(
         None, "only these classes, by name or category id (default: all)", metavar="NAME|ID"
@@ -30,14 +43,19 @@ class _DetectSettings:
     output_dir: Path = output_dir_option("outputs/detect")
     name: str | None = option(
         None,
-        "write to OUTPUT_DIR/NAME, or NAME_2, NAME_3 ... where that is taken (default: the input's name)",
+        "write to OUTPUT_DIR/NAME, or to NAME_2, NAME_3 ... if it exists (default: the input's name)",
         metavar="NAME",
     )
-    quiet: bool = option(False, "print errors and the last line only")
+    quiet: bool = option(False, "print only errors and the last line")
 
     def __post_init__(self) -> None:
         check_model(self.model)
         check_run_name(self.name)
+
+    @property
+    def formats(self) -> list[str]:
+        """Names in FORMATS of the output formats to write."""
+        return [name for name in FORMATS if getattr(self, f"save_{name}")]
 
 
 @dataclass(kw_only=True)
@@ -47,18 +65,16 @@ class DetectImageSettings(_DetectSettings):
         "an image, a folder of images or a quoted pattern such as 'in/*.jpg'",
         metavar="FILE|DIR|GLOB",
     )
-    batch_size: int = option(1, "images that go through the model together", low=1)
-    save_json: bool = option(False, "also write detections.json: every image with its boxes, scores and masks")
+    batch_size: int = option(1, "number of images per forward pass", low=1)
 
 
 @dataclass(kw_only=True)
 class DetectVideoSettings(_DetectSettings):
     input: str = option(
         REQUIRED,
-        "a video file, a camera's number, or a stream such as rtsp://...; of cameras and live streams, which do not"
-        " wait, frames are left out while one is worked on; Ctrl-C ends them",
+        "a video file, the number of a camera, or the URL of a stream such as rtsp://...; frames of cameras and live"
+        " streams that arrive while the model is busy are skipped, and Ctrl-C ends the recording",
         metavar="FILE|N|URL",
     )
-    stride: int = option(1, "look at every Nth frame and repeat its result on those between", low=1)
+    stride: int = option(1, "run the model on every Nth frame and repeat its detections on the others", low=1)
     max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)
-    save_json: bool = option(False, "also write a .jsonl file: one line of JSON for each frame")

@@ -11,18 +11,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, randomize_norms, train_a_step
+from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model, randomize_norms, train_one_step
 from helpers.website import serving
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from detect.errors import CheckpointError, UsageError
-from detect.inference.predictor import from_checkpoint
+from detect.inference.load import predictor_from_checkpoint
 from detect.models import checkpoint, imagenet
 from detect.models.architecture import backbone_architecture
 from detect.models.backbones import build_backbone, from_timm
-from detect.models.builder import build, freeze_stages
+from detect.models.builder import build
+from detect.models.freeze import freeze_stages
 from detect.models.imagenet import IMAGENET_MEAN
 from detect.models.norms import freeze_norms
 from detect.models.pretrained import choose, published_weights, start_model
@@ -69,9 +70,9 @@ def test_a_backbone_gives_four_maps_of_the_channels_and_strides_it_states(name):
 def test_a_detector_trains_a_step_and_comes_back_from_its_file(name, head, tmp_path):
     architecture = small(name, head)
     saved = as_checkpoint(random_model(architecture), architecture)
-    expected = from_checkpoint(saved, threshold=0)(IMAGES)
+    expected = predictor_from_checkpoint(saved, threshold=0)(IMAGES)
     checkpoint.save(saved, tmp_path / "a.safetensors")
-    found = from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"), threshold=0)(IMAGES)
+    found = predictor_from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"), threshold=0)(IMAGES)
     for before, after in zip(expected, found, strict=True):
         assert len(before) >= 20 and (before.masks is not None) == (head == "maskrcnn")
         assert (before.boxes == after.boxes).all() and (before.scores == after.scores).all()
@@ -187,7 +188,7 @@ def test_freezing_takes_what_the_first_maps_need():
     }
     assert frozen == {"conv1", "bn1", "layer1", "layer2"}
     assert {"layer3", "layer4"} <= learning and not frozen & learning
-    train_a_step(model)
+    train_one_step(model)
 
 
 @pytest.mark.slow
@@ -253,7 +254,7 @@ def test_a_checkpoint_of_timms_says_so_without_it(tmp_path, monkeypatch):
     assert read(tmp_path / "a.safetensors").is_detector
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UsageError, match="pip install timm"):
-        from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"))
+        predictor_from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"))
 
 
 def test_timm_is_imported_for_its_own_backbones_alone():

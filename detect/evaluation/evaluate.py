@@ -1,0 +1,132 @@
+"""Evaluates a model on a split of a dataset with COCO's metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detect.data.description import find_spec
+from detect.data.spec import DatasetSpec
+from detect.errors import DataError, UsageError
+from detect.evaluation import bootstrap, coco_metrics, evaluators
+from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset
+from detect.inference.load import load_model
+from detect.inference.predictor import Predictor
+from detect.io.files import write_text
+from detect.options import suggest_keywords
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+from detect.structures.image_record import ImageRecord
+from detect.text import counted
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Metrics of a model on one split of a dataset, by the COCO protocol, on original pixels.
+
+    dataset: name of the dataset.
+    split: name of the split.
+    class_names: ClassNames of the dataset.
+    records: ground truth, one ImageRecord per image.
+    detections: Detections of every image, with labels of ``class_names`` and scores of at least 0.05.
+    scores: nested metrics as ``coco_metrics.score`` returns them, with ``speed`` ({"seconds_per_image", "device"})
+        and, if requested, ``intervals`` (see ``bootstrap.intervals``). ``save`` writes them.
+    """
+
+    dataset: str
+    split: str
+    class_names: ClassNames
+    records: Sequence[ImageRecord] = field(compare=False)
+    detections: list[Detections] = field(compare=False)
+    scores: dict[str, dict[str, Any]]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """COCO's metrics of all classes, 0..1, such as ``bbox_AP``, ``bbox_AP50``, ``segm_AP``; NaN where there is no
+        ground truth of that size."""
+        return _flat(self.scores)
+
+    @property
+    def per_class(self) -> dict[str, dict[str, float]]:
+        """The metrics of each class by its name, with the same keys; NaN where there is no ground truth."""
+        return {name: _flat(scores) for name, scores in self.scores["classes"].items()}
+
+    def table(self) -> str:
+        """Return the metrics, and the intervals if there are any, as a text table."""
+        return coco_metrics.table(self.scores)
+
+    def save(self, path: str | Path) -> None:
+        """Write the nested metrics to ``path`` as JSON, null where there is no ground truth. Raises DiskError."""
+        write_text(Path(path), json.dumps(self.scores, indent=1) + "\n")
+
+    def __repr__(self) -> str:
+        images = counted(len(self.records), "image")
+        return f"<Evaluation on {self.dataset} {self.split}, {images}: {coco_metrics.one_line(self.scores)}>"
+
+
+@suggest_keywords
+def evaluate(
+    model: Predictor | str | Path,
+    data: DatasetSpec | str | Path,
+    *,
+    split: str = "val",
+    data_root: str | Path | None = None,
+    format: str = "auto",
+    device: str | None = None,
+    imgsz: int | None = None,
+    evaluator: str = evaluators.DEFAULT,
+    intervals: bool = False,
+) -> Evaluation:
+    """Evaluate a model on a split of a dataset with COCO's metrics.
+
+    model: a Predictor, or what ``load_model`` takes: a name, a checkpoint file or a URL.
+    data: a folder, the name of a dataset description or a YAML file; missing files of a described dataset are
+        downloaded or rendered. Or a DatasetSpec that is prepared.
+    split: "train", "val" or "test".
+    data_root: folder of the files of a described dataset, if they lie elsewhere.
+    format: annotation format, for a folder with several.
+    device, imgsz: as of ``load_model``, for a model that is loaded here.
+    evaluator: "faster-coco-eval" or "pycocotools", which compute the same.
+    intervals: whether to compute 95 % bootstrap intervals of AP and AP50.
+
+    Classes of model and dataset are matched by name. Every image is evaluated at all scores of at least 0.05.
+    Raises UsageError for an unknown model, dataset, split or evaluator and for a model without any class of the
+    dataset, DataError for invalid annotations and a split without objects, and what ``load_model`` raises.
+    """
+    if evaluator not in evaluators.EVALUATORS:
+        raise UsageError(f"`evaluator` must be one of {', '.join(evaluators.EVALUATORS)}, not '{evaluator}'")
+    spec = data if isinstance(data, DatasetSpec) else find_spec(str(data), data_root, format)
+    spec.check_split(split)
+    if isinstance(model, str | Path):
+        predictor = load_model(model, device=device or "auto", imgsz=imgsz)
+    elif device is None and imgsz is None:
+        predictor = model
+    else:
+        raise UsageError("`device` and `imgsz` are for a model that is loaded here; pass them to load_model instead")
+    if spec is not data:
+        spec.prepare()
+    class_names, records = spec.read(split)
+    check_shared_classes(predictor.class_names, class_names, f"dataset '{spec.name}'")
+    if not any(map(len, records)):
+        raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an annotated object")
+    started = time.perf_counter()
+    detections = detect_for_dataset(predictor, records, class_names, threshold=EVALUATION_THRESHOLD)
+    seconds = (time.perf_counter() - started) / len(records)
+    scores = coco_metrics.score(records, detections, class_names, evaluator=evaluator)
+    scores["speed"] = {"seconds_per_image": round(seconds, 4), "device": str(predictor.device)}
+    if intervals:
+        scores["intervals"] = bootstrap.intervals(records, detections, class_names)
+    return Evaluation(spec.name, split, class_names, records, detections, scores)
+
+
+def _flat(scores: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"{kind}_{name}": math.nan if value is None else value
+        for kind in ("bbox", "segm")
+        for name, value in scores.get(kind, {}).items()
+    }

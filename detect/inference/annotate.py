@@ -1,0 +1,153 @@
+"""Detect objects in images or in a video, and save annotated copies and the detections."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from detect.errors import MediaError
+from detect.inference.predictor import Predictor
+from detect.inference.writers import Source
+from detect.inference.writers.annotated_images import AnnotatedImageWriter
+from detect.inference.writers.annotated_video import annotated_video
+from detect.inference.writers.files import DetectionFiles
+from detect.media.images import read_image
+from detect.media.video_reader import VideoReader
+from detect.progress import bar, warn
+from detect.structures.detections import Detections
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """An image that was processed.
+
+    path: file of the image.
+    detections: its Detections.
+    output: file of the annotated copy.
+    """
+
+    path: Path
+    detections: Detections
+    output: Path
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image that was skipped because it could not be read.
+
+    path: file of the image.
+    reason: message of the MediaError, which names the file.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class VideoSummary:
+    """The outcome of ``annotate_video``.
+
+    frames: number of frames written.
+    interrupted: whether Ctrl-C ended the work early. The frames so far are kept.
+    """
+
+    frames: int
+    interrupted: bool
+
+
+def annotate_images(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    classes: Iterable[str | int] | None = None,
+    batch_size: int = 1,
+    formats: Iterable[str] = (),
+) -> Iterator[AnnotatedImage | UnreadableImage]:
+    """Detect objects in every image, save annotated copies to ``folder``, and yield one result per image.
+
+    paths: image files.
+    folder: existing folder. An annotated copy has the name of its image, with a number where it is taken.
+    classes: names or category ids of the classes to keep; by default all.
+    batch_size: number of images per forward pass.
+    formats: names in FORMATS of further files to write to ``folder``, such as "json".
+
+    Close the iterator (``contextlib.closing``) if you stop early, so that the files of ``formats`` are written.
+    Raises UsageError for an unknown class or format, and DiskError or MediaError for a file that cannot be written.
+    """
+    class_names = predictor.class_names
+    labels = None if classes is None else class_names.labels(classes)
+    images = AnnotatedImageWriter(folder, class_names)
+    with DetectionFiles(folder, class_names, formats) as files:
+        for first in range(0, len(paths), batch_size):
+            batch = []
+            for path in paths[first : first + batch_size]:
+                try:
+                    batch.append((path, read_image(path)))
+                except MediaError as error:
+                    yield UnreadableImage(path, str(error))
+            results = predictor.predict_batch([image for _, image in batch], labels) if batch else []
+            for (path, image), detections in zip(batch, results, strict=True):
+                output = images.write(path, image, detections)
+                files.write(Source(str(path), image), detections)
+                yield AnnotatedImage(path, detections, output)
+
+
+def annotate_video(
+    predictor: Predictor,
+    video: VideoReader,
+    out: Path,
+    *,
+    classes: Iterable[str | int] | None = None,
+    stride: int = 1,
+    max_frames: int | None = None,
+    formats: Iterable[str] = (),
+    gray: bool = False,
+) -> VideoSummary:
+    """Detect objects in the frames of a video and write an annotated copy with its sound.
+
+    out: file of the annotated copy, .mp4.
+    classes: names or category ids of the classes to keep; by default all.
+    stride: the model runs on every ``stride``-th frame, and on frames whose size differs from the previous one; the
+        frames in between repeat its detections.
+    max_frames: number of frames after which to stop; by default the whole video.
+    formats: names in FORMATS of further files to write beside ``out``, such as "json".
+    gray: whether everything outside the objects loses its color.
+
+    Shows a progress bar, and warns where the size of the frames changes and where the video is damaged or ends early.
+    KeyboardInterrupt ends the video after the current frame; before the first frame it is raised.
+    Raises UsageError for an unknown class or format, MediaError for a video that cannot be decoded, and DiskError.
+    """
+    labels = None if classes is None else predictor.class_names.labels(classes)
+    total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
+    interrupted = False
+    with ExitStack() as stack:
+        writer = stack.enter_context(
+            annotated_video(video, predictor.class_names, out, stride=stride, formats=formats, gray=gray)
+        )
+        progress = stack.enter_context(bar(total=total if total < sys.maxsize else None, unit="frame", leave=True))
+        frame_hw = video.size_hw
+        try:
+            for index, frame in enumerate(islice(video, max_frames)):
+                if frame.hw != frame_hw:
+                    with progress.external_write_mode(file=sys.stderr):
+                        sizes = f"{_size(frame_hw)} to {_size(frame.hw)}"
+                        warn(f"{video.source.shown} changes from {sizes} at frame {index}")
+                    frame_hw = frame.hw
+                writer.write(frame, lambda image: predictor.predict_batch([image], labels)[0])
+                progress.update()
+        except KeyboardInterrupt:
+            if writer.frames == 0:
+                raise
+            interrupted = True
+    if video.warning:
+        warn(video.warning)
+    return VideoSummary(writer.frames, interrupted)
+
+
+def _size(hw: tuple[int, int]) -> str:
+    return f"{hw[1]}x{hw[0]} (width x height)"

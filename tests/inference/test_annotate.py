@@ -1,0 +1,123 @@
+"""Images and videos are annotated by the same functions for scripts and library users."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from helpers.fake_predictor import NAMES, FakePredictor, files
+
+from detect.errors import UsageError
+from detect.inference.annotate import AnnotatedImage, UnreadableImage, annotate_images, annotate_video
+from detect.inference.writers.annotated_video import annotated_video
+from detect.media.video_decoder import Frame
+from detect.media.video_reader import VideoReader
+from detect.media.video_writer import VideoWriter
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+
+# Images
+
+
+def test_images_are_annotated_one_by_one_and_unreadable_ones_reported(images, tmp_path):
+    (images / "b.jpg").write_bytes(b"junk")
+    out = tmp_path / "out"
+    out.mkdir()
+    predictor = FakePredictor()
+    paths = sorted(images.iterdir())
+    results = list(annotate_images(predictor, paths, out, classes=["kite"], batch_size=2, formats=["json"]))
+    by_name = {result.path.name: result for result in results}
+    assert isinstance(by_name["b.jpg"], UnreadableImage) and "b.jpg" in by_name["b.jpg"].reason
+    for name in ("a.png", "c.png"):
+        result = by_name[name]
+        assert isinstance(result, AnnotatedImage) and result.output == out / name
+        assert result.detections.names == ["kite"]
+    assert files(out) == ["a.png", "c.png", "detections.json"] and predictor.batches == [1, 1]
+
+
+def test_stopping_early_keeps_the_images_so_far(images, tmp_path):
+    with closing(annotate_images(FakePredictor(), sorted(images.iterdir()), tmp_path, formats=["json"])) as results:
+        next(results)
+    assert len(json.loads((tmp_path / "detections.json").read_text())) == 1
+
+
+def test_unknown_class_or_format_is_an_error_before_any_work(images, clip, tmp_path):
+    predictor = FakePredictor()
+    for wrong in ({"classes": ["kit"]}, {"formats": ["jsn"]}):
+        with pytest.raises(UsageError, match="did you mean"):
+            next(annotate_images(predictor, sorted(images.iterdir()), tmp_path, **wrong))
+        with pytest.raises(UsageError, match="did you mean"), VideoReader(clip) as video:
+            annotate_video(predictor, video, tmp_path / "out.mp4", **wrong)
+    assert not predictor.batches and not list(tmp_path.glob("out*"))
+
+
+# Videos
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_video_is_annotated_with_stride_classes_and_frame_limit(clip, tmp_path):
+    predictor = FakePredictor()
+    with VideoReader(clip) as video:
+        summary = annotate_video(
+            predictor, video, tmp_path / "out.mp4", classes=[9], stride=2, max_frames=5, formats=["json"]
+        )
+    assert (summary.frames, summary.interrupted) == (5, False)
+    rows = lines(tmp_path / "out.jsonl")
+    assert [row["frame"] for row in rows if row["detected"]] == [0, 2, 4] and len(rows) == 5
+    assert all([one["name"] for one in row["detections"]] == ["kite"] for row in rows)
+
+
+def test_interrupted_video_keeps_its_frames(clip, tmp_path):
+    predictor = FakePredictor()
+    predictor.interrupt_at = 4
+    with VideoReader(clip) as video:
+        summary = annotate_video(predictor, video, tmp_path / "out.mp4")
+    assert (summary.frames, summary.interrupted) == (3, True)
+    predictor.interrupt_at = len(predictor.batches) + 1
+    with pytest.raises(KeyboardInterrupt), VideoReader(clip) as video:
+        annotate_video(predictor, video, tmp_path / "none.mp4")
+
+
+def test_model_runs_on_every_nth_frame_and_where_the_size_changes(tmp_path):
+    clip, seen = tmp_path / "clip.mp4", []
+    with VideoWriter(clip, 10, (64, 96)) as out:
+        out.write(np.zeros((64, 96, 3), np.uint8))
+
+    def detect(image: np.ndarray) -> Detections:
+        seen.append(image.shape[:2])
+        return Detections(image.shape[:2])
+
+    sizes = [(64, 96), (64, 96), (64, 96), (64, 96), (32, 48), (32, 48), (32, 48)]
+    path = tmp_path / "out.mp4"
+    with VideoReader(clip) as video, annotated_video(video, NAMES, path, stride=3, formats=["json"]) as annotated:
+        for number, hw in enumerate(sizes):
+            annotated.write(Frame(np.zeros((*hw, 3), np.uint8), Fraction(number, 10), None), detect)
+    assert [row["frame"] for row in lines(path.with_suffix(".jsonl")) if row["detected"]] == [0, 3, 4, 6]
+    assert seen == [(64, 96), (64, 96), (32, 48), (32, 48)]
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_gray_removes_color_outside_the_objects(tmp_path, gray):
+    clip, names = tmp_path / "clip.mp4", ClassNames(("kite",))
+    red = np.full((64, 96, 3), (200, 30, 30), np.uint8)
+    with VideoWriter(clip, 10, (64, 96)) as out:
+        out.write(red)
+        out.write(red)
+    box = np.array([[48, 0, 96, 64]], np.float32)
+    one = Detections((64, 96), box, np.ones(1, np.float32), np.ones(1, np.int64))
+    path = tmp_path / "out.mp4"
+    with VideoReader(clip) as video, annotated_video(video, names, path, formats=["json"], gray=gray) as annotated:
+        for frame, found in zip(video, (one, Detections((64, 96))), strict=True):
+            annotated.write(frame, lambda _, found=found: found)
+    with VideoReader(path) as video:
+        first, second = (np.ptp(frame.image.astype(int), axis=2) for frame in video)
+    outside, inside = first[40:, :40].mean(), first[40:, 60:88].mean()
+    assert inside > 100 and (outside < 20) == (second.mean() < 20) == gray
+    rows = [(row["frame"], row["detected"], len(row["detections"])) for row in lines(path.with_suffix(".jsonl"))]
+    assert rows == [(0, True, 1), (1, True, 0)]
