@@ -1,23 +1,23 @@
-# serve.py on a CPU, as a plain user who can write nothing but /tmp and his cache of downloaded weights:
+# serve.py on a CPU, as an unprivileged user who can write only to /tmp and to the cache of downloaded weights:
 #
 #   docker build -t detect .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --stop-timeout 110 \
 #       -v /tmp -v detect-cache:/home/detect/.cache detect
 #
-# Videos need room in /tmp, which on a machine of little memory a --tmpfs has not; see docs/serving.md.
+# Videos need disk space in /tmp, so a --tmpfs is too small on a machine with little memory; see docs/serving.md.
 #
-# Flags of serve.py go behind the image's name: detect --model v2. A checkpoint is brought in by
+# Flags of serve.py follow the name of the image: detect --model v2. To serve a checkpoint, mount it:
 # -v "$PWD/outputs/train/mine/best.safetensors:/models/mine.safetensors:ro" and --model /models/mine.safetensors.
 FROM python:3.12-slim
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 10001 detect && mkdir /home/detect/.cache && chown detect /home/detect/.cache
 WORKDIR /app
-# First PyTorch without CUDA, which saves gigabytes; then whatever else is missing.
+# PyTorch without CUDA first, which saves gigabytes; then the remaining requirements.
 RUN pip install --index-url https://download.pytorch.org/whl/cpu torch torchvision
 COPY requirements.txt requirements-serve.txt ./
 RUN pip install -r requirements-serve.txt
-COPY serve.py ./
+COPY serve.py pyproject.toml ./
 COPY detect/ detect/
 COPY weights/ weights/
 USER detect

@@ -245,12 +245,12 @@ def annotate_video(
                     for frame in islice(video, max_frames):
                         annotated.write(frame, detect)
                         bar.progress(min(1.0, annotated.frames / total), f"{annotated.frames} of {total} frames")
-                trouble = f"; {without_paths(video.trouble)}" if video.trouble else ""
+                warning = f"; {without_paths(video.warning)}" if video.warning else ""
         except DetectError as error:
             raise MediaError(without_paths(str(error))) from None
         finally:
             bar.empty()
-        caption = counted(annotated.frames, "frame") + trouble
+        caption = counted(annotated.frames, "frame") + warning
         return out.read_bytes(), out.with_suffix(".jsonl").read_bytes(), caption
 
 

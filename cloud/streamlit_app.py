@@ -1,4 +1,4 @@
-"""app.py for Streamlit's Community Cloud, which installs the requirements.txt that lies beside the file it runs."""
+"""Entry point of app.py for Streamlit Community Cloud, which installs the requirements.txt of this folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = str(Path(__file__).parents[1])
-if ROOT not in sys.path:  # this runs anew with every click
+if ROOT not in sys.path:  # Streamlit runs this file again after every interaction
     sys.path.insert(0, ROOT)
 
 import app  # noqa: E402

@@ -79,7 +79,10 @@ def _check_parameters(request: Request) -> None:
     """Refuse unknown query parameters, since a misspelled one would have no effect."""
     known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
     if unexpected := [name for name in request.query_params if name not in known]:
-        detail = unknown("parameter", unexpected[0][:60], known or ["none"])
+        name = unexpected[0][:60]
+        detail = (
+            unknown("parameter", name, known) if known else f"unknown parameter '{name}': this route has no parameters"
+        )
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 

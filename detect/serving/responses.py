@@ -75,12 +75,10 @@ def mask_files(detections: Detections, class_names: ClassNames) -> Iterator[tupl
         yield f"{i + 1:03}_{name}_{detections.scores[i]:.2f}.png", encode(pixels, "PNG")
 
 
-def format_files(name: str, results: Iterable[ImageResult], class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
-    """Yield (path, content) of the files that the output format ``name`` of detect_image.py has for ``results``."""
-    pairs = (
-        (Source(_safe_name(result.name, number), result.image), result.detections)
-        for number, result in enumerate(results, 1)
-    )
+def format_files(name: str, results: Sequence[ImageResult], class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the files that the output format ``name`` of detect_image.py has for ``results``."""
+    names = _unique_names([result.name for result in results])
+    pairs = [(Source(one, result.image), result.detections) for one, result in zip(names, results, strict=True)]
     yield from encode_files(name, class_names, pairs).items()
 
 
@@ -93,10 +91,10 @@ def zip_archive(files: Iterable[tuple[str, bytes]]) -> bytes:
     return content.getvalue()
 
 
-def _safe_name(name: str, number: int) -> str:
-    """Return the caller's file name without folders and without characters that have a meaning in paths."""
-    kept = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name)[-1]).lstrip(".")
-    return kept or f"image_{number}"
+def _unique_names(names: Sequence[str]) -> list[str]:
+    """Return the callers' file names without folders; those that occur twice begin with their number."""
+    files = [re.split(r"[/\\]", name)[-1] or "image" for name in names]
+    return [f"{i}_{name}" if files.count(name) > 1 else name for i, name in enumerate(files, 1)]
 
 
 def _mask(detections: Detections, index: int) -> masks.Rle:

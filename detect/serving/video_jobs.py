@@ -240,7 +240,7 @@ class VideoJobs:
                     job.frames += 1
                 if job.stopped.is_set():
                     raise _StoppedError
-            job.set_detail(reason or video.trouble or "")
+            job.set_detail(reason or video.warning or "")
 
     def _reason_to_truncate(self, job: Job, deadline: float) -> str | None:
         """Return why the remaining frames are skipped, or None. deadline: a time of the monotonic clock."""

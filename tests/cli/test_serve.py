@@ -109,7 +109,7 @@ def test_every_limit_among_the_settings_is_applied():
         (["--origins", "https://example.org/"], "--origins https://example.org/ is not an origin"),
         (["--origins", "https://Example.org"], "lower case"),
         (["--hosts", "example.org:8000"], "--hosts example.org:8000 is not a host name"),
-        (["--max-pictures", "3"], "--max-images"),
+        (["--max-pictures", "3"], "--max-images"),  # vocabulary: old name
     ],
 )
 def test_a_mistake_is_one_line_with_status_2(flags, words):
