@@ -1,11 +1,11 @@
-"""Look after a dataset before it is trained on: check it, fix it, convert it, look at it.
+"""Check, fix, convert or preview a dataset before training on it.
 
-    python doctor.py check DATA                                       what is wrong, and how bad it is
-    python doctor.py fix DATA --output-dir NEW                        a repaired copy, and a ledger of every change
+    python doctor.py check DATA                                       report statistics and all problems
+    python doctor.py fix DATA --output-dir NEW                        write a repaired copy and a ledger of all changes
     python doctor.py convert DATA --to coco|voc|yolo|via --output-dir NEW
-    python doctor.py preview DATA                                     a sheet of images with their boxes and masks
+    python doctor.py preview DATA                                     draw images with their boxes and masks
 
-Exit status of check: 3 where something is broken or hurts, else 0.
+check exits with status 3 if the dataset has errors or warnings, and with 0 otherwise.
 """
 
 import sys

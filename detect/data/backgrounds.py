@@ -1,4 +1,4 @@
-"""Images without any of the objects: what a detector must not take for one."""
+"""Background images: images without objects that are added to the training split to reduce false positives."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from detect.media.images import image_hw
 from detect.text import first_few
 
 
-def with_backgrounds(table: Table, source: str, labelled: Iterable[Path]) -> Table:
-    """``table`` and after it the images of ``source``, a folder or a pattern, without objects.
+def with_backgrounds(table: Table, source: str, annotated: Iterable[Path]) -> Table:
+    """Return ``table`` followed by the images of ``source`` without objects.
 
-    labelled: the images of all splits, which may have objects.
-    Raises UsageError where nothing is found and for a labelled image, DataError for what cannot be read.
+    source: a folder, or a glob pattern.
+    annotated: images of all splits of the dataset, which may show objects.
+    Raises UsageError when there is no image and when one of them is in ``annotated``, DataError for unreadable images.
     """
     try:
         paths = find_images(source)
     except MediaError as error:
-        raise UsageError(f"--backgrounds: {error}") from None
-    sizes, problems = [], []
+        raise UsageError(f"`backgrounds`: {error}") from None
+    sizes, errors = [], []
     for path in paths:
         try:
             sizes.append(image_hw(path))
         except MediaError as error:
-            problems.append(str(error))
-    if problems:
-        some = f"{len(problems)} of {len(paths)} images cannot be used"
-        raise DataError(f"--backgrounds: {some}: {first_few(problems)}")
-    known = {path.resolve() for path in labelled}
-    if strangers := [path for path in paths if path.resolve() in known]:
-        raise UsageError(f"--backgrounds: images of the dataset are among them: {first_few(strangers)}")
+            errors.append(str(error))
+    if errors:
+        raise DataError(f"`backgrounds`: {len(errors)} of {len(paths)} images cannot be read: {first_few(errors)}")
+    in_dataset = {path.resolve() for path in annotated}
+    if both := [path for path in paths if path.resolve() in in_dataset]:
+        raise UsageError(f"`backgrounds`: these images are in the dataset: {first_few(both)}")
     return table.append_images(paths, np.array(sizes, np.int32))

@@ -1,4 +1,4 @@
-"""A dataset in another format, with its images: all of it or nothing."""
+"""Conversion of a dataset to another annotation format, with its images."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from detect import progress
-from detect.data.exporters import EXPORTERS
-from detect.data.exporters.annotated_images import ExportLoss
+from detect.data.exporters import get_exporter
+from detect.data.exporters.exporter import ExportLoss
 from detect.data.exporters.file_names import choose_names
 from detect.data.table import Table
 from detect.errors import DataError, UsageError
 from detect.io.files import disk_errors_naming, make_folder
 from detect.structures.class_names import ClassNames
-from detect.text import unknown
 
 
 def convert(
@@ -25,51 +24,54 @@ def convert(
     to: str,
     folder: Path,
     names: Mapping[str, Sequence[str]] | None = None,
-    beside: Mapping[str, str] | None = None,
+    extra_files: Mapping[str, str] | None = None,
 ) -> list[ExportLoss]:
-    """Write the splits ``parts`` in the format ``to`` into the new or empty ``folder``, and copy their images byte
-    for byte. Returns what the format cannot hold.
+    """Write the splits ``parts`` into ``folder`` and return the information that the format cannot hold.
 
-    names: of the images in the new dataset, see ``exporters``; chosen where not given.
-    beside: further text files by their names.
-    Raises UsageError for an unknown format, a folder that holds something and a split that cannot name one, DataError
-    for an image that cannot be read, DiskError where the disk is full. Then ``folder`` is as before.
+    Image files are copied unchanged. After an error ``folder`` is as before.
+
+    to: key of ``detect.data.exporters.EXPORTERS``.
+    folder: a new or empty folder.
+    names: names of the images in the new dataset (see ``exporter.Names``), chosen by default.
+    extra_files: {file name: text} to write into ``folder``.
+    Raises UsageError for an unknown format, a folder that is not empty and a split name that cannot be a file name,
+    DataError for an unreadable image, DiskError when the disk is full.
     """
-    if to not in EXPORTERS:
-        raise UsageError(unknown("format", to, EXPORTERS))
+    exporter = get_exporter(to)
     for split in parts:
         if PurePath(split).parts != (split,) or split.startswith("."):
-            raise UsageError(f"the split '{split}' cannot name a folder or a file; rename it")
-    exporter = EXPORTERS[to]
+            raise UsageError(f"the split name '{split}' cannot be the name of a folder; rename the split")
     names = choose_names(parts, exporter) if names is None else names
-    with _filled(folder) as temporary:
-        found = exporter.write(temporary, parts, class_names, names)
-        for name, text in (beside or {}).items():
+    with _filled_at_once(folder) as temporary:
+        losses = exporter.write(temporary, parts, class_names, names)
+        for name, text in (extra_files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
         copies = {
-            temporary / exporter.images(split) / name: table.path(i)
+            temporary / exporter.image_folder(split) / name: table.path(i)
             for split, table in parts.items()
             for i, name in zip(range(len(table)), names[split], strict=True)
         }
         for target, source in progress.bar(copies.items(), desc="copying images"):
             _copy(source, target)
-    return found
+    return losses
 
 
 @contextmanager
-def _filled(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose content becomes ``folder``'s when the block ends well."""
-    there = folder.is_dir()
-    if folder.exists() and not (there and not any(folder.iterdir())):
-        raise UsageError(f"{folder} {'is not empty' if there else 'is not a folder'}; name a new one")
-    # In the folder itself where there is one, which may be a disk of its own.
-    parent = make_folder(folder if there else folder.parent)
+def _filled_at_once(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder whose content becomes that of ``folder`` if the block ends without an error."""
+    exists = folder.is_dir()
+    if folder.exists() and not exists:
+        raise UsageError(f"{folder} is not a folder; name a new one")
+    if exists and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new one")
+    # An existing folder may be a mounted disk, so the temporary folder goes inside.
+    parent = make_folder(folder if exists else folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
     try:
         with disk_errors_naming(folder):
-            temporary.chmod(0o755)  # mkdtemp makes it private
+            temporary.chmod(0o755)  # mkdtemp makes it accessible only to its owner
             yield temporary
-            if there:
+            if exists:
                 for entry in list(temporary.iterdir()):
                     entry.rename(folder / entry.name)
             else:

@@ -1,4 +1,4 @@
-"""Records as a torch Dataset, and the loader that batches them for training."""
+"""The torch Dataset of augmented images that training uses, and how the image of a record is read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ Target = dict[str, Tensor]
 
 
 class DetectionDataset(Dataset):
-    """Item ``i`` is ``(image, target)`` as torchvision's detectors take them in training.
+    """Augmented images for training. Item i is ``(image, target)`` as torchvision's detectors take it.
 
-    image: float32 [3, H, W] in 0..1, RGB.  target: ``boxes`` float32 [N, 4] xyxy pixels of that image,
-    ``labels`` int64 [N], ``masks`` uint8 [N, H, W] where the data has them, ``image_id`` int64 [].
-    with_masks: whether the targets have them; the transform sees them wherever the data has them and it pastes.
-    Crowds go through the transform and are not trained on. An item depends on (seed, epoch, i) alone, whichever worker
-    makes it.
+    image: float32 [3, H, W], RGB, 0..1.
+    target: ``boxes`` float32 [N, 4] xyxy in pixels of that image, ``labels`` int64 [N] in 1..K, ``masks`` uint8
+        [N, H, W] if ``with_masks``, ``image_id`` int64 [].
+
+    Crowds are augmented with the image, but are not in the target. An item depends only on the seed, the epoch and
+    its index, whichever worker process creates it.
+
+    Attributes:
+        records: sequence of ImageRecord, preferably a Table.
+        transform: TrainTransform.
+        with_masks: bool, whether targets have masks. Transforms may use masks even when targets have none.
+        seed: int.
+        epoch: int, the current epoch, which the items depend on.
     """
 
     def __init__(
@@ -41,7 +49,7 @@ class DetectionDataset(Dataset):
         self.seed = seed
         self.epoch = 0
         self._image_hw = records.image_hw if isinstance(records, Table) else np.array([r.image_hw for r in records])
-        self._lenders = _with_objects(records)  # which may be pasted or be part of a mosaic
+        self._source_images = _images_with_objects(records)  # for mosaics and copy-paste
 
     def __len__(self) -> int:
         return len(self.records)
@@ -49,10 +57,14 @@ class DetectionDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         return self.item(index, self.epoch)
 
-    def item(self, index: int, epoch: int, again: int = 0) -> tuple[Tensor, Target]:
-        """Item ``index`` as ``epoch`` sees it, when it comes there after ``again`` other times."""
-        rng = self._rng(index, epoch, again)
-        image, ground_truth = self.transform(self._sample(index), rng, self._lender, len(self._lenders), epoch)
+    def item(self, index: int, epoch: int, repetition: int = 0) -> tuple[Tensor, Target]:
+        """Return item ``index`` in ``epoch``.
+
+        repetition: how often the item came before in this epoch; each repetition is augmented differently.
+        """
+        rng = self._rng(index, epoch, repetition)
+        num_sources = len(self._source_images)
+        image, ground_truth = self.transform(self._sample(index), rng, self._source_sample, num_sources, epoch)
         ground_truth = ground_truth.only(~ground_truth.iscrowd)
 
         target = {
@@ -61,83 +73,92 @@ class DetectionDataset(Dataset):
             "image_id": torch.tensor(self.records[index].image_id),
         }
         if self.with_masks and ground_truth.masks is not None:
-            stack = np.stack(ground_truth.masks) if ground_truth.masks else np.zeros((0, *image.shape[:2]), np.uint8)
-            target["masks"] = torch.from_numpy(stack)
+            target["masks"] = _stack(ground_truth.masks, image.shape[:2])
         return to_tensor(image), target
 
-    def size_hw(self, index: int, epoch: int, again: int = 0) -> tuple[int, int]:
-        """The (height, width) of an item, without making it."""
-        rng, image_hw = self._rng(index, epoch, again), tuple(self._image_hw[index].tolist())
-        return self.transform.size_hw(image_hw, rng, epoch, has_others=len(self._lenders) > 0)
+    def size_hw(self, index: int, epoch: int, repetition: int = 0) -> tuple[int, int]:
+        """Return the (height, width) of the image that ``item`` returns, without reading the image."""
+        rng, image_hw = self._rng(index, epoch, repetition), tuple(self._image_hw[index].tolist())
+        return self.transform.size_hw(image_hw, rng, epoch, has_others=len(self._source_images) > 0)
 
-    def _rng(self, index: int, epoch: int, again: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, index, *([again] if again else [])])
+    def _rng(self, index: int, epoch: int, repetition: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, index, *([repetition] if repetition else [])])
 
-    def _lender(self, number: int) -> Sample:
-        return self._sample(int(self._lenders[number]))
+    def _source_sample(self, number: int) -> Sample:
+        return self._sample(int(self._source_images[number]))
 
     def _sample(self, index: int) -> Sample:
         record = self.records[index]
         if self.with_masks and record.masks is None:
-            raise DataError(f"{record.path} has no masks; a Mask R-CNN cannot train on it")
-        wanted = self.with_masks or self.transform.needs_masks
+            raise DataError(f"{record.path} has no masks, which Mask R-CNN needs")
+        needs_masks = self.with_masks or self.transform.needs_masks
         return Sample(
             partial(read_resized_record, record),
             record.image_hw,
             record.boxes,
             record.labels,
             record.iscrowd,
-            record.masks if wanted else None,
+            record.masks if needs_masks else None,
         )
 
 
-def _with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
-    """int64 [n], the images that have an object which is no crowd."""
-    if isinstance(records, Table):  # whose columns tell without making all of its records
+def _images_with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
+    """Return the indices of the images with an object that is not a crowd, int64 [n]."""
+    if isinstance(records, Table):  # reads the columns instead of creating all records
         return np.unique(records.images[~records.iscrowd])
     return np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
 
 
+def _stack(masks: Sequence[np.ndarray], hw: Sequence[int]) -> Tensor:
+    """Return masks, uint8 [H, W] each, as one tensor uint8 [N, H, W]."""
+    return torch.from_numpy(np.stack(masks) if len(masks) else np.zeros((0, *hw), np.uint8))
+
+
 def read_record(record: ImageRecord) -> np.ndarray:
-    """The image of a record, uint8 RGB [H, W, 3]; DataError where its size is not the annotated one."""
-    with _cure_told():
+    """Return the image of a record, uint8 RGB [H, W, 3]. Raises DataError if its size is not the annotated one."""
+    with _media_errors_as_data_errors():
         image = read_image(record.path)
     _check_size(record, image.shape[:2])
     return image
 
 
 def read_resized_record(record: ImageRecord, hw: tuple[int, int]) -> np.ndarray:
-    """The image of a record resized to ``hw``, uint8 RGB [*hw, 3], of which no more pixels are read than that needs;
-    DataError as of ``read_record``."""
-    with _cure_told():
-        image, found_hw = read_resized(record.path, hw)
-    _check_size(record, found_hw)
+    """Return the image of a record resized to ``hw``, uint8 RGB [*hw, 3]. Raises the errors of ``read_record``.
+
+    A large JPEG is decoded at reduced size, which is faster.
+    """
+    with _media_errors_as_data_errors():
+        image, original_hw = read_resized(record.path, hw)
+    _check_size(record, original_hw)
     return image
 
 
 @contextmanager
-def _cure_told() -> Iterator[None]:
-    """An image that shows only now that it cannot be read, such as one that breaks off, may not be the only one."""
+def _media_errors_as_data_errors() -> Iterator[None]:
+    """Turn a MediaError into a DataError that says how to find all damaged images.
+
+    Reading a dataset checks only the headers of images, so truncated files are noticed here.
+    """
     try:
         yield
     except MediaError as error:
-        raise DataError(f"{error}; doctor.py check finds every such image, doctor.py fix leaves them out") from None
+        raise DataError(f"{error}; doctor.py check finds all such images, doctor.py fix removes them") from None
 
 
-def _check_size(record: ImageRecord, found_hw: tuple[int, int]) -> None:
-    if found_hw != record.image_hw:
+def _check_size(record: ImageRecord, image_hw: tuple[int, int]) -> None:
+    if image_hw != record.image_hw:
         raise DataError(
-            f"{record.path} is {found_hw[1]}x{found_hw[0]} pixels, "
-            f"its annotations are for {record.image_hw[1]}x{record.image_hw[0]}"
+            f"{record.path} has {image_hw[1]}x{image_hw[0]} pixels, "
+            f"but its annotations are for {record.image_hw[1]}x{record.image_hw[0]}"
         )
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """uint8 RGB [H, W, 3] -> float32 [3, H, W] in 0..1."""
+    """Return an image uint8 [H, W, 3] as float32 [3, H, W] in 0..1."""
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
 def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
-    """Images of different sizes stay a list; the model pads them."""
+    """Return a list of images and a list of targets. Images have different sizes; the model pads them."""
     images, targets = zip(*items, strict=True)
     return list(images), list(targets)

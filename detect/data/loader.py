@@ -1,4 +1,4 @@
-"""The batches that training goes through, epoch by epoch."""
+"""Batches for training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from detect.data.dataset import DetectionDataset, Target, collate
 from detect.data.sampling import sample_epoch, similar_size_batches
 from detect.runtime import worker_init
 
-_NO_ITEM = 2**31  # larger than what any item's number is, for what is random but belongs to none
+_EPOCH_SEED = 2**31  # in place of an item's index, which is smaller: seeds the order of an epoch
 
 
 class TrainLoader:
-    """The batches of any epoch, images of like size together, which depend on (seed, epoch) alone.
+    """Batches of images of similar size. The batches of an epoch depend only on the seed and the epoch.
 
-    The ``workers`` processes start but once: where they are not forked (Python 3.14, macOS, Windows) a start takes
-    seconds, which is longer than a small epoch.
-    batch_size: images a batch.  repeats: as in ``detect.data.sampling``.
-    rank, world_size: of this process, which gets every world_size-th batch.  accumulate: batches of it a step. A step
-        takes the same images whether one process makes them in several batches or several in one.
+    Worker processes are started once and serve all epochs. Where processes are not forked (Python 3.14, macOS,
+    Windows), a start takes seconds, longer than a small epoch.
     """
 
     def __init__(
@@ -34,48 +31,59 @@ class TrainLoader:
         world_size: int = 1,
         accumulate: int = 1,
     ) -> None:
+        """Create the loader.
+
+        batch_size: images per batch.
+        workers: worker processes; 0 loads in this process.
+        repeats: float64 [images], how often each image is used per epoch, see ``sampling.sample_epoch``.
+        rank, world_size: index of this process and number of processes; each gets every world_size-th batch.
+        accumulate: batches per optimizer step of each process. A step uses the same images whether one process loads
+            them in several batches or several processes in one.
+        """
         self.dataset = dataset
         self.batch_size = batch_size
         self.repeats = repeats
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
-        self._keys: list[list[tuple[int, int, int]]] = []  # which the DataLoader reads anew for every epoch
+        # Batches of (index, epoch, repetition). The DataLoader reads this list again for each epoch.
+        self._batches: list[list[tuple[int, int, int]]] = []
         self._loader = DataLoader(
-            _ItemsOfEpochs(dataset),
-            batch_sampler=self._keys,
+            _ItemsByKey(dataset),
+            batch_sampler=self._batches,
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=collate,
             worker_init_fn=worker_init,
         )
 
-    def epoch(self, epoch: int, done: int = 0) -> DataLoader:
-        """The batches of ``epoch``, to be gone through before another epoch is asked for.
+    def epoch(self, epoch: int, batches_done: int = 0) -> DataLoader:
+        """Return the batches of ``epoch``. Iterate over them before asking for another epoch.
 
-        done: so many batches of all processes are left out, which another run has trained on.
+        batches_done: number of batches, over all processes, to skip because a resumed run has trained on them.
         """
         count = len(self.dataset)
-        rng = np.random.default_rng([self.dataset.seed, epoch, _NO_ITEM])
+        rng = np.random.default_rng([self.dataset.seed, epoch, _EPOCH_SEED])
         numbers = sample_epoch(count, rng, self.repeats)
         keys = {number: (number % count, epoch, number // count) for number in numbers.tolist()}
         sizes_hw = np.array([self.dataset.size_hw(*key) for key in keys.values()]).reshape(-1, 2)
-        steps = similar_size_batches(numbers, sizes_hw, self.batch_size * self.parts, rng)
-        batches = [part for step in steps for part in self._own(step)]
-        self._keys[:] = [[keys[number] for number in batch] for batch in batches[done // self.world_size :]]
+        steps = similar_size_batches(numbers, sizes_hw, self.batch_size * self._batches_per_step, rng)
+        batches = [batch for step in steps for batch in self._batches_of_rank(step)]
+        self._batches[:] = [[keys[number] for number in batch] for batch in batches[batches_done // self.world_size :]]
         return self._loader
 
     @property
-    def parts(self) -> int:
-        """Batches a step, of all processes."""
+    def _batches_per_step(self) -> int:
+        """Batches per optimizer step, over all processes."""
         return self.accumulate * self.world_size
 
-    def _own(self, step: list[int]) -> list[list[int]]:
-        """This process' batches of a step. Where the last one has fewer images than batches, some come twice."""
-        images = step if len(step) >= self.parts else np.resize(step, self.parts)
-        return [part.tolist() for part in np.array_split(images, self.parts)[self.rank :: self.world_size]]
+    def _batches_of_rank(self, step: list[int]) -> list[list[int]]:
+        """Return this process' batches of one step. A last step with too few images for all batches repeats some."""
+        count = self._batches_per_step
+        images = step if len(step) >= count else np.resize(step, count)
+        return [batch.tolist() for batch in np.array_split(images, count)[self.rank :: self.world_size]]
 
 
-class _ItemsOfEpochs(Dataset):
-    """Items by (index, epoch, again), so that the epoch reaches processes that run already."""
+class _ItemsByKey(Dataset):
+    """Items by (index, epoch, repetition), so that running worker processes learn the epoch."""
 
     def __init__(self, dataset: DetectionDataset) -> None:
         self.dataset = dataset

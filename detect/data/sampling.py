@@ -1,56 +1,67 @@
-"""How often in an epoch each image is trained on, and which images share a batch."""
+"""How often each image is used in an epoch, and which images share a batch."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_MOST_LISTS_A_POOL = 64
+_MAX_POOL_BATCHES = 64
 
 
 def repeat_factors(images: np.ndarray, labels: np.ndarray, count: int, threshold: float) -> np.ndarray:
-    """How often each image should come in an epoch so that rare classes are seen more, float64 [count] from 1.
+    """Return how often each image should be used per epoch so that rare classes are seen more often.
 
-    images, labels: int [M], the image 0..count-1 and the class of each object.
-    threshold: the share of all images, 0..1, below which a class is rare; 0 repeats nothing.
+    images, labels: int [M], image index 0..count-1 and class label of each object.
+    count: number of images.
+    threshold: fraction of all images, 0..1. Classes on fewer images are rare; 0 repeats nothing.
+    Returns float64 [count], at least 1.
 
-    A class on a share f of the images asks for sqrt(threshold / f), at least 1, and an image gets what its rarest
-    class asks for, one without objects 1 (repeat-factor sampling: Gupta et al., LVIS, arXiv 1908.03195).
+    A class on a fraction f of the images has the factor max(1, sqrt(threshold / f)). The factor of an image is the
+    largest of its classes, 1 without objects (repeat factor sampling: Gupta et al., LVIS, arXiv 1908.03195).
     """
-    seen = np.unique(np.column_stack([images, labels]).astype(np.int64), axis=0)
-    share = np.maximum(np.bincount(seen[:, 1]), 1) / max(1, count)  # a label that nothing has divides nothing by 0
+    pairs = np.unique(np.column_stack([images, labels]).astype(np.int64), axis=0)
+    fraction = np.maximum(np.bincount(pairs[:, 1]), 1) / max(
+        1, count
+    )  # at least 1: unused labels must not divide by 0
     factors = np.ones(count)
-    np.maximum.at(factors, seen[:, 0], np.sqrt(threshold / share)[seen[:, 1]])
+    np.maximum.at(factors, pairs[:, 0], np.sqrt(threshold / fraction)[pairs[:, 1]])
     return factors
 
 
 def sample_epoch(count: int, rng: np.random.Generator, repeats: np.ndarray | None = None) -> np.ndarray:
-    """The images of one epoch in random order, int64 [E].
+    """Return the images of one epoch in random order as sample numbers, int64 [E].
 
-    repeats: float64 [count] from 1, how often each comes, the fraction by chance anew in each epoch; None: once.
-    The second time that image i comes its number is ``count + i``, then ``2 * count + i``, so that each time it can
-    be augmented in another way.
+    The first use of image i has the number i, its second use ``count + i``, its third ``2 * count + i``, so that each
+    use can be augmented differently.
+
+    repeats: float64 [count], at least 1, how often each image is used. The fractional part is a probability, drawn
+        again in each epoch. None uses each image once.
     """
     if repeats is None:
         return rng.permutation(count)
     whole = np.floor(repeats).astype(np.int64)
     times = whole + (rng.random(count) < repeats - whole)
-    again = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
-    return rng.permutation(np.repeat(np.arange(count), times) + count * again)
+    repetition = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+    return rng.permutation(np.repeat(np.arange(count), times) + count * repetition)
 
 
-def similar_size_batches(numbers: np.ndarray, sizes_hw: np.ndarray, size: int, rng: np.random.Generator) -> list[list[int]]:
-    """``numbers``, int64 [E] in random order, in lists of ``size`` and a last one of what is left.
+def similar_size_batches(
+    numbers: np.ndarray, sizes_hw: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """Return ``numbers`` in batches of images of similar size, in random order; the last batch may be smaller.
 
-    sizes_hw: float [E, 2], (height, width) of each in training. A batch is padded to its largest sides, so images
-        of like size share one, but not always the same ones: a pool of up to a third of all is sorted at a time.
+    A batch is padded to its largest height and width, so similar sizes waste less. The images of a batch vary between
+    epochs, because only a pool of at most a third of all images is sorted by size at a time.
+
+    numbers: int64 [E], sample numbers in random order.
+    sizes_hw: float [E, 2], (height, width) of each sample in training.
     """
-    full = len(numbers) - len(numbers) % size
-    a_pool = size * min(max(2, len(numbers) // 3 // size), _MOST_LISTS_A_POOL)
-    # From large portraits down to small images and up to large landscapes: neighbours differ little in either side.
-    place = sizes_hw.prod(axis=1) * np.where(sizes_hw[:, 0] > sizes_hw[:, 1], -1, 1)
-    lists: list[list[int]] = []
-    for start in range(0, full, a_pool):
-        pool = np.arange(start, min(start + a_pool, full))
-        lists += numbers[pool[np.argsort(place[pool], kind="stable")]].reshape(-1, size).tolist()
-    lists = [lists[i] for i in rng.permutation(len(lists))]
-    return [*lists, *([numbers[full:].tolist()] if full < len(numbers) else [])]
+    full = len(numbers) - len(numbers) % batch_size
+    pool_size = batch_size * min(max(2, len(numbers) // 3 // batch_size), _MAX_POOL_BATCHES)
+    # Order from large portraits over small images to large landscapes: neighbors differ little in height and width.
+    rank = sizes_hw.prod(axis=1) * np.where(sizes_hw[:, 0] > sizes_hw[:, 1], -1, 1)
+    batches: list[list[int]] = []
+    for start in range(0, full, pool_size):
+        pool = np.arange(start, min(start + pool_size, full))
+        batches += numbers[pool[np.argsort(rank[pool], kind="stable")]].reshape(-1, batch_size).tolist()
+    batches = [batches[i] for i in rng.permutation(len(batches))]
+    return [*batches, *([numbers[full:].tolist()] if full < len(numbers) else [])]

@@ -1,4 +1,4 @@
-"""doctor.py convert and preview: what they write is found again, and the sheet shows what is there."""
+"""doctor.py convert and preview: converted datasets are read back equal, and the sheet shows the images."""
 
 from __future__ import annotations
 
@@ -38,48 +38,48 @@ def run(monkeypatch):
 
 
 def by_name(spec, split: str) -> dict[str, tuple[list, list, np.ndarray]]:
-    """Class names, boxes and masks of the objects of each image, in their order."""
+    """Return by image name the class names, boxes and masks of its objects."""
     names, table = spec.read(split)
     found = {}
     for record in table:
-        coded = [masks.from_coco(mask, record.image_hw) for mask in record.masks or []]
-        found[record.path.name] = ([names.name(label) for label in record.labels], record.boxes.tolist(), coded)
+        rles = [masks.from_coco(mask, record.image_hw) for mask in record.masks or []]
+        found[record.path.name] = ([names.name(label) for label in record.labels], record.boxes.tolist(), rles)
     return found
 
 
-def test_every_exporter_can_be_asked_for():
+def test_every_exporter_is_a_choice():
     assert set(TARGETS) == set(EXPORTERS)
 
 
 @pytest.mark.parametrize("to", TARGETS)
-def test_the_new_data_set_is_found_with_its_splits(folder, run, to, tmp_path, capsys):
+def test_converted_dataset_is_read_back_with_its_splits(folder, run, to, tmp_path, capsys):
     assert run("convert", folder, "--to", to, "--output-dir", tmp_path / "new") == 0
     out = capsys.readouterr().out
-    assert ("cannot hold masks: 24\n" in out) == (to == "voc") and "12 images ->" in out
+    assert ("cannot represent masks: 24\n" in out) == (to == "voc") and "12 images ->" in out
     before, after = find_spec(str(folder)), find_spec(str(tmp_path / "new"))
     assert after.format == to and list(after.splits) == list(SPLITS)
     for split in SPLITS:
         old, new = by_name(before, split), by_name(after, split)
         assert old.keys() == new.keys()
-        for name, (classes, boxes, coded) in old.items():
+        for name, (classes, boxes, rles) in old.items():
             assert new[name][0] == classes
             assert np.abs(np.array(new[name][1]) - boxes).max() <= 0.5
             if to != "voc":
-                assert all(masks.iou([a], [b]).min() >= 0.99 for a, b in zip(coded, new[name][2], strict=True))
+                assert all(masks.iou([a], [b]).min() >= 0.99 for a, b in zip(rles, new[name][2], strict=True))
 
 
-def test_what_is_broken_is_left_out_and_told(folder, run, tmp_path, capsys):
+def test_invalid_objects_are_skipped_with_a_warning(folder, run, tmp_path, capsys):
     content = load(folder)
     content["annotations"][0]["category_id"] = 17
     save(folder, "train", content)
     assert run("convert", folder, "--to", "yolo", "--output-dir", tmp_path / "new") == 0
-    assert "objects are of classes that are not listed: 1 left out" in capsys.readouterr().err
+    assert "objects of unlisted classes: 1 skipped" in capsys.readouterr().err
     assert len(find_spec(str(tmp_path / "new")).read("train")[1].labels) == 11
 
 
 @pytest.mark.parametrize("line", ["check", "preview", "fix --output-dir new", "convert --to voc --output-dir new"])
-def test_the_original_stays_as_it_is(run, tmp_path, monkeypatch, line):
-    """Also where its splits have to be dealt out, which train.py would keep there."""
+def test_original_dataset_stays_unchanged(run, tmp_path, monkeypatch, line):
+    """Also when its splits are chosen at random, which train.py would save there."""
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "set", "coco", "", "a.json", [f"{i}.png" for i in range(8)])
     before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*")}
@@ -89,19 +89,19 @@ def test_the_original_stays_as_it_is(run, tmp_path, monkeypatch, line):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
-        (["--output-dir", "new"], "doctor.py convert needs --to"),
-        (["--to", "voc"], "doctor.py convert needs --output-dir"),
+        (["--output-dir", "new"], "--to is missing"),
+        (["--to", "voc"], "--output-dir is missing"),
         (["--to", "pdf", "--output-dir", "new"], "unknown to 'pdf'"),
     ],
 )
-def test_what_is_missing_is_told(folder, run, arguments, said, capsys):
+def test_missing_or_unknown_setting_is_named(folder, run, arguments, words, capsys):
     assert run("convert", folder, *arguments) == 2
-    assert said in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
-def test_the_sheet_shows_each_image_twice(folder, run, tmp_path, capsys):
+def test_sheet_shows_each_image_twice(folder, run, tmp_path, capsys):
     assert run("preview", folder, "--images", 4, "--output-dir", tmp_path / "out") == 0
     path = tmp_path / "out" / "set" / "train.png"
     assert f"4 of 6 images of train\n-> {path}" in capsys.readouterr().out
@@ -114,14 +114,14 @@ def test_the_sheet_shows_each_image_twice(folder, run, tmp_path, capsys):
         assert colored.mean() > 0.3  # an image of colored squares, on white
 
 
-def test_another_seed_shows_others(folder, run, tmp_path):
+def test_seed_selects_the_images(folder, run, tmp_path):
     for seed in (0, 1, 0):
         assert run("preview", folder, "--images", 2, "--seed", seed, "--output-dir", tmp_path / "out") == 0
     first, other, again = ((tmp_path / "out" / name / "train.png").read_bytes() for name in ("set", "set_2", "set_3"))
     assert first == again != other
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real datasets are not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real datasets are missing")
 @pytest.mark.parametrize("to", TARGETS)
 def test_bccd_keeps_its_splits_in_every_format(run, tmp_path, to, capsys):
     assert run("convert", DATA / "bccd", "--to", to, "--output-dir", tmp_path / "new") == 0

@@ -13,7 +13,7 @@ from helpers.tiny_models import render_shapes
 from helpers.training import TINY, without_masks
 
 from detect.cli.commands import train
-from detect.cli.settings import TrainSettings
+from detect.cli.settings.train import TrainSettings
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from helpers.folders import SHARED
 
 from detect.data import convert as converting
 from detect.data.convert import convert
-from detect.data.exporters import EXPORTERS
-from detect.data.exporters.annotated_images import AREAS, BOXES, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK
+from detect.data.exporters import EXPORTERS, get_exporter
+from detect.data.exporters.annotated_images import AREAS, MASK_BOX_DIFFERENCES, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK
 from detect.data.exporters.file_names import choose_names
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, DiskError, UsageError
@@ -45,7 +45,7 @@ def test_what_is_written_is_read_again(tmp_path, out, form, kinds):
     parts = {}
     for seed, split in enumerate(("train", "val", "test")):
         class_names, parts[split] = read(tmp_path / split, seed, kinds=kinds)
-    names = choose_names(parts, EXPORTERS[form])
+    names = choose_names(parts, get_exporter(form))
     assert told(convert(parts, class_names, form, out)) == losses(form, parts, class_names)
     classes = tuple(class_names.names if form in ("coco", "yolo") else TEXTS.values())
     for split, table in read_back(form, out, names, classes).items():
@@ -57,7 +57,7 @@ def test_names_are_kept_where_that_can_be(tmp_path):
     """Capitals do not count, nor do suffixes where annotations are files of the same name."""
     _, table = read(tmp_path)
     elsewhere = table.append_images([tmp_path / "images" / "größe 1.png"], np.array([HW], np.int32))
-    chosen = {form: choose_names({"train": elsewhere}, EXPORTERS[form])["train"] for form in FORMATS}
+    chosen = {form: choose_names({"train": elsewhere}, get_exporter(form))["train"] for form in FORMATS}
     kept = ["a.png", "A_2.png", "a.jpg", "sub folder/a.png", "größe 1.png", "images/b.png", "train.png", "c.png"]
     assert chosen["coco"] == chosen["via"] == [*kept, "größe 1_2.png"]
     by_stem = ["a.png", "A_2.png", "a_3.jpg", *kept[3:], "größe 1_2.png"]
@@ -69,7 +69,7 @@ def test_names_are_kept_where_that_can_be(tmp_path):
 @pytest.mark.parametrize("form", FORMATS)
 def test_images_with_odd_names_are_found_again(tmp_path, out, form):
     class_names, table = read(tmp_path, names=(*ODD, "empty.png"))
-    names = choose_names({"train": table}, EXPORTERS[form])["train"]
+    names = choose_names({"train": table}, get_exporter(form))["train"]
     convert({"train": table}, class_names, form, out)
     classes = tuple(class_names.names if form in ("coco", "yolo") else TEXTS.values())
     same(form, table, read_back(form, out, {"train": names}, classes)["train"], names)
@@ -80,14 +80,14 @@ def test_an_image_of_two_splits_is_there_for_both(tmp_path, out):
     class_names, table = read(tmp_path, kinds=("one",))
     fewer = table.take_objects(np.arange(len(table.labels)) > 0)
     parts = {"train": table, "again": table[:2], "other": fewer[:1]}
-    names = choose_names(parts, EXPORTERS["voc"])
+    names = choose_names(parts, get_exporter("voc"))
     assert names["again"] == names["train"][:2] and names["other"] == ["a_4.png"]
     convert(parts, class_names, "voc", out)
     assert len([p for p in (out / "JPEGImages").rglob("*") if p.is_file()]) == len(table) + 1
     new = read_back("voc", out, names, tuple(TEXTS.values()))
     for split in parts:
         same("voc", parts[split], new[split], names[split])
-    yolo = choose_names(parts, EXPORTERS["yolo"])
+    yolo = choose_names(parts, get_exporter("yolo"))
     assert yolo["again"] == yolo["train"][:2] and yolo["other"] == ["a.png"]
 
 
@@ -173,7 +173,7 @@ REAL_LOSSES = {
     ("balloon", "voc"): {MASKS: 305, AREAS: 305},
     ("coco_tiny80", "voc"): {MASKS: 1520, AREAS: 1519, CATEGORY_IDS: 80},
     ("coco_tiny80", "yolo"): {CROWDS: 17, AREAS: 255, CATEGORY_IDS: 80},
-    ("coco_tiny80", "via"): {AREAS: 269, BOXES: 17, CATEGORY_IDS: 80},
+    ("coco_tiny80", "via"): {AREAS: 269, MASK_BOX_DIFFERENCES: 17, CATEGORY_IDS: 80},
 }
 
 
@@ -185,6 +185,6 @@ def test_real_data_sets_there_and_back(name, form, out, capsys):
     for split in spec.splits:
         class_names, parts[split] = spec.read(split)
     assert told(convert(parts, class_names, form, out)) == REAL_LOSSES.get((name, form), {})
-    names = choose_names(parts, EXPORTERS[form])
+    names = choose_names(parts, get_exporter(form))
     for split, table in read_back(form, out, names, class_names.names).items():
         same(form, parts[split], table, names[split])

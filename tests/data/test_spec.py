@@ -155,7 +155,7 @@ def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
         ground_truth["annotations"] = [{**one, "id": n, "bbox": box} for n, box in enumerate([*boxes, *more], 1)]
         (folder / "files" / "ground truth.json").write_text(json.dumps(ground_truth))
         if refused:
-            with pytest.raises(DataError, match=r"3 of 5 objects are of no use: boxes have no .*doctor\.py fix"):
+            with pytest.raises(DataError, match=r"3 of 5 objects are invalid: zero-area boxes .*doctor\.py fix"):
                 find(folder, described()).read("train")
             assert len(find(folder, described()).read("train", lenient=True)[1].labels) == 2
         else:

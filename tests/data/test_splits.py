@@ -11,7 +11,7 @@ from helpers.folders import SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detect.data.quality.near_duplicates import groups_alike, nearest, signatures
+from detect.data.quality.near_duplicates import group_near_duplicates, nearest, signatures
 from detect.data.splits import SPLIT_FRACTIONS, split_at_random, split_from_path
 from detect.media.fingerprint import SIDE, look
 from detect.media.images import read_image
@@ -79,7 +79,7 @@ def thumbnails(count: int) -> np.ndarray:
 def test_lighter_copies_are_alike_and_others_are_not():
     images = thumbnails(5)
     lighter = np.clip(images[:2].astype(int) * 0.8 + 30, 0, 255).astype(np.uint8)
-    groups, least = groups_alike(signatures(np.concatenate([images, lighter])), largest=0.5)
+    groups, least = group_near_duplicates(signatures(np.concatenate([images, lighter])), largest=0.5)
     assert least == 0.95
     assert groups[5] == groups[0] and groups[6] == groups[1] and len(set(groups.tolist())) == 5
     every = signatures(np.concatenate([images, lighter]))
@@ -93,7 +93,7 @@ def test_lighter_copies_are_alike_and_others_are_not():
 
 def test_images_of_one_color_are_like_nothing():
     plain = np.full((3, 16, 16, 3), [[[[5]]], [[[5]]], [[[200]]]], np.uint8)
-    assert len(set(groups_alike(signatures(plain))[0].tolist())) == 3
+    assert len(set(group_near_duplicates(signatures(plain))[0].tolist())) == 3
 
 
 def test_frames_of_a_fixed_camera_are_told_apart_by_more():
@@ -104,7 +104,7 @@ def test_frames_of_a_fixed_camera_are_told_apart_by_more():
     for i in range(20):
         frames[i, :4, :4] = rng.integers(0, 256, (4, 4, 3))
     frames[1] = frames[0] + 1
-    groups, least = groups_alike(signatures(frames.clip(0, 255).astype(np.uint8)))
+    groups, least = group_near_duplicates(signatures(frames.clip(0, 255).astype(np.uint8)))
     assert least > 0.95 and groups[0] == groups[1] and len(set(groups.tolist())) >= 15
 
 

@@ -1,4 +1,4 @@
-"""A clean dataset, and every kind of problem that can be planted in it."""
+"""A dataset without problems, and functions that add one problem of each kind to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Content = dict[str, Any]
 
 
 def write_clean(folder: Path) -> None:
-    """COCO's layout, three splits, images of noise, on each a kite and a bird with boxes and polygons."""
+    """Write three splits of noise images as COCO, each image with a kite and a bird with boxes and polygons."""
     for seed, (split, count) in enumerate(SPLITS.items()):
         rng = np.random.default_rng(seed)
         content: Content = {
@@ -35,11 +35,13 @@ def write_clean(folder: Path) -> None:
             write_image(folder / split / name, np.kron(coarse, np.ones((10, 10, 1), np.uint8)))
             content["images"].append({"id": image_id, "file_name": name, "height": HW[0], "width": HW[1]})
             for category, (x, y) in enumerate(((5 + image_id, 10), (40, 20 + image_id)), 1):
-                content["annotations"].append(thing(2 * image_id + category - 2, image_id, category, (x, y, 20, 15)))
+                content["annotations"].append(
+                    annotation(2 * image_id + category - 2, image_id, category, (x, y, 20, 15))
+                )
         save(folder, split, content)
 
 
-def thing(annotation_id: int, image_id: int, category: int, box: tuple[float, float, float, float]) -> Content:
+def annotation(annotation_id: int, image_id: int, category: int, box: tuple[float, float, float, float]) -> Content:
     x, y, w, h = box
     polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
     return {
@@ -64,14 +66,14 @@ def load(folder: Path, split: str = "train") -> Content:
 
 
 def plant(kind: str, folder: Path) -> None:
-    """Make one thing wrong in train, and where it takes two in val too."""
+    """Add one problem of the given kind to train, and to val for problems that involve two splits."""
     content = load(folder)
     PLANTS[kind](folder, content)
     save(folder, "train", content)
 
 
 def _first(**values: Any) -> Callable[[Path, Content], None]:
-    """Change values of the first annotation; None takes them away."""
+    """Change values of the first annotation; None removes a key."""
 
     def change(_: Path, content: Content) -> None:
         entry = content["annotations"][0] | values
@@ -81,7 +83,7 @@ def _first(**values: Any) -> Callable[[Path, Content], None]:
 
 
 def _box(*box: float) -> Callable[[Path, Content], None]:
-    """Another box, and no mask that would contradict it."""
+    """Change the first box, and remove the mask, which would not fit."""
     return _first(bbox=list(box), segmentation=None, area=None)
 
 
@@ -90,7 +92,7 @@ def _polygon(*points: float) -> Callable[[Path, Content], None]:
 
 
 def _add(**values: Any) -> Callable[[Path, Content], None]:
-    """One more annotation, like the first but for ``values``."""
+    """Add a copy of the first annotation with other ``values``."""
 
     def change(_: Path, content: Content) -> None:
         content["annotations"].append(deepcopy(content["annotations"][0]) | {"id": 999} | values)
@@ -129,8 +131,8 @@ def _smaller(folder: Path, content: Content) -> None:
     write_image(_image(folder), read_image(_image(folder))[::2, ::2])
 
 
-def _turned(folder: Path, content: Content) -> None:
-    """The pixels lie on their side, EXIF says so, and the annotations are for the pixels as they lie."""
+def _rotated(folder: Path, content: Content) -> None:
+    """Store an EXIF rotation that the annotations ignore."""
     exif = Image.Exif()
     exif[0x0112] = 6
     with Image.open(_image(folder)) as image:
@@ -139,7 +141,7 @@ def _turned(folder: Path, content: Content) -> None:
 
 
 def _same_file(split: str) -> Callable[[Path, Content], None]:
-    """The second image of train is the first of ``split``, byte for byte."""
+    """Replace the second image of train by a byte-identical copy of the first of ``split``."""
 
     def change(folder: Path, content: Content) -> None:
         number = 1 if split != "train" else 3
@@ -148,8 +150,8 @@ def _same_file(split: str) -> Callable[[Path, Content], None]:
     return change
 
 
-def _alike(split: str) -> Callable[[Path, Content], None]:
-    """The second image of train is the first of ``split``, somewhat lighter."""
+def _brighter_copy(split: str) -> Callable[[Path, Content], None]:
+    """Replace the second image of train by a brightened copy of the first of ``split``."""
 
     def change(folder: Path, content: Content) -> None:
         number = 1 if split != "train" else 3
@@ -192,7 +194,7 @@ def _similar(folder: Path, content: Content) -> None:
 
 
 def _other_order(folder: Path, content: Content) -> None:
-    """In val the ids of the classes are the other way round, and so are those of the objects."""
+    """Swap the category ids of val, in the class list and in the objects."""
     other = load(folder, "val")
     other["categories"] = [{"id": i, "name": name} for i, name in enumerate(reversed(CLASSES), 1)]
     for entry in other["annotations"]:
@@ -212,13 +214,13 @@ def _odd_ids(folder: Path, content: Content) -> None:
 
 
 def _imbalance(folder: Path, content: Content) -> None:
-    """A hundred and more kites, and one bird."""
+    """Write more than a hundred kites and one bird."""
     for split in ("val", "test"):
         other = load(folder, split)
         save(folder, split, other | {"annotations": [a for a in other["annotations"] if a["category_id"] == 1]})
     kept = [a for a in content["annotations"] if a["category_id"] == 1]
     boxes = [(x, y, 4, 4) for x in range(0, 76, 5) for y in range(27, 56, 5)]
-    more = [thing(1000 + i, number, 1, box) for number in (1, 2) for i, box in enumerate(boxes, 500 * number)]
+    more = [annotation(1000 + i, number, 1, box) for number in (1, 2) for i, box in enumerate(boxes, 500 * number)]
     content["annotations"] = [*kept, *more, content["annotations"][1]]
 
 
@@ -229,43 +231,43 @@ def _crowd(size: list[int]) -> Content:
 PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "missing_image": _missing,
     "unreadable_image": _unreadable,
-    "malformed_image": lambda folder, content: content["images"].append({"id": 77, "file_name": 5}),
-    "doubled_image_id": _doubled_image_id,
-    "wrong_size": _smaller,
-    "exif_turned": _turned,
+    "malformed_image_entry": lambda folder, content: content["images"].append({"id": 77, "file_name": 5}),
+    "duplicate_image_id": _doubled_image_id,
+    "image_size_mismatch": _smaller,
+    "exif_rotation_ignored": _rotated,
     "truncated_image": _truncated,
-    "listed_twice": _listed_twice,
+    "image_listed_twice": _listed_twice,
     "duplicate_image": _same_file("train"),
     "leaked_image": _same_file("val"),
-    "near_duplicate": _alike("train"),
-    "near_leak": _alike("val"),
+    "near_duplicate": _brighter_copy("train"),
+    "near_duplicate_leak": _brighter_copy("val"),
     "wrong_extension": _renamed_to_jpg,
-    "odd_pixels": _gray,
-    "malformed": _first(bbox=[1, 2, 3]),
+    "not_8bit_rgb": _gray,
+    "malformed_object": _first(bbox=[1, 2, 3]),
     "unknown_image": _add(image_id=4711),
     "unknown_class": _first(category_id=17),
-    "not_finite": _first(bbox=[1, 2, float("nan"), 4]),
-    "no_area": _box(10, 10, 0, 5),
-    "outside": _box(200, 10, 20, 20),
-    "swapped_corners": _box(30, 30, -20, -15),
-    "reaches_out": _box(60, 10, 40, 20),
-    "few_points": _polygon(10, 10, 20, 20),
-    "rle_size": _first(segmentation=_crowd([5, 5])),
-    "bad_mask": _first(segmentation=[["a", "b"]]),
-    "wrong_area": _first(area=-3),
-    "self_crossing": _polygon(5, 5, 30, 25, 30, 5, 5, 35),
+    "non_finite_box": _first(bbox=[1, 2, float("nan"), 4]),
+    "zero_area_box": _box(10, 10, 0, 5),
+    "box_outside_image": _box(200, 10, 20, 20),
+    "inverted_box": _box(30, 30, -20, -15),
+    "box_exceeds_image": _box(60, 10, 40, 20),
+    "too_few_points": _polygon(10, 10, 20, 20),
+    "rle_size_mismatch": _first(segmentation=_crowd([5, 5])),
+    "invalid_mask": _first(segmentation=[["a", "b"]]),
+    "invalid_area": _first(area=-3),
+    "self_intersection": _polygon(5, 5, 30, 25, 30, 5, 5, 35),
     "empty_mask": _first(segmentation=[[90, 10, 110, 10, 100, 30]]),
-    "box_mask_differ": _first(bbox=[1, 1, 60, 50]),
+    "box_mask_mismatch": _first(bbox=[1, 1, 60, 50]),
     "duplicate_object": _add(),
-    "two_classes": _add(category_id=2),
-    "doubled_id": _add(id=1, bbox=[50, 40, 20, 15], segmentation=None, image_id=2),
+    "conflicting_classes": _add(category_id=2),
+    "duplicate_annotation_id": _add(id=1, bbox=[50, 40, 20, 15], segmentation=None, image_id=2),
     "tiny_box": _box(10, 10, 1, 5),
-    "whole_image": _box(0, 0, 80, 60),
-    "no_objects": _no_objects,
+    "full_image_box": _box(0, 0, 80, 60),
+    "split_without_objects": _no_objects,
     "unused_class": _classes({"id": 3, "name": "plane"}),
-    "untrained_class": _untrained,
-    "other_classes": _other_order,
-    "similar_classes": _similar,
-    "odd_ids": _odd_ids,
-    "imbalance": _imbalance,
+    "class_not_in_train": _untrained,
+    "category_id_conflict": _other_order,
+    "similar_class_names": _similar,
+    "irregular_category_ids": _odd_ids,
+    "class_imbalance": _imbalance,
 }

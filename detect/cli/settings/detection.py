@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from detect.cli.settings.shared import model
+from detect.cli.settings.shared import model_option
 from detect.inference.writers import FORMATS
 from detect.models.zoo import check_model
 from detect.options import REQUIRED, check_run_name, device_option, option, output_dir_option
@@ -26,7 +26,7 @@ def _with_format_fields(settings_class: type[C]) -> type[C]:
 @_with_format_fields
 class _DetectSettings:
     input: str = option(REQUIRED, "image or video to process")
-    model: str = model()
+    model: str = model_option()
     imgsz: int | None = option(
         None,
         "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)",

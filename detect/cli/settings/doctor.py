@@ -1,4 +1,4 @@
-"""The settings of doctor.py."""
+"""Settings of the subcommands of doctor.py."""
 
 from __future__ import annotations
 
@@ -6,34 +6,52 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detect.cli.settings.shared import DATA, FORMATS
-from detect.data.augmentation import PRESETS
-from detect.errors import UsageError
+from detect.data.augmentation import PRESET_NAMES
 from detect.options import REQUIRED, option
 
-TARGETS = ("coco", "voc", "yolo", "via")  # the exporters'
+TARGETS = ("coco", "voc", "yolo", "via")  # keys of detect.data.exporters.EXPORTERS, which takes longer to import
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DoctorSettings:
-    """doctor.py"""
+    """Settings that all subcommands share."""
 
-    command: str = option(REQUIRED, "what to do", choices=("check", "fix", "convert", "preview"), positional=True)
     data: str = option(REQUIRED, DATA, metavar="DATA", positional=True)
-    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
-    format: str = option("auto", "of the annotations in a folder that holds several", choices=FORMATS)
-    to: str | None = option(None, "convert: the format to write", choices=TARGETS)
-    output_dir: Path | None = option(
-        None, "fix and convert: the new dataset's folder; preview: where its folder goes", metavar="DIR"
+    data_root: Path | None = option(
+        None, "folder with the files of a dataset given by name (default: datasets/NAME)", metavar="DIR"
     )
-    split: str = option("train", "preview: of this split", choices=("train", "val", "test"))
-    images: int = option(12, "preview: so many images", low=1, high=200)
-    aug: str = option("default", "preview: as far changed as train.py --aug does", choices=PRESETS)
-    json: bool = option(False, "check: print everything as JSON")
-    seed: int = option(0, "preview: which images and how they are augmented", low=0, high=2**32 - 1)
-    quiet: bool = option(False, "no progress bars")
+    format: str = option("auto", "annotation format, for a folder that contains several", choices=FORMATS)
+    quiet: bool = option(False, "hide progress bars")
 
-    def __post_init__(self) -> None:
-        needs = {"fix": ("output_dir",), "convert": ("to", "output_dir")}.get(self.command, ())
-        for name in needs:
-            if getattr(self, name) is None:
-                raise UsageError(f"doctor.py {self.command} needs --{name.replace('_', '-')}")
+
+@dataclass(kw_only=True)
+class CheckSettings(DoctorSettings):
+    """Report the statistics and all problems of a dataset; the exit status is 3 for errors or warnings."""
+
+    json: bool = option(False, "print the report as JSON")
+
+
+@dataclass(kw_only=True)
+class FixSettings(DoctorSettings):
+    """Write a repaired copy of a dataset as COCO JSON, with a ledger of every change."""
+
+    output_dir: Path = option(REQUIRED, "new folder for the repaired copy", metavar="DIR")
+
+
+@dataclass(kw_only=True)
+class ConvertSettings(DoctorSettings):
+    """Write a copy of a dataset in another annotation format."""
+
+    to: str = option(REQUIRED, "annotation format of the copy", choices=TARGETS)
+    output_dir: Path = option(REQUIRED, "new folder for the copy", metavar="DIR")
+
+
+@dataclass(kw_only=True)
+class PreviewSettings(DoctorSettings):
+    """Draw images with their annotations, each as annotated and as augmented for training."""
+
+    split: str = option("train", "split to draw", choices=("train", "val", "test"))
+    images: int = option(12, "number of images", low=1, high=200)
+    aug: str = option("default", "augmentation preset, as of train.py", choices=PRESET_NAMES)
+    seed: int = option(0, "seed of the choice of images and of the augmentation", low=0, high=2**32 - 1)
+    output_dir: Path = option(Path("outputs/doctor"), "folder in which a new folder is created", metavar="DIR")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.cli.settings.shared import DATA, FORMATS, model
+from detect.cli.settings.shared import DATA, FORMATS, model_option
 from detect.models.zoo import check_model
 from detect.options import check_run_name, device_option, option, output_dir_option
 
@@ -16,7 +16,7 @@ EVALUATORS = ("faster-coco-eval", "pycocotools")  # keys of evaluators.EVALUATOR
 class EvaluateSettings:
     """evaluate.py"""
 
-    model: str = model()
+    model: str = model_option()
     data: str = option("sample", DATA, metavar="NAME|PATH")
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
     format: str = option("auto", "annotation format, for a folder with several", choices=FORMATS)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from detect.data.readers import READERS
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.options import option
 
-FORMATS = ("auto", "coco", "csv", "labelme", "via", "voc", "yolo")  # the readers', which take longer to import
+FORMATS = ("auto", *READERS)
 DATA = "dataset: a folder, a name in datasets/ or a YAML file"
 
 
-def model(purpose: str = "") -> Any:
-    """Return the field ``model`` of the programs that run a detector; ``purpose`` begins its help."""
+def model_option() -> Any:
+    """Return the field ``model`` of the programs that run a detector."""
     names = ", ".join((*BUNDLED, *DETECTORS))
-    return option("balloon", f"{purpose}{names}, or a checkpoint: a file or its URL", metavar="NAME|FILE|URL")
+    return option("balloon", f"{names}, or a checkpoint: a file or its URL", metavar="NAME|FILE|URL")

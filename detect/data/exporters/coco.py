@@ -1,5 +1,7 @@
-"""COCO's JSON: the one format that holds all there is. Images lie in SPLIT/, their objects are told in
-annotations/instances_SPLIT.json, a line each."""
+"""Exporter of COCO's JSON, which holds all information.
+
+Images are in SPLIT/, annotations in annotations/instances_SPLIT.json with one entry per line.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +13,36 @@ from typing import Any
 import numpy as np
 
 from detect import progress
-from detect.data.exporters.annotated_images import ExportLoss, Names, Parts, mask_of
+from detect.data.exporters.annotated_images import mask_of
+from detect.data.exporters.exporter import Exporter, ExportLoss, Names, Parts
 from detect.data.table import Table, renumber_duplicates
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 
-_MANY = 50_000  # annotations from which on a bar is shown
-
-
-def images(split: str) -> str:
-    return split
+_MANY = 50_000  # annotations; larger datasets show a progress bar
 
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
-    """Nothing is lost, but an annotation id that an earlier object has, in the place of which comes a new one. An
-    object without a mask has no segmentation."""
+    """Write the annotation files, see ``Exporter.write``.
+
+    A repeated annotation id is replaced by a new one. An object without a mask has no ``segmentation``.
+    """
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for split, table in parts.items():
         with (folder / "annotations" / f"instances_{split}.json").open("w", encoding="utf-8") as file:
             file.write(f'{{"info": {json.dumps({"description": f"{split} split"})},\n')
-            file.writelines(_listed("images", _images(table, names[split])))
-            file.writelines(_listed("annotations", _annotations(table, class_names)))
+            file.writelines(_json_list("images", _images(table, names[split])))
+            file.writelines(_json_list("annotations", _annotations(table, class_names)))
             categories = ({"id": i, "name": n} for i, n in zip(class_names.ids, class_names.names, strict=True))
-            file.writelines(_listed("categories", categories, end="\n]}\n"))
+            file.writelines(_json_list("categories", categories, end="\n]}\n"))
     return []
 
 
-def _listed(key: str, entries: Iterable[dict[str, Any]], end: str = "\n],\n") -> Iterator[str]:
+EXPORTER = Exporter(write, image_folder=str)
+
+
+def _json_list(key: str, entries: Iterable[dict[str, Any]], end: str = "\n],\n") -> Iterator[str]:
+    """Yield the text of a key with a list of entries, one entry per line."""
     yield f'"{key}": ['
     for position, entry in enumerate(entries):
         yield (",\n" if position else "\n") + json.dumps(entry, separators=(",", ":"))
@@ -65,15 +70,17 @@ def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, An
         }
         mask = mask_of(table, row)
         if mask is not None:
-            coded = masks.to_json(mask) if isinstance(mask, dict) else [np.asarray(p).tolist() for p in mask]
-            entry["segmentation"] = coded
+            encoded = masks.to_json(mask) if isinstance(mask, dict) else [np.asarray(p).tolist() for p in mask]
+            entry["segmentation"] = encoded
         yield entry
 
 
 def _sides(boxes: np.ndarray) -> np.ndarray:
-    """Width and height [M, 2] of ``boxes`` [M, 4], such that a reader who adds them gets the very corners again, and
-    short where that is possible: 0.3 and not 0.30000000000000004."""
+    """Return width and height [M, 2] of ``boxes`` [M, 4] such that corner + side is exactly the other corner.
+
+    Among such numbers the shortest is used: 0.3, not 0.30000000000000004.
+    """
     low, high = boxes[:, :2], boxes[:, 2:]
     exact = high - low
-    near = [np.round(exact, 3), exact, np.nextafter(exact, np.inf), np.nextafter(exact, 0)]
-    return np.select([low + side == high for side in near], near, exact)
+    candidates = [np.round(exact, 3), exact, np.nextafter(exact, np.inf), np.nextafter(exact, 0)]
+    return np.select([low + side == high for side in candidates], candidates, exact)

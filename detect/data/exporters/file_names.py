@@ -1,4 +1,4 @@
-"""What images are called in a new dataset: as before where that can be."""
+"""Names of the images in a new dataset: the original ones where possible."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from detect.data.exporters import Exporter
-from detect.data.exporters.annotated_images import Parts, printable
+from detect.data.exporters.annotated_images import printable
+from detect.data.exporters.exporter import Exporter, Parts
 from detect.data.file_listing import without_suffix
 from detect.data.table import Table
 from detect.io.files import fit_file_name
@@ -20,56 +20,60 @@ _SUFFIXES = tuple(formats.SUFFIXES)
 
 
 def choose_names(
-    parts: Parts, exporter: Exporter, wished: Mapping[str, Sequence[str]] | None = None
+    parts: Parts, exporter: Exporter, preferred: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, list[str]]:
-    """A name for each image of each split, unique in the folder that the format puts it in.
+    """Return a name for each image of each split, relative to ``exporter.image_folder(split)``.
 
-    It is that which is ``wished``, by default the one in the table, where that is relative and stays in the folder,
-    else the last part of it. Names that differ in capitals alone are one on many disks: the later one gets _2, _3,
-    ... Where splits share a folder, an image of both with the same objects has one name.
+    A name is the preferred one, by default the original one; an absolute path, or one that leaves its folder, is
+    reduced to its last part. Of names that differ only in case, which many disks do not distinguish, the later ones
+    get _2, _3, ... An image in two splits that share a folder has one name if its objects are equal in both.
     """
-    taken: dict[str, dict[str, int]] = {}  # by folder: of each name the last number tried
-    found: dict[tuple[str, Path], tuple[str, int]] = {}  # the first split that an image is in, and where
+    taken: dict[str, dict[str, int]] = {}  # by folder: last number tried for each name
+    first_use: dict[tuple[str, Path], tuple[str, int]] = {}  # (split, index) of each image in a folder
     names: dict[str, list[str]] = {}
     for split, table in parts.items():
-        folder, names[split] = exporter.images(split), []
+        folder, names[split] = exporter.image_folder(split), []
         for i in range(len(table)):
             path = table.path(i).absolute()
-            other, j = found.setdefault((folder, path), (split, i))
-            if other != split and _same_things(table, i, parts[other], j):
+            other, j = first_use.setdefault((folder, path), (split, i))
+            if other != split and _objects_equal(table, i, parts[other], j):
                 names[split].append(names[other][j])
                 continue
-            wish = _relative(wished[split][i] if wished else table.names[i])
-            wanted = exporter.fitting(wish.removeprefix(f"{split}/"))  # a folder of that name it gets anyway
-            if exporter.by_stem and not wanted.lower().endswith(_SUFFIXES):
-                wanted += ".jpg"  # readers look for images by their suffix, and into them to see what they are
-            names[split].append(_free(wanted, taken.setdefault(folder, {}), exporter.by_stem))
+            wish = _relative(preferred[split][i] if preferred else table.names[i])
+            name = exporter.adapt_name(wish.removeprefix(f"{split}/"))  # the new folder is named after the split
+            if exporter.unique_stems and not name.lower().endswith(_SUFFIXES):
+                name += ".jpg"  # readers find images by suffix, and detect the file format from the content
+            names[split].append(_unused_name(name, taken.setdefault(folder, {}), exporter.unique_stems))
     return names
 
 
 def _relative(name: str) -> str:
-    """The name as a path that stays in its folder, in which no part is hidden or not to be printed."""
+    """Return a relative path that stays in its folder, without hidden parts and unprintable characters."""
     path = PurePosixPath(posixpath.normpath(name))
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).anchor:
         path = PurePosixPath(PureWindowsPath(path.name).name)
     return "/".join(printable(part).lstrip(".") or "_" for part in path.parts)
 
 
-def _free(name: str, taken: dict[str, int], by_stem: bool) -> str:
-    """``name`` or one with a number, which is taken from now on."""
+def _unused_name(name: str, taken: dict[str, int], unique_stems: bool) -> str:
+    """Return ``name``, with a number if it is taken, and add it to ``taken``."""
 
-    def key(one: str) -> str:
-        return unicodedata.normalize("NFC", without_suffix(one) if by_stem else one).casefold()
+    def key(candidate: str) -> str:
+        compared = without_suffix(candidate) if unique_stems else candidate
+        return unicodedata.normalize("NFC", compared).casefold()
 
-    path, free, first = PurePosixPath(name), name, key(name)
-    while key(free) in taken:
+    path, unused, first = PurePosixPath(name), name, key(name)
+    while key(unused) in taken:
         taken[first] += 1
-        free = path.with_name(fit_file_name(path.stem, f"_{taken[first]}{path.suffix}")).as_posix()
-    taken[key(free)] = 1
-    return free
+        unused = path.with_name(fit_file_name(path.stem, f"_{taken[first]}{path.suffix}")).as_posix()
+    taken[key(unused)] = 1
+    return unused
 
 
-def _same_things(table: Table, i: int, other: Table, j: int) -> bool:
-    ours, theirs = (slice(int(t.object_starts[k]), int(t.object_starts[k + 1])) for t, k in ((table, i), (other, j)))
+def _objects_equal(table: Table, i: int, other: Table, j: int) -> bool:
+    """Return whether image i of ``table`` and image j of ``other`` have equal boxes, labels and crowd flags."""
+    rows, other_rows = (
+        slice(int(t.object_starts[k]), int(t.object_starts[k + 1])) for t, k in ((table, i), (other, j))
+    )
     columns = ("boxes", "labels", "iscrowd")
-    return all(np.array_equal(getattr(table, name)[ours], getattr(other, name)[theirs]) for name in columns)
+    return all(np.array_equal(getattr(table, name)[rows], getattr(other, name)[other_rows]) for name in columns)

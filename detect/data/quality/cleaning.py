@@ -1,9 +1,9 @@
-"""From what the files say to what can be trained on: the policy for plainly broken data.
+"""Validation of annotations when a dataset is read: what is skipped, corrected or kept.
 
-Images and objects of the kinds whose ``done`` is "left out" are, but of an object with several polygons only
-those that cannot be drawn; swapped corners are put in order; a box that is not given is its mask's, an area that is
-none is computed. Nothing else is changed: boxes that reach out stay as they are in the ground truth that models are measured
-against, and training clips them.
+Images and objects of the kinds whose ``when_read`` is "skipped" are removed. Of an object with several polygons only
+the invalid polygons are removed. Inverted boxes get their coordinates ordered. A missing box is computed from the
+mask, an invalid area from mask or box. Nothing else changes: boxes that extend beyond their image stay so in the
+ground truth that models are evaluated against, and training clips them.
 """
 
 from __future__ import annotations
@@ -17,142 +17,149 @@ import numpy as np
 
 from detect import progress
 from detect.data.columns import MaskBuilder
-from detect.data.quality.checks.annotations import Found, check_boxes, check_objects, good_polygons
+from detect.data.quality.checks.annotations import Finding, check_boxes, check_objects, valid_polygons
 from detect.data.quality.checks.image_headers import check_headers, read_headers, with_sizes
-from detect.data.quality.problems import KINDS, OUT, Place, Problem
+from detect.data.quality.problems import KINDS, SKIPPED, Location, Problem
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DataError
 from detect.structures import masks
-from detect.text import first_few
+from detect.text import counted, first_few
 
-_MANY = 20_000  # masks from which on a bar is shown while they are drawn
-
-
-def clean(draft: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
-    """A table whose records all fit together, and everything that was found wrong on the way."""
-    problems = list(_of_rejects(draft))
-    lost = [r.image for r in draft.skipped if KINDS[r.kind].of == "image" and r.image >= 0]
-    draft = draft.take_images(np.setdiff1d(np.arange(len(draft.table)), lost))
-    headers = read_headers(draft.table)
-    draft = replace(draft, table=with_sizes(draft.table, headers))
-    found = list(check_headers(draft.table, headers))
-    problems += [of_images(draft.table, one) for one in found]
-    draft = draft.take_images(np.flatnonzero(_kept(len(draft.table), found)))
-
-    found = list(check_objects(draft.table))
-    problems += [of_objects(draft, one) for one in found]
-    draft = replace(draft, table=_mended(draft.table, found))
-    hollow = [one for one in check_boxes(draft.table) if KINDS[one.kind].done == OUT]  # masks that enclose nothing
-    problems += [of_objects(draft, one) for one in hollow]
-    table = draft.table.take_objects(_kept(len(draft.table.labels), hollow))
-    return table, [problem for problem in problems if problem.places]
+_POLYGON_KINDS = ("too_few_points", "invalid_mask")  # only the invalid polygons of an object are removed
+_BAR_MIN_MASKS = 20_000  # number of masks from which a progress bar is shown
 
 
-def told(problems: Sequence[Problem], draft: UnvalidatedSplit) -> Iterator[str]:
-    """A line for the user about what was done, if anything was.
+def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
+    """Return the valid images and objects of a split, and the problems found."""
+    problems = list(_skipped_entries(split))
+    lost = [e.image for e in split.skipped if KINDS[e.kind].subject == "image" and e.image >= 0]
+    split = split.take_images(np.setdiff1d(np.arange(len(split.table)), lost))
+    headers = read_headers(split.table)
+    split = replace(split, table=with_sizes(split.table, headers))
+    findings = list(check_headers(split.table, headers))
+    problems += [image_problem(split.table, finding) for finding in findings]
+    split = split.take_images(np.flatnonzero(_kept(len(split.table), findings)))
 
-    DataError where most of the images are not there: then it is the folder that is wrong.
+    findings = list(check_objects(split.table))
+    problems += [object_problem(split, finding) for finding in findings]
+    split = replace(split, table=_corrected(split.table, findings))
+    # Boxes computed from masks can be empty too.
+    findings = [finding for finding in check_boxes(split.table) if KINDS[finding.kind].when_read == SKIPPED]
+    problems += [object_problem(split, finding) for finding in findings]
+    table = split.table.take_objects(_kept(len(split.table.labels), findings))
+    return table, [problem for problem in problems if problem.locations]
+
+
+def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit) -> Iterator[str]:
+    """Yield one warning that lists the problems and their handling, if there are any.
+
+    Raises DataError if more than half of the images are missing; then the image folder is wrong.
     """
     for problem in problems:
-        count, all_images = len(problem.ids), len(draft.table)  # without files that nobody knows the images of
-        if problem.kind == "missing_image" and count > all_images / 2:
-            missing = first_few(draft.table.folder / place.file for place in problem.places[-count:])
-            raise DataError(f"{draft.annotations} names {count} of {all_images} images that are not there: {missing}")
+        missing, total = len(problem.ids), len(split.table)  # annotation files of unknown images do not count
+        if problem.kind == "missing_image" and missing > total / 2:
+            files = first_few(split.table.folder / location.file for location in problem.locations[-missing:])
+            raise DataError(f"{split.annotations}: {missing} of its {total} images are missing: {files}")
     if problems:
-        what = "; ".join(
-            f"{KINDS[p.kind].title}: {len(p.places)} {KINDS[p.kind].done or 'kept'} ({first_few(p.places, 3)})"
+        parts = "; ".join(
+            f"{KINDS[p.kind].title}: {len(p.locations)} {KINDS[p.kind].when_read or 'kept'}"
+            f" ({first_few(p.locations, 3)})"
             for p in problems
         )
-        yield f"{draft.annotations}: {what}"
+        yield f"{split.annotations}: {parts}"
 
 
-def check_left(problems: Sequence[Problem], draft: UnvalidatedSplit, table: Table) -> None:
-    """DataError where most of the objects on the images of ``table``, which ``clean`` made of ``draft``, are not in
-    it: then what wrote the file is wrong."""
-    images = np.isin(draft.table.image_ids, table.image_ids)
-    never_read = sum(KINDS[r.kind].of == "object" and r.image >= 0 and images[r.image] for r in draft.skipped)
-    there = int(images[draft.table.images].sum()) + int(never_read)
-    if (lost := there - len(table.labels)) > there / 2:
-        kinds = (p for p in problems if KINDS[p.kind].of == "object" and KINDS[p.kind].done == OUT)
-        what = "; ".join(f"{KINDS[p.kind].title} ({first_few(p.places, 3)})" for p in kinds)
+def check_enough_left(problems: Sequence[Problem], split: UnvalidatedSplit, table: Table) -> None:
+    """Raise DataError if most objects of ``split`` are invalid; then the tool that wrote the file is at fault.
+
+    table: result of ``clean(split)``. Only objects on the images of ``table`` count.
+    """
+    images = np.isin(split.table.image_ids, table.image_ids)
+    never_read = sum(KINDS[e.kind].subject == "object" and e.image >= 0 and images[e.image] for e in split.skipped)
+    total = int(images[split.table.images].sum()) + int(never_read)
+    if (lost := total - len(table.labels)) > total / 2:
+        kinds = (p for p in problems if KINDS[p.kind].subject == "object" and KINDS[p.kind].when_read == SKIPPED)
+        parts = "; ".join(f"{KINDS[p.kind].title} ({first_few(p.locations, 3)})" for p in kinds)
         raise DataError(
-            f"{draft.annotations}: {lost} of {there} objects are of no use: {what}; doctor.py fix leaves them out"
+            f"{split.annotations}: {lost} of {counted(total, 'object')} are invalid: {parts};"
+            " doctor.py fix removes them"
         )
 
 
-def told_of_masks(table: Table, annotations: Path) -> Iterator[str]:
-    """A line where masks are given up everywhere, since some objects have none and a Mask R-CNN needs all."""
-    bare = table.lacks_mask
-    if bare.any() and not bare.all():
-        images = len(np.unique(table.images[bare]))
-        yield f"{annotations}: {images} images have objects without a mask, so no masks are used"
+def missing_mask_warnings(table: Table, annotations: Path) -> Iterator[str]:
+    """Yield a warning if some objects have a mask and others have none, since Mask R-CNN needs a mask for each."""
+    missing = table.lacks_mask
+    if missing.any() and not missing.all():
+        images = len(np.unique(table.images[missing]))
+        have = "has" if images == 1 else "have"
+        yield f"{annotations}: {counted(images, 'image')} {have} objects without a mask, so no masks are used"
 
 
-def _mended(table: Table, found: Sequence[Found]) -> Table:
-    """Without what is left out, and with every box and area."""
-    of_polygons = ("few_points", "bad_mask")
-    rows = [row for one in found if one.kind in of_polygons for row in one.rows.tolist()]
-    drawn = {row: good_polygons(table, row) for row in rows}
-    trimmed = np.array([row for row, polygons in drawn.items() if polygons], np.int64)
+def image_problem(table: Table, finding: Finding) -> Problem:
+    """Return the problem of the images of a finding."""
+    locations = [Location(table.names[row], "", str(value)) for row, value in _pairs(finding)]
+    return Problem(finding.kind, locations, table.image_ids[finding.rows])
+
+
+def object_problem(split: UnvalidatedSplit, finding: Finding) -> Problem:
+    """Return the problem of the objects of a finding."""
+    locations = [split.location(row, value) for row, value in _pairs(finding)]
+    return Problem(finding.kind, locations, split.table.annotation_ids[finding.rows])
+
+
+def _pairs(finding: Finding) -> Iterator[tuple[int, Any]]:
+    return zip(finding.rows.tolist(), finding.values, strict=True)
+
+
+def _skipped_entries(split: UnvalidatedSplit) -> Iterator[Problem]:
+    """Yield the problems that the reader met."""
+    for kind in dict.fromkeys(entry.kind for entry in split.skipped):
+        yield Problem(kind, [entry.location for entry in split.skipped if entry.kind == kind])
+
+
+def _corrected(table: Table, findings: Sequence[Finding]) -> Table:
+    """Return the table without skipped objects and invalid polygons, with a box and an area for every object."""
+    rows = [row for finding in findings if finding.kind in _POLYGON_KINDS for row in finding.rows.tolist()]
+    polygons_of = {row: valid_polygons(table, row) for row in rows}
+    trimmed = np.array([row for row, polygons in polygons_of.items() if polygons], np.int64)
     builder = MaskBuilder()
     for row in trimmed.tolist():
-        builder.add(drawn[row])
+        builder.add(polygons_of[row])
     table = table.with_masks(trimmed, builder.finish())
 
-    kept = _kept(len(table.labels), [one for one in found if one.kind not in of_polygons])
-    kept[[row for row, polygons in drawn.items() if not polygons]] = False
+    kept = _kept(len(table.labels), [finding for finding in findings if finding.kind not in _POLYGON_KINDS])
+    kept[[row for row, polygons in polygons_of.items() if not polygons]] = False
     boxes, areas = table.boxes.copy(), table.areas.copy()
-    for one in found:
-        if one.kind == "swapped_corners":
-            boxes[one.rows] = np.hstack([np.minimum(*np.hsplit(one.values, 2)), np.maximum(*np.hsplit(one.values, 2))])
-        elif one.kind == "wrong_area":
-            areas[one.rows] = np.nan
-    table = replace(table, boxes=boxes, areas=areas).take_objects(kept)
-    return _completed(table)
+    for finding in findings:
+        if finding.kind == "inverted_box":
+            one, other = np.hsplit(finding.values, 2)
+            boxes[finding.rows] = np.hstack([np.minimum(one, other), np.maximum(one, other)])
+        elif finding.kind == "invalid_area":
+            areas[finding.rows] = np.nan
+    return _completed(replace(table, boxes=boxes, areas=areas).take_objects(kept))
 
 
 def _completed(table: Table) -> Table:
-    """With the box of the mask where there is none, and an area where there is none: the mask's, else the box's."""
+    """Return the table with missing boxes computed from masks, and missing areas from masks or else boxes."""
     boxes, areas = table.boxes.copy(), table.areas.copy()
     no_box, no_area = np.isnan(boxes[:, 0]), np.isnan(areas)
     to_draw = np.flatnonzero((no_box | no_area) & ~table.lacks_mask)
-    for row in progress.bar(to_draw.tolist(), desc="drawing masks", disable=len(to_draw) < _MANY):
+    for row in progress.bar(to_draw.tolist(), desc="rasterizing masks", disable=len(to_draw) < _BAR_MIN_MASKS):
         rle = table.rle(row)
         if no_box[row]:
             boxes[row] = masks.box(rle)
         if no_area[row]:
             areas[row] = masks.area(rle)
-    left = np.isnan(areas)
-    areas[left] = np.prod(boxes[left, 2:] - boxes[left, :2], axis=1)
+    missing = np.isnan(areas)
+    areas[missing] = np.prod(boxes[missing, 2:] - boxes[missing, :2], axis=1)
     return replace(table, boxes=boxes, areas=areas)
 
 
-def _kept(count: int, found: Iterable[Found]) -> np.ndarray:
-    """bool [count]: the rows that are of no kind that is left out."""
+def _kept(count: int, findings: Iterable[Finding]) -> np.ndarray:
+    """Return bool [count], False for the rows of findings whose kind is skipped."""
     kept = np.ones(count, bool)
-    for one in found:
-        if KINDS[one.kind].done == OUT:
-            kept[one.rows] = False
+    for finding in findings:
+        if KINDS[finding.kind].when_read == SKIPPED:
+            kept[finding.rows] = False
     return kept
-
-
-def _of_rejects(draft: UnvalidatedSplit) -> Iterator[Problem]:
-    for kind in dict.fromkeys(reject.kind for reject in draft.skipped):
-        yield Problem(kind, [reject.place for reject in draft.skipped if reject.kind == kind])
-
-
-def of_images(table: Table, found: Found) -> Problem:
-    """The problem of the images that were found, and their places."""
-    places = [Place(table.names[r], "", str(v)) for r, v in _pairs(found)]
-    return Problem(found.kind, places, table.image_ids[found.rows])
-
-
-def of_objects(draft: UnvalidatedSplit, found: Found) -> Problem:
-    """The problem of the objects that were found, and their places."""
-    places = [draft.place(row, value) for row, value in _pairs(found)]
-    return Problem(found.kind, places, draft.table.annotation_ids[found.rows])
-
-
-def _pairs(found: Found) -> Iterator[tuple[int, Any]]:
-    return zip(found.rows.tolist(), found.values, strict=True)

@@ -14,7 +14,7 @@ from detect.data.quality.checks.image_headers import read_headers
 from detect.data.quality.cleaning import clean, image_problem, object_problem
 from detect.data.quality.problems import KINDS, NOTE, Location, Problem, Severity
 from detect.data.quality.summary import Summary, summarize
-from detect.data.readers import IN_ONE_FILE
+from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table, renumber_duplicates
 from detect.data.unvalidated_split import UnvalidatedSplit
@@ -89,7 +89,14 @@ def diagnose(spec: DatasetSpec) -> Diagnosis:
     for split, problem in (*check_lists(spec.classes_per_split()), *check_classes(tables, class_names)):
         problems.setdefault(split, []).append(problem)
     return Diagnosis(
-        spec.name, spec.format, spec.found, class_names, splits, tables, fingerprints, _without_repetition(problems)
+        spec.name,
+        spec.format,
+        spec.discovery_note,
+        class_names,
+        splits,
+        tables,
+        fingerprints,
+        _without_repetition(problems),
     )
 
 
@@ -104,11 +111,11 @@ def _split_problems(split: UnvalidatedSplit, table: Table, fingerprints: Sequenc
 
 def _unannotated_images(spec: DatasetSpec, splits: Mapping[str, UnvalidatedSplit]) -> Problem:
     """Return the images in the dataset's folders that the annotation files do not list."""
-    if spec.format not in IN_ONE_FILE:  # readers of one file per image report them
+    if not get_reader(spec.format).one_file_per_split:  # readers of one file per image report them
         return Problem("unannotated_image", [])
     folders = {split.table.folder for split in splits.values() if split.table.folder.is_dir()}
-    skipped = {split.table.folder / entry.place.file for split in splits.values() for entry in split.skipped}
-    listed = {path.resolve() for path in (*spec.paths(), *skipped)}
+    skipped = {split.table.folder / entry.location.file for split in splits.values() for entry in split.skipped}
+    listed = {path.resolve() for path in (*spec.image_paths(), *skipped)}
     images = sorted({folder / name for folder in folders for name in images_below(folder)})
     names = [path.relative_to(spec.root).as_posix() for path in images if path.resolve() not in listed]
     return Problem("unannotated_image", [Location(name, "", "") for name in names])

@@ -1,9 +1,9 @@
-"""Images that look alike: copies saved anew, made smaller or lighter, and frames of a film that hardly differ.
+"""Near-duplicate images: re-encoded, resized or brightened copies, and similar video frames.
 
-Each image is shrunk to 16 x 16 pixels, and two are compared by the correlation of these. On 598 photographs of
-three datasets, copies at JPEG quality 30, at half the size, a fifth lighter or with noise correlate by 0.952 and
-more, all but five of 2,392 by 0.98; of images that are not of the same thing no pair does by more than 0.835. (A
-slow test in tests/data/test_splits.py says so.)
+Each image is reduced to a thumbnail of 16 x 16 pixels; two images are compared by the correlation of their thumbnails.
+On 598 photographs of three datasets, copies at JPEG quality 30, at half the size, 20 % brighter or with noise
+correlate by at least 0.952 (all but five of 2,392 by at least 0.98). No pair of photographs of different scenes
+exceeds 0.835. A slow test in tests/data/test_splits.py verifies these numbers.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-_LEAST = (0.95, 0.98, 0.99, 0.995, 0.999)  # correlations of images that are alike, tried in turn
-_ROWS = 256  # compared at a time with all others
+_THRESHOLDS = (0.95, 0.98, 0.99, 0.995, 0.999)  # minimum correlation of near-duplicates, tried in turn
+_CHUNK = 256  # rows compared with all other images at a time
 
 
 def signatures(thumbnails: np.ndarray) -> np.ndarray:
-    """float32 [N, D], whose products are the correlations of the thumbnails uint8 [N, 16, 16, 3].
+    """Return one vector per thumbnail, float32 [N, D]; the dot product of two is their correlation.
 
-    Each color has its mean taken away, so that lighter and darker copies are alike. An image of one color is like
-    no other: there is nothing to tell it by.
+    thumbnails: uint8 RGB [N, 16, 16, 3]. The mean of each channel is subtracted, so that brightened copies correlate.
+        An image of a single color correlates with no other image.
     """
     pixels = thumbnails.reshape(len(thumbnails), -1, 3).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
@@ -30,64 +30,68 @@ def signatures(thumbnails: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1.0)
 
 
-def groups_alike(signatures: np.ndarray, largest: float = 0.15) -> tuple[np.ndarray, float]:
-    """A number for each image, int64 [N], the same for those that are alike, and the correlation that it took.
+def group_near_duplicates(signatures: np.ndarray, max_fraction: float = 0.15) -> tuple[np.ndarray, float]:
+    """Return a group number per image, int64 [N], equal for near-duplicates, and the correlation threshold used.
 
-    largest: of all images, the part that one group may be. Images of one fixed camera are all alike; then it
-    takes more to be of one group.
+    max_fraction: largest fraction of all images in one group. All images of a fixed camera correlate; the threshold is
+    raised until the groups are small enough.
     """
-    groups, least = np.arange(len(signatures)), _LEAST[0]
-    for least in _LEAST:
-        groups = _groups(signatures, least)
-        if np.bincount(groups).max(initial=0) <= max(largest * len(groups), 2):
+    groups, threshold = np.arange(len(signatures)), _THRESHOLDS[0]
+    for threshold in _THRESHOLDS:
+        groups = _groups(signatures, threshold)
+        if np.bincount(groups).max(initial=0) <= max(max_fraction * len(groups), 2):
             break
-    return groups, least
+    return groups, threshold
 
 
-def _groups(signatures: np.ndarray, least: float) -> np.ndarray:
+def _groups(signatures: np.ndarray, threshold: float) -> np.ndarray:
     groups = np.arange(len(signatures))
-    for rows, likeness in _compared(signatures, signatures):
-        # Of each group the likest, so that thousands of images that are all alike are soon one column.
+    for rows, correlations in _chunks(signatures, signatures):
+        # Only the maximum per group counts, so that thousands of similar images soon collapse into one column.
         order = np.argsort(groups, kind="stable")
         first = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        one, other = np.nonzero(np.maximum.reduceat(likeness[:, order], first, axis=1) >= least)
+        one, other = np.nonzero(np.maximum.reduceat(correlations[:, order], first, axis=1) >= threshold)
         edges = coo_matrix((np.ones(len(one), bool), (groups[rows][one], other)), shape=(len(first),) * 2)
         groups = connected_components(edges, directed=False)[1][groups]
     return groups
 
 
-def united(*groupings: np.ndarray) -> np.ndarray:
-    """A number for each image from 0, int64 [N], the same for those that a chain of groups connects. groupings: int
-    [N] each, the same number for images of one group."""
+def merge_groups(*groupings: np.ndarray) -> np.ndarray:
+    """Return group numbers from 0, int64 [N], equal for images that a chain of groups connects.
+
+    groupings: int [N] each; equal numbers mark images of one group.
+    """
     count = len(groupings[0])
     firsts = []
     for groups in groupings:
         _, first, group = np.unique(groups, return_index=True, return_inverse=True)
         firsts.append(first[group])
-    there = np.concatenate(firsts)
+    columns = np.concatenate(firsts)
     edges = coo_matrix(
-        (np.ones(len(there), bool), (np.tile(np.arange(count), len(groupings)), there)), shape=(count,) * 2
+        (np.ones(len(columns), bool), (np.tile(np.arange(count), len(groupings)), columns)), shape=(count,) * 2
     )
     return connected_components(edges, directed=False)[1]
 
 
 def nearest(signatures: np.ndarray, others: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of each image [N] the likest of ``others`` [M], int64 [N], and their correlation, float32 [N].
+    """Return for each image the index of the most similar of ``others``, int64 [N], and their correlation, float32
+    [N].
 
-    Without ``others`` it is the likest of those before it. -1 and 0 where there is none, or none at all like it.
+    others: signatures [M, D]; None compares each image with the images before it.
+    The index is -1 and the correlation 0 where no image correlates positively.
     """
     best, score = np.full(len(signatures), -1), np.zeros(len(signatures), np.float32)
     if others is None or len(others):
-        for rows, likeness in _compared(signatures, signatures if others is None else others):
+        for rows, correlations in _chunks(signatures, signatures if others is None else others):
             if others is None:
-                likeness[np.arange(len(signatures)) >= np.arange(rows.start, rows.stop)[:, None]] = -1
-            best[rows], score[rows] = likeness.argmax(axis=1), likeness.max(axis=1)
+                correlations[np.arange(len(signatures)) >= np.arange(rows.start, rows.stop)[:, None]] = -1
+            best[rows], score[rows] = correlations.argmax(axis=1), correlations.max(axis=1)
     best[score <= 0], score[score <= 0] = -1, 0
     return best, score
 
 
-def _compared(signatures: np.ndarray, others: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some rows, and their likeness to all others, float32 [rows, M]."""
-    for start in range(0, len(signatures), _ROWS):
-        rows = slice(start, min(start + _ROWS, len(signatures)))
+def _chunks(signatures: np.ndarray, others: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slices of rows with their correlations to all ``others``, float32 [rows, M]."""
+    for start in range(0, len(signatures), _CHUNK):
+        rows = slice(start, min(start + _CHUNK, len(signatures)))
         yield rows, signatures[rows] @ others.T

@@ -1,4 +1,4 @@
-"""A contact sheet of a dataset: images with their boxes and masks, as read and as training sees them."""
+"""Contact sheet of a dataset: images with boxes and masks, as annotated and as augmented for training."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from detect.media.image_paths import shown
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.text import counted
 
-_PAIRS = 2  # a row
-_CELL = (3.6, 2.9)  # width and height in inches
+_PAIRS = 2  # per row of the sheet
+_CELL = (3.6, 2.9)  # width and height of one image, inches
 _DPI = 120
-_LONGEST_NAME = 40
+_MAX_NAME = 40  # characters
 
 
 def write_sheet(
     path: Path, table: Table, class_names: ClassNames, transform: TrainTransform, count: int, seed: int = 0
 ) -> list[str]:
-    """Write a PNG of ``count`` images of the table drawn at random, each beside what ``transform`` makes of it.
+    """Write a PNG with ``count`` random images of the table, each beside the result of ``transform``.
 
-    Images with objects come first. Returns the names of those that are shown. Raises DiskError where the file cannot
-    be written.
+    Images with objects are preferred. Returns the names of the images shown. Raises DiskError if the file cannot be
+    written.
     """
     rng = np.random.default_rng(seed)
     filled = np.diff(table.object_starts) > 0
@@ -47,41 +48,42 @@ def write_sheet(
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for place, row in enumerate(progress.bar(order.tolist(), desc="drawing")):
+    for index, row in enumerate(progress.bar(order.tolist(), desc="drawing")):
         name = shown(table.names[row])
-        title = name if len(name) <= _LONGEST_NAME else f"...{name[-_LONGEST_NAME:]}"
+        title = name if len(name) <= _MAX_NAME else f"...{name[-_MAX_NAME:]}"
         try:
-            _show(axes[2 * place], _as_read(table, row, class_names), f"{title}\nas read, objects: {len(table[row])}")
-            _show(axes[2 * place + 1], _as_trained(dataset, row, class_names), "as trained on")
-        except DetectError:  # an image that breaks off; doctor.py check has the words
-            axes[2 * place].set_title(f"{title}\ncannot be read", fontsize=8, parse_math=False)
+            objects = counted(len(table[row]), "object")
+            _show(axes[2 * index], _as_annotated(table, row, class_names), f"{title}\n{objects}, as annotated")
+            _show(axes[2 * index + 1], _as_augmented(dataset, row, class_names), "as augmented for training")
+        except DetectError:  # such as a truncated image, which doctor.py check reports
+            axes[2 * index].set_title(f"{title}\ncannot be read", fontsize=8, parse_math=False)
     content = BytesIO()
     figure.savefig(content, format="png")
     write_bytes(path, content.getvalue())
     return [table.names[row] for row in order.tolist()]
 
 
-def _as_read(table: Table, row: int, class_names: ClassNames) -> np.ndarray:
+def _as_annotated(table: Table, row: int, class_names: ClassNames) -> np.ndarray:
     record = table[row]
-    coded = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
-    return _drawn(read_record(record), record.boxes, record.labels, coded, class_names)
+    rles = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
+    return _drawn(read_record(record), record.boxes, record.labels, rles, class_names)
 
 
-def _as_trained(dataset: DetectionDataset, row: int, class_names: ClassNames) -> np.ndarray:
+def _as_augmented(dataset: DetectionDataset, row: int, class_names: ClassNames) -> np.ndarray:
     image, target = dataset[row]
     pixels = np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    coded = [masks.from_bitmap(bitmap) for bitmap in target["masks"].numpy()] if "masks" in target else None
-    return _drawn(pixels, target["boxes"].numpy(), target["labels"].numpy(), coded, class_names)
+    rles = [masks.from_bitmap(bitmap) for bitmap in target["masks"].numpy()] if "masks" in target else None
+    return _drawn(pixels, target["boxes"].numpy(), target["labels"].numpy(), rles, class_names)
 
 
 def _drawn(
-    image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, coded: list[masks.Rle] | None, class_names: ClassNames
+    image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rles: list[masks.Rle] | None, class_names: ClassNames
 ) -> np.ndarray:
     height, width = image.shape[:2]
-    ground_truth = Detections((height, width), boxes, np.ones(len(boxes), np.float32), labels, coded)
-    picture = Image.fromarray(draw(image, ground_truth, class_names, show_scores=False))
-    picture.thumbnail((round(2 * _CELL[0] * _DPI), round(2 * _CELL[1] * _DPI)))  # of a sheet nobody sees more
-    return np.asarray(picture)
+    ground_truth = Detections((height, width), boxes, np.ones(len(boxes), np.float32), labels, rles)
+    drawn = Image.fromarray(draw(image, ground_truth, class_names, show_scores=False))
+    drawn.thumbnail((round(2 * _CELL[0] * _DPI), round(2 * _CELL[1] * _DPI)))  # matplotlib would keep a full-size copy
+    return np.asarray(drawn)
 
 
 def _show(axis: Axes, image: np.ndarray, title: str) -> None:

@@ -1,6 +1,6 @@
-"""What can be wrong with a dataset: the table of kinds, how bad each is, its cure, and what training does about it.
+"""Kinds of dataset problems: severity, description, fix, and how reading a dataset handles each.
 
-A new kind is one line here and one check, in ``checks/`` or where a reader meets it.
+A new kind takes one line in ``KINDS`` and one check in ``detect.data.quality.checks`` or in a reader.
 """
 
 from __future__ import annotations
@@ -14,144 +14,211 @@ import numpy as np
 
 
 class Severity(IntEnum):
-    """How bad a problem is."""
+    """Severity of a problem.
+
+    NOTE: harmless, or intended in some datasets.
+    WARNING: training works, but the model or its metrics suffer.
+    ERROR: the entry cannot be used.
+    """
 
     NOTE = 0
-    HURTS = 1
-    BREAKS = 2
+    WARNING = 1
+    ERROR = 2
 
     @property
-    def words(self) -> str:
-        return ("worth knowing", "hurts", "broken")[self]
+    def label(self) -> str:
+        """Lower-case name, for reports and JSON."""
+        return self.name.lower()
 
 
 class Kind(NamedTuple):
     """One kind of problem.
 
-    of: what its places are, "image", "object" or "class".  title: what is wrong, said of several.
-    cure: what ``doctor.py fix`` does, or what a person can do.  done: what is done when a split is read; "" for
-    what only doctor.py looks for.
+    severity: see ``Severity``.
+    subject: "image", "object" or "class"; which of them a location of this kind names.
+    title: plural noun phrase that names the problem; a count follows it.
+    fix: what ``doctor.py fix`` does, or what a person can do.
+    when_read: how reading a dataset for training handles it; "" if reading does not look for it.
     """
 
     severity: Severity
-    of: str
+    subject: str
     title: str
-    cure: str
-    done: str = ""
+    fix: str
+    when_read: str = ""
 
 
-NOTE, HURTS, BREAKS = Severity
-OUT = "left out"
-_DRAW, _WRITE = "draw them anew; fix leaves them out", "write them anew; fix leaves them out"
+NOTE, WARNING, ERROR = Severity
+SKIPPED = "skipped"
+_REDRAW = "annotate them again; doctor.py fix removes them"
+_REWRITE = "export them again; doctor.py fix removes them"
 KINDS: dict[str, Kind] = {
     # images
     "missing_image": Kind(
-        BREAKS, "image", "images are annotated, but not there", "put them back; fix leaves them out", OUT
+        ERROR, "image", "missing image files", "restore the files; doctor.py fix removes their annotations", SKIPPED
     ),
     "unreadable_image": Kind(
-        BREAKS, "image", "files cannot be read as images", "save them anew; fix leaves them out", OUT
+        ERROR, "image", "unreadable image files", "save the images again; doctor.py fix removes them", SKIPPED
     ),
-    "broken_annotations": Kind(BREAKS, "image", "annotation files cannot be read", _WRITE, OUT),
-    "malformed_image": Kind(BREAKS, "image", "images are not listed as the format wants", _WRITE, OUT),
-    "doubled_image_id": Kind(
-        BREAKS, "image", "images share their id with another", "give each its own; fix leaves them out", OUT
+    "unreadable_annotations": Kind(ERROR, "image", "unreadable annotation files", _REWRITE, SKIPPED),
+    "malformed_image_entry": Kind(
+        ERROR, "image", "image entries that violate the annotation format", _REWRITE, SKIPPED
     ),
-    "wrong_size": Kind(
-        BREAKS,
+    "duplicate_image_id": Kind(
+        ERROR,
         "image",
-        "images have another size than annotated",
-        "fix scales the annotations",
-        OUT,
+        "images with the id of another image",
+        "give each image its own id; doctor.py fix removes them",
+        SKIPPED,
     ),
-    "exif_turned": Kind(
-        BREAKS, "image", "images were annotated without their EXIF rotation", "fix turns the annotations", OUT
+    "image_size_mismatch": Kind(
+        ERROR,
+        "image",
+        "images whose size differs from the annotated size",
+        "doctor.py fix scales the annotations if the aspect ratios agree, and removes the image otherwise",
+        SKIPPED,
+    ),
+    "exif_rotation_ignored": Kind(
+        ERROR,
+        "image",
+        "images annotated without their EXIF rotation",
+        "doctor.py fix rotates the annotations",
+        SKIPPED,
     ),
     "truncated_image": Kind(
-        BREAKS,
-        "image",
-        "images break off in the middle",
-        "copy them anew; fix leaves them out",
+        ERROR, "image", "truncated image files", "copy the files again; doctor.py fix removes them"
     ),
-    "not_annotated": Kind(
-        NOTE, "image", "images have no annotations", "annotate them, also those on which nothing is", OUT
+    "unannotated_image": Kind(
+        NOTE, "image", "images without annotations", "annotate them, also images without objects", SKIPPED
     ),
-    "listed_twice": Kind(HURTS, "image", "images are listed twice", "fix keeps the one with most objects"),
+    "image_listed_twice": Kind(
+        WARNING, "image", "images listed twice", "doctor.py fix keeps the entry with the most objects"
+    ),
     "duplicate_image": Kind(
-        HURTS, "image", "images are the same as another, byte for byte", "fix keeps the one with most objects"
+        WARNING, "image", "byte-identical images", "doctor.py fix keeps the image with the most objects"
     ),
     "leaked_image": Kind(
-        HURTS, "image", "images are the same as one of another split", "fix keeps that of test, else that of val"
+        WARNING,
+        "image",
+        "images that also belong to another split",
+        "doctor.py fix keeps the image in test, or else in val",
     ),
-    "near_duplicate": Kind(NOTE, "image", "images look like another", "look at them; copies teach little"),
-    "near_leak": Kind(
-        HURTS, "image", "images look like one of another split", "look at them, and move them to one split"
+    "near_duplicate": Kind(
+        NOTE, "image", "near-duplicate images", "compare them; near-duplicates add little to training"
     ),
-    "wrong_extension": Kind(NOTE, "image", "images are of another format than their suffix", "fix renames them"),
-    "odd_pixels": Kind(NOTE, "image", "images are not 8-bit RGB", "none needed: they are read as 8-bit RGB, on white"),
+    "near_duplicate_leak": Kind(
+        WARNING, "image", "near-duplicates of images in another split", "compare them, and move them into one split"
+    ),
+    "wrong_extension": Kind(
+        NOTE, "image", "images whose file extension differs from their format", "doctor.py fix renames them"
+    ),
+    "not_8bit_rgb": Kind(
+        NOTE, "image", "images that are not 8-bit RGB", "none needed: they are converted to 8-bit RGB on white"
+    ),
     # objects
-    "malformed": Kind(BREAKS, "object", "objects are not written as the format wants", _WRITE, OUT),
+    "malformed_object": Kind(ERROR, "object", "objects that violate the annotation format", _REWRITE, SKIPPED),
     "unknown_image": Kind(
-        BREAKS, "object", "objects belong to images that are not listed", "list these; fix leaves them out", OUT
+        ERROR, "object", "objects of unlisted images", "list the images; doctor.py fix removes the objects", SKIPPED
     ),
     "unknown_class": Kind(
-        BREAKS, "object", "objects are of classes that are not listed", "list these; fix leaves them out", OUT
+        ERROR, "object", "objects of unlisted classes", "list the classes; doctor.py fix removes the objects", SKIPPED
     ),
-    "not_finite": Kind(BREAKS, "object", "boxes are not four finite numbers", _DRAW, OUT),
-    "no_area": Kind(BREAKS, "object", "boxes have no area", _DRAW, OUT),
-    "outside": Kind(BREAKS, "object", "boxes lie outside their image", _DRAW, OUT),
-    "swapped_corners": Kind(
-        BREAKS, "object", "boxes have a negative width or height", "fix puts the corners in order", "put in order"
+    "non_finite_box": Kind(ERROR, "object", "boxes that are not four finite numbers", _REDRAW, SKIPPED),
+    "zero_area_box": Kind(ERROR, "object", "zero-area boxes", _REDRAW, SKIPPED),
+    "box_outside_image": Kind(ERROR, "object", "boxes outside their image", _REDRAW, SKIPPED),
+    "inverted_box": Kind(
+        ERROR,
+        "object",
+        "boxes with negative width or height",
+        "doctor.py fix orders the coordinates",
+        "coordinates ordered",
     ),
-    "reaches_out": Kind(
-        HURTS, "object", "boxes reach out of their image", "fix clips them", "kept, training clips them"
+    "box_exceeds_image": Kind(
+        WARNING,
+        "object",
+        "boxes that extend beyond their image",
+        "doctor.py fix clips them",
+        "kept (training clips them)",
     ),
-    "few_points": Kind(BREAKS, "object", "polygons have fewer than 3 points", _DRAW, OUT),
-    "rle_size": Kind(BREAKS, "object", "run-length codes are for another size of image", _WRITE, OUT),
-    "bad_mask": Kind(BREAKS, "object", "masks cannot be drawn", _DRAW, OUT),
-    "wrong_area": Kind(HURTS, "object", "areas are not numbers above 0", "fix computes them", "computed"),
-    "self_crossing": Kind(NOTE, "object", "polygons cross themselves", "fix outlines what they fill"),
-    "empty_mask": Kind(HURTS, "object", "masks have no pixel on their image", _DRAW),
-    "box_mask_differ": Kind(HURTS, "object", "boxes do not fit their masks", "fix takes the box of the mask"),
-    "duplicate_object": Kind(HURTS, "object", "objects are there twice", "fix keeps one"),
-    "two_classes": Kind(NOTE, "object", "boxes are there twice, of two classes", "look which one is right"),
-    "doubled_id": Kind(HURTS, "object", "annotation ids are used twice", "fix numbers them anew"),
-    "tiny_box": Kind(NOTE, "object", "boxes are less than 2 pixels wide or high", "look for slips of the mouse"),
-    "whole_image": Kind(NOTE, "object", "boxes cover their whole image", "look whether they are of an object"),
+    "too_few_points": Kind(ERROR, "object", "polygons with fewer than 3 points", _REDRAW, SKIPPED),
+    "rle_size_mismatch": Kind(ERROR, "object", "RLE masks of another image size", _REWRITE, SKIPPED),
+    "invalid_mask": Kind(ERROR, "object", "invalid masks", _REDRAW, SKIPPED),
+    "invalid_area": Kind(
+        WARNING, "object", "areas that are not positive numbers", "doctor.py fix computes them", "computed"
+    ),
+    "self_intersection": Kind(
+        NOTE, "object", "self-intersecting polygons", "doctor.py fix replaces them by the contour of the filled area"
+    ),
+    "empty_mask": Kind(WARNING, "object", "masks without a pixel inside their image", _REDRAW),
+    "box_mask_mismatch": Kind(
+        WARNING, "object", "boxes that do not fit their masks", "doctor.py fix replaces the box by that of the mask"
+    ),
+    "duplicate_object": Kind(WARNING, "object", "duplicate objects", "doctor.py fix keeps one of them"),
+    "conflicting_classes": Kind(NOTE, "object", "equal boxes with different classes", "check which class is right"),
+    "duplicate_annotation_id": Kind(
+        WARNING, "object", "annotation ids used more than once", "doctor.py fix assigns new ids"
+    ),
+    "tiny_box": Kind(NOTE, "object", "boxes less than 2 pixels wide or high", "check for accidental clicks"),
+    "full_image_box": Kind(NOTE, "object", "boxes that cover their whole image", "check that they mark an object"),
     # classes
-    "no_objects": Kind(
-        BREAKS, "class", "splits have no object at all", "annotate some, or split anew; fix leaves them out"
+    "split_without_objects": Kind(
+        ERROR,
+        "class",
+        "splits without objects",
+        "annotate objects, or split the dataset again; doctor.py fix removes the split",
     ),
-    "unused_class": Kind(NOTE, "class", "classes have no objects", "annotate some, or drop them"),
-    "untrained_class": Kind(HURTS, "class", "classes are in val or test, but not in train", "split anew"),
-    "other_classes": Kind(HURTS, "class", "classes have the ids of others elsewhere", "fix writes one list for all"),
-    "similar_classes": Kind(HURTS, "class", "classes differ in capitals or spaces alone", "fix makes them one"),
-    "odd_ids": Kind(NOTE, "class", "category ids are not 1, 2, ...", "none needed: ids are kept"),
-    "imbalance": Kind(
-        NOTE, "class", "classes have less than a hundredth of the objects of the largest", "annotate more of them"
+    "unused_class": Kind(NOTE, "class", "classes without objects", "annotate objects, or remove the class"),
+    "class_not_in_train": Kind(
+        WARNING, "class", "classes in val or test without objects in train", "split the dataset again"
+    ),
+    "category_id_conflict": Kind(
+        WARNING,
+        "class",
+        "classes whose category ids mean other classes in another split",
+        "doctor.py fix writes one class list for all splits",
+    ),
+    "similar_class_names": Kind(
+        WARNING,
+        "class",
+        "class names that differ only in case, spaces, hyphens or underscores",
+        "doctor.py fix merges the classes",
+    ),
+    "irregular_category_ids": Kind(
+        NOTE, "class", "category ids that are not 1, 2, ...", "none needed: category ids are kept"
+    ),
+    "class_imbalance": Kind(
+        NOTE, "class", "classes with less than 1 % of the objects of the largest class", "annotate more objects"
     ),
 }
 
 
-class Place(NamedTuple):
-    """Where a problem is. file: of the annotations, or the image.  where: "annotation 7", "line 3", or "".
-    value: what stands there."""
+class Location(NamedTuple):
+    """Where a problem is.
+
+    file: annotation file or image; a class name for problems of classes.
+    entry: position inside the file, such as "annotation 7" or "line 3"; or "".
+    value: the value found there, or an explanation; or "".
+    """
 
     file: str
-    where: str
+    entry: str
     value: str
 
     def __str__(self) -> str:
-        return ", ".join(part for part in (self.file, self.where) if part) + (f": {self.value}" if self.value else "")
+        where = ", ".join(part for part in (self.file, self.entry) if part)
+        return where + (f": {self.value}" if self.value else "")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """All of one kind in one split, and where they are.
+    """All problems of one kind in one split.
 
-    ids: int64 [n], the image ids or annotation ids of the places, as the kind is of images or objects; none for what
-    did not become a row.
+    kind: a key of ``KINDS``.
+    locations: one location per problem.
+    ids: int64 [n], image ids or annotation ids of the locations, depending on the subject of the kind. Empty for
+        entries that never became a row of the table.
     """
 
     kind: str
-    places: Sequence[Place]
+    locations: Sequence[Location]
     ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))

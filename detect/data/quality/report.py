@@ -1,4 +1,4 @@
-"""A diagnosis as text for people and as plain values for JSON."""
+"""Report of a dataset check: text for people and plain values for JSON."""
 
 from __future__ import annotations
 
@@ -7,66 +7,64 @@ from dataclasses import asdict
 from typing import Any
 
 from detect.data.quality.diagnosis import Diagnosis
-from detect.data.quality.problems import BREAKS, KINDS, Problem
-from detect.data.quality.summary import table_of_classes
+from detect.data.quality.problems import ERROR, KINDS, Problem
+from detect.data.quality.summary import objects_per_class
+from detect.text import counted
 
-_FIRST = 5  # places that are shown of a kind
-_CLASSES = 30  # that are shown
+_MAX_LOCATIONS = 5  # shown per kind
+_MAX_CLASSES = 30  # shown in the table of classes
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """The summary, then every problem with its count, its cure and its first places."""
+    """Yield the report: statistics, every kind of problem with count, fix and locations, and a verdict."""
     yield from _summary(diagnosis)
     yield ""
     found = diagnosis.by_kind()
     if not found:
-        yield "no problem found"
+        yield "no problems found"
     for name, problems in found:
         kind = KINDS[name]
-        count = sum(len(problem.places) for _, problem in problems)
-        done = f"; until then: {kind.done}" if kind.done else ""
-        yield f"{kind.severity.words}: {kind.title}: {count} ({name})"
-        yield f"    cure: {kind.cure}{done}"
-        yield from (f"    {place}" for place in _first(problems))
-        if count > _FIRST:
-            yield f"    and {count - _FIRST} more"
+        count = sum(len(problem.locations) for _, problem in problems)
+        yield f"{kind.severity.label}: {kind.title}: {count} ({name})"
+        yield f"    fix: {kind.fix}" + (f"; when read for training: {kind.when_read}" if kind.when_read else "")
+        yield from (f"    {location}" for location in _first_locations(problems))
+        if count > _MAX_LOCATIONS:
+            yield f"    and {count - _MAX_LOCATIONS} more"
     yield ""
     yield verdict(diagnosis)
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """One line."""
+    """Return one line that says whether the dataset has errors or warnings."""
     if not diagnosis.is_invalid:
-        return f"{diagnosis.name}: nothing is broken or hurts"
-    worst = diagnosis.severity
-    return f"{diagnosis.name}: {'something is broken' if worst == BREAKS else 'something hurts'}"
+        return f"{diagnosis.name}: no errors or warnings"
+    return f"{diagnosis.name}: has {'errors' if diagnosis.severity == ERROR else 'warnings'}"
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Everything, all places included."""
+    """Return statistics and problems with all their locations as plain values."""
+    class_names = diagnosis.class_names
     return {
         "name": diagnosis.name,
-        "format": diagnosis.form,
-        "found": diagnosis.found or None,
-        "classes": [
-            {"name": n, "id": i} for n, i in zip(diagnosis.class_names.names, diagnosis.class_names.ids, strict=True)
-        ],
+        "format": diagnosis.format,
+        "layout": diagnosis.layout or None,
+        "classes": [{"name": n, "id": i} for n, i in zip(class_names.names, class_names.ids, strict=True)],
         "splits": {split: asdict(summary) for split, summary in diagnosis.summaries.items()},
         "problems": [
             {
                 "kind": name,
-                "severity": KINDS[name].severity.words,
+                "severity": KINDS[name].severity.label,
                 "split": split or None,
                 "title": KINDS[name].title,
-                "cure": KINDS[name].cure,
-                "in_training": KINDS[name].done or None,
-                "count": len(problem.places),
-                "places": [place._asdict() for place in problem.places],
+                "fix": KINDS[name].fix,
+                "when_read": KINDS[name].when_read or None,
+                "count": len(problem.locations),
+                "locations": [location._asdict() for location in problem.locations],
             }
             for name, problems in diagnosis.by_kind()
             for split, problem in problems
         ],
-        "worst": diagnosis.severity.words if diagnosis.severity is not None else None,
+        "worst_severity": diagnosis.severity.label if diagnosis.severity is not None else None,
     }
 
 
@@ -74,30 +72,30 @@ def _summary(diagnosis: Diagnosis) -> Iterator[str]:
     summaries = diagnosis.summaries
     width = max(len(split) for split in summaries)
     for split, s in summaries.items():
-        low, middle, high = s.per_image
+        low, median, high = s.per_image
         sizes = ", ".join(f"{count} {size}" for size, count in s.sizes.items())
         short, long = ("–".join(map(str, dict.fromkeys(s.sides[side]))) for side in ("short", "long"))
-        empty = f"{s.empty} ({s.empty / s.images:.0%})" if s.empty else "none"
-        yield f"{split:{width}}  {s.images} images, without objects {empty}; short side {short}, long {long} px"
-        yield (
-            f"{'':{width}}  {sum(s.objects.values())} objects ({sizes}), {low:.0f} to {high:.0f} an image, "
-            f"median {middle:g}; {s.masks} masks, {s.crowds} crowds"
-        )
-    rows = table_of_classes(summaries)
-    longest = max([len(name) for name, _ in rows[:_CLASSES]], default=0)
+        empty = f"{s.empty} ({s.empty / s.images:.0%})" if s.empty else "0"
+        sides = f"short side {short}, long {long} px"
+        objects = f"{counted(sum(s.objects.values()), 'object')} ({sizes})"
+        per_image = f"{low:.0f} to {high:.0f} per image, median {median:g}"
+        yield f"{split:{width}}  {counted(s.images, 'image')}, {empty} without objects; {sides}"
+        yield f"{'':{width}}  {objects}, {per_image}; {counted(s.masks, 'mask')}, {counted(s.crowds, 'crowd')}"
     yield ""
+    rows = objects_per_class(summaries)
+    longest = max([len(name) for name, _ in rows[:_MAX_CLASSES]], default=0)
     yield f"{'objects of':{longest}}  " + "  ".join(f"{split:>{max(6, len(split))}}" for split in summaries)
-    for name, counts in rows[:_CLASSES]:
+    for name, counts in rows[:_MAX_CLASSES]:
         cells = zip(counts, summaries, strict=True)
         yield f"{name:{longest}}  " + "  ".join(f"{count:>{max(6, len(split))}}" for count, split in cells)
-    if len(rows) > _CLASSES:
-        yield f"and {len(rows) - _CLASSES} more classes"
+    if len(rows) > _MAX_CLASSES:
+        yield f"and {len(rows) - _MAX_CLASSES} more classes"
 
 
-def _first(problems: Sequence[tuple[str, Problem]]) -> Iterator[str]:
-    """Some places with their splits."""
+def _first_locations(problems: Sequence[tuple[str, Problem]]) -> Iterator[str]:
+    """Yield the first locations, each with its split."""
     shown = 0
     for split, problem in problems:
-        for place in problem.places[: _FIRST - shown]:
-            yield f"{split + ': ' if split else ''}{place}"
+        for location in problem.locations[: _MAX_LOCATIONS - shown]:
+            yield f"{split + ': ' if split else ''}{location}"
             shown += 1

@@ -1,4 +1,4 @@
-"""A dataset in numbers: images, sizes, classes, objects an image, and how large these are."""
+"""Statistics of a dataset: images, sizes, classes, objects per image and object sizes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from detect.data.quality.checks.classes import count_objects
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
 
-_SMALL, _LARGE = 32**2, 96**2  # px² on the original image, as https://cocodataset.org/#detection-eval has them
+# Area limits of small and medium objects, px² on the original image: https://cocodataset.org/#detection-eval
+_SMALL, _LARGE = 32**2, 96**2
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One split in numbers, crowds counted apart.
+    """Statistics of one split. Objects do not include crowds.
 
-    sides: least, median and largest short side and long side of the images, px.
-    objects: of each class.  per_image: least, median and largest number of objects.  empty: images without any.
-    sizes: objects that are small, medium and large by area on COCO's scale.
-    masks: objects with one.
+    images: number of images.
+    sides: minimum, median and maximum of the "short" and the "long" side of the images, px.
+    objects: number of objects per class name.
+    per_image: minimum, median and maximum number of objects per image.
+    empty: number of images without objects.
+    sizes: number of "small", "medium" and "large" objects, by area on COCO's scale.
+    masks: number of objects with a mask.
+    crowds: number of crowds.
     """
 
     images: int
@@ -35,7 +40,7 @@ class Summary:
 
 
 def summarize(table: Table, class_names: ClassNames) -> Summary:
-    """The numbers of a clean table."""
+    """Return the statistics of a validated split."""
     single = ~table.iscrowd
     counts = np.bincount(table.images[single], minlength=len(table))
     areas = table.areas[single]
@@ -56,13 +61,13 @@ def summarize(table: Table, class_names: ClassNames) -> Summary:
     )
 
 
-def table_of_classes(summaries: Mapping[str, Summary]) -> list[tuple[str, list[int]]]:
-    """Each class with its objects in each split, the largest first."""
+def objects_per_class(summaries: Mapping[str, Summary]) -> list[tuple[str, list[int]]]:
+    """Return the class names with their object counts per split, most frequent class first."""
     names = next(iter(summaries.values())).objects
     rows = [(name, [summary.objects[name] for summary in summaries.values()]) for name in names]
     return sorted(rows, key=lambda row: -sum(row[1]))
 
 
 def _range(values: np.ndarray) -> list[float]:
-    """The least, the median and the largest, zeros of nothing."""
+    """Return minimum, median and maximum; zeros if there are no values."""
     return [float(f(values)) for f in (np.min, np.median, np.max)] if len(values) else [0.0, 0.0, 0.0]

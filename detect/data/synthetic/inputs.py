@@ -15,7 +15,7 @@ from detect.data.synthetic.ground_truth import CocoGroundTruth
 from detect.data.synthetic.scenes import (
     BALLOON_ID,
     LATEX,
-    Place,
+    Location,
     compose,
     draw,
     dressed,
@@ -49,16 +49,16 @@ def _balloons_1(rng: np.random.Generator) -> Image:
     canvas = meadow(rng, (600, 900))
     hand = (350.0, 590.0)
     places = [
-        Place(252, 205, 72, -0.35, hand),
-        Place(430, 190, 70, 0.3, hand),
-        Place(340, 130, 74, 0.0, hand),
-        Place(290, 290, 70, -0.2, hand),
-        Place(412, 290, 68, 0.22, hand),
-        Place(350, 235, 76, 0.02, hand),
-        Place(655, 120, 44, 0.15, (668, 270)),
-        Place(800, 235, 27, -0.2, (790, 330)),
-        Place(640, 505, 62, 1.9),
-        Place(752, 520, 66, -2.2),
+        Location(252, 205, 72, -0.35, hand),
+        Location(430, 190, 70, 0.3, hand),
+        Location(340, 130, 74, 0.0, hand),
+        Location(290, 290, 70, -0.2, hand),
+        Location(412, 290, 68, 0.22, hand),
+        Location(350, 235, 76, 0.02, hand),
+        Location(655, 120, 44, 0.15, (668, 270)),
+        Location(800, 235, 27, -0.2, (790, 330)),
+        Location(640, 505, 62, 1.9),
+        Location(752, 520, 66, -2.2),
     ]
     return compose(canvas, dressed(places, rng, shadow=0.08), light_for(canvas, rng), rng)
 

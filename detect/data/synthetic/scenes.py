@@ -27,7 +27,7 @@ LATEX: tuple[tuple[float, float, float], ...] = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a balloon hangs: centre and radius in px, its tilt, and where its string, if any, ends."""
 
     x: float
@@ -98,7 +98,7 @@ def light_for(canvas: np.ndarray, rng: np.random.Generator) -> Light:
     )
 
 
-def dressed(places: Sequence[Place], rng: np.random.Generator, shadow: float) -> list[Balloon]:
+def dressed(places: Sequence[Location], rng: np.random.Generator, shadow: float) -> list[Balloon]:
     """Balloons at ``places``: one party's colors and make, with the differences of single ones."""
     palette = [LATEX[i] for i in rng.choice(len(LATEX), size=int(rng.integers(2, 9)), replace=False)]
     opacity, pearl = rng.uniform(0.62, 1.0), rng.uniform(0.3, 1.0) if rng.random() < 0.25 else 0.0
@@ -162,7 +162,7 @@ def _print(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.broadcast_to(color, (h, w, 3)), alpha], axis=-1)
 
 
-def _bouquet(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
+def _bouquet(rng: np.random.Generator, size: tuple[int, int]) -> list[Location]:
     """A bunch on strings that one hand holds."""
     height, width = size
     count = int(rng.integers(3, 12))
@@ -174,12 +174,12 @@ def _bouquet(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
         turn, far = n * 2.4 + rng.normal(0, 0.3), radius * 0.9 * np.sqrt(n) * rng.uniform(0.75, 1.15)
         x, y = cx + far * np.cos(turn), cy + 0.85 * far * np.sin(turn)
         angle = -0.8 * np.arctan2(hand[0] - x, hand[1] - y) + rng.normal(0, 0.12)
-        places.append(Place(x, y, radius * rng.uniform(0.85, 1.15), angle, hand))
+        places.append(Location(x, y, radius * rng.uniform(0.85, 1.15), angle, hand))
     order = rng.permutation(count)
     return [places[i] for i in order]
 
 
-def _floating(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
+def _floating(rng: np.random.Generator, size: tuple[int, int]) -> list[Location]:
     """Let go: spread over the image, near and far."""
     height, width = size
     near = min(size) * rng.uniform(0.06, 0.2)
@@ -189,11 +189,11 @@ def _floating(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
         x, y = rng.uniform(0, 1) * width, rng.uniform(0.02, 0.85) * height
         angle = rng.normal(0, 0.22)
         end = (x + rng.normal(0, 0.8) * radius, y + radius * rng.uniform(3, 6))
-        places.append(Place(x, y, radius, angle, end if rng.random() < 0.8 else None))
+        places.append(Location(x, y, radius, angle, end if rng.random() < 0.8 else None))
     return sorted(places, key=lambda p: p.radius)
 
 
-def _heap(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
+def _heap(rng: np.random.Generator, size: tuple[int, int]) -> list[Location]:
     """Lying about, tied but loose, one over the other."""
     height, width = size
     radius = min(size) * rng.uniform(0.08, 0.17)
@@ -201,11 +201,11 @@ def _heap(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
     places = []
     for _ in range(rng.integers(6, 18)):
         x, y = rng.uniform(-0.05, 1.05) * width, rng.uniform(top, 1.03) * height
-        places.append(Place(x, y, radius * rng.uniform(0.75, 1.25), rng.uniform(-np.pi, np.pi)))
+        places.append(Location(x, y, radius * rng.uniform(0.75, 1.25), rng.uniform(-np.pi, np.pi)))
     return sorted(places, key=lambda p: p.y)
 
 
-def _near(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
+def _near(rng: np.random.Generator, size: tuple[int, int]) -> list[Location]:
     """One to three close to the camera, up to half the image, often cut by its edge."""
     height, width = size
     places = []
@@ -213,22 +213,22 @@ def _near(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
         radius = min(size) * (rng.uniform(0.2, 0.4) if n == 0 else rng.uniform(0.1, 0.25))
         x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.15, 0.75) * height
         end = (x + rng.normal(0, 0.3) * radius, y + 4 * radius)
-        places.append(Place(x, y, radius, rng.normal(0, 0.3), end if rng.random() < 0.7 else None))
+        places.append(Location(x, y, radius, rng.normal(0, 0.3), end if rng.random() < 0.7 else None))
     return places[::-1]
 
 
-def _far_away(rng: np.random.Generator, size: tuple[int, int]) -> list[Place]:
+def _far_away(rng: np.random.Generator, size: tuple[int, int]) -> list[Location]:
     """A handful of small ones, down to 12 px across."""
     return scattered(rng, size, count=int(rng.integers(6, 17)))
 
 
-def scattered(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Place]:
+def scattered(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Location]:
     """``count`` small balloons over the upper four fifths of the image."""
     height, width = size
     x, y = rng.uniform(0, width, count), rng.uniform(0.02, 0.8, count) * height
     radii = np.sort(rng.uniform(6.2, 17, count))
     return [
-        Place(x[n], y[n], radii[n], rng.normal(0, 0.25), (x[n] + rng.normal(0, 6), y[n] + 5 * radii[n]))
+        Location(x[n], y[n], radii[n], rng.normal(0, 0.25), (x[n] + rng.normal(0, 6), y[n] + 5 * radii[n]))
         for n in range(count)
     ]
 
@@ -237,7 +237,7 @@ def scattered(rng: np.random.Generator, size: tuple[int, int], count: int) -> li
 class Layout:
     """A way to place balloons, how often it is taken, and how dark a shadow its balloons cast at most."""
 
-    places: Callable[[np.random.Generator, tuple[int, int]], list[Place]]
+    places: Callable[[np.random.Generator, tuple[int, int]], list[Location]]
     weight: float
     shadow: float
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from detect.data.augmentation import (
-    COLORS,
-    PRESETS,
-    Augmentation,
-    as_text,
-    augmentation_of,
-    strength_settings,
-)
+from detect.data.augmentation import COLORS, PRESETS, Augmentation, as_text, augmentation_of, strength_settings
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.transform import Transform
 from detect.errors import UsageError

@@ -96,7 +96,7 @@ def test_lists_of_voc_are_the_splits(tmp_path, capsys):
     found = {split: [Path(n).stem for n in names] for split, names in members(spec).items()}
     assert found == {"train": ["0", "1", "2", "a b 1"], "val": ["3", "a b"], "test": ["4"]}
     assert "ImageSets" in spec.discovery_note and "leave 5 images out" in spec.discovery_note
-    assert "1 listed images have no annotations: gone" in capsys.readouterr().err
+    assert "1 listed images without annotations: gone" in capsys.readouterr().err
 
 
 def test_of_trainval_what_val_has_is_not_trained_on(tmp_path):

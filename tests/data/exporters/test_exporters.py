@@ -15,13 +15,13 @@ from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS
 from detect.data.exporters.annotated_images import (
     AREAS,
-    BOXES,
+    MASK_BOX_DIFFERENCES,
     CATEGORY_IDS,
     CROWDS,
     MASKS,
     OBJECTS_WITHOUT_MASK,
-    OUTSIDE,
-    UNUSED,
+    BOX_PARTS_OUTSIDE,
+    UNUSED_CLASSES,
 )
 
 FORMATS = list(EXPORTERS)
@@ -36,11 +36,11 @@ LOSSES = {
     "crowd": ({"bbox": [10, 10, 20, 20], "iscrowd": 1}, {"voc": {}, "yolo": {CROWDS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}}),
     "box": (
         {"bbox": [10, 10, 20, 25], "segmentation": SQUARE},
-        {"voc": {MASKS: 1, AREAS: 1}, "yolo": {BOXES: 1}, "via": {BOXES: 1}},
+        {"voc": {MASKS: 1, AREAS: 1}, "yolo": {MASK_BOX_DIFFERENCES: 1}, "via": {MASK_BOX_DIFFERENCES: 1}},
     ),
     "outside": (
         {"bbox": [-3, 10, 20, 20], "area": 400},
-        {"voc": {OUTSIDE: 1, AREAS: 1}, "yolo": {OUTSIDE: 1, AREAS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}},
+        {"voc": {BOX_PARTS_OUTSIDE: 1, AREAS: 1}, "yolo": {BOX_PARTS_OUTSIDE: 1, AREAS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}},
     ),
     "no pixel": (
         {"bbox": [10, 10, 20, 0.3], "area": 6, "segmentation": [[10, 10, 30, 10.1, 10, 10.3]]},
@@ -59,7 +59,7 @@ def out(tmp_path: Path) -> Path:
 def test_what_a_format_cannot_hold_is_counted(tmp_path, out, case, form):
     entry, lost = LOSSES[case]
     class_names, table = one_image(tmp_path, entry)
-    unused = {} if form == "yolo" else {UNUSED: 1}
+    unused = {} if form == "yolo" else {UNUSED_CLASSES: 1}
     times = 1 if form == "voc" else 2  # since its splits share the image
     expected = unused | {what: times * count for what, count in lost[form].items()}
     assert told(convert({"a": table, "b": table}, class_names, form, out)) == expected

@@ -1,4 +1,4 @@
-"""The policy for plainly broken data: what is left out and what is put right, in one warning that says so."""
+"""Validation when a dataset is read: what is skipped or corrected, with one warning per annotation file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(images: Path) -> Callable:
     return reader(images)
 
 
-def test_what_is_wrong_with_other_classes_does_not_matter(read, capsys):
+def test_problems_of_unselected_classes_are_not_reported(read, capsys):
     others = annotation(1, category_id=3, segmentation=None), annotation(2, category_id=3, bbox=[1, 1, 0, 0])
     _, (record, *_) = read(content(*others, annotation(3)), ["square"])
     assert record.annotation_ids.tolist() == [3] and len(record.masks) == 1 and capsys.readouterr().err == ""
@@ -34,57 +34,57 @@ def test_what_is_wrong_with_other_classes_does_not_matter(read, capsys):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"bbox": [10, 5, 0, 15]}, r"boxes have no area: 1 left out \(b\.png, annotation 55: \(10, 5, 10, 20\)\)"),
-        ({"bbox": [10, 5, 20, 0]}, "boxes have no area"),
-        ({"bbox": [50.0, 5, 1e-6, 15]}, "boxes have no area"),
-        ({"bbox": [10, NAN, 20, 15]}, r"boxes are not four finite numbers: .* bbox \[10.0, nan, 20.0, 15.0\]"),
-        ({"bbox": [NAN, 5, 20, 15]}, "boxes are not four finite numbers"),
-        ({"bbox": [10, 5, 1e39, 15]}, "boxes are not four finite numbers"),
-        ({"bbox": [10, 5, 20]}, r"objects are not written as the format wants: .*length 4, got 3 - at `\$\.bbox`"),
+        ({"bbox": [10, 5, 0, 15]}, r"zero-area boxes: 1 skipped \(b\.png, annotation 55: \(10, 5, 10, 20\)\)"),
+        ({"bbox": [10, 5, 20, 0]}, "zero-area boxes"),
+        ({"bbox": [50.0, 5, 1e-6, 15]}, "zero-area boxes"),
+        ({"bbox": [10, NAN, 20, 15]}, r"boxes that are not four finite numbers: .* bbox \[10.0, nan, 20.0, 15.0\]"),
+        ({"bbox": [NAN, 5, 20, 15]}, "boxes that are not four finite numbers"),
+        ({"bbox": [10, 5, 1e39, 15]}, "boxes that are not four finite numbers"),
+        ({"bbox": [10, 5, 20]}, r"objects that violate the annotation format: .*length 4, got 3 - at `\$\.bbox`"),
         ({"bbox": [10, 5, 20, 15, 1]}, r"length 4, got 5 - at `\$\.bbox`"),
         ({"bbox": ["10", "5", "20", "15"]}, r"Expected `float`, got `str` - at `\$\.bbox\[0\]`"),
         ({"bbox": "10 5 20 15"}, "Expected `array | null`, got `str`"),
         ({"bbox": 5}, "Expected `array | null`, got `int`"),
-        ({"bbox": [60, 5, 20, 15]}, r"boxes lie outside their image: .* \(60, 5, 80, 20\)"),
-        ({"bbox": [-30, 5, 30, 15]}, "boxes lie outside their image"),
+        ({"bbox": [60, 5, 20, 15]}, r"boxes outside their image: .* \(60, 5, 80, 20\)"),
+        ({"bbox": [-30, 5, 30, 15]}, "boxes outside their image"),
         ({"bbox": None, "segmentation": None}, "neither a box nor a mask"),
         ({"area": "big"}, r"Expected `float | null`, got `str` - at `\$\.area`"),
-        ({"segmentation": [[10, 5, 30, 20]]}, "polygons have fewer than 3 points: .*: 2"),
-        ({"segmentation": [[*SQUARE, 7]]}, "masks cannot be drawn"),
-        ({"segmentation": SQUARE}, "masks cannot be drawn: .* each a flat list of finite numbers"),
+        ({"segmentation": [[10, 5, 30, 20]]}, "polygons with fewer than 3 points: .*: 2"),
+        ({"segmentation": [[*SQUARE, 7]]}, "invalid masks"),
+        ({"segmentation": SQUARE}, "invalid masks: .* each a flat list of finite numbers"),
         ({"segmentation": [[10, 5, 30, NAN, 10, 20]]}, "each a flat list of finite numbers"),
-        ({"segmentation": [[10, 5, 30, 9000, 10, 20]]}, "masks cannot be drawn: .*: 9000"),
-        ({"segmentation": {**COMPRESSED, "size": [60, 40]}}, r"codes are for another size of image: .*: \(60, 40\)"),
+        ({"segmentation": [[10, 5, 30, 9000, 10, 20]]}, "invalid masks: .*: 9000"),
+        ({"segmentation": {**COMPRESSED, "size": [60, 40]}}, r"RLE masks of another image size: .*: \(60, 40\)"),
         ({"segmentation": {**COMPRESSED, "counts": COMPRESSED["counts"][:-2]}}, "the counts of the RLE"),
         ({"segmentation": {**UNCOMPRESSED, "counts": [405, 15]}}, "the RLE counts 420 pixels"),
         ({"image_id": None}, "missing required field `image_id`"),
-        ({"image_id": 99}, r"objects belong to images that are not listed: 1 left out .*annotation 55: image 99"),
-        ({"category_id": 1}, r"objects are of classes that are not listed: .*annotation 55: category 1"),
+        ({"image_id": 99}, r"objects of unlisted images: 1 skipped .*annotation 55: image 99"),
+        ({"category_id": 1}, r"objects of unlisted classes: .*annotation 55: category 1"),
         ({"category_id": "7"}, r"Expected `int`, got `str` - at `\$\.category_id`"),
     ],
 )
-def test_coco_objects_that_cannot_be_used_are_left_out_with_one_warning(read, capsys, changes, said):
-    """Kept, each of these would end a training hours later: in a NaN, a traceback or a hang."""
+def test_invalid_coco_objects_are_skipped_with_one_warning(read, capsys, changes, said):
+    """Each of these would otherwise end a training hours later: in a NaN, a traceback or a hang."""
     _, (record, *_) = read(content(annotation(1), annotation(55, **changes), annotation(3)))
     assert record.annotation_ids.tolist() == [1, 3] and len(record.masks) == 2
     (warning,) = capsys.readouterr().err.splitlines()
-    assert "ground truth.json: " in warning and ": 1 left out (" in warning and ", annotation 55: " in warning
+    assert "ground truth.json: " in warning and ": 1 skipped (" in warning and ", annotation 55: " in warning
     assert re.search(said, warning)
 
 
-def test_coco_many_bad_objects_are_still_one_warning(read, capsys):
+def test_many_invalid_objects_give_one_warning(read, capsys):
     good = (annotation(n) for n in range(8, 17))
     read(content(*(annotation(n, bbox=[1, 1, 0, 0]) for n in range(8)), *good))
     (warning,) = capsys.readouterr().err.splitlines()
-    assert "boxes have no area: 8 left out" in warning and warning.endswith("and 5 more)")
+    assert "zero-area boxes: 8 skipped" in warning and warning.endswith("and 5 more)")
 
 
 @pytest.mark.parametrize("bare", [{"segmentation": None}, {"segmentation": []}])
-def test_coco_masks_are_all_or_none_and_never_given_up_in_silence(read, capsys, bare):
+def test_masks_are_used_for_all_objects_or_none_with_a_warning(read, capsys, bare):
     _, records = read(content(annotation(1), annotation(2, **bare)))
     assert all(r.masks is None for r in records)
     (warning,) = capsys.readouterr().err.splitlines()
-    assert "1 images have objects without a mask, so no masks are used" in warning
+    assert "1 image has objects without a mask, so no masks are used" in warning
     _, records = read(content(annotation(1, **bare)))
     assert all(r.masks is None for r in records)
     assert capsys.readouterr().err == ""
@@ -97,15 +97,20 @@ def test_coco_masks_are_all_or_none_and_never_given_up_in_silence(read, capsys, 
             {"bbox": [30, 20, -20, -15]},
             [10, 5, 30, 20],
             300,
-            r"negative width or height: 1 put in order .*\(30, 20, 10",
+            r"negative width or height: 1 coordinates ordered .*\(30, 20, 10",
         ),
-        ({"area": NAN}, [10, 5, 30, 20], 300, "areas are not numbers above 0: 1 computed"),
-        ({"area": -1}, [10, 5, 30, 20], 300, "areas are not numbers above 0: 1 computed .*annotation 1: -1"),
-        ({"segmentation": [SQUARE, [1, 2, 3, 4]]}, [10, 5, 30, 20], 300, "polygons have fewer than 3 points"),
-        ({"bbox": [50, 5, 20, 15]}, [50, 5, 70, 20], 300, "reach out of their image: 1 kept, training clips them"),
+        ({"area": NAN}, [10, 5, 30, 20], 300, "areas that are not positive numbers: 1 computed"),
+        ({"area": -1}, [10, 5, 30, 20], 300, "areas that are not positive numbers: 1 computed .*annotation 1: -1"),
+        ({"segmentation": [SQUARE, [1, 2, 3, 4]]}, [10, 5, 30, 20], 300, "polygons with fewer than 3 points"),
+        (
+            {"bbox": [50, 5, 20, 15]},
+            [50, 5, 70, 20],
+            300,
+            r"beyond their image: 1 kept \(training clips them\)",
+        ),
     ],
 )
-def test_what_can_be_mended_without_a_doubt_is_and_said(read, capsys, changes, boxes, areas, said):
+def test_correctable_objects_are_corrected_with_a_warning(read, capsys, changes, boxes, areas, said):
     _, (record, *_) = read(content(annotation(1, **changes)))
     assert record.boxes.tolist() == [boxes] and record.areas.tolist() == [areas]
     np.testing.assert_array_equal(bitmap_of(record, 0), BITMAP)
@@ -113,19 +118,19 @@ def test_what_can_be_mended_without_a_doubt_is_and_said(read, capsys, changes, b
     assert re.search(said, warning)
 
 
-def test_an_object_with_a_bad_polygon_and_a_bad_box_is_left_out_and_each_is_said_once(read, capsys):
+def test_object_with_two_problems_is_skipped_and_both_are_reported(read, capsys):
     both = annotation(1, bbox=[10, 5, 0, 15], segmentation=[SQUARE, [1, 2, 3, 4]])
     _, (record, *_) = read(content(both, annotation(2)))
     assert record.annotation_ids.tolist() == [2]
     said = capsys.readouterr().err
-    assert said.count("boxes have no area: 1 left out") == said.count("polygons have fewer than 3 points: 1") == 1
+    assert said.count("zero-area boxes: 1 skipped") == said.count("polygons with fewer than 3 points: 1") == 1
 
 
-def test_images_that_do_not_fit_their_annotations_are_left_out_and_said(read, images, capsys):
+def test_images_that_do_not_match_their_annotations_are_skipped_with_a_warning(read, images, capsys):
     write_image(images / "a.png", np.zeros((41, 60, 3), np.uint8))
-    turned = Image.new("RGB", (60, 40))
-    turned.getexif()[0x0112] = 6
-    turned.save(images / "b.png", exif=turned.getexif())
+    rotated = Image.new("RGB", (60, 40))
+    rotated.getexif()[0x0112] = 6
+    rotated.save(images / "b.png", exif=rotated.getexif())
     (images / "more" / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     bad = content(annotation(1), annotation(2, 11), annotation(3, 51))
     bad["images"] += [{**IMAGES[0], "id": n, "file_name": f"{n}.png"} for n in (51, 61)]
@@ -134,9 +139,9 @@ def test_images_that_do_not_fit_their_annotations_are_left_out_and_said(read, im
     assert [(r.path.name, len(r)) for r in records] == [("51.png", 1)]
     (warning,) = capsys.readouterr().err.splitlines()
     for said in (
-        "images have another size than annotated: 1 left out (a.png: it is 60x41 pixels, its",
-        "images were annotated without their EXIF rotation: 1 left out (b.png: it is 40x60 pixels",
-        "files cannot be read as images: 1 left out (more/c.png: ",
-        "images are annotated, but not there: 1 left out (61.png)",
+        "images whose size differs from the annotated size: 1 skipped (a.png: the image has 60x41 pixels, its",
+        "images annotated without their EXIF rotation: 1 skipped (b.png: the image has 40x60 pixels",
+        "unreadable image files: 1 skipped (more/c.png: ",
+        "missing image files: 1 skipped (61.png)",
     ):
         assert said in warning

@@ -153,8 +153,8 @@ def test_coco_images_that_cannot_be_used_are_left_out_with_their_objects(read, c
     _, records = read(bad)
     assert [r.image_id for r in records] == [11, 31] and len(records[0]) == 1
     (warning,) = capsys.readouterr().err.splitlines()
-    assert re.search(f"images are not listed as the format wants: 1 left out .*{said}", warning)
-    assert re.search("objects belong to images that are not listed: 1 left out .*annotation 1: image 21", warning)
+    assert re.search(f"image entries that violate the annotation format: 1 skipped .*{said}", warning)
+    assert re.search("objects of unlisted images: 1 skipped .*annotation 1: image 21", warning)
 
 
 def test_coco_an_image_listed_twice_is_one_and_one_id_of_two_images_is_none(read, capsys):
@@ -162,4 +162,4 @@ def test_coco_an_image_listed_twice_is_one_and_one_id_of_two_images_is_none(read
     bad["images"] += [IMAGES[1], {**IMAGES[0], "file_name": "more/c.png"}]
     _, records = read(bad)
     assert [(r.image_id, len(r)) for r in records] == [(11, 1), (31, 0)]
-    assert "images share their id with another: 2 left out (b.png, image 21" in capsys.readouterr().err
+    assert "images with the id of another image: 2 skipped (b.png, image 21" in capsys.readouterr().err

@@ -85,16 +85,16 @@ def test_classes_can_be_chosen(read):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("a.png,60,40,kite,10,5,10,20", r"boxes have no area: 1 left out \(a\.png, line 3: \(10, 5, 10, 20\)\)"),
+        ("a.png,60,40,kite,10,5,10,20", r"zero-area boxes: 1 skipped \(a\.png, line 3: \(10, 5, 10, 20\)\)"),
         (
             "a.png,60,40,kite,10,5,nan,20",
-            r"not four finite numbers: 1 left out \(a\.png, line 3: \(10.0, 5.0, nan, 20",
+            r"not four finite numbers: 1 skipped \(a\.png, line 3: \(10.0, 5.0, nan, 20",
         ),
         ("a.png,60,40,kite,10,-inf,30,20", "not four finite numbers"),
         ("a.png,60,40,kite,10,5,1e999,20", "not four finite numbers"),
         ("a.png,60,40,kite,10,5,1e99,20", "not four finite numbers"),
-        ("a.png,60,40,kite,30,5,10,20", "negative width or height: 1 put in order"),
-        ("a.png,60,40,kite,70,5,90,20", "boxes lie outside their image"),
+        ("a.png,60,40,kite,30,5,10,20", "negative width or height: 1 coordinates ordered"),
+        ("a.png,60,40,kite,70,5,90,20", "boxes outside their image"),
         ("a.png,60,40,kite,10,5,wide,20", "a.png, line 3: xmax is 'wide', it should be a number"),
         ("a.png,60,40,kite,10,5,,20", "line 3: xmax is '', it should be a number"),
         ("a.png,60,40,kite,,,,", "line 3: xmin is '', it should be a number"),
@@ -110,7 +110,7 @@ def test_classes_can_be_chosen(read):
 )
 def test_lines_that_cannot_be_used_are_named(read, capsys, line, said):
     _, (a,) = read(LINE, line, LINE)
-    assert len(a) == (3 if "put in order" in said else 2)
+    assert len(a) == (3 if "coordinates ordered" in said else 2)
     assert re.search(said, capsys.readouterr().err)
 
 
@@ -118,14 +118,14 @@ def test_an_image_of_two_sizes_is_left_out(read, capsys):
     """Which of them its boxes are for nobody knows; a line that says none contradicts none."""
     _, (b,) = read(LINE, "a.png,,,kite,1,2,3,4", "a.png,30,20,kite,1,2,3,4", LINE.replace("a.png", "b.png"))
     assert b.path.name == "b.png"
-    said = "another size than annotated: 1 left out (a.png: it is 60x40 in line 2, 30x20 in line 4)"
+    said = "whose size differs from the annotated size: 1 skipped (a.png: it is 60x40 in line 2, 30x20 in line 4)"
     assert said in capsys.readouterr().err
 
 
 def test_an_image_of_another_size_is_left_out(read, capsys):
     _, (b,) = read("a.png,,,kite,1,2,3,4", "a.png,61,40,kite,1,2,3,4", LINE.replace("a.png", "b.png"))
     assert b.path.name == "b.png"
-    assert "(a.png: it is 60x40 pixels, its annotations are for 61x40)" in capsys.readouterr().err
+    assert "(a.png: the image has 60x40 pixels, its annotations are for 61x40)" in capsys.readouterr().err
 
 
 def test_lines_about_one_image_in_several_spellings_are_one_image(read):

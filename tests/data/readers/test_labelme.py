@@ -46,7 +46,7 @@ def test_an_image_of_another_size_is_left_out(images, capsys):
     write(images / "b.json", shape())
     _, (b,) = read(images, shape(), imageHeight=41)
     assert b.path.name == "b.png"
-    assert "(a.png: it is 60x40 pixels, its annotations are for 60x41)" in capsys.readouterr().err
+    assert "(a.png: the image has 60x40 pixels, its annotations are for 60x41)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_image_elsewhere_is_not_taken(images, tmp_path, capsys):
     write(images / "x.json", shape(), image="../elsewhere.png")
     _, records = read(images, shape())
     assert [r.path.name for r in records] == ["a.png", "b.png"]
-    assert "images are annotated, but not there: 1 left out (elsewhere.png)" in capsys.readouterr().err
+    assert "missing image files: 1 skipped (elsewhere.png)" in capsys.readouterr().err
 
 
 def test_of_two_files_about_one_image_the_one_of_its_name_counts(images, capsys):
@@ -97,7 +97,7 @@ def test_of_two_files_about_one_image_the_one_of_its_name_counts(images, capsys)
         write(images / f"{name}.json", shape(), shape(), image="a.png")
     _, (a,) = read(images, shape())
     assert len(a) == 1
-    said = "not listed as the format wants: 3 left out (a (copy).json: it is about a.png, whose file is a.json"
+    said = "violate the annotation format: 3 skipped (a (copy).json: it is about a.png, whose file is a.json"
     assert said in capsys.readouterr().err
     (images / "a.json").unlink()
     _, (a,) = read(images)
@@ -135,8 +135,8 @@ def test_a_file_that_cannot_be_read_costs_itself_alone(images, capsys, text, sai
     _, (a,) = read(images, shape())
     assert a.path.name == "a.png"
     warning = capsys.readouterr().err
-    assert "annotation files cannot be read: 1 left out " + said in warning
-    assert "images have no annotations: 1 left out (more/c.png)" in warning
+    assert "unreadable annotation files: 1 skipped " + said in warning
+    assert "images without annotations: 1 skipped (more/c.png)" in warning
     (images / "a.json").unlink()
     with pytest.raises(DataError, match=r"has no images in .*images"):
         read(images)

@@ -48,7 +48,7 @@ def test_outlines_are_masks_and_have_their_box(images, capsys, points, kind):
     assert names.names == ("kite",) and a.path == images / "a.png" and a.image_hw == HW
     assert a.boxes.tolist() == [BOX] and a.areas.tolist() == [300] and a.labels.tolist() == [1]
     np.testing.assert_array_equal(bitmap_of(a), BITMAP)
-    assert "images have no annotations: 2 left out (b.png, more/c.png)" in capsys.readouterr().err
+    assert "images without annotations: 2 skipped (b.png, more/c.png)" in capsys.readouterr().err
 
 
 def test_early_versions_write_no_type_and_no_group(images):
@@ -124,7 +124,7 @@ def test_of_a_group_only_what_cannot_be_drawn_is_left_out(images, capsys, bad, g
     _, (a,) = read(images, shape(bad, group_id=7), good)
     np.testing.assert_array_equal(bitmap_of(a), BITMAP)
     assert a.boxes.tolist() == [BOX]
-    assert re.search(r"(few.* 3 points|cannot be drawn): 1 left out \(a\.json, shape 1: ", capsys.readouterr().err)
+    assert re.search(r"(few.* 3 points|invalid masks): 1 skipped \(a\.json, shape 1: ", capsys.readouterr().err)
 
 
 # What cannot be used
@@ -138,21 +138,21 @@ SMALL = png(np.ones((5, 5), np.uint8))
     [
         (
             shape(kind="line"),
-            "not written as the format wants: 1 left out (a.json, shape 2: its type is line, which encloses nothing)",
+            "violate the annotation format: 1 skipped (a.json, shape 2: its type is line, which encloses nothing)",
         ),
         (shape(kind="linestrip"), "type is linestrip, which encloses nothing"),
         (shape([[1, 2]], "point"), "type is point, which encloses nothing"),
         (shape(kind="points"), "type is points, which encloses nothing"),
         (shape(kind="polygone"), "unknown shape 'polygone': did you mean polygon"),
-        (shape([]), "polygons have fewer than 3 points: 1 left out (a.json, shape 2: 0)"),
-        (shape([[1, 2], [3, 4]]), "fewer than 3 points: 1 left out (a.json, shape 2: 2)"),
-        (shape([[1, 2]] * 3), "boxes have no area"),
-        (shape([[1, 2], [1, 9]], "rectangle"), "boxes have no area: 1 left out (a.json, shape 2: (1, 2, 1, 9))"),
+        (shape([]), "polygons with fewer than 3 points: 1 skipped (a.json, shape 2: 0)"),
+        (shape([[1, 2], [3, 4]]), "fewer than 3 points: 1 skipped (a.json, shape 2: 2)"),
+        (shape([[1, 2]] * 3), "zero-area boxes"),
+        (shape([[1, 2], [1, 9]], "rectangle"), "zero-area boxes: 1 skipped (a.json, shape 2: (1, 2, 1, 9))"),
         (shape([[1, 2]], "rectangle"), "shape 2: a rectangle has two or four corners, not 1"),
-        (shape([[70, 5], [90, 9]], "rectangle"), "outside their image: 1 left out (a.json, shape 2"),
+        (shape([[70, 5], [90, 9]], "rectangle"), "outside their image: 1 skipped (a.json, shape 2"),
         (shape([[5, 5], [5, 5]], "circle"), "a radius of 0 encloses nothing"),
         (shape([[5, 5]], "circle"), "a circle has two points, the middle and one on the rim, not 1"),
-        (shape([[1, 2], [NAN, 4], [5, 6]]), "not four finite numbers: 1 left out (a.json, shape 2: [(1.0, 2.0), (nan"),
+        (shape([[1, 2], [NAN, 4], [5, 6]]), "not four finite numbers: 1 skipped (a.json, shape 2: [(1.0, 2.0), (nan"),
         (shape([[1, 2], [10**400, 4], [5, 6]]), "Number out of range"),
         (shape([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), "Expected `array` of length 2, got 3 - at `$.points[0]`"),
         (shape([[1, "2"], [3, 4], [5, 6]]), "Expected `float`, got `str` - at `$.points[0][1]`"),
@@ -163,7 +163,7 @@ SMALL = png(np.ones((5, 5), np.uint8))
         ("kite", "Expected `object`, got `str`"),
         (shape(CORNERS, "mask", mask=SMALL), "a mask has two corners, not 4"),
         (shape(BOX, "mask"), "Expected `array`, got `int`"),
-        (shape([[1, 1], [5, 5]], "mask"), "masks cannot be drawn: 1 left out (a.json, shape 2: its mask is no PNG)"),
+        (shape([[1, 1], [5, 5]], "mask"), "invalid masks: 1 skipped (a.json, shape 2: its mask is no PNG)"),
         (shape([[1, 1], [5, 5]], "mask", mask="x"), "its mask is a damaged PNG"),
         (shape([[1, 1], [5, 5]], "mask", mask="½"), "its mask is a damaged PNG"),
         (shape([[1, 1], [5, 5]], "mask", mask=SMALL[:60]), "its mask is a damaged PNG"),
@@ -173,11 +173,11 @@ SMALL = png(np.ones((5, 5), np.uint8))
         (shape([[0, 0], [59999, 59999]], "mask", mask=base64.b64encode(BOMB).decode()), "decompression bomb"),
         (
             masked(np.zeros((5, 5), np.uint8), 1, 1),
-            "boxes have no area: 1 left out (a.json, shape 2: a mask without a",
+            "zero-area boxes: 1 skipped (a.json, shape 2: a mask without a",
         ),
         (
             masked(np.ones((5, 5), np.uint8), 60, 1),
-            "outside their image: 1 left out (a.json, shape 2: (60, 1, 64, 5",
+            "outside their image: 1 skipped (a.json, shape 2: (60, 1, 64, 5",
         ),
     ],
 )

@@ -77,7 +77,7 @@ def test_regions_without_a_class_are_left_out_with_one_warning(read, capsys):
     _, (_, b) = read(entries(*regions))
     assert b.annotation_ids.tolist() == [1]
     warning = one_warning(capsys)
-    assert "4 left out (b.png, region 2: its 'kind' names 0 classes" in warning
+    assert "4 skipped (b.png, region 2: its 'kind' names 0 classes" in warning
     _, (_, b) = read(entries(*regions[::4]))
     assert b.annotation_ids.tolist() == [1]
     assert "region 2: its 'kind' names 2 classes: a, b" in one_warning(capsys)
@@ -99,7 +99,7 @@ def test_regions_without_a_class_are_left_out_with_one_warning(read, capsys):
 )
 def test_regions_of_an_unknown_class_are_left_out_with_one_warning(read, capsys, content, classes, said):
     read(content, classes)
-    assert f"objects are of classes that are not listed: 1 left out (b.png, {said}" in one_warning(capsys)
+    assert f"objects of unlisted classes: 1 skipped (b.png, {said}" in one_warning(capsys)
 
 
 def test_a_single_class_is_every_regions_where_no_attribute_says_it(read, capsys):

@@ -104,4 +104,4 @@ def test_regions_without_an_area_are_left_out_with_one_warning(read, capsys, bad
     _, (_, b) = read(entries(region(), bad, region()), ["thing"])
     assert b.annotation_ids.tolist() == [1, 3] and len(b.masks) == 2
     warning = one_warning(capsys)
-    assert "1 left out" in warning and re.search(f"b.png, region 2: .*{said}", warning)
+    assert "1 skipped" in warning and re.search(f"b.png, region 2: .*{said}", warning)

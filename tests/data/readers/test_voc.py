@@ -94,18 +94,18 @@ def test_the_classes_are_those_of_all_splits_so_that_labels_agree(folder):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (thing(box=(7, 6, 7, 20)), r"boxes have no area: 1 left out \(a.xml, object 2: \(7, 6, 7, 20\)\)"),
-        (thing(box=("nan", 6, 7, 20)), r"not four finite numbers: 1 left out \(a.xml, object 2: "),
+        (thing(box=(7, 6, 7, 20)), r"zero-area boxes: 1 skipped \(a.xml, object 2: \(7, 6, 7, 20\)\)"),
+        (thing(box=("nan", 6, 7, 20)), r"not four finite numbers: 1 skipped \(a.xml, object 2: "),
         (thing(box=("", 6, 7, 20)), "a.xml, object 2: xmin is '', it should be a number"),
         (thing(""), "a.xml, object 2: it has no name"),
         ("<object><name>kite</name></object>", "a.xml, object 2: it has no bndbox"),
-        (thing(box=(30, 6, 11, 20)), r"negative width or height: 1 put in order \(a.xml, object 2: "),
+        (thing(box=(30, 6, 11, 20)), r"negative width or height: 1 coordinates ordered \(a.xml, object 2: "),
     ],
 )
 def test_objects_that_cannot_be_used_are_named(folder, capsys, bad, said):
     write(folder, "a", thing(), bad, thing())
     _, (a, _) = read(folder)
-    assert len(a) == (3 if "put in order" in said else 2)
+    assert len(a) == (3 if "coordinates ordered" in said else 2)
     assert re.search(said, capsys.readouterr().err)
 
 
@@ -126,7 +126,7 @@ def test_a_file_that_is_not_to_be_read_costs_itself_alone(folder, capsys, head, 
     write(folder, "a", content, head=head)
     names, (b,) = read(folder)
     assert b.path.name == "b.png" and names.names == ("kite",)
-    assert "annotation files cannot be read: 1 left out (a.xml" in capsys.readouterr().err
+    assert "unreadable annotation files: 1 skipped (a.xml" in capsys.readouterr().err
 
 
 def test_files_without_images_and_images_without_files(folder, capsys):
@@ -134,7 +134,7 @@ def test_files_without_images_and_images_without_files(folder, capsys):
     write_image(folder / "images" / "d.png", np.zeros((40, 60, 3), np.uint8))
     _, records = read(folder)
     assert [r.path.name for r in records] == ["a.png", "b.png"]
-    assert "images are annotated, but not there: 1 left out (c.png)" in capsys.readouterr().err
+    assert "missing image files: 1 skipped (c.png)" in capsys.readouterr().err
     draft = voc.parse(folder / "images", folder / "xml")
     assert [(r.kind, r.location.file) for r in draft.skipped] == [("unannotated_image", "d.png")]
     with pytest.raises(DataError, match="no XML file in"):
@@ -147,5 +147,5 @@ def test_the_two_empty_boxes_of_bccd_are_found(capsys):
     assert names.names == ("Platelets", "RBC", "WBC") and len(records) == 364
     assert np.bincount(records.labels).tolist() == [0, 361, 4153, 372]
     said = capsys.readouterr().err
-    assert "boxes have no area: 2 left out (BloodImage_00338.xml, object 13: (504, 337, 504, 337)" in said
+    assert "zero-area boxes: 2 skipped (BloodImage_00338.xml, object 13: (504, 337, 504, 337)" in said
     assert "BloodImage_00343.xml" in said

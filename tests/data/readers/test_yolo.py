@@ -53,20 +53,20 @@ def test_polygons_are_masks_and_have_their_box(folder):
 def test_boxes_among_polygons_leave_no_masks_and_that_is_said(folder, capsys):
     _, records = read(folder, a=f"{POLYGON}\n{BOX}", b=POLYGON)
     assert [len(r) for r in records] == [2, 1, 0] and all(r.masks is None for r in records)
-    assert "1 images have objects without a mask, so no masks are used" in capsys.readouterr().err
+    assert "1 image has objects without a mask, so no masks are used" in capsys.readouterr().err
 
 
 def test_an_image_without_a_file_has_no_objects_and_a_file_without_an_image_is_named(folder, capsys):
     _, records = read(folder, c=BOX, b=BOX)
     assert [(r.path.name, len(r)) for r in records] == [("a.png", 0), ("b.png", 1), ("a.png", 0)]
-    assert "images are annotated, but not there: 1 left out (c.txt" in capsys.readouterr().err
+    assert "missing image files: 1 skipped (c.txt" in capsys.readouterr().err
 
 
 def test_of_two_images_of_one_name_the_second_is_left_out(folder, capsys):
     write_image(folder / "images" / "a.webp", np.zeros((40, 60, 3), np.uint8))
     _, records = read(folder, a=BOX)
     assert [(r.path.name, len(r)) for r in records] == [("a.png", 1), ("b.png", 0), ("a.png", 0)]
-    assert "have no annotations: 1 left out (a.webp: another image has its name" in capsys.readouterr().err
+    assert "images without annotations: 1 skipped (a.webp: another image has its name" in capsys.readouterr().err
 
 
 def test_an_image_may_have_the_name_of_a_list(folder):
@@ -78,24 +78,24 @@ def test_an_image_may_have_the_name_of_a_list(folder):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("1 0.5 0.5 0 0.25", r"boxes have no area: 1 left out \(a\.txt, line 2: \(30, 15, 30, 25\)\)"),
-        ("1 0.5 0.5 -0.5 0.25", "negative width or height: 1 put in order"),
-        ("1 0.5 nan 0.5 0.25", r"not four finite numbers: 1 left out \(a\.txt, line 2"),
-        ("1 1.5 0.5 0.5 0.25", "boxes lie outside their image"),
-        ("2 0.5 0.5 0.5 0.25", r"classes that are not listed: 1 left out \(a\.txt, line 2: 2, there are 0 to 1\)"),
+        ("1 0.5 0.5 0 0.25", r"zero-area boxes: 1 skipped \(a\.txt, line 2: \(30, 15, 30, 25\)\)"),
+        ("1 0.5 0.5 -0.5 0.25", "negative width or height: 1 coordinates ordered"),
+        ("1 0.5 nan 0.5 0.25", r"not four finite numbers: 1 skipped \(a\.txt, line 2"),
+        ("1 1.5 0.5 0.5 0.25", "boxes outside their image"),
+        ("2 0.5 0.5 0.5 0.25", r"unlisted classes: 1 skipped \(a\.txt, line 2: 2, there are 0 to 1\)"),
         ("-1 0.5 0.5 0.5 0.25", "classes that are not listed"),
         ("0.5 0.5 0.5 0.5 0.25", "classes that are not listed"),
         ("bird 0.5 0.5 0.5 0.25", "line 2: 'bird 0.5 0.5 0.5 0.25' is not a row of numbers"),
         ("1 0.5 0.5 0.5", "line 2: 3 numbers after the class"),
         ("1", "line 2: 0 numbers after the class"),
         ("1 0.5 0.5 0.5 0.25 0.5", "line 2: 5 numbers after the class"),
-        ("1 0.5 0.5", "polygons have fewer than 3 points: 1 left out"),
-        ("1 0.1 0.1 0.1 0.1 0.1 0.1", "boxes have no area: 1 left out"),
+        ("1 0.5 0.5", "polygons with fewer than 3 points: 1 skipped"),
+        ("1 0.1 0.1 0.1 0.1 0.1 0.1", "zero-area boxes: 1 skipped"),
     ],
 )
 def test_lines_that_cannot_be_used_are_named(folder, capsys, line, said):
     _, (a, *_) = read(folder, a=f"{BOX}\n{line}\n{BOX}")
-    assert len(a) == (3 if "put in order" in said else 2)
+    assert len(a) == (3 if "coordinates ordered" in said else 2)
     assert re.search(said, capsys.readouterr().err)
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_text_costs_itself_alone(folder, capsys):
     (folder / "labels" / "a.txt").write_bytes(b"\xff\xfe\x00\xd8")
     _, records = read(folder, b=BOX)
     assert [(r.path.name, len(r)) for r in records] == [("b.png", 1), ("a.png", 0)]
-    assert "annotation files cannot be read: 1 left out (a.txt" in capsys.readouterr().err
+    assert "unreadable annotation files: 1 skipped (a.txt" in capsys.readouterr().err
 
 
 def test_classes_have_to_be_named_and_labels_to_be_there(folder):
@@ -119,4 +119,4 @@ def test_label_files_without_images_do_not_refuse_those_with(folder, capsys):
         (folder / "labels" / f"{name}.txt").write_text(BOX)
     _, table = read(folder, a=BOX)
     assert len(table) == 3 and len(table.labels) == 1
-    assert "images are annotated, but not there: 5 left out" in capsys.readouterr().err
+    assert "missing image files: 5 skipped" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What is odd about the classes of a dataset and how its objects are spread over them."""
+"""Checks of the class list and of the number of objects per class."""
 
 from __future__ import annotations
 
@@ -6,59 +6,70 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from detect.data.quality.problems import Place, Problem
+from detect.data.quality.problems import Location, Problem
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
+from detect.text import counted
 
-_RARE = 0.01  # of the objects of the largest class
+_RARE = 0.01  # fraction of the objects of the most frequent class
 
 
 def count_objects(table: Table, class_names: ClassNames) -> np.ndarray:
-    """int64 [K], the objects of each class, crowds left out."""
+    """Return the number of objects of each class without crowds, int64 [K]."""
     return np.bincount(table.labels[~table.iscrowd], minlength=len(class_names) + 1)[1:]
 
 
 def check_classes(tables: Mapping[str, Table], class_names: ClassNames) -> Iterator[tuple[str, Problem]]:
-    """The problems of classes with their splits, "" for what is of all of them."""
+    """Yield the problems of classes, each with its split, or "" for the whole dataset."""
     counts = {split: count_objects(table, class_names) for split, table in tables.items()}
-    names, every = class_names.names, sum(counts.values(), np.zeros(len(class_names), np.int64))
-    for split, of_split in counts.items():
-        if not of_split.any():
-            yield split, _of("no_objects", {f"all {len(tables[split])} images": ""})
+    names, total = class_names.names, sum(counts.values(), np.zeros(len(class_names), np.int64))
+    for split, split_counts in counts.items():
+        if not split_counts.any():
+            yield split, _problem("split_without_objects", {counted(len(tables[split]), "image"): ""})
         elif split != "train" and "train" in counts:
-            lost = np.flatnonzero((of_split > 0) & (counts["train"] == 0))
-            yield split, _of("untrained_class", {names[i]: f"{of_split[i]} objects" for i in lost})
-    yield "", _of("unused_class", {names[i]: "" for i in np.flatnonzero(every == 0)})
-    rare = np.flatnonzero((every > 0) & (every < _RARE * every.max(initial=0)))
-    largest = names[int(every.argmax())] if len(names) else ""
-    yield "", _of("imbalance", {names[i]: f"{every[i]}, of {largest} {every.max()}" for i in rare})
-    yield "", _of("similar_classes", {n: " = ".join(same) for same in similar(class_names) for n in same[1:]})
+            untrained = np.flatnonzero((split_counts > 0) & (counts["train"] == 0))
+            yield (
+                split,
+                _problem("class_not_in_train", {names[i]: counted(int(split_counts[i]), "object") for i in untrained}),
+            )
+    yield "", _problem("unused_class", {names[i]: "" for i in np.flatnonzero(total == 0)})
+    rare = np.flatnonzero((total > 0) & (total < _RARE * total.max(initial=0)))
+    largest = names[int(total.argmax())] if len(names) else ""
+    explained = {names[i]: f"{counted(int(total[i]), 'object')}, {largest} has {total.max()}" for i in rare}
+    yield "", _problem("class_imbalance", explained)
+    equal = {name: f"similar to {group[0]}" for group in similar_names(class_names) for name in group[1:]}
+    yield "", _problem("similar_class_names", equal)
     if class_names.ids != tuple(range(1, len(names) + 1)):
-        yield "", _of("odd_ids", {names[0]: f"{min(class_names.ids)} to {max(class_names.ids)}, {len(names)} classes"})
+        ids = f"ids {min(class_names.ids)} to {max(class_names.ids)} for {counted(len(names), 'class', 'classes')}"
+        yield "", _problem("irregular_category_ids", {names[0]: ids})
 
 
 def classes_in_use(table: Table, class_names: ClassNames) -> set[str]:
-    """The names of the classes that have objects, crowds left out."""
+    """Return the names of the classes with at least one object that is not a crowd."""
     return {class_names.names[i] for i in np.flatnonzero(count_objects(table, class_names))}
 
 
 def check_lists(lists: Mapping[str, ClassNames]) -> Iterator[tuple[str, Problem]]:
-    """other_classes: the classes of each split whose ids stand for others in the first one's list."""
+    """Yield the classes whose category ids mean another class in the first split.
+
+    lists: classes as each split lists them.
+    """
     first, *others = lists
     name_of = dict(zip(lists[first].ids, lists[first].names, strict=True))
     for split in others:
         pairs = zip(lists[split].names, lists[split].ids, strict=True)
-        different = {name: f"id {i}, in {first} {name_of[i]}" for name, i in pairs if name_of.get(i, name) != name}
-        yield split, _of("other_classes", different)
+        conflicts = {name: f"id {i}, in {first} {name_of[i]}" for name, i in pairs if name_of.get(i, name) != name}
+        yield split, _problem("category_id_conflict", conflicts)
 
 
-def similar(class_names: ClassNames) -> list[list[str]]:
-    """The names that differ in capitals, spaces, hyphens and underscores alone, together."""
+def similar_names(class_names: ClassNames) -> list[list[str]]:
+    """Return groups of names that differ only in case, spaces, hyphens and underscores."""
     groups: dict[str, list[str]] = {}
     for name in class_names.names:
         groups.setdefault("".join(name.casefold().replace("_", " ").replace("-", " ").split()), []).append(name)
-    return [same for same in groups.values() if len(same) > 1]
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def _of(kind: str, found: Mapping[str, str]) -> Problem:
-    return Problem(kind, [Place(name, "", value) for name, value in found.items()])
+def _problem(kind: str, values: Mapping[str, str]) -> Problem:
+    """Return a problem from class names and values."""
+    return Problem(kind, [Location(name, "", value) for name, value in values.items()])

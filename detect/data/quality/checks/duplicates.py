@@ -1,4 +1,4 @@
-"""Images that are there twice, within a split and across splits, to the byte or nearly."""
+"""Duplicate and near-duplicate images, within one split and across splits."""
 
 from __future__ import annotations
 
@@ -7,72 +7,87 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from detect.data.quality.near_duplicates import groups_alike, nearest, signatures
-from detect.data.quality.problems import Place, Problem
+from detect.data.quality.near_duplicates import group_near_duplicates, nearest, signatures
+from detect.data.quality.problems import Location, Problem
 from detect.data.table import Table
-from detect.media.fingerprint import Look
+from detect.media.fingerprint import Fingerprint
 
-KEPT_FIRST = ("test", "val", "train")  # of the same image in several splits, that in the first of these is kept
+PRECEDENCE = ("test", "val", "train")  # of an image in several splits, the one in the first of these is kept
+
+Row = tuple[str, int]
+"""A split and the index of an image in its table."""
 
 
 def check_listed_twice(table: Table) -> Problem:
-    """The images that an earlier one of the split names too."""
+    """Return the images whose file name an earlier entry of the split has."""
     first: dict[str, int] = {}
     rows = [row for row, name in enumerate(table.names) if first.setdefault(name, row) != row]
-    return _of_rows("listed_twice", table, rows, ["" for _ in rows])
+    return _problem("image_listed_twice", table, [(row, "") for row in rows])
 
 
-def check_copies(tables: Mapping[str, Table], looks: Mapping[str, Sequence[Look]]) -> dict[str, list[Problem]]:
-    """duplicate_image, leaked_image, near_duplicate and near_leak in each split.
+def check_copies(
+    tables: Mapping[str, Table], fingerprints: Mapping[str, Sequence[Fingerprint]]
+) -> dict[str, list[Problem]]:
+    """Return by split the duplicates and near-duplicates within the split, and those of images in other splits.
 
-    looks: of each image of each table.
+    fingerprints: one per image of each table. Images that cannot be read are not compared.
     """
-    splits = sorted(tables, key=lambda s: (KEPT_FIRST.index(s) if s in KEPT_FIRST else len(KEPT_FIRST), s))
-    where = [(split, row) for split in splits for row in range(len(tables[split])) if looks[split][row].digest]
-    images = [looks[split][row] for split, row in where]
+    splits = sorted(tables, key=lambda s: (PRECEDENCE.index(s) if s in PRECEDENCE else len(PRECEDENCE), s))
+    rows = [(split, row) for split in splits for row in range(len(tables[split])) if fingerprints[split][row].digest]
     first: dict[str, int] = {}
-    same = np.array([first.setdefault(look.digest, i) for i, look in enumerate(images)], np.int64)
-    found: dict[str, dict[str, list[tuple[int, str]]]] = {split: {} for split in splits}
-
-    def note(kind: str, leak: str, i: int, other: int, value: str) -> None:
-        (split, row), (other_split, other_row) = where[i], where[other]
-        name = tables[other_split].names[other_row]
-        if split == other_split:
-            found[split].setdefault(kind, []).append((row, f"{name}{value}"))
-        else:
-            found[split].setdefault(leak, []).append((row, f"{name} of {other_split}{value}"))
-
-    for i, other in enumerate(same.tolist()):
-        # An image that is listed twice in one split is told as that.
-        if other < i and (where[i][0] != where[other][0] or _path(tables, where[i]) != _path(tables, where[other])):
-            note("duplicate_image", "leaked_image", i, other, "")
-    single = np.flatnonzero(same == np.arange(len(same)))
-    if len(single):
-        sketches = signatures(np.stack([_thumbnail(images[i]) for i in single.tolist()]))
-        least = groups_alike(sketches)[1]
-        split_from_path = np.array([splits.index(where[i][0]) for i in single.tolist()])
-        for own, of in combinations_with_replacement(range(len(splits)), 2):
-            others, rows = np.flatnonzero(split_from_path == own), np.flatnonzero(split_from_path == of)
-            best, score = nearest(sketches[rows], None if own == of else sketches[others])
-            for i in np.flatnonzero(score >= least).tolist():
-                value = f", correlation {score[i]:.3f}"
-                note("near_duplicate", "near_leak", int(single[rows[i]]), int(single[others[best[i]]]), value)
-    return {
-        split: [_of_rows(kind, tables[split], *zip(*places, strict=True)) for kind, places in of_split.items()]
-        for split, of_split in found.items()
-    }
+    original = [first.setdefault(fingerprints[split][row].digest, i) for i, (split, row) in enumerate(rows)]
+    found = _Pairs(tables)
+    for i, other in enumerate(original):
+        # An image listed twice in one split is reported as such.
+        if other < i and (rows[i][0] != rows[other][0] or found.path(rows[i]) != found.path(rows[other])):
+            found.add("duplicate_image", "leaked_image", rows[i], rows[other])
+    distinct = [rows[i] for i, other in enumerate(original) if i == other]
+    if distinct:
+        _add_near_duplicates(found, splits, distinct, fingerprints)
+    return found.problems(splits)
 
 
-def _thumbnail(look: Look) -> np.ndarray:
-    assert look.thumbnail is not None  # an image with a digest could be read
-    return look.thumbnail
+class _Pairs:
+    """Pairs of equal or similar images, collected by split and kind."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self.tables = tables
+        self.found: dict[str, dict[str, list[tuple[int, str]]]] = {split: {} for split in tables}
+
+    def path(self, row: Row) -> str:
+        return str(self.tables[row[0]].path(row[1]))
+
+    def add(self, kind: str, leak_kind: str, row: Row, other: Row, remark: str = "") -> None:
+        """Add an image and the image it equals: ``kind`` within one split, ``leak_kind`` across splits."""
+        (split, index), (other_split, other_index) = row, other
+        same_split = split == other_split
+        name = self.tables[other_split].names[other_index] + ("" if same_split else f" in {other_split}")
+        self.found[split].setdefault(kind if same_split else leak_kind, []).append((index, name + remark))
+
+    def problems(self, splits: Sequence[str]) -> dict[str, list[Problem]]:
+        return {
+            split: [_problem(kind, self.tables[split], pairs) for kind, pairs in self.found[split].items()]
+            for split in splits
+        }
 
 
-def _path(tables: Mapping[str, Table], where: tuple[str, int]) -> str:
-    split, row = where
-    return str(tables[split].path(row))
+def _add_near_duplicates(
+    found: _Pairs, splits: Sequence[str], rows: Sequence[Row], fingerprints: Mapping[str, Sequence[Fingerprint]]
+) -> None:
+    """Add each image with its most similar image, within each split and for each pair of splits."""
+    thumbnails = [fingerprints[split][row].thumbnail for split, row in rows]
+    vectors = signatures(np.stack([thumbnail for thumbnail in thumbnails if thumbnail is not None]))
+    threshold = group_near_duplicates(vectors)[1]
+    split_of = np.array([splits.index(split) for split, _ in rows])
+    for earlier, later in combinations_with_replacement(range(len(splits)), 2):
+        others, own = np.flatnonzero(split_of == earlier), np.flatnonzero(split_of == later)
+        best, score = nearest(vectors[own], None if earlier == later else vectors[others])
+        for i in np.flatnonzero(score >= threshold).tolist():
+            remark = f", correlation {score[i]:.3f}"
+            found.add("near_duplicate", "near_duplicate_leak", rows[own[i]], rows[others[best[i]]], remark)
 
 
-def _of_rows(kind: str, table: Table, rows: Sequence[int], values: Sequence[str]) -> Problem:
-    places = [Place(table.names[row], "", value) for row, value in zip(rows, values, strict=True)]
-    return Problem(kind, places, table.image_ids[list(rows)] if len(rows) else np.zeros(0, np.int64))
+def _problem(kind: str, table: Table, rows: Sequence[tuple[int, str]]) -> Problem:
+    """Return a problem from rows of a table and values."""
+    locations = [Location(table.names[row], "", value) for row, value in rows]
+    return Problem(kind, locations, table.image_ids[np.array([row for row, _ in rows], np.int64)])

@@ -1,4 +1,4 @@
-"""What the files of images tell when all of them is read, beyond what their headers do."""
+"""Checks of whole image files: truncated data, wrong file extension, unusual pixel formats."""
 
 from __future__ import annotations
 
@@ -7,43 +7,47 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from detect.data.quality.checks.annotations import Found
+from detect.data.quality.checks.annotations import Finding
 from detect.data.table import Table
 from detect.media import formats
-from detect.media.fingerprint import Look
+from detect.media.fingerprint import Fingerprint
 from detect.media.images import Header
 
 _MODES = {
     "1": "black and white",
-    "L": "gray",
-    "LA": "gray and transparent",
-    "RGBA": "transparent",
+    "L": "grayscale",
+    "LA": "grayscale with alpha",
+    "RGBA": "RGB with alpha",
     "P": "palette",
-    "PA": "palette and transparent",
+    "PA": "palette with alpha",
     "CMYK": "CMYK",
     "YCbCr": "YCbCr",
     "LAB": "LAB",
 }
 
 
-def check_files(table: Table, headers: Sequence[Header | str], looks: Sequence[Look]) -> Iterator[Found]:
-    """truncated_image, wrong_extension and odd_pixels."""
-    broken, renamed, odd = [], [], []
-    for row, (name, header, look) in enumerate(zip(table.names, headers, looks, strict=True)):
+def check_files(
+    table: Table, headers: Sequence[Header | str], fingerprints: Sequence[Fingerprint]
+) -> Iterator[Finding]:
+    """Find truncated images, extensions that differ from the format, and images that are not 8-bit RGB.
+
+    headers: one per image, or a message for an unreadable file.  fingerprints: one per image.
+    """
+    truncated, renamed, converted = [], [], []
+    for row, (name, header, fingerprint) in enumerate(zip(table.names, headers, fingerprints, strict=True)):
         if isinstance(header, str):
             continue
-        if look.problem:
-            broken.append((row, look.problem))
+        if fingerprint.problem:
+            truncated.append((row, fingerprint.problem))
         if not formats.suits(PurePosixPath(name).suffix, header.form):
             renamed.append((row, header.form))
-        if pixels := _pixels(header):
-            odd.append((row, pixels))
-    for kind, found in (("truncated_image", broken), ("wrong_extension", renamed), ("odd_pixels", odd)):
-        yield Found(kind, np.array([row for row, _ in found], np.int64), np.array([v for _, v in found], object))
+        if pixels := _pixel_format(header):
+            converted.append((row, pixels))
+    for kind, found in (("truncated_image", truncated), ("wrong_extension", renamed), ("not_8bit_rgb", converted)):
+        yield Finding(kind, np.array([row for row, _ in found], np.int64), np.array([v for _, v in found], object))
 
 
-def _pixels(header: Header) -> str:
-    """What an image is that is not 8-bit RGB, in words."""
-    gray = header.mode[:1] in "IF"
-    words = [f"{header.bits}-bit" if header.bits != 8 else "", "gray" if gray else _MODES.get(header.mode, "")]
-    return " ".join(filter(None, words))
+def _pixel_format(header: Header) -> str:
+    """Return the pixel format in words, such as "16-bit grayscale"; "" for 8-bit RGB."""
+    mode = "grayscale" if header.mode[:1] in "IF" else _MODES.get(header.mode, "")
+    return " ".join(filter(None, (f"{header.bits}-bit" if header.bits != 8 else "", mode)))

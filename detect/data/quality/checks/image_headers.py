@@ -1,4 +1,4 @@
-"""What the headers of the images tell: which are missing or none, and which are of another size than annotated."""
+"""Checks of image headers: missing and unreadable files, and sizes that differ from the annotations."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ import numpy as np
 
 from detect import progress
 from detect.data.columns import StringColumn
-from detect.data.quality.checks.annotations import Found
-from detect.data.readers.folders import images_below
-from detect.data.readers.parsing import is_file
+from detect.data.file_listing import images_below, is_file
+from detect.data.quality.checks.annotations import Finding
 from detect.data.table import Table
 from detect.errors import MediaError
 from detect.media.images import Header, read_header
 
-_MANY = 5000  # images from which on a bar is shown
-_THREADS = 4  # which wait for the disk
+_BAR_MIN_IMAGES = 5000  # number of images from which a progress bar is shown
+_THREADS = 4  # they mostly wait for the disk
 
 
 def with_names_on_disk(table: Table) -> Table:
-    """With the names under which images are there, where those that are written are not: with other capitals, as
-    some systems do not tell them apart, or with a way through folders of another machine, by the last part."""
-    folder = str(table.folder)  # joined as text, since a path is an object and there may be 118,000
+    """Return the table with file names corrected to those on disk.
+
+    Corrected are names in another case, as written on case-insensitive file systems, and names that lead out of the
+    image folder by "..", which are matched by their last part if it is unique.
+    """
+    folder = str(table.folder)  # joined as text: creating 118,000 Path objects is slow
     is_there = os.path.isfile
     missing = [row for row, name in enumerate(table.names) if not is_there(os.path.join(folder, name))]  # noqa: PTH118
     if not missing or not table.folder.is_dir():
         return table
-    there = images_below(table.folder)
-    by_name = {name.casefold(): name for name in there}
+    on_disk = images_below(table.folder)
+    by_name = {name.casefold(): name for name in on_disk}
     by_last: dict[str, set[str]] = {}
-    for name in there:
+    for name in on_disk:
         by_last.setdefault(PurePosixPath(name).name.casefold(), set()).add(name)
     names = list(table.names)
     for row in missing:
@@ -45,28 +47,28 @@ def with_names_on_disk(table: Table) -> Table:
 
 
 def read_headers(table: Table) -> list[Header | str]:
-    """The header of each image, or in words why there is none."""
+    """Return the header of each image, or the message of the error that reading it raised."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        paths = (table.path(i) for i in range(len(table)))
-        headers = pool.map(_header, paths)
-        return list(progress.bar(headers, total=len(table), desc="looking at images", disable=len(table) < _MANY))
+        headers = pool.map(_header, (table.path(i) for i in range(len(table))))
+        hidden = len(table) < _BAR_MIN_IMAGES
+        return list(progress.bar(headers, total=len(table), desc="reading image headers", disable=hidden))
 
 
 def with_sizes(table: Table, headers: list[Header | str]) -> Table:
-    """With the images' own sizes where the annotations do not say."""
-    hw = [(0, 0) if isinstance(header, str) else header.image_hw for header in headers]
-    found = np.array(hw, np.int32).reshape(-1, 2)
-    return replace(table, image_hw=np.where(table.image_hw > 0, table.image_hw, found))
+    """Return the table with image sizes from the headers where the annotations do not state them."""
+    sizes = [(0, 0) if isinstance(header, str) else header.image_hw for header in headers]
+    from_headers = np.array(sizes, np.int32).reshape(-1, 2)
+    return replace(table, image_hw=np.where(table.image_hw > 0, table.image_hw, from_headers))
 
 
-def check_headers(table: Table, headers: list[Header | str]) -> Iterator[Found]:
-    """missing_image, unreadable_image, exif_turned and wrong_size, at most one an image."""
-    places: dict[str, list[tuple[int, str]]] = {}
+def check_headers(table: Table, headers: list[Header | str]) -> Iterator[Finding]:
+    """Find missing images, unreadable images, and sizes that differ from the annotations; at most one per image."""
+    found: dict[str, list[tuple[int, str]]] = {}
     for row, (header, hw) in enumerate(zip(headers, table.image_hw.tolist(), strict=True)):
         for kind, value in _problems(table.path(row), header, tuple(hw)):
-            places.setdefault(kind, []).append((row, value))
-    for kind, found in places.items():
-        yield Found(kind, np.array([row for row, _ in found]), np.array([value for _, value in found], object))
+            found.setdefault(kind, []).append((row, value))
+    for kind, rows in found.items():
+        yield Finding(kind, np.array([row for row, _ in rows]), np.array([value for _, value in rows], object))
 
 
 def _problems(path: Path, header: Header | str, annotated_hw: tuple[int, int]) -> Iterator[tuple[str, str]]:
@@ -75,9 +77,9 @@ def _problems(path: Path, header: Header | str, annotated_hw: tuple[int, int]) -
         return
     (height, width), (annotated_height, annotated_width) = header.image_hw, annotated_hw
     if header.image_hw != annotated_hw:
-        turned = header.turned and annotated_hw == (width, height)
-        value = f"it is {width}x{height} pixels, its annotations are for {annotated_width}x{annotated_height}"
-        yield "exif_turned" if turned else "wrong_size", value
+        rotated = header.is_sideways and annotated_hw == (width, height)
+        value = f"the image has {width}x{height} pixels, its annotations are for {annotated_width}x{annotated_height}"
+        yield "exif_rotation_ignored" if rotated else "image_size_mismatch", value
 
 
 def _header(path: Path) -> Header | str:

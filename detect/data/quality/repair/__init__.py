@@ -1,4 +1,4 @@
-"""A repaired copy of a dataset: what can be put right is, what cannot is left out, and a ledger tells of both."""
+"""Repaired copy of a dataset, with a ledger of every change."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from detect.data.exporters import EXPORTERS
+from detect.data.exporters import get_exporter
 from detect.data.exporters.file_names import choose_names
-from detect.data.quality.checks.classes import count_objects, similar
+from detect.data.quality.checks.classes import count_objects, similar_names
 from detect.data.quality.repair import ledger, steps
-from detect.data.quality.repair.split import Case
+from detect.data.quality.repair.split import SplitRepair
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table
 from detect.errors import DataError
@@ -21,12 +21,18 @@ from detect.media.images import read_header
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 
-FORMAT = "coco"  # which can hold everything
+FORMAT = "coco"  # of the repaired copy; it can represent everything that is read
 
 
 @dataclass(frozen=True)
 class Repair:
-    """tables: the repaired splits.  names: that the images of each get.  entries: of the ledger."""
+    """A repaired dataset in memory.
+
+    class_names: classes after merging similar names.
+    tables: images and objects by split.
+    names: new file names of the images by split.
+    entries: entries of the ledger.
+    """
 
     class_names: ClassNames
     tables: dict[str, Table]
@@ -35,66 +41,77 @@ class Repair:
 
 
 def repair(spec: DatasetSpec) -> Repair:
-    """All splits of a dataset, repaired; nothing is written. Raises what reading raises where files are of no format
-    at all, and where most images are not there."""
-    cases, looks = {}, {}
-    before, lists = spec.all_classes(), spec.classes_per_split()
-    for split in spec.splits:
-        _, draft = spec.select(split, before)
-        cases[split] = Case.of(draft)
-        steps.put_on_images(cases[split])
-        looks[split] = steps.leave_out_broken(cases[split])
-    steps.leave_out_copies(cases, looks)
-    class_names, label_of, renamed = _one_name_each(before, [case.table for case in cases.values()])
-    for case in cases.values():
-        case.table = replace(case.table, labels=label_of[case.table.labels])
-        steps.redraw(case)
-    empty = [split for split, case in cases.items() if not len(case.table.labels)]
-    for split in empty:
-        for one in cases[split].table.image_ids.tolist():
-            cases[split].image_whys[one]["no_objects"] = None
-        cases[split].table = cases[split].table.take_images(np.zeros(0, np.int64))
-    if not len(cases["train" if "train" in cases else next(iter(cases))].table.labels):
-        raise DataError(f"dataset '{spec.name}': nothing would be left to train on; see doctor.py check")
-    if empty:
-        warn(f"dataset '{spec.name}': no object is left in {' and '.join(empty)}, so that it is left out")
-    tables = {split: case.with_own_ids() for split, case in cases.items()}
-    wanted = {split: [_with_true_suffix(table, i) for i in range(len(table))] for split, table in tables.items()}
-    names = choose_names(tables, EXPORTERS[FORMAT], wanted)
+    """Return a repaired copy of all splits. Writes nothing.
+
+    Raises DataError if annotation files cannot be read, if most images are missing, or if nothing is left.
+    """
+    splits, fingerprints = {}, {}
+    before, listed = spec.all_classes(), spec.classes_per_split()
+    for name in spec.splits:
+        _, original = spec.select(name, before)
+        splits[name] = SplitRepair.start(original)
+        steps.fit_to_images(splits[name])
+        fingerprints[name] = steps.remove_invalid(splits[name])
+    steps.remove_copies(splits, fingerprints)
+    class_names, label_of, renamed = _merge_similar_classes(before, [split.table for split in splits.values()])
+    for split in splits.values():
+        split.table = replace(split.table, labels=label_of[split.table.labels])
+        steps.fix_shapes(split)
+    empty = _clear_splits_without_objects(spec.name, splits)
+    tables = {name: split.with_original_ids() for name, split in splits.items()}
+    wanted = {name: [_true_name(table, i) for i in range(len(table))] for name, table in tables.items()}
+    names = choose_names(tables, get_exporter(FORMAT), wanted)
     seen: set[tuple[str, str]] = set()
-    entries = [
-        entry
-        for split, case in cases.items()
-        for entry in ledger.entries(
-            split, case, before, lists[split], ledger.Now(tables[split], names[split], class_names), seen
-        )
-    ]
-    tables = {split: table for split, table in tables.items() if split not in empty}
-    return Repair(class_names, tables, names, renamed + entries)
+    entries = list(renamed)
+    for name, split in splits.items():
+        result = ledger.Result(tables[name], names[name], class_names)
+        entries += ledger.entries(name, split, before, listed[name], result, seen)
+    tables = {name: table for name, table in tables.items() if name not in empty}
+    return Repair(class_names, tables, names, entries)
 
 
-def _with_true_suffix(table: Table, image: int) -> str:
-    """The image's name with the suffix of what it is."""
+def _clear_splits_without_objects(dataset: str, splits: dict[str, SplitRepair]) -> list[str]:
+    """Remove all images of splits without objects and return the names of these splits.
+
+    Raises DataError if the split to train on has no objects.
+    """
+    empty = [name for name, split in splits.items() if not len(split.table.labels)]
+    for name in empty:
+        split = splits[name]
+        for row in split.table.image_ids.tolist():
+            split.image_reasons[row]["split_without_objects"] = None
+        split.table = split.table.take_images(np.zeros(0, np.int64))
+    if ("train" if "train" in splits else next(iter(splits))) in empty:
+        raise DataError(f"dataset '{dataset}': no training object is left after the repair; see doctor.py check")
+    if empty:
+        warn(f"dataset '{dataset}': no object is left in {' and '.join(empty)}, which the copy does not contain")
+    return empty
+
+
+def _true_name(table: Table, image: int) -> str:
+    """Return the file name of an image with the extension of its actual format."""
     name, form = PurePosixPath(table.names[image]), read_header(table.path(image)).form
     suffix = formats.usual_suffix(form)
     return table.names[image] if formats.suits(name.suffix, form) or not suffix else str(name.with_suffix(suffix))
 
 
-def _one_name_each(
+def _merge_similar_classes(
     class_names: ClassNames, tables: Sequence[Table]
 ) -> tuple[ClassNames, np.ndarray, list[ledger.Entry]]:
-    """Classes whose names differ in capitals or spaces alone become that which has most objects: the new classes, the
-    new label of each old one, int64 [K + 1], and lines of the ledger."""
+    """Merge classes with similar names into the one with the most objects.
+
+    Returns the new classes, the new label of each old label, int64 [K + 1], and entries of the ledger.
+    """
     counts = sum((count_objects(table, class_names) for table in tables), np.zeros(len(class_names), np.int64))
-    kept_as = {name: name for name in class_names.names}
-    for same in similar(class_names):
-        kept_as |= dict.fromkeys(same, max(same, key=lambda name: counts[class_names.label(name) - 1]))
-    kept = [name for name in class_names.names if kept_as[name] == name]
+    merged_into = {name: name for name in class_names.names}
+    for group in similar_names(class_names):
+        merged_into |= dict.fromkeys(group, max(group, key=lambda name: counts[class_names.label(name) - 1]))
+    kept = [name for name in class_names.names if merged_into[name] == name]
     new = ClassNames(tuple(kept), tuple(class_names.ids[class_names.names.index(name)] for name in kept))
-    label_of = np.array([0, *(new.label(kept_as[name]) for name in class_names.names)], np.int64)
+    label_of = np.array([0, *(new.label(merged_into[name]) for name in class_names.names)], np.int64)
     renamed = [
-        {"split": None, "change": "class renamed", "why": ["similar_classes"], "from": name, "to": to}
-        for name, to in kept_as.items()
+        {"split": None, "change": "class renamed", "reasons": ["similar_class_names"], "before": name, "after": to}
+        for name, to in merged_into.items()
         if name != to
     ]
     return new, label_of, renamed

@@ -55,7 +55,7 @@ def _moved(table: Table, moves: Mapping[int, Header]) -> Table:
     if not moves:
         return table
     boxes, areas, sizes = table.boxes.copy(), table.areas.copy(), table.image_hw.copy()
-    builder, drawn, without_mask = MaskBuilder(), [], table.lacks_mask
+    builder, replaced, without_mask = MaskBuilder(), [], table.lacks_mask
     for image, header in moves.items():
         stored_hw = header.image_hw[::-1] if header.is_sideways else header.image_hw
         factors = np.array(stored_hw[::-1]) / table.image_hw[image][::-1]  # x, y

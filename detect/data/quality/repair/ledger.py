@@ -1,17 +1,18 @@
-"""What a repair changed, from what to what and why: JSON lines from which the original values can be had back.
+"""Ledger of a repair: JSON lines with every change, from which the original values can be restored.
 
-Each line is a dict with ``split``, ``change``, ``why`` (kinds of problems) and
+Each line is an object with ``split``, ``change``, ``reasons`` (kinds of problems) and, depending on ``change``:
 
-- of a "image removed" or an "object removed": ``from``, all that is known of it,
-- of a "image changed" or an "object changed": its ``id`` in the new file, and ``from`` and ``to`` with those of its
-  values that are others now. Values that the original does not say, null there, are computed; where nothing else is
-  changed, that is not told,
-- of what was "left out" without ever being an object: its ``place`` and its ``text`` in the file,
-- of a "class renamed": ``from`` and ``to``; each of its objects has a line too.
+- "image removed", "object removed": ``image`` and ``before``, all its values.
+- "image changed", "object changed": ``image``, its ``id`` in the new file, and ``before`` and ``after`` with the
+values
+  that changed. Values that the original does not state are null there. An entry for which only missing values were
+  computed has no line.
+- "entry skipped": ``location`` and ``text`` of an entry in the original file that could not be read.
+- "class renamed": ``before`` and ``after``. Each object of the class has a line too.
 
-An image is ``file_name``, ``width``, ``height`` and ``id``; an object is ``image`` (its name in the original),
-``id``, ``category``, ``category_id``, ``box_xyxy``, ``segmentation``, ``area`` and ``iscrowd``, all but the box as in
-COCO. That is all that is read of a dataset: keypoints, attributes, licences and so on are not carried over.
+The values of an image are ``file_name``, ``width``, ``height`` and ``id``. The values of an object are ``image`` (file
+name in the original), ``id``, ``category``, ``category_id``, ``box_xyxy``, ``segmentation``, ``area`` and ``iscrowd``,
+all but the box as in COCO. Other data, such as keypoints, attributes and licenses, is neither read nor copied.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detect.data.columns import NONE
+from detect.data.columns import NO_MASK
 from detect.data.quality.problems import KINDS
-from detect.data.quality.repair.split import Case
+from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -33,8 +34,13 @@ from detect.structures.class_names import ClassNames
 Entry = dict[str, Any]
 
 
-class Now(NamedTuple):
-    """A split as it is in the new dataset. names: of its images."""
+class Result(NamedTuple):
+    """A split of the new dataset.
+
+    table: images and objects.
+    names: file names of the images.
+    class_names: classes of the new dataset.
+    """
 
     table: Table
     names: Sequence[str]
@@ -42,75 +48,100 @@ class Now(NamedTuple):
 
 
 def entries(
-    split: str, case: Case, class_names: ClassNames, own: ClassNames, now: Now, seen: set[tuple[str, str]]
+    name: str,
+    repair: SplitRepair,
+    class_names: ClassNames,
+    listed: ClassNames,
+    result: Result,
+    seen: set[tuple[str, str]],
 ) -> Iterator[Entry]:
-    """Everything that is otherwise ``now`` than in the original of ``case``, whose labels are of ``class_names``.
+    """Yield a ledger entry for every difference between a split and its ``result``.
 
-    own: the classes as the split itself lists them.
-    seen: what was left out of no image and told of another split; it grows.
+    class_names: classes of the labels of the original split.  listed: classes as the split itself lists them.
+    seen: kinds and locations of skipped entries that another split has reported already; updated.
     """
-    ids = dict(zip(own.names, own.ids, strict=True))
-    table, names = now.table, now.names
-    before = case.original.table
-    for reject in case.original.skipped:
-        place = ", ".join(filter(None, (reject.place.file, reject.place.where)))
-        if KINDS[reject.kind].of == "image" and reject.image >= 0:
-            case.image_whys[reject.image][reject.kind] = None
-            if not reject.raw:
+    yield from _skipped(name, repair, seen)
+    yield from _images(name, repair, result)
+    yield from _objects(name, repair, class_names, listed, result)
+
+
+def _skipped(name: str, repair: SplitRepair, seen: set[tuple[str, str]]) -> Iterator[Entry]:
+    for entry in repair.original.skipped:
+        location = ", ".join(filter(None, (entry.location.file, entry.location.entry)))
+        if KINDS[entry.kind].subject == "image" and entry.image >= 0:
+            repair.image_reasons[entry.image][entry.kind] = None
+            if not entry.raw:
                 continue
-        if (reject.kind, place) not in seen or reject.image >= 0:
-            seen.add((reject.kind, place))
-            value = reject.raw or reject.place.value
-            yield {"split": split, "change": "left out", "why": [reject.kind], "place": place, "text": value}
-    row_of = {one: row for row, one in enumerate(case.table.image_ids.tolist())}
-    for one in range(len(before)):
-        was, why = _image(before, one, before.names[one]), case.image_whys[one]
-        is_now = _image(table, row_of[one], names[row_of[one]]) if one in row_of else None
-        yield from _entry(split, "image", was["file_name"], was, is_now, why)
-    row_of = {one: row for row, one in enumerate(case.table.annotation_ids.tolist())}
-    images = before.images.tolist()
-    for one in range(len(before.labels)):
-        was = _thing(before, one, images[one], class_names)
-        was["category_id"] = ids.get(was["category"], was["category_id"])
-        why = dict(case.object_whys.get(one, {}))
-        is_now = None
-        if one in row_of:
-            is_now = {**_thing(table, row_of[one], 0, now.class_names), "image": was["image"]}
-            if is_now["category"] != was["category"]:
-                why["similar_classes"] = None
-            elif is_now["category_id"] != was["category_id"]:
-                why["other_classes"] = None
-        yield from _entry(split, "object", was["image"], was, is_now, why or case.image_whys[images[one]])
+        if (entry.kind, location) not in seen or entry.image >= 0:
+            seen.add((entry.kind, location))
+            text = entry.raw or entry.location.value
+            yield {
+                "split": name, "change": "entry skipped", "reasons": [entry.kind], "location": location, "text": text
+            }  # fmt: skip
 
 
-def _entry(split: str, of: str, name: str, was: Entry, is_now: Entry | None, why: Iterable[str]) -> Iterator[Entry]:
-    """What became of one image or object; nothing where it is as it was."""
-    head = {"split": split, "image": name}
-    if is_now is None:
-        yield {**head, "change": f"{of} removed", "why": list(why), "from": was}
+def _images(name: str, repair: SplitRepair, result: Result) -> Iterator[Entry]:
+    original = repair.original.table
+    row_of = {row: new for new, row in enumerate(repair.table.image_ids.tolist())}
+    for row in range(len(original)):
+        before = _image(original, row, original.names[row])
+        after = _image(result.table, row_of[row], result.names[row_of[row]]) if row in row_of else None
+        yield from _difference(name, "image", before["file_name"], before, after, repair.image_reasons[row])
+
+
+def _objects(
+    name: str, repair: SplitRepair, class_names: ClassNames, listed: ClassNames, result: Result
+) -> Iterator[Entry]:
+    original = repair.original.table
+    ids = dict(zip(listed.names, listed.ids, strict=True))
+    row_of = {row: new for new, row in enumerate(repair.table.annotation_ids.tolist())}
+    images = original.images.tolist()
+    for row in range(len(original.labels)):
+        before = _object(original, row, images[row], class_names)
+        before["category_id"] = ids.get(before["category"], before["category_id"])
+        reasons = dict(repair.object_reasons.get(row, {}))
+        after = None
+        if row in row_of:
+            after = {**_object(result.table, row_of[row], 0, result.class_names), "image": before["image"]}
+            if after["category"] != before["category"]:
+                reasons["similar_class_names"] = None
+            elif after["category_id"] != before["category_id"]:
+                reasons["category_id_conflict"] = None
+        yield from _difference(
+            name, "object", before["image"], before, after, reasons or repair.image_reasons[images[row]]
+        )
+
+
+def _difference(
+    split: str, subject: str, image: str, before: Entry, after: Entry | None, reasons: Iterable[str]
+) -> Iterator[Entry]:
+    """Yield the entry of one image or object, or nothing if it did not change."""
+    head = {"split": split, "image": image}
+    if after is None:
+        yield {**head, "change": f"{subject} removed", "reasons": list(reasons), "before": before}
         return
-    changed = [key for key in was if was[key] != is_now[key]]
-    if any(was[key] is not None for key in changed):
-        values = {"from": {key: was[key] for key in changed}, "to": {key: is_now[key] for key in changed}}
-        yield {**head, "change": f"{of} changed", "id": is_now["id"], "why": list(why), **values}
+    changed = [key for key in before if before[key] != after[key]]
+    if any(before[key] is not None for key in changed):
+        values = {"before": {key: before[key] for key in changed}, "after": {key: after[key] for key in changed}}
+        yield {**head, "change": f"{subject} changed", "id": after["id"], "reasons": list(reasons), **values}
 
 
 def _image(table: Table, row: int, name: str) -> Entry:
-    """An image in plain values; a size that is not known is null."""
+    """Return an image as plain values; an unknown size is None."""
     height, width = table.image_hw[row].tolist()
     return {"file_name": name, "width": width or None, "height": height or None, "id": int(table.image_ids[row])}
 
 
-def _thing(table: Table, row: int, image: int, class_names: ClassNames) -> Entry:
-    """An object in plain values."""
+def _object(table: Table, row: int, image: int, class_names: ClassNames) -> Entry:
+    """Return an object as plain values; a missing box, mask or area is None."""
     box, area, mask = table.boxes[row], float(table.areas[row]), int(table.mask_rows[row])
     segmentation: Any = None
-    if table.masks.kinds[mask] != NONE:
-        written = table.masks[mask]
-        if isinstance(written, dict):
-            segmentation = masks.to_json(written)
+    if table.masks.kinds[mask] != NO_MASK:
+        annotated = table.masks[mask]
+        if isinstance(annotated, dict):
+            segmentation = masks.to_json(annotated)
         else:
-            segmentation = [np.asarray(polygon).tolist() for polygon in written]
+            segmentation = [np.asarray(polygon).tolist() for polygon in annotated]
     return {
         "image": table.names[image],
         "id": int(table.annotation_ids[row]),
@@ -123,14 +154,14 @@ def _thing(table: Table, row: int, image: int, class_names: ClassNames) -> Entry
     }
 
 
-def text(entries: Iterable[Mapping[str, Any]]) -> str:
-    """The content of a ledger's file."""
+def to_jsonl(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Return the content of the ledger file."""
     return "".join(json.dumps(entry) + "\n" for entry in entries)
 
 
-def counted(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each sort of change, with its count and its reasons."""
-    counts = Counter((entry["change"], ", ".join(entry["why"])) for entry in entries)
-    yield from (f"{change}: {count} ({why})" for (change, why), count in counts.most_common())
+def summary_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield one line per kind of change, with its count and reasons."""
+    counts = Counter((entry["change"], ", ".join(entry["reasons"])) for entry in entries)
+    yield from (f"{change}: {count} ({reasons})" for (change, reasons), count in counts.most_common())
     if not counts:
-        yield "nothing had to be changed"
+        yield "no changes needed"

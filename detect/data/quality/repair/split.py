@@ -1,4 +1,4 @@
-"""A split under repair: what it was, what it is now, and what was found wrong with each image and object."""
+"""State of one split during a repair."""
 
 from __future__ import annotations
 
@@ -13,38 +13,44 @@ from detect.data.unvalidated_split import UnvalidatedSplit
 
 
 @dataclass
-class Case:
-    """original: the split as its files say.  table: as it is now; its image_ids and annotation_ids count the rows of
-    the original, so that they tell which of them each image and object was.
-    image_whys, object_whys: by these numbers, the kinds of problems that were seen to.
+class SplitRepair:
+    """A split with the changes made so far.
+
+    original: the split as its files state it.
+    table: the current images and objects. Its image_ids and annotation_ids are row numbers of the original table.
+    image_reasons: kinds of problems handled so far, by row of the image in the original; the inner dict is an ordered
+        set.
+    object_reasons: the same for objects.
     """
 
     original: UnvalidatedSplit
     table: Table
-    image_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
-    object_whys: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    image_reasons: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    object_reasons: dict[int, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
-    def of(cls, draft: UnvalidatedSplit) -> Case:
-        table = draft.table
-        counted = replace(table, image_ids=np.arange(len(table)), annotation_ids=np.arange(len(table.labels)))
-        return cls(draft, counted)
+    def start(cls, original: UnvalidatedSplit) -> SplitRepair:
+        """Return the state before the first change."""
+        table = original.table
+        numbered = replace(table, image_ids=np.arange(len(table)), annotation_ids=np.arange(len(table.labels)))
+        return cls(original, numbered)
 
     @property
-    def read_unvalidated(self) -> UnvalidatedSplit:
-        """The split as it is now."""
+    def current(self) -> UnvalidatedSplit:
+        """The split with the current table."""
         return replace(self.original, table=self.table)
 
     def note(self, problem: Problem) -> None:
-        whys = self.image_whys if KINDS[problem.kind].of == "image" else self.object_whys
-        for one in problem.ids.tolist():
-            whys[one][problem.kind] = None
+        """Record the kind of a problem for its images or objects."""
+        reasons = self.image_reasons if KINDS[problem.kind].subject == "image" else self.object_reasons
+        for row in problem.ids.tolist():
+            reasons[row][problem.kind] = None
 
-    def with_own_ids(self) -> Table:
-        """The table with the ids of the original; an annotation id that an earlier object has is a new one."""
-        before = self.original.table
-        ids, doubled = renumber_duplicates(before.annotation_ids)
+    def with_original_ids(self) -> Table:
+        """Return the table with the ids of the original, and new ids for objects whose id an earlier object has."""
+        original = self.original.table
+        ids, duplicates = renumber_duplicates(original.annotation_ids)
         kept = self.table.annotation_ids
-        for one in kept[np.isin(kept, doubled)].tolist():
-            self.object_whys[one]["doubled_id"] = None
-        return replace(self.table, image_ids=before.image_ids[self.table.image_ids], annotation_ids=ids[kept])
+        for row in kept[np.isin(kept, duplicates)].tolist():
+            self.object_reasons[row]["duplicate_annotation_id"] = None
+        return replace(self.table, image_ids=original.image_ids[self.table.image_ids], annotation_ids=ids[kept])

@@ -1,4 +1,4 @@
-"""The steps of a repair, in their order. Each changes the table of a case and notes why."""
+"""Steps of a repair, in the order in which they run. Each changes the table of a split and records the reasons."""
 
 from __future__ import annotations
 
@@ -8,96 +8,100 @@ from dataclasses import replace
 import numpy as np
 
 from detect.data.columns import MaskBuilder
-from detect.data.quality.checks.annotations import Found, check_boxes
+from detect.data.quality.checks.annotations import Finding, check_boxes
 from detect.data.quality.checks.duplicates import check_copies
-from detect.data.quality.checks.geometry import check_crossings, check_doubles, check_fit
+from detect.data.quality.checks.geometry import check_duplicate_objects, check_fit, check_self_intersections
 from detect.data.quality.checks.image_files import check_files
 from detect.data.quality.checks.image_headers import check_headers, read_headers, with_sizes
-from detect.data.quality.cleaning import clean, of_images, of_objects, told
-from detect.data.quality.problems import KINDS, OUT
-from detect.data.quality.repair.coordinates import scaled, turned
-from detect.data.quality.repair.split import Case
+from detect.data.quality.cleaning import clean, image_problem, object_problem, warnings_of
+from detect.data.quality.problems import KINDS, SKIPPED
+from detect.data.quality.repair.coordinates import rotated, scaled
+from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
-from detect.media.fingerprint import Look, look_at_all
+from detect.media.fingerprint import Fingerprint, fingerprint_images
 from detect.structures import masks
 from detect.structures.polygons import joined, outlines
 
 
-def put_on_images(case: Case) -> None:
-    """Annotations are turned and scaled to where their images are. DataError where most images are not there."""
-    headers = read_headers(case.table)
-    table = with_sizes(case.table, headers)
-    for found in check_headers(table, headers):
-        move = {"exif_turned": turned, "wrong_size": scaled}.get(found.kind)
+def fit_to_images(split: SplitRepair) -> None:
+    """Rotate and scale annotations to the size of their images."""
+    headers = read_headers(split.table)
+    table = with_sizes(split.table, headers)
+    for finding in check_headers(table, headers):
+        move = {"exif_rotation_ignored": rotated, "image_size_mismatch": scaled}.get(finding.kind)
         if move:
-            case.note(of_images(case.table, found))
-            table = move(table, found.rows.tolist(), headers)
-    case.table = table
+            split.note(image_problem(split.table, finding))
+            table = move(table, finding.rows.tolist(), headers)
+    split.table = table
 
 
-def leave_out_broken(case: Case) -> list[Look]:
-    """What cannot be trained on goes, by the policy of ``cleaning``, and images that break off; returns the looks of
-    those that are left."""
-    draft = case.draft
-    case.table, problems = clean(draft)
-    list(told(problems, draft))
+def remove_invalid(split: SplitRepair) -> list[Fingerprint]:
+    """Remove what reading a dataset for training skips (see ``cleaning``), and truncated images.
+
+    Returns the fingerprints of the remaining images. Raises DataError if most images are missing.
+    """
+    before = split.current
+    split.table, problems = clean(before)
+    list(warnings_of(problems, before))  # only for its error: the ledger reports the problems
     for problem in problems:
-        case.note(problem)
-    headers = read_headers(case.table)
-    looks = look_at_all([case.table.path(i) for i in range(len(case.table))])
-    kept = np.ones(len(case.table), bool)
-    for found in check_files(case.table, headers, looks):
-        case.note(of_images(case.table, found))
-        if found.kind == "truncated_image":
-            kept[found.rows] = False
-    case.table = case.table.take_images(np.flatnonzero(kept))
-    return [look for look, keep in zip(looks, kept.tolist(), strict=True) if keep]
+        split.note(problem)
+    headers = read_headers(split.table)
+    fingerprints = fingerprint_images([split.table.path(i) for i in range(len(split.table))])
+    kept = np.ones(len(split.table), bool)
+    for finding in check_files(split.table, headers, fingerprints):
+        split.note(image_problem(split.table, finding))
+        if finding.kind == "truncated_image":
+            kept[finding.rows] = False
+    split.table = split.table.take_images(np.flatnonzero(kept))
+    return [fingerprint for fingerprint, keep in zip(fingerprints, kept.tolist(), strict=True) if keep]
 
 
-def leave_out_copies(cases: Mapping[str, Case], looks: Mapping[str, Sequence[Look]]) -> None:
-    """Of the same image in several splits that of test is kept, else that of val; twice in one split, the one with
-    most objects."""
-    found = check_copies({name: case.table for name, case in cases.items()}, looks)
-    for name, case in cases.items():
+def remove_copies(splits: Mapping[str, SplitRepair], fingerprints: Mapping[str, Sequence[Fingerprint]]) -> None:
+    """Remove copies of an image: in several splits, test or else val keeps it; in one split, the copy with most
+    objects.
+
+    fingerprints: one per image of each split.
+    """
+    found = check_copies({name: split.table for name, split in splits.items()}, fingerprints)
+    for name, split in splits.items():
         leaks = [problem for problem in found.get(name, []) if problem.kind == "leaked_image"]
         for problem in leaks:
-            case.note(problem)
+            split.note(problem)
         leaked = np.concatenate([problem.ids for problem in leaks] or [np.zeros(0, np.int64)])
-        table, counts = case.table, np.diff(case.table.object_starts)
+        table, counts = split.table, np.diff(split.table.object_starts)
         best: dict[str, int] = {}
         rows = np.flatnonzero(~np.isin(table.image_ids, leaked)).tolist()
-        for row in sorted(rows, key=(-counts).__getitem__):  # which leaves equal ones in their order
-            kept = best.setdefault(looks[name][row].digest, row)
+        for row in sorted(rows, key=(-counts).__getitem__):  # a stable sort: of equal copies the first is kept
+            kept = best.setdefault(fingerprints[name][row].digest, row)
             if kept != row:
-                kind = "listed_twice" if table.path(row) == table.path(kept) else "duplicate_image"
-                case.image_whys[int(table.image_ids[row])][kind] = None
-        case.table = table.take_images(np.array(sorted(best.values()), np.int64))
+                kind = "image_listed_twice" if table.path(row) == table.path(kept) else "duplicate_image"
+                split.image_reasons[int(table.image_ids[row])][kind] = None
+        split.table = table.take_images(np.array(sorted(best.values()), np.int64))
 
 
-def redraw(case: Case) -> None:
-    """Boxes are clipped and fitted to masks, polygons that cross themselves outlined anew, doubles left out, and what
-    turns out to be empty then."""
-    for found in check_boxes(case.table):
-        if found.kind == "reaches_out":
-            case.note(of_objects(case.draft, found))
-            case.table = _with_boxes(case.table, found.rows, _clipped(case.table, found.rows))
-    for found in check_crossings(case.table):
-        case.note(of_objects(case.draft, found))
-        case.table = _outlined(case.table, found.rows)
-    empty, differing = check_fit(case.table)
-    case.note(of_objects(case.draft, differing))
-    case.table = _with_boxes(case.table, differing.rows, differing.values)
-    _drop(case, [empty])
-    _drop(case, [found for found in check_boxes(case.table) if KINDS[found.kind].done == OUT])
-    _drop(case, [found for found in check_doubles(case.table) if found.kind == "duplicate_object"])
+def fix_shapes(split: SplitRepair) -> None:
+    """Clip boxes, fit them to masks, replace self-intersecting polygons, and remove duplicate and empty objects."""
+    for finding in check_boxes(split.table):
+        if finding.kind == "box_exceeds_image":
+            split.note(object_problem(split.current, finding))
+            split.table = _with_boxes(split.table, finding.rows, _clipped(split.table, finding.rows))
+    for finding in check_self_intersections(split.table):
+        split.note(object_problem(split.current, finding))
+        split.table = _with_contours(split.table, finding.rows)
+    empty, mismatched = check_fit(split.table)
+    split.note(object_problem(split.current, mismatched))
+    split.table = _with_boxes(split.table, mismatched.rows, mismatched.values)
+    _remove(split, [empty])
+    _remove(split, [finding for finding in check_boxes(split.table) if KINDS[finding.kind].when_read == SKIPPED])
+    _remove(split, [f for f in check_duplicate_objects(split.table) if f.kind == "duplicate_object"])
 
 
-def _drop(case: Case, found: Sequence[Found]) -> None:
-    kept = np.ones(len(case.table.labels), bool)
-    for one in found:
-        case.note(of_objects(case.draft, one))
-        kept[one.rows] = False
-    case.table = case.table.take_objects(kept)
+def _remove(split: SplitRepair, findings: Sequence[Finding]) -> None:
+    kept = np.ones(len(split.table.labels), bool)
+    for finding in findings:
+        split.note(object_problem(split.current, finding))
+        kept[finding.rows] = False
+    split.table = split.table.take_objects(kept)
 
 
 def _clipped(table: Table, rows: np.ndarray) -> np.ndarray:
@@ -105,21 +109,21 @@ def _clipped(table: Table, rows: np.ndarray) -> np.ndarray:
 
 
 def _with_boxes(table: Table, rows: np.ndarray, new: np.ndarray) -> Table:
-    """With new boxes; the area of an object without a mask is its box's."""
+    """Return the table with new boxes; an object without a mask gets the area of its box."""
     boxes, areas = table.boxes.copy(), table.areas.copy()
     boxes[rows] = new
-    bare = rows[table.lacks_mask[rows]]
-    areas[bare] = np.prod(boxes[bare, 2:] - boxes[bare, :2], axis=1)
+    without_mask = rows[table.lacks_mask[rows]]
+    areas[without_mask] = np.prod(boxes[without_mask, 2:] - boxes[without_mask, :2], axis=1)
     return replace(table, boxes=boxes, areas=areas)
 
 
-def _outlined(table: Table, rows: np.ndarray) -> Table:
-    """Polygons around what the polygons of the objects at ``rows`` fill."""
-    builder, drawn, areas = MaskBuilder(), [], table.areas.copy()
+def _with_contours(table: Table, rows: np.ndarray) -> Table:
+    """Return the table with the polygons of the objects ``rows`` replaced by the contours of the filled area."""
+    builder, replaced, areas = MaskBuilder(), [], table.areas.copy()
     for row in rows.tolist():
         rle = table.rle(row)
         if polygons := [joined([part]) for part in outlines(rle)]:
             builder.add(polygons)
-            drawn.append(row)
+            replaced.append(row)
             areas[row] = masks.area(rle)
-    return replace(table, areas=areas).with_masks(np.array(drawn, np.int64), builder.finish())
+    return replace(table, areas=areas).with_masks(np.array(replaced, np.int64), builder.finish())
