@@ -20,7 +20,7 @@ from helpers.folders import ROOT
 from helpers.tiny_models import as_checkpoint, make_image, random_model
 
 from detect.cli.commands import serve
-from detect.cli.settings import ServeSettings
+from detect.cli.settings.serve import ServeSettings
 from detect.media.encoding import encode
 from detect.media.video_writer import VideoWriter
 from detect.models import checkpoint

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
-from detect.cli.settings import ServeSettings
+from detect.cli.settings.serve import ServeSettings
 from detect.cli.startup import start_program
 from detect.errors import UsageError
 from detect.progress import report, warn
