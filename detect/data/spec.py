@@ -53,7 +53,7 @@ class DatasetSpec:
     _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
-        """Make sure that the files exist: verify, download or render them. Raises DataError when that is impossible."""
+        """Make sure that the files exist: verify, download or render them. Raises DataError when they are missing."""
         if self.root_given:
             if self.download:
                 verify_files(self.download, self.root)

@@ -22,7 +22,8 @@ _PATTERNS = {split: re.compile(rf"(?<![a-z])({words})(?![a-z])") for split, word
 _HEADER = """\
 # Images of the validation split and of the test split. All other images are for training, also those added later.
 # The splits were drawn at random on first use: each class has about the same fraction of its images in each split, and
-# near-duplicates are in the same split. This file stays as it is, so that results can be compared; edit it as you like.
+# near-duplicates are in the same split. This file is never overwritten, so that results can be compared.
+# You may edit it.
 """
 
 

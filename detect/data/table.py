@@ -168,7 +168,7 @@ class Table(Sequence[ImageRecord]):
 
 
 def object_starts(images: np.ndarray, count: int) -> np.ndarray:
-    """Return ``Table.object_starts``, int64 [count + 1], from the image index of each object, ``images``, ascending."""
+    """Return ``Table.object_starts``, int64 [count + 1]; ``images`` is the image index of each object, ascending."""
     return np.concatenate([[0], np.cumsum(np.bincount(images, minlength=count))])
 
 

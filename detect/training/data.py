@@ -57,7 +57,7 @@ def read_training_data(
         warn(f"dataset '{spec.name}': val has objects of classes without objects in train: {first_few(untrained)}")
     count, added = len(train), ""
     if backgrounds is not None:
-        train = with_backgrounds(train, backgrounds, labelled=spec.image_paths())
+        train = with_backgrounds(train, backgrounds, annotated=spec.image_paths())
         added = f" and {counted(len(train) - count, 'background image')}"
     report(f"{spec.name}: {counted(count, 'image')}{added} for training, {len(val)} for validation")
     return TrainingData(spec.name, tuple(spec.splits), class_names, train, val_class_names, val)

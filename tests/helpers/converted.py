@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from detect.data.columns import NONE
+from detect.data.columns import NO_MASK
 from detect.data.exporters.annotated_images import AREAS, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK, ExportLoss
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table
@@ -140,7 +140,7 @@ def losses(form: str, parts: Mapping[str, Table], class_names: ClassNames) -> di
     """What has to be told of datasets of ``coco`` above."""
     tables = parts.values()
     crowds = sum(int(t.iscrowd.sum()) for t in tables)
-    masked = sum(int((t.masks.kinds[t.mask_rows] != NONE).sum()) for t in tables)
+    masked = sum(int((t.masks.kinds[t.mask_rows] != NO_MASK).sum()) for t in tables)
     sides = [t.boxes[:, 2:] - t.boxes[:, :2] for t in tables]
     off = [np.abs(t.areas - wh.prod(axis=1)) / t.areas for t, wh in zip(tables, sides, strict=True)]
     told = {

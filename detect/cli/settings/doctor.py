@@ -7,9 +7,10 @@ from pathlib import Path
 
 from detect.cli.settings.shared import DATA, FORMATS
 from detect.data.augmentation import PRESET_NAMES
+from detect.data.exporters import EXPORTERS
 from detect.options import REQUIRED, option
 
-TARGETS = ("coco", "voc", "yolo", "via")  # keys of detect.data.exporters.EXPORTERS, which takes longer to import
+TARGETS = tuple(EXPORTERS)
 
 
 @dataclass(kw_only=True)

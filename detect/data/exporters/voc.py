@@ -34,7 +34,7 @@ _MIN_SIDE_PX = 1.02  # a box of one pixel has equal coordinates, which readers t
 
 
 def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
-    """Write the annotation files, see ``Exporter.write``. A name in two splits is the same image with equal objects."""
+    """Write the annotation files, see ``Exporter.write``. A name in two splits is one image with equal objects."""
     class_texts = stripped_names(class_names)
     counts = Counter(lost_category_ids(class_names) | unused_classes(parts, class_names))
     written = set()

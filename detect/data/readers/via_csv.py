@@ -3,7 +3,7 @@
     filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes
     a.jpg,4711,"{}",1,0,"{""name"":""rect"",""x"":1,...}","{""class"":""cat""}"
 
-In VIA 1 the first line begins with ``#``. An image without regions has one line with a count of 0 and empty attributes.
+In VIA 1 the first line begins with ``#``. An image without regions has one line with the count 0 and no attributes.
 """
 
 from __future__ import annotations
