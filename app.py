@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -47,26 +48,13 @@ QUEUE_SIZE = 64  # images of all visitors that may wait for a model
 QUEUE_TIMEOUT = 300.0  # seconds after which a waiting image is dropped
 URL_OPTION = "URL ..."
 EXAMPLES = ("balloons_1.jpg", "balloons_2.jpg", "image_1.jpg", "image_2.jpg", "video_1.mp4")
-MODELS_FILE = ROOT / "docs" / "models.json"  # written by benchmark.py inference
+MODELS_FILE = ROOT / "docs" / "models.json"  # written by benchmark.py inference --json docs/models.json
 # Backbones that are compared on the balloon dataset -> record of a training run, written by benchmark.py results.
 FINE_TUNED = {
     "mobilenet_v2": "balloon_recipe_0",
     "resnet50": "balloon_resnet50",
     "resnet101": "balloon_resnet101",
     "vovnet19_dw": "balloon_vovnet19_dw",
-}
-MODEL_COLUMNS = {  # key in MODELS_FILE -> column
-    "name": "model",
-    "kind": "kind",
-    "head": "head",
-    "milliseconds": st.column_config.NumberColumn("ms per image"),
-    "gflop": st.column_config.NumberColumn("GFLOP", help="billions of multiply-adds per image"),
-    "parameters_millions": st.column_config.NumberColumn("parameters (millions)"),
-    "proposals": st.column_config.NumberColumn("proposals"),
-    "box_ap": st.column_config.NumberColumn("COCO box AP"),
-    "mask_ap": st.column_config.NumberColumn("COCO mask AP"),
-    "keypoint_ap": st.column_config.NumberColumn("COCO keypoint AP"),
-    "imagenet_top1": st.column_config.NumberColumn("ImageNet top-1"),
 }
 
 
@@ -263,12 +251,27 @@ def comparison_page() -> None:
     benchmark = json.loads(MODELS_FILE.read_text(encoding="utf-8"))
     st.subheader("Size, computation and speed")
     height, width = benchmark["image_hw"]
-    st.caption(f"Median of {benchmark['rounds']} rounds on {benchmark['machine']}, for an image of {width}x{height}.")
-    columns = list(MODEL_COLUMNS)
-    st.dataframe(
-        benchmark["models"], hide_index=True, placeholder="–", column_config=MODEL_COLUMNS, column_order=columns
-    )
-    st.bar_chart(benchmark["models"], x="name", y="milliseconds", horizontal=True, sort="milliseconds")
+    st.caption(f"On {benchmark['machine']}, for an image of {width}x{height} pixels; docs/models.md has the details.")
+    rows = [model_row(model) for model in benchmark["models"]]
+    st.dataframe(rows, hide_index=True, placeholder="–")
+    st.bar_chart(rows, x="model", y="ms per image", horizontal=True, sort="ms per image")
+
+
+def model_row(model: dict[str, Any]) -> dict[str, str | float | None]:
+    """Return the table row of one entry of MODELS_FILE."""
+    ap = model["ap"]
+    return {
+        "model": model["name"],
+        "head": model["head"],
+        "ms per image": round(1000 * statistics.median(model["seconds"])),
+        "GFLOP": round(model["multiply_adds"] / 1e9, 1),
+        "parameters (millions)": round(model["parameters"] / 1e6, 1),
+        "proposals": model["proposals"],
+        "COCO box AP": ap.get("box_map"),
+        "COCO mask AP": ap.get("mask_map"),
+        "COCO keypoint AP": ap.get("kp_map"),
+        "ImageNet top-1": model["top1"],
+    }
 
 
 def fine_tuned_rows() -> list[dict[str, str | float | None]]:

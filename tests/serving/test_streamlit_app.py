@@ -122,7 +122,7 @@ def test_the_four_backbones_are_compared_with_the_published_figures():
     assert fine_tuned["box AP50"].notna().sum() >= 2, "val and test of at least one backbone"
     record = json.loads((ROOT / "docs" / "results" / "balloon_recipe_0.json").read_text(encoding="utf-8"))
     assert fine_tuned["box AP"][0] == round(100 * record["metrics"]["val"]["bbox"]["AP"], 1)
-    assert set(fine_tuned["backbone"]) <= set(models["name"]) and models["milliseconds"].min() > 0
+    assert set(fine_tuned["backbone"]) <= set(models["model"]) and models["ms per image"].min() > 0
 
 
 def comparison() -> None:
