@@ -1,8 +1,8 @@
-"""Turn a training run's checkpoint into the bundled model:
+"""Turn the checkpoint of a training run into the bundled model:
 
     python weights/ship.py outputs/train/NAME/best.safetensors weights/balloon.safetensors
 
-The same weights in half precision, and a header without the folders of the machine that trained it.
+The bundled file has half-precision weights and does not contain the paths of the machine that trained it.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from detect.cli.exit_status import exit_status
 from detect.errors import UsageError
 from detect.io.files import write_bytes
 
-LARGEST = 20_000_000  # bytes, since everyone who clones the project fetches it
-LOCAL = ("data", "data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
+MAX_BYTES = 20_000_000  # everyone who clones the repository downloads the file
+LOCAL_SETTINGS = ("data", "data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="the checkpoint of a run", metavar="CHECKPOINT")
-    parser.add_argument("target", type=Path, help="the file to bundle", metavar="OUT.safetensors")
+    parser.add_argument("source", type=Path, help="checkpoint of a training run", metavar="CHECKPOINT")
+    parser.add_argument("target", type=Path, help="file to write", metavar="OUT.safetensors")
     arguments = parser.parse_args()
 
     from detect.models import checkpoint
 
     source, target = arguments.source, arguments.target
     trained = checkpoint.load(source)
-    settings = {k: v for k, v in trained.training.items() if k not in LOCAL}
+    settings = {k: v for k, v in trained.training.items() if k not in LOCAL_SETTINGS}
     for key in ("pretrained", "backgrounds"):
         if settings.get(key):
-            settings[key] = Path(urlsplit(settings[key]).path).name  # no query: it may be a key
+            settings[key] = Path(urlsplit(settings[key]).path).name  # without the query, which may hold a secret
     content = checkpoint.to_bytes(checkpoint.to_half(replace(trained, training=settings)))
     size = len(content) / 1e6
-    if len(content) > LARGEST:
-        raise UsageError(f"{source} would ship as {size:.1f} MB; at most {LARGEST / 1e6:.0f} MB are bundled")
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{source}: the bundled file would have {size:.1f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB")
     write_bytes(target, content)
     print(f"{target}: {size:.1f} MB")
 

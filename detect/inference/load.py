@@ -13,7 +13,7 @@ from detect.models import checkpoint, pretrained
 from detect.models.architecture import Architecture, detector_architecture
 from detect.models.builder import build
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
+from detect.models.cpu.fuse_bn import fuse_for_inference
 from detect.models.zoo import BUNDLED, DETECTORS, check_model
 from detect.options import suggest_keywords
 from detect.runtime import pick_device
@@ -66,7 +66,7 @@ def predictor_from_checkpoint(
         architecture = Architecture.from_json(saved.architecture)
         model = build(architecture, saved.num_rows)
         model.load_state_dict(saved.state)
-        fuse_frozen_batch_norms(model)
+        fuse_for_inference(model)
     except (RuntimeError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{source}: the weights do not fit the architecture that it describes: "
@@ -88,7 +88,7 @@ def _torchvision_detector(name: str, device: torch.device, imgsz: int | None, th
     assert weights.class_names is not None and weights.class_rows is not None
     model = build(detector_architecture(name, imgsz), 1 + max(weights.class_rows))
     model.load_state_dict(weights.state)
-    fuse_frozen_batch_norms(model)
+    fuse_for_inference(model)
     return Predictor(
         model,
         weights.class_names,

@@ -29,7 +29,7 @@ METADATA_KEY = "detect"
 RENAMED_KEYS: dict[str, dict[str, str]] = {
     "": {"colour_order": "channel_order"},
     "architecture": architecture.RENAMED_KEYS,
-    "data": {"train_pictures": "train_images"},
+    "data": {"train_pictures": "train_images", "train_sha256": "train_fingerprint"},
     "training": {
         "colours": "color",
         "rare": "repeat_threshold",

@@ -1,8 +1,9 @@
-"""docs/models.md says what is true of the models that torchvision builds, and of this project's tables."""
+"""docs/models.md agrees with the models that torchvision builds and with the tables of models."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import textwrap
 from itertools import pairwise
@@ -18,18 +19,17 @@ from torchvision.models import detection as tv
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from benchmarks import markdown
-from benchmarks.output import part_of
-from detect.models import published
+from benchmarks import published
 from detect.models.zoo import BACKBONES, DETECTORS
 
 PAGE = ROOT / "docs" / "models.md"
+TABLE_HEADING = "## Size, work, accuracy and time"
 PAIRS = {"v1": "v2", "maskrcnn": "maskrcnn_v2"}
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, nn.Module]:
-    """torchvision's own, as shapes without numbers."""
+    """torchvision's models on the meta device: shapes without values."""
     with torch.device("meta"):
         return {
             name: getattr(tv, DETECTORS[name].builder)(weights=None, weights_backbone=None)
@@ -42,7 +42,7 @@ def count(module: nn.Module, kind: type) -> int:
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS.items())
-def test_the_fpn_has_batch_norms_in_v2_alone(models, old, new):
+def test_only_the_v2_fpn_has_batch_norms(models, old, new):
     before, after = models[old].backbone.fpn, models[new].backbone.fpn
     assert [count(before, nn.Conv2d), count(before, nn.BatchNorm2d)] == [8, 0]
     assert [count(after, nn.Conv2d), count(after, nn.BatchNorm2d)] == [8, 8]
@@ -50,32 +50,32 @@ def test_the_fpn_has_batch_norms_in_v2_alone(models, old, new):
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS.items())
-def test_the_rpn_has_one_convolution_and_two_in_v2_without_norms(models, old, new):
+def test_rpn_has_one_convolution_and_in_v2_two(models, old, new):
     before, after = models[old].rpn.head.conv, models[new].rpn.head.conv
     assert [count(before, nn.Conv2d), count(after, nn.Conv2d)] == [1, 2]
     assert count(after, nn.BatchNorm2d) == 0
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS.items())
-def test_the_box_head_is_two_layers_and_four_convolutions_and_one_layer_in_v2(models, old, new):
+def test_box_head_is_two_linear_layers_and_in_v2_four_convolutions_and_one_linear_layer(models, old, new):
     before, after = models[old].roi_heads.box_head, models[new].roi_heads.box_head
     assert [count(before, kind) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)] == [0, 0, 2]
     assert [count(after, kind) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)] == [4, 4, 1]
 
 
-def test_the_mask_head_keeps_its_four_convolutions_and_gets_batch_norms(models):
+def test_mask_head_has_four_convolutions_and_in_v2_batch_norms(models):
     heads = [models[name].roi_heads.mask_head for name in ("maskrcnn", "maskrcnn_v2")]
     assert [count(h, nn.Conv2d) for h in heads] == [4, 4]
     assert [count(h, nn.BatchNorm2d) for h in heads] == [0, 4]
 
 
-def test_the_backbones_differ_in_nothing_but_their_norms(models):
+def test_v1_and_v2_backbones_have_equal_parameter_shapes(models):
     shapes = [{k: v.shape for k, v in models[name].backbone.body.named_parameters()} for name in ("v1", "v2")]
     assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize(("name", "frozen"), [("v1", True), ("maskrcnn", True), ("v2", False), ("maskrcnn_v2", False)])
-def test_v1_freezes_the_norms_of_a_trained_backbone_and_v2_does_not(monkeypatch, name, frozen):
+def test_only_v1_freezes_the_norms_of_a_pretrained_backbone(monkeypatch, name, frozen):
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", lambda self, **_: resnet50(weights=None).state_dict())
     build = getattr(tv, DETECTORS[name].builder)
     with torch.device("meta"):
@@ -85,7 +85,7 @@ def test_v1_freezes_the_norms_of_a_trained_backbone_and_v2_does_not(monkeypatch,
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS.items())
-def test_v2_asks_for_no_imagenet_weights_by_itself(old, new):
+def test_v2_has_no_default_imagenet_weights(old, new):
     before, after = (inspect.signature(getattr(tv, DETECTORS[n].builder)).parameters for n in (old, new))
     assert before["weights_backbone"].default is ResNet50_Weights.IMAGENET1K_V1
     assert after["weights_backbone"].default is None
@@ -98,8 +98,8 @@ def test_retinanet_v2_has_group_norms_and_its_extra_levels_start_from_the_backbo
     assert after.head.regression_head._loss_type == "giou"
 
 
-def test_where_the_cost_of_v2_comes_from():
-    """The three numbers of the page, in GFLOP at 800x800, make up the difference that torchvision publishes."""
+def test_stated_costs_of_v2_add_up_to_the_published_difference():
+    """Values in GFLOP at 800x800 pixels."""
     convolution = 256 * 256 * 3 * 3
     box_head = 4 * convolution * 7 * 7 * 1000 / 1e9
     rpn = convolution * sum(side**2 for side in (200, 100, 50, 25, 13)) / 1e9
@@ -111,12 +111,12 @@ def test_where_the_cost_of_v2_comes_from():
 
 
 @pytest.mark.parametrize("name", [*PAIRS, *PAIRS.values(), "retinanet", "retinanet_v2"])
-def test_the_page_states_the_ap_that_torchvision_publishes(name):
+def test_page_states_the_published_ap(name):
     for figure in published.coco_ap(name).values():
-        assert f"{figure:.1f}" in PAGE.read_text().split(markdown.markers(part_of("inference"))[0])[0]
+        assert f"{figure:.1f}" in PAGE.read_text().split(TABLE_HEADING)[0]
 
 
-def test_the_steps_of_the_imagenet_recipe_add_up():
+def test_gains_of_the_imagenet_recipe_add_up():
     rows = re.findall(r"^\| [^|]+ \| (\d\d\.\d{3}) \| (?:\+(\d\.\d{3}))? *\|$", PAGE.read_text(), re.M)
     accuracy = [float(a) for a, _ in rows]
     assert [round(b - a, 3) for a, b in pairwise(accuracy)] == [float(g) for _, g in rows[1:]]
@@ -127,7 +127,7 @@ def test_the_steps_of_the_imagenet_recipe_add_up():
         assert weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] == figure
 
 
-def test_the_backbone_that_it_adds_is_one():
+def test_example_backbone_works():
     (block,) = re.findall(r"^   ```python\n(.*?)^   ```", PAGE.read_text(), re.M | re.S)
     scope: dict[str, Any] = {}
     exec(textwrap.dedent(block), scope)
@@ -138,21 +138,30 @@ def test_the_backbone_that_it_adds_is_one():
     ]
 
 
-def test_every_model_stands_in_the_text():
-    text = PAGE.read_text().split(markdown.markers(part_of("inference"))[0])[0]
+def test_text_mentions_every_model():
+    text = PAGE.read_text().split(TABLE_HEADING)[0]
     assert not [name for name in (*BACKBONES, *DETECTORS) if f"`{name}`" not in text]
 
 
-def test_the_table_has_its_place():
-    markdown.check_part(PAGE, part_of("inference"))
+def test_table_has_the_measured_values():
+    measured = {one["name"]: one for one in json.loads(PAGE.with_suffix(".json").read_text())["models"]}
+    rows = re.findall(r"^\| `--(?:backbone|model) (\w+)` \|(.*)\|$", PAGE.read_text(), re.M)
+    assert {name for name, _ in rows} == set(measured)
+    for name, row in rows:
+        cells = [cell.strip() for cell in row.split("|")]
+        values = measured[name]
+        assert cells[0] == values["head"]
+        assert cells[1] == f"{values['parameters'] / 1e6:.1f}"
+        assert cells[4] == f"{values['multiply_adds'] / 1e9:.1f}"
+        assert cells[-1] == f"{1000 * values['seconds'][0]:.0f}"
 
 
-def test_links_lead_to_files():
+def test_relative_links_exist():
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", PAGE.read_text())
     assert links
     assert all((PAGE.parent / link).exists() for link in links), links
 
 
-def test_the_table_has_a_row_for_every_model():
+def test_table_has_a_row_for_every_model():
     rows = {line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if line.startswith("| `--")}
     assert {f"`--backbone {name}`" for name in BACKBONES} | {f"`--model {name}`" for name in DETECTORS} <= rows

@@ -1,4 +1,4 @@
-"""Small images and random models that behave: what several tests of the models start from."""
+"""Small images, and small models with random weights that detect something."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import torch
 import yaml
 from scipy.optimize import linear_sum_assignment
 from torch import nn
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from detect.data.synthetic.datasets import KINDS, render_split
 from detect.models.architecture import Architecture, backbone_architecture
-from detect.models.builder import build
+from detect.models.builder import Detector, build
 from detect.models.checkpoint import Checkpoint
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
-torch.set_num_threads(1)  # such small tensors gain nothing from more, and lose much on a busy machine
+torch.set_num_threads(1)  # tensors this small gain nothing from more threads, and lose much on a busy machine
 
 CLASSES = ClassNames(("kite", "balloon", "bird"), (90, 7, 3))
-LIGHT = replace(backbone_architecture("mobilenet_v2", "maskrcnn", 64), proposals=60)
+TINY_ARCHITECTURE = replace(backbone_architecture("mobilenet_v2", "maskrcnn", 64), max_proposals=60)
 
 
 def make_image(hw: tuple[int, int], seed: int) -> np.ndarray:
-    """uint8 RGB [H, W, 3]: bright rectangles on noise."""
+    """Return a uint8 RGB image [H, W, 3] of bright rectangles on noise."""
     rng = np.random.default_rng(seed)
     image = rng.integers(60, 120, (*hw, 3), dtype=np.uint8)
     for _ in range(6):
@@ -37,7 +36,7 @@ def make_image(hw: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def target(hw: tuple[int, int], boxes: Sequence[Sequence[float]]) -> dict[str, torch.Tensor]:
-    """torchvision's target: ``boxes`` xyxy pixels of labels 1, 2, ... that their masks fill."""
+    """Return a torchvision target with labels 1, 2, ... and masks that fill ``boxes`` (xyxy pixels)."""
     masks = torch.zeros(len(boxes), *hw, dtype=torch.uint8)
     for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
         mask[int(y0) : int(y1), int(x0) : int(x1)] = 1
@@ -49,9 +48,21 @@ def target(hw: tuple[int, int], boxes: Sequence[Sequence[float]]) -> dict[str, t
     }
 
 
-def train_a_step(model: GeneralizedRCNN, hw: tuple[int, int] = (64, 96)) -> dict[str, torch.Tensor]:
-    """One step of SGD on two images; returns its losses. Batch norms take the statistics of this batch as they
-    are, since in evaluation a random network with those of a fresh one sees its activations explode."""
+def training_batch() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    """Return three images of different sizes with targets of class 1; the last has no objects."""
+    sizes = ((96, 160), (128, 96), (96, 96))
+    images = [torch.from_numpy(make_image(hw, seed)).permute(2, 0, 1) / 255 for seed, hw in enumerate(sizes)]
+    boxes = ([[0, 0, 30, 40], [60, 20, 160, 96]], [[10, 8, 90, 120]], [])
+    targets = [target(hw, some) for hw, some in zip(sizes, boxes, strict=True)]
+    return images, [{**t, "labels": torch.ones_like(t["labels"])} for t in targets]
+
+
+def train_one_step(model: Detector, hw: tuple[int, int] = (64, 96)) -> dict[str, torch.Tensor]:
+    """Take one SGD step on two images and return its losses.
+
+    Batch norms take over the statistics of this batch. With the statistics of a new model, the activations of a random
+    network explode in evaluation mode.
+    """
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -61,13 +72,13 @@ def train_a_step(model: GeneralizedRCNN, hw: tuple[int, int] = (64, 96)) -> dict
     optimizer = torch.optim.SGD(trained, lr=1e-3)
     losses = model.train()(images, targets)
     torch.stack(list(losses.values())).sum().backward()
-    nn.utils.clip_grad_norm_(trained, 10)  # as train.py does, or the deep ones are thrown far off
+    nn.utils.clip_grad_norm_(trained, 10)  # as train.py does; without it deep networks diverge
     optimizer.step()
     return losses
 
 
 def randomize_norms(module: nn.Module) -> None:
-    """Weights and statistics that show if a norm or the activation after it is swapped, missing or has another eps."""
+    """Randomize all BatchNorm2d, so that a missing norm or activation and a wrong eps change the output."""
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -76,35 +87,46 @@ def randomize_norms(module: nn.Module) -> None:
             nn.init.uniform_(norm.running_var, 0.5, 2.0)
 
 
-def random_model(architecture: Architecture = LIGHT, num_rows: int = 1 + len(CLASSES), seed: int = 0):
-    """A model after one step from random weights, that finds dozens of things in any image at threshold 0."""
+def random_model(
+    architecture: Architecture = TINY_ARCHITECTURE, num_rows: int = 1 + len(CLASSES), seed: int = 0
+) -> Detector:
+    """Return a random model after one training step; with threshold 0 it detects dozens of objects in any image."""
     torch.manual_seed(seed)
     model = build(architecture, num_rows)
-    side = architecture.min_size  # in less, a coarse map has too few places for statistics
-    train_a_step(model, (side, side * 3 // 2))
+    side = architecture.min_size  # in smaller images, coarse maps have too few pixels for batch statistics
+    train_one_step(model, (side, side * 3 // 2))
     return model
 
 
-def as_checkpoint(model: nn.Module, architecture: Architecture = LIGHT, classes: ClassNames = CLASSES) -> Checkpoint:
-    """The model at rest."""
+def as_checkpoint(
+    model: nn.Module, architecture: Architecture = TINY_ARCHITECTURE, classes: ClassNames = CLASSES
+) -> Checkpoint:
+    """Return the checkpoint of a model."""
     return Checkpoint(model.state_dict(), architecture.to_json(), classes)
 
 
-def assert_same(found: Detections, expected: Detections, *, px: float, score: float, least: int = 20) -> None:
-    """Equal detections but for ``px`` pixels and ``score``, at least ``least`` of them. In any order, since noise
-    in the last digit swaps those that score the same."""
-    assert len(found) == len(expected) >= least
-    assert found.image_hw == expected.image_hw
-    assert (found.masks is None) == (expected.masks is None)
-    apart = np.abs(found.boxes[:, None] - expected.boxes).max(axis=2) / px
-    apart = np.maximum(apart, np.abs(found.scores[:, None] - expected.scores) / score)
-    apart[found.labels[:, None] != expected.labels] = np.inf
-    pairs = linear_sum_assignment(np.minimum(apart, 1e6))
-    assert apart[pairs].max() <= 1
+def assert_same_detections(
+    actual: Detections, expected: Detections, *, px: float, score: float, min_count: int = 20
+) -> None:
+    """Assert that both have the same detections, at least ``min_count``, up to ``px`` pixels and ``score``.
+
+    The order does not matter, since rounding swaps detections of equal score.
+    """
+    assert len(actual) == len(expected) >= min_count
+    assert actual.image_hw == expected.image_hw
+    assert (actual.masks is None) == (expected.masks is None)
+    distance = np.abs(actual.boxes[:, None] - expected.boxes).max(axis=2) / px
+    distance = np.maximum(distance, np.abs(actual.scores[:, None] - expected.scores) / score)
+    distance[actual.labels[:, None] != expected.labels] = np.inf
+    pairs = linear_sum_assignment(np.minimum(distance, 1e6))
+    assert distance[pairs].max() <= 1
 
 
 def render_shapes(folder: Path, counts: dict[str, int], classes: Sequence[str] = ()) -> Path:
-    """A dataset of a few images of shapes with the category ids 90, 7 and 3; returns its description."""
+    """Write a dataset of rendered shapes with category ids 90, 7 and 3; return the path of its description.
+
+    counts: split -> number of images.
+    """
     for split, count in counts.items():
         render_split(KINDS["shapes"], folder / "files", split, 3, count)
     content = {

@@ -1,4 +1,4 @@
-"""Weight files as torchvision publishes them."""
+"""Weight files in the form in which torchvision publishes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As in torchvision's files from before 0.13."""
+    """Return ``state`` under the tensor names that torchvision used before version 0.13."""
     renamed = {}
     for key, tensor in state.items():
         key = re.sub(r"(fpn\.\w+_blocks\.\d)\.0\.", r"\1.", key)

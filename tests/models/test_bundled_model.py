@@ -1,4 +1,4 @@
-"""The model in weights/: small, honest about its data, and able to find balloons."""
+"""The bundled checkpoint weights/balloon.safetensors, and the script that writes such files."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def header() -> checkpoint.Checkpoint:
     return checkpoint.load(bundled("balloon"))
 
 
-def test_it_is_small() -> None:
+def test_bundled_file_is_small() -> None:
     assert bundled("balloon").stat().st_size < 20_000_000
 
 
-def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: checkpoint.Checkpoint) -> None:
+def test_header_names_no_folder(header: checkpoint.Checkpoint) -> None:
     assert "/" not in json.dumps(header.training)
 
 
@@ -49,7 +49,7 @@ def test_its_header_names_no_folder_of_the_machine_that_trained_it(header: check
         ({"backgrounds": None}, {"backgrounds": None}),
     ],
 )
-def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, shipped) -> None:
+def test_ship_script_removes_local_settings(tmp_path, training, shipped) -> None:
     source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
     data = {"name": "kites", "train_images": 1}
     checkpoint.save(
@@ -61,9 +61,9 @@ def test_a_model_is_shipped_without_what_is_its_makers_own(tmp_path, training, s
 
 
 @pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon dataset")
-def test_no_image_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Checkpoint) -> None:
+def test_training_images_are_not_in_val_or_test(header: checkpoint.Checkpoint) -> None:
     spec = find_spec("balloon", BALLOON)
-    trained, labelled = set(header.data["train_sha256"]), set(fingerprint(spec.read("train")[1]))
+    trained, labelled = set(header.data["train_fingerprint"]), set(fingerprint(spec.read("train")[1]))
     assert labelled <= trained
     assert len(trained - labelled) == len((ROOT / "weights/backgrounds.txt").read_text().splitlines())
     for split in ("val", "test"):
@@ -72,7 +72,7 @@ def test_no_image_that_it_was_trained_on_is_in_val_or_test(header: checkpoint.Ch
         assert not trained & held_out
 
 
-def test_it_finds_the_balloons_of_the_demo(tmp_path: Path) -> None:
+def test_bundled_model_detects_the_balloons_of_the_sample_image(tmp_path: Path) -> None:
     predictor = load_model("balloon", device="cpu")
     picture = Path("input/balloons_1.jpg")
     image = read_image(picture)

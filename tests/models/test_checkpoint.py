@@ -1,17 +1,25 @@
-"""Checkpoint files: equal bytes for equal models, whole or not at all, readable without pickle."""
+"""Checkpoint files: reproducible bytes, atomic writes, no pickle, keys of earlier versions."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from pickle import PicklingError
 
+import numpy as np
 import pytest
 import torch
+from helpers.folders import ROOT
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from detect.errors import CheckpointError
+from detect.inference.load import predictor_from_checkpoint
+from detect.media.images import read_image
 from detect.models import checkpoint
+from detect.models.architecture import Architecture
 from detect.models.checkpoint import Checkpoint
 from detect.structures.class_names import ClassNames
 
@@ -20,7 +28,7 @@ from detect.structures.class_names import ClassNames
 def saved() -> Checkpoint:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    network[1].running_var += 1e6  # out of float16's range
+    network[1].running_var += 1e6  # beyond the range of float16
     return Checkpoint(
         state=network.state_dict(),
         architecture={"model": "tiny", "norm_eps": 0.0, "anchors": [[1, 2], [3]]},
@@ -35,15 +43,13 @@ def saved() -> Checkpoint:
 
 
 def with_header(path, **changes) -> None:
-    """Write ``path`` anew with some values of its description changed."""
-    from safetensors import safe_open
-
+    """Rewrite a checkpoint with some values of its header changed."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["detect"])
     save_file(load_file(path), path, {"detect": json.dumps(header | changes)})
 
 
-def test_everything_comes_back(saved, tmp_path):
+def test_saved_checkpoint_loads_unchanged(saved, tmp_path):
     checkpoint.save(saved, tmp_path / "a.safetensors")
     back = checkpoint.load(tmp_path / "a.safetensors")
     assert list(back.state) == sorted(saved.state)
@@ -52,7 +58,7 @@ def test_everything_comes_back(saved, tmp_path):
     assert back.num_rows == 91
 
 
-def test_rows_are_counted_from_the_classes_where_none_are_given(saved):
+def test_number_of_rows_follows_from_the_classes_without_class_rows(saved):
     assert Checkpoint({}, {}, saved.class_names).num_rows == 3
 
 
@@ -70,16 +76,16 @@ def test_channels_last_and_shared_tensors_can_be_saved(saved, tmp_path):
     assert torch.equal(checkpoint.load(tmp_path / "a.safetensors").state["a"], filters)
 
 
-def test_a_state_that_cannot_be_saved_leaves_the_old_file_alone_and_shows_its_own_error(tmp_path):
+def test_unserializable_state_keeps_the_old_file_and_raises_its_own_error(tmp_path):
     path = tmp_path / "last"
     path.write_bytes(b"old")
-    with pytest.raises((AttributeError, PicklingError)):  # a bug of ours, and no full disk
+    with pytest.raises((AttributeError, PicklingError)):  # not a DiskError
         checkpoint.save_training_state({"w": torch.ones(9), "no": lambda: 0}, path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_newer_format_is_refused(saved, tmp_path):
+def test_newer_format_is_rejected(saved, tmp_path):
     path = tmp_path / "a.safetensors"
     checkpoint.save(saved, path)
     with_header(path, format=checkpoint.FORMAT + 1, a_new_field=1)
@@ -87,7 +93,7 @@ def test_a_newer_format_is_refused(saved, tmp_path):
         checkpoint.load(path)
 
 
-def test_what_is_no_checkpoint_is_named(saved, tmp_path):
+def test_missing_and_invalid_checkpoints_are_named(saved, tmp_path):
     path = tmp_path / "a.safetensors"
     with pytest.raises(CheckpointError, match=r"no such checkpoint: .*a\.safetensors"):
         checkpoint.load(path)
@@ -95,7 +101,7 @@ def test_what_is_no_checkpoint_is_named(saved, tmp_path):
     with pytest.raises(CheckpointError, match=r"a\.safetensors is not a checkpoint"):
         checkpoint.load(path)
     save_file({"w": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match=r"no model description; give it to train\.py as --pretrained"):
+    with pytest.raises(CheckpointError, match=r"no model description; .* `pretrained`"):
         checkpoint.load(path)
     for broken in ("{", "[]", "{}"):
         save_file({"w": torch.zeros(1)}, path, {"detect": broken})
@@ -103,7 +109,7 @@ def test_what_is_no_checkpoint_is_named(saved, tmp_path):
             checkpoint.load(path)
 
 
-def test_half_precision_halves_weights_but_not_statistics(saved, tmp_path):
+def test_half_precision_excludes_batch_norms(saved, tmp_path):
     half = checkpoint.to_half(saved)
     assert {k: v.dtype for k, v in half.state.items()} == {
         "0.weight": torch.float16, "0.bias": torch.float16,
@@ -117,7 +123,7 @@ def test_half_precision_halves_weights_but_not_statistics(saved, tmp_path):
     assert torch.allclose(back["0.weight"], saved.state["0.weight"], atol=1e-3)
 
 
-def test_the_training_state_is_read_without_pickle(tmp_path):
+def test_training_state_is_read_without_executing_code(tmp_path):
     path = tmp_path / "state.pt"
     checkpoint.save_training_state({"epoch": 3, "rng": torch.get_rng_state(), "m": {"w": torch.ones(2)}}, path)
     assert checkpoint.load_training_state(path)["m"]["w"].tolist() == [1, 1]
@@ -126,3 +132,62 @@ def test_the_training_state_is_read_without_pickle(tmp_path):
         checkpoint.load_training_state(path)
     with pytest.raises(CheckpointError, match="no such file"):
         checkpoint.load_training_state(tmp_path / "none.pt")
+
+
+# Files of earlier versions
+
+OLD = Path(__file__).parent / "fixtures" / "checkpoint_format_2.safetensors"
+
+
+def test_keys_of_earlier_versions_are_translated():
+    saved = checkpoint.load(OLD)
+    assert Architecture.from_json(saved.architecture).to_json() == {
+        **saved.architecture,
+        **as_tuples(saved.architecture),
+    }
+    renamed = {
+        "fpn_channels": 8,
+        "box_head_channels": 8,
+        "mask_head_channels": 8,
+        "feature_layers": ["1", "2", "3", "4"],
+        "max_proposals": 60,
+        "rois_per_image": 256,
+        "has_fixed_size": False,
+    }
+    assert {key: saved.architecture[key] for key in renamed} == renamed
+    training = {"color": "strong", "repeat_threshold": 0.0, "max_skipped_steps": 5, "debug_step": None}
+    assert {key: saved.training[key] for key in training} == training
+    assert saved.data["train_images"] == 4
+    old_keys = {old for keys in checkpoint.RENAMED_KEYS.values() for old in keys}
+    assert not old_keys & {*saved.architecture, *saved.training, *saved.data}
+
+
+def as_tuples(architecture: dict) -> dict:
+    """Return the lists of a stored architecture as tuples."""
+    return {
+        key: tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        for key, value in architecture.items()
+        if isinstance(value, list)
+    }
+
+
+def test_an_architecture_with_old_keys_equals_the_translated_one():
+    with safe_open(OLD, framework="pt") as file:
+        stored = json.loads(file.metadata()["detect"])["architecture"]
+    assert "taps" in stored
+    assert Architecture.from_json(stored) == Architecture.from_json(checkpoint.load(OLD).architecture)
+
+
+def test_a_checkpoint_of_an_earlier_version_gives_the_detections_that_it_gave_then():
+    pytest.importorskip("timm")
+    expected = json.loads(OLD.with_suffix("").with_suffix(".detections.json").read_text())
+    predictor = predictor_from_checkpoint(checkpoint.load(OLD), threshold=0.01)
+    (found,) = predictor([read_image(ROOT / "input" / "image_1.jpg")])
+    assert len(found) == len(expected) == 100 and found.masks is not None
+    category_ids = np.array([predictor.class_names.category_id(label) for label in found.labels])
+    distance = np.abs(found.boxes[:, None] - np.array([one["box_xyxy"] for one in expected])).max(axis=2) / 1e-2
+    distance = np.maximum(distance, np.abs(found.scores[:, None] - [one["score"] for one in expected]) / 1e-4)
+    distance[category_ids[:, None] != [one["category_id"] for one in expected]] = 1e6
+    pairs = linear_sum_assignment(np.minimum(distance, 1e6))
+    # Many scores are nearly equal, so another processor may swap a few detections at the limit of 100.
+    assert (distance[pairs] <= 1).sum() >= 95

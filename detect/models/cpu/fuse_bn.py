@@ -65,9 +65,8 @@ def fuse_for_inference(model: nn.Module) -> int:
             continue
         if type(norm) not in (nn.BatchNorm2d, FrozenBatchNorm2d, _NormFusedIntoConv) or norm.running_var is None:
             continue
-        if isinstance(conv, _ConvFusedWithNorm):
+        if conv.__dict__.pop("norm", None):  # undo the fusion for training
             conv.__class__ = nn.Conv2d
-            del conv.__dict__["norm"]
         weight, bias = _fused_weights(conv, norm)
         conv.weight = nn.Parameter(weight, requires_grad=False)
         conv.bias = nn.Parameter(bias, requires_grad=False)

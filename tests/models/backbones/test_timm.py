@@ -1,4 +1,4 @@
-"""``timm:NAME``: every network of timm with a pyramid is a backbone, and its published weights are ours too."""
+"""``timm:NAME``: timm networks with maps of stride 4 to 32 as backbones, and their published weights."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detect.errors import CheckpointError, UsageError
 from detect.inference.load import predictor_from_checkpoint
-from detect.models import checkpoint, imagenet
-from detect.models.architecture import backbone_architecture
+from detect.models import checkpoint, zoo
+from detect.models.architecture import Architecture, backbone_architecture
 from detect.models.backbones import build_backbone, from_timm
 from detect.models.builder import build
 from detect.models.freeze import freeze_stages
-from detect.models.imagenet import IMAGENET_MEAN
 from detect.models.norms import freeze_norms
-from detect.models.pretrained import choose, published_weights, start_model
-from detect.models.weights import read
-from detect.models.zoo import HEADS
+from detect.models.pretrained import build_from_weights, choose_weights, published_weights
+from detect.models.weights import read_weights
+from detect.models.zoo import HEADS, IMAGENET_MEAN
 
 timm = pytest.importorskip("timm")
 
-# One of each kind of features_only: a list with and without a map of stride 2, blocks tapped in a mobile network,
-# channels last, norms that activate.
-LIGHT_ONES = ("resnet10t", "test_convnext", "mobilenetv3_small_050", "test_mambaout", "ese_vovnet19b_slim_dw")
-HEAVY_ONES = (
+# One network of each kind of ``features_only``: lists with and without a map of stride 2, blocks inside a mobile
+# network, channels-last maps, batch norms with activations.
+FAST = ("resnet10t", "test_convnext", "mobilenetv3_small_050", "test_mambaout", "ese_vovnet19b_slim_dw")
+SLOW = (
     "resnet18", "ese_vovnet19b_dw", "mobilenetv3_large_100", "convnext_tiny", "hrnet_w18",
     "swin_tiny_patch4_window7_224", "sam2_hiera_tiny",
 )  # fmt: skip
@@ -48,12 +47,22 @@ def slow(*names: str) -> list:
 
 
 def small(name: str, head: str = "fasterrcnn"):
-    """Its Architecture with narrow heads, which are not what is tested."""
-    return replace(backbone_architecture(f"timm:{name}", head, 64, 16), box=32, mask=16, proposals=60)
+    """Return its Architecture with narrow heads, since heads are not tested here."""
+    return replace(
+        backbone_architecture(f"timm:{name}", head, 64, 16),
+        box_head_channels=32,
+        mask_head_channels=16,
+        max_proposals=60,
+    )
 
 
-@pytest.mark.parametrize("name", [*LIGHT_ONES, *slow(*HEAVY_ONES)])
-def test_a_backbone_gives_four_maps_of_the_channels_and_strides_it_states(name):
+def widths(architecture: Architecture) -> tuple[int | None, ...]:
+    a = architecture
+    return a.fpn_channels, a.box_head_channels, a.mask_head_channels, a.max_proposals
+
+
+@pytest.mark.parametrize("name", [*FAST, *slow(*SLOW)])
+def test_backbone_gives_four_maps_with_the_stated_channels_and_strides(name):
     backbone = build_backbone(f"timm:{name}")
     body = backbone.body([stage.layer for stage in backbone.stages]).eval()
     assert [stage.stride for stage in backbone.stages] == [4, 8, 16, 32]
@@ -66,8 +75,8 @@ def test_a_backbone_gives_four_maps_of_the_channels_and_strides_it_states(name):
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("name", [*LIGHT_ONES, *slow(*HEAVY_ONES)])
-def test_a_detector_trains_a_step_and_comes_back_from_its_file(name, head, tmp_path):
+@pytest.mark.parametrize("name", [*FAST, *slow(*SLOW)])
+def test_detector_trains_and_its_checkpoint_gives_the_same_detections(name, head, tmp_path):
     architecture = small(name, head)
     saved = as_checkpoint(random_model(architecture), architecture)
     expected = predictor_from_checkpoint(saved, threshold=0)(IMAGES)
@@ -78,15 +87,15 @@ def test_a_detector_trains_a_step_and_comes_back_from_its_file(name, head, tmp_p
         assert (before.boxes == after.boxes).all() and (before.scores == after.scores).all()
 
 
-def test_light_backbones_get_light_heads():
-    light = backbone_architecture("timm:resnet10t", "fasterrcnn", 64)
-    assert (light.fpn, light.box, light.mask, light.proposals) == (128, 512, 128, 300)
+def test_small_backbones_get_narrow_heads():
+    narrow = backbone_architecture("timm:resnet10t", "fasterrcnn", 64)
+    assert widths(narrow) == (128, 512, 128, 300)
     wide = backbone_architecture("timm:resnet50", "fasterrcnn", 64)
-    assert (wide.fpn, wide.box, wide.mask, wide.proposals) == (256, 1024, 256, 1000)
+    assert widths(wide) == (256, 1024, 256, 1000)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "ese_vovnet19b_slim_dw", "resnet10t"])
-def test_freezing_norms_keeps_the_activations_that_timm_puts_into_them(name):
+def test_freezing_batch_norms_keeps_their_activations(name):
     backbone = build_backbone(f"timm:{name}")
     randomize_norms(backbone.module)
     body = backbone.body([stage.layer for stage in backbone.stages]).eval()
@@ -106,17 +115,17 @@ def test_freezing_norms_keeps_the_activations_that_timm_puts_into_them(name):
 
 @pytest.fixture
 def hugging_face(tmp_path, monkeypatch) -> Iterator[Path]:
-    """The folder whose files are served in its place; what is fetched goes to another, empty one."""
+    """The folder that a local web server serves instead of Hugging Face; the download cache is empty."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     folder = tmp_path / "site"
     folder.mkdir()
     with serving(folder) as address:
-        monkeypatch.setattr(imagenet, "HUGGING_FACE", address)
+        monkeypatch.setattr(zoo, "HUGGING_FACE", address)
         yield folder
 
 
 def publish(name: str, folder: Path) -> tuple[nn.Module, Path]:
-    """The whole classifier ``name``, and the file with its weights where timm says that they are."""
+    """Return the whole classifier ``name`` and the served file with its weights, at the path that timm lists."""
     torch.manual_seed(3)
     network = timm.create_model(name, pretrained=False)
     randomize_norms(network)
@@ -129,9 +138,9 @@ def publish(name: str, folder: Path) -> tuple[nn.Module, Path]:
 @pytest.mark.parametrize(
     ("name", "mean", "eps"), [("resnet10t", IMAGENET_MEAN, 1e-5), ("tf_mobilenetv3_small_075", HALF, 1e-3)]
 )
-def test_published_weights_fill_the_backbone_with_their_mean_and_eps(name, mean, eps, hugging_face, capsys):
+def test_published_weights_fill_the_backbone_and_set_mean_and_eps(name, mean, eps, hugging_face, capsys):
     theirs, _ = publish(name, hugging_face)
-    model, architecture, words = start_model(small(name), CLASSES, choose(f"timm:{name}", "auto"))
+    model, architecture, words = build_from_weights(small(name), CLASSES, choose_weights(f"timm:{name}", "auto"))
     assert f"from ImageNet weights {published_weights(f'timm:{name}').folder} (apache-2.0): " in f"from {words}"
     assert "warning" not in capsys.readouterr().err  # which would name the tensors that are missing
     assert (architecture.mean, architecture.norm, architecture.norm_eps) == (mean, "frozen", eps)
@@ -144,42 +153,42 @@ def test_published_weights_fill_the_backbone_with_their_mean_and_eps(name, mean,
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_convnext", "mobilenetv3_small_050"])
-def test_a_file_of_a_whole_classifier_of_timms_fills_the_backbone(name, tmp_path, capsys):
+def test_timm_classifier_file_fills_the_backbone(name, tmp_path, capsys):
     network = timm.create_model(name, pretrained=False, num_classes=5)
     save_file(network.state_dict(), tmp_path / "a.safetensors")
-    weights = choose(f"timm:{name}", str(tmp_path / "a.safetensors"))
+    weights = choose_weights(f"timm:{name}", str(tmp_path / "a.safetensors"))
     assert weights.mean == tuple(timm.get_pretrained_cfg(name).mean)
-    model, _, words = start_model(small(name), CLASSES, weights)
+    model, _, words = build_from_weights(small(name), CLASSES, weights)
     assert not capsys.readouterr().err
     body, theirs = model.backbone.body.state_dict(), list(network.state_dict().values())
     assert all(any(torch.equal(t, one) for one in theirs) for t in body.values())
     assert "not used: " in words
 
 
-def test_another_networks_file_under_the_published_name_is_refused(hugging_face):
+def test_published_file_of_another_network_is_rejected(hugging_face):
     _, path = publish("resnet10t", hugging_face)
     save_file(timm.create_model("test_convnext").state_dict(), path)
     with pytest.raises(CheckpointError, match="does not hold the weights of timm:resnet10t"):
-        choose("timm:resnet10t", "auto")
+        choose_weights("timm:resnet10t", "auto")
 
 
-def test_where_nothing_is_published_training_starts_from_scratch(capsys):
-    assert choose("timm:ese_vovnet19b_slim_dw", "auto") is None
+def test_without_published_weights_training_starts_from_scratch(capsys):
+    assert choose_weights("timm:ese_vovnet19b_slim_dw", "auto") is None
     assert "no published weights for timm:ese_vovnet19b_slim_dw: training from scratch" in capsys.readouterr().err
 
 
-def test_a_plain_address_serves_where_timm_names_one(monkeypatch):
+def test_weights_at_a_plain_url_are_described(monkeypatch):
     config = SimpleNamespace(hf_hub_id="", url="https://example.org/x-01234567.pth", license=None, mean=HALF, std=HALF)
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: config)
     found = published_weights("timm:resnet10t")
     assert (found.url, found.folder, found.mean) == (config.url, "", HALF)
-    assert found.title == "x-01234567.pth (licence unknown)"
+    assert found.license == "license unknown"
 
 
 # Freezing
 
 
-def test_freezing_takes_what_the_first_maps_need():
+def test_freezing_stages_freezes_what_their_maps_depend_on():
     model = build(small("resnet10t"), num_rows=3)
     freeze_stages(model, 2)
     frozen = {name.split(".")[3] for name, p in model.named_parameters() if not p.requires_grad}
@@ -192,15 +201,17 @@ def test_freezing_takes_what_the_first_maps_need():
 
 
 @pytest.mark.slow
-def test_a_backbone_whose_maps_all_come_from_its_end_cannot_be_frozen_in_part():
+def test_hrnet_can_only_be_frozen_as_a_whole():
     model = build(small("hrnet_w18_small"), num_rows=2)
-    with pytest.raises(UsageError, match=r"--freeze 1: the first map of this backbone needs .*% of it"):
+    with pytest.raises(
+        UsageError, match=r"`freeze=1`: the first feature map of this backbone depends on \d+% of its parameters"
+    ):
         freeze_stages(model, 1)
     freeze_stages(model, 4)
     assert not [p for p in model.backbone.body.parameters() if p.requires_grad]
 
 
-# What cannot be
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -208,20 +219,20 @@ def test_a_backbone_whose_maps_all_come_from_its_end_cannot_be_frozen_in_part():
     [
         ("resnet81", "timm .* has no model 'resnet81': did you mean resnet18 or "),
         ("", "timm .* has no model ''"),
-        ("hf-hub:timm/resnet18", "timm .* has no model 'hf-hub:timm/resnet18'"),  # which timm would download
-        ("resnet18.nonsense", "timm has no weights 'resnet18.nonsense'; of resnet18 it has resnet18.a1_in1k, "),
-        ("test_vit", "timm:test_vit (has maps of stride 16, 16, 16, which make no pyramid|offers no feature maps)"),
-        ("efficientvit_m0", "timm:efficientvit_m0 has maps of stride 16, 32, 64, which make no pyramid"),
-        ("test_coatnet", "timm:test_coatnet does not take images of any size: "),
+        ("hf-hub:timm/resnet18", "timm .* has no model 'hf-hub:timm/resnet18'"),  # timm would download it
+        ("resnet18.nonsense", "timm has no weights 'resnet18.nonsense'; available for resnet18: resnet18.a1_in1k, "),
+        ("test_vit", "timm:test_vit (has feature maps of stride 16, 16, 16; an FPN needs|offers no feature maps)"),
+        ("efficientvit_m0", "timm:efficientvit_m0 has feature maps of stride 16, 32, 64; an FPN needs"),
+        ("test_coatnet", "timm:test_coatnet does not accept images of any size: "),
     ],
 )
-def test_what_is_no_backbone_says_why(name, words):
+def test_unusable_networks_are_rejected_with_the_reason(name, words):
     with pytest.raises(UsageError, match=words):
         backbone_architecture(f"timm:{name}", "fasterrcnn", 64)
 
 
-def test_maps_that_are_not_where_their_strides_say_are_refused(monkeypatch):
-    """As those of inception_v3, whose convolutions cut the border off."""
+def test_maps_whose_size_contradicts_their_stride_are_rejected(monkeypatch):
+    """Convolutions without padding, as in inception_v3, give smaller maps."""
 
     class Cut(nn.Module):
         def __init__(self, network):
@@ -233,11 +244,11 @@ def test_maps_that_are_not_where_their_strides_say_are_refused(monkeypatch):
 
     create = from_timm._create
     monkeypatch.setattr(from_timm, "_create", lambda name: Cut(create(name)))
-    with pytest.raises(UsageError, match="is no pyramid: its map of stride 4 is"):
+    with pytest.raises(UsageError, match="cannot be used under an FPN: its map of stride 4 has the shape"):
         build_backbone("timm:test_convnext")
 
 
-def test_without_timm_the_error_says_how_to_get_it(monkeypatch):
+def test_error_without_timm_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     for call in (
         lambda: backbone_architecture("timm:resnet18", "fasterrcnn", 64),
@@ -248,20 +259,20 @@ def test_without_timm_the_error_says_how_to_get_it(monkeypatch):
     assert backbone_architecture("mobilenet_v2", "fasterrcnn", 64).model == "mobilenet_v2"
 
 
-def test_a_checkpoint_of_timms_says_so_without_it(tmp_path, monkeypatch):
+def test_loading_a_timm_checkpoint_without_timm_names_the_install_command(tmp_path, monkeypatch):
     architecture = small("test_convnext")
     checkpoint.save(as_checkpoint(build(architecture, 4), architecture), tmp_path / "a.safetensors")
-    assert read(tmp_path / "a.safetensors").is_detector
+    assert read_weights(tmp_path / "a.safetensors").is_detector
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UsageError, match="pip install timm"):
         predictor_from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"))
 
 
-def test_timm_is_imported_for_its_own_backbones_alone():
-    """Whoever does not ask for one needs not have it, nor wait for it."""
+def test_timm_is_not_imported_for_other_backbones():
+    """timm is optional and slow to import."""
     code = (
         "import sys; from detect.models import pretrained; "
-        "from detect.models.architecture import backbone_architecture as b; "
+        "from detect.models.architecture import Architecture, backbone_architecture as b; "
         "b('mobilenet_v2', 'fasterrcnn', 64); print('timm' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

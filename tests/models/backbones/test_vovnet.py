@@ -1,4 +1,4 @@
-"""VoVNet: the same networks as timm's, and taps that a pyramid can trust."""
+"""VoVNet backbones equal timm's networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detect.models.backbones import build_backbone
 from detect.models.backbones.vovnet import WIDTHS, VoVNet
-from detect.models.imagenet import PUBLISHED
 from detect.models.zoo import BACKBONES
 
 TIMMS = {
@@ -21,12 +20,12 @@ TIMMS = {
 }
 
 
-def test_every_vovnet_is_compared_with_timms():
+def test_every_vovnet_has_a_timm_counterpart():
     assert set(TIMMS) == set(WIDTHS) == {name for name in BACKBONES if name.startswith("vovnet")}
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size(name):
+def test_timm_state_loads_strictly_and_gives_the_same_features_at_an_odd_size(name):
     timm_vovnet = pytest.importorskip("timm.models.vovnet")
     torch.manual_seed(1)
     theirs = timm_vovnet.VovNet(timm_vovnet.model_cfgs[TIMMS[name]], num_classes=7).eval()
@@ -40,26 +39,26 @@ def test_timms_state_loads_strictly_and_gives_timms_features_at_an_odd_size(name
         expected = theirs.forward_intermediates(images, indices=[1, 2, 3, 4], intermediates_only=True)
         found = backbone.body([stage.layer for stage in backbone.stages]).eval()(images)
     assert len(expected) == len(found) == 4
-    for place, (ours, wanted) in enumerate(zip(found.values(), expected, strict=True)):
+    for level, (ours, wanted) in enumerate(zip(found.values(), expected, strict=True)):
         assert ours.shape == wanted.shape
-        assert (ours - wanted).abs().max() <= 1e-5 * wanted.abs().max(), place
+        assert (ours - wanted).abs().max() <= 1e-5 * wanted.abs().max(), level
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_what_is_published_is_what_timm_publishes(name):
+def test_published_weights_are_those_that_timm_lists(name):
     timm = pytest.importorskip("timm")
     config = timm.get_pretrained_cfg(TIMMS[name]) if timm.is_model(TIMMS[name]) else None
-    line = PUBLISHED.get(name)
+    line = BACKBONES[name].weights
     if line is None:
         assert config is None or not (config.hf_hub_id or config.url)
     else:
         assert line.url == f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
         assert (line.mean, line.std) == (tuple(config.mean), tuple(config.std))
-        assert line.licence.lower() == config.license
+        assert line.license.lower() == config.license
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_layers_in_order_are_the_forward_pass(name):
+def test_running_the_layers_in_order_equals_forward(name):
     backbone = VoVNet(WIDTHS[name]).eval()
     images = torch.randn(1, 3, 65, 75)
     x = images
@@ -70,14 +69,14 @@ def test_layers_in_order_are_the_forward_pass(name):
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_the_norm_layer_is_the_callers_everywhere(name):
+def test_norm_layer_argument_is_used_everywhere(name):
     backbone = VoVNet(WIDTHS[name], norm_layer=FrozenBatchNorm2d)
     kinds = {type(m) for m in backbone.modules() if "Norm2d" in type(m).__name__}
     assert kinds == {FrozenBatchNorm2d}
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_a_fresh_backbone_neither_explodes_nor_dies_and_learns_everywhere(name):
+def test_initialized_backbone_has_moderate_features_and_gradients_everywhere(name):
     torch.manual_seed(0)
     backbone = VoVNet(WIDTHS[name])
     features = backbone(torch.randn(2, 3, 64, 64))
