@@ -48,7 +48,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run train.py's main in-process, as on a machine of one core that has no 16-bit numbers; its exit status."""
-    monkeypatch.setattr(runtime, "cores", lambda: 1)
+    monkeypatch.setattr(runtime, "available_cores", lambda: 1)
     monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:

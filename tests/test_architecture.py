@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from helpers.folders import ROOT
 
+from detect.data.augmentation import Augmentation
+
 PACKAGE = ROOT / "detect"
 
 # Packages from the bottom to the top. A package imports only from lower lines and from itself.
@@ -58,12 +60,7 @@ IMPORTED_BY = {
 }
 # Settings class -> modules that read its fields.
 SETTINGS = {
-    "detect.training.config.TrainConfig": (
-        "training/config",
-        "training/trainer",
-        "training/setup",
-        "cli/commands/train",
-    ),
+    "detect.training.config.TrainConfig": ("training/trainer", "training/setup"),
     "detect.cli.settings.EvaluateSettings": ("cli/commands/evaluate",),
     "detect.cli.settings.DetectImageSettings": ("cli/commands/detect_image", "cli/settings/detection"),
     "detect.cli.settings.DetectVideoSettings": ("cli/commands/detect_video", "cli/settings/detection"),
@@ -189,6 +186,8 @@ def test_no_setting_is_unused(settings_class):
                 read.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 read.add(node.value)
+    if "augmentation" in read:  # the property that reads the preset and every strength
+        read |= {"aug", *(field.name for field in dataclasses.fields(Augmentation))}
     unused = {
         name for name in fields - read if not name.startswith("save_")
     }  # --save-X: read through the writers' table

@@ -1,4 +1,4 @@
-"""Several processes: what they tell each other, and that they train as one."""
+"""Communication between processes, and training in two processes."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProces
     )
 
 
-def test_processes_tell_each_other(tmp_path):
+def test_two_processes_exchange_values(tmp_path):
     done = torchrun(ROOT / "tests" / "helpers" / "two_processes.py", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "only the first speaks\n"
-    told = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False, 5.0, {'loss': 1.5}]"
-    assert (tmp_path / "0").read_text() == f"[[], {told}"
-    assert (tmp_path / "1").read_text() == f"[['ahead_0'], {told}"
+    assert done.stdout == "only the first process prints\n"
+    received = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False, 5.0, {'loss': 1.5}]"
+    assert (tmp_path / "0").read_text() == f"[[], {received}"
+    assert (tmp_path / "1").read_text() == f"[['ahead_0'], {received}"
 
 
-def test_alone_everything_is_ones_own():
+def test_a_single_process_gets_its_own_values():
     with distributed.process_group(torch.device("cpu")) as here, distributed.first_process_first():
         assert here == distributed.world() == distributed.World() and here.is_first
         assert distributed.all_max(3, 0) == [3, 0]
@@ -43,26 +43,29 @@ def test_alone_everything_is_ones_own():
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
-    [({"RANK": "x"}, "must be numbers"), ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK 2 in the environment is none of")],
+    ("environment", "message"),
+    [
+        ({"RANK": "x"}, "RANK, WORLD_SIZE and LOCAL_RANK in the environment must be whole numbers"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK 2 .* below WORLD_SIZE 2"),
+    ],
 )
-def test_an_environment_of_no_sense_is_told(monkeypatch, environment, words):
+def test_invalid_ranks_in_the_environment_are_a_usage_error(monkeypatch, environment, message):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=message):
         distributed.world_from_environment()
 
 
-def test_two_processes_train_as_one_that_gathers_their_batches(tmp_path):
+def test_two_processes_train_like_one_that_accumulates_two_batches(tmp_path):
     data = render_shapes(tmp_path, {"train": 5, "val": 3})
     flags = ["--data", data, "--epochs", 2, "--batch-size", 1, "--output-dir", tmp_path, "--head", "fasterrcnn"]
-    flags += [*TINY, "--pretrained", "balloon", "--ema", 0.9]  # whose norms are frozen, and see no batch
+    flags += [*TINY, "--pretrained", "balloon", "--ema", 0.9]  # its norms are frozen, so batches do not interact
     one = [sys.executable, "train.py", *map(str, [*flags, "--accumulate", 2, "--name", "one"])]
-    alone = os.environ | {"OMP_NUM_THREADS": "1"}
-    assert subprocess.run(one, cwd=ROOT, env=alone, capture_output=True, check=False).returncode == 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    assert subprocess.run(one, cwd=ROOT, env=environment, capture_output=True, check=False).returncode == 0
     done = torchrun("train.py", *flags, "--name", "two")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("best bbox_AP on val") == 1  # one of them speaks
+    assert done.stdout.count("best bbox_AP on val") == done.stdout.count("evaluate.py") == 1  # one process prints
 
     for ours, theirs in zip(rows(tmp_path / "two"), rows(tmp_path / "one"), strict=True):
         assert ours["val"]["bbox"] == pytest.approx(theirs["val"]["bbox"], abs=1e-6)
@@ -74,19 +77,20 @@ def test_two_processes_train_as_one_that_gathers_their_batches(tmp_path):
     assert states[0]["epoch"] == states[1]["epoch"] == 2 and states[0]["best_epoch"] == states[1]["best_epoch"]
 
 
-def test_what_is_for_one_process_is_refused_in_several(monkeypatch):
+def test_a_feature_for_one_process_is_refused_under_torchrun(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert distributed.world().size == 1  # others have been announced and not met
-    with pytest.raises(UsageError, match="--overfit is for one process"):
-        distributed.require_single_process("--overfit")
+    assert distributed.world().size == 1  # no process group yet
+    with pytest.raises(UsageError, match="the overfit test runs in one process only"):
+        distributed.require_single_process("the overfit test")
 
 
-def test_a_run_goes_on_with_as_many_processes_as_it_had(train_py, tmp_path, capsys):
+def test_a_run_is_resumed_with_the_same_number_of_processes(train_py, tmp_path, capsys):
     data = render_shapes(tmp_path, {"train": 2, "val": 2})
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags) == 0
     state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
-    checkpoint.save_training_state(state | {"processes": 2}, tmp_path / "x" / "last_state.pt")
+    checkpoint.save_training_state(state | {"num_processes": 2}, tmp_path / "x" / "last_state.pt")
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
-    assert "was trained by 2 processes" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "was trained by 2 processes" in error and "torchrun --nproc_per_node=2" in error

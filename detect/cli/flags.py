@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,7 +88,10 @@ def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
             return fields[name].shown_metavar() if value is None else value.strip("'\"")
         if value is None or value == "True":
             return flag(name)
-        return f"--no-{flag(name)[2:]}" if value == "False" else f"{flag(name)} {value.strip(chr(39) + chr(34))}"
+        if value == "False":
+            return f"--no-{flag(name)[2:]}"
+        text = value.strip("'\"")
+        return f"{flag(name)} {text if text == value else shlex.quote(text)}"  # a quoted value is one word
 
     if Path(sys.argv[0]).name.startswith("detect "):  # as detect.cli.program sets it
         text = _SCRIPT.sub(r"detect \2", text)

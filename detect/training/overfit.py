@@ -125,7 +125,7 @@ def choose_images(records: Table, count: int) -> Table:
     """
     with_objects = np.unique(records.images[~records.iscrowd])
     if not len(with_objects):
-        raise DataError("the overfit test needs an image with an object, and there is none")
+        raise DataError("the overfit test needs an image with an object; the dataset has no such image")
     chosen: list[int] = []
     for label in np.unique(records.labels[~records.iscrowd]).tolist():  # one image per class first
         of_class = np.unique(records.images[(records.labels == label) & ~records.iscrowd])

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detect import distributed
 from detect.errors import UsageError
 from detect.options import RENAMED as RENAMED_SETTINGS
 from detect.text import counted, first_few
@@ -21,7 +20,11 @@ RENAMED_STATE_KEYS = {
     "within": "epoch_progress",
 }
 # Augmentation parameters in the compared settings of a state, and the names that replaced them.
-RENAMED_AUGMENTATION = {"colours": "color", "light": "brightness_contrast", "wear": "noise_jpeg"}
+RENAMED_AUGMENTATION = {
+    "colours": "color",  # vocabulary: old name
+    "light": "brightness_contrast",
+    "wear": "noise_jpeg",
+}
 _AUGMENTATION, _FORMER_AUGMENTATION = "augmentation.", "--aug's "
 # Settings of train.py that select another program than training; files of earlier versions list them with null.
 _NOT_IN_CONFIG = {"overfit", "debug_step"}
@@ -57,14 +60,20 @@ def settings_to_compare(settings: Mapping[str, Any], augmentation: Mapping[str, 
 
 
 def check_resumable(
-    folder: Path, saved: Mapping[str, Any], settings: Mapping[str, Any], class_names: Sequence[str], file: str
+    folder: Path,
+    saved: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
+    class_names: Sequence[str],
+    num_processes: int,
+    settings_file: str,
 ) -> None:
     """Raise UsageError if a run cannot continue with these settings, classes and number of processes.
 
     saved: metadata in the state of the run.  settings: see ``settings_to_compare``.
-    file: name of the settings file, for messages.
+    settings_file: its name, for messages.
     """
-    if (processes := saved.get("num_processes", 1)) != distributed.world().size:
+    if (processes := saved.get("num_processes", 1)) != num_processes:
         start = "without torchrun" if processes == 1 else f"with torchrun --nproc_per_node={processes}"
         raise UsageError(
             f"{folder} was trained by {counted(processes, 'process', 'processes')}, on which its batches depend;"
@@ -75,8 +84,8 @@ def check_resumable(
     if changed:
         changes = first_few(f"{name} is {settings[name]}, and was {former[name]}" for name in changed)
         raise UsageError(
-            f"{folder / file} was changed after training started: {changes}; restore the former values, or start a"
-            " new run with these settings"
+            f"{folder / settings_file} was changed after training started: {changes}; restore the former values, "
+            "or start a new run with these settings"
         )
     if saved["class_names"] != list(class_names):
         raise UsageError(

@@ -149,7 +149,14 @@ def build_resumed_model(
     """Return the model of a run to resume, still with random weights. Raises UsageError if it cannot be resumed."""
     config = fitting.config
     assert config.resume
-    check_resumable(config.resume, saved, _settings_to_compare(config), data.class_names.names, SETTINGS_FILE)
+    check_resumable(
+        config.resume,
+        saved,
+        settings=_settings_to_compare(config),
+        class_names=data.class_names.names,
+        num_processes=distributed.world().size,
+        settings_file=SETTINGS_FILE,
+    )
     architecture = Architecture.from_json(saved["architecture"])
     fitting.reasons = dict(saved.get("reasons", {}))
     if saved.get("settings", {}).get("epochs", config.epochs) != config.epochs:

@@ -1,4 +1,4 @@
-"""From the command line to the score: circles, squares and triangles with the ids 90, 7 and 3 are learned."""
+"""Training, evaluation and detection by the scripts: shapes with the category ids 90, 7 and 3 are learned."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def script(name: str, *arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """The folder of a run on the shapes."""
+    """Return the folder of a run on the rendered shapes."""
     weights = next((path for path in (IMAGENET, bundled("balloon")) if path.is_file()), None)
     if weights is None:
         pytest.skip("no weights to start from on this machine")
     folder = tmp_path_factory.mktemp("runs")
-    # One thread and one loader process: the fastest by far on a machine that has other work.
+    # One thread and one loader process are fastest on a busy machine.
     size = ["--epochs", 30, "--batch-size", 2, "--imgsz", 160, "--workers", 1]
     flags = ["--pretrained", weights, "--quiet", "--output-dir", folder, "--name", "shapes"]
     script("train.py", "--data", "shapes", *size, *flags)
@@ -45,7 +45,7 @@ def test_every_class_is_learned(trained, tmp_path):
     assert metrics["segm"]["AP50"] >= 0.8
 
 
-def test_what_is_found_carries_its_name_and_its_original_id(trained, tmp_path):
+def test_detections_have_class_names_and_original_category_ids(trained, tmp_path):
     images = ROOT / "datasets" / "shapes" / "test"
     flags = ["--save-json", "--quiet", "--output-dir", tmp_path, "--name", "d"]
     script("detect_image.py", "--model", trained / "best.safetensors", "--input", images, *flags)

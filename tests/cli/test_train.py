@@ -1,4 +1,4 @@
-"""train.py, from command line to files: what a run leaves and what its flags do."""
+"""train.py from command line to files: what a run writes, and what its flags do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data(tmp_path_factory) -> Path:
     return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
 
 
-def test_a_run_leaves_what_it_promises(train_py, data, tmp_path, capsys):
+def test_a_run_writes_its_files(train_py, data, tmp_path, capsys):
     assert train_py("--data", data, "--epochs", 2, "--output-dir", tmp_path, *TINY) == 0
     folder = tmp_path / "few_mobilenet_v2"
     assert {p.name for p in folder.iterdir()} == {
@@ -39,18 +39,18 @@ def test_a_run_leaves_what_it_promises(train_py, data, tmp_path, capsys):
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
     assert settings["imgsz"] == 64 and settings["backbone"] == "mobilenet_v2"
 
-    said = capsys.readouterr().out
-    assert "few: 4 images to train on, 2 to validate on" in said
-    assert "mobilenet_v2 (maskrcnn) from random weights" in said
-    assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in said
+    printed = capsys.readouterr().out
+    assert "few: 4 images for training, 2 for validation" in printed
+    assert "mobilenet_v2 (maskrcnn) from random weights" in printed
+    assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in printed
 
 
-def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(train_py, data, tmp_path):
+def test_checkpoints_describe_their_training_and_load_without_settings(train_py, data, tmp_path):
     assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *TINY) == 0
     saved = checkpoint.load(tmp_path / "x" / "last.safetensors")
     assert saved.class_names.names == ("circle", "square", "triangle") and saved.class_names.ids == (90, 7, 3)
     assert saved.training["epoch"] == 1 and saved.training["imgsz"] == 64
-    assert saved.data["train_images"] == 4 and len(saved.data["train_sha256"]) == 4
+    assert saved.data["train_images"] == 4 and len(saved.data["train_fingerprint"]) == 4
     assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
     predictor = load_model(str(tmp_path / "x" / "best.safetensors"), device="cpu")
     assert predictor.model.transform.min_size == (64,)
@@ -59,7 +59,7 @@ def test_checkpoints_say_how_they_came_to_be_and_load_by_themselves(train_py, da
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")
 
 
-def test_frozen_stages_stay_as_they_were(train_py, data, tmp_path):
+def test_frozen_stages_keep_their_weights(train_py, data, tmp_path):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, *TINY, *FROM_WEIGHTS]
     assert train_py(*flags, "--name", "x") == 0
     before, after = checkpoint.load(bundled("balloon")).state, checkpoint.load(tmp_path / "x/last.safetensors").state
@@ -67,23 +67,23 @@ def test_frozen_stages_stay_as_they_were(train_py, data, tmp_path):
     assert {k for k in layers if torch.equal(before[k], after[k])} == {
         k
         for k in layers
-        if int(k.split(".")[2]) <= 6  # where stride 8 ends
+        if int(k.split(".")[2]) <= 6  # the last layer of stride 8
     }
 
 
-def test_the_average_is_what_is_scored_and_kept(train_py, data, tmp_path):
-    """With the same seed, only what is kept differs: the weights themselves take the same way."""
+def test_the_ema_is_evaluated_and_saved(train_py, data, tmp_path):
+    """With the same seed only the saved weights differ; the trained weights are equal."""
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
-    assert train_py(*flags, "--name", "plain") == train_py(*flags, "--name", "average", "--ema", 0.9) == 0
-    plain, average = (checkpoint.load_training_state(tmp_path / n / "last_state.pt") for n in ("plain", "average"))
-    kept = checkpoint.load(tmp_path / "average" / "last.safetensors").state
-    assert all(torch.equal(plain["model"][k], average["model"][k]) for k in plain["model"])
-    assert all(torch.equal(kept[k], average["average"][f"module.{k}"]) for k in kept)
-    assert not all(torch.equal(kept[k], average["model"][k]) for k in kept)
+    assert train_py(*flags, "--name", "plain") == train_py(*flags, "--name", "ema", "--ema", 0.9) == 0
+    plain, ema = (checkpoint.load_training_state(tmp_path / n / "last_state.pt") for n in ("plain", "ema"))
+    kept = checkpoint.load(tmp_path / "ema" / "last.safetensors").state
+    assert all(torch.equal(plain["model"][k], ema["model"][k]) for k in plain["model"])
+    assert all(torch.equal(kept[k], ema["ema"][f"module.{k}"]) for k in kept)
+    assert not all(torch.equal(kept[k], ema["model"][k]) for k in kept)
 
 
-def test_val_may_list_its_classes_in_another_order(train_py, data, tmp_path, monkeypatch):
-    """Labels are positions in a file's own list, so val's must not be read with train's names."""
+def test_the_val_split_may_list_its_classes_in_another_order(train_py, data, tmp_path, monkeypatch):
+    """Labels are positions in the class list of each file, so val must not be read with the list of train."""
     content = json.loads((data.parent / "files" / "val.json").read_text())
     content["categories"] = content["categories"][::-1]
     turned = tmp_path / "turned.json"
@@ -103,7 +103,7 @@ def test_val_may_list_its_classes_in_another_order(train_py, data, tmp_path, mon
     assert turned["val_losses"] == as_train["val_losses"] and turned["val"]["bbox"] == as_train["val"]["bbox"]
 
 
-def test_the_settings_of_a_run_are_a_config_for_the_next(train_py, data, tmp_path):
+def test_the_settings_file_of_a_run_is_a_config_for_another(train_py, data, tmp_path):
     flags = ["--data", data, "--epochs", 1, "--batch-size", 2, "--output-dir", tmp_path, *TINY]
     assert train_py("--model", "v1", *flags, "--name", "one") == 0
     assert train_py("--config", tmp_path / "one" / "settings.yaml") == 0
@@ -116,12 +116,12 @@ def boxes_only(data, tmp_path_factory) -> Path:
     return without_masks(data, tmp_path_factory.mktemp("boxes"))
 
 
-def test_data_without_masks_gets_a_faster_rcnn_by_default(train_py, boxes_only, tmp_path, capsys):
+def test_a_dataset_without_masks_gets_a_faster_rcnn_by_default(train_py, boxes_only, tmp_path, capsys):
     assert train_py("--data", boxes_only, "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
     assert "mobilenet_v2 (fasterrcnn)" in capsys.readouterr().out
 
 
-def test_help_needs_no_torch():
+def test_help_does_not_import_torch():
     code = (
         "import runpy, sys; sys.argv = ['train.py', '--help']\n"
         "try: runpy.run_path('train.py', run_name='__main__')\n"

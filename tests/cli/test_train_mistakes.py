@@ -1,4 +1,4 @@
-"""What train.py says to mistakes: in flags, in data, in the two together."""
+"""Errors of train.py for invalid flags and datasets: one line that names the value and what is right."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 import yaml
 from helpers.planted_problems import plant, write_clean
 from helpers.tiny_models import render_shapes
-from helpers.training import TINY, without_masks
+from helpers.training import TINY, one_line, without_masks
 
-from detect.cli.commands import train
-from detect.cli.settings.train import TrainSettings
+from detect.training.data import read_training_data
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +20,16 @@ def data(tmp_path_factory) -> Path:
     return render_shapes(tmp_path_factory.mktemp("data"), {"train": 4, "val": 2})
 
 
-def test_random_weights_are_not_frozen_nor_masks_made_up(train_py, data, boxes_only, tmp_path, capsys):
+def test_freezing_random_weights_and_copy_paste_without_masks_are_errors(train_py, data, boxes_only, tmp_path, capsys):
     flags = ["--epochs", 1, "--output-dir", tmp_path, *TINY]
     assert train_py("--data", data, *flags, "--freeze", 1) == 2
-    assert "--freeze keeps what training starts from, and these weights are random" in capsys.readouterr().err
+    assert "--freeze keeps the initial weights of layers, and these weights are random" in capsys.readouterr().err
     assert train_py("--data", boxes_only, *flags, "--copy-paste", 0.5) == 2
-    assert "--copy-paste cuts along masks" in capsys.readouterr().err
+    assert "--copy-paste needs masks" in capsys.readouterr().err
 
 
 def changed(data: Path, folder: Path, edit) -> Path:
-    """A copy of the description whose val annotations went through ``edit``."""
+    """Return a copy of the description whose val annotations are changed by ``edit``."""
     content = json.loads((data.parent / "files" / "val.json").read_text())
     edit(content)
     (folder / "edited.json").write_text(json.dumps(content))
@@ -57,9 +56,13 @@ def enlarge(content: dict) -> None:
 
 @pytest.mark.parametrize(
     ("edit", "words"),
-    [(rename, "share no class"), (empty, "not one image of split 'val'"), (enlarge, "pixels, its annotations are")],
+    [
+        (rename, "share no class"),
+        (empty, "no image of split 'val' has an object"),
+        (enlarge, "pixels, its annotations are"),
+    ],
 )
-def test_a_val_split_that_says_nothing_is_refused_before_training(train_py, data, tmp_path, capsys, edit, words):
+def test_a_val_split_that_cannot_be_scored_is_refused_before_training(train_py, data, tmp_path, capsys, edit, words):
     assert train_py("--data", changed(data, tmp_path, edit), "--output-dir", tmp_path, *TINY) == 2
     assert words in capsys.readouterr().err
 
@@ -70,32 +73,27 @@ def boxes_only(data, tmp_path_factory) -> Path:
 
 
 MISTAKES = {
-    "model and backbone": (["--model", "v1", "--backbone", "resnet50"], "--model names a whole model"),
+    "model and backbone": (["--model", "v1", "--backbone", "resnet50"], "--model selects a whole model"),
     "backbone": (["--backbone", "resnet5"], "unknown backbone 'resnet5': did you mean resnet50"),
     "model": (["--model", "maskrcnn_v3"], "unknown model 'maskrcnn_v3': did you mean maskrcnn_v2"),
     "data": (["--data", "shape"], "unknown dataset 'shape': did you mean shapes"),
     "data file": (["--data", "none.yaml"], "no such dataset description: none.yaml"),
     "data root": (["--data-root", "nowhere"], "--data-root nowhere is not a folder"),
-    "pretrained": (["--pretrained", "none.pth"], "--pretrained none.pth: no such file"),
+    "pretrained": (["--pretrained", "none.pth"], "--pretrained: no such file: none.pth"),
     "one jitter": (["--jitter", "0.5"], "--jitter 0.5 must be two numbers, the smaller one first"),
     "reversed jitter": (["--jitter", "1.2", "0.5"], "--jitter 1.2 0.5 must be two numbers, the smaller one first"),
     "device": (["--device", "tpu"], "unknown device 'tpu'"),
     "epochs": (["--epochs", "0"], "--epochs 0 must be at least 1"),
     "flag": (["--epoch", "3"], "unknown flag '--epoch': did you mean --epochs"),
-    "detector": (["--model", "ssdlite"], "--model ssdlite is for detecting alone; whole models to train are v1, v2,"),
-    "backbone as model": (["--model", "resnet18"], "resnet18 is a backbone: give --backbone resnet18 in place of"),
-    "no description": (["--data", "README.md"], "--data README.md is neither a folder nor a description, which is a"),
-    "no run": (["--resume", "nowhere"], "--resume nowhere: not a run's folder"),
+    "detector": (["--model", "ssdlite"], "ssdlite cannot be fine-tuned, only used for detection"),
+    "backbone as model": (["--model", "resnet18"], "resnet18 is a backbone: give it as --backbone resnet18"),
+    "no description": (["--data", "README.md"], "--data README.md is neither a folder nor a YAML file"),
+    "no run": (["--resume", "nowhere"], "--resume nowhere is not the folder of a run"),
 }  # fmt: skip
 
 
-def one_line(error: str) -> str:
-    assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n"), error
-    return error.removeprefix("error: ")
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(train_py, data, tmp_path, capsys, mistake):
+def test_a_mistake_is_one_line(train_py, data, tmp_path, capsys, mistake):
     flags, words = MISTAKES[mistake]
     base = ["--output-dir", tmp_path] if "--resume" not in flags else []
     base += [] if {"--data", "--resume"} & set(flags) else ["--data", data]
@@ -105,14 +103,14 @@ def test_a_mistake_is_told_in_one_line(train_py, data, tmp_path, capsys, mistake
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_classes_that_cannot_be_learned_are_told(tmp_path, capsys):
+def test_classes_without_training_objects_are_a_warning(tmp_path, capsys):
     write_clean(tmp_path / "set")
     plant("class_not_in_train", tmp_path / "set")
-    train.read_data(TrainSettings(data=str(tmp_path / "set")))
-    assert "val has objects of classes that train has none of: bird" in capsys.readouterr().err
+    read_training_data(str(tmp_path / "set"))
+    assert "val has objects of classes without objects in train: bird" in capsys.readouterr().err
 
 
-def test_a_gpu_that_is_not_there_is_told(train_py, data, capsys):
+def test_a_missing_gpu_is_an_error(train_py, data, capsys):
     assert train_py("--data", data, "--device", "cuda") == 2
     assert "--device cuda: this machine has 0 CUDA devices; use --device cpu" in one_line(capsys.readouterr().err)
 
@@ -120,10 +118,10 @@ def test_a_gpu_that_is_not_there_is_told(train_py, data, capsys):
 def test_a_mask_head_needs_masks(train_py, boxes_only, tmp_path, capsys):
     for flags in (["--head", "maskrcnn"], ["--model", "maskrcnn"]):
         assert train_py("--data", boxes_only, "--output-dir", tmp_path, *TINY, *flags) == 2
-        assert "learns masks and" in one_line(capsys.readouterr().err)
+        assert "needs masks, and" in one_line(capsys.readouterr().err)
 
 
-def test_an_output_that_cannot_be_written_is_told(train_py, data, tmp_path, capsys):
+def test_an_output_folder_that_cannot_be_written_is_an_error(train_py, data, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert train_py("--data", data, "--output-dir", tmp_path / "file" / "runs", *TINY) == 2
     assert "Not a directory" in one_line(capsys.readouterr().err)

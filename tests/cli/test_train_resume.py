@@ -1,4 +1,4 @@
-"""train.py stops and goes on: by Ctrl-C, from its state, with the same settings and data."""
+"""train.py is interrupted and resumed: with the same weights, settings and data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from filelock import FileLock
 from helpers.folders import ROOT
 from helpers.tiny_models import render_shapes
 from helpers.tiny_run import tiny_run
-from helpers.training import TINY, rows
+from helpers.training import TINY, one_line, rows
 from helpers.web_server import Server
 
 from detect.data import dataset
 from detect.errors import TrainingError
 from detect.models import checkpoint
-from detect.training import loop
-from detect.training.loop import Progress
+from detect.training import trainer
+from detect.training.loop import EpochProgress
 from detect.training.run import TrainingRun
 
 
@@ -35,7 +35,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def interrupt_at(monkeypatch):
-    """``interrupt_at(n)``: Ctrl-C while the ``n``-th image from now is read for training."""
+    """``interrupt_at(n)`` raises Ctrl-C while the nth image from now is read for training."""
     read = dataset.read_resized_record
 
     def ask(number: int) -> None:
@@ -55,19 +55,21 @@ def interrupt_at(monkeypatch):
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")
 
 
-def test_a_stop_in_the_first_validation_costs_no_step(train_py, data, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_validation_loses_no_step(train_py, data, tmp_path, monkeypatch, capsys):
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--name", "whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr("detect.training.loop.detect_for_dataset", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        patch.setattr(
+            "detect.evaluation.predict.detect_for_dataset", lambda *_, **__: signal.raise_signal(signal.SIGINT)
+        )
         assert train_py(*flags, "--name", "cut") == 130
-    assert "stopped after 0 finished epochs and 2 batches; go on with" in capsys.readouterr().err
+    assert "stopped after 0 finished epochs and 2 batches; continue with" in capsys.readouterr().err
     assert train_py("--resume", tmp_path / "cut") == 0
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("during", ["save_training_state", "save"])
-def test_a_stop_while_an_epoch_is_written_waits_for_it(train_py, data, tmp_path, monkeypatch, capsys, during):
+def test_an_interrupt_while_an_epoch_is_saved_waits_until_it_is(train_py, data, tmp_path, monkeypatch, capsys, during):
     write = getattr(checkpoint, during)
 
     def stop_and_write(*arguments) -> None:
@@ -78,12 +80,12 @@ def test_a_stop_while_an_epoch_is_written_waits_for_it(train_py, data, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, during, stop_and_write)
         assert train_py(*flags, "--name", "cut") == 130
-    assert "stopped after 1 finished epoch; go on with" in capsys.readouterr().err
+    assert "stopped after 1 finished epoch; continue with" in capsys.readouterr().err
     assert train_py("--resume", tmp_path / "cut") == 0
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2]
 
 
-def test_a_stop_while_a_state_is_written_is_a_stop(tmp_path, monkeypatch):
+def test_ctrl_c_within_torch_save_stays_a_keyboard_interrupt(tmp_path, monkeypatch):
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
@@ -93,42 +95,44 @@ def test_a_stop_while_a_state_is_written_is_a_stop(tmp_path, monkeypatch):
 
 
 def _unexpected(write) -> None:
-    """As torch does, which closes its archive on the way out."""
+    """Raise the error of torch, which closes its archive after an interrupt."""
     try:
         write()
     finally:
         raise RuntimeError("unexpected pos 64 vs 0")
 
 
-def test_a_run_that_another_process_has_trained_on_meanwhile_goes_on_from_there(train_py, data, tmp_path, monkeypatch):
+def test_a_run_that_another_process_continued_meanwhile_is_read_again(train_py, data, tmp_path, monkeypatch):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags) == 0
     shutil.copytree(tmp_path / "x", tmp_path / "theirs")
     assert train_py("--resume", tmp_path / "theirs", "--epochs", 2) == 0
-    hold = TrainingRun.hold
+    lock = TrainingRun.lock
 
-    def wait_for_them(run: TrainingRun) -> None:  # until their process ends
+    def wait_for_them(run: TrainingRun) -> None:  # until the other process ends
         shutil.copytree(tmp_path / "theirs", tmp_path / "x", dirs_exist_ok=True)
-        hold(run)
+        lock(run)
 
-    monkeypatch.setattr(TrainingRun, "hold", wait_for_them)
+    monkeypatch.setattr(TrainingRun, "lock", wait_for_them)
     assert train_py("--resume", tmp_path / "x", "--epochs", 3) == 0
     assert [row["epoch"] for row in rows(tmp_path / "x")] == [1, 2, 3]
     assert rows(tmp_path / "x")[:2] == rows(tmp_path / "theirs")
-    assert "resume" not in checkpoint.load(tmp_path / "x" / "last.safetensors").training  # which is published
+    assert (
+        "resume" not in checkpoint.load(tmp_path / "x" / "last.safetensors").training
+    )  # the checkpoint may be published
 
 
-def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path, monkeypatch):
+def test_the_duration_of_an_epoch_spans_its_interruption(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("detect.training.run.time.monotonic", lambda: now[0])
     (tmp_path / "x").mkdir()
     run = tiny_run(tmp_path / "x")
-    run.started = now[0]
+    run.started_at = now[0]
     now[0] += 30
-    run.keep(Progress(batches=1, steps=1, sums={"loss": 1.0}))
-    now[0] = 5.0  # another machine, another clock
+    run.save_progress(EpochProgress(batches=1, steps=1, sums={"loss": 1.0}))
+    now[0] = 5.0  # the clock of another machine
     again = tiny_run(tmp_path / "x")
-    again.restore(TrainingRun.saved_state(tmp_path / "x"))
+    again.restore(TrainingRun.load_state(tmp_path / "x"))
     now[0] += 12
     assert again.finish_epoch({"loss": 1.0}, {"bbox": {"AP": 0.5}})["seconds"] == 42
     now[0] += 7
@@ -139,13 +143,12 @@ def test_the_time_of_an_epoch_is_that_of_all_its_parts(tmp_path, monkeypatch):
     ("more", "read"),
     [(("--head", "fasterrcnn"), 4), pytest.param(("--ema", 0.9, *FROM_WEIGHTS), 8, marks=pytest.mark.slow)],
 )
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(train_py, data, tmp_path, interrupt_at, capsys, more, read):
+def test_a_resumed_run_ends_like_an_undisturbed_one(train_py, data, tmp_path, interrupt_at, capsys, more, read):
     flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, *TINY, *more]
     assert train_py(*flags, "--name", "whole") == 0
     interrupt_at(2 * (read + 2) + 3)  # in the third epoch, of 4 images, as many to paste from, and 2 of val
     assert train_py(*flags, "--name", "cut") == 130
-    again = f"python train.py --resume {tmp_path}/cut"
-    assert capsys.readouterr().err == f"stopped after 2 finished epochs; go on with: {again}\n"
+    assert capsys.readouterr().err == f"stopped after 2 finished epochs; continue with --resume {tmp_path}/cut\n"
     interrupt_at(1000)
     assert train_py("--resume", tmp_path / "cut") == 0
 
@@ -155,19 +158,19 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(train_py, data, tmp_pa
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3, 4]
 
 
-def test_going_on_with_other_images_is_told(train_py, data, tmp_path, capsys):
+def test_changed_training_images_are_a_warning(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--epochs", 1) == 0
     state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
-    checkpoint.save_training_state({**state, "train_sha256": ["other"]}, tmp_path / "x" / "last_state.pt")
+    checkpoint.save_training_state({**state, "train_fingerprint": ["other"]}, tmp_path / "x" / "last_state.pt")
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
-    assert "the training images are no longer those of its first epochs" in capsys.readouterr().err
+    assert "the training images have changed since its first epochs" in capsys.readouterr().err
     checkpoint.save_training_state({"epoch": 1}, tmp_path / "x" / "last_state.pt")
     assert train_py("--resume", tmp_path / "x") == 2
-    assert "is not of a training run: it lacks" in capsys.readouterr().err
+    assert "is not the state of a training run: it lacks" in capsys.readouterr().err
 
 
-def test_a_row_that_was_cut_off_or_belongs_to_a_lost_epoch_is_written_anew(train_py, data, tmp_path):
+def test_rows_after_the_last_saved_epoch_are_written_again(train_py, data, tmp_path):
     flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--epochs", 1) == 0
     with (tmp_path / "x" / "metrics.jsonl").open("a") as file:
@@ -176,15 +179,14 @@ def test_a_row_that_was_cut_off_or_belongs_to_a_lost_epoch_is_written_anew(train
     assert [row["epoch"] for row in rows(tmp_path / "x")] == [1, 2]
 
 
-def test_ctrl_c_in_the_first_epoch_promises_nothing(train_py, data, tmp_path, interrupt_at, capsys):
+def test_ctrl_c_in_the_first_epoch_leaves_no_folder(train_py, data, tmp_path, interrupt_at, capsys):
     interrupt_at(2)
     assert train_py("--data", data, "--output-dir", tmp_path, *TINY) == 130
-    words = "stopped before the first epoch was kept; there is nothing to go on with\n"
-    assert capsys.readouterr().err == words and not list(tmp_path.iterdir())
+    assert "there is nothing to continue from" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
+def test_the_real_script_stops_at_ctrl_c_and_says_how_to_continue(data, tmp_path):
     flags = [
         "--data",
         data,
@@ -214,19 +216,16 @@ def test_the_real_script_stops_at_ctrl_c_and_says_how_to_go_on(data, tmp_path):
     assert process.returncode == 130
     answer, said = said.strip().split("\n")
     assert (
-        answer == "stopping after this step; once more stops at once"
-        and f"go on with: python train.py --resume {tmp_path}/x" in said
+        answer == "stopping after this step; interrupt again to stop immediately"
+        and f"continue with --resume {tmp_path}/x" in said
     )
 
 
-def one_line(error: str) -> str:
-    assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n"), error
-    return error.removeprefix("error: ")
-
-
-def test_resume_takes_the_runs_own_settings(train_py, tmp_path, capsys):
+def test_resume_uses_the_settings_of_the_run(train_py, tmp_path, capsys):
     assert train_py("--resume", tmp_path, "--imgsz", 320, "--epochs", 3) == 2
-    assert "--resume takes the run's own settings; --imgsz cannot be changed" in one_line(capsys.readouterr().err)
+    assert "--resume continues with the settings of the run; --imgsz cannot be changed" in one_line(
+        capsys.readouterr().err
+    )
     (tmp_path / "settings.yaml").write_text("epochz: 3\n")
     assert train_py("--resume", tmp_path) == 2
     assert "unknown key 'epochz': did you mean epochs" in one_line(capsys.readouterr().err)
@@ -235,7 +234,7 @@ def test_resume_takes_the_runs_own_settings(train_py, tmp_path, capsys):
     assert "no such file" in one_line(capsys.readouterr().err)
 
 
-def test_a_run_keeps_no_key_of_the_address_it_started_from_and_goes_on(train_py, data, tmp_path, monkeypatch):
+def test_a_run_saves_no_token_of_the_url_of_its_weights(train_py, data, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
@@ -255,7 +254,7 @@ def test_a_run_keeps_no_key_of_the_address_it_started_from_and_goes_on(train_py,
     assert files and not [path for path in files if b"secret" in path.read_bytes()]
 
 
-def test_resume_refuses_data_with_other_classes(train_py, data, tmp_path, capsys):
+def test_resume_refuses_a_dataset_with_other_classes(train_py, data, tmp_path, capsys):
     flags = ["--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py("--data", data, *flags) == 0
     settings = yaml.safe_load((tmp_path / "x" / "settings.yaml").read_text())
@@ -269,7 +268,7 @@ def test_resume_refuses_data_with_other_classes(train_py, data, tmp_path, capsys
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory) -> Path:
-    """A run of two epochs."""
+    """A run with two finished epochs."""
     folder = tmp_path_factory.mktemp("runs")
     command = [sys.executable, ROOT / "train.py", "--data", data, "--epochs", 2, "--output-dir", folder, "--name", "x"]
     subprocess.run([*map(str, command), "--head", "fasterrcnn", "--no-amp", *TINY], check=True, capture_output=True)
@@ -277,7 +276,7 @@ def finished(data, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def its_copy(finished, tmp_path) -> Path:
+def finished_copy(finished, tmp_path) -> Path:
     return shutil.copytree(finished, tmp_path / "x")
 
 
@@ -289,72 +288,74 @@ def its_copy(finished, tmp_path) -> Path:
         ("amp: false", "amp: true", "amp is True, and was False"),
     ],
 )
-def test_settings_that_have_changed_are_told_before_they_change_the_run(train_py, its_copy, capsys, old, new, said):
-    path = its_copy / "settings.yaml"
+def test_changed_settings_are_named_before_training(train_py, finished_copy, capsys, old, new, said):
+    path = finished_copy / "settings.yaml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    assert train_py("--resume", its_copy, "--epochs", 3) == 2
-    assert f"settings.yaml is not as it was: {said}; put it back" in one_line(capsys.readouterr().err)
-    assert len(rows(its_copy)) == 2
+    assert train_py("--resume", finished_copy, "--epochs", 3) == 2
+    assert f"settings.yaml was changed after training started: {said}; restore the former values" in one_line(
+        capsys.readouterr().err
+    )
+    assert len(rows(finished_copy)) == 2
 
 
-def test_more_epochs_move_the_rate_which_is_told_and_its_reasons_go(train_py, its_copy, capsys):
-    path = its_copy / "settings.yaml"
+def test_more_epochs_change_the_learning_rate_which_is_reported(train_py, finished_copy, capsys):
+    path = finished_copy / "settings.yaml"
     assert "# a tenth of the 4 steps\n" in path.read_text()
-    assert train_py("--resume", its_copy, "--epochs", 9) == 0
+    assert train_py("--resume", finished_copy, "--epochs", 9) == 0
     said = capsys.readouterr().out
-    assert "--epochs 9: the learning rate falls over all of them; it was 1e-05, and is 0.00088" in said
+    assert "--epochs 9: the schedule spans all epochs, so the learning rate changes from 1e-05 to 0.00088" in said
     assert "steps\n" not in path.read_text()
-    assert train_py("--resume", its_copy) == 0
-    assert "the learning rate falls" not in capsys.readouterr().out
+    assert train_py("--resume", finished_copy) == 0
+    assert "the learning rate changes" not in capsys.readouterr().out
 
 
-def test_a_state_that_is_broken_or_gone_leaves_a_way(train_py, its_copy, capsys):
-    state = its_copy / "last_state.pt"
+def test_an_unreadable_state_names_the_weights_to_start_from(train_py, finished_copy, capsys):
+    state = finished_copy / "last_state.pt"
     for spoil in (lambda: state.write_bytes(state.read_bytes()[:999]), state.unlink):
         spoil()
-        assert train_py("--resume", its_copy, "--epochs", 3) == 2
-        way = f"a new run can begin from its weights: --pretrained {its_copy / 'last.safetensors'}"
+        assert train_py("--resume", finished_copy, "--epochs", 3) == 2
+        way = f"start a new run from its weights with --pretrained {finished_copy / 'last.safetensors'}"
         assert way in one_line(capsys.readouterr().err)
 
 
-def test_the_state_is_not_for_pretrained(train_py, its_copy, data, capsys):
-    assert train_py("--data", data, *TINY, "--pretrained", its_copy / "last_state.pt") == 2
+def test_a_resume_state_is_refused_as_pretrained_weights(train_py, finished_copy, data, capsys):
+    assert train_py("--data", data, *TINY, "--pretrained", finished_copy / "last_state.pt") == 2
     assert "is for --resume; take last.safetensors, which lies beside it" in one_line(capsys.readouterr().err)
 
 
-def test_epochs_that_the_log_has_lost_are_told(train_py, its_copy, capsys):
-    log = its_copy / "metrics.jsonl"
+def test_epochs_missing_in_the_log_are_a_warning(train_py, finished_copy, capsys):
+    log = finished_copy / "metrics.jsonl"
     log.write_text(log.read_text().split("\n", 1)[1])
-    assert train_py("--resume", its_copy, "--epochs", 3) == 0
-    assert "metrics.jsonl lacks the epochs 1; so will the curves" in capsys.readouterr().err
+    assert train_py("--resume", finished_copy, "--epochs", 3) == 0
+    assert "metrics.jsonl lacks the epochs 1" in capsys.readouterr().err
 
 
-def test_a_run_of_several_processes_says_how_it_goes_on(train_py, its_copy, capsys):
-    state = checkpoint.load_training_state(its_copy / "last_state.pt")
-    checkpoint.save_training_state(state | {"processes": 2}, its_copy / "last_state.pt")
-    assert train_py("--resume", its_copy, "--epochs", 3) == 2
-    way = f"take as many: torchrun --nproc_per_node=2 train.py --resume {its_copy}"
+def test_a_run_of_several_processes_says_how_to_resume_it(train_py, finished_copy, capsys):
+    state = checkpoint.load_training_state(finished_copy / "last_state.pt")
+    checkpoint.save_training_state(state | {"num_processes": 2}, finished_copy / "last_state.pt")
+    assert train_py("--resume", finished_copy, "--epochs", 3) == 2
+    way = f"{finished_copy} was trained by 2 processes, on which its batches depend; resume it with torchrun"
     assert way in one_line(capsys.readouterr().err)
 
 
-def test_a_finished_run_says_so(train_py, data, tmp_path, capsys):
+def test_resuming_a_finished_run_reports_it(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x"]
     assert train_py(*flags, *TINY) == 0
     capsys.readouterr()
     assert train_py("--resume", tmp_path / "x") == 0
     said = capsys.readouterr().out
-    assert f"{tmp_path / 'x'} has all of its 1 epoch; --epochs with a larger number trains on" in said
+    assert f"{tmp_path / 'x'} has finished 1 epoch; a larger number of --epochs continues" in said
     assert len(rows(tmp_path / "x")) == 1
 
 
-def test_fewer_epochs_than_there_are_change_nothing_of_a_run(train_py, data, tmp_path, capsys):
+def test_fewer_epochs_than_finished_change_nothing(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--name", "x"]
     assert train_py(*flags, *TINY) == 0
     before = (tmp_path / "x" / "settings.yaml").read_text()
     capsys.readouterr()
     assert train_py("--resume", tmp_path / "x", "--epochs", 1) == 0
-    assert "has all of its 2 epochs" in capsys.readouterr().out
+    assert "has finished 2 epochs" in capsys.readouterr().out
     assert (tmp_path / "x" / "settings.yaml").read_text() == before
 
 
@@ -365,21 +366,21 @@ def test_a_run_is_trained_by_one_process_at_a_time(train_py, data, tmp_path, cap
     before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "x").iterdir())
     with FileLock(tmp_path / "x" / "lock"):
         assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 2
-        assert (tmp_path / "x" / "lock").exists()  # it is theirs
+        assert (tmp_path / "x" / "lock").exists()  # of the other process
     assert f"{tmp_path / 'x'} is being trained by another process" in one_line(capsys.readouterr().err)
     after = [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / "x").iterdir() if path.name != "lock"]
     assert sorted(after) == before
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
 
 
-def test_what_is_no_run_is_told_with_what_one_is(train_py, data, tmp_path, capsys):
+def test_a_path_that_is_not_a_run_is_refused(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x"]
     assert train_py(*flags, *TINY) == 0
     capsys.readouterr()
     for resume, words in {
-        tmp_path / "x" / "best.safetensors": f"and not a file in it: --resume {tmp_path / 'x'}",
-        tmp_path: "not a run's folder, such as outputs/train/NAME",
-        tmp_path / "nowhere": "not a run's folder",
+        tmp_path / "x" / "best.safetensors": f"use its folder: --resume {tmp_path / 'x'}",
+        tmp_path: "is not the folder of a run, such as outputs/train/NAME",
+        tmp_path / "nowhere": "is not the folder of a run",
     }.items():
         assert train_py("--resume", resume) == 2
         assert words in one_line(capsys.readouterr().err)
@@ -389,6 +390,6 @@ def test_a_run_that_fails_in_its_first_epoch_leaves_no_folder(train_py, data, tm
     def fail(*_: object, **__: object) -> None:
         raise TrainingError("the loss is not finite")
 
-    monkeypatch.setattr(loop, "train_one_epoch", fail)
+    monkeypatch.setattr(trainer, "train_one_epoch", fail)
     assert train_py("--data", data, "--output-dir", tmp_path, *TINY) == 2
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A run survives: it is killed within an epoch, asked to stop, or meets losses that are not finite."""
+"""Runs that are killed within an epoch, asked to stop, or meet losses that are not finite; early stopping."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from detect.data.dataset import DetectionDataset
 from detect.errors import DiskError
 from detect.evaluation import coco_metrics
 from detect.models import checkpoint
-from detect.training import callbacks, loop
+from detect.training import callbacks, validation
 from detect.training.run import STATE
 
 FASTER = ["--head", "fasterrcnn", *TINY]
@@ -33,9 +33,9 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def always_kept(monkeypatch):
-    """The state is written after every step."""
-    monkeypatch.setattr(callbacks, "KEEP_SECONDS", 0.0)
+def saved_after_every_step(monkeypatch):
+    """Save the state after every step."""
+    monkeypatch.setattr(callbacks, "SAVE_SECONDS", 0.0)
 
 
 def assert_same_runs(ours: Path, theirs: Path) -> None:
@@ -47,7 +47,7 @@ def assert_same_runs(ours: Path, theirs: Path) -> None:
 
 
 def assert_equal(one: Any, other: Any) -> None:
-    """To the last bit, in nests of dicts and lists."""
+    """Compare nested dicts and lists bit for bit."""
     assert type(one) is type(other)
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other)
@@ -63,20 +63,20 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
-ALL_AT_ONCE = ("--ema", 0.9, "--optimizer", "adamw", "--accumulate", 2, "--aug", "strong")
+MANY_FEATURES = ("--ema", 0.9, "--optimizer", "adamw", "--accumulate", 2, "--aug", "strong")
 
 
-# images: that are read before; an epoch reads 6, and 2 of val
+# images: number of images read before the kill; an epoch reads 6, and 2 of val
 @pytest.mark.parametrize(
     ("images", "more"),
     [
-        (5, ALL_AT_ONCE),
+        (5, MANY_FEATURES),
         *(pytest.param(*one, marks=pytest.mark.slow) for one in [(5, ()), (8, ()), (13, ())]),
-        *(pytest.param(images, ALL_AT_ONCE, marks=pytest.mark.slow) for images in (8, 13)),
+        *(pytest.param(images, MANY_FEATURES, marks=pytest.mark.slow) for images in (8, 13)),
     ],
 )
-def test_a_run_killed_within_an_epoch_goes_on_bit_for_bit(
-    train_py, data, tmp_path, monkeypatch, always_kept, more, images
+def test_a_run_killed_within_an_epoch_resumes_bit_for_bit(
+    train_py, data, tmp_path, monkeypatch, saved_after_every_step, more, images
 ):
     flags = ["--data", data, "--epochs", 2, "--batch-size", 1, "--output-dir", tmp_path, *FASTER, *more]
     assert train_py(*flags, "--name", "whole") == 0
@@ -84,7 +84,7 @@ def test_a_run_killed_within_an_epoch_goes_on_bit_for_bit(
 
     def killed(*arguments):
         if next(left, None) is None:
-            raise RuntimeError("killed")  # which nothing of ours catches
+            raise RuntimeError("killed")  # not caught anywhere
         return item(*arguments)
 
     with monkeypatch.context() as patch:
@@ -92,12 +92,12 @@ def test_a_run_killed_within_an_epoch_goes_on_bit_for_bit(
         with pytest.raises(RuntimeError, match="killed"):
             train_py(*flags, "--name", "cut")
     state = checkpoint.load_training_state(tmp_path / "cut" / STATE)
-    assert "within" in state or images == 8
+    assert "epoch_progress" in state or images == 8
     assert train_py("--resume", tmp_path / "cut") == 0
     assert_same_runs(tmp_path / "cut", tmp_path / "whole")
 
 
-def test_a_wish_to_stop_waits_for_the_step_and_loses_nothing(train_py, data, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_waits_for_the_step_and_loses_nothing(train_py, data, tmp_path, monkeypatch, capsys):
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, *FASTER]
     assert train_py(*flags, "--name", "whole") == 0
     read, left = dataset.read_resized_record, iter(range(3))
@@ -112,26 +112,26 @@ def test_a_wish_to_stop_waits_for_the_step_and_loses_nothing(train_py, data, tmp
         former = signal.signal(signal.SIGINT, signal.default_int_handler)
         assert train_py(*flags, "--name", "cut") == 130
         signal.signal(signal.SIGINT, former)
-    again = f"go on with: python train.py --resume {tmp_path}/cut"
-    assert f"stopped after 0 finished epochs and 2 batches; {again}\n" in capsys.readouterr().err
+    hint = f"continue with --resume {tmp_path}/cut"
+    assert f"stopped after 0 finished epochs and 2 batches; {hint}\n" in capsys.readouterr().err
     assert train_py("--resume", tmp_path / "cut") == 0
     assert_same_runs(tmp_path / "cut", tmp_path / "whole")
 
 
-KEPT_ALWAYS = """
+SAVE_EVERY_STEP = """
 import runpy, sys
-from detect import watch
+from detect.training import callbacks
 sys.argv[:] = sys.argv[1:]
-watch.KEEP_SECONDS = 0.0
+callbacks.SAVE_SECONDS = 0.0
 runpy.run_path("train.py", run_name="__main__")
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_the_real_script_with_workers_survives_kills_at_any_instant(data, tmp_path):
+def test_the_real_script_with_workers_survives_kills_at_any_time(data, tmp_path):
     flags = ["train.py", "--data", data, "--epochs", 4, "--output-dir", tmp_path, *FASTER, "--workers", 2]
-    start = [sys.executable, "-c", KEPT_ALWAYS]
+    start = [sys.executable, "-c", SAVE_EVERY_STEP]
 
     def call(*command: object, seconds: float | None = None) -> int:
         with subprocess.Popen([*start, *map(str, command)], cwd=ROOT) as process:
@@ -155,12 +155,10 @@ def test_the_real_script_with_workers_survives_kills_at_any_instant(data, tmp_pa
     assert kills >= 2
 
 
-# What is not finite
+# Losses that are not finite
 
 
-def test_an_image_whose_loss_is_not_finite_is_left_out_and_can_be_looked_at(
-    train_py, data, tmp_path, monkeypatch, capsys
-):
+def test_a_step_whose_loss_is_not_finite_is_skipped_and_can_be_analyzed(train_py, data, tmp_path, monkeypatch, capsys):
     item = DetectionDataset.item
 
     def spoiled(self, index, epoch, again=0):
@@ -170,33 +168,31 @@ def test_an_image_whose_loss_is_not_finite_is_left_out_and_can_be_looked_at(
     monkeypatch.setattr(DetectionDataset, "item", spoiled)
     flags = ["--data", data, "--epochs", 1, "--batch-size", 1, "--output-dir", tmp_path, "--name", "x", *FASTER]
     assert train_py(*flags) == 0
-    (replay,) = (tmp_path / "x").glob("replay_*.pt")
+    (failed_step,) = (tmp_path / "x").glob("failed_step_*.pt")
     said = capsys.readouterr().err
     assert "warning: epoch 1: the loss is not finite (loss_classifier nan" in said
-    assert (
-        f"on the batch of train_003.jpg; look at it with python train.py --replay {replay}; the step is left" in said
-    )
-    assert train_py("--replay", replay) == 0
+    assert f"on the batch of train_003.jpg; analyze it with --debug-step {failed_step}; the step was skipped" in said
+    assert train_py("--debug-step", failed_step) == 0
     said = capsys.readouterr().out
     assert "batch of train_003.jpg" in said and "nan  loss_classifier" in said and "values nan to nan" in said
 
 
-def test_too_many_such_steps_end_the_run_and_name_it(train_py, data, tmp_path, capsys):
+def test_too_many_failed_steps_stop_the_run_and_name_a_file(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--epochs", 9, "--batch-size", 1, "--output-dir", tmp_path, "--name", "x", *FASTER]
-    wild = ["--lr", 1e20, "--clip", 0, "--warmup-steps", 0, "--skip-steps", 2]
+    wild = ["--lr", 1e20, "--clip", 0, "--warmup-steps", 0, "--max-skipped-steps", 2]
     assert train_py(*flags, *wild) == 2
     error = capsys.readouterr().err
-    assert "error: epoch 1: the " in error and "3 steps of the epoch went so" in error
-    assert f"python train.py --replay {tmp_path}" in error.splitlines()[-1]
-    assert 1 <= len(list((tmp_path / "x").glob("replay_*.pt"))) <= callbacks.MOST_REPLAYS
+    assert "error: epoch 1: the " in error and "3 steps of this epoch failed, more than --max-skipped-steps 2" in error
+    assert f"--debug-step {tmp_path}" in error.splitlines()[-1]
+    assert 1 <= len(list((tmp_path / "x").glob("failed_step_*.pt"))) <= callbacks.MAX_FAILED_STEP_FILES
 
 
-# When to stop
+# Early stopping
 
 
 @pytest.fixture
 def scores(monkeypatch):
-    """AP on val, epoch by epoch."""
+    """Set the AP on val of each epoch."""
 
     def ask(*values: float) -> None:
         left = iter(values)
@@ -206,50 +202,50 @@ def scores(monkeypatch):
 
 
 @pytest.mark.parametrize(("metric", "best", "epochs"), [("bbox_AP", 2, 4), ("bbox_AP50", 1, 3)])
-def test_without_a_better_epoch_it_stops_early(train_py, data, tmp_path, scores, capsys, metric, best, epochs):
+def test_training_stops_early_without_a_better_epoch(train_py, data, tmp_path, scores, capsys, metric, best, epochs):
     scores(0.1, 0.3, 0.3, 0.2, 0.9)
     flags = ["--data", data, "--epochs", 5, "--patience", 2, "--metric", metric, "--output-dir", tmp_path]
     assert train_py(*flags, "--name", "x", *FASTER) == 0
     assert [row["epoch"] for row in rows(tmp_path / "x")] == list(range(1, epochs + 1))
     assert checkpoint.load(tmp_path / "x" / "best.safetensors").training["epoch"] == best
     said = capsys.readouterr().out
-    assert f"stopped early: 2 epochs without a better {metric}" in said and f"of epoch {best}:" in said
+    assert f"stopped early: 2 epochs without a better {metric}" in said and f"in epoch {best}:" in said
 
 
-def test_a_run_that_stopped_early_can_be_asked_to_go_on(train_py, data, tmp_path, scores, capsys):
+def test_a_run_that_stopped_early_can_be_resumed(train_py, data, tmp_path, scores, capsys):
     scores(0.3, 0.2, 0.1, 0.2, 0.4, 0.1, 0.1, 0.9)
     flags = ["--data", data, "--epochs", 8, "--patience", 2, "--output-dir", tmp_path, "--name", "x", *FASTER]
-    ends = [3, 7]  # the second time epoch 5 is better within the patience, and then two are not
+    ends = [3, 7]  # resumed: epoch 5 is better, then two are not
     for more, end in zip((flags, ["--resume", tmp_path / "x"]), ends, strict=True):
         assert train_py(*more) == 0
         assert [row["epoch"] for row in rows(tmp_path / "x")] == list(range(1, end + 1))
         assert "stopped early: 2 epochs" in capsys.readouterr().out
 
 
-def test_the_lowest_loss_may_be_the_best(train_py, data, tmp_path, monkeypatch, capsys):
+def test_the_lowest_loss_can_select_the_best_epoch(train_py, data, tmp_path, monkeypatch, capsys):
     left = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(loop, "validation_losses", lambda *_, **__: {"loss": next(left)})
+    monkeypatch.setattr(validation, "validation_losses", lambda *_, **__: {"loss": next(left)})
     flags = ["--data", data, "--epochs", 3, "--metric", "loss", "--output-dir", tmp_path, "--name", "x", *FASTER]
     assert train_py(*flags) == 0
-    assert "best loss on val 1.000, of epoch 2" in capsys.readouterr().out
+    assert "best loss on val: 1.000 in epoch 2" in capsys.readouterr().out
 
 
-def test_a_loss_that_is_not_finite_is_never_the_best(train_py, data, tmp_path, monkeypatch, capsys):
+def test_an_epoch_whose_loss_is_not_finite_is_never_the_best(train_py, data, tmp_path, monkeypatch, capsys):
     left = iter([float("nan"), 3.0])
-    monkeypatch.setattr(loop, "validation_losses", lambda *_, **__: {"loss": next(left)})
+    monkeypatch.setattr(validation, "validation_losses", lambda *_, **__: {"loss": next(left)})
     flags = ["--data", data, "--epochs", 2, "--metric", "loss", "--output-dir", tmp_path, "--name", "x", *FASTER]
     assert train_py(*flags) == 0
-    assert "best loss on val 3.000, of epoch 2" in capsys.readouterr().out
+    assert "best loss on val: 3.000 in epoch 2" in capsys.readouterr().out
 
 
-def test_a_metric_of_masks_needs_masks(train_py, tmp_path, data, capsys):
+def test_a_mask_metric_needs_masks(train_py, tmp_path, data, capsys):
     boxes = without_masks(data, tmp_path)
     for flags in (["--data", boxes], ["--data", data, "--head", "fasterrcnn"]):
         assert train_py(*flags, "--metric", "segm_AP", "--output-dir", tmp_path / "o", *TINY) == 2
-        assert "--metric segm_AP: the model finds no masks, or val has none" in capsys.readouterr().err
+        assert "--metric segm_AP needs masks, but the model predicts none or val has none" in capsys.readouterr().err
 
 
-def test_masks_are_learned_where_val_has_none(train_py, tmp_path, data, capsys):
+def test_masks_are_trained_although_val_has_none(train_py, tmp_path, data, capsys):
     boxes = without_masks(data, tmp_path)
     mixed = yaml.safe_load(data.read_text()) | {"root": str(data.parent / "files")}
     mixed["splits"]["val"] = yaml.safe_load(boxes.read_text())["splits"]["val"]
@@ -262,11 +258,11 @@ def test_masks_are_learned_where_val_has_none(train_py, tmp_path, data, capsys):
     assert "--metric loss: val has no masks" in capsys.readouterr().err
 
 
-def test_a_step_that_cannot_be_kept_is_no_reason_to_stop(train_py, data, tmp_path, monkeypatch, capsys):
+def test_a_failed_step_that_cannot_be_saved_does_not_stop_training(train_py, data, tmp_path, monkeypatch, capsys):
     def full(*_, **__):
-        raise DiskError("cannot write replay: No space left on device")
+        raise DiskError("cannot write step.pt: No space left on device")
 
-    monkeypatch.setattr("detect.training.callbacks.replay.keep", full)
+    monkeypatch.setattr("detect.training.debug_step.save_failed_step", full)
     item = DetectionDataset.item
 
     def spoiled(self, index, epoch, again=0):
@@ -276,4 +272,4 @@ def test_a_step_that_cannot_be_kept_is_no_reason_to_stop(train_py, data, tmp_pat
     monkeypatch.setattr(DetectionDataset, "item", spoiled)
     assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *FASTER) == 0
     said = capsys.readouterr().err
-    assert "No space left on device" in said and "the step is left out" in said
+    assert "No space left on device" in said and "the step was skipped" in said

@@ -1,9 +1,9 @@
-"""A training run whose model is a few numbers: as a program, killed at each of its touches of the disk and resumed.
+"""A training run with a linear model; as a program, killed at each of its disk accesses and resumed.
 
     python tests/helpers/tiny_run.py FOLDER
 
-leaves FOLDER/whole, which nothing disturbs, and FOLDER/1, FOLDER/2 ..., each killed one touch later than the one
-before and then resumed; prints for each how many epochs its state told of after the kill.
+writes FOLDER/whole, an undisturbed run, and FOLDER/1, FOLDER/2, ..., each killed one disk access later than the one
+before and then resumed. It prints for each the number of finished epochs in the state after the kill.
 """
 
 from __future__ import annotations
@@ -21,48 +21,50 @@ from detect.errors import CheckpointError
 from detect.models.architecture import backbone_architecture
 from detect.runtime import seed_all
 from detect.structures.class_names import ClassNames
-from detect.training.loop import Progress
-from detect.training.run import TrainingRun
-from detect.training.step import Learner, Step
+from detect.training.loop import EpochProgress
+from detect.training.optimizer import build_ema
+from detect.training.run import RunMetadata, TrainingRun
+from detect.training.step import StepResult, TrainStep
 
-SCORES = (0.1, 0.3, 0.2)  # of each epoch: the first two are the best so far
+SCORES = (0.1, 0.3, 0.2)  # of the epochs; the first two are the best so far
 
 
-def tiny_run(folder: Path) -> TrainingRun:
+def tiny_run(folder: Path, *, decay: float = 0.0) -> TrainingRun:
     torch.manual_seed(0)
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    train_step = TrainStep(model, optimizer, schedule, build_ema(model, decay) if decay else None)
     architecture = backbone_architecture("mobilenet_v2", "fasterrcnn", 64)
-    facts = {"training": {}, "data": {"train_sha256": ["0"]}}
-    return TrainingRun(folder, Learner(model, optimizer, schedule), architecture, ClassNames(("kite",)), facts=facts)
+    metadata = RunMetadata(training={}, data={"train_fingerprint": ["0"]})
+    return TrainingRun(folder, train_step, architecture, ClassNames(("kite",)), metadata)
 
 
 def train(run: TrainingRun) -> None:
-    """Until every one of SCORES was had, two steps an epoch; the state is kept after the first."""
-    learner = run.learner
+    """Train one epoch of two steps for each of SCORES; the state is saved after the first step of each."""
+    train_step = run.train_step
     while run.epoch < len(SCORES):
-        progress = run.within or Progress()
+        progress = run.epoch_progress or EpochProgress()
         for number in range(progress.batches, 2):
             seed_all(run.epoch, number)
-            learner.optimizer.zero_grad()
-            loss = learner.model(torch.rand(8, 4)).square().mean()
+            train_step.optimizer.zero_grad()
+            loss = train_step.model(torch.rand(8, 4)).square().mean()
             loss.backward()
-            learner.optimizer.step()
-            learner.schedule.step()
-            progress.add(Step({"loss": loss.item()}, 1.0, [], [], taken=True, failed=False), 1)
+            train_step.optimizer.step()
+            train_step.schedule.step()
+            progress.add(StepResult({"loss": loss.item()}, 1.0, [], [], taken=True, failed=False), 1)
             if number == 0:
-                run.keep(progress)
+                run.save_progress(progress)
         run.finish_epoch(progress.means(), {"bbox": {"AP": SCORES[run.epoch]}})
 
 
 def resume(folder: Path) -> int:
-    """Train on from the state in ``folder``, or from the beginning where there is none; the epochs it told of."""
+    """Continue from the state in ``folder``, or start again without one; return its number of finished epochs."""
     run = tiny_run(folder)
     try:
-        state = TrainingRun.saved_state(folder)
+        state = TrainingRun.load_state(folder)
     except CheckpointError:
-        for path in folder.iterdir():  # a user begins anew in another folder
+        for path in folder.iterdir():  # a user would start again in another folder
             path.unlink()
     else:
         run.restore(state)
@@ -71,11 +73,11 @@ def resume(folder: Path) -> int:
     return epoch
 
 
-def killed_at(touch: int, folder: Path) -> bool:
-    """Whether training in a process of its own was killed just before it touched ``folder`` that often."""
+def killed_at(access: int, folder: Path) -> bool:
+    """Train in a forked process that is killed before disk access number ``access``; return whether it was killed."""
     process = os.fork()
     if process == 0:
-        left = iter(range(touch - 1))
+        left = iter(range(access - 1))
 
         def watch(event: str, arguments: tuple) -> None:
             ours = event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder))
@@ -92,14 +94,14 @@ def killed_at(touch: int, folder: Path) -> bool:
 
 def main() -> None:
     torch.set_num_threads(1)
-    os.fsync = lambda _: None  # a killed process is no power cut, and waiting for the disk takes most of the time
+    os.fsync = lambda _: None  # takes most of the time, and matters for power cuts only
     root = Path(sys.argv[1])
     (root / "whole").mkdir()
     train(tiny_run(root / "whole"))
-    for touch in count(1):
-        folder = root / str(touch)
+    for access in count(1):
+        folder = root / str(access)
         folder.mkdir()
-        if not killed_at(touch, folder):
+        if not killed_at(access, folder):
             return
         print(resume(folder))
 

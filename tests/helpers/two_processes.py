@@ -1,4 +1,4 @@
-"""What the processes of one training tell each other, as a program that torchrun starts twice: FOLDER/RANK has it."""
+"""Program that torchrun starts in two processes; each writes what it received from the other to FOLDER/RANK."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from detect import distributed
-from detect.training.loop import Progress
+from detect.training.loop import EpochProgress
 
 
 def main() -> None:
@@ -21,17 +21,17 @@ def main() -> None:
         norm = nn.BatchNorm2d(1)
         norm.running_mean.fill_(5 + here.rank)
         distributed.broadcast_buffers(norm)
-        told = [
+        received = [
             before,
             distributed.all_gather({"rank": here.rank}),
             distributed.compute_on_first(lambda: f"made by {here.rank}"),
             distributed.any_process(here.rank == 1),
             distributed.any_process(False),
             norm.running_mean.item(),
-            Progress(sums={"loss": 1.0 + here.rank}).shared().sums,
+            EpochProgress(sums={"loss": 1.0 + here.rank}).averaged_over_processes().sums,
         ]
-        print("only the first speaks")
-        (folder / str(here.rank)).write_text(str(told))
+        print("only the first process prints")
+        (folder / str(here.rank)).write_text(str(received))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Training on disks that are full, and killed while it writes: the epochs that were kept stay, and it goes on."""
+"""Training on a full disk, or killed while it writes: saved epochs stay, and the run can be resumed."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -16,28 +15,23 @@ import torch
 from helpers.folders import ROOT
 from helpers.tiny_models import render_shapes
 from helpers.tiny_run import SCORES, resume, tiny_run, train
+from helpers.training import one_line, rows
 
-import train as train_script
 from detect import runtime
+from detect.cli.commands import train as train_command
 from detect.cli.exit_status import exit_status
 from detect.errors import DiskError
-from detect.evaluation import coco_metrics
+from detect.evaluation import coco_metrics, predict
 from detect.models import checkpoint
 from detect.structures.detections import Detections
 from detect.text import counted
-from detect.training import loop
-from detect.training.logging import images
+from detect.training import trainer, validation
 from detect.training.logging.jsonl import MetricsLog
-from detect.training.run import BEST, CURVES, FILES, LAST, LOG, SETTINGS, STATE, TrainingRun
+from detect.training.run import BEST, CURVES, FILES, LAST, LOG, SETTINGS, STATE, TENSORBOARD, TrainingRun
 
 
-def rows(folder: Path) -> list[dict]:
-    lines = (folder / LOG).read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory")} for line in lines]
-
-
-def assert_as_whole(folder: Path, whole: Path) -> None:
-    """The same files to the last bit, but for the seconds."""
+def assert_equal_runs(folder: Path, whole: Path) -> None:
+    """Check that both runs have the same files, bit for bit, except for durations."""
     written = set(FILES) - {CURVES, SETTINGS}
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()} == written
     for name in (BEST, LAST, STATE):
@@ -47,7 +41,7 @@ def assert_as_whole(folder: Path, whole: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills copies of a process")
-def test_a_run_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(tmp_path):
+def test_a_run_killed_at_any_disk_access_ends_like_an_undisturbed_one(tmp_path):
     command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "helpers" / "tiny_run.py"), str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -55,13 +49,13 @@ def test_a_run_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(tmp_pa
     resumed_after = [int(line) for line in done.stdout.split()]
     assert resumed_after == sorted(resumed_after) and set(resumed_after) == {0, 1, 2, 3}
     assert len(resumed_after) > 20
-    for touch in range(1, len(resumed_after) + 1):
-        assert_as_whole(tmp_path / str(touch), tmp_path / "whole")
+    for access in range(1, len(resumed_after) + 1):
+        assert_equal_runs(tmp_path / str(access), tmp_path / "whole")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A run that nothing disturbed."""
+    """An undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
     train(tiny_run(folder))
     return folder
@@ -70,13 +64,13 @@ def whole(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("name", "epoch"), [(LAST, 2), (LAST, 3), (STATE, 2), (STATE, 3), (LOG, 2), (LOG, 3), (BEST, 2)]
 )
-def test_an_epoch_that_cannot_be_written_down_is_had_again(tmp_path, whole, monkeypatch, name, epoch):
+def test_an_epoch_that_cannot_be_saved_is_repeated(tmp_path, whole, monkeypatch, name, epoch):
     times = 0
 
     def full(path: Path, *_: object) -> None:
         nonlocal times
         times += path.name == name
-        if times == (2 * epoch if name == STATE else epoch):  # of which there is one within each epoch too
+        if times == (2 * epoch if name == STATE else epoch):  # which is also written within each epoch
             raise DiskError(f"cannot write {path}: No space left on device")
 
     with monkeypatch.context() as patch:
@@ -86,28 +80,28 @@ def test_an_epoch_that_cannot_be_written_down_is_had_again(tmp_path, whole, monk
         with pytest.raises(DiskError):
             train(run := tiny_run(tmp_path))
     finished = epoch if name == BEST else epoch - 1
-    assert run.epoch == TrainingRun.saved_state(tmp_path)["epoch"] == finished
+    assert run.epoch == TrainingRun.load_state(tmp_path)["epoch"] == finished
     assert checkpoint.load(tmp_path / BEST).training["epoch"] == min(epoch - 1, 2)
     assert resume(tmp_path) == finished
-    assert_as_whole(tmp_path, whole)
+    assert_equal_runs(tmp_path, whole)
 
 
 def where(arguments: tuple) -> Path:
-    """The file that a call writes."""
+    """Return the file that a call writes."""
     return arguments[0].path if isinstance(arguments[0], MetricsLog) else arguments[1]
 
 
-def test_a_state_from_before_best_epochs_were_noted_is_taken(tmp_path, whole):
+def test_a_state_without_best_epoch_is_accepted(tmp_path, whole):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
-    old = TrainingRun.saved_state(tmp_path)
+    old = TrainingRun.load_state(tmp_path)
     del old["best_epoch"]
     checkpoint.save_training_state(old, tmp_path / STATE)
     assert resume(tmp_path) == len(SCORES)
 
 
-def test_weights_that_were_deleted_are_no_reason_not_to_go_on(tmp_path, whole):
+def test_a_run_with_deleted_checkpoints_can_be_resumed(tmp_path, whole):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
-    checkpoint.save_training_state(TrainingRun.saved_state(tmp_path) | {"best_epoch": len(SCORES)}, tmp_path / STATE)
+    checkpoint.save_training_state(TrainingRun.load_state(tmp_path) | {"best_epoch": len(SCORES)}, tmp_path / STATE)
     (tmp_path / BEST).unlink()
     (tmp_path / LAST).unlink()
     assert resume(tmp_path) == len(SCORES)
@@ -115,13 +109,13 @@ def test_weights_that_were_deleted_are_no_reason_not_to_go_on(tmp_path, whole):
 
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Callable[..., int]:
-    """train.py in this process on a few images, with epochs that cost nothing; its exit status."""
+    """Run train.py in this process with fake epochs and return its exit status."""
     data = render_shapes(tmp_path, {"train": 2, "val": 2})
-    monkeypatch.setattr(runtime, "cores", lambda: 1)
-    monkeypatch.setattr(loop, "train_one_epoch", lambda *_, **__: {"loss": 1.0})
-    monkeypatch.setattr(loop, "validation_losses", lambda *_, **__: {"loss": 1.0})
-    monkeypatch.setattr(loop, "detect_for_dataset", lambda *_, **__: [Detections((96, 128))] * 2)
-    monkeypatch.setattr(images, "images", lambda *_: {})
+    monkeypatch.setattr(runtime, "available_cores", lambda: 1)
+    monkeypatch.setattr(trainer, "train_one_epoch", lambda *_, **__: {"loss": 1.0})
+    monkeypatch.setattr(validation, "validation_losses", lambda *_, **__: {"loss": 1.0})
+    monkeypatch.setattr(predict, "detect_for_dataset", lambda *_, **__: [Detections((96, 128))] * 2)
+    monkeypatch.setattr(trainer, "example_images", lambda *_: {})
     monkeypatch.setattr(coco_metrics, "score", lambda *_: {"bbox": {"AP": 0.5, "AP50": 0.5}})
     fresh = ["--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--name", "x y", "--output-dir", tmp_path]
     few = ["--fpn-channels", 8, "--imgsz", 64, "--epochs", 3]
@@ -129,13 +123,13 @@ def script(monkeypatch, tmp_path) -> Callable[..., int]:
     def call(*flags: object) -> int:
         line = ["train.py", *(flags or (*fresh, *few)), "--workers", 0, "--device", "cpu", "--quiet"]
         monkeypatch.setattr(sys, "argv", list(map(str, line)))
-        return exit_status(train_script.main)
+        return exit_status(train_command.main)
 
     return call
 
 
 @pytest.mark.parametrize("failing", [1, 2])
-def test_training_on_a_full_disk_says_how_to_go_on(script, tmp_path, monkeypatch, capsys, failing):
+def test_an_error_on_a_full_disk_says_how_to_continue(script, tmp_path, monkeypatch, capsys, failing):
     state_of, left = torch.save, iter(range(failing - 1))
 
     def full(values, file) -> None:
@@ -147,10 +141,11 @@ def test_training_on_a_full_disk_says_how_to_go_on(script, tmp_path, monkeypatch
         patch.setattr(torch, "save", full)
         assert script() == 2
     folder = tmp_path / "x y"
-    how = f"stopped after {counted(failing - 1, 'finished epoch')}; go on with: python train.py --resume '{folder}'"
-    if failing == 1:
-        how = f"stopped before the first epoch was kept; its weights are in {folder / LAST}"
-    assert capsys.readouterr().err == f"error: cannot write {folder / STATE}: No space left on device; {how}\n"
+    hints = ["stopped before the first epoch was saved", f"its weights are in {folder / LAST}"]
+    if failing > 1:
+        hints = [f"stopped after {counted(failing - 1, 'finished epoch')}", f"--resume '{folder}'"]
+    error = one_line(capsys.readouterr().err)
+    assert f"cannot write {folder / STATE}: No space left on device" in error and all(hint in error for hint in hints)
     assert checkpoint.load(folder / LAST).training["epoch"] == failing
     assert not [path for path in folder.iterdir() if path.name[0] == "."]
     assert script("--resume", folder) == (0 if failing > 1 else 2)
@@ -158,15 +153,15 @@ def test_training_on_a_full_disk_says_how_to_go_on(script, tmp_path, monkeypatch
         assert [row["epoch"] for row in rows(folder)] == [1, 2, 3]
 
 
-def test_ctrl_c_while_the_first_epoch_is_written_keeps_its_weights(script, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_while_the_first_epoch_is_saved_keeps_its_weights(script, tmp_path, monkeypatch, capsys):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save_training_state", stop)
     assert script() == 130
     kept = tmp_path / "x y" / LAST
-    words = f"stopped before the first epoch was kept; its weights are in {kept}\n"
-    assert capsys.readouterr().err == words and checkpoint.load(kept).training["epoch"] == 1
+    assert f"its weights are in {kept}" in capsys.readouterr().err
+    assert checkpoint.load(kept).training["epoch"] == 1
 
 
 KILL = """
@@ -184,7 +179,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_the_real_script_killed_while_it_writes_goes_on_to_the_same_weights(tmp_path):
+def test_the_real_script_killed_while_it_writes_resumes_to_the_same_weights(tmp_path):
     data = render_shapes(tmp_path, {"train": 4, "val": 2})
     flags = ["train.py", "--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--epochs", 3, "--imgsz", 64]
     flags += ["--lr", 0.001, "--workers", 0, "--device", "cpu", "--quiet", "--output-dir", tmp_path, "--ema", 0.9]
@@ -197,7 +192,7 @@ def test_the_real_script_killed_while_it_writes_goes_on_to_the_same_weights(tmp_
         folder = tmp_path / f"killed_{name}"
         assert call("-c", KILL, name, times, *flags, "--name", folder.name) == -9
         assert call("train.py", "--resume", folder, "--device", "cpu", "--quiet") == 0
-        assert {path.name for path in folder.iterdir()} == set(FILES)
+        assert {path.name for path in folder.iterdir()} == {*FILES, TENSORBOARD}
         for file in (BEST, LAST):
             ours, theirs = (checkpoint.load(run / file) for run in (folder, tmp_path / "whole"))
             assert all(torch.equal(ours.state[k], theirs.state[k]) for k in theirs.state)

@@ -1,4 +1,4 @@
-"""Learning rate schedules by their values, and what decays."""
+"""Learning rate schedules, weight decay and the EMA, by their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detect.training.optimizer import build_ema, build_optimizer, build_schedule
 
 
 def rates(name: str, total: int, warmup: int) -> list[float]:
-    """The factor on the learning rate at each step."""
+    """Return the factor on the learning rate at each step."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = build_schedule(optimizer, name, total, warmup)
     found = []
@@ -23,17 +23,17 @@ def rates(name: str, total: int, warmup: int) -> list[float]:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_warm_up_rises_evenly_from_near_zero_to_one(name):
+def test_warm_up_is_linear(name):
     assert rates(name, 100, 9)[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_short_run_spends_at_most_half_on_the_warm_up(name):
+def test_warm_up_takes_at_most_half_of_the_steps(name):
     found = rates(name, 8, 100)
     assert found[:4] == sorted(found[:4]) and found[4] == pytest.approx(1.0)
 
 
-def test_cosine_falls_from_one_through_the_middle_to_a_hundredth():
+def test_cosine_schedule_falls_to_one_percent():
     found = rates("cosine", 1000, 0)
     assert found[0] == 1.0
     assert found[500] == pytest.approx(0.505)
@@ -41,12 +41,12 @@ def test_cosine_falls_from_one_through_the_middle_to_a_hundredth():
     assert found == sorted(found, reverse=True)
 
 
-def test_multistep_falls_to_a_tenth_twice():
+def test_multistep_schedule_divides_by_ten_twice():
     assert rates("multistep", 9, 0) == pytest.approx([1.0] * 6 + [0.1] * 2 + [0.01])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_only_matrices_and_filters_decay_and_frozen_parameters_are_left_alone(name):
+def test_biases_and_norms_are_not_decayed_and_frozen_parameters_not_optimized(name):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     model[3].weight.requires_grad_(False)
     groups = build_optimizer(model, name, lr=0.5, weight_decay=0.1).param_groups
@@ -57,19 +57,19 @@ def test_only_matrices_and_filters_decay_and_frozen_parameters_are_left_alone(na
     assert {group["lr"] for group in groups} == {0.5}
 
 
-def test_the_average_follows_the_weights_and_their_statistics():
-    """From (1 + n) / (10 + n) up to the decay, by hand; and it is another module, which training does not move."""
+def test_the_ema_follows_weights_and_statistics():
+    """Compared with the formula: the decay is min(decay, (1 + n) / (10 + n)) after n updates."""
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    average = build_ema(model, 0.25)
+    ema = build_ema(model, 0.25)
     expected = None
     for step in range(6):
         with torch.no_grad():
             model[0].weight.fill_(float(step))
             model[1].running_mean.fill_(float(-step))
             model[1].num_batches_tracked.fill_(step)
-        average.update_parameters(model)
+        ema.update_parameters(model)
         kept = min(0.25, (1 + step) / (10 + step))
         expected = float(step) if expected is None else kept * expected + (1 - kept) * step
-        assert average.module[0].weight.item() == pytest.approx(expected)
-        assert average.module[1].running_mean.item() == pytest.approx(-expected)
-        assert average.module[1].num_batches_tracked.item() == step
+        assert ema.module[0].weight.item() == pytest.approx(expected)
+        assert ema.module[1].running_mean.item() == pytest.approx(-expected)
+        assert ema.module[1].num_batches_tracked.item() == step

@@ -1,4 +1,4 @@
-"""A few images by heart: which ones, when it is enough, and what is said where it fails."""
+"""The overfit test: the choice of images, when it passes, and the possible causes that it reports."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from detect.data.table import Table
 from detect.errors import DataError
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
-from detect.training import overfit
-from detect.training.overfit import Look, choose, what_is_wrong
+from detect.training import api, overfit, trainer
+from detect.training.overfit import OverfitCheck, choose_images, possible_causes
 
 
 @pytest.fixture(scope="module")
@@ -25,30 +25,30 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def split(data) -> tuple[ClassNames, Table]:
-    return find_spec(str(data), None, "auto").read("train")
+    return find_spec(str(data)).read("train")
 
 
-def test_every_class_is_among_the_chosen(split):
+def test_every_class_is_among_the_chosen_images(split):
     _, table = split
     for count in (3, 4, 8):
-        chosen = choose(table, count)
+        chosen = choose_images(table, count)
         assert len(chosen) == count and set(chosen.labels.tolist()) == {1, 2, 3}
         assert len(set(chosen.names)) == count and all(len(record) for record in chosen)
-    assert list(choose(table, 4).names) == list(choose(table, 4).names)
+    assert list(choose_images(table, 4).names) == list(choose_images(table, 4).names)
 
 
-def test_where_there_are_fewer_images_all_are_taken(split):
+def test_all_images_with_objects_are_chosen_if_there_are_fewer(split):
     _, table = split
-    assert len(choose(table, 100)) == sum(len(record) > 0 for record in table)
-    with pytest.raises(DataError, match="no image with an object"):
-        choose(table.take_objects(np.zeros(len(table.boxes), bool)), 8)
+    assert len(choose_images(table, 100)) == sum(len(record) > 0 for record in table)
+    with pytest.raises(DataError, match="needs an image with an object"):
+        choose_images(table.take_objects(np.zeros(len(table.boxes), bool)), 8)
 
 
-# What is wrong
+# Possible causes
 
 
-def found(table: Table, change=lambda boxes, labels: (boxes, labels)) -> list[Detections]:
-    """The ground truth, found with certainty, after ``change`` of its boxes and labels."""
+def perfect_detections(table: Table, change=lambda boxes, labels: (boxes, labels)) -> list[Detections]:
+    """Return the ground truth as detections with score 1, after ``change`` of its boxes and labels."""
     out = []
     for record in table:
         boxes, labels = change(record.boxes.copy(), record.labels.copy())
@@ -56,72 +56,81 @@ def found(table: Table, change=lambda boxes, labels: (boxes, labels)) -> list[De
     return out
 
 
-def told(split, change, losses=(4.0, 0.5), imgsz=480) -> list[str]:
+def causes(split, change, losses=(4.0, 0.5), imgsz=480) -> list[str]:
     names, table = split
-    looks = [Look(50 * (i + 1), loss, 0.3) for i, loss in enumerate(losses)]
-    return what_is_wrong(looks, table, found(table, change), names, imgsz)
+    checks = [OverfitCheck(50 * (i + 1), loss, 0.3) for i, loss in enumerate(losses)]
+    return possible_causes(checks, table, perfect_detections(table, change), names, imgsz)
 
 
-def test_losses_that_hardly_fall_are_told_first(split):
-    lines = told(split, lambda boxes, labels: (boxes[:0], labels[:0]), losses=(4.0, 3.0))
-    assert lines[0].startswith("the losses hardly fell, from 4.00 to 3.00") and len(lines) == 2
-    assert f"{len(split[1].boxes)} of {len(split[1].boxes)} objects are not seen at all (train_000.jpg" in lines[1]
+def test_a_loss_that_hardly_falls_is_reported_first(split):
+    lines = causes(split, lambda boxes, labels: (boxes[:0], labels[:0]), losses=(4.0, 3.0))
+    assert "from 4.00 to 3.00" in lines[0] and "`lr`" in lines[0] and len(lines) == 2
+    assert f"{len(split[1].boxes)} of {len(split[1].boxes)} objects not detected (train_000.jpg" in lines[1]
 
 
-def test_objects_too_small_for_the_size_are_told(split):
-    (line,) = told(split, lambda boxes, labels: (boxes[:0], labels[:0]), imgsz=32)
-    assert "are under 16 pixels across at --imgsz 32: try a larger one" in line
+def test_objects_too_small_for_the_image_size_are_reported(split):
+    (line,) = causes(split, lambda boxes, labels: (boxes[:0], labels[:0]), imgsz=32)
+    assert "smaller than 16 pixels at `imgsz=32`" in line
 
 
-def test_labels_that_are_swapped_are_told(split):
-    (line,) = told(split, lambda boxes, labels: (boxes, np.where(labels == 1, 2, labels)))
+def test_swapped_labels_are_reported_with_both_classes(split):
+    (line,) = causes(split, lambda boxes, labels: (boxes, np.where(labels == 1, 2, labels)))
     circles = int((split[1].labels == 1).sum())
-    assert f"{circles} objects get the label of another class (circle taken for square, {circles})" in line
+    assert f"wrong class for {circles} objects (circle detected as square: {circles})" in line
 
 
-def test_boxes_that_do_not_fit_are_told(split):
-    (line,) = told(split, lambda boxes, labels: (boxes + 0.35 * np.tile(boxes[:, 2:] - boxes[:, :2], 2), labels))
-    assert "objects are seen, but their boxes are another's than the annotated ones" in line
+def test_inaccurate_boxes_are_reported(split):
+    (line,) = causes(split, lambda boxes, labels: (boxes + 0.35 * np.tile(boxes[:, 2:] - boxes[:, :2], 2), labels))
+    assert line.startswith("inaccurate boxes for ")
 
 
-def test_things_that_nobody_annotated_are_told(split):
+def test_false_positives_are_reported(split):
     def more(boxes, labels):
         return np.concatenate([boxes, boxes[:1] * 0 + np.float32([0, 0, 1, 1])]), np.append(labels, 1)
 
-    (line,) = told(split, more)
-    assert "12 things are found where nothing is annotated" in line
+    (line,) = causes(split, more)
+    assert "12 false positives" in line
 
 
-def test_where_all_is_found_it_only_takes_time(split):
-    assert "it is nearly there" in told(split, lambda *same: same)[0]
+def test_without_errors_the_test_almost_passed(split):
+    assert "almost passed" in causes(split, lambda *same: same)[0]
 
 
-# The command
+# The program and the function
 
 
 @pytest.fixture
-def short(monkeypatch):
-    monkeypatch.setattr(overfit, "MOST_STEPS", 4)
-    monkeypatch.setattr(overfit, "EVERY", 2)
+def four_steps(monkeypatch):
+    for module in (overfit, trainer):
+        monkeypatch.setattr(module, "MAX_STEPS", 4)
+    monkeypatch.setattr(overfit, "STEPS_PER_CHECK", 2)
 
 
-@pytest.mark.parametrize(("enough", "status"), [(-1.0, 0), (0.95, 3)])
-def test_the_command_says_how_it_went(train_py, data, tmp_path, monkeypatch, capsys, short, enough, status):
-    monkeypatch.setattr(overfit, "ENOUGH", enough)
+@pytest.mark.parametrize(("sufficient", "status"), [(-1.0, 0), (0.95, 3)])
+def test_the_exit_status_says_whether_it_passed(
+    train_py, data, tmp_path, monkeypatch, capsys, four_steps, sufficient, status
+):
+    monkeypatch.setattr(overfit, "SUFFICIENT_AP50", sufficient)
     flags = ["--data", data, "--overfit", 3, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
     assert train_py(*flags) == status
-    said = capsys.readouterr().out
-    steps = [line.split("  ")[0] for line in said.splitlines() if line.startswith("step ")]
-    assert "--rare" not in said  # of which it makes no use
-    assert "3 of them, with" in said and steps == (["step 2"] if status == 0 else ["step 2", "step 4"])
-    assert ("learned: images" in said, "not learned: bbox AP50" in said, "\n- " in said) == (
+    printed = capsys.readouterr().out
+    steps = [line.split("  ")[0] for line in printed.splitlines() if line.startswith("step ")]
+    assert "--repeat-threshold" not in printed  # not used by the test
+    assert "on 3 images with " in printed and steps == (["step 2"] if status == 0 else ["step 2", "step 4"])
+    assert ("passed: " in printed, "failed: bbox AP50" in printed, "\n- " in printed) == (
         (True, False, False) if status == 0 else (False, True, True)
     )
-    assert not list(tmp_path.iterdir())  # it is a test, and leaves nothing
+    assert not list(tmp_path.iterdir())  # nothing is saved
+
+
+def test_the_function_returns_the_checks_and_the_causes(data, tmp_path, four_steps):
+    settings = {"head": "fasterrcnn", "pretrained": "none", "imgsz": 64, "workers": 0, "device": "cpu", "quiet": True}
+    result = api.overfit_test(data, 3, output_dir=tmp_path, **settings)
+    assert not result.passed and result.causes and [check.steps for check in result.checks] == [2, 4]
 
 
 @pytest.mark.slow
-def test_eight_images_are_learned(train_py, data, tmp_path, capsys):
+def test_eight_images_can_be_overfitted(train_py, data, tmp_path, capsys):
     flags = ["--data", data, "--overfit", 8, "--output-dir", tmp_path, "--pretrained", "balloon", "--quiet"]
     assert train_py(*flags, "--imgsz", 160, "--workers", 0, "--device", "cpu") == 0
-    assert "learned" in capsys.readouterr().out
+    assert "passed" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import numpy as np
 
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
-from detect.structures.image_size import MAX_RATIO
+from detect.structures.image_size import MAX_SIDE_RATIO
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class DatasetStatistics:
 
         This is the short side, or more if the limit on the long side applies.
         """
-        return np.maximum(self.image_hw.min(axis=1), self.image_hw.max(axis=1) / MAX_RATIO)
+        return np.maximum(self.image_hw.min(axis=1), self.image_hw.max(axis=1) / MAX_SIDE_RATIO)
 
     @property
     def relative_sizes(self) -> np.ndarray:

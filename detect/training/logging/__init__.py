@@ -1,0 +1,1 @@
+"""What a training records: metrics.jsonl, TensorBoard, plots, example images and progress lines."""

@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter  # noqa: E402
 
-MAX_CLASSES = 8  # more curves than this cannot be told apart by color
+MAX_CLASSES = 8  # more curves than this cannot be distinguished by color
 _DPI = 110
 _CELL = (5.8, 3.7)  # width and height of one diagram in inches
 _MAX_MARKERS = 20  # up to this number of epochs every point is marked

@@ -1,4 +1,4 @@
-"""A few images show what is found beside what is true, always the same ones."""
+"""Example images show detections beside the ground truth, for the same images in every epoch."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def split(*counts: int) -> list[ImageRecord]:
         ([], []),
     ],
 )
-def test_those_with_objects_come_first_and_evenly(counts, chosen):
-    assert images.choose(split(*counts)) == chosen
+def test_examples_are_spread_evenly_over_images_with_objects(counts, chosen):
+    assert images.choose_examples(split(*counts)) == chosen
 
 
-def found(scores: list[float], hw: tuple[int, int] = HW) -> Detections:
+def detections(scores: list[float], hw: tuple[int, int] = HW) -> Detections:
     boxes = np.array([[10 + 20 * i, 10, 25 + 20 * i, 40] for i in range(len(scores))], np.float32).reshape(-1, 4)
     return Detections(hw, boxes, np.array(scores, np.float32), np.full(len(scores), 2, np.int64))
 
@@ -69,7 +69,7 @@ def gray(tmp_path) -> Path:
 
 
 def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of an image wider than high: above what was found, below what is true."""
+    """Split an image wider than high into the detections (top) and the ground truth (bottom)."""
     assert image.shape == (2 * HW[0] + 6, HW[1], 3) and (image[HW[0] : HW[0] + 6] == 255).all()
     return image[: HW[0]], image[HW[0] + 6 :]
 
@@ -79,38 +79,38 @@ def is_drawn_on(half: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize(("scores", "boxes"), [([0.9], []), ([0.4], [[5, 5, 50, 50]]), ([], [])])
-def test_each_half_shows_its_own(gray, scores, boxes):
-    above, below = halves(images.beside_ground_truth(record(gray, boxes), found(scores), CLASSES))
+def test_detections_are_above_and_ground_truth_is_below(gray, scores, boxes):
+    above, below = halves(images.draw_beside_ground_truth(record(gray, boxes), detections(scores), CLASSES))
     assert is_drawn_on(above) == any(score >= 0.5 for score in scores)
     assert is_drawn_on(below) == bool(boxes)
 
 
-def test_masks_are_drawn_where_there_are_some(gray):
+def test_masks_are_drawn(gray):
     box = [20.0, 20.0, 100.0, 80.0]
     bitmap = np.zeros(HW, bool)
     bitmap[20:80, 20:100] = True
     one = Detections(
         HW, np.array([box], np.float32), np.ones(1, np.float32), np.ones(1, np.int64), [masks.from_bitmap(bitmap)]
     )
-    above, below = halves(images.beside_ground_truth(record(gray, [box], with_masks=True), one, CLASSES))
+    above, below = halves(images.draw_beside_ground_truth(record(gray, [box], with_masks=True), one, CLASSES))
     assert (above[50, 60] != 128).any() and (above[50, 60] == below[50, 60]).all()
 
 
 @pytest.mark.parametrize(
     ("hw", "size"), [((2000, 1000), (640, 2 * 320 + 6)), ((1000, 2000), (2 * 320 + 6, 640)), ((50, 50), (50, 106))]
 )
-def test_large_images_are_shown_small_and_small_ones_as_they_are(tmp_path, hw, size):
+def test_large_images_are_shrunk_and_small_ones_are_not(tmp_path, hw, size):
     write_image(tmp_path / "x.png", np.zeros((*hw, 3), np.uint8))
-    shown = images.beside_ground_truth(record(tmp_path / "x.png", [], hw), found([], hw), CLASSES)
+    shown = images.draw_beside_ground_truth(record(tmp_path / "x.png", [], hw), detections([], hw), CLASSES)
     assert shown.dtype == np.uint8 and shown.shape == (*size, 3)
 
 
-def test_images_of_one_name_are_told_apart(gray):
+def test_images_of_the_same_name_get_different_titles(gray):
     records = [record(gray, [[5, 5, 50, 50]])] * 3
-    shown = images.images(records, [found([0.9])] * 3, CLASSES, [2, 0])
+    shown = images.example_images(records, [detections([0.9])] * 3, CLASSES, [2, 0])
     assert list(shown) == ["1 gray.png", "2 gray.png"]
 
 
-def test_an_image_of_another_size_is_told(gray):
+def test_an_image_whose_size_differs_from_its_annotations_is_an_error(gray):
     with pytest.raises(DataError):
-        images.beside_ground_truth(record(gray, [], (9, 9)), found([], (9, 9)), CLASSES)
+        images.draw_beside_ground_truth(record(gray, [], (9, 9)), detections([], (9, 9)), CLASSES)

@@ -1,4 +1,4 @@
-"""metrics.jsonl: what was written is read, and a run that goes on drops what it writes anew."""
+"""metrics.jsonl: rows are read as they were written, and a resumed run drops the rows that it writes again."""
 
 from __future__ import annotations
 
@@ -17,41 +17,54 @@ def rows(*epochs: int) -> list[dict]:
     return [{"epoch": epoch, "val": {"bbox": {"AP": None, "AP50": 0.1 + 0.2}}} for epoch in epochs]
 
 
-def test_what_was_written_is_read_to_the_last_digit(log):
+def test_rows_are_read_exactly_as_written(log):
     assert log.rows() == []
     for row in rows(1, 2):
         log.write(row)
     assert log.rows() == rows(1, 2)
 
 
-def test_a_line_that_broke_off_is_no_row(log):
+def test_keys_of_earlier_versions_are_translated(log):
+    log.path.write_text('{"epoch": 1, "memory": 7}\n')
+    assert log.rows() == [{"epoch": 1, "memory_bytes": 7}]
+    log.truncate_after(1)
+    assert log.path.read_text() == '{"epoch": 1, "memory_bytes": 7}\n'
+
+
+def test_an_incomplete_last_line_is_not_a_row(log):
     log.write(rows(1)[0])
     with log.path.open("a") as file:
         file.write('{"epoch": 2, "lo')
     assert log.rows() == rows(1)
 
 
-def test_a_run_that_goes_on_keeps_its_epochs_alone(log):
-    assert log.keep_until(0) == [] and not log.path.exists()
+def test_truncation_keeps_finished_epochs_only(log):
+    assert log.truncate_after(0) == [] and not log.path.exists()
     for row in rows(1, 2, 3):
         log.write(row)
     with log.path.open("a") as file:
         file.write('{"epoch": 4')
-    assert log.keep_until(2) == []
+    assert log.truncate_after(2) == []
     assert log.rows() == rows(1, 2)
     log.write(rows(3)[0])
     assert log.rows() == rows(1, 2, 3)
 
 
-def test_epochs_that_are_missing_are_told_and_a_line_of_none_is_named(log):
+def test_truncation_returns_missing_epochs(log):
     for row in rows(2, 4):
         log.write(row)
-    assert log.keep_until(5) == [1, 3, 5]
-    for damaged in (b"{", b"[1]", b"{}", b'{"epoch": null}', b"\xff\xfe\x80", b'{"epoch": 1}'):
-        log.path.write_bytes(b'{"epoch": 1}\n' + damaged + b'\n\n{"epoch": 3}\n')
-        for use in (log.rows, lambda: log.keep_until(3)):
-            with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: .*(is not of an epoch|once more); delete"):
-                use()
-        assert damaged in log.path.read_bytes(), "nothing is lost"
+    assert log.truncate_after(5) == [1, 3, 5]
+
+
+@pytest.mark.parametrize("line", [b"{", b"[1]", b"{}", b'{"epoch": null}', b"\xff\xfe\x80", b'{"epoch": 1}'])
+def test_an_invalid_or_second_row_is_an_error_with_its_line_and_stays_in_the_file(log, line):
+    log.path.write_bytes(b'{"epoch": 1}\n' + line + b'\n\n{"epoch": 3}\n')
+    for use in (log.rows, lambda: log.truncate_after(3)):
+        with pytest.raises(DataError, match=r"metrics\.jsonl, line 2: .*; delete"):
+            use()
+    assert line in log.path.read_bytes()
+
+
+def test_empty_lines_are_ignored(log):
     log.path.write_text('{"epoch": 1}\n\n{"epoch": 2}\n')
     assert [row["epoch"] for row in log.rows()] == [1, 2]

@@ -1,4 +1,4 @@
-"""The figure of a run's curves is made of any metrics.jsonl there may be, and says which epoch is the best."""
+"""The plots of a run are drawn for every possible metrics.jsonl, and mark the best epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from detect.errors import DiskError
-from detect.training.logging import plots
 from detect.training.logging.plots import write_curves
 
 
@@ -30,7 +29,7 @@ def rows(scores: list[float | None], classes: tuple[str, ...] = ("kite",), val_l
 
 
 def size(path: Path) -> tuple[int, int]:
-    """(width, height) of a PNG that is not blank."""
+    """Return (width, height) of a PNG, which must not be blank."""
     with Image.open(path) as image:
         assert image.format == "PNG" and np.asarray(image.convert("L")).std() > 5
         return image.size
@@ -45,18 +44,18 @@ def size(path: Path) -> tuple[int, int]:
         rows([None, None]),
         rows([None, 0.2, None]),
         rows([0.1, 0.5], val_losses=False),
-        rows([0.1, 0.5], val_losses=False) + rows([0.1, 0.5, 0.6])[2:],  # a program that was renewed in between
+        rows([0.1, 0.5], val_losses=False) + rows([0.1, 0.5, 0.6])[2:],  # the program was updated in between
         [row | {"losses": {"loss": 0.0}} for row in rows([0.1, 0.2])],
     ],
 )
-def test_any_run_has_its_figure(tmp_path, made):
+def test_every_run_can_be_plotted(tmp_path, made):
     write_curves(made, tmp_path / "curves.png", "a run")
     width, height = size(tmp_path / "curves.png")
     assert 1200 <= width <= 1300 and 780 <= height <= 850
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_detectors_without_masks_have_theirs(tmp_path):
+def test_a_run_without_masks_can_be_plotted(tmp_path):
     made = rows([0.1, 0.5])
     for row in made:
         del row["val"]["segm"]
@@ -64,59 +63,54 @@ def test_detectors_without_masks_have_theirs(tmp_path):
     size(tmp_path / "curves.png")
 
 
-def test_few_classes_have_a_curve_each_whatever_they_are_called(tmp_path):
+def test_few_classes_have_a_curve_each_whatever_their_names(tmp_path):
     names = ("_under", "$x_1$ & Co", "猫", "\udcff", "line\nbreak", "n" * 300)
     write_curves(rows([0.1, 0.5], names), tmp_path / "few.png", "_my $run_1$ \udcff")
     write_curves(rows([0.1, 0.5], tuple("abcdefghi")), tmp_path / "many.png", "many")
     assert size(tmp_path / "few.png")[1] > 1.4 * size(tmp_path / "many.png")[1]
 
 
-def test_without_an_epoch_there_is_no_figure(tmp_path):
+def test_without_epochs_nothing_is_plotted(tmp_path):
     write_curves([], tmp_path / "curves.png", "nothing")
     assert not (tmp_path / "curves.png").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_missing_folder_is_a_disk_error(tmp_path):
     with pytest.raises(DiskError):
         write_curves(rows([0.1]), tmp_path / "missing" / "curves.png", "x")
 
 
-@pytest.mark.parametrize(("best", "title"), [(2, "scores on val (best loss: epoch 2)"), (0, "scores on val")])
+@pytest.mark.parametrize(("best", "title"), [(2, "metrics on val (best loss: epoch 2)"), (0, "metrics on val")])
 def test_the_best_epoch_is_marked(tmp_path, monkeypatch, best, title):
     lines, titles = [], []
     monkeypatch.setattr(Axes, "axvline", lambda _, at, **__: lines.append(at))
-    finish = plots._finish
-    monkeypatch.setattr(plots, "_finish", lambda *a, **more: (titles.append(a[2]), finish(*a, **more)))
+    set_title = Axes.set_title
+    monkeypatch.setattr(Axes, "set_title", lambda *a, **more: (titles.append(a[1]), set_title(*a, **more)))
     write_curves(rows([0.5, 0.4, None]), tmp_path / "curves.png", "a run", best, "loss")
     assert title in titles and lines == [best] * bool(best)
 
 
-def test_small_losses_can_be_told_apart(tmp_path, monkeypatch):
-    scales = {}
-    fit = plots._fit_to_range
-
-    def watched(axis) -> None:
-        fit(axis)
-        scales[axis.get_title()] = axis.get_yscale()
-
-    monkeypatch.setattr(plots, "_fit_to_range", watched)
+def test_losses_of_very_different_size_get_a_logarithmic_axis(tmp_path, monkeypatch):
+    scaled = []
+    set_yscale = Axes.set_yscale
+    monkeypatch.setattr(Axes, "set_yscale", lambda axis, scale: (scaled.append(axis), set_yscale(axis, scale)))
     write_curves(rows([0.1, 0.2]), tmp_path / "curves.png", "x")
-    assert scales == {"loss": "linear", "parts of the loss (broken lines: val)": "log"}
+    assert [(axis.get_title(), axis.get_yscale()) for axis in scaled] == [("loss terms (dashed: val)", "log")]
 
 
 DRAW = """
 import sys
 from pathlib import Path
 from detect.training.logging.plots import write_curves
-from test_curves import rows
+from test_plots import rows
 write_curves(rows([0.1, 0.2]), Path(sys.argv[1]), "x")
 """
 
 
 @pytest.mark.parametrize("home", ["new", "in the way/of it"])
-def test_its_first_use_on_a_machine_is_silent(tmp_path, home):
+def test_the_first_use_of_matplotlib_prints_nothing(tmp_path, home):
     (tmp_path / "in the way").touch()  # a home that cannot be written to
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     environment = os.environ | {"MPLCONFIGDIR": str(tmp_path / home), "PYTHONPATH": path}
     command = [sys.executable, "-W", "error", "-c", DRAW, str(tmp_path / "curves.png")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""A learner whose model has one number, so that each of its steps can be told in advance."""
+"""A TrainStep whose model has a single weight, so that the result of each step is known."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from detect.training.optimizer import build_average
-from detect.training.step import Batch, Learner
+from detect.training.optimizer import build_ema
+from detect.training.step import Batch, TrainStep
 from helpers.tiny_models import target
 
 
 class FakeDetector(nn.Module):
-    """Its loss is its weight times the first pixel of each image; the gradient is the sum of those pixels."""
+    """Detector with ``loss_a`` = weight times the sum of the first pixel of each image, and ``loss_b`` = 2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,16 +25,16 @@ class FakeDetector(nn.Module):
 
 
 def batch(*values: float) -> Batch:
-    """An image of each of ``values``, without objects."""
+    """Return a batch with one constant image per value, without objects."""
     images = [torch.full((3, 8, 8), value) for value in values]
     return images, [target((8, 8), []) | {"image_id": torch.tensor(i)} for i in range(len(values))]
 
 
-def fake_learner(lr: float = 0.0, model: nn.Module | None = None, momentum: float = 0.0, **options: Any) -> Learner:
-    """One with SGD at a constant rate; ``decay`` of its average, if there is to be one."""
+def fake_train_step(
+    lr: float = 0.0, model: nn.Module | None = None, momentum: float = 0.0, decay: float = 0.0, **options: Any
+) -> TrainStep:
+    """Return a TrainStep with SGD at a constant learning rate, and an EMA if ``decay`` is given."""
     model = model or FakeDetector()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-    if decay := options.pop("decay", 0.0):
-        options["average"] = build_average(model, decay)
-    return Learner(model, optimizer, schedule, **options)
+    return TrainStep(model, optimizer, schedule, build_ema(model, decay) if decay else None, **options)
