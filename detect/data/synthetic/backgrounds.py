@@ -1,6 +1,7 @@
-"""Backgrounds for rendered images: crops of the sample photographs, drawn skies, meadows, walls, nights.
+"""Backgrounds of rendered images: crops of the sample photographs, and drawn skies, meadows, walls and nights.
 
-Every function returns float32 RGB [H, W, 3] in 0..1 and draws from the generator it is given only.
+Unless stated otherwise, a function returns float32 RGB [H, W, 3] in 0..1, and its generator is the only source of
+randomness.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import cv2
 import numpy as np
 from PIL import Image
 
-PHOTOGRAPHS = tuple(Path(__file__).resolve().parents[3] / "input" / f"image_{n}.jpg" for n in (1, 2, 3, 4))
+from detect.io.resources import resource
+
+PHOTOGRAPHS = tuple(resource(f"input/image_{n}.jpg") for n in (1, 2, 3, 4))
 Size = tuple[int, int]  # height, width
 
 
 def background(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """One of the kinds below; four times in ten a photograph."""
+    """Return a background of a random kind; 40 % are photographs."""
     kinds = list(KINDS)
     weights = np.array([KINDS[k][1] for k in kinds], float)
     return KINDS[kinds[rng.choice(len(kinds), p=weights / weights.sum())]][0](rng, size)
 
 
 def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A crop of one of the photographs, mirrored, out of focus and with other colors by chance."""
+    """Return a random crop of a photograph with other colors, flipped and blurred at random."""
     whole = _read(PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])
     height, width = whole.shape[:2]
     aspect = size[1] / size[0]
@@ -43,7 +46,10 @@ def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, size: Size, cell: float, octaves: int = 4, stretch: float = 1.0) -> np.ndarray:
-    """Fractal noise [H, W] of about -1..1: grains of ``cell`` px and finer; ``stretch`` makes them wider."""
+    """Return fractal noise, float32 [H, W] in about -1..1.
+
+    cell: size of the coarsest grains, px.  stretch: ratio of their width and height.
+    """
     height, width = size
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
@@ -54,7 +60,7 @@ def noise(rng: np.random.Generator, size: Size, cell: float, octaves: int = 4, s
 
 
 def sky(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A gradient from zenith to horizon, clouds, and now and then a line of trees below."""
+    """Return a gradient from zenith to horizon with clouds, sometimes above a line of trees."""
     tops = [(0.16, 0.36, 0.72), (0.25, 0.5, 0.85), (0.5, 0.55, 0.62), (0.3, 0.28, 0.5), (0.08, 0.2, 0.55)]
     lows = [(0.6, 0.75, 0.9), (0.7, 0.82, 0.92), (0.75, 0.76, 0.78), (0.95, 0.65, 0.45), (0.45, 0.6, 0.85)]
     which = rng.integers(len(tops))
@@ -67,7 +73,7 @@ def sky(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def meadow(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """Grass in perspective under a sky or a blurred hedge."""
+    """Return grass in perspective below a sky or a blurred hedge."""
     height, width = size
     image = sky(rng, size) if rng.random() < 0.5 else foliage(rng, size)
     horizon = int(height * rng.uniform(0.3, 0.65))
@@ -83,7 +89,7 @@ def meadow(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def foliage(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """Leaves far out of focus, with patches of light."""
+    """Return blurred leaves with bright spots."""
     shade = np.asarray([rng.uniform(0.1, 0.3), rng.uniform(0.22, 0.4), rng.uniform(0.08, 0.18)], np.float32)
     image = shade * (0.8 + 0.45 * noise(rng, size, rng.uniform(60, 160), 5)[..., None])
     leaves = np.asarray([(0.5, 0.62, 0.25), (0.62, 0.62, 0.35), (0.75, 0.85, 0.7), (0.3, 0.45, 0.2)], np.float32)
@@ -92,7 +98,7 @@ def foliage(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def wall(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A room: plaster in falling light, a floor, and at times frames, a window or bunting."""
+    """Return a wall with uneven lighting, sometimes with frames, windows, bunting or a floor."""
     height, width = size
     paint = np.float32(rng.uniform(0.45, 0.95)) + rng.uniform(-0.12, 0.12, 3).astype(np.float32)
     image = np.clip(paint, 0, 1) * np.ones((*size, 3), np.float32)
@@ -113,7 +119,7 @@ def wall(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def planks(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """Boards with grain, lying or standing."""
+    """Return horizontal or vertical boards with wood grain."""
     height, width = size
     if rng.random() < 0.35:
         return np.ascontiguousarray(planks(rng, (width, height)).transpose(1, 0, 2))
@@ -129,7 +135,7 @@ def planks(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def bricks(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """Courses of bricks in mortar."""
+    """Return rows of bricks with mortar joints."""
     height, width = size
     course = rng.uniform(18, 46)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -147,7 +153,7 @@ def bricks(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def night(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A street at night, out of focus: lights swollen to soft discs."""
+    """Return a blurred street at night, with lights as soft discs."""
     image = _vertical(size, (0.02, 0.03, 0.07), (0.12, 0.09, 0.1))
     image += 0.02 * noise(rng, size, size[1] / 3, 4)[..., None]
     lamps = np.asarray([(1, 0.75, 0.4), (1, 0.9, 0.75), (0.9, 0.3, 0.2), (0.4, 0.6, 1)], np.float32)
@@ -156,7 +162,10 @@ def night(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def recolored(image: np.ndarray, rng: np.random.Generator, hue: float, saturation: float) -> np.ndarray:
-    """``image`` with its hue turned by up to ``hue`` degrees, its saturation and brightness changed."""
+    """Return ``image`` with a random change of hue, saturation and brightness.
+
+    hue: largest change, degrees.  saturation: largest change, as a fraction.
+    """
     hsv = cv2.cvtColor(np.clip(image, 0, 1), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + rng.uniform(-hue, hue)) % 360
     hsv[..., 1] = np.clip(hsv[..., 1] * rng.uniform(1 - saturation, 1 + saturation), 0, 1)
@@ -171,8 +180,9 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _vertical(size: Size, top: tuple[float, ...], bottom: tuple[float, ...]) -> np.ndarray:
-    share = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
-    return (np.asarray(top, np.float32) * (1 - share) + np.asarray(bottom, np.float32) * share) * np.ones(
+    """Return a vertical gradient between two colors."""
+    weight = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
+    return (np.asarray(top, np.float32) * (1 - weight) + np.asarray(bottom, np.float32) * weight) * np.ones(
         (*size, 1), np.float32
     )
 
@@ -185,7 +195,7 @@ def _discs(
     height: float,
     spread: float,
 ) -> None:
-    """Add ``count`` discs of light out of focus, most of them about ``height`` (0 top .. 1 bottom)."""
+    """Add ``count`` soft bright discs, normally distributed around ``height`` (0 top, 1 bottom) with ``spread``."""
     rows, columns = image.shape[:2]
     for _ in range(count):
         radius = int(rng.uniform(3, 15))
@@ -199,16 +209,17 @@ def _discs(
 
 
 def _tree_line(image: np.ndarray, rng: np.random.Generator, horizon: float) -> None:
+    """Paint dark trees below ``horizon`` (0 top, 1 bottom)."""
     height, width = image.shape[:2]
     crowns = noise(rng, (1, width), width / 8, 6)[0]
     tops = (height * (horizon + 0.06 * crowns)).astype(np.float32)
-    share = np.clip((np.arange(height, dtype=np.float32)[:, None] - tops[None]) / 3 + 0.5, 0, 1)[..., None]
+    alpha = np.clip((np.arange(height, dtype=np.float32)[:, None] - tops[None]) / 3 + 0.5, 0, 1)[..., None]
     leaves = np.asarray([0.13, 0.2, 0.1], np.float32) * (1 + 0.35 * noise(rng, (height, width), 14, 4))[..., None]
-    image += share * (np.clip(leaves, 0, 1) - image)
+    image += alpha * (np.clip(leaves, 0, 1) - image)
 
 
 def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
-    """An image, a door or a bright window on the wall."""
+    """Paint a framed panel, a door or a bright window."""
     height, width = image.shape[:2]
     w, h = (rng.uniform(0.12, 0.45, 2) * (width, height)).astype(int)
     x, y = int(rng.uniform(-0.1, 0.9) * width), int(rng.uniform(-0.1, 0.5) * height)
@@ -220,7 +231,7 @@ def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _bunting(image: np.ndarray, rng: np.random.Generator) -> None:
-    """A garland of colored pennants: round a party, but no balloon."""
+    """Paint a garland of colored pennants, a distractor that belongs to parties but is no balloon."""
     height, width = image.shape[:2]
     size = width / rng.uniform(14, 24)
     sag, top = rng.uniform(0.05, 0.15) * height, rng.uniform(0.02, 0.2) * height

@@ -1,7 +1,7 @@
-"""Balloons as a camera sees them: surfaces of revolution of translucent latex, lit, glossy, tied with a knot.
+"""Rendering of balloons: surfaces of revolution of translucent, glossy latex with a knot and a string.
 
-Colors are float32 RGB in 0..1 as displayed (not linear light); angles are radians; lengths along and across
-the balloon's axis are in units of its radius. The image's x grows to the right, y downwards, z to us.
+Colors are float32 RGB in 0..1, display-referred (not linear light). Angles are radians. Lengths along and across the
+axis of a balloon are multiples of its radius. In the image, x points right, y down and z towards the viewer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import numpy as np
 
 from detect.data.synthetic.canvas import Patch, patch_of
 
-_TABLE = 2048  # entries of the outline's table: finer than any balloon has pixels
+_TABLE = 2048  # samples of the profile; more than any balloon has pixels
 
 
 @dataclass(frozen=True)
 class Highlight:
-    """The mirror image of a light: at which normal (its xy, -1..1) it stands, its size there, 0..1 strength.
+    """Specular reflection of a light.
 
-    A window is a rectangle with a crossbar; anything else a soft round spot.
+    normal_xy: xy of the surface normal at its center, -1..1.
+    size: size in the same units.
+    strength: 0..1.
+    window: whether it is a rectangle with a crossbar; otherwise it is a soft round spot.
     """
 
     normal_xy: tuple[float, float]
@@ -31,7 +34,14 @@ class Highlight:
 
 @dataclass(frozen=True)
 class Light:
-    """The light of a scene: direction to it (unit xyz), how bright it is there, behind, above, below."""
+    """Lighting of a scene.
+
+    direction: unit vector [3] towards the main light.
+    key: brightness of the main light.
+    back: brightness of the light from behind.
+    sky, ground: ambient color from above and below, [3].
+    highlights: reflections on every balloon.
+    """
 
     direction: np.ndarray
     key: float
@@ -43,16 +53,25 @@ class Light:
 
 @dataclass(frozen=True)
 class Balloon:
-    """One balloon. Its knot points down at ``angle`` 0 and to the right at -pi/2.
+    """One balloon.
 
-    radius: half its width, px.  stretch: length over width of the body.
-    taper: 0 a ball, 1 a drop.  knot: where along the axis it is tied (``stretch``: at the body's end; less
-    where the knot faces the viewer).  opacity: 1 lets nothing through.  pearl: 0 latex .. 1 mother-of-pearl.
-    blur: sigma, px.  shadow: how much it darkens what lies behind.  print_map: what is printed on it,
-    float32 [h, w, 4] (color and alpha) over its front half, or None.  string: points [K, 2] in px, or None.
+    center_xy: center of the body, px.
+    radius: half of its width, px.
+    color: RGB, 0..1.
+    angle: rotation, radians; the knot points down at 0 and right at -pi/2.
+    stretch: ratio of length and width of the body.
+    taper: 0 for a sphere, 1 for a drop.
+    knot: position of the knot along the axis; ``stretch`` at the end of the body, less if it faces the viewer.
+    opacity: 1 is opaque.
+    pearl: 0 for latex, 1 for mother-of-pearl.
+    blur: sigma, px.
+    shadow: strength of the shadow on the background, 0..1.
+    print_map: print on the front half, float32 [h, w, 4] (color and alpha), or None.
+    string: points of the string [K, 2], px, or None.
+    string_color: RGB, 0..1.
     """
 
-    centre_xy: tuple[float, float]
+    center_xy: tuple[float, float]
     radius: float
     color: tuple[float, float, float]
     angle: float = 0.0
@@ -68,33 +87,33 @@ class Balloon:
     string_color: tuple[float, float, float] = (0.9, 0.9, 0.9)
 
     def to_image(self, across_along: np.ndarray) -> np.ndarray:
-        """Points [K, 2] of the balloon's own frame in the image, px."""
+        """Return points [K, 2], given across and along the axis, in image pixels."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         rotation = np.array([[cos, sin], [-sin, cos]])
-        return across_along @ rotation * self.radius + self.centre_xy
+        return across_along @ rotation * self.radius + self.center_xy
 
     @property
     def knot_xy(self) -> np.ndarray:
-        """Where the string begins, [2] px."""
+        """Start of the string, [2] px."""
         return self.to_image(np.array([[0.0, self.knot + 0.06]]))[0]
 
 
-def outline(balloon: Balloon, points: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """The body's half width at ``points`` places along the axis, top to knot: (along [P], half width [P])."""
+def profile(balloon: Balloon, points: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """Return P positions along the axis from top to knot, and the half width of the body at each, both [P]."""
     theta = np.linspace(0, np.pi, points)
     half = np.sin(theta) * np.cos(theta / 2) ** balloon.taper
     return -np.cos(theta) * balloon.stretch, half / half.max()
 
 
 def coverage(balloon: Balloon, image_hw: tuple[int, int]) -> Patch:
-    """Where the body and its knot cover the image; the string does not count."""
-    along, half = outline(balloon)
+    """Return the coverage of the image by the body and the knot, without the string."""
+    along, half = profile(balloon)
     body = np.concatenate([np.stack([half, along], 1), np.stack([-half, along], 1)[::-1]])
     return patch_of([balloon.to_image(p) for p in (body, _knot(balloon))], image_hw, balloon.blur)
 
 
 def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
-    """Paint the balloon whose ``coverage`` is ``patch`` onto ``canvas``, float32 RGB [H, W, 3], in place."""
+    """Paint a balloon onto ``canvas``, float32 RGB [H, W, 3], in place. patch: its ``coverage``."""
     if balloon.shadow > 0:
         _cast_shadow(canvas, balloon, light, patch)
     behind = canvas[patch.window]
@@ -107,22 +126,22 @@ def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> N
 
 
 def _knot(balloon: Balloon) -> np.ndarray:
-    """The neck and the rolled lip below it, [K, 2] across and along."""
+    """Return the contour of the neck and its rolled lip, [K, 2] across and along."""
     right = np.array([[0.045, -0.03], [0.03, 0.035], [0.055, 0.06], [0.085, 0.1], [0.075, 0.125], [0.0, 0.135]])
     left = right[-2::-1] * (-1, 1)
     return np.concatenate([right, left]) + np.array([0.0, balloon.knot])
 
 
 def _normals(balloon: Balloon, patch: Patch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit normals [h, w, 3] in the image's frame, and each pixel's across and along in the balloon's."""
+    """Return unit normals [h, w, 3] in image coordinates, and the across and along coordinate of each pixel."""
     (x0, y0), (h, w) = patch.corner_xy, patch.alpha.shape
-    dx = ((np.arange(w) + 0.5 + x0 - balloon.centre_xy[0]) / balloon.radius).astype(np.float32)[None, :]
-    dy = ((np.arange(h) + 0.5 + y0 - balloon.centre_xy[1]) / balloon.radius).astype(np.float32)[:, None]
+    dx = ((np.arange(w) + 0.5 + x0 - balloon.center_xy[0]) / balloon.radius).astype(np.float32)[None, :]
+    dy = ((np.arange(h) + 0.5 + y0 - balloon.center_xy[1]) / balloon.radius).astype(np.float32)[:, None]
     cos, sin = np.float32(np.cos(balloon.angle)), np.float32(np.sin(balloon.angle))
     across, along = dx * cos + dy * sin, dy * cos - dx * sin
-    places, half = outline(balloon)
+    along_axis, half = profile(balloon)
     even = np.linspace(-balloon.stretch, balloon.stretch, _TABLE)
-    half = np.interp(even, places, half)
+    half = np.interp(even, along_axis, half)
     slope = np.clip(np.gradient(half, even), -8, 8)
     index = np.clip((along / balloon.stretch + 1) * (_TABLE / 2), 0, _TABLE - 1).astype(np.int32)
     n_across = np.clip(across / np.maximum(half.astype(np.float32)[index], 1e-3), -1, 1)
@@ -134,13 +153,13 @@ def _normals(balloon: Balloon, patch: Patch) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _shade(balloon: Balloon, light: Light, patch: Patch, behind: np.ndarray) -> np.ndarray:
-    """The body's color [h, w, 3] over what lies behind it."""
+    """Return the color of the body [h, w, 3]. behind: pixels behind it, of which a part shines through."""
     normals, across, along = _normals(balloon, patch)
     facing = normals[..., 2]
     rim = 1 - facing
     to_light = normals @ light.direction.astype(np.float32)
-    # Latex is thicker at the crown and about the knot, and a slanting ray passes more of it: there the color
-    # is darker and more saturated.
+    # Latex is thicker at the crown and near the knot, and oblique rays pass more of it: there the color is darker and
+    # more saturated.
     crown = np.exp(-((along + balloon.stretch) ** 2 + across**2) / 0.02)
     tied = np.exp(-((along - balloon.knot) ** 2 + across**2) / 0.04)
     depth = 1 + 0.9 * rim**2 + 0.6 * crown + 0.9 * tied
@@ -168,7 +187,7 @@ def _shade(balloon: Balloon, light: Light, patch: Patch, behind: np.ndarray) -> 
 
 
 def _spot(spot: Highlight, normals: np.ndarray) -> np.ndarray:
-    """How bright the mirror image of a light is, [h, w] in 0..1, on a surface of ``normals`` [h, w, 3]."""
+    """Return the brightness of a highlight, [h, w] in 0..1. normals: of the surface, [h, w, 3]."""
     dx, dy = normals[..., 0] - spot.normal_xy[0], normals[..., 1] - spot.normal_xy[1]
     if not spot.window:
         return np.exp(-(dx * dx + dy * dy) / (2 * spot.size**2))
@@ -179,7 +198,7 @@ def _spot(spot: Highlight, normals: np.ndarray) -> np.ndarray:
 
 
 def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """``color`` with the print wrapped around the front half of the body."""
+    """Return ``color`` with the print wrapped around the front half of the body."""
     h, w = print_map.shape[:2]
     longitude = np.arcsin(np.clip(across / np.sqrt(np.clip(1 - along * along, 0.05, 1)), -1, 1)) / np.pi + 0.5
     latitude = np.arcsin(np.clip(along, -1, 1)) / np.pi + 0.5
@@ -194,7 +213,7 @@ def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, color
 
 
 def _cast_shadow(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
-    """Darken softly what lies behind, away from the light."""
+    """Darken the background on the side away from the light."""
     spread = max(1.0, 0.16 * balloon.radius)
     shift = np.round(-0.3 * balloon.radius * light.direction[:2]).astype(int)
     margin = int(3 * spread)
@@ -207,7 +226,7 @@ def _cast_shadow(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patc
 
 
 def _paint_knot(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
-    """The knot is thick latex: dark and saturated, brighter on the side of the light."""
+    """Paint the knot: thick latex, dark and saturated, brighter towards the light."""
     if not patch.alpha.size:
         return
     across = np.linspace(-1, 1, patch.alpha.shape[1], dtype=np.float32)[None, :, None]
@@ -218,7 +237,7 @@ def _paint_knot(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch
 
 
 def _paint_string(canvas: np.ndarray, balloon: Balloon) -> None:
-    """A thin ribbon along ``balloon.string``."""
+    """Paint a thin ribbon along ``balloon.string``."""
     points = np.asarray(balloon.string)
     width = max(0.5, 0.014 * balloon.radius)
     x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 3, 0)

@@ -1,6 +1,6 @@
-"""The datasets that the project renders itself, so that every program runs with nothing to download.
+"""Rendered datasets, which make every program usable without a download.
 
-``python -m detect.data.synthetic.datasets input`` renders the images and the video with balloons in input/ anew.
+``python -m detect.data.synthetic.datasets input`` renders the balloon images and the video of input/ again.
 """
 
 from __future__ import annotations
@@ -25,30 +25,39 @@ from detect.media.images import write_image
 from detect.text import unknown
 
 SPLITS = ("train", "val", "test")
-_IDS_A_SPLIT = 10_000  # apart, so that an id taken from another split cannot fit by chance
+# Names an earlier module; kept, so that the files of rendered datasets stay byte-identical.
+_DESCRIPTION = "rendered by detect.data.sample"
+_IDS_PER_SPLIT = 10_000  # disjoint ranges, so that an id of another split never matches by accident
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A rendered dataset: what draws its images, its categories, how many images a split has."""
+class RenderedDataset:
+    """A rendered dataset.
 
-    image_of: Callable[[np.random.Generator, int], Image]
+    render_image: function of a generator and the index of the image in its split.
+    categories: category id -> name.
+    counts: number of images per split.
+    """
+
+    render_image: Callable[[np.random.Generator, int], Image]
     categories: Mapping[int, str]
     counts: Mapping[str, int]
 
 
 KINDS = {
-    "sample": Kind(scenes.image_of, {scenes.BALLOON_ID: "balloon"}, {"train": 60, "val": 20, "test": 20}),
-    "shapes": Kind(shapes.image_of, shapes.CATEGORIES, {"train": 40, "val": 12, "test": 12}),
+    "sample": RenderedDataset(
+        scenes.render_image, {scenes.BALLOON_ID: "balloon"}, {"train": 60, "val": 20, "test": 20}
+    ),
+    "shapes": RenderedDataset(shapes.render_image, shapes.CATEGORIES, {"train": 40, "val": 12, "test": 12}),
 }
 
 
 def render_dataset(kind: str, root: Path, seed: int) -> None:
-    """Render the dataset ``kind`` (sample or shapes) into the new folder ``root``.
+    """Render the dataset ``kind``, a key of ``KINDS``, into the new folder ``root``.
 
-    Writes {train,val,test}/*.jpg and {train,val,test}.json (COCO, masks as run-length codes); the same seed
-    gives the same bytes. ``root`` appears only when all is done. Raises UsageError for an unknown kind and
-    MediaError or DataError where nothing can be written.
+    Writes {train,val,test}/*.jpg and {train,val,test}.json (COCO with RLE masks). The same seed gives the same bytes.
+    ``root`` is created only when everything is rendered. Raises UsageError for an unknown kind, and DiskError,
+    MediaError or DataError if the folder cannot be written.
     """
     if kind not in KINDS:
         raise UsageError(unknown("rendered dataset", kind, KINDS))
@@ -66,25 +75,30 @@ def render_dataset(kind: str, root: Path, seed: int) -> None:
 
 
 def render_split(
-    kind: Kind, root: Path, split: str, seed: int, count: int, each: Callable[[], object] = lambda: None
+    dataset: RenderedDataset,
+    root: Path,
+    split: str,
+    seed: int,
+    count: int,
+    on_image: Callable[[], object] = lambda: None,
 ) -> None:
-    """Render the first ``count`` images of a split and its ground truth into ``root``; calls ``each`` after each.
+    """Render the first ``count`` images of a split and its ground truth into ``root``.
 
-    An image depends on its seed, split and number only.
+    An image depends only on the seed, the split and its index. on_image: called after each image.
     """
     folder = make_folder(root / split)
     number = SPLITS.index(split)
     ground_truth = CocoGroundTruth(
-        kind.categories, f"rendered by detect.data.synthetic.datasets, seed {seed}", first_id=_IDS_A_SPLIT * number + 1
+        dataset.categories, f"{_DESCRIPTION}, seed {seed}", first_id=_IDS_PER_SPLIT * number + 1
     )
     for index in range(count):
-        image = kind.image_of(np.random.default_rng([seed, number, index]), index)
+        image = dataset.render_image(np.random.default_rng([seed, number, index]), index)
         name = f"{split}_{index:03d}.jpg"
         write_image(folder / name, image.image)
         image_id = ground_truth.add_image(name, image.image.shape[:2])
         for category_id, mask in zip(image.category_ids, image.masks, strict=True):
             ground_truth.add_annotation(image_id, category_id, mask)
-        each()
+        on_image()
     ground_truth.write(root / f"{split}.json")
 
 
@@ -92,15 +106,15 @@ def _move(temporary: Path, root: Path) -> None:
     try:
         temporary.rename(root)
     except OSError as error:
-        # Another process may have rendered the same at the same time: its images are equal to ours.
+        # Another process may have rendered the same dataset meanwhile; its files are identical.
         if not all((root / f"{split}.json").is_file() for split in SPLITS):
             raise DataError(f"cannot render into {root}: {error.strerror}") from None
 
 
 def main() -> None:
-    """Render input/'s balloons."""
+    """Render the balloon images and the video of input/."""
     parser = argparse.ArgumentParser(description="Render balloons_1.jpg, balloons_2.jpg and video_1.mp4.")
-    parser.add_argument("folder", type=Path, help="where they go, with their ground truth beside them")
+    parser.add_argument("folder", type=Path, help="folder for the files and their ground truth")
     render_inputs(make_folder(parser.parse_args().folder))
 
 

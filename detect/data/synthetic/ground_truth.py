@@ -1,4 +1,4 @@
-"""The ground truth of rendered images as a COCO file (https://cocodataset.org/#format-data)."""
+"""Ground truth of rendered images as a COCO file (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from detect.structures import masks
 
 
 class CocoGroundTruth:
-    """Collects images and annotations; ``write`` puts them into one JSON file, equal bytes for equal calls.
+    """Collects images and annotations and writes them as JSON; equal calls give equal bytes.
 
-    categories: id -> name, kept in this order.  first_id: of images and of annotations.
+    categories: id -> name, written in this order.
+    description: text of the file's "info".
+    first_id: first image id and first annotation id.
     """
 
     def __init__(self, categories: Mapping[int, str], description: str, first_id: int = 1) -> None:
@@ -26,7 +28,7 @@ class CocoGroundTruth:
         }
 
     def add_image(self, file_name: str, image_hw: tuple[int, int], **more: Any) -> int:
-        """Add an image, with ``more`` keys; returns its id."""
+        """Add an image and return its id. more: further keys of its entry."""
         image_id, self._next_image = self._next_image, self._next_image + 1
         height, width = (int(n) for n in image_hw)
         image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
@@ -36,7 +38,10 @@ class CocoGroundTruth:
     def add_annotation(
         self, image_id: int, category_id: int, mask: masks.Rle, with_mask: bool = True, **more: Any
     ) -> None:
-        """Add what ``mask`` covers, its box and area; ``with_mask`` False leaves the mask itself out."""
+        """Add an annotation with the box and the area of ``mask``.
+
+        with_mask: whether to include the mask.  more: further keys of the entry.
+        """
         x0, y0, x1, y1 = (int(v) for v in masks.box(mask))
         annotation: dict[str, Any] = {
             "id": self._next_annotation,
@@ -52,5 +57,5 @@ class CocoGroundTruth:
         self._next_annotation += 1
 
     def write(self, path: Path) -> None:
-        """Write the file."""
+        """Write the JSON file."""
         path.write_text(json.dumps(self._content, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The rendered images and the video in input/, with their ground truth beside them as COCO files."""
+"""Rendered images and video of input/, each with its ground truth as a COCO file."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from detect.data.synthetic.ground_truth import CocoGroundTruth
 from detect.data.synthetic.scenes import (
     BALLOON_ID,
     LATEX,
-    Location,
+    Placement,
     compose,
     draw,
-    dressed,
-    hanging,
     light_for,
+    make_balloons,
     scattered,
+    string_points,
 )
 from detect.media.images import read_image, write_image
 from detect.media.video_writer import VideoWriter
 
+# Names an earlier module; kept, so that the files stay byte-identical.
+DESCRIPTION = "rendered by python -m detect.data.sample"
 CATEGORIES = {BALLOON_ID: "balloon"}
 VIDEO_HW, VIDEO_FPS, VIDEO_SECONDS = (360, 640), 24, 10
 _SEEDS = {"balloons_1": 46, "balloons_2": 34, "video_1": 13}
 
 
 def render_inputs(folder: Path) -> None:
-    """Write balloons_1.jpg, balloons_2.jpg and video_1.mp4 into ``folder``, a COCO file beside each."""
-    for name, image_of in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
-        image = image_of(np.random.default_rng(_SEEDS[name]))
+    """Write balloons_1.jpg, balloons_2.jpg and video_1.mp4 into ``folder``, each with a COCO file."""
+    for name, render in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
+        image = render(np.random.default_rng(_SEEDS[name]))
         write_image(folder / f"{name}.jpg", image.image)
-        ground_truth = CocoGroundTruth(CATEGORIES, "rendered by python -m detect.data.synthetic.datasets")
+        ground_truth = CocoGroundTruth(CATEGORIES, DESCRIPTION)
         image_id = ground_truth.add_image(f"{name}.jpg", image.image.shape[:2])
         for category_id, mask in zip(image.category_ids, image.masks, strict=True):
             ground_truth.add_annotation(image_id, category_id, mask)
@@ -45,34 +47,40 @@ def render_inputs(folder: Path) -> None:
 
 
 def _balloons_1(rng: np.random.Generator) -> Image:
-    """Ten balloons over a meadow: a bunch of six, two that got away, two in the grass."""
+    """Return ten balloons over a meadow: a bunch of six, two in the air and two in the grass."""
     canvas = meadow(rng, (600, 900))
     hand = (350.0, 590.0)
-    places = [
-        Location(252, 205, 72, -0.35, hand),
-        Location(430, 190, 70, 0.3, hand),
-        Location(340, 130, 74, 0.0, hand),
-        Location(290, 290, 70, -0.2, hand),
-        Location(412, 290, 68, 0.22, hand),
-        Location(350, 235, 76, 0.02, hand),
-        Location(655, 120, 44, 0.15, (668, 270)),
-        Location(800, 235, 27, -0.2, (790, 330)),
-        Location(640, 505, 62, 1.9),
-        Location(752, 520, 66, -2.2),
+    placements = [
+        Placement(252, 205, 72, -0.35, hand),
+        Placement(430, 190, 70, 0.3, hand),
+        Placement(340, 130, 74, 0.0, hand),
+        Placement(290, 290, 70, -0.2, hand),
+        Placement(412, 290, 68, 0.22, hand),
+        Placement(350, 235, 76, 0.02, hand),
+        Placement(655, 120, 44, 0.15, (668, 270)),
+        Placement(800, 235, 27, -0.2, (790, 330)),
+        Placement(640, 505, 62, 1.9),
+        Placement(752, 520, 66, -2.2),
     ]
-    return compose(canvas, dressed(places, rng, shadow=0.08), light_for(canvas, rng), rng)
+    return compose(canvas, make_balloons(placements, rng, shadow=0.08), light_for(canvas, rng), rng)
 
 
 def _balloons_2(rng: np.random.Generator) -> Image:
-    """Many small ones, let go at once."""
+    """Return many small balloons in the sky."""
     canvas = sky(rng, (800, 1200))
-    balloons = dressed(scattered(rng, (800, 1200), count=60), rng, shadow=0.0)
+    balloons = make_balloons(scattered(rng, (800, 1200), count=60), rng, shadow=0.0)
     return compose(canvas, balloons, light_for(canvas, rng), rng)
 
 
 @dataclass(frozen=True)
 class Flight:
-    """How one balloon of the video moves: px and seconds; it sways by ``sway`` px once in ``period``."""
+    """Motion of one balloon of the video.
+
+    balloon: the balloon at rest.
+    start_xy: start, px.
+    velocity_xy: px/s.
+    sway, period, phase: amplitude in px, period in s and phase in radians of the horizontal oscillation.
+    """
 
     balloon: Balloon
     start_xy: tuple[float, float]
@@ -82,28 +90,26 @@ class Flight:
     phase: float
 
     def at(self, seconds: float) -> Balloon:
-        """The balloon ``seconds`` after the start, its string trailing behind."""
+        """Return the balloon at a time in seconds, with its string trailing behind."""
         turn = 2 * np.pi * seconds / self.period + self.phase
         x = self.start_xy[0] + self.velocity_xy[0] * seconds + self.sway * np.sin(turn)
         y = self.start_xy[1] + self.velocity_xy[1] * seconds
-        balloon = replace(self.balloon, centre_xy=(x, y), angle=0.16 * np.cos(turn))
+        balloon = replace(self.balloon, center_xy=(x, y), angle=0.16 * np.cos(turn))
         end = balloon.knot_xy + np.array([-0.5 * self.sway * np.cos(turn), 2.4 * balloon.radius])
-        # The same generator at every frame: the string keeps its own slack.
-        return replace(balloon, string=hanging(balloon.knot_xy, end, np.random.default_rng(7)))
+        # The same seed in every frame, so that the string keeps its shape.
+        return replace(balloon, string=string_points(balloon.knot_xy, end, np.random.default_rng(7)))
 
 
 def _video_1(rng: np.random.Generator, path: Path) -> None:
-    """Balloons rising before a photograph, and a box a frame for each that is in sight."""
+    """Write a video of balloons rising in front of a photograph, with a box per frame and visible balloon."""
     canvas = _video_background()
     flights, light = _flights(rng, count=14), light_for(canvas, rng)
-    ground_truth = CocoGroundTruth(
-        CATEGORIES, "rendered by python -m detect.data.synthetic.datasets; one image a frame"
-    )
+    ground_truth = CocoGroundTruth(CATEGORIES, f"{DESCRIPTION}; one image a frame")
     with VideoWriter(path, VIDEO_FPS, VIDEO_HW) as video:
         for frame in range(VIDEO_FPS * VIDEO_SECONDS):
             image = canvas.copy()
-            # All of them are drawn, however little of one shows at the edge: it must not pop up.
-            parts = draw(image, [f.at(frame / VIDEO_FPS) for f in flights], light, least_share=0.0)
+            # Balloons are drawn however small their visible part, so that none appears suddenly at the border.
+            parts = draw(image, [f.at(frame / VIDEO_FPS) for f in flights], light, min_fraction=0.0)
             video.write(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
             image_id = ground_truth.add_image(path.name, VIDEO_HW, frame=frame)
             for track, part in enumerate(parts, start=1):
@@ -113,7 +119,7 @@ def _video_1(rng: np.random.Generator, path: Path) -> None:
 
 
 def _video_background() -> np.ndarray:
-    """The cat, a little out of focus, float32 [360, 640, 3]."""
+    """Return a slightly blurred photograph of a cat, float32 [360, 640, 3]."""
     height, width = VIDEO_HW
     photograph = read_image(PHOTOGRAPHS[1])
     rows = photograph.shape[1] * height // width
@@ -123,12 +129,12 @@ def _video_background() -> np.ndarray:
 
 
 def _flights(rng: np.random.Generator, count: int) -> list[Flight]:
-    """Flights from below the image to above it, the near and fast ones last."""
+    """Return flights from below the image to above it, sorted from far and slow to near and fast."""
     height, width = VIDEO_HW
     color = rng.permutation(len(LATEX))[:count]
     radii = np.sort(rng.uniform(16, 52, count))
     columns = rng.permutation(np.linspace(0.08, 0.92, count)) * width
-    depths = rng.permutation(np.linspace(0.3, 2.2, count))  # where it starts, in heights of the image
+    depths = rng.permutation(np.linspace(0.3, 2.2, count))  # start, in multiples of the image height
     flights = []
     for n in range(count):
         stretch = rng.uniform(1.1, 1.25)
