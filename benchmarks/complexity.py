@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-adds, time."""
+"""Cost of a model: parameters, multiply-adds, time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers training may change. As in torchvision's ``num_params``, frozen norms have none."""
+    """Return the number of parameters. As in torchvision's ``num_params``, frozen batch norms have none."""
     return sum(p.numel() for p in model.parameters())
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
-    """The multiply-adds of what ``call`` runs: convolutions and matrix products, each pair of one multiplication and
-    one addition counted once, as torchvision counts its published GFLOPS. (torch's counter counts both.)
+    """Return the multiply-adds of what ``call`` runs: convolutions and matrix products.
 
-    Not counted, as there: biases, norms, activations, resizing, RoIAlign, non-maximum suppression.
+    A multiplication with its addition counts once, as in the GFLOPS that torchvision publishes (torch's counter counts
+    both). Biases, norms, activations, resizing, RoIAlign and non-maximum suppression do not count, as there.
     """
     with FlopCounterMode(display=False) as counter:
         call()
@@ -31,8 +31,7 @@ def multiply_adds(call: Callable[[], object]) -> int:
 
 
 def interleaved(calls: Mapping[Key, Callable[[], object]], rounds: int) -> dict[Key, list[float]]:
-    """Seconds that each of ``calls`` took in each of ``rounds``. They take turns, so that what else the machine does
-    falls on all alike. Warm them up before."""
+    """Return the seconds of each call in each round. The calls take turns, so that other load affects all equally."""
     seconds: dict[Key, list[float]] = {name: [] for name in calls}
     for _ in progress.bar(range(rounds), desc="rounds"):
         for name, call in calls.items():

@@ -1,16 +1,17 @@
-"""How large and how fast the models are: every line of the tables BACKBONES and DETECTORS, under equal load.
+"""Size and speed of models: every line of the tables BACKBONES and DETECTORS, under equal load.
 
-The weights are random, so that nothing has to be downloaded. Alone they would make the load a matter of chance:
-activations of deep random networks explode or fade, and then no region and no object, or hundreds, reach the heads.
-So batch norms get the statistics of the image, and each model the score threshold at which it finds OBJECTS.
+The weights are random, so nothing is downloaded. Random deep networks alone would make the load a matter of chance:
+activations explode or vanish, and then no proposal and no object, or hundreds, reach the heads. So batch norms get the
+statistics of the image, and each model the score threshold at which it detects OBJECTS objects.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +20,88 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from benchmarks import complexity, machine, markdown, published
+from benchmarks import complexity, published, report
+from benchmarks.settings import InferenceSettings
+from detect import progress, runtime
+from detect.cli.startup import start_program
+from detect.errors import UsageError
 from detect.inference.predictor import Predictor
+from detect.media.images import read_image
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.builder import build
-from detect.models.zoo import DETECTORS
+from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
 from detect.structures.class_names import ClassNames
+from detect.text import unknown
 
 OBJECTS = 10
 COCO_ROWS = 91
+IMAGE = Path(__file__).resolve().parents[1] / "input" / "balloons_1.jpg"
 
 
 @dataclass
 class Entry:
-    """A line of the benchmark.
+    """One measured model.
 
-    title: the flag that chooses the model.
-    seen_hw: pixels that the network sees, padded to whole strides.
-    regions: proposals that reach the box head; None for models in one stage.
-    objects: detections of the image, so many masks are predicted and pasted.
-    multiply_adds: of one image, as ``cost.multiply_adds`` counts them.
-    ap: COCO's, in percent, and top1: ImageNet's of the backbone, both as torchvision publishes them.
-    seconds: of every round, from the decoded image to its Detections.
+    name: of the backbone or torchvision model.  kind: ``backbone`` or ``model``.  head: of HEADS.
+    parameters: number of parameters.  input_hw: pixels that the backbone processes, padded to whole strides.
+    proposals: number of proposals that reach the box head; None for one-stage models.
+    objects: number of detections in the image, and so of masks that are predicted and pasted.
+    multiply_adds: for one image, as ``complexity.multiply_adds`` counts them.
+    ap: COCO AP in percent, and top1: ImageNet accuracy of the backbone in percent, both as torchvision publishes them.
+    seconds: of each round, from the decoded image to its Detections.
     """
 
-    title: str
+    name: str
+    kind: str
     head: str
     parameters: int
-    seen_hw: tuple[int, int]
-    regions: int | None
+    input_hw: tuple[int, int]
+    proposals: int | None
     objects: int
     multiply_adds: int
     ap: dict[str, float]
     top1: float | None
     seconds: list[float] = field(default_factory=list)
 
-    @property
-    def median_ms(self) -> float:
-        return 1000 * statistics.median(self.seconds)
+
+def run(settings: InferenceSettings) -> None:
+    """Measure the chosen models in turns, and publish the table."""
+    lines = choose(settings.models, settings.heads)
+    report.check_output(settings.json)
+    start_program(settings.quiet)
+    device = runtime.pick_device(settings.device)
+    image = read_image(IMAGE)
+    entries, calls = {}, {}
+    for name, head in progress.bar(lines, desc="building"):
+        entry, predictor = prepare(name, head, settings.imgsz, image, device)
+        entries[name, head] = entry
+        calls[name, head] = partial(predictor.predict_batch, [image])
+    for key, seconds in complexity.interleaved(calls, settings.rounds).items():
+        entries[key].seconds = seconds
+    machine = report.machine(device)
+    facts = {"machine": machine, "image_hw": image.shape[:2]}
+    facts |= {"models": [asdict(entry) for entry in entries.values()]}
+    report.publish(page([*entries.values()], image.shape[:2], machine), facts, settings.json)
+
+
+def choose(names: Sequence[str] | None, every_head: bool) -> list[tuple[str, str]]:
+    """Return (name, head) of each model to measure. Raises UsageError for an unknown name."""
+    known = (*BACKBONES, *DETECTORS)
+    for name in names or ():
+        if name not in known and not name.startswith(TIMM):
+            raise UsageError(unknown("model", name, known))
+    lines = []
+    for name in dict.fromkeys(names or known):
+        heads = (DETECTORS[name].head,) if name in DETECTORS else HEADS if every_head else HEADS[:1]
+        lines += [(name, head) for head in heads]
+    return lines
 
 
 def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.device) -> tuple[Entry, Predictor]:
-    """The model ``name``, warm and under the stated load, and its line, which lacks only the seconds.
+    """Return a model that has run once under the stated load, and its Entry without the seconds.
 
-    head: for a backbone, one of HEADS; a whole model brings its own.  imgsz: short side in pixels; whole models
-    made for less keep their own.  image: uint8 RGB [H, W, 3].
+    head: of a backbone; a torchvision model has its own.  imgsz: short side in pixels; torchvision models made for
+    less keep their own.  image: uint8 RGB [H, W, 3].
     """
     torch.manual_seed(0)
     is_backbone = name not in DETECTORS
@@ -74,49 +112,50 @@ def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.d
     predictor = Predictor(model, classes, threshold=1.0, device=device)
     with _settling_norms(model):
         predictor.predict_batch([image])
-    predictor.threshold = 0.0
-    scores = predictor.predict_batch([image])[0].scores
-    # Between two scores, since their last digits are not the same in every run.
+    scores = predictor.predict_batch([image], threshold=0.0)[0].scores
+    # Between two scores, since their last digits differ from run to run.
     predictor.threshold = float(scores[OBJECTS - 1 : OBJECTS + 1].mean()) if len(scores) > OBJECTS else 0.0
-    seen: dict[str, Any] = {"regions": None}
-    with _watching(model, seen):
-        multiply_adds = complexity.multiply_adds(lambda: seen.update(objects=len(predictor.predict_batch([image])[0])))
+    observed: dict[str, Any] = {"proposals": None}
+    with _observing(model, observed):
+        multiply_adds = complexity.multiply_adds(
+            lambda: observed.update(objects=len(predictor.predict_batch([image])[0]))
+        )
     entry = Entry(
-        title=f"--backbone {name}" if is_backbone else f"--model {name}",
+        name=name,
+        kind="backbone" if is_backbone else "model",
         head=architecture.head,
         parameters=complexity.parameters(model),
         multiply_adds=multiply_adds,
         ap={} if is_backbone else published.coco_ap(name),
-        top1=published.imagenet_top1(name) if is_backbone else None,
-        **seen,
+        top1=published.imagenet_top1(name) if name in BACKBONES else None,
+        **observed,
     )
     return entry, predictor
 
 
-def page(entries: list[Entry], image: Path, image_hw: tuple[int, int], command: str, device: torch.device) -> str:
-    """Markdown: how it was measured, and the table."""
-    rounds = len(entries[0].seconds)
+def page(entries: Sequence[Entry], image_hw: tuple[int, ...], machine: str) -> str:
+    """Return how the models were measured, and the table, as Markdown."""
     rows = [
         [
-            f"`{e.title}`",
+            f"`--{e.kind} {e.name}`",
             e.head,
             f"{e.parameters / 1e6:.1f}",
-            f"{e.seen_hw[0]}×{e.seen_hw[1]}",
-            "–" if e.regions is None else str(e.regions),
+            f"{e.input_hw[0]}×{e.input_hw[1]}",
+            "–" if e.proposals is None else str(e.proposals),
             f"{e.multiply_adds / 1e9:.1f}",
             *(f"{e.ap[k]:.1f}" if k in e.ap else "–" for k in ("box_map", "mask_map", "kp_map")),
             "–" if e.top1 is None else f"{e.top1:.1f}",
-            f"{e.median_ms:.0f}",
+            f"{1000 * statistics.median(e.seconds):.0f}",
         ]
         for e in entries
     ]
-    header = ("model", "head", "M parameters", "pixels", "regions", "GFLOP", "COCO box AP", "mask AP", "keypoint AP")
-    found = sorted({e.objects for e in entries})
+    header = ("model", "head", "M parameters", "pixels", "proposals", "GFLOP", "COCO box AP", "mask AP", "keypoint AP")
+    objects = sorted({e.objects for e in entries})
     return (
-        f"Written by `{command}` on {machine.in_words(device)}. Milliseconds: median of {rounds} rounds, all models "
-        f"taking turns in one process, from the decoded image ({image.name}, {image_hw[0]}×{image_hw[1]} pixels) "
-        f"to its detections, {' to '.join(map(str, dict.fromkeys((found[0], found[-1]))))} objects each.\n\n"
-        + markdown.table((*header, "ImageNet top-1", "ms"), rows)
+        f"`{report.command()}` on {machine}. Milliseconds: median of {len(entries[0].seconds)} rounds, all models in "
+        f"turn in one process, from the decoded image ({IMAGE.name}, {image_hw[0]}×{image_hw[1]} pixels) to its "
+        f"detections, {' to '.join(map(str, dict.fromkeys((objects[0], objects[-1]))))} objects each.\n\n"
+        + report.table((*header, "ImageNet top-1", "ms"), rows)
     )
 
 
@@ -127,7 +166,7 @@ def _detector(name: str, imgsz: int) -> Architecture:
 
 @contextmanager
 def _settling_norms(model: nn.Module) -> Iterator[None]:
-    """Every batch norm, frozen or not, takes the statistics of what it sees, once for all."""
+    """Give every batch norm, frozen or not, the statistics of its input in the block."""
 
     def settle(norm: Any, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].numel():
@@ -143,17 +182,17 @@ def _settling_norms(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(model: Any, seen: dict[str, Any]) -> Iterator[None]:
-    """Note in ``seen`` the pixels that the backbone gets and, for models in two stages, the regions proposed."""
+def _observing(model: Any, observed: dict[str, Any]) -> Iterator[None]:
+    """Record the size of the backbone's input and, for two-stage models, the number of proposals."""
 
     def pixels(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen["seen_hw"] = tuple(inputs[0].shape[2:])
+        observed["input_hw"] = tuple(inputs[0].shape[2:])
 
-    def regions(_: nn.Module, __: Any, output: tuple[list[Tensor], Any]) -> None:
-        seen["regions"] = len(output[0][0])
+    def proposals(_: nn.Module, __: Any, output: tuple[list[Tensor], Any]) -> None:
+        observed["proposals"] = len(output[0][0])
 
     with ExitStack() as hooks:
         hooks.callback(model.backbone.register_forward_pre_hook(pixels).remove)
         if hasattr(model, "rpn"):
-            hooks.callback(model.rpn.register_forward_hook(regions).remove)
+            hooks.callback(model.rpn.register_forward_hook(proposals).remove)
         yield

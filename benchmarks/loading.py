@@ -1,6 +1,6 @@
-"""One reader loads one file, measured in a process of its own: ``python -m benchmarks.loading NAME FILE``.
+"""Measurement of one reader in a separate process: ``python -m benchmarks.loading NAME FILE``.
 
-Prints a Load as JSON. The process imports what its reader needs and nothing else, so that its memory is the reader's.
+Prints a Load as JSON. The process imports only what its reader needs, so that its memory is the reader's.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Any
 
 from detect import progress
 
-WORKERS = 4  # as many as loader processes are by default on a machine of 8 cores and more
+WORKERS = 4  # the default number of loader processes on a machine with 8 or more cores
 NO_MEMORY = 12  # exit status
-_PSS = "smaps_rollup"  # of Linux from 4.14 on
+_PSS = "smaps_rollup"  # since Linux 4.14
 
 Walk = Callable[[], int]
-"""Reads every number of the box and the mask of every object, as training does; returns how many objects these are."""
+"""Reads every number of every box and mask, as training does, and returns the number of annotations."""
 
 
 @dataclass
 class Load:
-    """What loading cost once.
+    """Cost of reading the file once.
 
-    seconds: of the clock, and cpu_seconds: of all threads, both after everything is imported.
-    base_bytes, peak_bytes: the most memory the process ever had, before and after loading; None where not measured.
-    alone_bytes: proportional set size of the process when the file is loaded, and workers_bytes: with WORKERS forked
-    processes that have read every record; None where not measured, which is everywhere but on Linux.
-    objects: how many were read.  faults: how many objects or images the reader did not take, or found wrong.
+    seconds: wall-clock time, and cpu_seconds: time of all threads, both after all imports.
+    base_bytes, peak_bytes: peak memory of the process before and after reading; None where not measured.
+    alone_bytes: proportional set size of the process after reading; workers_bytes: the same together with WORKERS
+        forked processes that have read every record; None where not measured (other systems than Linux).
+    objects: number of annotations that were read.  faults: number of annotations or images skipped or found invalid.
     """
 
     seconds: float
@@ -51,7 +51,7 @@ class Load:
 
 
 def measure(name: str, path: Path) -> Load:
-    """Load ``path`` with the reader ``name`` of READERS, here and now: worth something in a fresh process alone."""
+    """Read ``path`` with the reader ``name`` of READERS in this process, which should be a new one."""
     load = READERS[name]()
     base = peak_memory()
     clock, cpu = time.perf_counter(), time.process_time()
@@ -63,10 +63,10 @@ def measure(name: str, path: Path) -> Load:
 
 
 def peak_memory() -> int | None:
-    """Bytes of the most memory this program ever had; None on Windows.
+    """Return the peak memory of this process in bytes; None on Windows.
 
-    Linux says so itself (VmHWM). The highest of ``getrusage`` is there no help: it outlives exec, so that a fresh
-    process begins with that of the one that started it.
+    On Linux this is VmHWM. The maximum of ``getrusage`` survives exec there, so a new process would start with the
+    peak of its parent.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -74,13 +74,13 @@ def peak_memory() -> int | None:
         return 1024 * int(line.split()[1])
     if sys.platform == "win32":
         return None
-    import resource  # Windows has not
+    import resource  # not available on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def proportional(process: int) -> int | None:
-    """Bytes of a process's memory, each page divided by the number of processes that share it; None off Linux."""
+    """Return the proportional set size of a process in bytes, in which a shared page is divided; None off Linux."""
     pages = Path(f"/proc/{process}/{_PSS}")
     if not pages.is_file():
         return None
@@ -89,15 +89,15 @@ def proportional(process: int) -> int | None:
 
 
 def _with_workers(walk: Walk, count: int) -> int:
-    """Bytes of this process and ``count`` that are forked from it, when each has walked over all.
+    """Return the bytes of this process and ``count`` forked ones, after each has read every record.
 
-    MemoryError where one was killed.
+    Raises MemoryError when one was killed.
     """
     done, tell = os.pipe()
     wait, release = os.pipe()
 
     def work() -> None:
-        os.close(release)  # the last one that is open is this process's: should it be killed, the workers end too
+        os.close(release)  # only the parent keeps its end open, so the workers end when it is killed
         walk()
         os.write(tell, b".")
         os.close(tell)
@@ -135,7 +135,7 @@ def _pycocotools() -> Callable[[Path], tuple[Walk, int]]:
         return objects
 
     def load(path: Path) -> tuple[Walk, int]:
-        with redirect_stdout(io.StringIO()):  # it tells how far it is
+        with redirect_stdout(io.StringIO()):  # it prints its progress
             coco = COCO(path)
         return partial(walk, coco), 0
 
@@ -161,9 +161,9 @@ def _ours(checked: bool) -> Callable[[Path], tuple[Walk, int]]:
         return objects
 
     def load(path: Path) -> tuple[Walk, int]:
-        draft = parse(path.parent, path)
-        found = check_objects(draft.table) if checked else ()
-        return partial(walk, draft.table), len(draft.skipped) + sum(len(one.rows) for one in found)
+        split = parse(path.parent, path)
+        found = check_objects(split.table) if checked else ()
+        return partial(walk, split.table), len(split.skipped) + sum(len(one.rows) for one in found)
 
     return load
 
@@ -176,7 +176,7 @@ READERS: dict[str, Callable[[], Callable[[Path], tuple[Walk, int]]]] = {
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the program that started this one says that it was stopped
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent process reports the stop
     progress.hide_bars(True)
     name, path = sys.argv[1:]
     try:

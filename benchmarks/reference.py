@@ -1,8 +1,7 @@
-"""A training loop as torchvision's own scripts have it (github.com/pytorch/vision, references/detection), in other
-words: what people copy who train a detector of torchvision's.
+"""A training loop like the one in torchvision's references (github.com/pytorch/vision, references/detection).
 
-Images and masks are loaded in full size and mirrored; the model resizes both at every step. Batches are of images
-with like aspect ratios, the optimizer decays all weights alike, the learning rate rises in the first epoch.
+Images and masks are loaded at full size and mirrored; the model resizes both at every step. A batch holds images of
+similar aspect ratios, weight decay applies to all weights, and the learning rate rises in the first epoch.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from detect.structures.image_record import ImageRecord
 from detect.structures.masks import Polygons, Rle
 
 Batch = tuple[tuple[Tensor, ...], tuple[dict[str, Tensor], ...]]
-_PROPOSALS = 2000  # of each level before suppression, torchvision's default
-_ASPECT_GROUPS = 3  # an octave
+_PROPOSALS = 2000  # per level before NMS, torchvision's default
+_ASPECT_GROUPS = 3  # per factor of 2
 _MIRRORED = 0.5
 
 
 def build(architecture: Architecture, num_rows: int, state: dict[str, Tensor]) -> Detector:
-    """The model with the weights ``state``, as torchvision's builders make it."""
+    """Return the model with the weights ``state``, as torchvision's builders make it."""
     model = assemble(architecture, num_rows)
     a = architecture
     model.transform = GeneralizedRCNNTransform(a.min_size, a.max_size, list(a.mean), list(a.std))
@@ -44,7 +43,7 @@ def build(architecture: Architecture, num_rows: int, state: dict[str, Tensor]) -
 
 
 class FullSizeImages(Dataset):
-    """Item ``i`` is ``(image, target)`` as torchvision's detectors take them, on the original pixels."""
+    """Dataset of ``(image, target)`` as torchvision's detectors take them, at original size."""
 
     def __init__(self, records: Sequence[ImageRecord], *, with_masks: bool, mirrored: float = _MIRRORED) -> None:
         self.records = records
@@ -86,14 +85,14 @@ def _bitmap(mask: Polygons | Rle, image_hw: tuple[int, int]) -> np.ndarray:
 
 
 def batches(dataset: FullSizeImages, batch_size: int, workers: int, seed: int) -> Iterator[Batch]:
-    """Without end, every batch full and of images of like aspect ratio."""
+    """Yield batches endlessly, each full and with images of similar aspect ratio."""
     torch.manual_seed(seed)
-    groups = _Alike(dataset.records, batch_size, seed)
+    groups = _AspectRatioBatches(dataset.records, batch_size, seed)
     return iter(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=_collate))
 
 
-class _Alike:
-    """Batches of indices; what of a group is left at the end of an epoch waits for the next one."""
+class _AspectRatioBatches:
+    """Batches of indices; images of a group that do not fill a batch wait for the next epoch."""
 
     def __init__(self, records: Sequence[ImageRecord], batch_size: int, seed: int) -> None:
         edges = 2 ** np.linspace(-1, 1, 2 * _ASPECT_GROUPS + 1)
@@ -118,7 +117,7 @@ def _collate(items: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Batch:
 
 
 class Steps:
-    """Takes steps of SGD on ``model``; ``warmup`` of them until the learning rate is ``lr``."""
+    """Takes SGD steps on ``model``; the learning rate rises to ``lr`` in the first ``warmup`` steps."""
 
     def __init__(self, model: Detector, lr: float, weight_decay: float, warmup: int, device: torch.device) -> None:
         self.model = model.to(device).train()
@@ -128,7 +127,7 @@ class Steps:
         self.schedule = torch.optim.lr_scheduler.LinearLR(self.optimizer, start_factor=1e-3, total_iters=warmup)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step; returns the losses and their sum (``loss``)."""
+        """Take one step and return the losses and their sum (``loss``)."""
         images = [image.to(self.device) for image in batch[0]]
         targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch[1]]
         losses = self.model(images, targets)

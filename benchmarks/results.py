@@ -1,4 +1,8 @@
-"""Training runs and their scores: each run is made once, and what was stopped goes on. What they came to is kept."""
+"""Metrics after training on two datasets, with seeds, beside a plain training loop: the tables of docs/results.md.
+
+Each run is trained once by train.py and scored by evaluate.py. A finished run leaves a small record; an interrupted
+run continues.
+"""
 
 from __future__ import annotations
 
@@ -7,181 +11,256 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import records
-from benchmarks.experiments import BALLOON, BCCD, MODELS, PARTS, RECIPE, SMALLER, Experiment, every, of_recipe
-from benchmarks.records import SPLITS, Record
-from benchmarks.training_run import REFERENCE, USUAL
-from detect.data.description import find_spec
-from detect.errors import DataError, UsageError
-from detect.io.files import make_folder
-from detect.io.links import publishable_link
-from detect.io.resources import datasets_folder
-from detect.training.run import BEST, CURVES, SETTINGS, STATE
+import yaml
 
-SOURCES = {
-    BALLOON: "https://github.com/matterport/Mask_RCNN/releases/tag/v2.1",
-    BCCD: "https://github.com/Shenggan/BCCD_Dataset",
+from benchmarks import report
+from benchmarks.settings import ResultsSettings
+from benchmarks.training_run import REFERENCE, USUAL
+from detect import runtime
+from detect.cli.startup import start_program
+from detect.errors import DataError, UsageError
+from detect.io.files import make_folder, write_text
+from detect.io.resources import datasets_folder
+from detect.text import unknown
+from detect.training.logging.jsonl import MetricsLog
+from detect.training.run import BEST, CURVES, LOG, SETTINGS, STATE
+
+DATASETS = ("balloon", "bccd")
+SPLITS = ("val", "test")
+SEEDS = (0, 1, 2)
+BACKBONE = "mobilenet_v2"
+SMALL = 320  # pixels
+RECIPE, SHORT, PLAIN, BRIEF = "recipe", "short", "plain", "brief"
+WAYS = {
+    RECIPE: "train.py with its defaults",
+    SHORT: f"train.py, a third of the steps, {SMALL} px",
+    PLAIN: f"plain loop, a third of the steps, {SMALL} px",
+    BRIEF: f"plain loop, in the same time at torchvision's speed, {SMALL} px",
 }
-IMAGES = "images"  # the folder of the curves, beside the page
+# float32 on every machine, so that runs of several machines can be compared.
+_SMALL_FLAGS = ("--imgsz", str(SMALL), "--no-amp")
+# A plain loop: all weights learn, scale and colors change mildly, nothing is fitted to the dataset.
+_PLAIN_FLAGS = (
+    *(
+        "--jitter",
+        "0.6",
+        "1.25",
+        "--color",
+        "mild",
+        "--anchors",
+        "default",
+        "--repeat-threshold",
+        "0",
+        "--freeze",
+        "0",
+    ),
+    *("--lr", "0.01", "--warmup-steps", "100", "--schedule", "cosine", "--weight-decay", "0.0001", "--clip", "10"),
+)
 _ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where things lie and what they start from.
+class Experiment:
+    """One training run: a dataset, one of WAYS, and a seed."""
 
-    data_root: holds the folders balloon/ and bccd/; None for datasets/, where the first is downloaded.
-    output_dir: holds a folder for each run.  records: holds a file for each that is finished.
-    pretrained, device: of the runs, as train.py takes them.  machine: what they run on, in words.
-    """
+    data: str
+    way: str
+    seed: int
 
-    data_root: Path | None
-    output_dir: Path
-    records: Path
-    pretrained: str
-    device: str
-    machine: str
-
-    def flags_of(self, data: str) -> list[str]:
-        """``--data`` and what belongs to it."""
-        if data == BCCD:
-            return ["--data", str((self.data_root or datasets_folder()) / BCCD)]
-        return ["--data", BALLOON, *(["--data-root", str(self.data_root / BALLOON)] if self.data_root else [])]
-
-    def prepare(self, data: str) -> None:
-        """Make sure that the files are there, before hours of work; DataError or UsageError where they are not."""
-        _, name, *root = self.flags_of(data)
-        try:
-            find_spec(name, *root[1:]).prepare()
-        except (DataError, UsageError) as error:
-            where = f"--data-root is the folder in which {' and '.join(SOURCES)} lie"
-            raise DataError(f"{error}; {where}; {data} is to be had at {SOURCES[data]}") from None
+    @property
+    def name(self) -> str:
+        return f"{self.data}_{self.way}_{self.seed}"
 
 
-def make(experiment: Experiment, place: Place) -> None:
-    """Train, go on, or do nothing, whatever is left to do; then score what has no scores yet, and keep them."""
-    if read(experiment, place):
+def run(settings: ResultsSettings) -> None:
+    """Train and score what has no record yet, and publish the tables of all records."""
+    chosen = choose(settings.runs)
+    report.check_output(settings.json)
+    make_folder(settings.records)
+    start_program(settings.quiet)
+    machine = report.machine(runtime.pick_device(settings.device))
+    for experiment in chosen:
+        make(experiment, settings, machine)
+    records = {e.name: r for e in every() if (r := read_record(e.name, settings.records)) is not None}
+    speedups = {data: known_speedup(data, settings.records) for data in DATASETS}
+    report.publish(page(records, speedups), {"machine": machine, "runs": records, "speedups": speedups}, settings.json)
+
+
+def every() -> list[Experiment]:
+    """Return all runs, the first ones needed by the others first."""
+    return [Experiment(data, way, seed) for data in DATASETS for way in WAYS for seed in SEEDS]
+
+
+def choose(names: Sequence[str] | None) -> list[Experiment]:
+    """Return the runs whose names begin with one of ``names``. Raises UsageError for a name without a run."""
+    if names is None:
+        return every()
+    chosen = {name: [e for e in every() if e.name.startswith(name)] for name in names}
+    for name, experiments in chosen.items():
+        if not experiments:
+            raise UsageError(unknown("run", name, [e.name for e in every()]))
+    return [experiment for experiments in chosen.values() for experiment in experiments]
+
+
+def make(experiment: Experiment, settings: ResultsSettings, machine: str) -> None:
+    """Train, continue or skip the run, score it on each split, and write its record."""
+    if read_record(experiment.name, settings.records) is not None:
         return
-    folder = place.output_dir / experiment.name
-    check_weights(experiment, place)
+    folder = settings.output_dir / experiment.name
     if not (folder / STATE).exists():
-        _remove(folder)  # what a run left that was killed before it kept anything
-        _python("train.py", *train_flags(experiment, place))
-    elif not (folder / CURVES).exists():  # which are drawn at the end
+        shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before its first state
+        _python("train.py", *train_flags(experiment, settings))
+    elif not (folder / CURVES).exists():  # drawn at the end of a run
         _python("train.py", "--resume", str(folder))
     for split in SPLITS:
-        if not records.metrics_of(folder, split).exists():
-            _remove(folder / split)
-            flags = ["--model", str(folder / BEST), *place.flags_of(experiment.data), "--split", split, "--intervals"]
-            flags += ["--device", place.device, "--output-dir", str(folder), "--name", split]
-            _python("evaluate.py", *flags)
-    records.keep(records.of_run(folder, place.machine), records.path_of(place.records, experiment.name))
+        if not (folder / split / "metrics.json").exists():
+            shutil.rmtree(folder / split, ignore_errors=True)
+            data = data_flags(experiment.data, settings.data_root)
+            flags = [
+                "--model",
+                str(folder / BEST),
+                *data,
+                "--split",
+                split,
+                "--intervals",
+                "--device",
+                settings.device,
+            ]
+            _python("evaluate.py", *flags, "--output-dir", str(folder), "--name", split)
+    record = record_of(folder, machine)
+    write_text(settings.records / f"{experiment.name}.json", json.dumps(record, indent=1) + "\n")
 
 
-def check_weights(experiment: Experiment, place: Place) -> None:
-    """UsageError where the run was begun, or others of its model were made, from other weights."""
-    folder, ours = place.output_dir / experiment.name, publishable_link(place.pretrained)
-    if (folder / SETTINGS).exists() and (theirs := records.settings_of(folder)["pretrained"]) != ours:
-        raise UsageError(f"{folder} was trained with --pretrained {theirs}; take that, or delete it to train anew")
-    for run in (run for run in every() if run.model == experiment.model):
-        if (record := read(run, place)) and (theirs := record.settings["pretrained"]) != records.weights_of(ours):
-            path = records.path_of(place.records, run.name)
-            raise UsageError(f"{path} is of a run with --pretrained {theirs}; take that, or another --records DIR")
+def data_flags(data: str, data_root: Path | None) -> list[str]:
+    """Return the flags that select a dataset."""
+    if data == "balloon":  # its description downloads it
+        return ["--data", data, *(["--data-root", str(data_root / data)] if data_root else [])]
+    folder = (data_root or datasets_folder()) / data
+    if not folder.is_dir():
+        url = "https://github.com/Shenggan/BCCD_Dataset"
+        raise DataError(f"no dataset in {folder}; download it from {url}, or give its parent folder as `data_root`")
+    return ["--data", str(folder)]
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def train_flags(experiment: Experiment, place: Place) -> list[str]:
-    """The flags of train.py for a run from its beginning."""
-    flags = [*place.flags_of(experiment.data), "--backbone", experiment.model, "--pretrained", place.pretrained]
-    flags += [*experiment.flags, "--seed", str(experiment.seed), "--device", place.device]
-    if (experiment.length, experiment.pace) != (1, "ours"):
-        epochs = experiment.length * _settings_of_recipe(experiment.data, place)["epochs"]
-        epochs /= speedup(experiment.data, place) if experiment.pace == "theirs" else 1
+def train_flags(experiment: Experiment, settings: ResultsSettings) -> list[str]:
+    """Return the flags of train.py for a new run."""
+    flags = [*data_flags(experiment.data, settings.data_root), "--backbone", BACKBONE]
+    flags += ["--pretrained", settings.pretrained, "--seed", str(experiment.seed), "--device", settings.device]
+    if experiment.way != RECIPE:
+        flags += [*_SMALL_FLAGS, *(() if experiment.way == SHORT else _PLAIN_FLAGS)]
+        epochs = fitted_epochs(experiment.data, settings) / 3
+        epochs /= speedup(experiment.data, settings) if experiment.way == BRIEF else 1
         flags += ["--epochs", str(max(1, round(epochs)))]
-    return [*flags, "--output-dir", str(place.output_dir), "--name", experiment.name]
+    return [*flags, "--output-dir", str(settings.output_dir), "--name", experiment.name]
 
 
-def speedup(data: str, place: Place) -> float:
-    """How many times as many images train.py trains on in a time as torchvision's loop does, here, of the SMALLER
-    size and with what it does by default on ``data``; measured where it has not been.
+def fitted_epochs(data: str, settings: ResultsSettings) -> int:
+    """Return the number of epochs that train.py fitted to a dataset. Raises UsageError before its first run."""
+    first = f"{data}_{RECIPE}_{SEEDS[0]}"
+    if record := read_record(first, settings.records):
+        return record["settings"]["epochs"]
+    path = settings.output_dir / first / SETTINGS
+    if not path.exists():
+        raise UsageError(f"train {first} first; the other runs need its fitted epochs (`runs={first}`)")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["epochs"]
 
-    The steps measured are those of a trained model, as most of training is: before it finds anything there is next to
-    nothing for the mask head to do.
+
+def speedup(data: str, settings: ResultsSettings) -> float:
+    """Return the images per second of train.py relative to torchvision's loop, measured if it is not known.
+
+    It is measured on a trained model: before a model detects anything, its mask head has almost nothing to do.
     """
-    if (known := known_speedup(data, place)) is not None:
-        return known
-    flags = [*place.flags_of(data), "--imgsz", str(SMALLER), "--device", place.device]
-    _python("benchmark.py", "train", *flags, "--json", str(_speeds(data, place)))
-    known = known_speedup(data, place)
+    if known_speedup(data, settings.records) is None:
+        flags = [*data_flags(data, settings.data_root), "--imgsz", str(SMALL), "--device", settings.device]
+        _python("benchmark.py", "train", *flags, "--json", str(settings.records / f"speed_{data}.json"))
+    known = known_speedup(data, settings.records)
     assert known is not None
     return known
 
 
-def known_speedup(data: str, place: Place) -> float | None:
-    """As ``speedup`` has measured it, None where it has not."""
-    path = _speeds(data, place)
+def known_speedup(data: str, records: Path) -> float | None:
+    """Return the measured speedup, or None."""
+    path = records / f"speed_{data}.json"
     if not path.exists():
         return None
-    runs = json.loads(path.read_text(encoding="utf-8"))["runs"][MODELS[0]]
-    pairs = zip(runs[USUAL], runs[REFERENCE], strict=True)
-    speeds = [[run["images"] / run["seconds"] for run in pair] for pair in pairs]
-    return statistics.median(ours / theirs for ours, theirs in speeds)
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"][BACKBONE]
+
+    def speeds(way: str) -> list[float]:
+        return [one.get("images", one.get("pictures")) / one["seconds"] for one in runs[way]]  # vocabulary: old name
+
+    return statistics.median(a / b for a, b in zip(speeds(USUAL), speeds(REFERENCE), strict=True))
 
 
-def _speeds(data: str, place: Place) -> Path:
-    return records.path_of(place.records, f"speed_{data}")
+def record_of(folder: Path, machine: str) -> dict[str, Any]:
+    """Return the metrics, settings and times of a finished run, without paths of this machine."""
+    rows = MetricsLog(folder / LOG).rows()
+    settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    kept = {k: v for k, v in settings.items() if k not in ("data_root", "output_dir", "name")}
+    kept |= {"data": Path(settings["data"]).name, "pretrained": Path(settings["pretrained"]).name}
+    metrics = {split: json.loads((folder / split / "metrics.json").read_text(encoding="utf-8")) for split in SPLITS}
+    seconds = round(sum(row["seconds"] for row in rows), 1)
+    return {"metrics": metrics, "epochs": len(rows), "seconds": seconds, "settings": kept, "machine": machine}
 
 
-def _settings_of_recipe(data: str, place: Place) -> Mapping[str, Any]:
-    """What train.py fitted to ``data``, UsageError where it has not yet."""
-    first = of_recipe(data, RECIPE)[0]
-    if record := read(first, place):
-        return record.settings
-    folder = place.output_dir / first.name
-    if not (folder / SETTINGS).exists():
-        raise UsageError(f"first --runs {first.name}, whose fitted settings the others need")
-    return records.settings_of(folder)
+def read_record(name: str, records: Path) -> dict[str, Any] | None:
+    """Return the record of a run, or None when it is not finished. Raises DataError for another file."""
+    path = records / f"{name}.json"
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if set(record["metrics"]) == set(SPLITS) and record["settings"]["epochs"]:
+            return record
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise DataError(f"{path} is not the record of a run; delete it to train the run again")
 
 
-def read(experiment: Experiment, place: Place) -> Record | None:
-    """What a run came to; None where it is not finished."""
-    return records.read(records.path_of(place.records, experiment.name))
+def page(records: Mapping[str, Mapping[str, Any]], speedups: Mapping[str, float | None]) -> str:
+    """Return the tables as Markdown: mean and standard deviation over the seeds, in percent."""
+    parts = [f"`{report.command()}`"]
+    for data in DATASETS:
+        header = (data, "seeds", "epochs", "val AP", "val AP50", "test AP", "test AP50")
+        rows = []
+        for way, title in WAYS.items():
+            done = [records[name] for seed in SEEDS if (name := Experiment(data, way, seed).name) in records]
+            cells = [mean([100 * r["metrics"][s]["bbox"][k] for r in done]) for s in SPLITS for k in ("AP", "AP50")]
+            rows.append([title, str(len(done)), str(done[0]["epochs"]) if done else "", *cells])
+        parts.append(report.table(header, rows))
+        if (factor := speedups[data]) is not None:
+            parts.append(
+                f"train.py takes {factor:.2f} times as many steps of {SMALL} px per second as torchvision's loop."
+            )
+    return "\n\n".join(parts)
 
 
-def curves_of(name: str) -> str:
-    """The file of a run's curves, in IMAGES."""
-    return f"curves_{name}.png"
-
-
-def copy_curves(names: Iterable[str], place: Place, folder: Path) -> None:
-    """Those of the recipe's first runs that are among ``names`` and were made here, for the page to show."""
-    make_folder(folder)
-    for run in (of_recipe(data, RECIPE)[0] for data in PARTS):
-        if run.name in names and (place.output_dir / run.name / CURVES).exists():
-            shutil.copyfile(place.output_dir / run.name / CURVES, folder / curves_of(run.name))
+def mean(values: Sequence[float]) -> str:
+    """Return the mean and, of several values, the standard deviation."""
+    if not values:
+        return report.NOT_MEASURED
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.1f}{spread}"
 
 
 def _python(program: str, *flags: str) -> None:
-    """Run one of the project's programs. UsageError where it fails; KeyboardInterrupt where it is stopped, but not
-    before its end, since a training keeps its state then."""
+    """Run a program of the project to its end.
+
+    Raises UsageError when it fails, and KeyboardInterrupt when it is stopped, after it has saved its state.
+    """
     print("+", program, *flags, flush=True)
     process = subprocess.Popen([sys.executable, str(_ROOT / program), *flags, "--quiet"])
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        process.terminate()  # a second time where it was Ctrl-C, which counts as one
+        process.terminate()
         process.wait()
         raise
     if status > 128:
         raise KeyboardInterrupt
     if status:
-        raise UsageError(f"{program} ended with status {status}, as it says above")
+        raise UsageError(f"{program} ended with status {status}; its message stands above")

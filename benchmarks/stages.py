@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, told by the modules that it runs through."""
+"""Time of each stage of a training step, measured with hooks of the modules."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-READING, BACKWARD, OPTIMIZER = "reading and augmenting", "backward, clipping", "optimizer, average"
-# Of detectors in two stages: what they run through, by the names that torchvision gives it. What lies in another one
-# of them is taken off that.
+READING, BACKWARD, OPTIMIZER = "reading and augmenting", "backward, clipping", "optimizer, EMA"
+# Modules of two-stage detectors by their names in torchvision. The time of inner modules is subtracted.
 _STAGES = {
     "transform": "resizing, padding",
     "backbone.body": "backbone",
-    "backbone.fpn": "pyramid",
-    "rpn.head": "region proposals: convolutions",
-    "rpn": "region proposals: anchors, suppression, loss",
+    "backbone.fpn": "FPN",
+    "rpn.head": "RPN: convolutions",
+    "rpn": "RPN: anchors, NMS, loss",
     "roi_heads.box_roi_pool": "RoIAlign for boxes",
     "roi_heads.box_head": "box head",
     "roi_heads.mask_roi_pool": "RoIAlign for masks",
@@ -33,9 +32,9 @@ _INSIDE = {
 
 
 class Stages:
-    """Adds up the seconds of every stage of the steps in ``watching`` blocks.
+    """Sums the seconds of every stage over the steps in ``measuring`` blocks.
 
-    For a CPU: elsewhere a module returns long before it is computed.
+    For CPUs only: on other devices a module returns before it is computed.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
@@ -45,20 +44,20 @@ class Stages:
         self._begun: dict[str, float] = {}
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """A step is the block."""
+    def measuring(self) -> Iterator[None]:
+        """Measure one step, the block."""
         with ExitStack() as hooks:
             for name, part in self._parts.items():
                 hooks.callback(part.register_forward_pre_hook(lambda *_, name=name: self._begin(name)).remove)
                 hooks.callback(part.register_forward_hook(lambda *_, name=name: self._end(name)).remove)
-            # From the losses to the optimizer all is backward, and from there to the block's end all is of its kind.
+            # The time from the losses to the optimizer is the backward pass, the rest of the block the optimizer.
             hooks.callback(self._model.register_forward_hook(lambda *_: self._begin(BACKWARD)).remove)
             hooks.callback(self._optimizer.register_step_pre_hook(self._turn).remove)
             yield
             self._end(OPTIMIZER)
 
     def seconds(self) -> dict[str, float]:
-        """By stage, in the order in which a step comes to them."""
+        """Return the seconds of each stage in the order of a step."""
         own = dict(self._seconds)
         for outer, inner in _INSIDE.items():
             if outer in own:

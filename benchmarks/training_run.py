@@ -1,7 +1,7 @@
-"""One way of training takes some steps, measured in a process of its own: ``python -m benchmarks.training_run
-JOB``, which is a Job as JSON.
+"""Measurement of some training steps in a separate process: ``python -m benchmarks.training_run JOB``.
 
-Prints a Run as JSON in its last line. The process does nothing else, so that its memory is the training's.
+JOB is a Job as JSON; the last line of output is a Run as JSON. The process does nothing else, so that its memory is
+that of the training.
 """
 
 from __future__ import annotations
@@ -43,20 +43,21 @@ from detect.training.step import TrainStep
 
 REFERENCE, SAME, USUAL, MIXED = "reference", "same", "usual", "mixed"
 WAYS = (REFERENCE, SAME, USUAL, MIXED)
-_WARM = 3  # steps that are not measured
+_WARM_UP = 3  # steps that are not measured
 _LR, _WEIGHT_DECAY, _CLIP = 0.001, 1e-4, 10.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure.
+    """Description of one measurement.
 
-    data, data_root, format: as ``find_spec`` takes them.  weights: what it starts from, as ``pretrained.choose_weights`` takes
-        it.  workers, threads: processes that load images, and threads that torch computes with.
-    model: a backbone, or a whole model.  way: one of WAYS: as torchvision's references; this toolkit on the same
-        images; that with what train.py does to images and weights by default; the second in mixed precision.
-    aug, ema: what train.py does by default: a name in PRESETS, and the decay of the average, 0 for none.
-    seed: of everything random.
+    data, data_root, format: dataset, as for ``find_spec``.
+    weights: weights to start from, as for ``pretrained.choose_weights``.
+    workers, threads: number of loader processes, and of torch's threads.
+    model: a backbone or a torchvision model.
+    way: one of WAYS: REFERENCE (a loop like torchvision's references), SAME (this toolkit on the same images),
+        USUAL (with the augmentation and frozen stages of train.py's defaults), MIXED (SAME in 16 bits).
+    aug, ema: defaults of train.py: name of the preset, and decay of the EMA (0 for none).
     """
 
     data: str
@@ -78,11 +79,11 @@ class Job:
 
 @dataclass
 class Run:
-    """What it came to.
+    """Result of one measurement.
 
-    images: trained on, and seconds: of the clock that they took, reading included.
-    peak_bytes: the most memory ever in use, of a CUDA device that of its tensors; None where it cannot be known.
-    losses: sums of every step.  stages: seconds of each stage, on a CPU.
+    images: number of images.  seconds: wall-clock time, reading included.
+    peak_bytes: peak memory of the process, or of the tensors on a CUDA device; None when unknown.
+    losses: total loss of each step.  stages: seconds of each stage, on a CPU.
     """
 
     images: int
@@ -93,14 +94,14 @@ class Run:
 
 
 def measure(job: Job) -> Run:
-    """Train as ``job`` says, here and now: worth something in a fresh process alone."""
+    """Run and measure the steps in this process, which should be a new one."""
     device = torch.device(job.device)
     if job.way == REFERENCE:
         torch.set_num_threads(job.threads)
     else:
         runtime.configure_process(job.workers)
     runtime.seed_all(job.seed)
-    with redirect_stderr(io.StringIO()):  # the program that started this one has given the warnings
+    with redirect_stderr(io.StringIO()):  # the parent process has printed the warnings
         names, records = find_spec(job.data, job.data_root, job.format).read("train")
         model, architecture = start(job.model, job.weights, job.imgsz, names, has_masks=records.has_masks)
     if job.way == REFERENCE:
@@ -112,7 +113,7 @@ def measure(job: Job) -> Run:
 
 
 def ways_on(device: torch.device) -> tuple[str, ...]:
-    """Those of WAYS that can be had there."""
+    """Return the ways that the device supports."""
     try:
         amp.half_dtype(device)
     except UsageError:
@@ -121,7 +122,7 @@ def ways_on(device: torch.device) -> tuple[str, ...]:
 
 
 def start(name: str, weights: str, imgsz: int, names: ClassNames, *, has_masks: bool) -> tuple[Detector, Architecture]:
-    """The model that every way starts from."""
+    """Return the model from which every way starts, and its architecture."""
     if name in DETECTORS:
         asked = detector_architecture(name, imgsz)
     else:
@@ -131,7 +132,7 @@ def start(name: str, weights: str, imgsz: int, names: ClassNames, *, has_masks: 
 
 
 Loop = tuple[Iterator[Any], Callable[[Any], float], Stages]
-"""Batches without end, what takes a step on one of them and gives its loss, and what watches that."""
+"""Endless batches, a function that takes a step on a batch and returns its loss, and the stages of the steps."""
 
 
 def _reference(model: Detector, architecture: Architecture, records: Table, job: Job, device: torch.device) -> Loop:
@@ -167,7 +168,7 @@ def _ours(model: Detector, architecture: Architecture, records: Table, job: Job,
 
 
 def _dtype(way: str, device: torch.device) -> torch.dtype | None:
-    """Of the layers: 16 bits where the way has them, or where train.py takes them by default."""
+    """Return the 16-bit type of the layers, or None: of MIXED, and of USUAL where it is the default of train.py."""
     if way == USUAL:
         return amp.half_dtype(device) if fit_mixed_precision(device).value else None
     return amp.half_dtype(device) if way == MIXED else None
@@ -176,7 +177,7 @@ def _dtype(way: str, device: torch.device) -> torch.dtype | None:
 def _timed(
     batches: Iterator[Any], step: Callable[[Any], float], stages: Stages, job: Job, device: torch.device
 ) -> Run:
-    for _ in range(_WARM):
+    for _ in range(_WARM_UP):
         step(next(batches))
     images, losses, reading = 0, [], 0.0
     start = time.perf_counter()
@@ -184,8 +185,8 @@ def _timed(
         asked = time.perf_counter()
         batch = next(batches)
         reading += time.perf_counter() - asked
-        with stages.watching():
-            losses.append(step(batch))  # which waits for the device
+        with stages.measuring():
+            losses.append(step(batch))  # waits for the device
         images += len(batch[0])
     seconds = time.perf_counter() - start
     spent = {READING: reading, **stages.seconds()} if device.type == "cpu" else {}
@@ -193,7 +194,7 @@ def _timed(
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the program that started this one says that it was stopped
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent process reports the stop
     progress.hide_bars(True)
     print(json.dumps(asdict(measure(Job(**json.loads(sys.argv[1]))))))
 

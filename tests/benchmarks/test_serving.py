@@ -1,21 +1,16 @@
-"""The load test: callers are counted right, by what they were told, and the page says what was measured."""
+"""benchmark.py serve: every response to a client is counted, and the loop does what the server does."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 
-import pytest
 from helpers.api_server import serving, tiny_model
-from helpers.folders import ROOT
+from helpers.benchmarking import run_benchmark
 from helpers.tiny_models import as_checkpoint, make_image, random_model
 
-import benchmark
-from benchmarks import markdown
-from benchmarks.output import part_of
-from benchmarks.serving import Calls, Load, Served, load, page, plain_rate, resident
-from detect.cli.exit_status import exit_status
+from benchmarks.serving import Load, Responses, ServedLoads, load, page, plain_rate, resident_memory
+from benchmarks.settings import ServeSettings
 from detect.media.encoding import encode
 from detect.models import checkpoint
 from detect.serving.limits import Limits
@@ -23,96 +18,62 @@ from detect.serving.limits import Limits
 IMAGES = [encode(make_image((64, 96), seed), "JPEG") for seed in range(3)]
 
 
-def test_every_call_is_told_of_once(tmp_path):
+def test_every_response_is_counted_once(tmp_path):
     with serving(tiny_model(threshold=0.9), limits=Limits(queue_size=2, batch_size=1)) as client:
         url = str(client.base_url).rstrip("/")
-        calls, seconds = load(url, IMAGES, 6, 1.5)
+        responses, seconds = load(url, IMAGES, 6, 1.5)
         counts = dict(
             re.findall(
                 r'requests_total{method="POST",route="/v1/detect",status="(\d+)"} (\d+)', client.get("/metrics").text
             )
         )
-        assert len(calls.seconds) == int(counts["200"]) > 3 and len(calls.waits) == int(counts["503"]) > 0
-        assert not calls.wrong and seconds >= 1.5 and all(0 < one < seconds for one in calls.seconds)
-        assert resident(url) > 50e6
-        broken, _ = load(url, [b"no image"], 1, 0.2)
-        assert not broken.seconds and "415: " in broken.wrong[0]
+        assert len(responses.seconds) == int(counts["200"]) > 3 and len(responses.waits) == int(counts["503"]) > 0
+        assert not responses.errors and seconds >= 1.5 and all(0 < one < seconds for one in responses.seconds)
+        assert resident_memory(url) > 50e6
+        broken, _ = load(url, [b"not an image"], 1, 0.2)
+        assert not broken.seconds and "415: " in broken.errors[0]
     lost, _ = load(url, IMAGES, 1, 0.2)
-    assert not lost.seconds and "ConnectionRefusedError" in lost.wrong[0]
+    assert not lost.seconds and "ConnectionRefusedError" in lost.errors[0]
 
 
-def test_the_loop_is_as_fast_as_it_is():
+def test_rate_of_the_loop_counts_every_image():
     model = tiny_model(threshold=0.9).predictor
-    looked = []
+    sizes = []
 
-    def predictor(images):
-        looked.append(len(images))
-        return model(images)
+    class Counting:
+        class_names = model.class_names
 
-    predictor.class_names = model.class_names
-    rate = plain_rate(predictor, IMAGES, 0.5)
-    assert 0.3 < len(looked) / rate < 1.5 and set(looked) == {1}
+        def predict_batch(self, images):
+            sizes.append(len(images))
+            return model.predict_batch(images)
 
-
-def served(rate: float, wrong: tuple[str, ...] = ()) -> Served:
-    calls = Calls([0.1] * 90 + [1.0] * 10, [2.0] * 7, list(wrong))
-    rounds = [Load(8, calls, one, 10.0, 900_000_000) for one in (rate, 2 * rate, rate / 2)]
-    return Served(rounds, None, Calls([0.2] * 3, [1.0]), 4, 0)
+    rate = plain_rate(Counting(), IMAGES, 0.5)
+    assert rate > 0 and len(sizes) >= 1 and set(sizes) == {1}
 
 
-def test_the_page_says_what_was_measured():
-    text = page(served(9.5), "balloon", 320, "python benchmark.py serve", "a machine")
-    assert "| 8 | 9.50 | 0.95 | 0.10 | 1.00 | 21 | 0 | 900 |" in text and "**met**" in text
-    assert "while 4 requests were under way: 3 answered, 1 told to come again, 0 lost; exit status 0." in text
+def served(errors: tuple[str, ...] = ()) -> ServedLoads:
+    responses = Responses([0.1] * 90 + [1.0] * 10, [2.0] * 7, list(errors))
+    rounds = [Load(8, responses, rate, 10.0, 900_000_000) for rate in (9.5, 19.0, 4.75)]
+    return ServedLoads(rounds, None, Responses([0.2] * 3, [1.0]), 4, 0)
+
+
+def test_table_holds_what_was_measured():
+    settings = ServeSettings(clients=[8])
+    text = page(served(), settings, "a machine")
+    assert "| 8 | 9.50 | 0.95 | 0.10 | 1.00 | 21 | 0 | 900 |" in text
+    assert "with 4 requests under way: 3 answered, 1 refused, 0 lost; exit status 0." in text
     assert "held not measured MB" in text
-    assert "**missed**" in page(served(8.9), "balloon", 320, "", "")
-    assert "- 500: broken" in page(served(9.5, ("500: broken", "500: broken")), "balloon", 320, "", "")
+    assert page(served(("500: broken", "500: broken")), settings, "").count("- 500: broken") == 1
 
 
-def test_a_server_is_started_called_and_stopped(tmp_path, monkeypatch, capsys):
+def test_server_is_started_loaded_and_stopped(tmp_path, monkeypatch, capsys):
     path = tmp_path / "kites" / "best.safetensors"
     path.parent.mkdir()
     checkpoint.save(as_checkpoint(random_model()), path)
-    target, facts = tmp_path / "page.md", tmp_path / "facts.json"
-    target.write_text("\n".join(markdown.markers(part_of("serve"))), encoding="utf-8")
-    words = [
-        "serve",
-        "--model",
-        str(path),
-        "--imgsz",
-        "64",
-        "--clients",
-        "1",
-        "3",
-        "--seconds",
-        "0.5",
-        "--rounds",
-        "1",
-        "--device",
-        "cpu",
-    ]
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", *words, "--write", str(target), "--json", str(facts), "--quiet"])
-    assert exit_status(benchmark.main) == 0, capsys.readouterr().err
+    facts = tmp_path / "facts.json"
+    words = ["serve", "--model", path, "--imgsz", 64, "--clients", 1, 3, "--seconds", 0.5, "--rounds", 1]
+    assert run_benchmark(monkeypatch, *words, "--device", "cpu", "--json", facts, "--quiet") == 0
     first, second = json.loads(facts.read_text())["served"]["loads"]
-    assert (
-        (first["clients"], second["clients"]) == (1, 3) and first["calls"]["seconds"] and not first["calls"]["wrong"]
-    )
-    assert "0 lost; exit status 0" in target.read_text() and len(markdown.rows(target.read_text())) == 2
-
-
-def test_the_page_that_is_shipped_has_its_place():
-    markdown.check_part(ROOT / "docs" / "serving.md", part_of("serve"))
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("serve --clients 0", "--clients 0 must be at least 1"),
-        ("serve --seconds 0", "--seconds 0"),
-        ("data --clients 3", "--clients is for serve, not for data"),
-    ],
-)
-def test_flags_that_mean_nothing_are_refused(monkeypatch, capsys, line, words):
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", *line.split()])
-    assert exit_status(benchmark.main) == 2
-    assert words in capsys.readouterr().err
+    assert (first["clients"], second["clients"]) == (1, 3)
+    assert first["responses"]["seconds"] and not first["responses"]["errors"]
+    assert "0 lost; exit status 0" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What detect_image.py and detect_video.py have in common."""
+"""Rules that hold for detect_image.py and detect_video.py."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ import pytest
 from helpers.folders import ROOT
 
 from detect.cli.commands import detect_image, detect_video
+from detect.cli.settings.detection import DetectImageSettings, DetectVideoSettings
+from detect.inference.writers import FORMATS
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])
-def test_an_unwritable_output_is_told_before_the_model_loads(run_script, predictor, images, clip, tmp_path, script):
+def test_unwritable_output_is_an_error_before_the_model_loads(
+    run_script, predictor, images, clip, tmp_path, script
+):
     (tmp_path / "out").touch()
     assert run_script(script, "--input", clip if script is detect_video else images) == 2
     assert not predictor.asked
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])
-def test_a_missing_input_is_told_before_the_model_loads(run_script, predictor, script, capsys):
+def test_missing_input_is_an_error_before_the_model_is_loaded(run_script, predictor, script, capsys):
     assert run_script(script, "--input", "none.mp4") == 2
     assert "none.mp4" in capsys.readouterr().err
     assert not predictor.asked
 
 
 @pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
-def test_help_and_mistakes_need_no_torch(script):
+def test_help_and_errors_in_flags_do_not_import_torch(script):
     def call(*arguments: str) -> subprocess.CompletedProcess:
         code = (
             "import runpy, sys; sys.argv = sys.argv[1:]\n"
@@ -47,10 +51,16 @@ def test_help_and_mistakes_need_no_torch(script):
 
 
 @pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
-def test_several_inputs_are_told_to_be_one_pattern(script):
+def test_several_inputs_are_an_error_that_suggests_a_pattern(script):
     command = [sys.executable, script, "--input", "a.jpg", "b.jpg"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "error: 'b.jpg' follows no flag (see --help); --input takes one path, or a pattern in quotes such as '*.jpg'\n"
-    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: 'b.jpg' ") and "--input" in done.stderr and "'*.jpg'" in done.stderr
+
+
+@pytest.mark.parametrize("settings", [DetectImageSettings, DetectVideoSettings])
+def test_every_output_format_has_a_flag(settings):
+    fields = settings.__dataclass_fields__
+    assert {name for name in fields if name.startswith("save_")} == {f"save_{name}" for name in FORMATS}
+    assert settings(input="x").formats == []
+    assert settings(input="x", **{f"save_{name}": True for name in FORMATS}).formats == list(FORMATS)

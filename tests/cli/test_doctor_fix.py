@@ -69,7 +69,7 @@ def objects_of(folder: Path, split: str) -> dict[int, dict]:
             "category": names[entry["category_id"]],
             "category_id": entry["category_id"],
             "box_xyxy": None if x is None else [x, y, x + w, y + h],
-            "segmentation": masks.to_json(masks.compressed(segmentation)) if is_rle else segmentation,
+            "segmentation": masks.to_json(masks.from_rle(segmentation)) if is_rle else segmentation,
             "area": entry.get("area"),
             "iscrowd": entry["iscrowd"],
         }

@@ -321,7 +321,7 @@ def test_an_unreadable_state_names_the_weights_to_start_from(train_py, finished_
 
 def test_a_resume_state_is_refused_as_pretrained_weights(train_py, finished_copy, data, capsys):
     assert train_py("--data", data, *TINY, "--pretrained", finished_copy / "last_state.pt") == 2
-    assert "is for --resume; take last.safetensors, which lies beside it" in one_line(capsys.readouterr().err)
+    assert "use last.safetensors beside it" in one_line(capsys.readouterr().err)
 
 
 def test_epochs_missing_in_the_log_are_a_warning(train_py, finished_copy, capsys):

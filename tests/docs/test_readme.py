@@ -8,7 +8,8 @@ import re
 import pytest
 from helpers.folders import ROOT
 
-from detect.cli import settings as all_settings
+from benchmarks import settings as benchmark_settings
+from detect.cli.settings import detection, doctor, evaluate, serve, train
 from detect.cli.settings.shared import FORMATS
 from detect.data.quality.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
@@ -46,7 +47,8 @@ def test_no_placeholder_is_left(page: str) -> None:
 def test_every_flag_that_is_named_exists(page: str) -> None:
     known = {
         "--" + field.name.replace("_", "-")
-        for settings in vars(all_settings).values()
+        for module in (detection, doctor, evaluate, serve, train, benchmark_settings)
+        for settings in vars(module).values()
         if dataclasses.is_dataclass(settings)
         for field in dataclasses.fields(settings)
     } | {"--config", "--help", "--no-amp"}

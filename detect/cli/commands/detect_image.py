@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 from detect.cli.flags import parse
-from detect.cli.settings import DetectImageSettings
+from detect.cli.settings.detection import DetectImageSettings
 from detect.cli.startup import start_program
 from detect.errors import DiskError, MediaError
 from detect.models.zoo import BUNDLED

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from detect.cli.flags import parse
-from detect.cli.settings import DetectVideoSettings
+from detect.cli.settings.detection import DetectVideoSettings
 from detect.cli.startup import start_program
 from detect.text import counted
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from detect.cli.flags import parse
-from detect.cli.settings import EvaluateSettings
+from detect.cli.settings.evaluate import EvaluateSettings
 from detect.cli.startup import start_program
 from detect.text import counted
 

@@ -1,0 +1,69 @@
+"""Output of the benchmarks: a Markdown table on the screen and all measurements in a JSON file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from detect.io.files import make_folder, write_text
+
+NOT_MEASURED = "not measured"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is aligned left, the others right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def check_output(path: Path | None) -> None:
+    """Raise UsageError, before any work, when the folder of the JSON file is not writable."""
+    if path:
+        make_folder(path.parent)
+
+
+def publish(text: str, facts: Mapping[str, Any], path: Path | None) -> None:
+    """Print the table with its description, and write all measurements to ``path``. Raises DiskError."""
+    print(text)
+    if path:
+        write_text(path, json.dumps({"command": command(), **facts}, indent=1) + "\n")
+        print(f"-> {path}")
+
+
+def command() -> str:
+    """Return the command line without the folders of this machine, so that others can run it."""
+    words: list[str] = []
+    for argument in sys.argv[1:]:
+        for word in argument.split("=", 1) if argument.startswith("--") else [argument]:
+            flag = words[-1] if words else ""
+            words.append("DIR" if flag == "--data-root" else Path(word).name if flag == "--pretrained" else word)
+    return shlex.join(["python", "benchmark.py", *words])
+
+
+def machine(device: torch.device) -> str:
+    """Return processor, instruction set, threads and versions in words."""
+    instructions = torch.backends.cpu.get_cpu_capability()
+    text = f"{_processor()} with {instructions}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        text = f"{torch.cuda.get_device_name(device)} beside {text}"
+    return f"{text}, torch {torch.__version__}, torchvision {torchvision.__version__}"
+
+
+def megabytes(count: float | None) -> str:
+    """Return a number of bytes in MB, or ``not measured``."""
+    return NOT_MEASURED if count is None else f"{count / 1e6:.0f}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")  # platform.processor() is empty on most Linux systems
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
