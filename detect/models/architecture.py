@@ -19,7 +19,7 @@ from detect.models.zoo import (
     TIMM_NARROW,
     TIMM_WIDE,
 )
-from detect.structures.image_size import long_side
+from detect.structures.image_size import max_long_side
 from detect.text import unknown
 
 # Key in files of earlier versions -> key today.
@@ -118,7 +118,7 @@ def backbone_architecture(name: str, head: str, imgsz: int, fpn_channels: int | 
         norm="batch",
         norm_eps=backbone.norm_eps,
         min_size=imgsz,
-        max_size=long_side(imgsz),
+        max_size=max_long_side(imgsz),
         fpn_channels=fpn_channels or spec.fpn_channels,
         box_head_channels=spec.box_head_channels,
         mask_head_channels=spec.mask_head_channels,
@@ -152,7 +152,7 @@ def detector_architecture(name: str, imgsz: int | None = None) -> Architecture:
         norm=spec.norm,
         norm_eps=spec.norm_eps,
         min_size=imgsz or spec.short,
-        max_size=long_side(imgsz) if imgsz and not has_fixed_size else spec.long,
+        max_size=max_long_side(imgsz) if imgsz and not has_fixed_size else spec.long,
         mean=spec.mean or IMAGENET_MEAN,
         std=spec.std or IMAGENET_STD,
         has_fixed_size=has_fixed_size,

@@ -4,6 +4,8 @@ They carry no promise of stability. If a release renames one, importing this mod
 names the supported versions, instead of an ImportError or AttributeError somewhere else.
 """
 
+# ruff: noqa: F401 - other modules import these names from here
+
 from __future__ import annotations
 
 import torch
@@ -49,27 +51,3 @@ for _class, _names in _METHODS.items():
     for _name in _names:
         if not hasattr(_class, _name):
             raise _unsupported(f"{_class.__module__}.{_class.__name__} has no method '{_name}'")
-
-__all__ = [
-    "SSD",
-    "AnchorGenerator",
-    "BackboneWithFPN",
-    "BasicBlock",
-    "BatchNorm",
-    "Bottleneck",
-    "FastRCNNPredictor",
-    "GeneralizedRCNN",
-    "GeneralizedRCNNTransform",
-    "ImageList",
-    "IntermediateLayerGetter",
-    "LastLevelMaxPool",
-    "MaskRCNNHeads",
-    "MaskRCNNPredictor",
-    "RPNHead",
-    "RegionProposalNetwork",
-    "TwoMLPHead",
-    "concat_box_prediction_layers",
-    "expand_boxes",
-    "resize_boxes",
-    "resize_keypoints",
-]

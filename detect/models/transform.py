@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from detect.errors import UsageError
 from detect.models.architecture import Architecture
 from detect.models.torchvision_internals import GeneralizedRCNNTransform, resize_boxes, resize_keypoints
-from detect.structures.image_size import long_side, resized_hw
+from detect.structures.image_size import max_long_side, resized_hw
 
 
 class DetectorTransform(GeneralizedRCNNTransform):
@@ -47,7 +47,7 @@ class DetectorTransform(GeneralizedRCNNTransform):
                 f"`imgsz={short}`: this model has a fixed input of {self.fixed_size[0]}x{self.fixed_size[1]} pixels; "
                 "omit `imgsz`"
             )
-        self.min_size, self.max_size = (short,), long_side(short)
+        self.min_size, self.max_size = (short,), max_long_side(short)
 
     def normalize(self, image: Tensor) -> Tensor:
         return super().normalize(image) if self.training else image  # at inference, ``resize`` normalizes

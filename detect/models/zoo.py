@@ -48,7 +48,7 @@ class BackboneSpec:
     """One line of ``BACKBONES``.
 
     Attributes:
-        builder: ``module:function``; the function returns a ``detect.models.backbones.Backbone``.
+        builder: ``module:function`` in ``detect/models/backbones``; the function returns a ``Backbone``.
         fpn_channels: number of channels of every FPN level.
         box_head_channels: number of features of the box head's two fully connected layers.
         mask_head_channels: number of channels of the mask head's convolutions.
@@ -121,42 +121,26 @@ _HALF = (0.5, 0.5, 0.5)
 # Where torchvision offers two versions of ImageNet weights, the table names V1, from which torchvision's own detectors
 # with the same backbone start.
 BACKBONES = {
-    "resnet18": BackboneSpec(
-        "detect.models.backbones.resnet:resnet18", *_NARROW, torchvision_weights("ResNet18_Weights.IMAGENET1K_V1")
-    ),
-    "resnet34": BackboneSpec(
-        "detect.models.backbones.resnet:resnet34", *_NARROW, torchvision_weights("ResNet34_Weights.IMAGENET1K_V1")
-    ),
-    "resnet50": BackboneSpec(
-        "detect.models.backbones.resnet:resnet50", *_WIDE, torchvision_weights("ResNet50_Weights.IMAGENET1K_V1")
-    ),
-    "resnet101": BackboneSpec(
-        "detect.models.backbones.resnet:resnet101", *_WIDE, torchvision_weights("ResNet101_Weights.IMAGENET1K_V1")
-    ),
+    "resnet18": BackboneSpec("resnet:resnet18", *_NARROW, torchvision_weights("ResNet18_Weights.IMAGENET1K_V1")),
+    "resnet34": BackboneSpec("resnet:resnet34", *_NARROW, torchvision_weights("ResNet34_Weights.IMAGENET1K_V1")),
+    "resnet50": BackboneSpec("resnet:resnet50", *_WIDE, torchvision_weights("ResNet50_Weights.IMAGENET1K_V1")),
+    "resnet101": BackboneSpec("resnet:resnet101", *_WIDE, torchvision_weights("ResNet101_Weights.IMAGENET1K_V1")),
     "mobilenet_v2": BackboneSpec(
-        "detect.models.backbones.mobilenet_v2:mobilenet_v2",
-        *_NARROW,
-        torchvision_weights("MobileNet_V2_Weights.IMAGENET1K_V1"),
+        "mobilenet_v2:mobilenet_v2", *_NARROW, torchvision_weights("MobileNet_V2_Weights.IMAGENET1K_V1")
     ),
     "mobilenet_v3_large": BackboneSpec(
-        "detect.models.backbones.mobilenet_v3:mobilenet_v3_large",
-        *_NARROW,
-        torchvision_weights("MobileNet_V3_Large_Weights.IMAGENET1K_V1"),
+        "mobilenet_v3:mobilenet_v3_large", *_NARROW, torchvision_weights("MobileNet_V3_Large_Weights.IMAGENET1K_V1")
     ),
-    "vovnet19": BackboneSpec("detect.models.backbones.vovnet:vovnet19", *_NARROW),
-    "vovnet19_slim": BackboneSpec("detect.models.backbones.vovnet:vovnet19_slim", *_NARROW),
+    "vovnet19": BackboneSpec("vovnet:vovnet19", *_NARROW),
+    "vovnet19_slim": BackboneSpec("vovnet:vovnet19_slim", *_NARROW),
     "vovnet19_dw": BackboneSpec(
-        "detect.models.backbones.vovnet:vovnet19_dw",
-        *_NARROW,
-        hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0"),
+        "vovnet:vovnet19_dw", *_NARROW, hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0")
     ),
     "vovnet39": BackboneSpec(
-        "detect.models.backbones.vovnet:vovnet39",
-        *_WIDE,
-        hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0"),
+        "vovnet:vovnet39", *_WIDE, hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0")
     ),
     "vovnet57": BackboneSpec(
-        "detect.models.backbones.vovnet:vovnet57",
+        "vovnet:vovnet57",
         *_WIDE,
         hugging_face_weights("timm/ese_vovnet57b.ra4_e3600_r256_in1k", "Apache-2.0", mean=_HALF, std=_HALF),
     ),
@@ -165,8 +149,8 @@ BACKBONES = {
 # ``timm:NAME`` is a backbone for every NAME that the timm package can turn into feature maps at strides 4 to 32. Its
 # number of parameters decides between these two lines.
 TIMM = "timm:"
-TIMM_NARROW = BackboneSpec("detect.models.backbones.from_timm:backbone", *_NARROW)
-TIMM_WIDE = BackboneSpec("detect.models.backbones.from_timm:backbone", *_WIDE)
+TIMM_NARROW = BackboneSpec("from_timm:backbone", *_NARROW)
+TIMM_WIDE = BackboneSpec("from_timm:backbone", *_WIDE)
 
 _FASTER, _MASK = "fasterrcnn", "maskrcnn"
 DETECTORS = {

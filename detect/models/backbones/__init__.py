@@ -79,4 +79,4 @@ def build_backbone(name: str) -> Backbone:
     spec = TIMM_NARROW if name.startswith(TIMM) else BACKBONES[name]
     module, function = spec.builder.split(":")
     arguments = [name.removeprefix(TIMM)] if name.startswith(TIMM) else []
-    return getattr(import_module(module), function)(*arguments)
+    return getattr(import_module(f"detect.models.backbones.{module}"), function)(*arguments)
