@@ -29,7 +29,7 @@ check: .venv/.installed-dev
 	$(BIN)/python .ci/vocabulary.py
 
 results: .venv/.installed
-	$(BIN)/python benchmark.py results --write docs/results.md $(RESULTS)
+	$(BIN)/python benchmark.py results $(RESULTS)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -10,13 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 
 _PACKAGE = Path(str(files("detect")))
-_CHECKOUT = _PACKAGE.parent
-_IS_CHECKOUT = (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "weights").is_dir()
+_SHIPPED = _PACKAGE / "_resources"  # exists in an installed package only
 
 
 def resource(name: str) -> Path:
     """Return the path of a shipped file or folder, such as ``weights/balloon.safetensors``; it may not exist."""
-    return (_CHECKOUT if _IS_CHECKOUT else _PACKAGE / "_resources") / name
+    return (_SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent) / name
 
 
 def datasets_folder() -> Path:
@@ -24,4 +23,4 @@ def datasets_folder() -> Path:
 
     This is ``datasets/`` of the checkout, or ``datasets/`` of the current folder for an installed package.
     """
-    return (_CHECKOUT if _IS_CHECKOUT else Path.cwd()) / "datasets"
+    return (Path.cwd() if _SHIPPED.is_dir() else _PACKAGE.parent) / "datasets"
