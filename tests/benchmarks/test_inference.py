@@ -51,7 +51,7 @@ def test_table_and_json_hold_what_was_measured(monkeypatch, tmp_path, capsys):
 
     mobilenet, ssdlite = json.loads(path.read_text())["models"]
     assert [mobilenet["input_hw"], ssdlite["input_hw"]] == [[64, 96], [320, 320]]
-    assert (mobilenet["proposals"], ssdlite["proposals"]) == (BACKBONES["mobilenet_v2"].proposals, None)
+    assert (mobilenet["proposals"], ssdlite["proposals"]) == (BACKBONES["mobilenet_v2"].max_proposals, None)
     assert mobilenet["objects"] == ssdlite["objects"] == OBJECTS
     assert len(mobilenet["seconds"]) == len(ssdlite["seconds"]) == 2
 
