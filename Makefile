@@ -10,6 +10,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 RESULTS ?=
 BIN = .venv/bin
+# One process per core. In the slow tests, the programs that they start get one thread each.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow check results clean
 
@@ -17,10 +19,10 @@ demo: .venv/.installed
 	$(BIN)/python demo.py
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 test-slow: .venv/.installed-dev
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(PYTEST) -m slow
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
