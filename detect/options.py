@@ -33,11 +33,11 @@ REQUIRED = dataclasses.MISSING
 
 # Settings of earlier versions and the names that replaced them. Using an old name is an error that names the new one.
 RENAMED = {
-    "colours": "color",
+    "colours": "color",  # vocabulary: old name
     "rare": "repeat_threshold",
     "skip_steps": "max_skipped_steps",
     "replay": "debug_step",
-    "max_pictures": "max_images",
+    "max_pictures": "max_images",  # vocabulary: old name
 }
 
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
@@ -235,7 +235,8 @@ def suggest_keywords(function: F) -> F:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    near = [RENAMED[name]] if RENAMED.get(name) in known else near_names(name, known)
+    known = list(known)
+    near = [RENAMED[name]] if RENAMED.get(name, "") in known else near_names(name, known)
     return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"
 
 

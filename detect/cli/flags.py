@@ -210,7 +210,7 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     if not flags:
         hint = "; --input takes one path, or a pattern in quotes such as '*.jpg'" if "input" in fields else ""
         raise UsageError(f"'{extra[0]}' follows no flag (see --help){hint}")
-    new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"))
+    new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"), "")
     if new in fields:
         raise UsageError(f"{flags[0]} is now called {flag(new)}")
     known = [flag(f.name) for f in fields.values() if not f.positional]

@@ -83,6 +83,6 @@ def _digest(address: str, fragment: str) -> str:
     if match := _DIGEST.fullmatch(fragment.lower()):
         return match[1]
     raise UsageError(
-        f"{redacted_url(address)}#{fragment[:80]}: after # must follow sha256= and the digest: 8 to 64 digits, each 0-9"
-        " or a-f"
+        f"{redacted_url(address)}#{fragment[:80]}: after # must follow sha256= and the digest: 8 to 64 digits 0-9 or"
+        " a-f"
     )

@@ -1,4 +1,4 @@
-"""Archives of datasets: what is unpacked is safe, is the dataset, and stands there whole or not at all."""
+"""Download of datasets: unpacking is safe, and a dataset appears only when it is complete and verified."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read_files(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("top", ["balloon/", ""])
-def test_the_data_set_appears_without_its_wrapping_and_litter(served, tmp_path, capsys, top):
+def test_unpacked_dataset_has_no_wrapping_folder_and_no_macos_files(served, tmp_path, capsys, top):
     folder, download = served
     with_litter = FILES | {"__MACOSX/train/._a.jpg": b"litter", "train/.DS_Store": b"litter"}
     write_zip(folder, with_litter, top)
@@ -93,7 +93,7 @@ def test_the_data_set_appears_without_its_wrapping_and_litter(served, tmp_path, 
     assert hashlib.sha256((folder / "set.zip").read_bytes()).hexdigest() in capsys.readouterr().err
 
 
-def test_an_archive_put_there_by_hand_needs_no_server(served, tmp_path):
+def test_archive_put_there_by_hand_is_used_without_a_request(served, tmp_path):
     folder, download = served
     write_zip(folder, FILES)
     (tmp_path / "datasets").mkdir()
@@ -102,14 +102,14 @@ def test_an_archive_put_there_by_hand_needs_no_server(served, tmp_path):
     assert read_files(tmp_path / "datasets" / "fake") == FILES
 
 
-def test_a_failed_download_names_both_ways_by_hand(served, tmp_path):
+def test_failed_download_names_where_to_put_archive_or_files(served, tmp_path):
     _, download = served
     root = tmp_path / "datasets" / "fake"
     with pytest.raises(FetchError, match=f"{root.parent / 'set.zip'}; or put the unpacked dataset there: {root}"):
         fetch_archive(download, root)
 
 
-def test_files_that_are_there_are_checked_and_never_overwritten(served, tmp_path):
+def test_existing_files_are_verified_and_never_overwritten(served, tmp_path):
     _, download = served
     root = write_files(tmp_path / "fake", FILES)
     fetch_archive(download, root)
@@ -129,7 +129,7 @@ def test_files_that_are_there_are_checked_and_never_overwritten(served, tmp_path
         ("C:\\outside.txt", "absolute"),
     ],
 )
-def test_a_path_that_leads_out_of_the_folder_stops_everything(served, tmp_path, name, reason):
+def test_path_that_leaves_the_folder_is_refused(served, tmp_path, name, reason):
     folder, download = served
     write_zip(folder, FILES | {name: b"evil"}, top="")
     root = tmp_path / "datasets" / "fake"
@@ -139,7 +139,7 @@ def test_a_path_that_leads_out_of_the_folder_stops_everything(served, tmp_path, 
     assert not list(tmp_path.rglob("outside.txt"))
 
 
-def test_a_link_stops_everything(served, tmp_path):
+def test_link_in_an_archive_is_refused(served, tmp_path):
     folder, download = served
     write_zip(folder, FILES)
     link = zipfile.ZipInfo("balloon/train/d.jpg")
@@ -150,7 +150,7 @@ def test_a_link_stops_everything(served, tmp_path):
         fetch_archive(download, tmp_path / "datasets" / "fake")
 
 
-def test_an_archive_that_swells_is_refused_before_it_is_unpacked(served, tmp_path, monkeypatch):
+def test_zip_bomb_is_refused_before_it_is_unpacked(served, tmp_path, monkeypatch):
     folder, download = served
     write_zip(folder, FILES | {"train/huge.bin": b"\0" * 100_000})
     monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 50_000)
@@ -158,7 +158,7 @@ def test_an_archive_that_swells_is_refused_before_it_is_unpacked(served, tmp_pat
         fetch_archive(download, tmp_path / "datasets" / "fake")
 
 
-def test_what_is_no_archive_is_told(served, tmp_path):
+def test_file_that_is_not_an_archive_is_an_error(served, tmp_path):
     folder, download = served
     (folder / "set.zip").write_bytes(b"<html>please log in</html>")
     with pytest.raises(FetchError, match=r"a web page came in place of the file"):
@@ -168,7 +168,7 @@ def test_what_is_no_archive_is_told(served, tmp_path):
         fetch_archive(download, tmp_path / "datasets" / "fake")
 
 
-def test_a_damaged_archive_is_told(served, tmp_path):
+def test_damaged_archive_is_an_error(served, tmp_path):
     folder, download = served
     write_zip(folder, FILES)
     content = (folder / "set.zip").read_bytes()
@@ -186,7 +186,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
-def test_another_data_set_is_refused_and_never_appears(served, tmp_path, change, words):
+def test_archive_of_another_dataset_is_refused(served, tmp_path, change, words):
     folder, download = served
     write_zip(folder, FILES | change)
     root = tmp_path / "datasets" / "fake"
@@ -196,7 +196,7 @@ def test_another_data_set_is_refused_and_never_appears(served, tmp_path, change,
 
 
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
-def test_files_elsewhere_are_held_to_the_same(served, tmp_path, change, words):
+def test_files_in_another_folder_are_verified_too(served, tmp_path, change, words):
     _, download = served
     root = write_files(tmp_path / "mine", FILES | change)
     before = read_files(root)
@@ -205,7 +205,7 @@ def test_files_elsewhere_are_held_to_the_same(served, tmp_path, change, words):
     assert read_files(root) == before
 
 
-def test_problems_come_in_one_line_the_first_five_in_words(served, tmp_path):
+def test_error_lists_the_first_five_problems_in_one_line(served, tmp_path):
     _, download = served
     noted = {str(i): {"filename": f"{i}.jpg", "size": 1} for i in range(8)}
     write_files(tmp_path, {"train/via.json": json.dumps(noted).encode()})
@@ -217,7 +217,7 @@ def test_problems_come_in_one_line_the_first_five_in_words(served, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_annotations_that_cannot_be_read_are_a_problem_like_others(served, tmp_path):
+def test_unreadable_annotations_are_a_problem(served, tmp_path):
     _, download = served
     write_files(tmp_path, {"train/via.json": b"[1"})
     with pytest.raises(DataError, match=r"via\.json cannot be read as VIA annotations"):
@@ -229,7 +229,7 @@ def balloon() -> dict[str, Any]:
     return yaml.safe_load((REPOSITORY / "datasets" / "balloon.yaml").read_text())
 
 
-def test_balloons_three_splits_share_no_image(balloon):
+def test_splits_of_balloon_share_no_image(balloon):
     splits = balloon["splits"]
     assert set(splits) == {"train", "val", "test"}
     assert splits["train"]["without"] == splits["val"]["files"]
@@ -239,12 +239,12 @@ def test_balloons_three_splits_share_no_image(balloon):
 
 
 @pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon dataset is not at ../shared/data/balloon")
-def test_balloons_val_was_drawn_as_its_file_says(balloon):
+def test_val_split_of_balloon_is_drawn_as_its_description_says(balloon):
     names = sorted(path.name for path in (SHARED_BALLOON / "train").glob("*.jpg"))
     drawn = np.random.RandomState(1997).permutation(61)[:13]
     assert sorted(balloon["splits"]["val"]["files"]) == sorted(names[i] for i in drawn)
 
 
 @pytest.mark.skipif(not SHARED_BALLOON.is_dir(), reason="the balloon dataset is not at ../shared/data/balloon")
-def test_the_balloons_are_the_ones_their_file_describes(balloon):
+def test_balloon_files_match_their_description(balloon):
     verify_files(balloon["download"], SHARED_BALLOON)

@@ -1,4 +1,4 @@
-"""A folder of odd and hostile images: those that are read, those that must be refused, and what is no file."""
+"""A folder of unusual and hostile images: readable ones, ones that must be refused, and entries that are not files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TOO_LARGE = "more than 178,956,970 pixels"
 
 
 def odd_images(rgb: np.ndarray) -> list[Odd]:
-    """All of them; every readable one shows ``rgb``, uint8 [H, W, 3], or what its kind can keep of it."""
+    """Return all images; every readable one shows ``rgb``, uint8 [H, W, 3], as far as its format can store it."""
     groups = (readable_images, gray_tiffs, color_tiffs, tiffs_without_white, _damaged, _absurd, _other_files)
     return [odd for group in groups for odd in group(rgb)]
 
 
 def lay_out(folder: Path, odds: list[Odd]) -> dict[str, str]:
-    """Write the files, and beside them what is no file; returns the words that refuse each of those, by name."""
+    """Write the files and other entries; return the message that refuses each of the other entries, by name."""
     for odd in odds:
         (folder / odd.name).write_bytes(odd.content)
     (folder / "dangling.jpg").symlink_to("nowhere.jpg")
     (folder / "loop.jpg").symlink_to("loop.jpg")
     os.mkfifo(folder / "pipe.jpg")
     (folder / "endless.png").symlink_to("/dev/zero")
-    words = {"dangling.jpg": "link to a file that is not there", "loop.jpg": "symbolic links"}
+    words = {"dangling.jpg": "link to a missing file", "loop.jpg": "symbolic links"}
     words |= dict.fromkeys(("pipe.jpg", "endless.png"), "pipe or a device")
     if os.geteuid() != 0:  # root may read everything
         (folder / "secret.jpg").write_bytes(odds[0].content)

@@ -1,4 +1,4 @@
-"""Downloads: they arrive whole, go on where they stopped, and give up in time with words that help."""
+"""Downloads are complete, continue after an interruption, time out, and report what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 REPOSITORY = ROOT
 
 
-def test_a_fresh_download_arrives_whole_and_alone(server, tmp_path):
+def test_new_download_is_complete_and_leaves_no_other_file(server, tmp_path):
     folder = tmp_path / "new" / "folder"
     path = fetch(server.url("model.bin") + "?download=true", folder)
     assert path == folder / "model.bin" == only_file(folder)
@@ -28,13 +28,13 @@ def test_a_fresh_download_arrives_whole_and_alone(server, tmp_path):
     assert server.ranges == [None]
 
 
-def test_a_file_that_is_there_is_used_without_a_request(server, tmp_path):
+def test_existing_file_is_used_without_a_request(server, tmp_path):
     (tmp_path / f"model-{DIGEST[:8]}.pth").write_bytes(BODY)
     fetch(server.url(f"model-{DIGEST[:8]}.pth"), tmp_path)
     assert server.ranges == []
 
 
-def test_a_damaged_file_that_is_there_is_named_and_left_alone(server, tmp_path):
+def test_damaged_existing_file_is_named_and_not_changed(server, tmp_path):
     kept = tmp_path / f"model-{DIGEST[:8]}.pth"
     kept.write_bytes(b"half a mod")
     with pytest.raises(FetchError, match=f"{kept} is damaged.*expected was {DIGEST[:8]}.*delete it"):
@@ -43,7 +43,7 @@ def test_a_damaged_file_that_is_there_is_named_and_left_alone(server, tmp_path):
     assert server.ranges == []
 
 
-def test_what_has_the_wrong_sha256_is_not_kept(server, tmp_path):
+def test_download_with_wrong_sha256_is_deleted(server, tmp_path):
     with pytest.raises(FetchError, match=f"its sha256 is {DIGEST}, expected was 01234567[.][.][.]"):
         fetch(server.url("model-01234567.pth"), tmp_path)
     assert not [p for p in tmp_path.iterdir() if p.suffix in (".pth", ".partial")]
@@ -51,7 +51,7 @@ def test_what_has_the_wrong_sha256_is_not_kept(server, tmp_path):
         fetch(server.url("model.bin"), tmp_path, sha256="0" * 64)
 
 
-def test_digests_are_read_from_torchvisions_names_but_dates_are_not(server, tmp_path):
+def test_digest_is_read_from_torchvisions_file_names_and_a_date_is_not(server, tmp_path):
     assert downloads._digest_in("resnet50-0676ba61.pth") == "0676ba61"
     assert downloads._digest_in("shufflenetv2_x1-5666bf0f80.pth") == "5666bf0f80"
     assert downloads._digest_in("vgg13-19584684.pth") == "19584684"
@@ -59,42 +59,42 @@ def test_digests_are_read_from_torchvisions_names_but_dates_are_not(server, tmp_
     assert downloads._digest_in("balloon_dataset.zip") == ""
 
 
-def test_processes_that_want_the_same_file_download_it_once(server, tmp_path):
+def test_concurrent_requests_for_a_file_download_it_once(server, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         paths = list(pool.map(lambda _: fetch(server.url("model.bin"), tmp_path), range(4)))
     assert {path.read_bytes() for path in paths} == {BODY}
     assert server.ranges == [None]
 
 
-def test_who_waits_for_a_lock_and_who_comes_after_have_the_same(tmp_path):
+def test_lock_file_is_never_deleted(tmp_path):
     lock = tmp_path / "model.bin.lock"
     with downloads.download_lock(tmp_path / "model.bin"):
         waited_for = lock.stat().st_ino
     assert lock.stat().st_ino == waited_for
 
 
-def test_a_failure_says_what_where_why_and_what_to_do_in_one_line(server, tmp_path):
+def test_failed_download_names_url_reason_and_where_to_put_the_file(server, tmp_path):
     url = server.url("missing.pth")
     with pytest.raises(FetchError) as caught:
         fetch(url, tmp_path, hint="`--model balloon` works offline")
     assert str(caught.value) == (
-        f"cannot download missing.pth from {url}: the server answers 404 Not Found; without a network, "
+        f"cannot download missing.pth from {url}: the server responds with 404 Not Found; without a network, "
         f"put the file there by hand: {tmp_path / 'missing.pth'}; `--model balloon` works offline"
     )
     assert not files(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_told(server, tmp_path):
+def test_folder_that_cannot_be_created_is_an_error(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FetchError, match=f"{tmp_path / 'file'}"):
         fetch(server.url("model.bin"), tmp_path / "file")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the full disk is Linux's /dev/full")
-def test_a_full_disk_is_told(server, tmp_path):
+def test_full_disk_is_an_error(server, tmp_path):
     (tmp_path / "model.bin.partial").symlink_to("/dev/full")
-    words = f"No space left on device; the folder {tmp_path} must have room and let you write"
-    with pytest.raises(FetchError, match=words):
+    text = f"No space left on device; the folder {tmp_path} must be writable and have free space"
+    with pytest.raises(FetchError, match=text):
         fetch(server.url("model.bin"), tmp_path)
     assert server.ranges == [None]
     assert not files(tmp_path)
@@ -103,25 +103,25 @@ def test_a_full_disk_is_told(server, tmp_path):
 @pytest.mark.parametrize(
     "url", ["file:///etc/hosts", "ftp://host/a.bin", "model.bin", "http://host/", "http://[::1/a"]
 )
-def test_only_web_addresses_of_files_are_fetched(url, tmp_path):
+def test_only_http_urls_of_files_are_downloaded(url, tmp_path):
     with pytest.raises(FetchError, match="cannot download"):
         fetch(url, tmp_path)
 
 
-def test_a_name_and_a_password_are_refused_and_not_shown(tmp_path):
+def test_user_name_and_password_in_a_url_are_refused_and_not_shown(tmp_path):
     for url in ("http://me:secret@host/a.bin", "http://me:sec/ret@host/a.bin", "http://secret@host/a.bin"):
-        with pytest.raises(FetchError, match="without a user's name and password") as caught:
+        with pytest.raises(FetchError, match="without user name and password") as caught:
             fetch(url, tmp_path)
         assert "sec" not in str(caught.value) and "host" in str(caught.value)
 
 
-def test_a_query_may_be_a_key_and_is_not_shown(server, tmp_path):
+def test_query_of_a_url_is_not_shown(server, tmp_path):
     with pytest.raises(FetchError) as caught:
         fetch(server.url("missing.bin?signature=secret"), tmp_path)
-    assert "missing.bin?...: the server answers 404" in str(caught.value) and "secret" not in str(caught.value)
+    assert "missing.bin?...: the server responds with 404" in str(caught.value) and "secret" not in str(caught.value)
 
 
-def test_a_name_never_leads_out_of_the_folder(server, tmp_path):
+def test_file_name_in_a_url_cannot_leave_the_folder(server, tmp_path):
     path = fetch(server.url("..%2F..%2Fmodel.bin"), tmp_path / "weights")
     assert path == tmp_path / "weights" / "model.bin"
 
@@ -130,7 +130,7 @@ def test_a_name_never_leads_out_of_the_folder(server, tmp_path):
     "variables",
     [{}, {"TORCH_HOME": "~/here"}, {"XDG_CACHE_HOME": "/caches"}, {"TORCH_HOME": "", "XDG_CACHE_HOME": ""}],
 )
-def test_the_default_folder_is_torch_hubs(monkeypatch, variables):
+def test_default_folder_is_that_of_torch_hub(monkeypatch, variables):
     torch_hub = pytest.importorskip("torch.hub")
     for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -139,6 +139,6 @@ def test_the_default_folder_is_torch_hubs(monkeypatch, variables):
     assert checkpoints_folder() == Path(torch_hub.get_dir()) / "checkpoints"
 
 
-def test_no_torch_is_needed():
+def test_downloads_do_not_import_torch():
     code = "import sys, detect.io.downloads; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)

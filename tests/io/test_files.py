@@ -1,4 +1,4 @@
-"""Files of results appear whole, readable by others, or not at all."""
+"""Output files and folders: written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detect.errors import UsageError
 from detect.io.files import atomic_replacement, make_folder, new_folder, write_text
 
 
-def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
+def test_new_file_has_the_mode_that_the_umask_gives(tmp_path):
     (tmp_path / "plain").write_text("x")
     with atomic_replacement(tmp_path / "private.txt") as temporary:
         temporary.touch(mode=0o600)
@@ -22,7 +22,7 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
-def test_a_disk_without_modes_takes_files_too(tmp_path, monkeypatch, number):
+def test_disk_without_file_modes_can_be_written_to(tmp_path, monkeypatch, number):
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -31,14 +31,14 @@ def test_a_disk_without_modes_takes_files_too(tmp_path, monkeypatch, number):
     assert (tmp_path / "x.txt").read_text() == "new"
 
 
-def test_a_write_leaves_the_umask_of_the_process_alone(tmp_path, monkeypatch):
+def test_write_does_not_change_the_umask_of_the_process(tmp_path, monkeypatch):
     """For as long as it were another, what other threads make would have the wrong mode."""
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"set to {mask:o}"))
     write_text(tmp_path / "x.txt", "new")
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, error):
+def test_interrupted_write_leaves_the_former_file(tmp_path, error):
     path = tmp_path / "x.txt"
     write_text(path, "old")
     with pytest.raises(type(error)), atomic_replacement(path) as temporary:
@@ -48,12 +48,12 @@ def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, error):
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
-def test_folders_are_numbered_when_taken(tmp_path):
+def test_folder_gets_a_number_when_its_name_is_taken(tmp_path):
     assert [new_folder(tmp_path, "run").name for _ in range(3)] == ["run", "run_2", "run_3"]
 
 
 @pytest.mark.parametrize("make", [make_folder, lambda parent: new_folder(parent, "run")])
-def test_a_folder_that_cannot_be_made_is_named(tmp_path, make):
+def test_folder_that_cannot_be_created_is_an_error(tmp_path, make):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write to the folder"):
         make(tmp_path / "file" / "x")

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and processes killed while they write: what was good stays, and one line tells."""
+"""Full and read-only disks, and killed processes: former files stay, and one line reports the error."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def said(error: pytest.ExceptionInfo[BaseException]) -> str:
 
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize("size", [0, 100, 50_000, 79_900])
-def test_a_write_that_breaks_off_anywhere_leaves_the_former_file_and_nothing_else(tmp_path, name, size):
+def test_interrupted_write_leaves_the_former_file_and_nothing_else(tmp_path, name, size):
     path = tmp_path / name
     path.write_bytes(b"former")
     with largest_file(size), pytest.raises(DiskError) as error:
@@ -118,7 +118,7 @@ def test_a_write_that_breaks_off_anywhere_leaves_the_former_file_and_nothing_els
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_full_disk_leaves_the_former_file_and_nothing_else(disk, name):
+def test_full_disk_leaves_the_former_file_and_nothing_else(disk, name):
     path = disk / name
     WRITES[name](path, 200_000)
     former = path.read_bytes()
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_the_former_file_and_nothing_else(disk, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_read_only_disk_is_told(disk, name):
+def test_read_only_disk_is_a_disk_error(disk, name):
     WRITES[name](disk / name, 1000)
     former = (disk / name).read_bytes()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -140,13 +140,13 @@ def test_a_read_only_disk_is_told(disk, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_folder_that_is_not_there_is_told(tmp_path, name):
+def test_missing_folder_is_a_disk_error(tmp_path, name):
     with pytest.raises(DiskError) as error:
         WRITES[name](tmp_path / "none" / name, 1000)
     assert said(error) == f"cannot write {tmp_path / 'none' / name}: No such file or directory"
 
 
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+def test_content_is_flushed_before_the_file_is_renamed(tmp_path, monkeypatch):
     """Or a power cut could leave an empty file under the name of the former one."""
     done: list[str] = []
     monkeypatch.setattr(files.os, "fsync", lambda number: done.append("sync"))
@@ -156,7 +156,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert done[:2] == ["sync", "rename"]
 
 
-def test_a_disk_that_tells_only_at_the_end_that_it_is_full_is_heard(tmp_path, monkeypatch):
+def test_error_at_the_final_flush_is_a_disk_error(tmp_path, monkeypatch):
     """As disks on the network do."""
     write_bytes(tmp_path / "x", b"former")
 
@@ -169,13 +169,13 @@ def test_a_disk_that_tells_only_at_the_end_that_it_is_full_is_heard(tmp_path, mo
     assert (tmp_path / "x").read_bytes() == b"former" and len([*tmp_path.iterdir()]) == 1
 
 
-def test_the_longest_names_can_be_written(tmp_path):
+def test_longest_file_names_can_be_written(tmp_path):
     for name in (f"{'x' * 251}.txt", f"{'ü' * 125}.txt"):
         write_text(tmp_path / name, "x")
     assert len([*tmp_path.iterdir()]) == 2
 
 
-def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
+def test_line_is_appended_completely_or_not_at_all(tmp_path):
     path = tmp_path / "x.jsonl"
     append_line(path, "one")
     with largest_file(7), pytest.raises(DiskError, match=r"x\.jsonl: File too large"):
@@ -185,7 +185,7 @@ def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "one\nthree\n"
 
 
-def test_leftovers_of_killed_processes_are_removed_and_no_others(tmp_path):
+def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     running = os.getppid()
@@ -196,7 +196,7 @@ def test_leftovers_of_killed_processes_are_removed_and_no_others(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
-def test_what_a_killed_process_leaves_is_known_as_such(tmp_path):
+def test_temporary_file_of_a_killed_process_is_recognized(tmp_path):
     code = (
         "import os, sys, signal; from pathlib import Path; from detect.io.files import replacing\n"
         "with replacing(Path(sys.argv[1])) as temporary:\n"
@@ -245,7 +245,7 @@ def test_image_name_need_not_be_utf8(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_an_image_on_a_full_disk_is_told(disk, suffix):
+def test_image_on_a_full_disk_is_a_disk_error(disk, suffix):
     fill(disk, left=40_000)
     with pytest.raises(DetectError) as error:
         write_image(disk / f"x{suffix}", NOISE)
@@ -253,7 +253,7 @@ def test_an_image_on_a_full_disk_is_told(disk, suffix):
     assert [path.name for path in disk.iterdir()] == ["other"]
 
 
-def test_a_write_of_a_library_on_a_full_disk_is_no_bug(capsys):
+def test_library_that_fills_the_disk_is_a_user_error(capsys):
     def main() -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
 
@@ -266,14 +266,14 @@ def test_a_write_of_a_library_on_a_full_disk_is_no_bug(capsys):
 # Downloads
 
 
-def test_a_download_that_fills_the_disk_goes_on_when_there_is_room(disk, server):
+def test_download_continues_after_a_full_disk(disk, server):
     server.body = BODY * 3
     other = fill(disk, left=300_000)
     with pytest.raises(FetchError) as error:
         fetch(server.url("model.bin"), disk)
     assert said(error).endswith(
         "No space left on device; what came so far is kept for the next try; "
-        f"the folder {disk} must have room and let you write"
+        f"the folder {disk} must be writable and have free space"
     )
     kept = (disk / "model.bin.partial").stat().st_size
     other.unlink()
@@ -282,15 +282,15 @@ def test_a_download_that_fills_the_disk_goes_on_when_there_is_room(disk, server)
     assert {*disk.iterdir()} == {path, disk / "model.bin.lock"}
 
 
-def test_a_download_to_a_read_only_disk_is_told(disk, server, monkeypatch):
+def test_download_to_a_read_only_disk_is_an_error(disk, server, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(disk))
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    with pytest.raises(FetchError, match=r"Read-only file system.*\(TORCH_HOME=DIR names another\) must have room"):
+    with pytest.raises(FetchError, match=r"Read-only file system.*\(TORCH_HOME=DIR selects another\) must be"):
         fetch(server.url("model.bin"))
     assert not server.ranges
 
 
-def test_a_download_that_breaks_off_for_the_disk_keeps_what_came(tmp_path, server):
+def test_download_keeps_received_bytes_after_a_disk_error(tmp_path, server):
     with largest_file(200_000), pytest.raises(FetchError, match="File too large; what came so far is kept"):
         fetch(server.url("model.bin"), tmp_path)
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY

@@ -1,4 +1,4 @@
-"""What comes over HTTP: it goes on where it stopped, and gives up in time."""
+"""HTTP downloads continue where they ended, and time out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def left_behind(folder: Path, name: str, content: bytes, url: str, validator: st
     (folder / f"{name}.partial.json").write_text(json.dumps({"url_sha256": digest, "validator": validator}))
 
 
-def test_a_cut_is_continued_where_it_happened(server, tmp_path):
+def test_broken_download_continues_where_it_ended(server, tmp_path):
     server.cuts = [200_000, 100_000]
     path = fetch(server.url("model.bin"), tmp_path, sha256=DIGEST)
     assert path.read_bytes() == BODY
@@ -39,7 +39,7 @@ def test_a_cut_is_continued_where_it_happened(server, tmp_path):
     assert only_file(tmp_path) == path
 
 
-def test_cuts_without_end_are_given_up_and_what_came_is_kept(server, tmp_path):
+def test_repeated_breaks_end_the_download_and_keep_its_bytes(server, tmp_path):
     server.cuts = [1000] * 10
     with pytest.raises(FetchError, match=r"ended after 4000 of 512000 bytes; what came so far is kept"):
         fetch(server.url("model.bin"), tmp_path)
@@ -48,13 +48,13 @@ def test_cuts_without_end_are_given_up_and_what_came_is_kept(server, tmp_path):
     assert server.ranges[-1] == "bytes=4000-"
 
 
-def test_a_server_that_knows_no_ranges_starts_again(server, tmp_path):
+def test_server_without_range_requests_starts_again(server, tmp_path):
     server.knows_ranges = False
     server.cuts = [200_000]
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
 
 
-def test_without_a_version_nothing_is_continued(server, tmp_path):
+def test_download_without_etag_and_date_is_not_continued(server, tmp_path):
     server.etag = None
     server.cuts = [200_000]
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
@@ -62,23 +62,23 @@ def test_without_a_version_nothing_is_continued(server, tmp_path):
 
 
 @pytest.mark.parametrize("checks_if_range", [True, False])
-def test_a_file_that_changed_meanwhile_starts_again(server, tmp_path, checks_if_range):
+def test_changed_file_is_downloaded_from_the_start(server, tmp_path, checks_if_range):
     server.checks_if_range = checks_if_range
     left_behind(tmp_path, "model.bin", b"x" * 1000, server.url("model.bin"), validator='"zero"')
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
 
 
-def test_a_partial_file_of_another_address_is_not_continued(server, tmp_path):
+def test_partial_file_of_another_url_is_not_continued(server, tmp_path):
     left_behind(tmp_path, "model.bin", b"x" * 1000, server.url("other/model.bin"), validator='"one"')
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
 
 
-def test_a_partial_file_that_is_complete_or_too_long_starts_again(server, tmp_path):
+def test_complete_or_too_long_partial_file_starts_again(server, tmp_path):
     left_behind(tmp_path, "model.bin", BODY + b"more", server.url("model.bin"), validator='"one"')
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
 
 
-def test_a_partial_file_that_another_process_makes_too_long_starts_again(server, tmp_path, monkeypatch):
+def test_partial_file_made_too_long_by_another_process_starts_again(server, tmp_path, monkeypatch):
     progress_bar, others = http._progress_bar, iter([b"more"])
 
     def meddle(*arguments):
@@ -90,7 +90,7 @@ def test_a_partial_file_that_another_process_makes_too_long_starts_again(server,
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
 
 
-def test_a_killed_process_leaves_what_the_next_one_continues(server, tmp_path):
+def test_download_of_a_killed_process_is_continued(server, tmp_path):
     server.cuts = [200_000]
     server.stall.set()
     code = "import sys; from pathlib import Path; from detect.io.downloads import fetch; "
@@ -109,14 +109,14 @@ def test_a_killed_process_leaves_what_the_next_one_continues(server, tmp_path):
     assert server.ranges == [None, f"bytes={size}-"]
 
 
-def test_a_refused_connection_is_told_at_once(tmp_path):
+def test_refused_connection_is_an_immediate_error(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(FetchError, match="Connection refused"):
         fetch(f"http://127.0.0.1:{port}/model.bin", tmp_path)
 
 
-def test_a_server_that_never_answers_is_given_up_at_the_deadline(tmp_path, monkeypatch):
+def test_silent_server_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(http, "CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(http, "READ_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -126,7 +126,7 @@ def test_a_server_that_never_answers_is_given_up_at_the_deadline(tmp_path, monke
         assert time.monotonic() - start < 0.9
 
 
-def test_a_name_server_that_never_answers_is_given_up_at_the_deadline(tmp_path, monkeypatch):
+def test_silent_name_server_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(http, "CONNECT_SECONDS", 0.2)
     resolved = Event()
 
@@ -142,7 +142,7 @@ def test_a_name_server_that_never_answers_is_given_up_at_the_deadline(tmp_path, 
         resolved.set()
 
 
-def test_a_name_that_does_not_resolve_is_told(tmp_path, monkeypatch):
+def test_unresolvable_host_name_is_an_error(tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> list:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -151,7 +151,7 @@ def test_a_name_that_does_not_resolve_is_told(tmp_path, monkeypatch):
         fetch("http://weights.invalid/model.bin", tmp_path)
 
 
-def test_a_stream_that_falls_silent_is_asked_again(server, tmp_path, monkeypatch):
+def test_stalled_download_is_requested_again(server, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "READ_SECONDS", 0.3)
     server.cuts = [200_000]
     server.stall.set()
@@ -159,7 +159,7 @@ def test_a_stream_that_falls_silent_is_asked_again(server, tmp_path, monkeypatch
     assert server.ranges == [None, "bytes=200000-"]
 
 
-def test_a_query_may_be_a_key_and_is_not_left_beside_an_interrupted_download(server, tmp_path):
+def test_query_of_a_url_is_not_written_beside_an_interrupted_download(server, tmp_path):
     server.cuts = [1000] * 4
     url = server.url("model.bin?signature=secret")
     with pytest.raises(FetchError, match="what came so far is kept"):
@@ -177,7 +177,7 @@ def test_a_query_may_be_a_key_and_is_not_left_beside_an_interrupted_download(ser
         ("text/plain", b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "a pointer of Git LFS"),
     ],
 )
-def test_what_comes_in_place_of_the_file_is_told_and_not_kept(server, tmp_path, content_type, body, words):
+def test_web_page_instead_of_the_file_is_an_error_and_not_kept(server, tmp_path, content_type, body, words):
     left_behind(tmp_path, "model.bin", BODY[:1000], server.url("model.bin"), validator='"one"')
     server.content_type, server.body, server.etag = content_type, body, '"page"'
     with pytest.raises(FetchError, match=words):
@@ -187,7 +187,7 @@ def test_what_comes_in_place_of_the_file_is_told_and_not_kept(server, tmp_path, 
     assert server.ranges == ["bytes=1000-", "bytes=1000-"]  # what had come before is of use yet
 
 
-def test_nothing_is_left_of_what_cannot_be_continued(server, tmp_path):
+def test_download_that_cannot_continue_leaves_no_file(server, tmp_path):
     server.etag, server.cuts = None, [1000] * 10
     with pytest.raises(FetchError, match="ended after 1000 of 512000 bytes; without a network"):
         fetch(server.url("model.bin"), tmp_path)

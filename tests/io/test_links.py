@@ -1,4 +1,4 @@
-"""Weights behind a web address: fetched once, checked, kept apart from those of other addresses."""
+"""Weights given by URL: downloaded once, verified, and kept apart from those of other URLs."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def files(folder: Path) -> list[Path]:
     "text",
     ["https://host/a.pth", "HTTP://host/a.pth", "http:/host/a.pth", "ftp://host/a.pth", "s3://bucket/a.pth"],
 )
-def test_what_is_meant_as_an_address_is_one(text):
+def test_url_is_recognized(text):
     assert is_link(text)
 
 
 @pytest.mark.parametrize("text", ["balloon", "a.pth", "a/b.pth", "/a/b.pth", "C:/a.pth", "c:\\a.pth", "auto", ""])
-def test_names_and_files_are_none(text):
+def test_names_and_paths_are_not_urls(text):
     assert not is_link(text)
 
 
-def test_a_link_is_fetched_once_and_works_offline_from_then_on(server, cache):
+def test_url_is_downloaded_once_and_then_works_offline(server, cache):
     url = server.url("model.safetensors")
     path = fetch_link(url)
     assert path.name == "model.safetensors" and path.read_bytes() == BODY
@@ -61,7 +61,7 @@ def test_a_link_is_fetched_once_and_works_offline_from_then_on(server, cache):
     assert len(server.ranges) == 1
 
 
-def test_each_address_has_a_file_of_its_own(server, cache):
+def test_each_url_has_its_own_file(server, cache):
     contents = {}
     for i, name in enumerate(("a/model.pth", "b/model.pth", "a/model.pth?v=1", "a/model.pth?v=2")):
         server.body = bytes([i]) * 100
@@ -71,7 +71,7 @@ def test_each_address_has_a_file_of_its_own(server, cache):
     assert server.paths[-1] == "/files/a/model.pth?v=2"
 
 
-def test_a_cut_download_goes_on_in_the_next_call(server):
+def test_interrupted_download_continues_in_the_next_call(server):
     server.cuts = [1000] * 4
     url = server.url("model.pt")
     with pytest.raises(FetchError, match="what came so far is kept"):
@@ -82,21 +82,21 @@ def test_a_cut_download_goes_on_in_the_next_call(server):
 
 
 @pytest.mark.parametrize("digest", [DIGEST, DIGEST[:8], DIGEST.upper()])
-def test_the_right_digest_passes(server, digest):
+def test_correct_digest_is_accepted(server, digest):
     assert fetch_link(f"{server.url('model.pth')}#sha256={digest}").read_bytes() == BODY
 
 
-def test_what_has_another_digest_is_not_kept(server, cache):
+def test_file_with_another_digest_is_not_kept(server, cache):
     with pytest.raises(FetchError, match=f"its sha256 is {DIGEST}, expected was 00000000[.][.][.]"):
         fetch_link(f"{server.url('model.pth')}#sha256=00000000")
     assert not files(cache)
 
 
-def test_digits_in_a_name_are_no_digest(server):
+def test_digits_in_a_file_name_are_not_a_digest(server):
     assert fetch_link(server.url("model-01234567.pth")).read_bytes() == BODY
 
 
-def test_a_kept_file_with_another_digest_gives_way_to_the_right_one_alone(server, cache):
+def test_cached_file_is_replaced_only_by_one_with_the_right_digest(server, cache):
     url = server.url("model.pth")
     path = fetch_link(url)
     server.body, server.etag = b"newer", '"two"'
@@ -109,7 +109,7 @@ def test_a_kept_file_with_another_digest_gives_way_to_the_right_one_alone(server
     assert len(server.ranges) == 3
 
 
-def test_processes_that_want_the_right_one_replace_the_other_once(server, monkeypatch):
+def test_concurrent_requests_replace_a_wrong_file_once(server, monkeypatch):
     """All of them see the old file before the first of them asks for the new one."""
     url = server.url("model.pth")
     path = fetch_link(url)
@@ -142,21 +142,21 @@ def test_processes_that_want_the_right_one_replace_the_other_once(server, monkey
         ("auto", "auto"),
     ],
 )
-def test_what_is_published_of_an_address_has_no_secrets(text, rest):
+def test_publishable_link_has_no_secrets(text, rest):
     assert publishable_link(text) == rest
 
 
 @pytest.mark.parametrize(
     "fragment", ["sha256=0123456", f"sha256={'0' * 65}", "sha256=0123456g", "sha256=", "sha265=01234567", "readme"]
 )
-def test_a_digest_that_is_none_is_told_before_any_request(server, fragment):
-    with pytest.raises(UsageError, match=f"#{fragment}: behind # must stand sha256= and the 64 digits"):
+def test_malformed_digest_is_an_error_before_any_request(server, fragment):
+    with pytest.raises(UsageError, match=f"#{fragment}: after # must follow sha256= and the digest"):
         fetch_link(f"{server.url('model.pth')}#{fragment}")
     assert not server.ranges
 
 
 @pytest.mark.parametrize("name", ["model.zip", "model.pth.html", "model.pkl", "model", "get?file=model.pth"])
-def test_other_files_are_refused_before_any_request(server, name):
+def test_file_of_another_type_is_refused_before_any_request(server, name):
     with pytest.raises(UsageError, match=r"must end in \.safetensors, \.pth, \.pt$"):
         fetch_link(server.url(name))
     assert not server.ranges
@@ -165,13 +165,13 @@ def test_other_files_are_refused_before_any_request(server, name):
 @pytest.mark.parametrize(
     "url", ["ftp://host/a.pth", "file:///a.pth", "https:/host/a.pth", "https:///a.pth", "https://host:x/a.pth"]
 )
-def test_only_http_and_https_are_asked(url):
+def test_only_http_and_https_are_requested(url):
     with pytest.raises(FetchError, match=r"must be http\(s\)://HOST/\.\.\./FILE"):
         fetch_link(url)
 
 
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", "me:sec/ret@", "me:sec?ret@", "me:sec@ret@"])
-def test_a_password_is_refused_and_never_shown(server, user):
+def test_password_is_refused_and_never_shown(server, user):
     url = server.url("model.pth").replace("//", f"//{user}")
     with pytest.raises(FetchError, match="without a user's name and password") as caught:
         fetch_link(url)
@@ -190,26 +190,26 @@ def test_a_password_is_refused_and_never_shown(server, user):
         ),
     ],
 )
-def test_the_page_about_a_file_is_answered_with_the_files_address(page, file):
+def test_url_of_a_page_about_a_file_is_answered_with_the_files_url(page, file):
     with pytest.raises(UsageError) as caught:
         fetch_link(page)
     assert str(caught.value).endswith(f"is a web page about the file; the file itself is {file}")
 
 
-def test_a_web_page_is_told_and_not_kept(server, cache):
+def test_web_page_is_an_error_and_not_kept(server, cache):
     server.content_type, server.body = "text/html", b"<p>Log in"
     with pytest.raises(FetchError, match="a web page came in place of the file: one about it, or one to log in"):
         fetch_link(server.url("model.safetensors"))
     assert not files(cache)
 
 
-def test_spaces_and_umlauts_are_encoded(server):
+def test_spaces_and_umlauts_in_a_url_are_encoded(server):
     path = fetch_link(server.url("mein schönes.pth"))
     assert server.paths == ["/files/mein%20sch%C3%B6nes.pth"] and path.name == "mein schönes.pth"
     assert fetch_link(server.url("mein%20schönes.pth")) == path and len(server.paths) == 1
 
 
-def test_without_a_network_the_place_for_the_file_and_the_hint_are_told(server, cache):
+def test_without_a_network_the_error_names_the_path_for_the_file(server, cache):
     url = server.url("model.pth")
     server.shutdown()
     server.server_close()
@@ -224,13 +224,13 @@ def test_without_a_network_the_place_for_the_file_and_the_hint_are_told(server, 
 
 
 @pytest.mark.parametrize("model", ["weights.pth", "folder/last_state.pt", "https://host/resnet50.pth#sha256=01234567"])
-def test_weights_alone_are_sent_to_pretrained(model):
-    with pytest.raises(UsageError, match=r"holds weights alone.* train\.py --pretrained") as caught:
+def test_weights_without_description_are_refused_with_a_hint_to_pretrained(model):
+    with pytest.raises(UsageError, match=r"holds bare weights.*`pretrained`") as caught:
         load_model(model, device="cpu")
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
+def test_downloaded_file_that_is_not_a_checkpoint_is_named(server, cache):
     url = server.url("model.safetensors")
     kept = f"{cache / 'links'}.*model.safetensors is not a checkpoint"
     with pytest.raises(CheckpointError, match=rf"{kept}.* It came from {url}; delete it to fetch it again"):
@@ -239,7 +239,7 @@ def test_a_file_that_is_no_checkpoint_is_named_where_it_lies(server, cache):
         pretrained.choose_weights("mobilenet_v2", url)
 
 
-def test_the_real_script_takes_a_link_twice_the_second_time_offline(cache, tmp_path):
+def test_script_uses_a_downloaded_model_offline(cache, tmp_path):
     checkpoint.save(as_checkpoint(random_model()), tmp_path / "x.safetensors")
     write_image(tmp_path / "x.jpg", make_image((64, 80), 1))
     server = Server()

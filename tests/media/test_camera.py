@@ -1,4 +1,4 @@
-"""Cameras: frames by the clock, the newest to who is slow, and words for those that hang or are not there."""
+"""Cameras: frame times, slow consumers, and errors of missing or hanging cameras."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from detect.errors import MediaError
 from detect.media import camera as camera_module
 from detect.media import video_reader
+from detect.media.quiet import silence_codecs
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter
 
@@ -51,7 +52,7 @@ def camera(monkeypatch):
     return Fake
 
 
-def test_a_camera_gives_frames_by_the_clock(camera):
+def test_camera_frames_are_timed_by_the_clock(camera):
     camera.frames = 20
     with VideoReader("2") as reader:
         assert (reader.live, reader.size_hw, reader.frame_count, reader.sound) == (True, (24, 32), 0, None)
@@ -66,7 +67,7 @@ def test_a_camera_gives_frames_by_the_clock(camera):
     assert re.fullmatch(r"camera 2 has ended: \d+ frames, .* s", reader.warning)
 
 
-def test_who_is_slow_gets_what_is_to_be_seen_now(camera, tmp_path):
+def test_slow_consumer_gets_the_newest_frame(camera, tmp_path):
     """A detector of 5 frames a second and a camera of 50: frames are dropped, and a second stays a second."""
     seen = []
     with VideoReader("0") as reader:
@@ -84,27 +85,27 @@ def test_who_is_slow_gets_what_is_to_be_seen_now(camera, tmp_path):
     assert times == pytest.approx([t - seen[0] for t in seen], abs=0.2) and times[-1] > 0.6
 
 
-def test_a_camera_that_is_not_there_is_told(camera, capfd):
+def test_missing_camera_is_an_error(camera, capfd):
     camera.opens = False
     with pytest.raises(MediaError, match="camera 7 cannot be opened: check that it is connected"):
         VideoReader("7")
     assert camera.last.released and capfd.readouterr() == ("", "")
 
 
-def test_a_camera_without_an_image_is_told(camera):
+def test_camera_without_frames_is_an_error(camera):
     camera.frames = 0
     with pytest.raises(MediaError, match="camera 0 cannot be opened: it returns no frame"):
         VideoReader("0")
 
 
-def test_a_camera_that_hangs_is_given_up(camera, monkeypatch):
+def test_hanging_camera_times_out(camera, monkeypatch):
     camera.hangs_after = 0
     monkeypatch.setattr(video_reader, "OPEN_SECONDS", 0.2)
     with pytest.raises(MediaError, match="camera 0 cannot be opened: no frame within 0 s"):
         VideoReader("0")
 
 
-def test_a_camera_that_stalls_ends(camera, monkeypatch):
+def test_stalled_camera_ends(camera, monkeypatch):
     camera.hangs_after = 10
     monkeypatch.setattr(video_reader, "STALL_SECONDS", 0.3)
     with VideoReader("0") as reader:
@@ -112,7 +113,8 @@ def test_a_camera_that_stalls_ends(camera, monkeypatch):
     assert reader.warning.startswith("camera 0 has sent nothing for 0 s and counts as ended: ")
 
 
-def test_opencv_has_no_camera_here(capfd):
+def test_missing_real_camera_is_an_error(capfd):
+    silence_codecs()  # as programs do
     if Path("/dev/video99").exists():
         pytest.skip("has a hundred cameras")
     with pytest.raises(MediaError, match="camera 99 cannot be opened"):

@@ -1,4 +1,4 @@
-"""What is drawn lies where the detection is, can be told from its ground, and never leaves the image."""
+"""Drawing of detections: positions, colors, labels, and sizes of images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def person(scores: np.ndarray) -> Detections:
     return Detections((100, 100), box, *one, keypoints=points[None].astype(np.float32))
 
 
-def test_keypoints_that_are_sure_are_drawn_and_joined():
+def test_confident_keypoints_are_drawn_and_connected():
     sure = np.full(17, LEAST_POINT_SCORE)
     without = draw(flat((100, 100)), Detections((100, 100), *astuple_of(person(sure))), ONE)
     drawn = changed(without, draw(flat((100, 100)), person(sure), ONE))
@@ -54,7 +54,7 @@ def test_keypoints_that_are_sure_are_drawn_and_joined():
     np.testing.assert_array_equal(draw(flat((100, 100)), person(sure - 0.01), ONE), without)
 
 
-def test_a_point_without_its_neighbour_has_no_line():
+def test_keypoint_without_its_neighbor_has_no_line():
     scores = np.full(17, LEAST_POINT_SCORE - 1)
     scores[5] = 9
     before = draw(flat((100, 100)), person(scores - 99), ONE)
@@ -68,20 +68,20 @@ def astuple_of(found: Detections) -> tuple:
     return found.boxes, found.scores, found.labels
 
 
-def test_nothing_found_leaves_the_image_as_it_is():
+def test_image_without_detections_is_unchanged():
     image = flat((40, 60))
     drawn = draw(image, Detections((40, 60)), ONE)
     np.testing.assert_array_equal(drawn, image)
     assert drawn is not image
 
 
-def test_the_image_given_is_never_changed():
+def test_input_image_is_not_modified():
     image = flat((100, 100))
     draw(image, found((100, 100), [[10, 40, 60, 90]], with_masks=True), ONE)
     assert (image == 128).all()
 
 
-def test_a_box_is_drawn_at_its_place_and_not_inside_it():
+def test_box_outline_is_drawn_and_its_inside_is_not():
     image = flat((200, 200))
     where = changed(image, draw(image, found((200, 200), [[50, 60, 150, 160]]), ONE))
     assert where[60, 50:150].all() and where[160, 50:150].all()
@@ -90,7 +90,7 @@ def test_a_box_is_drawn_at_its_place_and_not_inside_it():
     assert not where[170:].any() and not where[:, 160:].any()
 
 
-def test_a_mask_tints_its_pixels_and_lets_the_image_through():
+def test_mask_tints_its_pixels_transparently():
     image = flat((200, 200))
     image[:, ::2] = 200
     drawn = draw(image, found((200, 200), [[50, 60, 150, 160]], with_masks=True), ONE)
@@ -101,7 +101,7 @@ def test_a_mask_tints_its_pixels_and_lets_the_image_through():
 
 @pytest.mark.parametrize("hw", [(48, 64), (64, 20), (1, 1), (9, 300), (480, 640), (2000, 3000)])
 @pytest.mark.parametrize("ground", [0, 255])
-def test_any_size_on_white_and_on_black(hw, ground):
+def test_images_of_any_size_can_be_drawn_on(hw, ground):
     h, w = hw
     boxes = [[0, 0, w, h], [w * 0.9, h * 0.9, w, h], [w / 2, 0, w / 2, h], [-5, -5, w + 5, h + 5]]
     image = flat(hw, ground)
@@ -110,7 +110,7 @@ def test_any_size_on_white_and_on_black(hw, ground):
     assert changed(image, drawn).any()
 
 
-def test_a_label_is_whole_inside_the_image_at_every_edge():
+def test_label_lies_inside_the_image_at_every_edge():
     hw = (120, 200)
     plates = []
     for box in (
@@ -131,7 +131,7 @@ def test_a_label_is_whole_inside_the_image_at_every_edge():
     assert min(plates) > 0.6 * max(plates)
 
 
-def test_labels_avoid_one_another_where_there_is_room():
+def test_labels_do_not_overlap_if_there_is_space():
     hw = (300, 300)
     image = flat(hw)
     both = draw(image, found(hw, [[100, 100, 200, 200], [100, 100, 201, 201]], [1, 2]), MANY)
@@ -139,7 +139,7 @@ def test_labels_avoid_one_another_where_there_is_room():
     assert min(shares) > 300, "each plate can be seen"
 
 
-def test_classes_have_colors_and_instances_where_there_is_one_class():
+def test_color_depends_on_class_or_on_instance_for_a_single_class():
     hw, boxes = (200, 300), [[20, 50, 100, 150], [180, 50, 260, 150]]
 
     def uses(detections, names, i, **options) -> bool:
@@ -151,19 +151,19 @@ def test_classes_have_colors_and_instances_where_there_is_one_class():
     assert not uses(found(hw, boxes), ONE, 1, color_instances=False)
 
 
-def test_the_palette_keeps_its_neighbours_apart():
+def test_neighboring_colors_of_the_palette_differ():
     palette = np.array([color(i) for i in range(80)], float)
     apart = np.linalg.norm(palette[:12, None] - palette[None, :12], axis=2) + 1000 * np.eye(12)
     assert apart.min() > 60
     assert len(np.unique(palette, axis=0)) == 80
 
 
-def test_detections_of_another_size_are_refused():
+def test_detections_of_another_image_size_are_refused():
     with pytest.raises(ValueError, match=r"\(40, 60\).*\(60, 40\)"):
         draw(flat((60, 40)), Detections((40, 60)), ONE)
 
 
-def test_without_tint_masks_are_outlined_alone():
+def test_without_tint_only_mask_contours_are_drawn():
     image, one = flat((200, 200)), found((200, 200), [[50, 60, 150, 160]], with_masks=True)
     where = changed(image, draw(image, one, ONE, tint=False))
     assert where[60, 50:150].all() and not where[90:130, 70:130].any()
@@ -171,7 +171,7 @@ def test_without_tint_masks_are_outlined_alone():
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_colors_stay_on_the_objects_alone(with_masks):
+def test_only_objects_keep_their_colors(with_masks):
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     before = image.copy()
     left = gray_around(image, found((60, 80), [[10, 20, 30, 40], [-5, 30, 25, 70]], with_masks=with_masks))

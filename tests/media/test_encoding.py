@@ -1,4 +1,4 @@
-"""Images that lie in memory are read as those on the disk are."""
+"""Images in memory are read like files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ODD = {odd.name: odd for odd in odd_images(make_image((24, 32), 3))}
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if Path(name).suffix not in formats.RAW_SUFFIXES])
-def test_every_kind_is_read_or_refused_as_from_a_file(name, tmp_path):
+def test_image_in_memory_is_read_or_refused_like_a_file(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(ODD[name].content)
     for read in (read_header, read_image):
@@ -32,7 +32,7 @@ def test_every_kind_is_read_or_refused_as_from_a_file(name, tmp_path):
             np.testing.assert_equal(read(Encoded(path.read_bytes())), expected)
 
 
-def test_one_that_is_too_large_is_refused_before_it_is_read(monkeypatch):
+def test_too_large_image_is_refused_before_decoding(monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 9)
-    with pytest.raises(MediaError, match="the image has 10 bytes, more than the 9 that are read"):
+    with pytest.raises(MediaError, match="the image has 10 bytes, more than the limit of 9"):
         read_image(Encoded(b"0123456789"))

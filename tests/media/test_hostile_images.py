@@ -1,4 +1,4 @@
-"""A folder of odd and hostile images: each reads as what it shows or is refused in one line, alone and in a run."""
+"""A folder of unusual and hostile images: each is read correctly or refused in one line, alone and in a run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from helpers.unusual_images import LOSSY, Odd, scene
 from detect.errors import MediaError
 from detect.media.image_paths import find_images
 from detect.media.images import image_hw, read_image
+from detect.media.quiet import silence_codecs
 from detect.media.scaled_decoding import read_resized
 from detect.models import checkpoint
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")  # as detect.media.images itself does, outside of pytest
 
-MOST_MIB = 1500  # of the whole run, PyTorch and the model included; the bombs would want 10 GiB and more
+MAX_MIB = 1500  # of the whole run, PyTorch and the model included; the bombs would want 10 GiB and more
 # In the folder too, and none of a run's business.
 PASSED_OVER = {
     "notes.txt": b"x",
@@ -65,12 +66,12 @@ def outcome(read, path: Path):
         return str(error)
 
 
-def test_the_folder_is_worth_its_name(hostile):
+def test_folder_holds_many_unusual_images(hostile):
     assert len(hostile.readable) >= 100 and len(hostile.refused) >= 50
     assert len({odd.name.lower() for odd in hostile.readable + hostile.refused}) >= 150
 
 
-def test_every_readable_image_shows_the_scene_upright(hostile, capfd):
+def test_every_supported_image_is_read_upright(hostile, capfd):
     wrong = {}
     for odd in hostile.readable:
         found = outcome(read_image, hostile.folder / odd.name)
@@ -84,7 +85,7 @@ def test_every_readable_image_shows_the_scene_upright(hostile, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_every_readable_image_shows_the_scene_when_it_is_read_small(hostile, capfd):
+def test_every_supported_image_is_read_correctly_at_reduced_size(hostile, capfd):
     wrong = {}
     for odd in hostile.readable:
         small = tuple(max(1, side // 4) for side in odd.image.shape[:2])
@@ -98,12 +99,12 @@ def test_every_readable_image_shows_the_scene_when_it_is_read_small(hostile, cap
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_header_alone_tells_the_same_size(hostile):
+def test_header_gives_the_size_of_the_decoded_image(hostile):
     sizes = {odd.name: outcome(image_hw, hostile.folder / odd.name) for odd in hostile.readable}
     assert sizes == {odd.name: odd.image.shape[:2] for odd in hostile.readable}
 
 
-def test_every_other_file_is_refused_in_one_line_that_helps(hostile, capfd):
+def test_every_unsupported_file_is_refused_with_its_reason(hostile, capfd):
     wrong = {}
     for odd in hostile.refused:
         found = outcome(read_image, hostile.folder / odd.name)
@@ -117,7 +118,8 @@ def test_every_other_file_is_refused_in_one_line_that_helps(hostile, capfd):
     assert capfd.readouterr() == ("", ""), "Pillow and libtiff say nothing of their own"
 
 
-def test_damage_anywhere_is_a_media_error_or_an_image_of_the_size_told(hostile, tmp_path, capfd):
+def test_damaged_file_is_a_media_error_or_an_image_of_the_stated_size(hostile, tmp_path, capfd):
+    silence_codecs()  # as programs do
     rng, path = random.Random(0), tmp_path / "x"
     for odd in hostile.readable:
         content = bytearray(odd.content)
@@ -132,7 +134,7 @@ def test_damage_anywhere_is_a_media_error_or_an_image_of_the_size_told(hostile, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_folder_gives_its_images_and_what_should_have_been_one(hostile):
+def test_folder_lists_its_images_and_unsupported_image_files(hostile):
     expected = {odd.name for odd in hostile.readable + hostile.refused}
     assert {path.name for path in find_images(str(hostile.folder))} == expected
     assert {path.name for path in find_images(f"{hostile.folder}/*")} == expected
@@ -141,8 +143,8 @@ def test_a_folder_gives_its_images_and_what_should_have_been_one(hostile):
 @pytest.fixture(scope="module")
 def run(hostile, tmp_path_factory) -> tuple[Path, int, list[str], list[str], str]:
     """One run of the real script over the whole folder: output folder, status, stdout, stderr, /proc/self/status."""
-    place = tmp_path_factory.mktemp("run")
-    model = place / "tiny.safetensors"
+    folder = tmp_path_factory.mktemp("run")
+    model = folder / "tiny.safetensors"
     checkpoint.save(as_checkpoint(random_model()), model)
     script = """
 import atexit, os, pathlib, runpy, shutil
@@ -150,56 +152,56 @@ if pathlib.Path("/proc/self/status").exists():
     atexit.register(shutil.copyfile, "/proc/self/status", os.environ["ITS_STATUS"])
 runpy.run_path("detect_image.py", run_name="__main__")
 """
-    command = [sys.executable, "-c", script, "--input", hostile.folder, "--model", model, "--output-dir", place]
+    command = [sys.executable, "-c", script, "--input", hostile.folder, "--model", model, "--output-dir", folder]
     command += ["--name", "out", "--imgsz", "64", "--threshold", "0.9", "--batch-size", "4", "--save-json"]
-    said = place / "stdout", place / "stderr"
-    with said[0].open("wb") as out, said[1].open("wb") as err:
+    outputs = folder / "stdout", folder / "stderr"
+    with outputs[0].open("wb") as out, outputs[1].open("wb") as err:
         ascii_terminal = os.environ | {
             "PYTHONIOENCODING": "ascii",
-            "ITS_STATUS": str(place / "status"),
+            "ITS_STATUS": str(folder / "status"),
             "OMP_NUM_THREADS": "1",
         }
         done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=err, env=ascii_terminal, check=False)
-    lines = [path.read_text("ascii").splitlines() for path in said]
-    memory = (place / "status").read_text() if (place / "status").exists() else ""
-    return place / "out", done.returncode, *lines, memory
+    lines = [path.read_text("ascii").splitlines() for path in outputs]
+    memory = (folder / "status").read_text() if (folder / "status").exists() else ""
+    return folder / "out", done.returncode, *lines, memory
 
 
-def test_a_run_draws_what_can_be_read(hostile, run):
-    out, _, told, _, _ = run
+def test_run_draws_every_readable_image(hostile, run):
+    out, _, printed, _, _ = run
     documents = {Path(row["source"]).name: row for row in json.loads((out / "detections.json").read_text("utf-8"))}
     assert list(documents) == sorted(odd.name for odd in hostile.readable)
     images = sorted(p for p in out.iterdir() if p.name != "detections.json")
-    assert len(images) == len(hostile.readable) == len(told) - 1
-    assert told[-1].startswith(f"{len(hostile.readable)} images, ")
-    drawn = {source: Path(line.rpartition(" -> ")[2]) for source, line in zip(documents, told, strict=False)}
+    assert len(images) == len(hostile.readable) == len(printed) - 1
+    assert printed[-1].startswith(f"{len(hostile.readable)} images, ")
+    drawn = {source: Path(line.rpartition(" -> ")[2]) for source, line in zip(documents, printed, strict=False)}
     for odd in hostile.readable:
         assert (documents[odd.name]["height"], documents[odd.name]["width"]) == odd.image.shape[:2]
         if not odd.name.isascii() or "\n" in odd.name:
-            continue  # told in escapes
+            continue  # escaped in the output
         found = read_image(drawn[odd.name])
         assert found.shape == odd.image.shape, odd.name
         assert np.abs(found.astype(int) - odd.image).mean() < LOSSY, odd.name
 
 
-def test_a_run_lists_what_cannot_be_read_and_exits_with_2(hostile, run):
-    _, status, _, told, _ = run
+def test_run_lists_unreadable_images_and_exits_with_2(hostile, run):
+    _, status, _, errors, _ = run
     assert status == 2
     count = len(hostile.refused)
-    assert told[0] == f"error: {count} of {count + len(hostile.readable)} images could not be read:"
-    assert len(told) == 1 + count, "a line for each, and no other"
+    assert errors[0] == f"error: {count} of {count + len(hostile.readable)} images could not be read:"
+    assert len(errors) == 1 + count, "one line for each file"
     for odd in hostile.refused:
-        assert any(odd.name in line and odd.words in line for line in told[1:]), odd.name
+        assert any(odd.name in line and odd.words in line for line in errors[1:]), odd.name
 
 
-def test_a_run_over_bombs_stays_small(run):
+def test_run_over_decompression_bombs_needs_little_memory(run):
     if not run[4]:
-        pytest.skip("only Linux tells the peak of a process (getrusage counts that of the process it came from)")
+        pytest.skip("only Linux reports the peak memory of a process (getrusage includes the parent process)")
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", run[4])
-    assert 100 < int(peak) / 1024 < MOST_MIB
+    assert 100 < int(peak) / 1024 < MAX_MIB
 
 
-def test_a_name_that_is_no_text_is_told_in_escapes(hostile, tmp_path):
+def test_file_name_that_is_not_utf8_is_escaped_in_messages(hostile, tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     try:
         path.write_bytes(hostile.readable[0].content[:100])
@@ -210,8 +212,8 @@ def test_a_name_that_is_no_text_is_told_in_escapes(hostile, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
-def test_a_tiff_is_read_without_a_stderr(hostile):
-    """As a service has it; its number may then be that of the image's file."""
+def test_tiff_is_read_without_a_stderr(hostile):
+    """A service may close stderr; its descriptor may then belong to the image file."""
     tiffs = [str(hostile.folder / odd.name) for odd in hostile.readable if odd.name.endswith(".tif")][:3]
     code = "import sys; from pathlib import Path; from detect.media.images import read_image as read\n"
     code += "print([read(Path(p)).shape for p in sys.argv[1:]])"
@@ -220,7 +222,7 @@ def test_a_tiff_is_read_without_a_stderr(hostile):
     assert tiffs and said.returncode == 0 and said.stdout.count("(") == len(tiffs)
 
 
-def test_a_pipe_named_alone_is_refused_at_once(hostile):
+def test_pipe_is_refused_at_once(hostile):
     (path,) = find_images(str(hostile.folder / "pipe.jpg"))
     assert stat.S_ISFIFO(path.stat().st_mode)
     with pytest.raises(MediaError, match="pipe or a device"):

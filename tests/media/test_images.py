@@ -1,4 +1,4 @@
-"""Images come upright in RGB whatever their file holds."""
+"""Reading and writing of image files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(path: Path, image: Image.Image, **options) -> Path:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_is_turned_as_its_exif_says(tmp_path, orientation):
+def test_exif_orientation_is_applied(tmp_path, orientation):
     upright = corners()
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -62,7 +62,7 @@ def test_every_color_mode_becomes_rgb(tmp_path, mode, value, rgb):
     assert image[2, 3].tolist() == list(rgb)
 
 
-def test_a_palette_with_transparency_is_laid_on_white(tmp_path):
+def test_transparent_palette_is_blended_with_white(tmp_path):
     image = Image.fromarray(corners()).quantize(8)
     path = saved(tmp_path / "x.png", image, transparency=image.getpixel((0, 0)))
     assert read_image(path)[0, 0].tolist() == [255, 255, 255]
@@ -71,7 +71,7 @@ def test_a_palette_with_transparency_is_laid_on_white(tmp_path):
 
 @pytest.mark.parametrize("read", [read_image, image_hw])
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
-def test_what_is_no_image_is_named(tmp_path, read, content):
+def test_file_that_is_not_an_image_is_named(tmp_path, read, content):
     path = tmp_path / "x.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -82,7 +82,7 @@ def test_what_is_no_image_is_named(tmp_path, read, content):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif"])
-def test_half_an_image_is_an_error(tmp_path, suffix):
+def test_truncated_image_is_an_error(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     path = saved(tmp_path / f"x{suffix}", Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -90,14 +90,14 @@ def test_half_an_image_is_an_error(tmp_path, suffix):
         read_image(path)
 
 
-def test_a_decompression_bomb_is_refused(tmp_path):
+def test_decompression_bomb_is_refused(tmp_path):
     header = b"P6 30000 30000 255\n"
     (tmp_path / "x.ppm").write_bytes(header + b"\0" * 100)
     with pytest.raises(MediaError, match="make it smaller"):
         read_image(tmp_path / "x.ppm")
 
 
-def test_a_file_a_folder_and_a_pattern_find_images(tmp_path):
+def test_images_are_found_by_file_folder_and_pattern(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("b.JPG", "a.png", ".hidden.png", "sub/c.jpg", "[1].jpg"):
         Image.new("RGB", (2, 2)).save(tmp_path / name)
@@ -120,12 +120,12 @@ def test_finding_nothing_is_an_error(tmp_path, source, words):
         find_images(f"{tmp_path}{source}")
 
 
-def test_an_empty_input_is_not_the_current_folder():
+def test_empty_input_is_not_the_current_folder():
     with pytest.raises(MediaError, match="the input is empty"):
         find_images("")
 
 
-def test_a_tilde_is_the_home_folder_unless_a_file_is_called_so(tmp_path, monkeypatch):
+def test_tilde_is_the_home_folder_unless_a_file_has_that_name(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for name in ("a.png", "~nobody.png"):
@@ -136,12 +136,12 @@ def test_a_tilde_is_the_home_folder_unless_a_file_is_called_so(tmp_path, monkeyp
         find_images("~nobody_else.png")
 
 
-def test_a_side_that_jpeg_cannot_hold_is_named(tmp_path):
-    with pytest.raises(MediaError, match=r"70000x1 pixels, and a JPEG has at most 65,500 a side"):
+def test_image_too_large_for_jpeg_is_an_error(tmp_path):
+    with pytest.raises(MediaError, match=r"70000x1 pixels, but a side of a JPEG has at most 65,500"):
         write_image(tmp_path / "x.jpg", np.zeros((1, 70000, 3), np.uint8))
 
 
-def test_writing_keeps_colors_and_leaves_no_scraps(tmp_path):
+def test_written_image_has_its_colors_and_no_temporary_file_remains(tmp_path):
     for name in ("x.png", "x.jpg", "X.JPEG", "x.bmp"):
         write_image(tmp_path / name, corners())
         assert abs(read_image(tmp_path / name)[2, 2].astype(int) - GREEN).max() < 8
@@ -149,13 +149,13 @@ def test_writing_keeps_colors_and_leaves_no_scraps(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.xyz", "x", "none/x.jpg"])
-def test_an_image_that_cannot_be_written_is_named(tmp_path, name):
+def test_image_that_cannot_be_written_is_named(tmp_path, name):
     with pytest.raises((MediaError, DiskError), match=re.escape(f"cannot write {tmp_path / name}")):
         write_image(tmp_path / name, corners())
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_folder_that_cannot_be_created_is_an_error(tmp_path):
     assert make_folder(tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=re.escape(str(tmp_path / "file" / "x"))):

@@ -1,4 +1,4 @@
-"""Large photographs are read no larger than they are needed, and show everything where it would be without."""
+"""Reduced decoding of large JPEGs: scale, positions, colors and detail."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def natural(hw: tuple[int, int]) -> np.ndarray:
      ((1, 1), 8), ((9000, 9000), 1)],
 )  # fmt: skip
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_jpeg_is_decoded_at_the_smallest_scale_that_is_large_enough(tmp_path, min_hw, by, orientation):
+def test_jpeg_is_decoded_at_the_smallest_sufficient_scale(tmp_path, min_hw, by, orientation):
     path = written(tmp_path / "x.jpg", np.zeros((*HW, 3), np.uint8), orientation)
     decoded = decode(path, min_hw)
     height, width = (-(-side // by) for side in HW)
@@ -56,14 +56,14 @@ def test_a_jpeg_is_decoded_at_the_smallest_scale_that_is_large_enough(tmp_path, 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_other_formats_are_decoded_as_they_are(tmp_path, suffix):
+def test_other_formats_are_decoded_at_full_size(tmp_path, suffix):
     path = written(tmp_path / f"x{suffix}", smooth((90, 140)))
     assert decode(path, (9, 14)).divisor == 1
 
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize(("hw", "by"), [((298, 397), 2), ((149, 198), 4), ((74, 98), 8)])
-def test_an_edge_lies_where_it_would_lie_without(tmp_path, hw, by, orientation):
+def test_edge_has_the_same_position_after_reduced_decoding(tmp_path, hw, by, orientation):
     """Within a twentieth of a pixel, also at the far side, where the reduced image reaches out of the whole."""
     for top, left, bottom, right in ((100, 160, 400, 720), (700, 900, 1100, 1500)):
         upright = np.full((*HW, 3), 70, np.uint8)
@@ -85,14 +85,14 @@ def test_an_edge_lies_where_it_would_lie_without(tmp_path, hw, by, orientation):
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_reduced_image_stands_upright_in_its_colors(tmp_path, mode, orientation):
+def test_reduced_image_is_upright_and_keeps_its_colors(tmp_path, mode, orientation):
     path = written(tmp_path / "x.jpg", smooth((301, 467)), orientation, mode)
     image, _ = read_resized(path, (77, 119))
     expected = cv2.resize(read_image(path), (119, 77), interpolation=cv2.INTER_AREA)
     assert np.abs(image.astype(int) - expected).max() <= 3
 
 
-def test_of_fine_detail_nearly_as_much_is_left_as_without(tmp_path):
+def test_reduced_decoding_keeps_nearly_all_fine_detail(tmp_path):
     """Evaluation does without, and a detector notices when it is shown softer images than it was trained on."""
 
     def detail(image: np.ndarray) -> float:
@@ -106,7 +106,7 @@ def test_of_fine_detail_nearly_as_much_is_left_as_without(tmp_path):
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("name", ["x.png", "x.jpg"])
-def test_what_is_not_reduced_is_the_whole_image_resized(tmp_path, name, orientation):
+def test_image_that_is_not_reduced_equals_the_full_image_resized(tmp_path, name, orientation):
     path = written(tmp_path / name, smooth((61, 90)), orientation)
     for hw in ((41, 61), (61, 90), (130, 171)):
         image, full_hw = read_resized(path, hw)
@@ -115,7 +115,7 @@ def test_what_is_not_reduced_is_the_whole_image_resized(tmp_path, name, orientat
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
-def test_a_truncated_jpeg_is_an_error_at_every_scale(tmp_path, options):
+def test_truncated_jpeg_is_an_error_at_every_scale(tmp_path, options):
     noise = np.random.default_rng(0).integers(0, 256, (160, 240, 3), dtype=np.uint8)
     path = written(tmp_path / "x.jpg", noise, **options)
     content = path.read_bytes()
@@ -126,7 +126,7 @@ def test_a_truncated_jpeg_is_an_error_at_every_scale(tmp_path, options):
                 read_resized(path, hw)
 
 
-def test_a_line_of_pixels_stays_one(tmp_path):
+def test_image_of_one_row_keeps_one_row(tmp_path):
     path = written(tmp_path / "x.jpg", smooth((3, 4000)))
     assert read_resized(path, (1, 99))[0].shape == (1, 99, 3)
     path = written(tmp_path / "x.jpg", smooth((60_000, 9)))

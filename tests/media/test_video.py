@@ -1,4 +1,4 @@
-"""Videos keep their frames, times, shape, colors and sound."""
+"""Videos keep their frames, times, sizes, colors and sound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from detect.media.video_writer import VideoWriter, letterbox
 # Writing and reading back
 
 
-def test_a_video_reads_back_as_written(tmp_path):
+def test_written_video_is_read_back(tmp_path):
     frames, reader = read(clip(tmp_path / "x.mp4"))
     assert (reader.fps, reader.size_hw, reader.frame_count, reader.live) == (FILM, (48, 64), 20, False)
     assert [f.time for f in frames] == [i / FILM for i in range(20)]
@@ -44,7 +44,7 @@ def test_a_video_reads_back_as_written(tmp_path):
     assert names(tmp_path) == ["x.mp4"] and reader.warning is None
 
 
-def test_a_video_is_what_browsers_play(tmp_path):
+def test_written_video_has_a_format_that_browsers_play(tmp_path):
     path = clip(tmp_path / "x.mp4")
     assert re.search(r"Video: h264 .*yuv420p\(tv, bt709.* 64x48.* 23\.98 fps", ffmpeg_says(path))
     content = path.read_bytes()
@@ -52,31 +52,31 @@ def test_a_video_is_what_browsers_play(tmp_path):
 
 
 @pytest.mark.parametrize("fps", [25, 12.5, Fraction(30000, 1001), Fraction(15000, 1001), 1000])
-def test_the_frame_rate_is_kept_exactly(tmp_path, fps):
+def test_frame_rate_is_exact(tmp_path, fps):
     frames, reader = read(clip(tmp_path / "x.mp4", 6, (32, 32), fps))
     assert reader.fps == fps
     assert [f.time for f in frames] == [i / Fraction(fps) for i in range(6)]
 
 
 @pytest.mark.parametrize(("claimed", "meant"), [(29.97, Fraction(2997, 100)), (23.976, Fraction(2997, 125))])
-def test_a_number_with_digits_is_a_frame_rate_too(tmp_path, claimed, meant):
+def test_decimal_frame_rate_becomes_an_exact_fraction(tmp_path, claimed, meant):
     _, reader = read(clip(tmp_path / "x.mp4", 3, (32, 32), claimed))
     assert abs(reader.fps - meant) < 1e-3
 
 
 @pytest.mark.parametrize("claimed", [0.0, -1.0, float("nan"), float("inf"), 90000.0])
-def test_a_senseless_frame_rate_becomes_25(claimed):
+def test_invalid_frame_rate_becomes_25(claimed):
     assert video_decoder.plausible_rate(claimed) == 25
 
 
 @pytest.mark.parametrize("fps", [Fraction(1, 5000), Fraction(1, 1500), Fraction(2, 5)])
-def test_a_slow_rate_is_kept_exactly(tmp_path, fps):
+def test_low_frame_rate_is_exact(tmp_path, fps):
     assert video_decoder.plausible_rate(float(fps)) == fps
     frames, reader = read(clip(tmp_path / "x.mp4", 3, (32, 32), fps))
     assert reader.fps == fps and [f.time for f in frames] == [i / fps for i in range(3)]
 
 
-def test_a_video_claims_no_more_than_hardware_can(tmp_path):
+def test_h264_level_is_one_that_hardware_decodes(tmp_path):
     path = clip(tmp_path / "x.mp4", 3, (720, 1280))
     content = path.read_bytes()
     level_idc = content[content.index(b"avcC") + 7]
@@ -85,13 +85,13 @@ def test_a_video_claims_no_more_than_hardware_can(tmp_path):
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (2, 2), (3, 5), (16, 16)])
-def test_the_smallest_videos(tmp_path, hw):
+def test_smallest_videos_can_be_written(tmp_path, hw):
     frames, _ = read(clip(tmp_path / "x.mp4", 5, hw))
     assert len(frames) == 5
     assert frames[0].hw == (hw[0] + hw[0] % 2, hw[1] + hw[1] % 2), "padded to even sides"
 
 
-def test_a_single_frame_is_seen_for_its_time(tmp_path):
+def test_single_frame_has_its_duration(tmp_path):
     path = rewritten(rendered(tmp_path / "in.mp4", seconds=0.1), tmp_path / "x.mp4")
     assert "Duration: 00:00:00.10" in ffmpeg_says(path)
 
@@ -99,7 +99,7 @@ def test_a_single_frame_is_seen_for_its_time(tmp_path):
 # Times
 
 
-def test_a_varying_rate_keeps_time_and_sound(tmp_path):
+def test_variable_frame_rate_keeps_times_and_sound(tmp_path):
     """10 frames a second for a second, then 30; a bar tells the time, 60 px a second."""
     source, frame = tmp_path / "in.mp4", np.zeros((48, 128, 3), np.uint8)
     true_times = [Fraction(i, 10) for i in range(10)] + [1 + Fraction(i, 30) for i in range(30)]
@@ -116,7 +116,7 @@ def test_a_varying_rate_keeps_time_and_sound(tmp_path):
     assert sound_seconds(tmp_path / "x.mp4") == pytest.approx(2, abs=0.05)
 
 
-def test_sound_that_begins_earlier_stays_in_step(tmp_path):
+def test_earlier_sound_stays_synchronous(tmp_path):
     """The image begins half a second after the sound; both end at 1.5 s."""
     image = rendered(tmp_path / "p.mp4")
     for suffix in ("mp4", "ts"):  # a transport stream's time begins with the streams in use
@@ -130,13 +130,13 @@ def test_sound_that_begins_earlier_stays_in_step(tmp_path):
         assert sound_seconds(path) == pytest.approx(1.5, abs=0.06)
 
 
-def test_a_beginning_long_after_zero_is_zero(tmp_path):
+def test_times_start_at_zero(tmp_path):
     for options in (("-output_ts_offset", "100"), ("-output_ts_offset", "-1", "-avoid_negative_ts", "disabled")):
         frames, _ = read(rendered(tmp_path / "x.mkv", *X264, *options))
         assert [float(f.time) for f in frames] == pytest.approx([i / 10 for i in range(10)], abs=0.002)
 
 
-def test_frames_that_come_at_one_time_follow_each_other(tmp_path):
+def test_frames_with_equal_times_get_increasing_times(tmp_path):
     with VideoWriter(tmp_path / "x.mp4", 25, (32, 32)) as out:
         for time in (0, 0.1, 0.1, 0.05, 0.2):
             out.write(np.zeros((32, 32, 3), np.uint8), Fraction(time))
@@ -144,7 +144,7 @@ def test_frames_that_come_at_one_time_follow_each_other(tmp_path):
     assert len(times) == 5 and times == sorted(set(times))
 
 
-def test_a_claimed_duration_counts_for_the_last_frame(tmp_path):
+def test_stated_duration_applies_to_the_last_frame(tmp_path):
     with VideoWriter(tmp_path / "x.mp4", 25, (32, 32)) as out:
         for time in (0, 1):
             out.write(np.zeros((32, 32, 3), np.uint8), Fraction(time), Fraction(3))
@@ -164,7 +164,7 @@ def test_a_claimed_duration_counts_for_the_last_frame(tmp_path):
         ("640x360", "bt709", True),
     ],
 )
-def test_colors_are_those_that_players_show(tmp_path, size, coded, tagged):
+def test_colors_equal_those_of_players(tmp_path, size, coded, tagged):
     tag = {"bt709": "bt709", "bt601": "smpte170m"}[coded] if tagged else "unknown"
     green = f"color=0x1EC83C:s={size}:d=0.2:r=10,scale=out_color_matrix={coded},format=yuv420p"
     path = make(tmp_path / "x.mp4", "-f", "lavfi", "-i", f"{green},setparams=colorspace={tag}", *X264)
@@ -177,20 +177,20 @@ def test_colors_are_those_that_players_show(tmp_path, size, coded, tagged):
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(3, 20 / FILM), (0.4, 0.4)])
-def test_sound_is_kept_and_never_longer_than_the_image(tmp_path, seconds, kept):
+def test_sound_is_kept_and_cut_to_the_length_of_the_frames(tmp_path, seconds, kept):
     path = clip(tmp_path / "x.mp4", sound_from=with_sound(tmp_path, seconds))
     assert "Audio: aac" in ffmpeg_says(path)
     assert sound_seconds(path) == pytest.approx(float(kept), abs=0.05)
     assert len(read(path)[0]) == 20, "short sound must not cost a frame"
 
 
-def test_a_source_without_sound_is_no_trouble(tmp_path, capsys):
+def test_source_without_sound_gives_no_warning(tmp_path, capsys):
     path = clip(tmp_path / "x.mp4", sound_from=clip(tmp_path / "mute.mp4"))
     assert "Audio" not in ffmpeg_says(path)
     assert names(tmp_path) == ["mute.mp4", "x.mp4"] and not capsys.readouterr().err
 
 
-def test_sound_that_cannot_be_read_does_not_cost_the_image(tmp_path, capsys):
+def test_unreadable_sound_is_a_warning_and_the_video_is_kept(tmp_path, capsys):
     clip(tmp_path / "x.mp4", sound_from=tmp_path / "none.mp4")
     assert re.match("warning: .*x.mp4 has no sound, as that of .*none.mp4", capsys.readouterr().err)
     assert len(read(tmp_path / "x.mp4")[0]) == 20
@@ -210,7 +210,7 @@ TURNS = {
 
 
 @pytest.mark.parametrize("flags", TURNS)
-def test_a_video_is_turned_as_its_file_says(tmp_path, flags):
+def test_rotation_of_a_video_is_applied(tmp_path, flags):
     source, path = clip(tmp_path / "in.mp4"), tmp_path / "x.mp4"
     make(path, *flags.split(), "-i", source, "-c", "copy")
     turned = TURNS[flags](read(source)[0][5].image)
@@ -222,12 +222,12 @@ def test_a_video_is_turned_as_its_file_says(tmp_path, flags):
 @pytest.mark.parametrize(
     ("sar", "hw"), [("2/1", (48, 128)), ("1/2", (96, 64)), ("1000/999", (48, 64)), ("99", (48, 64))]
 )
-def test_pixels_become_square(tmp_path, sar, hw):
+def test_non_square_pixels_are_stretched(tmp_path, sar, hw):
     path = rendered(tmp_path / "x.mp4", "-vf", f"setsar={sar}", *X264)
     assert read(path)[1].size_hw == hw
 
 
-def test_a_video_that_changes_its_size_keeps_every_frame(tmp_path):
+def test_video_that_changes_size_keeps_every_frame(tmp_path):
     parts = [rendered(tmp_path / f"{s}.h264", *X264, size=s) for s in ("64x48", "96x80")]
     source = tmp_path / "in.h264"
     source.write_bytes(b"".join(p.read_bytes() for p in parts))
@@ -241,7 +241,7 @@ def test_a_video_that_changes_its_size_keeps_every_frame(tmp_path):
     assert image[:, :2].max() < 30 and image[:, -2:].max() < 30, "black at the sides: 96x80 is narrower than 64x48"
 
 
-def test_letterbox_keeps_proportions():
+def test_letterbox_keeps_the_aspect_ratio():
     image = np.full((10, 40, 3), 200, np.uint8)
     assert letterbox(image, (10, 40)) is image
     fitted = letterbox(image, (20, 20))
@@ -264,7 +264,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_video_of_any_kind_is_read(tmp_path, name):
+def test_every_supported_container_is_read(tmp_path, name):
     frames, reader = read(rendered(tmp_path / name, *KINDS[name], seconds=0.5))
     count = 2 if name == "interlaced.mp4" else 5
     assert len(frames) == count and reader.warning is None
@@ -277,7 +277,7 @@ def test_a_video_of_any_kind_is_read(tmp_path, name):
 @pytest.mark.parametrize(
     "name", ["-x.mp4", "%03d.mp4", "concat:a|b.mp4", "ein Übermut 日本.mp4", "0.mp4", "rtsp:.mp4"]
 )
-def test_any_file_name_is_only_a_name(tmp_path, name, monkeypatch):
+def test_file_name_is_never_interpreted(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clip(Path(name), frames=3, sound_from=with_sound(tmp_path, 1))
     assert "Audio" in ffmpeg_says(Path("./" + name) if ":" not in name else Path("file:" + name))
@@ -286,6 +286,6 @@ def test_any_file_name_is_only_a_name(tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize("stem", ["x" * 251, "日" * 83])
-def test_the_longest_names_are_written(tmp_path, stem):
+def test_longest_video_names_can_be_written(tmp_path, stem):
     assert len(read(clip(tmp_path / f"{stem}.mp4", 3, sound_from=with_sound(tmp_path, 1)))[0]) == 3
     assert names(tmp_path) == sorted(["mute.mp4", "sound.mp4", f"{stem}.mp4"])

@@ -1,4 +1,4 @@
-"""Videos that are none or break off, disks that are full, encoders that die: what was done is kept, and told."""
+"""Invalid and truncated videos, full disks, killed encoders: frames are kept, and the error is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter
 
 
-def test_a_full_disk_is_not_blamed_on_the_sound(tmp_path, monkeypatch, capsys):
+def test_full_disk_is_not_reported_as_unreadable_sound(tmp_path, monkeypatch, capsys):
     sound = with_sound(tmp_path, 20)
     with VideoWriter(tmp_path / "x.mp4", 1, (64, 64), sound_from=sound) as out:
         for _ in range(20):
@@ -30,7 +30,7 @@ def test_a_full_disk_is_not_blamed_on_the_sound(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video" * 100, bytes(3000), None])
-def test_what_is_no_video_is_named(tmp_path, content, capfd):
+def test_file_that_is_not_a_video_is_named(tmp_path, content, capfd):
     path = tmp_path / "x.mp4"
     if content is not None:
         path.write_bytes(content)
@@ -39,7 +39,7 @@ def test_what_is_no_video_is_named(tmp_path, content, capfd):
     assert capfd.readouterr() == ("", ""), "one message, ours"
 
 
-def test_sound_an_image_and_a_text_are_no_video(tmp_path):
+def test_sound_image_and_text_files_are_not_videos(tmp_path):
     with pytest.raises(MediaError, match="only sound"):
         VideoReader(make(tmp_path / "x.mp4", *tone(1)))
     with pytest.raises(MediaError, match=r"detect_image\.py"):
@@ -49,7 +49,7 @@ def test_sound_an_image_and_a_text_are_no_video(tmp_path):
         VideoReader(tmp_path / "x.txt")
 
 
-def test_the_cover_of_a_song_is_no_video(tmp_path):
+def test_cover_image_of_a_song_is_not_a_video(tmp_path):
     cover = rendered(tmp_path / "x.png", "-frames:v", "1")
     song = make(
         tmp_path / "x.m4a", *tone(1), "-i", cover, "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0",
@@ -59,7 +59,7 @@ def test_the_cover_of_a_song_is_no_video(tmp_path):
         VideoReader(song)
 
 
-def test_a_video_without_frames_is_an_error(tmp_path):
+def test_video_without_frames_is_an_error(tmp_path):
     path = clip(tmp_path / "x.mp4")
     path.write_bytes(path.read_bytes()[:1500])  # the header alone
     with pytest.raises(MediaError, match="no frame"):
@@ -70,7 +70,7 @@ LONG = {"size": "160x120", "seconds": 3}
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
-def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path, suffix):
+def test_truncated_video_is_read_up_to_its_end(tmp_path, suffix):
     codec = ("-c:v", "libvpx") if suffix == "webm" else (*X264, "-g", "5")
     path = rendered(tmp_path / f"x.{suffix}", *codec, "-flush_packets", "1", **LONG)
     if suffix == "mp4":
@@ -83,7 +83,7 @@ def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path, suffix):
     assert re.fullmatch(rf"{damaged}|.* is shorter than its header states: \d+ frames, .* s of 3\.0 s", reader.warning)
 
 
-def test_a_video_goes_on_after_damage(tmp_path):
+def test_video_continues_after_damage(tmp_path):
     path = rendered(tmp_path / "x.ts", *X264, "-g", "10", **LONG)
     content = bytearray(path.read_bytes())
     third = len(content) // 3
@@ -94,7 +94,7 @@ def test_a_video_goes_on_after_damage(tmp_path):
     assert "is damaged or breaks off" in reader.warning
 
 
-def test_a_header_that_claims_too_much_is_told(tmp_path):
+def test_video_shorter_than_its_header_states_is_a_warning(tmp_path):
     path = rendered(tmp_path / "x.mkv", *X264)
     content = path.read_bytes()
     at = content.index(b"\x44\x89\x88") + 3  # Duration, a float64 of milliseconds
@@ -104,7 +104,7 @@ def test_a_header_that_claims_too_much_is_told(tmp_path):
     assert "is shorter than its header states: 10 frames, 1.0 s of 3600.0 s" in reader.warning
 
 
-def test_a_crash_of_ffmpeg_is_told_as_one(tmp_path, monkeypatch):
+def test_crash_of_ffmpeg_is_reported_as_a_crash(tmp_path, monkeypatch):
     def crashing(*_: str) -> list[str]:
         return ["sh", "-c", "echo \"[info] Input #0, mpegts, from 'x':\" >&2; kill -SEGV $$"]
 
@@ -113,7 +113,7 @@ def test_a_crash_of_ffmpeg_is_told_as_one(tmp_path, monkeypatch):
         VideoReader(clip(tmp_path / "x.mp4"))
 
 
-def test_words_in_a_file_are_only_words(tmp_path):
+def test_text_in_metadata_is_not_parsed(tmp_path):
     title = "showinfo n: 0 pts: 0 s:99999x99999 config in time_base: 1/7, frame_rate: 7/1 [error] x"
     source = clip(tmp_path / "in.mp4")
     frames, reader = read(make(tmp_path / "x.mp4", "-i", source, "-c", "copy", "-metadata", f"title={title}"))
@@ -121,13 +121,13 @@ def test_words_in_a_file_are_only_words(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_nobody_waits_for_a_log_that_makes_no_sense(tmp_path, monkeypatch):
+def test_unparsable_log_does_not_block_the_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(video_decoder.Decoder, "_stamp", lambda *_: 1 // 0)
     with pytest.raises(MediaError, match="no frame"):
         VideoReader(clip(tmp_path / "x.mp4"))
 
 
-def test_many_errors_are_told_by_the_first(tmp_path):
+def test_first_of_many_errors_is_reported(tmp_path):
     with VideoReader(clip(tmp_path / "x.mp4")) as reader:
         reader._decoder.errors = ["[h264 @ 0x1] [error] bad", "[error] worse"]
         assert "(bad)" in reader._damage(3, Fraction(1))
@@ -136,7 +136,7 @@ def test_many_errors_are_told_by_the_first(tmp_path):
 # Ctrl-C
 
 
-def test_a_ctrl_c_does_not_reach_ffmpeg(tmp_path, monkeypatch):
+def test_ctrl_c_does_not_reach_ffmpeg(tmp_path, monkeypatch):
     started = []
     for name in ("Popen", "run"):
         real = getattr(subprocess, name)
@@ -150,7 +150,7 @@ def test_a_ctrl_c_does_not_reach_ffmpeg(tmp_path, monkeypatch):
     assert len(started) >= 5 and all(ffmpeg.separate_process_group().items() <= options.items() for options in started)
 
 
-def test_a_ctrl_c_does_not_reach_ffmpeg_on_windows(monkeypatch):
+def test_ctrl_c_does_not_reach_ffmpeg_on_windows(monkeypatch):
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
     assert ffmpeg.separate_process_group() == {"creationflags": 512}
 
@@ -158,7 +158,7 @@ def test_a_ctrl_c_does_not_reach_ffmpeg_on_windows(monkeypatch):
 # Writing that fails
 
 
-def test_an_exception_leaves_what_was_written_but_not_under_the_name(tmp_path):
+def test_exception_keeps_the_written_part_under_a_temporary_name(tmp_path):
     with pytest.raises(RuntimeError), VideoWriter(tmp_path / "x.mp4", 25, (32, 32)) as out:
         for _ in range(10):
             out.write(np.zeros((32, 32, 3), np.uint8))
@@ -167,7 +167,7 @@ def test_an_exception_leaves_what_was_written_but_not_under_the_name(tmp_path):
     assert len(read(tmp_path / "x.part.mp4")[0]) == 10
 
 
-def test_no_frame_or_a_wrong_one_is_refused(tmp_path):
+def test_missing_or_wrong_frame_is_refused(tmp_path):
     with pytest.raises(MediaError, match="not one frame"), VideoWriter(tmp_path / "x.mp4", 25, (32, 32)):
         pass
     with pytest.raises(ValueError, match="uint8"), VideoWriter(tmp_path / "x.mp4", 25, (32, 32)) as out:
@@ -175,7 +175,7 @@ def test_no_frame_or_a_wrong_one_is_refused(tmp_path):
     assert not names(tmp_path)
 
 
-def test_ffmpegs_failure_is_told_in_its_words(tmp_path):
+def test_failure_of_ffmpeg_is_reported_with_its_message(tmp_path):
     with pytest.raises(DiskError, match="No such file or directory"):
         clip(tmp_path / "none" / "x.mp4", frames=500)
 
@@ -186,7 +186,7 @@ def small_disk(blocks: int):
     return lambda *arguments: ["sh", "-c", limit, "sh", *ffmpeg.command(*arguments)]
 
 
-def test_a_full_disk_leaves_what_plays(tmp_path, monkeypatch):
+def test_full_disk_leaves_a_playable_part(tmp_path, monkeypatch):
     monkeypatch.setattr(video_writer, "command", small_disk(200))
     noise = np.random.default_rng(0)
     with (
@@ -199,7 +199,7 @@ def test_a_full_disk_leaves_what_plays(tmp_path, monkeypatch):
     assert len(read(tmp_path / "x.part.mp4")[0]) > 2
 
 
-def test_a_disk_that_is_full_at_the_end_leaves_the_whole(tmp_path, monkeypatch):
+def test_full_disk_at_the_end_keeps_all_frames(tmp_path, monkeypatch):
     with (
         pytest.raises(DiskError, match="plays up to there"),
         VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out,
@@ -210,7 +210,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_whole(tmp_path, monkeypatch):
     assert len(read(tmp_path / "x.part.mp4")[0]) == 5
 
 
-def test_an_encoder_that_dies_is_told(tmp_path):
+def test_killed_encoder_is_an_error(tmp_path):
     with (
         pytest.raises(DiskError, match=r"cannot write .*x\.mp4: ffmpeg was killed"),
         VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out,
@@ -222,7 +222,7 @@ def test_an_encoder_that_dies_is_told(tmp_path):
     assert "x.mp4" not in names(tmp_path)
 
 
-def test_half_a_frame_costs_only_itself(tmp_path):
+def test_incomplete_frame_costs_only_itself(tmp_path):
     """As a Ctrl-C leaves it."""
     with VideoWriter(tmp_path / "x.mp4", 10, (64, 64)) as out:
         for _ in range(3):

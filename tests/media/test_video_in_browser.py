@@ -1,4 +1,4 @@
-"""A video that detect_video writes plays in a browser, which most files that OpenCV writes do not."""
+"""Videos of detect_video.py play in a browser; most files that OpenCV writes do not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ v.addEventListener("timeupdate", () => { if (v.currentTime > 0.5) tell("time " +
 class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/tell?"):
-            self.server.told.append(self.path.removeprefix("/tell?"))
+            self.server.reported.append(self.path.removeprefix("/tell?"))
             self.server.heard.set()
         super().do_GET()
 
@@ -38,7 +38,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_the_browser_plays_it(tmp_path: Path) -> None:
+def test_browser_plays_the_video(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "clip.mp4", Fraction(24), (91, 161)) as video:
         for i in range(72):
             frame = np.zeros((91, 161, 3), np.uint8)
@@ -47,7 +47,7 @@ def test_the_browser_plays_it(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(PAGE)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
-    server.told, server.heard = [], threading.Event()
+    server.reported, server.heard = [], threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     flags += ["--autoplay-policy=no-user-gesture-required", f"--user-data-dir={tmp_path / 'profile'}"]
@@ -61,4 +61,4 @@ def test_the_browser_plays_it(tmp_path: Path) -> None:
             browser.terminate()
             server.shutdown()
             server.server_close()
-    assert server.told[0].startswith("time"), server.told
+    assert server.reported[0].startswith("time"), server.reported

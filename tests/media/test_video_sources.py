@@ -1,4 +1,4 @@
-"""Sources and streams: named without secrets, opened within bounds, kept when they stall or end."""
+"""Video sources and streams: names without secrets, time-outs, and streams that stall or end."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
         ("rtsp://u:p@ss@h/s", "stream", "rtsp://h/s", "h_s"),
     ],
 )
-def test_a_source_has_a_safe_name(text, kind, shown, name):
+def test_source_has_a_safe_name(text, kind, shown, name):
     source = Source.parse(text)
     assert (source.kind, source.shown, source.name, source.address) == (kind, shown, name, text)
 
 
-def test_a_number_is_a_file_when_it_is_given_as_one(tmp_path, monkeypatch):
+def test_path_that_is_a_number_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("0").touch()
     assert Source.parse("./0").kind == Source.parse(Path("0")).kind == "file"
@@ -66,37 +66,37 @@ def test_a_number_is_a_file_when_it_is_given_as_one(tmp_path, monkeypatch):
         ("concat:a.mp4|b.mp4", "no such video file"),
         ("rstp://h/x", r"unknown kind of stream 'rstp://': did you mean .*rtsp://"),
         ("lavfi://testsrc", "unknown kind of stream"),
-        ("rtsp://[h/x", "not a URL"),
+        ("rtsp://[h/x", "not a valid URL"),
     ],
 )
-def test_what_is_no_source_is_told(text, words):
+def test_invalid_source_is_an_error(text, words):
     with pytest.raises(MediaError, match=words):
         Source.parse(text)
 
 
-def test_messages_hold_no_secret():
+def test_redacted_text_holds_no_secret():
     source = Source.parse("rtsp://me:s3cret@h/x?token=t0ken")
-    told = source.redact("open rtsp://me:s3cret@h/x?token=t0ken: me:s3cret@h said no to token=t0ken")
-    assert "s3cret" not in told and "t0ken" not in told and "rtsp://h/x" in told
+    text = source.redact("open rtsp://me:s3cret@h/x?token=t0ken: me:s3cret@h said no to token=t0ken")
+    assert "s3cret" not in text and "t0ken" not in text and "rtsp://h/x" in text
     assert Source.parse("rtsp://h/x").redact("a bad day") == "a bad day"
-    told = source.redact("Error opening 'https://you:pw@other:80/a.ts?k=key1': no https://h/b?key2, or so.")
-    assert told == "Error opening 'https://other:80/a.ts': no https://h/b, or so."
+    text = source.redact("Error opening 'https://you:pw@other:80/a.ts?k=key1': no https://h/b?key2, or so.")
+    assert text == "Error opening 'https://other:80/a.ts': no https://h/b, or so."
 
 
 @pytest.mark.parametrize("address", ["http://h/x?1", "http://h/x?t=1", "udp://@h:1"])
-def test_messages_without_a_secret_are_left_alone(address):
+def test_text_without_a_secret_is_not_changed(address):
     said = "HTTP error 401 after 10 s: start=1 at a@b"
     assert Source.parse(address).redact(said) == said
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes among the files")
-def test_a_pipe_is_told_as_one(tmp_path):
+def test_pipe_is_refused_as_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "x.mp4")
     with pytest.raises(MediaError, match="is a pipe"):
         Source.parse(tmp_path / "x.mp4")
 
 
-def test_a_long_name_leaves_room_for_endings(tmp_path):
+def test_long_name_leaves_space_for_endings(tmp_path):
     (tmp_path / ("ü" * 125 + ".mp4")).touch()
     name = Source.parse(tmp_path / ("ü" * 125 + ".mp4")).name
     assert "ü" * 110 in name and len(f"{name}_99.jsonl".encode()) < 255
@@ -161,7 +161,7 @@ def content(tmp_path_factory) -> dict[str, bytes]:
     return made
 
 
-def test_a_recording_on_a_server_loses_no_frame(content):
+def test_recording_on_a_server_loses_no_frame(content):
     with served(content=content["mp4"]) as base, VideoReader(f"{base}/a/x.mp4?t=1") as reader:
         assert not reader.live and reader.frame_count == 30 and reader.sound is None
         frames = []
@@ -173,7 +173,7 @@ def test_a_recording_on_a_server_loses_no_frame(content):
     assert reader.source.name == "127.0.0.1_x"
 
 
-def test_a_recording_that_breaks_off_is_kept_up_to_there(content):
+def test_truncated_recording_is_read_up_to_its_end(content):
     half = len(content["mp4"]) // 2
     with served(content=content["mp4"], stop=half) as base, VideoReader(f"{base}/x.mp4") as reader:
         count = len(list(reader))
@@ -181,7 +181,7 @@ def test_a_recording_that_breaks_off_is_kept_up_to_there(content):
     assert "is damaged or breaks off" in reader.warning and "s3cret" not in reader.warning
 
 
-def test_a_live_stream_is_timed_by_its_arrival(content):
+def test_live_stream_is_timed_by_arrival(content):
     with served(content=content["ts"], tell_length=False, pause=0.1) as base, VideoReader(f"{base}/x") as reader:
         assert reader.live and reader.frame_count == 0
         frames = list(reader)
@@ -190,7 +190,7 @@ def test_a_live_stream_is_timed_by_its_arrival(content):
     assert re.match(r"http://127.0.0.1:\d+/x has ended", reader.warning) and "s3cret" not in reader.warning
 
 
-def test_a_stream_that_stalls_ends(content, monkeypatch):
+def test_stalled_stream_ends(content, monkeypatch):
     monkeypatch.setattr(video_reader, "STALL_SECONDS", 0.5)
     most = len(content["ts"]) * 9 // 10
     stalling = served(content=content["ts"], tell_length=False, stop=most, pause=0.1, hang=30)
@@ -201,7 +201,7 @@ def test_a_stream_that_stalls_ends(content, monkeypatch):
     assert time.monotonic() - began < 15
 
 
-def test_a_stream_over_tcp(content):
+def test_stream_over_tcp_is_read(content):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -218,7 +218,7 @@ def test_a_stream_over_tcp(content):
         thread.join()
 
 
-def test_a_stream_over_udp_that_stops_is_kept(content, monkeypatch):
+def test_stream_over_udp_that_stops_keeps_its_frames(content, monkeypatch):
     monkeypatch.setattr(video_reader, "STALL_SECONDS", 1.0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -247,7 +247,7 @@ def test_a_stream_over_udp_that_stops_is_kept(content, monkeypatch):
     assert "has sent nothing for 1 s" in reader.warning
 
 
-def test_a_stream_that_cannot_be_opened_is_told(capfd):
+def test_stream_that_cannot_be_opened_is_an_error(capfd):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -258,30 +258,30 @@ def test_a_stream_that_cannot_be_opened_is_told(capfd):
     assert capfd.readouterr() == ("", ""), "one message, ours"
 
 
-def test_a_stream_that_says_nothing_is_given_up(monkeypatch):
+def test_silent_stream_times_out(monkeypatch):
     monkeypatch.setattr(video_reader, "OPEN_SECONDS", 0.5)
     began = time.monotonic()
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(MediaError, match=r"rtsp://127.0.0.1:\d+/x cannot be opened: no image within 0 s"),
+        pytest.raises(MediaError, match=r"rtsp://127.0.0.1:\d+/x cannot be opened: no frame within 0 s"),
     ):
         VideoReader(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x")
     assert time.monotonic() - began < 5
 
 
-def test_what_a_server_gives_that_is_no_video_is_told():
+def test_response_that_is_not_a_video_is_an_error():
     with served(content=b"<html>no</html>" * 50) as base, pytest.raises(MediaError, match="cannot be opened: Invalid"):
         VideoReader(f"{base}/x.mp4")
 
 
-def test_pieces_are_played_at_their_own_pace():
+def test_segmented_streams_are_read_at_their_native_rate():
     assert "-re" in video_reader._options("https://h/Live.M3U8?x=1")
     assert "-re" not in video_reader._options("http://h/x.mp4")
     assert video_reader._options("RTSP://h/x")[:2] == ("-rtsp_transport", "tcp")
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "tcp", "rtmp"])
-def test_ffmpeg_ends_by_itself_when_a_server_falls_silent(scheme, monkeypatch):
+def test_ffmpeg_ends_when_a_server_stops_sending(scheme, monkeypatch):
     """So that none is left behind by a program that was killed."""
     monkeypatch.setattr(video_reader, "SILENCE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -293,15 +293,15 @@ def test_ffmpeg_ends_by_itself_when_a_server_falls_silent(scheme, monkeypatch):
             orphan.close()
 
 
-def test_of_a_stranger_a_file_that_names_other_files_is_refused(tmp_path):
+def test_contained_reading_refuses_a_playlist(tmp_path):
     with VideoWriter(tmp_path / "secret.mp4", 10, (32, 48)) as out:
         for _ in range(3):
             out.write(np.zeros((32, 48, 3), np.uint8))
     listed = tmp_path / "list.txt"
     listed.write_text("ffconcat version 1.0\nfile secret.mp4\n")
     with VideoReader(listed) as video:
-        assert len(list(video)) == 3, "which is why"
-    with pytest.raises(MediaError, match="not a video that can be read"):
+        assert len(list(video)) == 3, "which is why contained exists"
+    with pytest.raises(MediaError, match="not a supported video"):
         VideoReader(listed, contained=True)
     with VideoReader(tmp_path / "secret.mp4", contained=True) as video:
         assert len(list(video)) == 3
