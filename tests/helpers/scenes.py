@@ -1,4 +1,4 @@
-"""Drawn images of rectangles with their ground truth, and what a perfect and a middling model find in any image."""
+"""Records of rectangles as ground truth, and detections of a perfect and of a mediocre model for any records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rectangle(box, hw: tuple[int, int] = HW) -> masks.Rle:
 
 
 def drawn(image_id: int, boxes, labels, crowds=()) -> ImageRecord:
-    """An image of rectangles."""
+    """Return a record of rectangles; its image file does not exist. crowds: indices of boxes that are crowds."""
     boxes = np.float32(boxes).reshape(-1, 4)
     return ImageRecord(
         path=Path(f"{image_id}.png"),
@@ -38,7 +38,7 @@ def drawn(image_id: int, boxes, labels, crowds=()) -> ImageRecord:
 
 
 def scene() -> list[ImageRecord]:
-    """Circles and squares, small and medium, a crowd of circles, and an empty image; no triangle, none large."""
+    """Return three records: small and medium circles and squares, a crowd of circles, and an image without objects."""
     return [
         drawn(1, [[5, 5, 25, 25], [60, 20, 120, 80], [0, 90, 159, 119]], [1, 2, 1], crowds=[2]),
         drawn(2, [[10, 10, 60, 60], [30, 30, 80, 90]], [1, 1]),
@@ -47,7 +47,7 @@ def scene() -> list[ImageRecord]:
 
 
 def perfect(records: list[ImageRecord]) -> list[Detections]:
-    """The ground truth as a model would have to find it: all but the crowds."""
+    """Return the ground truth without crowds as detections."""
     found = []
     for record in records:
         single = np.flatnonzero(~record.iscrowd)
@@ -58,11 +58,12 @@ def perfect(records: list[ImageRecord]) -> list[Detections]:
 
 
 def nothing(records: list[ImageRecord], with_masks: bool = True) -> list[Detections]:
+    """Return empty detections for each record."""
     return [Detections(record.image_hw, masks=[] if with_masks else None) for record in records]
 
 
 def noisy_scene() -> tuple[list[ImageRecord], list[Detections]]:
-    """Eight images of rectangles of all classes, and what a middling model finds in them."""
+    """Return eight records of rectangles of all classes, and the detections of a mediocre model."""
     rng = np.random.default_rng(3)
     records, found = [], []
     for image_id in range(8):
@@ -77,7 +78,7 @@ def noisy_scene() -> tuple[list[ImageRecord], list[Detections]]:
 
 
 def noisy(records: list[ImageRecord], classes: int) -> list[Detections]:
-    """What a middling model finds: shifted, missed, doubled and of wrong classes, scores all different."""
+    """Return shifted, missing, duplicate and misclassified detections with distinct scores."""
     rng = np.random.default_rng(0)
     unused = iter(rng.permutation(20_000) / 20_000)
     found = []
@@ -97,18 +98,18 @@ def noisy(records: list[ImageRecord], classes: int) -> list[Detections]:
     return found
 
 
-# On a grid of 10 pixels IoUs are equal to each other and to thresholds, and areas lie on both sides of COCO's borders.
+# A grid of 10 pixels gives IoUs equal to each other and to thresholds, and areas on both sides of COCO's limits.
 BOX = st.builds(
     lambda x, y, w, h: [10 * x, 10 * y, 10 * (x + w), 10 * (y + h)],
     st.integers(0, 5), st.integers(0, 3), st.integers(1, 10), st.integers(1, 8),
 )  # fmt: skip
-OBJECT = st.tuples(BOX, st.integers(1, 3), st.booleans())  # the last: a crowd
+OBJECT = st.tuples(BOX, st.integers(1, 3), st.booleans())  # the bool: whether it is a crowd
 FOUND = st.tuples(BOX, st.integers(1, 3), st.sampled_from([0.2, 0.5, 0.5000001, 1.0]))
 
 
 @st.composite
 def small_sets(draw) -> tuple[list[ImageRecord], list[Detections]]:
-    """Any few images with any few objects and detections of ``SHAPES``, crowds and equal scores among them."""
+    """Draw up to four records of ``SHAPES`` with detections, including crowds and equal scores."""
     records, results = [], []
     for i in range(draw(st.integers(1, 4))):
         boxes, labels, crowds = _columns(draw(st.lists(OBJECT, max_size=5)))

@@ -42,9 +42,9 @@ def strength(
     help: str,
     *,
     off: Any = 0.0,
-    light: Any,
-    default: Any,
-    strong: Any,
+    light: Any = None,
+    default: Any = None,
+    strong: Any = None,
     low: float | None = 0,
     high: float | None = 1,
     choices: tuple[str, ...] | None = None,
@@ -54,10 +54,11 @@ def strength(
     transform: module of this folder and class, such as ``cutout.Cutout``. The class is built with the strength.
     help: meaning of the value, for ``train.py --help``.
     off: value with which the transform changes nothing.
-    light, default, strong: value in each preset.
+    light, default, strong: value in each preset; None switches the transform off.
     low, high: range of a number, both ends included.  choices: the allowed values of a name.
     """
-    presets = {"light": light, "default": default, "strong": strong}
+    values = {"light": light, "default": default, "strong": strong}
+    presets = {name: off if value is None else value for name, value in values.items()}
     limits = {"low": None if choices else low, "high": None if choices else high, "choices": choices}
     return dataclasses.field(
         default=off, metadata={"transform": transform, "help": help, "presets": presets, **limits}
@@ -79,24 +80,24 @@ class Augmentation:
     mosaic: float = strength(
         "mosaic.Mosaic",
         "probability that an image is combined with three others; not in the last fifth of the epochs",
-        light=0.0, default=0.0, strong=0.5,
-    )  # fmt: skip
+        strong=0.5,
+    )
     copy_paste: float = strength(
         "copy_paste.CopyPaste",
         "probability that objects of another image are pasted in; needs masks; not applied to mosaics",
-        light=0.0, default=0.0, strong=0.5,
-    )  # fmt: skip
+        strong=0.5,
+    )
     cutout: float = strength(
         "cutout.Cutout",
         "probability that rectangles of noise cover parts of the image",
-        light=0.0, default=0.0, strong=0.5,
-    )  # fmt: skip
+        strong=0.5,
+    )
     flip: float = strength("flip.Flip", "probability of a horizontal flip", light=0.5, default=0.5, strong=0.5)
     # None by default: changing colors improved the AP on neither dataset of docs/results.md.
     color: str = strength(
         "color.Color",
         "change of hue and saturation; strong: any hue, or grayscale, for classes that color does not distinguish",
-        off="none", light="none", default="none", strong="strong", choices=COLORS,
+        off="none", strong="strong", choices=COLORS,
     )  # fmt: skip
     # At most 0.25: a larger change turns bright backgrounds white.
     brightness_contrast: float = strength(
@@ -104,13 +105,13 @@ class Augmentation:
         "largest change of brightness and contrast, as a fraction of their range, in half of the images",
         light=0.1, default=0.1, strong=0.25,
     )  # fmt: skip
-    gamma: float = strength("gamma.Gamma", "probability of a gamma correction", light=0.0, default=0.0, strong=0.2)
-    blur: float = strength("blur.Blur", "probability of a Gaussian blur", light=0.0, default=0.0, strong=0.15)
+    gamma: float = strength("gamma.Gamma", "probability of a gamma correction", strong=0.2)
+    blur: float = strength("blur.Blur", "probability of a Gaussian blur", strong=0.15)
     noise_jpeg: float = strength(
         "noise_jpeg.NoiseJpeg",
         "probability of Gaussian noise or JPEG artefacts",
-        light=0.0, default=0.0, strong=0.15,
-    )  # fmt: skip
+        strong=0.15,
+    )
 
     def __post_init__(self) -> None:
         for name, value in self.strengths().items():
@@ -175,8 +176,9 @@ def augmentation_of(config: Any) -> Augmentation:
 
     config: instance of a dataclass with ``strength_settings``. Raises UsageError for an invalid range.
     """
-    given = {field.name: getattr(config, field.name) for field in dataclasses.fields(Augmentation)}
-    changes = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
-    }
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(Augmentation):
+        value = getattr(config, field.name)
+        if value is not None:
+            changes[field.name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(PRESETS[config.aug], **changes)

@@ -6,7 +6,7 @@ from detect.data.augmentation.albumentations_step import A, AlbumentationsTransf
 
 
 class Color(AlbumentationsTransform):
-    """Change of hue and saturation, and grayscale images; ``strength`` is none, mild or strong."""
+    """Change of hue and saturation, and grayscale images; ``strength``: "none", "mild" or "strong"."""
 
     def transforms(self) -> list[A.BasicTransform]:
         if self.strength == "mild":

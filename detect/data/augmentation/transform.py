@@ -32,7 +32,7 @@ class Transform:
 
         rng: the only source of randomness. A transform that is switched off must not draw from it, so that adding a
             transform to the table does not change the images of existing runs.
-        another: gives another training image; None if there is none, or if the image is a mosaic already.
+        another: gives another training image; None if the dataset has no other, or if the image is a mosaic already.
         """
         raise NotImplementedError
 

@@ -16,7 +16,7 @@ from detect.data.augmentation.ground_truth import GroundTruth
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample, resize_masks
 from detect.structures import masks
-from detect.structures.image_size import long_side, resized_hw
+from detect.structures.image_size import max_long_side, resized_hw
 
 HW = (90, 140)
 # Two white objects on black that do not overlap after a flip: (label, box).
@@ -75,7 +75,7 @@ def test_resized_size_equals_torchvisions():
     sizes = [(480, 640), (427, 640), (20, 900), (900, 20), (333, 333), *rng.integers(20, 900, (60, 2)).tolist()]
     for hw in sizes:
         for short in (100, 333, 480):
-            resized, _ = _resize_image_and_masks(torch.zeros(1, *hw), short, long_side(short))
+            resized, _ = _resize_image_and_masks(torch.zeros(1, *hw), short, max_long_side(short))
             assert resized_hw(hw, short) == tuple(resized.shape[1:]), (hw, short)
 
 

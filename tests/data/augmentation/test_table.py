@@ -106,7 +106,7 @@ def test_new_augmentation_takes_one_file_and_one_field(monkeypatch):
 
     @dataclass(frozen=True)
     class More(Augmentation):
-        invert: float = augmentation.strength("cutout.Invert", "invert", light=0.0, default=0.0, strong=0.1)
+        invert: float = augmentation.strength("cutout.Invert", "probability of an inverted image", strong=0.1)
 
     no_objects = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool), None
     sample = Sample(lambda hw: np.full((*hw, 3), 10, np.uint8), (40, 60), *no_objects)
