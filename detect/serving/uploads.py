@@ -38,8 +38,8 @@ async def receive_images(request: Request, limits: Limits, take_bytes: Callable[
     try:
         with anyio.fail_after(limits.upload_timeout):
             if _is_form(request):
-                most = limits.max_images
-                parser = MultiPartParser(request.headers, chunks, max_files=most, max_fields=most)
+                max_files = limits.max_images
+                parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=max_files)
                 parser.spool_max_size = limits.max_request_bytes + 1  # keeps every file in memory
                 async with _parsed(parser) as form:
                     files = _files(form, IMAGE_FIELD)
