@@ -20,6 +20,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from benchmarks import published
+from detect.models import zoo
 from detect.models.zoo import BACKBONES, DETECTORS
 
 PAGE = ROOT / "docs" / "models.md"
@@ -127,10 +128,13 @@ def test_gains_of_the_imagenet_recipe_add_up():
         assert weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] == figure
 
 
-def test_example_backbone_works():
-    (block,) = re.findall(r"^   ```python\n(.*?)^   ```", PAGE.read_text(), re.M | re.S)
-    scope: dict[str, Any] = {}
-    exec(textwrap.dedent(block), scope)
+def test_example_backbone_and_its_line_in_the_table_work():
+    module, line = re.findall(r"^   ```python\n(.*?)^   ```", PAGE.read_text(), re.M | re.S)
+    scope: dict[str, Any] = {**vars(zoo)}
+    exec(textwrap.dedent(module), scope)
+    spec = eval(f"{{{textwrap.dedent(line)}}}", scope)["efficientnet_b0"]
+    assert spec.builder == "efficientnet:efficientnet_b0"
+    assert torchvision.models.get_weight(spec.weights.torchvision)
     stages = scope["efficientnet_b0"]().stages
     maps = scope["efficientnet_b0"]().body([s.layer for s in stages]).eval()(torch.zeros(1, 3, 64, 96))
     assert [tuple(m.shape[1:]) for m in maps.values()] == [
