@@ -52,144 +52,85 @@ NOTE, WARNING, ERROR = Severity
 SKIPPED = "skipped"
 _REDRAW = "annotate them again; doctor.py fix removes them"
 _REWRITE = "export them again; doctor.py fix removes them"
+# fmt: off
 KINDS: dict[str, Kind] = {
     # images
-    "missing_image": Kind(
-        ERROR, "image", "missing image files", "restore the files; doctor.py fix removes their annotations", SKIPPED
-    ),
-    "unreadable_image": Kind(
-        ERROR, "image", "unreadable image files", "save the images again; doctor.py fix removes them", SKIPPED
-    ),
+    "missing_image": Kind(ERROR, "image", "missing image files",
+        "restore the files; doctor.py fix removes their annotations", SKIPPED),
+    "unreadable_image": Kind(ERROR, "image", "unreadable image files",
+        "save the images again; doctor.py fix removes them", SKIPPED),
     "unreadable_annotations": Kind(ERROR, "image", "unreadable annotation files", _REWRITE, SKIPPED),
-    "malformed_image_entry": Kind(
-        ERROR, "image", "image entries that violate the annotation format", _REWRITE, SKIPPED
-    ),
-    "duplicate_image_id": Kind(
-        ERROR,
-        "image",
-        "images with the id of another image",
-        "give each image its own id; doctor.py fix removes them",
-        SKIPPED,
-    ),
-    "image_size_mismatch": Kind(
-        ERROR,
-        "image",
-        "images whose size differs from the annotated size",
-        "doctor.py fix scales the annotations if the aspect ratios agree, and removes the image otherwise",
-        SKIPPED,
-    ),
-    "exif_rotation_ignored": Kind(
-        ERROR,
-        "image",
-        "images annotated without their EXIF rotation",
-        "doctor.py fix rotates the annotations",
-        SKIPPED,
-    ),
-    "truncated_image": Kind(
-        ERROR, "image", "truncated image files", "copy the files again; doctor.py fix removes them"
-    ),
-    "unannotated_image": Kind(
-        NOTE, "image", "images without annotations", "annotate them, also images without objects", SKIPPED
-    ),
-    "image_listed_twice": Kind(
-        WARNING, "image", "images listed twice", "doctor.py fix keeps the entry with the most objects"
-    ),
-    "duplicate_image": Kind(
-        WARNING, "image", "byte-identical images", "doctor.py fix keeps the image with the most objects"
-    ),
-    "leaked_image": Kind(
-        WARNING,
-        "image",
-        "images that also belong to another split",
-        "doctor.py fix keeps the image in test, or else in val",
-    ),
-    "near_duplicate": Kind(
-        NOTE, "image", "near-duplicate images", "compare them; near-duplicates add little to training"
-    ),
-    "near_duplicate_leak": Kind(
-        WARNING, "image", "near-duplicates of images in another split", "compare them, and move them into one split"
-    ),
-    "wrong_extension": Kind(
-        NOTE, "image", "images whose file extension differs from their format", "doctor.py fix renames them"
-    ),
-    "not_8bit_rgb": Kind(
-        NOTE, "image", "images that are not 8-bit RGB", "none needed: they are converted to 8-bit RGB on white"
-    ),
+    "malformed_image_entry": Kind(ERROR, "image", "image entries that violate the annotation format",
+        _REWRITE, SKIPPED),
+    "duplicate_image_id": Kind(ERROR, "image", "images with the id of another image",
+        "give each image its own id; doctor.py fix removes them", SKIPPED),
+    "image_size_mismatch": Kind(ERROR, "image", "images whose size differs from the annotated size",
+        "doctor.py fix scales the annotations if the aspect ratios agree, and removes the image otherwise", SKIPPED),
+    "exif_rotation_ignored": Kind(ERROR, "image", "images annotated without their EXIF rotation",
+        "doctor.py fix rotates the annotations", SKIPPED),
+    "truncated_image": Kind(ERROR, "image", "truncated image files",
+        "copy the files again; doctor.py fix removes them"),
+    "unannotated_image": Kind(NOTE, "image", "images without annotations",
+        "annotate them, also images without objects", SKIPPED),
+    "image_listed_twice": Kind(WARNING, "image", "images listed twice",
+        "doctor.py fix keeps the entry with the most objects"),
+    "duplicate_image": Kind(WARNING, "image", "byte-identical images",
+        "doctor.py fix keeps the image with the most objects"),
+    "leaked_image": Kind(WARNING, "image", "images that also belong to another split",
+        "doctor.py fix keeps the image in test, or else in val"),
+    "near_duplicate": Kind(NOTE, "image", "near-duplicate images",
+        "compare them; near-duplicates add little to training"),
+    "near_duplicate_leak": Kind(WARNING, "image", "near-duplicates of images in another split",
+        "compare them, and move them into one split"),
+    "wrong_extension": Kind(NOTE, "image", "images whose file extension differs from their format",
+        "doctor.py fix renames them"),
+    "not_8bit_rgb": Kind(NOTE, "image", "images that are not 8-bit RGB",
+        "none needed: they are converted to 8-bit RGB on white"),
     # objects
     "malformed_object": Kind(ERROR, "object", "objects that violate the annotation format", _REWRITE, SKIPPED),
-    "unknown_image": Kind(
-        ERROR, "object", "objects of unlisted images", "list the images; doctor.py fix removes the objects", SKIPPED
-    ),
-    "unknown_class": Kind(
-        ERROR, "object", "objects of unlisted classes", "list the classes; doctor.py fix removes the objects", SKIPPED
-    ),
+    "unknown_image": Kind(ERROR, "object", "objects of unlisted images",
+        "list the images; doctor.py fix removes the objects", SKIPPED),
+    "unknown_class": Kind(ERROR, "object", "objects of unlisted classes",
+        "list the classes; doctor.py fix removes the objects", SKIPPED),
     "non_finite_box": Kind(ERROR, "object", "boxes that are not four finite numbers", _REDRAW, SKIPPED),
     "zero_area_box": Kind(ERROR, "object", "zero-area boxes", _REDRAW, SKIPPED),
     "box_outside_image": Kind(ERROR, "object", "boxes outside their image", _REDRAW, SKIPPED),
-    "inverted_box": Kind(
-        ERROR,
-        "object",
-        "boxes with negative width or height",
-        "doctor.py fix orders the coordinates",
-        "coordinates ordered",
-    ),
-    "box_exceeds_image": Kind(
-        WARNING,
-        "object",
-        "boxes that extend beyond their image",
-        "doctor.py fix clips them",
-        "kept (training clips them)",
-    ),
+    "inverted_box": Kind(ERROR, "object", "boxes with negative width or height",
+        "doctor.py fix orders the coordinates", "coordinates ordered"),
+    "box_exceeds_image": Kind(WARNING, "object", "boxes that extend beyond their image",
+        "doctor.py fix clips them", "kept (training clips them)"),
     "too_few_points": Kind(ERROR, "object", "polygons with fewer than 3 points", _REDRAW, SKIPPED),
     "rle_size_mismatch": Kind(ERROR, "object", "RLE masks of another image size", _REWRITE, SKIPPED),
     "invalid_mask": Kind(ERROR, "object", "invalid masks", _REDRAW, SKIPPED),
-    "invalid_area": Kind(
-        WARNING, "object", "areas that are not positive numbers", "doctor.py fix computes them", "computed"
-    ),
-    "self_intersection": Kind(
-        NOTE, "object", "self-intersecting polygons", "doctor.py fix replaces them by the contour of the filled area"
-    ),
+    "invalid_area": Kind(WARNING, "object", "areas that are not positive numbers",
+        "doctor.py fix computes them", "computed"),
+    "self_intersection": Kind(NOTE, "object", "self-intersecting polygons",
+        "doctor.py fix replaces them by the contour of the filled area"),
     "empty_mask": Kind(WARNING, "object", "masks without a pixel inside their image", _REDRAW),
-    "box_mask_mismatch": Kind(
-        WARNING, "object", "boxes that do not fit their masks", "doctor.py fix replaces the box by that of the mask"
-    ),
+    "box_mask_mismatch": Kind(WARNING, "object", "boxes that do not fit their masks",
+        "doctor.py fix replaces the box by that of the mask"),
     "duplicate_object": Kind(WARNING, "object", "duplicate objects", "doctor.py fix keeps one of them"),
     "conflicting_classes": Kind(NOTE, "object", "equal boxes with different classes", "check which class is right"),
-    "duplicate_annotation_id": Kind(
-        WARNING, "object", "annotation ids used more than once", "doctor.py fix assigns new ids"
-    ),
+    "duplicate_annotation_id": Kind(WARNING, "object", "annotation ids used more than once",
+        "doctor.py fix assigns new ids"),
     "tiny_box": Kind(NOTE, "object", "boxes less than 2 pixels wide or high", "check for accidental clicks"),
     "full_image_box": Kind(NOTE, "object", "boxes that cover their whole image", "check that they mark an object"),
     # classes
-    "split_without_objects": Kind(
-        ERROR,
-        "class",
-        "splits without objects",
-        "annotate objects, or split the dataset again; doctor.py fix removes the split",
-    ),
+    "split_without_objects": Kind(ERROR, "class", "splits without objects",
+        "annotate objects, or split the dataset again; doctor.py fix removes the split"),
     "unused_class": Kind(NOTE, "class", "classes without objects", "annotate objects, or remove the class"),
-    "class_not_in_train": Kind(
-        WARNING, "class", "classes in val or test without objects in train", "split the dataset again"
-    ),
-    "category_id_conflict": Kind(
-        WARNING,
-        "class",
-        "classes whose category ids mean other classes in another split",
-        "doctor.py fix writes one class list for all splits",
-    ),
-    "similar_class_names": Kind(
-        WARNING,
-        "class",
-        "class names that differ only in case, spaces, hyphens or underscores",
-        "doctor.py fix merges the classes",
-    ),
-    "irregular_category_ids": Kind(
-        NOTE, "class", "category ids that are not 1, 2, ...", "none needed: category ids are kept"
-    ),
-    "class_imbalance": Kind(
-        NOTE, "class", "classes with less than 1 % of the objects of the largest class", "annotate more objects"
-    ),
+    "class_not_in_train": Kind(WARNING, "class", "classes in val or test without objects in train",
+        "split the dataset again"),
+    "category_id_conflict": Kind(WARNING, "class", "classes whose category ids mean other classes in another split",
+        "doctor.py fix writes one class list for all splits"),
+    "similar_class_names": Kind(WARNING, "class", "class names that differ only in case or separators",
+        "doctor.py fix merges the classes"),
+    "irregular_category_ids": Kind(NOTE, "class", "category ids that are not 1, 2, ...",
+        "none needed: category ids are kept"),
+    "class_imbalance": Kind(NOTE, "class", "classes with less than 1 % of the objects of the largest class",
+        "annotate more objects"),
 }
+# fmt: on
 
 
 class Location(NamedTuple):

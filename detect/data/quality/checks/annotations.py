@@ -63,7 +63,7 @@ def check_masks(table: Table) -> Iterator[Finding]:
     kinds, hw = table.masks.kinds[table.mask_rows], table.image_hw[table.images]
     owner, counts, extent = polygons_of(table)
     few = counts < 6
-    invalid = (counts >= 6) & ((counts % 2 == 1) | ~(extent <= masks.FARTHEST * hw[owner].max(axis=1)))
+    invalid = (counts >= 6) & ((counts % 2 == 1) | ~(extent <= masks.MAX_POLYGON_REACH * hw[owner].max(axis=1)))
     for kind, wrong, values in (("too_few_points", few, counts // 2), ("invalid_mask", invalid, extent)):
         rows, first = np.unique(owner[wrong], return_index=True)
         yield Finding(kind, rows, values[wrong][first])
@@ -104,7 +104,7 @@ def valid_polygons(table: Table, row: int) -> list[np.ndarray]:
     if isinstance(mask, dict):
         return []
     height, width = table.image_hw[table.image_of_object(row)].tolist()
-    return [np.asarray(polygon) for polygon in mask if masks.is_drawable(polygon, (height, width))]
+    return [np.asarray(polygon) for polygon in mask if masks.is_valid_polygon(polygon, (height, width))]
 
 
 def _rle_problem(table: Table, row: int) -> str:

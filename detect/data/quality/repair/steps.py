@@ -20,7 +20,7 @@ from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
 from detect.media.fingerprint import Fingerprint, fingerprint_images
 from detect.structures import masks
-from detect.structures.polygons import joined, outlines
+from detect.structures.polygons import join_rings, mask_rings
 
 
 def fit_to_images(split: SplitRepair) -> None:
@@ -122,7 +122,7 @@ def _with_contours(table: Table, rows: np.ndarray) -> Table:
     builder, replaced, areas = MaskBuilder(), [], table.areas.copy()
     for row in rows.tolist():
         rle = table.rle(row)
-        if polygons := [joined([part]) for part in outlines(rle)]:
+        if polygons := [join_rings([part]) for part in mask_rings(rle)]:
             builder.add(polygons)
             replaced.append(row)
             areas[row] = masks.area(rle)
