@@ -161,7 +161,7 @@ def test_zip_bomb_is_refused_before_it_is_unpacked(served, tmp_path, monkeypatch
 def test_file_that_is_not_an_archive_is_an_error(served, tmp_path):
     folder, download = served
     (folder / "set.zip").write_bytes(b"<html>please log in</html>")
-    with pytest.raises(FetchError, match=r"a web page came in place of the file"):
+    with pytest.raises(FetchError, match=r"a web page instead of the file"):
         fetch_archive(download, tmp_path / "datasets" / "fake")
     (folder / "set.zip").write_bytes(b"neither a page nor an archive")
     with pytest.raises(DataError, match=r"not a zip file.*delete it"):

@@ -111,7 +111,9 @@ def same(form: str, old: Table, new: Table, names: list[str]) -> None:
         assert new.path(j).read_bytes() == old.path(i).read_bytes()
         assert new.image_hw[j].tolist() == old.image_hw[i].tolist()
         theirs = range(new.object_starts[j], new.object_starts[j + 1])
-        ours = [r for r in range(old.object_starts[i], old.object_starts[i + 1]) if form != "yolo" or not old.iscrowd[r]]
+        ours = [
+            r for r in range(old.object_starts[i], old.object_starts[i + 1]) if form != "yolo" or not old.iscrowd[r]
+        ]
         assert new.labels[theirs].tolist() == old.labels[ours].tolist()
         assert new.iscrowd[theirs].tolist() == old.iscrowd[ours].tolist()
         hw = tuple(old.image_hw[i].tolist())

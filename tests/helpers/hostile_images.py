@@ -63,7 +63,7 @@ def _damaged(rgb: np.ndarray) -> Iterator[Odd]:
 
 
 def _absurd(rgb: np.ndarray) -> Iterator[Odd]:
-    """What would take memory or time without end, if it were read."""
+    """Yield images that would need excessive memory or time if they were decoded."""
     jpeg = encoded(Image.fromarray(rgb), "JPEG")
     yield Odd("large.jpg", jpeg_claiming(jpeg, hw=(20_000, 20_000)), words=TOO_LARGE)
     yield Odd("bomb.png", png(rgb, color=2, claims_hw=(50_000, 50_000)), words=TOO_LARGE)
@@ -73,8 +73,9 @@ def _absurd(rgb: np.ndarray) -> Iterator[Odd]:
     yield Odd("bomb.tif", tiff(rgb, photometric=2, tags={256: [60_000], 257: [60_000]}), words=TOO_LARGE)
     yield Odd("bomb.ppm", b"P6 30000 30000 255\n" + bytes(100), words=TOO_LARGE)
     bomb = zlib.compress(bytes(50_000_000))
+    # The profile is skipped without being decompressed, so the image is readable.
+    yield Odd("bomb_profile.png", png(rgb, color=2, before=png_chunk(b"iCCP", b"x\0\0" + bomb)), rgb)
     for name, chunk in {
-        "profile": png_chunk(b"iCCP", b"x\0\0" + bomb),
         "text": png_chunk(b"zTXt", b"x\0\0" + bomb),
         "words": png_chunk(b"iTXt", b"x\0\1\0\0\0" + bomb),
     }.items():
@@ -85,7 +86,7 @@ def _absurd(rgb: np.ndarray) -> Iterator[Odd]:
 
 
 def _other_files(rgb: np.ndarray) -> Iterator[Odd]:
-    """What has an image's name and is none, and images that cannot be read."""
+    """Yield files that only have the name of an image, and images of unsupported formats."""
     for name, content, words in (
         ("text.jpg", b"not an image", "it is text"),
         ("page.jpg", b"\n<!DOCTYPE html><html><title>404</title></html>", "web page"),

@@ -1,4 +1,4 @@
-"""TIFFs of every kind that is read, each with what it must read as, and of those that have no known white."""
+"""TIFFs of every supported kind with their expected pixels, and TIFFs without a defined white."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def color_tiffs(rgb: np.ndarray) -> Iterator[Odd]:
 
 
 def tiffs_without_white(rgb: np.ndarray) -> Iterator[Odd]:
-    """TIFFs whose pixels have no known black and white."""
+    """TIFFs whose pixels have no defined black and white."""
     gray = gray_of(rgb)[..., None]
     deep = gray.astype(np.uint16) * 257
 
@@ -70,13 +70,13 @@ def tiffs_without_white(rgb: np.ndarray) -> Iterator[Odd]:
     values = (gray / 255).astype(np.float32)
     spoiled = values.copy()
     spoiled[3, 4] = np.nan
-    yield refused("nan.tif", tiff(spoiled, photometric=1), "infinite or no numbers", False)
+    yield refused("nan.tif", tiff(spoiled, photometric=1), "infinite or not a number", False)
     spoiled[3, 4] = np.inf
-    yield refused("infinite.tif", tiff(spoiled, photometric=1), "infinite or no numbers", False)
+    yield refused("infinite.tif", tiff(spoiled, photometric=1), "infinite or not a number", False)
     yield refused("degrees.tif", tiff(values * 300 - 20, photometric=1), "must lie in 0..1", False)
-    yield refused("signed8.tif", tiff(gray, photometric=1, tags={339: [2]}), "no known black and white")
-    yield refused("signed16.tif", tiff(deep, bits=16, photometric=1, tags={339: [2]}), "no known black and white")
+    yield refused("signed8.tif", tiff(gray, photometric=1, tags={339: [2]}), "no defined black and white")
+    yield refused("signed16.tif", tiff(deep, bits=16, photometric=1, tags={339: [2]}), "no defined black and white")
     heights = Image.fromarray(gray[..., 0].astype(np.int32) * 1000)
-    yield refused("heights.tif", encoded(heights, "TIFF"), "no known black and white")
+    yield refused("heights.tif", encoded(heights, "TIFF"), "no defined black and white")
     yield refused("preview.tif", tiff(gray, photometric=1, tags={254: [1]}), "preview")
     yield refused("half_float.tif", tiff(deep, bits=16, photometric=1, tags={339: [3]}), "a TIFF, but")

@@ -198,8 +198,8 @@ def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
 
 def test_temporary_file_of_a_killed_process_is_recognized(tmp_path):
     code = (
-        "import os, sys, signal; from pathlib import Path; from detect.io.files import replacing\n"
-        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "import os, sys, signal; from pathlib import Path; from detect.io.files import atomic_replacement\n"
+        "with atomic_replacement(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os._exit(9)"
     )
@@ -272,7 +272,7 @@ def test_download_continues_after_a_full_disk(disk, server):
     with pytest.raises(FetchError) as error:
         fetch(server.url("model.bin"), disk)
     assert said(error).endswith(
-        "No space left on device; what came so far is kept for the next try; "
+        "No space left on device; the next try continues this download; "
         f"the folder {disk} must be writable and have free space"
     )
     kept = (disk / "model.bin.partial").stat().st_size
@@ -291,7 +291,10 @@ def test_download_to_a_read_only_disk_is_an_error(disk, server, monkeypatch):
 
 
 def test_download_keeps_received_bytes_after_a_disk_error(tmp_path, server):
-    with largest_file(200_000), pytest.raises(FetchError, match="File too large; what came so far is kept"):
+    with (
+        largest_file(200_000),
+        pytest.raises(FetchError, match="File too large; the next try continues this download"),
+    ):
         fetch(server.url("model.bin"), tmp_path)
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
     assert server.ranges == [None, "bytes=200000-"]

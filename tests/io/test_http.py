@@ -41,7 +41,7 @@ def test_broken_download_continues_where_it_ended(server, tmp_path):
 
 def test_repeated_breaks_end_the_download_and_keep_its_bytes(server, tmp_path):
     server.cuts = [1000] * 10
-    with pytest.raises(FetchError, match=r"ended after 4000 of 512000 bytes; what came so far is kept"):
+    with pytest.raises(FetchError, match=r"ended after 4000 of 512000 bytes; the next try continues this download"):
         fetch(server.url("model.bin"), tmp_path)
     server.cuts = []
     assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
@@ -121,7 +121,7 @@ def test_silent_server_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(http, "READ_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        with pytest.raises(FetchError, match="no answer within"):
+        with pytest.raises(FetchError, match="no response within"):
             fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/model.bin", tmp_path)
         assert time.monotonic() - start < 0.9
 
@@ -136,7 +136,7 @@ def test_silent_name_server_times_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
-        with pytest.raises(FetchError, match="no answer within"):
+        with pytest.raises(FetchError, match="no response within"):
             fetch("http://weights.invalid/model.bin", tmp_path)
     finally:
         resolved.set()
@@ -162,7 +162,7 @@ def test_stalled_download_is_requested_again(server, tmp_path, monkeypatch):
 def test_query_of_a_url_is_not_written_beside_an_interrupted_download(server, tmp_path):
     server.cuts = [1000] * 4
     url = server.url("model.bin?signature=secret")
-    with pytest.raises(FetchError, match="what came so far is kept"):
+    with pytest.raises(FetchError, match="the next try continues this download"):
         fetch(url, tmp_path)
     assert not [path for path in tmp_path.iterdir() if b"secret" in path.read_bytes()]
     server.cuts = []
@@ -172,9 +172,9 @@ def test_query_of_a_url_is_not_written_beside_an_interrupted_download(server, tm
 @pytest.mark.parametrize(
     ("content_type", "body", "words"),
     [
-        ("text/html; charset=utf-8", b"\n<p>Log in", "a web page came in place of the file"),
-        ("application/octet-stream", b"\n<!DOCTYPE html><html>", "a web page came in place of the file"),
-        ("text/plain", b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "a pointer of Git LFS"),
+        ("text/html; charset=utf-8", b"\n<p>Log in", "a web page instead of the file"),
+        ("application/octet-stream", b"\n<!DOCTYPE html><html>", "a web page instead of the file"),
+        ("text/plain", b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "a Git LFS pointer"),
     ],
 )
 def test_web_page_instead_of_the_file_is_an_error_and_not_kept(server, tmp_path, content_type, body, words):

@@ -74,7 +74,7 @@ def test_each_url_has_its_own_file(server, cache):
 def test_interrupted_download_continues_in_the_next_call(server):
     server.cuts = [1000] * 4
     url = server.url("model.pt")
-    with pytest.raises(FetchError, match="what came so far is kept"):
+    with pytest.raises(FetchError, match="the next try continues this download"):
         fetch_link(url)
     server.cuts = []
     assert fetch_link(url).read_bytes() == BODY
@@ -100,7 +100,7 @@ def test_cached_file_is_replaced_only_by_one_with_the_right_digest(server, cache
     url = server.url("model.pth")
     path = fetch_link(url)
     server.body, server.etag = b"newer", '"two"'
-    with pytest.raises(FetchError, match=r"expected was 0{8}.*the digest is wrong"):
+    with pytest.raises(FetchError, match=r"expected was 0{8}.*the expected digest is wrong"):
         fetch_link(f"{url}#sha256=00000000")
     assert path.read_bytes() == BODY and files(cache) == [path]
     newer = hashlib.sha256(b"newer").hexdigest()
@@ -173,7 +173,7 @@ def test_only_http_and_https_are_requested(url):
 @pytest.mark.parametrize("user", ["me:secret@", "secret@", "me:sec/ret@", "me:sec?ret@", "me:sec@ret@"])
 def test_password_is_refused_and_never_shown(server, user):
     url = server.url("model.pth").replace("//", f"//{user}")
-    with pytest.raises(FetchError, match="without a user's name and password") as caught:
+    with pytest.raises(FetchError, match="without user name and password") as caught:
         fetch_link(url)
     assert "sec" not in str(caught.value)
     assert not server.ranges
@@ -198,7 +198,7 @@ def test_url_of_a_page_about_a_file_is_answered_with_the_files_url(page, file):
 
 def test_web_page_is_an_error_and_not_kept(server, cache):
     server.content_type, server.body = "text/html", b"<p>Log in"
-    with pytest.raises(FetchError, match="a web page came in place of the file: one about it, or one to log in"):
+    with pytest.raises(FetchError, match="a web page instead of the file"):
         fetch_link(server.url("model.safetensors"))
     assert not files(cache)
 
@@ -233,9 +233,11 @@ def test_weights_without_description_are_refused_with_a_hint_to_pretrained(model
 def test_downloaded_file_that_is_not_a_checkpoint_is_named(server, cache):
     url = server.url("model.safetensors")
     kept = f"{cache / 'links'}.*model.safetensors is not a checkpoint"
-    with pytest.raises(CheckpointError, match=rf"{kept}.* It came from {url}; delete it to fetch it again"):
+    with pytest.raises(
+        CheckpointError, match=rf"{kept}.* It was downloaded from {url}; delete it to download it again"
+    ):
         load_model(url, device="cpu")
-    with pytest.raises(CheckpointError, match=f"It came from {url}"):
+    with pytest.raises(CheckpointError, match=f"It was downloaded from {url}"):
         pretrained.choose_weights("mobilenet_v2", url)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detect.media.drawing import LEAST_POINT_SCORE, color, draw, gray_around
+from detect.media.drawing import MIN_KEYPOINT_SCORE, color, draw, gray_around
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -44,7 +44,7 @@ def person(scores: np.ndarray) -> Detections:
 
 
 def test_confident_keypoints_are_drawn_and_connected():
-    sure = np.full(17, LEAST_POINT_SCORE)
+    sure = np.full(17, MIN_KEYPOINT_SCORE)
     without = draw(flat((100, 100)), Detections((100, 100), *astuple_of(person(sure))), ONE)
     drawn = changed(without, draw(flat((100, 100)), person(sure), ONE))
     for x, y, _ in person(sure).keypoints[0].astype(int):
@@ -55,7 +55,7 @@ def test_confident_keypoints_are_drawn_and_connected():
 
 
 def test_keypoint_without_its_neighbor_has_no_line():
-    scores = np.full(17, LEAST_POINT_SCORE - 1)
+    scores = np.full(17, MIN_KEYPOINT_SCORE - 1)
     scores[5] = 9
     before = draw(flat((100, 100)), person(scores - 99), ONE)
     drawn = changed(before, draw(flat((100, 100)), person(scores), ONE))

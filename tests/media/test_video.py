@@ -192,7 +192,7 @@ def test_source_without_sound_gives_no_warning(tmp_path, capsys):
 
 def test_unreadable_sound_is_a_warning_and_the_video_is_kept(tmp_path, capsys):
     clip(tmp_path / "x.mp4", sound_from=tmp_path / "none.mp4")
-    assert re.match("warning: .*x.mp4 has no sound, as that of .*none.mp4", capsys.readouterr().err)
+    assert re.match("warning: .*x.mp4 has no sound, since the sound of .*none.mp4", capsys.readouterr().err)
     assert len(read(tmp_path / "x.mp4")[0]) == 20
     assert names(tmp_path) == ["x.mp4"]
 
