@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -67,7 +67,7 @@ def annotate_images(
     classes: Iterable[str | int] | None = None,
     batch_size: int = 1,
     formats: Iterable[str] = (),
-) -> Iterator[AnnotatedImage | UnreadableImage]:
+) -> Generator[AnnotatedImage | UnreadableImage, None, None]:
     """Detect objects in every image, save annotated copies to ``folder``, and yield one result per image.
 
     paths: image files.

@@ -30,4 +30,4 @@ def paste_mask(probabilities: Tensor, box: Tensor, image_hw: tuple[int, int], th
     height, width = image_hw
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1 + 1, width), min(y1 + 1, height)
     crop = inside[top - y0 : bottom - y0, left - x0 : right - x0].numpy()
-    return masks.from_pasted(crop, (left, top), image_hw)
+    return masks.from_crop(crop, (left, top), image_hw)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ class Predictor:
         if classes is not None:
             labels = self.class_names.labels([classes] if isinstance(classes, str | int) else classes)
         if not isinstance(images, list | tuple):
-            return self._detect_inputs([images], labels, threshold)[0]
+            return self._detect_inputs([cast(ImageInput, images)], labels, threshold)[0]
         results: list[Detections] = []
         for first in range(0, len(images), batch_size):
             results += self._detect_inputs(images[first : first + batch_size], labels, threshold)

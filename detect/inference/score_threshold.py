@@ -20,7 +20,7 @@ _override: ContextVar[float | None] = ContextVar("score_thresh", default=None)
 def allow_override(owner: nn.Module) -> None:
     """Let ``override`` apply to ``owner``, a module with an attribute ``score_thresh``. The stored value stays."""
     if not isinstance(getattr(type(owner), "score_thresh", None), property):
-        owner.__class__ = _with_property(type(owner))
+        owner.__class__ = _with_property(type(owner))  # type: ignore[arg-type]  # mypy: Module is not Hashable
 
 
 @contextmanager

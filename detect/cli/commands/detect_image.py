@@ -31,10 +31,17 @@ def main() -> None:
     predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold)
     images, objects, unreadable = 0, 0, []
     started = time.perf_counter()
-    options = {"classes": settings.classes, "batch_size": settings.batch_size, "formats": settings.formats}
     with new_run_folder(settings.output_dir, settings.name or run_name(settings.input)) as folder:
         try:
-            with closing(annotate_images(predictor, paths, folder, **options)) as results:
+            annotated = annotate_images(
+                predictor,
+                paths,
+                folder,
+                classes=settings.classes,
+                batch_size=settings.batch_size,
+                formats=settings.formats,
+            )
+            with closing(annotated) as results:
                 for result in results:
                     if isinstance(result, UnreadableImage):
                         unreadable.append(result.reason)
