@@ -69,10 +69,9 @@ class Detections:
         for rle in self.masks or []:
             if tuple(rle["size"]) != tuple(self.image_hw):
                 raise ValueError(f"a mask of size {rle['size']} on an image of {self.image_hw} (h, w)")
-        if self.image is not None and self.image.shape != (*self.image_hw, 3):
-            raise ValueError(
-                f"image must be uint8 [{self.image_hw[0]}, {self.image_hw[1]}, 3], not {self.image.shape}"
-            )
+        shape = (*self.image_hw, 3)
+        if self.image is not None and (self.image.shape != shape or self.image.dtype != np.uint8):
+            raise ValueError(f"image must be uint8 {list(shape)}, not {self.image.dtype} {list(self.image.shape)}")
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -1,4 +1,4 @@
-"""One image and its annotations."""
+"""One image and its ground truth."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from detect.structures.masks import Polygons, Rle
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image and its ground truth, as every reader returns it. Boxes and masks are on the original pixels.
+    """One image and its N annotated objects, the same for every annotation format.
 
-    boxes: float32 [N, 4] xyxy absolute pixels.  labels: int64 [N] in 1..K.
-    masks: N masks, each polygons or RLE, or None where the dataset has none.
-    areas: float64 [N] px², as annotated (the mask's or the box's).  iscrowd: bool [N].
-    annotation_ids: int64 [N].  image_id: the dataset's own, unique in a split.
+    path: file of the image.
+    image_hw: (height, width) in pixels, EXIF orientation applied.
+    image_id: id of the image in its dataset, unique in a split.
+    boxes: float32 [N, 4], xyxy, absolute pixels.
+    labels: int64 [N], 1..K.
+    areas: float64 [N], square pixels, as annotated: area of the mask or of the box.
+    iscrowd: bool [N], whether the annotation is a region of many objects (COCO's "crowd").
+    annotation_ids: int64 [N], ids of the annotations in their file.
+    masks: N masks, each polygons or an RLE; None in a dataset without masks.
+
+    Raises ValueError, with the path, if the parts have different lengths or ``boxes`` has the wrong type or shape.
     """
 
     path: Path

@@ -1,19 +1,24 @@
-"""How large an image is when a model looks at it: the one place of the rule, for training and for inference."""
+"""The size to which an image is resized for a model, in training and inference."""
 
 from __future__ import annotations
 
-MAX_RATIO = 1333 / 800  # torchvision's own sizes, so that its published detectors see what they were trained on
+MAX_SIDE_RATIO = 1333 / 800
+"""Maximum long side over short side of a resized image, from torchvision's sizes for its published detectors."""
 
 
-def long_side(short_side: int) -> int:
-    """The most pixels that the long side may have where the short side should have ``short_side``."""
-    return int(short_side * MAX_RATIO)
+def max_long_side(short_side: int) -> int:
+    """Return the maximum length of the long side, in pixels, if the short side is resized to ``short_side``."""
+    return int(short_side * MAX_SIDE_RATIO)
 
 
-def resized_hw(image_hw: tuple[int, int], short_side: int, most: int | None = None) -> tuple[int, int]:
-    """The (height, width) of an image whose short side becomes ``short_side``, but its long side at most ``most``
-    pixels (``long_side`` by default); rounded down as torchvision's GeneralizedRCNNTransform does."""
+def resized_hw(image_hw: tuple[int, int], short_side: int, max_long: int | None = None) -> tuple[int, int]:
+    """Return the (height, width) to which an image of ``image_hw`` is resized.
+
+    The short side becomes ``short_side`` pixels, unless the long side would exceed ``max_long`` (by default
+    ``max_long_side(short_side)``). Both are rounded down to at least 1, as in torchvision's
+    GeneralizedRCNNTransform.
+    """
     height, width = image_hw
-    most = long_side(short_side) if most is None else most
-    scale = min(short_side / min(height, width), most / max(height, width))
+    max_long = max_long_side(short_side) if max_long is None else max_long
+    scale = min(short_side / min(height, width), max_long / max(height, width))
     return max(1, int(height * scale)), max(1, int(width * scale))

@@ -1,9 +1,9 @@
-"""Masks as outlines: the exact edge of a run-length code, and one polygon for a mask of parts and holes.
+"""Masks as polygons: the exact boundary of an RLE, and a single polygon for a mask with several parts and holes.
 
-Outlines run along the edges of pixels, so that a square of 3 x 3 pixels has sides of 3, and x = 0 is the left edge
-of the image. pycocotools rounds corners to a fifth of a pixel and fills, by the even-odd rule, the pixels whose
-middle lies inside (rleFrPoly in https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c); corners at
-whole numbers give the very pixels.
+Boundaries follow the edges of pixels: a square of 3 x 3 pixels has sides of length 3, and x = 0 is the left edge of
+the image. pycocotools rounds coordinates to a fifth of a pixel and fills, by the even-odd rule, the pixels with their
+center inside (rleFrPoly in https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c). Polygons with whole
+coordinates therefore reproduce the mask exactly.
 """
 
 from __future__ import annotations
@@ -18,121 +18,125 @@ from shapely.geometry.polygon import orient
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle
 
-Ring = np.ndarray  # float64 [n, 2], x and y in pixels; the first point is not said again at the end
+Ring = np.ndarray
+"""float64 [n, 2], x and y in pixels; the first point is not repeated at the end."""
 
-_SPECK = 1e-3  # px²: what is smaller comes from rounding
-_SAME = 0.995  # IoU from which on a mask counts as drawn
+_MIN_AREA = 1e-3  # square pixels; smaller polygons result from rounding
+_MIN_IOU = 0.995  # with the mask, for a polygon that represents it
 
 
-def outlines(rle: Rle) -> list[list[Ring]]:
-    """The parts of a mask, each as its outer ring and then its holes; none of an empty mask.
+def mask_rings(rle: Rle) -> list[list[Ring]]:
+    """Return the connected parts of a mask, each as its outer ring followed by its holes; [] for an empty mask.
 
-    Pixels that touch at a corner alone are of two parts. Outer rings turn the other way than holes do, so that the
-    even-odd and the non-zero rule fill the same. ``from_polygons`` of the ``joined`` parts is exactly ``rle``.
+    Pixels that touch only at a corner belong to different parts. Outer rings and holes have opposite orientation, so
+    that the even-odd and the non-zero rule fill the same pixels. ``from_polygons`` of the parts after ``join_rings``
+    is exactly ``rle``.
     """
     left, upper, right, lower = masks.box(rle).astype(int).tolist()
     crop = masks.to_bitmap(rle)[upper:lower, left:right].astype(np.int8)
-    steps = np.diff(np.pad(crop.T, ((0, 0), (1, 1))), axis=1)  # where the runs of each column begin and end
+    steps = np.diff(np.pad(crop.T, ((0, 0), (1, 1))), axis=1)  # +1 and -1 where the runs of a column begin and end
     x, top = np.nonzero(steps == 1)
     _, bottom = np.nonzero(steps == -1)
     runs = shapely.box(left + x, upper + top, left + x + 1, upper + bottom)
     return _parts(shapely.simplify(shapely.union_all(runs), 0))
 
 
-def one_outline(segmentation: Polygons | Rle, image_hw: tuple[int, int], *, cut: bool = False) -> list[float]:
-    """One polygon [x0, y0, x1, y1, ...] for a mask, [] for one without a pixel.
+def single_polygon(segmentation: Polygons | Rle, image_hw: tuple[int, int], *, clip: bool = False) -> list[float]:
+    """Return one polygon [x0, y0, x1, y1, ...] for a mask; [] for a mask without a pixel.
 
-    A single polygon that no fill rule can mistake, such as one that does not cross itself, comes back as it is. Else
-    parts are united, and parts and holes are joined by bridges without width, there and back along one line. What
-    ``from_polygons`` draws of it has an IoU of at least 0.995 with the mask; of a run-length code it is the very mask.
-    cut: whether a polygon that reaches out of the image is cut at its edges.
+    clip: whether to clip polygons at the edges of the image.
 
-    Raises ValueError where ``segmentation`` cannot be drawn on an image of ``image_hw``.
+    A single polygon that every fill rule fills in the same way, such as one that does not cross itself, is returned
+    unchanged. Otherwise parts are united, and parts and holes are joined by bridges of zero width. The polygon has an
+    IoU of at least 0.995 with the mask; that of an RLE reproduces it exactly.
+    Raises ValueError if ``segmentation`` is not valid for an image of ``image_hw``.
     """
     rle = masks.from_coco(segmentation, image_hw)
     if not masks.area(rle):
         return []
     if isinstance(segmentation, dict):
-        return joined(outlines(rle))
+        return join_rings(mask_rings(rle))
     shapes = [shapely.Polygon(np.reshape(polygon, (-1, 2))) for polygon in segmentation]
     frame = shapely.box(0, 0, image_hw[1], image_hw[0])
-    cut = cut and not shapely.covers(frame, shapes).all()
-    # make_valid goes by the even-odd rule, as pycocotools does with a line that crosses itself.
-    whole = shapely.union_all(_polygons(shapely.make_valid(shapes)))
-    # The area of a ring counts what it goes round twice as often, and the other way round as less than nothing.
-    if len(shapes) == 1 and not cut and math.isclose(shapes[0].area, whole.area):
+    clip = clip and not shapely.covers(frame, shapes).all()
+    # make_valid applies the even-odd rule, as pycocotools does, to a polygon that crosses itself.
+    union = shapely.union_all(_polygons(shapely.make_valid(shapes)))
+    # Equal areas show that the polygon does not cross itself: the area of a ring counts regions that it encloses twice
+    # twice, and regions of opposite orientation negatively.
+    if len(shapes) == 1 and not clip and math.isclose(shapes[0].area, union.area):
         return [float(number) for number in segmentation[0]]
-    polygon = joined(_parts(shapely.intersection(whole, frame) if cut else whole))
-    if polygon and masks.iou([masks.from_polygons([polygon], image_hw)], [rle]).min() >= _SAME:
+    polygon = join_rings(_parts(shapely.intersection(union, frame) if clip else union))
+    if polygon and masks.iou([masks.from_polygons([polygon], image_hw)], [rle]).min() >= _MIN_IOU:
         return polygon
-    return joined(outlines(rle))  # slivers, and parts that share pixels though they do not touch
+    return join_rings(mask_rings(rle))  # slivers, and parts that share pixels without touching
 
 
-def joined(parts: Iterable[Sequence[Ring]]) -> list[float]:
-    """All rings as one polygon [x0, y0, x1, y1, ...], joined by the shortest bridges; [] of none."""
+def join_rings(parts: Iterable[Sequence[Ring]]) -> list[float]:
+    """Return all rings of all parts as one polygon [x0, y0, x1, y1, ...], joined by the shortest bridges."""
     rings = [ring for part in parts for ring in part]
     if not rings:
         return []
     points = np.concatenate(rings)
     sizes = [len(ring) for ring in rings]
     ends = np.cumsum(sizes)
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = ends - sizes
-    places, after = points.tolist(), following.tolist()
-    for here, there in _bridges(points, np.repeat(np.arange(len(rings)), sizes)):
-        # From here to a double of there, round the other ring, and from there to a double of here.
-        double = len(places)
-        places += [places[there], places[here]]
-        after += [after[there], after[here]]
-        after[here], after[there] = double, double + 1
-    polygon, point = places[0][:], after[0]
+    successors = np.arange(1, len(points) + 1)
+    successors[ends - 1] = ends - sizes
+    coordinates, after = points.tolist(), successors.tolist()
+    for start, end in _bridges(points, np.repeat(np.arange(len(rings)), sizes)):
+        # From start to a copy of end, around the other ring, and from end to a copy of start.
+        copy = len(coordinates)
+        coordinates += [coordinates[end], coordinates[start]]
+        after += [after[end], after[start]]
+        after[start], after[end] = copy, copy + 1
+    polygon, point = coordinates[0][:], after[0]
     while point:
-        polygon += places[point]
+        polygon += coordinates[point]
         point = after[point]
     return polygon
 
 
 def _bridges(points: np.ndarray, ring_of: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of points, as few and as short as connect all rings: Kruskal's algorithm over the lines of the Delaunay
-    triangulation, which are known to hold the shortest.
+    """Yield the pairs of points that connect all rings with the smallest total length.
 
-    points: float64 [P, 2].  ring_of: int [P], the ring of each from 0.
+    points: float64 [P, 2].  ring_of: int64 [P], the ring of each point, from 0.
+
+    This is Kruskal's algorithm on the edges of the Delaunay triangulation, which contains a minimum spanning tree.
     """
     if not ring_of[-1]:
         return
-    places = list(map(tuple, points.tolist()))
-    first_at = {place: point for point, place in reversed(list(enumerate(places)))}
+    positions = list(map(tuple, points.tolist()))
+    first_at = {position: point for point, position in reversed(list(enumerate(positions)))}
     lines = shapely.get_coordinates(shapely.delaunay_triangles(shapely.MultiPoint(points), only_edges=True))
     pairs = np.array([first_at[x, y] for x, y in lines.tolist()]).reshape(-1, 2)
-    same_place = np.array([(first_at[place], point) for point, place in enumerate(places)])
-    pairs = np.concatenate([same_place, pairs])
+    same_position = np.array([(first_at[position], point) for point, position in enumerate(positions)])
+    pairs = np.concatenate([same_position, pairs])
     pairs = pairs[ring_of[pairs[:, 0]] != ring_of[pairs[:, 1]]]
     lengths = np.square(points[pairs[:, 0]] - points[pairs[:, 1]]).sum(axis=1)
-    group = list(range(ring_of[-1] + 1))  # the way to the ring that stands for all those connected to this one
+    parent = list(range(ring_of[-1] + 1))  # union-find over the rings
 
-    def found(ring: int) -> int:
-        while group[ring] != ring:
-            group[ring] = ring = group[group[ring]]
+    def root(ring: int) -> int:
+        while parent[ring] != ring:
+            parent[ring] = ring = parent[parent[ring]]
         return ring
 
-    for here, there in pairs[np.argsort(lengths, kind="stable")].tolist():
-        one, other = found(ring_of[here]), found(ring_of[there])
+    for start, end in pairs[np.argsort(lengths, kind="stable")].tolist():
+        one, other = root(ring_of[start]), root(ring_of[end])
         if one != other:
-            group[one] = other
-            yield here, there
+            parent[one] = other
+            yield start, end
 
 
 def _parts(shape: shapely.Geometry) -> list[list[Ring]]:
-    """The outer ring and the holes of each area, without specks."""
-    found = []
+    """Return the outer ring and the holes of each polygon in ``shape``, without tiny ones."""
+    parts = []
     for polygon in map(orient, _polygons(shape)):
-        if polygon.area > _SPECK:
-            holes = [hole for hole in polygon.interiors if shapely.Polygon(hole).area > _SPECK]
-            found.append([np.array(ring.coords)[:-1] for ring in (polygon.exterior, *holes)])
-    return found
+        if polygon.area > _MIN_AREA:
+            holes = [hole for hole in polygon.interiors if shapely.Polygon(hole).area > _MIN_AREA]
+            parts.append([np.array(ring.coords)[:-1] for ring in (polygon.exterior, *holes)])
+    return parts
 
 
 def _polygons(shapes: shapely.Geometry | Sequence[shapely.Geometry]) -> list[shapely.Polygon]:
-    """Without the lines and points that are left of what has no area."""
-    single = shapely.get_parts(shapely.get_parts(shapes))  # a collection may hold several of several
+    """Return the polygons in ``shapes``, without the lines and points to which degenerate polygons reduce."""
+    single = shapely.get_parts(shapely.get_parts(shapes))  # twice, since a collection may contain multi-part shapes
     return [shape for shape in single if isinstance(shape, shapely.Polygon)]

@@ -1,4 +1,4 @@
-"""COCO's metrics: perfect is 1, nothing is 0, what cannot be scored is None; and the same as text."""
+"""COCO's metrics: perfect detections score 1, none score 0, classes without ground truth None; and the text table."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from detect.evaluation.coco_metrics import NAMES, one_line, score, table
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
-# What every number must obey
+# Rules for every metric
 
 
-def test_the_ground_truth_found_is_perfect():
+def test_ground_truth_as_detections_scores_1():
     metrics = score(scene(), perfect(scene()), SHAPES)
     for kind in ("bbox", "segm"):
         for name in ("AP", "AP50", "AP75", "APs", "APm", "AR100"):
             assert metrics[kind][name] == pytest.approx(1.0, abs=1e-6), (kind, name)
 
 
-def test_what_has_no_ground_truth_is_none_not_minus_1():
+def test_metric_without_ground_truth_is_none_and_not_minus_1():
     metrics = score(scene(), perfect(scene()), SHAPES)
     assert metrics["bbox"]["APl"] is None and metrics["segm"]["ARl"] is None
     assert set(metrics["classes"]["triangle"]["bbox"].values()) == {None}
@@ -30,7 +30,7 @@ def test_what_has_no_ground_truth_is_none_not_minus_1():
     assert set(score(scene()[2:], nothing(scene()[2:]), SHAPES)["bbox"].values()) == {None}
 
 
-def test_nothing_found_is_0():
+def test_no_detections_score_0():
     metrics = score(scene(), nothing(scene()), SHAPES)
     for kind in ("bbox", "segm"):
         assert {n for n, value in metrics[kind].items() if value == 0} == set(NAMES) - {"APl", "ARl"}
@@ -38,7 +38,7 @@ def test_nothing_found_is_0():
 
 
 def one_changed(**changes) -> list[Detections]:
-    """All found, the first of them changed."""
+    """Perfect detections, those of the first image changed."""
     found = perfect(scene())
     return [replace(found[0], **changes), *found[1:]]
 
@@ -48,36 +48,36 @@ def moved(by: float) -> list[Detections]:
     return one_changed(boxes=boxes, masks=[rectangle(box) for box in boxes])
 
 
-def average(found: list[Detections], kind: str = "bbox", name: str = "AP") -> float:
+def metric(found: list[Detections], kind: str = "bbox", name: str = "AP") -> float:
     return score(scene(), found, SHAPES)[kind][name]
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_each_mistake_costs(kind):
+def test_every_kind_of_error_lowers_ap(kind):
     wrong_class = one_changed(labels=np.array([1, 3]))
     lost = [one[1:] for one in perfect(scene())]
     extra = perfect(scene())
     extra[2] = Detections(
         HW, np.float32([[5, 5, 50, 50]]), np.float32([1]), np.array([1]), [rectangle((5, 5, 50, 50))]
     )
-    assert average(moved(3), kind) > average(moved(8), kind)
-    for mistake in (moved(3), wrong_class, lost, extra):
-        assert average(mistake, kind) < 0.99
+    assert metric(moved(3), kind) > metric(moved(8), kind)
+    for wrong in (moved(3), wrong_class, lost, extra):
+        assert metric(wrong, kind) < 0.99
 
 
-def test_a_shift_costs_at_the_strict_thresholds_first():
-    """By 3 pixels the small square has an IoU of 0.57, the large one of 0.82."""
-    assert average(moved(3), name="AP50") == pytest.approx(1.0, abs=1e-6)
-    assert average(moved(3), name="AP75") < 0.99
+def test_shifted_box_lowers_ap_at_strict_thresholds_first():
+    """Shifted by 3 pixels the small square has an IoU of 0.57, the large one of 0.82."""
+    assert metric(moved(3), name="AP50") == pytest.approx(1.0, abs=1e-6)
+    assert metric(moved(3), name="AP75") < 0.99
 
 
-def test_a_wrong_mask_costs_in_segm_only():
+def test_wrong_mask_lowers_only_segm():
     found = one_changed(masks=[rectangle((130, 90, 150, 110)) for _ in range(2)])
-    assert average(found, "bbox") == pytest.approx(1.0, abs=1e-6)
-    assert average(found, "segm") < 0.8
+    assert metric(found, "bbox") == pytest.approx(1.0, abs=1e-6)
+    assert metric(found, "segm") < 0.8
 
 
-def test_what_is_found_in_a_crowd_neither_helps_nor_harms():
+def test_detections_inside_a_crowd_region_do_not_count():
     found = perfect(scene())
     inside = np.float32([[20, 92, 40, 112], [70, 92, 90, 112]])
     found[0] = Detections(
@@ -88,10 +88,10 @@ def test_what_is_found_in_a_crowd_neither_helps_nor_harms():
         [*map(rectangle, inside), *found[0].masks],
     )
     for kind in ("bbox", "segm"):
-        assert average(found, kind) == pytest.approx(1.0, abs=1e-6)
+        assert metric(found, kind) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_a_class_is_scored_as_if_it_were_alone():
+def test_metrics_of_a_class_do_not_depend_on_other_classes():
     records, found = noisy_scene()
     metrics = score(records, found, SHAPES)
     for label, name in enumerate(SHAPES.names, start=1):
@@ -109,16 +109,16 @@ def test_a_class_is_scored_as_if_it_were_alone():
             assert 0 < mine["AP"] < 1
 
 
-def test_the_original_ids_change_nothing():
+def test_category_ids_do_not_change_the_metrics():
     records, found = noisy_scene()
     assert score(records, found, SHAPES) == score(records, found, ClassNames(SHAPES.names))
 
 
-# What is refused
+# Invalid input
 
 
-def test_results_of_other_images_are_refused():
-    """Taken as they are, COCO's evaluator would answer 0 without a word."""
+def test_detections_of_other_images_are_an_error():
+    """COCO's evaluator would silently return 0."""
     with pytest.raises(ValueError, match="3 images but 2 results"):
         score(scene(), perfect(scene())[:2], SHAPES)
     with pytest.raises(ValueError, match=r"1\.png is \(120, 160\) \(h, w\), its detections are for \(160, 120\)"):
@@ -127,7 +127,7 @@ def test_results_of_other_images_are_refused():
         score(scene(), one_changed(labels=np.array([4, 2])), SHAPES)
 
 
-def test_masks_are_scored_only_where_both_sides_have_them():
+def test_segm_needs_masks_in_ground_truth_and_detections():
     bare = [replace(record, masks=None) for record in scene()]
     assert set(score(bare, perfect(scene()), SHAPES)) == {"bbox", "classes", "evaluator"}
     boxes_only = [replace(one, masks=None) for one in perfect(scene())]
@@ -140,7 +140,7 @@ def test_masks_are_scored_only_where_both_sides_have_them():
 # As text
 
 
-def test_the_table_has_a_dash_where_there_is_nothing_to_score():
+def test_table_has_a_dash_for_metrics_without_ground_truth():
     lines = table(score(scene(), perfect(scene()), SHAPES)).splitlines()
     assert lines[0].split() == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"]
     rows = {tuple(line.split()[:-7]): line.split()[-7:] for line in lines[1:]}
@@ -150,13 +150,13 @@ def test_the_table_has_a_dash_where_there_is_nothing_to_score():
     assert len({len(line) for line in lines}) == 1
 
 
-def test_a_single_class_needs_no_rows_of_its_own():
+def test_table_of_a_single_class_has_no_rows_per_class():
     records = [drawn(1, [[5, 5, 25, 25]], [1])]
     metrics = score(records, perfect(records), ClassNames(("balloon",)))
     assert len(table(metrics).splitlines()) == 3
     assert one_line(metrics) == "bbox AP 1.000 AP50 1.000  segm AP 1.000 AP50 1.000"
 
 
-def test_one_line_has_a_dash_too():
+def test_one_line_has_a_dash_for_metrics_without_ground_truth():
     metrics = score(scene()[2:], nothing(scene()[2:], with_masks=False), SHAPES)
     assert one_line(metrics) == "bbox AP - AP50 -"

@@ -1,4 +1,4 @@
-"""Both evaluators find the same, and what they find is what pycocotools says of the published file."""
+"""Both evaluators agree with each other, and with pycocotools on the original annotation file."""
 
 from __future__ import annotations
 
@@ -30,46 +30,46 @@ DATA = SHARED / "data"
 TINY = DATA / "coco_tiny80"
 
 
-def figures(metrics: dict) -> dict[str, float]:
-    """Every number of ``score``, of all and of each class, by a path of names; -1 for None."""
-    flat = {}
+def flat(metrics: dict) -> dict[str, float]:
+    """Every number of ``score``, of all classes and of each, under one name; -1 for None."""
+    numbers = {}
     for kind in ("bbox", "segm"):
         for owner, scores in {"": metrics, **metrics["classes"]}.items():
-            flat |= {f"{owner} {kind} {name}": -1 if v is None else v for name, v in scores.get(kind, {}).items()}
-    return flat
+            numbers |= {f"{owner} {kind} {name}": -1 if v is None else v for name, v in scores.get(kind, {}).items()}
+    return numbers
 
 
 def assert_both_agree(
     records: list[ImageRecord], found: list[Detections], class_names: ClassNames
 ) -> dict[str, float]:
-    fast, reference = (figures(score(records, found, class_names, evaluator=name)) for name in EVALUATORS)
+    fast, reference = (flat(score(records, found, class_names, evaluator=name)) for name in EVALUATORS)
     assert fast == pytest.approx(reference, abs=1e-6)
     return fast
 
 
-# Drawn sets
+# Synthetic sets
 
 
-def test_both_find_the_same_with_crowds_and_classes_and_images_without_ground_truth():
+def test_evaluators_agree_with_crowds_several_classes_and_images_without_ground_truth():
     records, found = noisy_scene()
     assert sum(record.iscrowd.sum() for record in records) == 1
-    empty = [drawn(8, [], []), drawn(9, [[5, 5, 50, 50]], [1], crowds=[0])]  # the second has nothing but a crowd
+    empty = [drawn(8, [], []), drawn(9, [[5, 5, 50, 50]], [1], crowds=[0])]  # the second has only a crowd region
     found = [*found, found[0], found[1]]
     agreed = assert_both_agree([*records, *empty], found, SHAPES)
     assert 0.1 < agreed[" bbox AP"] < 0.9 and 0.1 < agreed[" segm AP"] < 0.9
-    with_stranger = ClassNames((*SHAPES.names, "dragon"), (*SHAPES.ids, 1000))
-    agreed = assert_both_agree([*records, *empty], found, with_stranger)
+    with_unused_class = ClassNames((*SHAPES.names, "dragon"), (*SHAPES.ids, 1000))
+    agreed = assert_both_agree([*records, *empty], found, with_unused_class)
     assert agreed["dragon bbox AP"] == agreed["dragon segm AR100"] == -1
 
 
-def test_both_find_the_same_where_nothing_was_found():
+def test_evaluators_agree_without_any_detection():
     records, found = noisy_scene()
     none = [Detections(one.image_hw, masks=[]) for one in found]
     assert set(assert_both_agree(records, none, SHAPES).values()) == {0, -1}
 
 
-def test_both_take_the_100_best_of_a_class_in_an_image():
-    """150 shifted copies of each object of one image, and all scores in threes."""
+def test_evaluators_use_the_100_best_detections_per_class_and_image():
+    """150 shifted copies of each object of one image, three of each score."""
     rng = np.random.default_rng(0)
     record = drawn(1, [[5, 5, 25, 25], [60, 20, 120, 80], [20, 40, 58, 100]], [1, 2, 1], crowds=[2])
     which = rng.integers(0, 3, 450)
@@ -84,24 +84,24 @@ def test_both_take_the_100_best_of_a_class_in_an_image():
 
 @settings(max_examples=60, deadline=None)
 @given(small_sets())
-def test_both_find_the_same_in_any_small_set(drawn_set):
+def test_evaluators_agree_on_random_small_sets(drawn_set):
     assert_both_agree(*drawn_set, SHAPES)
 
 
-def test_which_one_found_the_figures_is_recorded():
+def test_evaluator_and_its_version_are_recorded():
     records, found = noisy_scene()
     assert score(records, found, SHAPES)["evaluator"]["name"] == "faster-coco-eval"
     for name in EVALUATORS:
         assert score(records, found, SHAPES, evaluator=name)["evaluator"] == {"name": name, "version": version(name)}
 
 
-def test_the_flags_choices_are_the_table():
+def test_choices_of_the_setting_are_the_table():
     assert tuple(EVALUATORS) == config.EVALUATORS
     assert config.EvaluateSettings().evaluator == evaluators.DEFAULT
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_neither_prints_nor_changes_what_it_is_given(evaluator, capsys):
+def test_evaluators_print_nothing_and_leave_their_input_unchanged(evaluator, capsys):
     records, found = noisy_scene()
     rows = to_coco_rows(records, found, SHAPES)
     before = copy.deepcopy(rows)
@@ -116,7 +116,7 @@ def test_neither_prints_nor_changes_what_it_is_given(evaluator, capsys):
 @pytest.fixture(scope="module")
 def tiny() -> tuple[ClassNames, list[ImageRecord]]:
     if not TINY.is_dir():
-        pytest.skip("the small COCO is not there")
+        pytest.skip("needs coco_tiny80")
     return read_split("coco", TINY / "val2017", TINY / "annotations" / "instances_val2017.json")
 
 
@@ -127,20 +127,20 @@ def assert_perfect(records: list[ImageRecord], class_names: ClassNames) -> None:
             assert metrics[kind][name] == pytest.approx(1.0, abs=1e-6), (kind, name)
 
 
-def test_the_balloons_found_are_perfect():
+def test_ground_truth_of_balloon_scores_1():
     if not (DATA / "balloon").is_dir():
-        pytest.skip("the balloon dataset is not there")
+        pytest.skip("needs the balloon dataset")
     class_names, records = find_spec("balloon", DATA / "balloon").read("test")
     assert_perfect(records, class_names)
 
 
-def test_the_small_coco_found_is_perfect(tiny):
+def test_ground_truth_of_small_coco_scores_1(tiny):
     class_names, records = tiny
     assert sum(record.iscrowd.sum() for record in records) == 11
     assert_perfect(records, class_names)
 
 
-def test_both_find_the_same_on_the_small_coco(tiny):
+def test_evaluators_agree_on_small_coco(tiny):
     class_names, records = tiny
     agreed = assert_both_agree(records, noisy(records, len(class_names)), class_names)
     assert len(agreed) == 2 * (12 + 7 * 80)
@@ -148,7 +148,7 @@ def test_both_find_the_same_on_the_small_coco(tiny):
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_all_12_numbers_are_those_of_pycocotools_on_the_published_file(tiny, tmp_path, kind, evaluator):
+def test_all_12_metrics_equal_those_of_pycocotools_on_the_original_file(tiny, tmp_path, kind, evaluator):
     class_names, records = tiny
     found = noisy(records, len(class_names))
     rows = []

@@ -1,4 +1,4 @@
-"""Outlines: drawn again they are the mask, by either fill rule, with holes, islands and parts."""
+"""Polygons of masks fill exactly the mask by either fill rule, with holes, islands and several parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from detect.structures import masks
-from detect.structures.polygons import joined, one_outline, outlines
+from detect.structures.polygons import join_rings, mask_rings, single_polygon
 
 DATA = SHARED / "data"
 HW = (40, 60)
@@ -23,7 +23,7 @@ TWICE_ROUND = [5.0, 5.0, 45.0, 5.0, 45.0, 35.0, 5.0, 35.0, 5.0, 5.0, 30.0, 5.0, 
 
 
 def filled(polygon: list[float], hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels whose middle is inside by the even-odd and by the non-zero rule, bool [H, W] each."""
+    """The pixels with their center inside by the even-odd and by the non-zero rule, bool [H, W] each."""
     x0, y0 = np.reshape(polygon, (-1, 2)).T[:, :, None, None]
     x1, y1 = np.roll(x0, -1, axis=0), np.roll(y0, -1, axis=0)
     y, x = np.mgrid[: hw[0], : hw[1]] + 0.5
@@ -34,7 +34,7 @@ def filled(polygon: list[float], hw: tuple[int, int]) -> tuple[np.ndarray, np.nd
 
 
 def iou(polygon: list[float], segmentation, hw: tuple[int, int] = HW) -> float:
-    """Of what is drawn of the polygon with the mask."""
+    """IoU of the filled polygon with the mask."""
     return masks.iou([masks.from_polygons([polygon], hw)], [masks.from_coco(segmentation, hw)])[0, 0]
 
 
@@ -49,99 +49,101 @@ bitmaps = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda hw: a
 
 @settings(deadline=None)
 @given(bitmaps)
-def test_outlines_drawn_again_are_the_very_pixels_by_either_rule(bitmap):
-    """Random pixels: holes, islands, pixels that touch at corners, all at the image's edges."""
+def test_polygons_reproduce_any_bitmap_by_either_fill_rule(bitmap):
+    """Random pixels have holes, islands, pixels that touch at corners, and parts at the edges."""
     rle, hw = masks.from_bitmap(bitmap), bitmap.shape
-    parts = outlines(rle)
+    parts = mask_rings(rle)
     if not bitmap.any():
-        assert parts == [] and one_outline(rle, hw) == []
+        assert parts == [] and single_polygon(rle, hw) == []
         return
-    assert masks.from_polygons([joined([part]) for part in parts], hw) == rle
-    polygon = one_outline(rle, hw)
-    assert polygon == joined(parts) and masks.from_polygons([polygon], hw) == rle
-    for found in filled(polygon, hw):
-        assert np.array_equal(found, bitmap)
+    assert masks.from_polygons([join_rings([part]) for part in parts], hw) == rle
+    polygon = single_polygon(rle, hw)
+    assert polygon == join_rings(parts) and masks.from_polygons([polygon], hw) == rle
+    for pixels in filled(polygon, hw):
+        assert np.array_equal(pixels, bitmap)
 
 
-def test_an_outline_is_its_corners_with_the_holes_of_each_part():
-    (ring, hole), (island,) = sorted(outlines(masks.from_bitmap(ring_with_island())), key=len, reverse=True)
+def test_rings_hold_only_corners_and_each_part_its_holes():
+    (ring, hole), (island,) = sorted(mask_rings(masks.from_bitmap(ring_with_island())), key=len, reverse=True)
     corners = {tuple(map(tuple, sorted(part.tolist()))) for part in (ring, hole, island)}
     boxes = ((3, 2, 40, 30), (10, 5, 30, 25), (15, 10, 20, 15))
     assert corners == {((x0, y0), (x0, y1), (x1, y0), (x1, y1)) for x0, y0, x1, y1 in boxes}
 
 
 def test_parts_that_touch_at_a_corner_are_two():
-    assert len(outlines(masks.from_bitmap(np.eye(2)))) == 2 and len(outlines(masks.from_bitmap(np.ones((2, 2))))) == 1
-
-
-@pytest.mark.parametrize("polygon", [SQUARE, RAGGED, [-5.0, 3.0, 20.5, 3.0, 20.0, 60.0], [*SQUARE, 10, 40, 10, 20]])
-def test_a_single_polygon_that_fills_one_way_comes_back_number_by_number(polygon):
-    """Also one that reaches out, and one with a line there and back."""
-    assert one_outline([polygon], HW) == polygon
-    assert one_outline([np.array(polygon)], HW) == polygon
-
-
-@pytest.mark.parametrize("polygon", [BOWTIE, STAR, TWICE_ROUND])
-def test_a_line_that_crosses_itself_fills_as_before_and_by_either_rule(polygon):
-    whole = one_outline([polygon], HW)
-    even_odd, non_zero = filled(whole, HW)
-    assert iou(whole, [polygon]) >= 0.995 and np.array_equal(even_odd, non_zero)
-    assert (even_odd ^ filled(polygon, HW)[0]).sum() <= 0.06 * even_odd.sum(), (
-        "pycocotools draws thin tips its own way"
+    assert (
+        len(mask_rings(masks.from_bitmap(np.eye(2)))) == 2 and len(mask_rings(masks.from_bitmap(np.ones((2, 2))))) == 1
     )
 
 
-def test_bridges_lie_on_themselves_so_that_an_outline_stays_as_it_is():
+@pytest.mark.parametrize("polygon", [SQUARE, RAGGED, [-5.0, 3.0, 20.5, 3.0, 20.0, 60.0], [*SQUARE, 10, 40, 10, 20]])
+def test_unambiguous_polygon_is_returned_unchanged(polygon):
+    """Also one that reaches outside the image, and one with a line traversed in both directions."""
+    assert single_polygon([polygon], HW) == polygon
+    assert single_polygon([np.array(polygon)], HW) == polygon
+
+
+@pytest.mark.parametrize("polygon", [BOWTIE, STAR, TWICE_ROUND])
+def test_self_crossing_polygon_becomes_one_that_both_rules_fill_equally(polygon):
+    whole = single_polygon([polygon], HW)
+    even_odd, non_zero = filled(whole, HW)
+    assert iou(whole, [polygon]) >= 0.995 and np.array_equal(even_odd, non_zero)
+    assert (even_odd ^ filled(polygon, HW)[0]).sum() <= 0.06 * even_odd.sum(), (
+        "pycocotools fills thin tips differently"
+    )
+
+
+def test_joined_polygon_is_returned_unchanged_when_joined_again():
     rle = masks.from_bitmap(ring_with_island())
-    polygon = one_outline(rle, HW)
-    assert len(polygon) == 2 * (3 * 4 + 2 * 2), "three rings, and both ends of two bridges once more"
-    assert one_outline([polygon], HW) == polygon
+    polygon = single_polygon(rle, HW)
+    assert len(polygon) == 2 * (3 * 4 + 2 * 2), "three rings, and copies of both ends of two bridges"
+    assert single_polygon([polygon], HW) == polygon
 
 
 def test_polygons_of_one_object_are_united():
     other = [v + 10 for v in SQUARE]
-    polygon = one_outline([SQUARE, other], HW)
+    polygon = single_polygon([SQUARE, other], HW)
     assert len(polygon) == 16 and masks.from_polygons([polygon], HW) == masks.from_polygons([SQUARE, other], HW)
     far = [35.5, 25.0, 50.0, 25.0, 45.0, 38.0]
-    polygon = one_outline([SQUARE, far], HW)
+    polygon = single_polygon([SQUARE, far], HW)
     assert len(polygon) == len(SQUARE) + len(far) + 4 and iou(polygon, [SQUARE, far]) == 1
     assert all(np.array_equal(one, filled(SQUARE, HW)[0] | filled(far, HW)[0]) for one in filled(polygon, HW))
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_polygons_are_drawn_again(seed):
-    """Lines that cross themselves and each other, and reach out."""
+def test_random_polygons_keep_their_mask(seed):
+    """They cross themselves and each other, and reach outside the image."""
     rng = np.random.default_rng(seed)
     polygons = [rng.uniform(-10, 60, 2 * rng.integers(3, 9)).round(2).tolist() for _ in range(rng.integers(1, 5))]
-    for cut in (False, True):
-        polygon = one_outline(polygons, HW, cut=cut)
+    for clip in (False, True):
+        polygon = single_polygon(polygons, HW, clip=clip)
         assert iou(polygon, polygons) >= 0.99
         xs, ys = polygon[0::2], polygon[1::2]
-        assert not cut or (min(xs) >= 0 and max(xs) <= HW[1] and min(ys) >= 0 and max(ys) <= HW[0])
+        assert not clip or (min(xs) >= 0 and max(xs) <= HW[1] and min(ys) >= 0 and max(ys) <= HW[0])
 
 
-def test_what_lies_inside_is_not_cut():
-    assert one_outline([RAGGED], HW, cut=True) == RAGGED
-    assert sorted(one_outline([[-5, -5, 20, -5, 20, 9, -5, 9]], HW, cut=True)) == [0, 0, 0, 0, 9, 9, 20, 20]
+def test_clip_leaves_polygons_inside_the_image_unchanged():
+    assert single_polygon([RAGGED], HW, clip=True) == RAGGED
+    assert sorted(single_polygon([[-5, -5, 20, -5, 20, 9, -5, 9]], HW, clip=True)) == [0, 0, 0, 0, 9, 9, 20, 20]
 
 
 @pytest.mark.parametrize(
     "segmentation", [[[1, 1, 1, 1, 1, 1]], [[1, 1, 50, 1.01, 1, 1.02]], [[70, 5, 80, 5, 80, 9]], [[1, 1, 9, 9, 1, 1]]]
 )
-def test_a_mask_without_a_pixel_has_no_outline(segmentation):
-    assert one_outline(segmentation, HW) == []
+def test_mask_without_a_pixel_gives_an_empty_polygon(segmentation):
+    assert single_polygon(segmentation, HW) == []
 
 
-def test_what_is_no_mask_is_refused():
+def test_invalid_segmentation_is_an_error():
     for bad in ([], [[1, 2, 3, 4]], {"size": [3, 3], "counts": b"9"}, [[0, 0, 1e9, 0, 0, 1e9]]):
         with pytest.raises(ValueError):
-            one_outline(bad, HW)
+            single_polygon(bad, HW)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 @pytest.mark.parametrize("name", ["coco_tiny80", "balloon"])
-def test_real_masks_are_drawn_again(name, split):
-    """Crowds as run-length codes exactly."""
+def test_masks_of_real_datasets_are_kept(name, split):
+    """RLEs of crowd regions exactly."""
     folder = DATA / name
     if not folder.is_dir():
         pytest.skip(f"needs {name}")
@@ -152,6 +154,6 @@ def test_real_masks_are_drawn_again(name, split):
         _, records = read_split("coco", folder / f"{split}2017", ground_truth)
     for record in records:
         for mask in record.masks:
-            polygon = one_outline(mask, record.image_hw)
-            least = 1 if isinstance(mask, dict) or polygon == list(mask[0]) else 0.995
-            assert iou(polygon, mask, record.image_hw) >= least
+            polygon = single_polygon(mask, record.image_hw)
+            min_iou = 1 if isinstance(mask, dict) or polygon == list(mask[0]) else 0.995
+            assert iou(polygon, mask, record.image_hw) >= min_iou

@@ -1,4 +1,4 @@
-"""COCO's JSON: what is written is what comes back, and a bad file is one line that says what and where."""
+"""COCO's JSON: annotations are read exactly, and a bad file is a one-line error with file and reason."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from helpers.coco_files import (
     content,
     reader,
 )
+from helpers.reading import read_problems
 from helpers.via_files import BITMAP, HW, bitmap_of, write_images
 
 from detect.errors import DataError, UsageError
@@ -36,7 +37,7 @@ def read(images: Path) -> Callable:
     return reader(images)
 
 
-def test_coco_gives_every_part_of_the_ground_truth(read, images):
+def test_all_parts_of_the_ground_truth_are_read(read, images):
     names, (b, a, c) = read(content(annotation(5, category_id=3), annotation(9, 31, 90, bbox=[1.5, 2, 10.25, 8])))
     assert names.names == ("circle", "square", "triangle") and names.ids == (90, 7, 3)
     assert [r.path for r in (b, a, c)] == [images / "b.png", images / "a.png", images / "more/c.png"]
@@ -49,13 +50,13 @@ def test_coco_gives_every_part_of_the_ground_truth(read, images):
 
 @pytest.mark.parametrize("segmentation", [[SQUARE], COMPRESSED, UNCOMPRESSED], ids=["polygons", "text", "counts"])
 @pytest.mark.parametrize("iscrowd", [0, 1])
-def test_coco_masks_of_every_kind_are_the_same_pixels(read, segmentation, iscrowd):
+def test_mask_encodings_give_the_same_pixels(read, segmentation, iscrowd):
     _, (record, *_) = read(content(annotation(1, segmentation=segmentation, iscrowd=iscrowd)))
     np.testing.assert_array_equal(bitmap_of(record, 0), BITMAP)
     assert record.iscrowd.tolist() == [bool(iscrowd)]
 
 
-def test_coco_images_without_objects_are_kept(read):
+def test_images_without_objects_are_kept(read):
     _, records = read(content(annotation(1)))
     for empty in records[1:]:
         assert empty.boxes.shape == (0, 4) and empty.boxes.dtype == np.float32
@@ -65,7 +66,7 @@ def test_coco_images_without_objects_are_kept(read):
         read({**content(), "images": []})
 
 
-def test_coco_classes_can_be_chosen_in_another_order(read):
+def test_classes_can_be_chosen_in_another_order(read):
     names, (record, *_) = read(
         content(annotation(1, category_id=90), annotation(2, category_id=7), annotation(3, category_id=3)),
         ["triangle", "circle"],
@@ -77,7 +78,7 @@ def test_coco_classes_can_be_chosen_in_another_order(read):
         read(content(), ["cirle"])
 
 
-def test_coco_without_box_or_area_the_mask_says(read):
+def test_missing_box_and_area_are_computed_from_the_mask(read):
     _, (record, *_) = read(
         content(annotation(1, bbox=None, area=None), annotation(2, area=None, bbox=[0, 0, 30, 30], segmentation=None))
     )
@@ -85,12 +86,12 @@ def test_coco_without_box_or_area_the_mask_says(read):
     assert record.areas.tolist() == [300, 900]
 
 
-def test_coco_ids_that_a_spreadsheet_turned_into_floats_are_still_ids(read):
+def test_ids_written_as_floats_are_ids(read):
     _, (record, *_) = read(content(annotation(1.0, 21.0, 7.0)))
     assert record.labels.tolist() == [2] and record.annotation_ids.dtype == np.int64
 
 
-def test_coco_files_may_begin_with_a_byte_order_mark(read):
+def test_byte_order_mark_is_ignored(read):
     assert len(read("\ufeff" + json.dumps(content()))[1]) == 3
 
 
@@ -118,14 +119,14 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
         ({**content(), "categories": []}, "lists no categories"),
         ({**content(), "images": None}, "'images' is 'None', it should be a list"),
         ({**content(), "annotations": {}}, "'annotations' is '{}', it should be a list"),
-        ({**content(), "categories": [*CATEGORIES, CATEGORIES[0]]}, "class name given twice: circle"),
-        (changed("categories", id=3), "category id given twice: 3"),
+        ({**content(), "categories": [*CATEGORIES, CATEGORIES[0]]}, "duplicate class name: circle"),
+        (changed("categories", id=3), "duplicate category id: 3"),
         (changed("categories", id="90"), r"categories\[0\]: Expected `int`, got `str` - at `\$\.id`"),
         (changed("categories", id=1.5), r"categories\[0\]: Expected `int`, got `float` - at `\$\.id`"),
         (changed("categories", name=None), r"categories\[0\]: Object missing required field `name`"),
     ],
 )
-def test_coco_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
+def test_bad_file_is_a_one_line_error_with_file_and_reason(read, bad, said):
     with pytest.raises(DataError, match=said) as error:
         read(bad)
     assert "ground truth.json" in str(error.value)
@@ -147,19 +148,24 @@ def test_coco_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
         ({"file_name": 7}, "Expected `str`, got `int`"),
     ],
 )
-def test_coco_images_that_cannot_be_used_are_left_out_with_their_objects(read, capsys, changes, said):
+def test_invalid_images_are_skipped_with_their_objects(read, images, changes, said):
     bad = content(annotation(1), annotation(2, 11))
     bad["images"][0] = {k: v for k, v in (bad["images"][0] | changes).items() if v is not None}
     _, records = read(bad)
     assert [r.image_id for r in records] == [11, 31] and len(records[0]) == 1
-    (warning,) = capsys.readouterr().err.splitlines()
-    assert re.search(f"image entries that violate the annotation format: 1 skipped .*{said}", warning)
-    assert re.search("objects of unlisted images: 1 skipped .*annotation 1: image 21", warning)
+    problems = dict(read_problems("coco", images, images.parent / "ground truth.json"))
+    assert set(problems) == {"malformed_image_entry", "unknown_image"}
+    assert re.search(said, problems["malformed_image_entry"])
+    assert "annotation 1: image 21" in problems["unknown_image"]
 
 
-def test_coco_an_image_listed_twice_is_one_and_one_id_of_two_images_is_none(read, capsys):
+def test_repeated_image_is_read_once_and_images_with_the_same_id_are_skipped(read, images):
     bad = content(annotation(1), annotation(2, 11))
     bad["images"] += [IMAGES[1], {**IMAGES[0], "file_name": "more/c.png"}]
     _, records = read(bad)
     assert [(r.image_id, len(r)) for r in records] == [(11, 1), (31, 0)]
-    assert "images with the id of another image: 2 skipped (b.png, image 21" in capsys.readouterr().err
+    problems = read_problems("coco", images, images.parent / "ground truth.json")
+    assert [location[:15] for kind, location in problems if kind == "duplicate_image_id"] == [
+        "b.png, image 21",
+        "more/c.png, ima",
+    ]

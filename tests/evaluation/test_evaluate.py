@@ -1,0 +1,77 @@
+"""evaluate() scores a loaded model, a name or a file, and returns metrics, table and detections."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from helpers.tiny_models import as_checkpoint, random_model, render_shapes
+
+from detect.data.description import find_spec
+from detect.errors import CheckpointError, UsageError
+from detect.evaluation.coco_metrics import NAMES
+from detect.evaluation.evaluate import evaluate
+from detect.evaluation.predict import EVALUATION_THRESHOLD
+from detect.inference.load import load_model
+from detect.models import checkpoint
+from detect.structures.class_names import ClassNames
+
+SHAPES = ("circle", "square", "triangle")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A dataset of rendered shapes, few.yaml, and a checkpoint after one training step, m.safetensors."""
+    folder = tmp_path_factory.mktemp("data")
+    render_shapes(folder, {"test": 2, "val": 3})
+    checkpoint.save(as_checkpoint(random_model(), classes=ClassNames(SHAPES, (90, 7, 3))), folder / "m.safetensors")
+    return folder
+
+
+def test_metrics_are_a_flat_dict_with_cocos_names(folder):
+    result = evaluate(folder / "m.safetensors", folder / "few.yaml", device="cpu")
+    assert list(result.metrics) == [f"{kind}_{name}" for kind in ("bbox", "segm") for name in NAMES]
+    assert all(isinstance(v, float) and (math.isnan(v) or 0 <= v <= 1) for v in result.metrics.values())
+    assert set(result.per_class) == set(SHAPES)
+    assert "bbox_AP50" in result.per_class["circle"] and "segm_AP" in result.per_class["circle"]
+    assert (result.dataset, result.split, result.class_names.names) == ("few", "val", SHAPES)
+    assert len(result.records) == len(result.detections) == 3
+    assert result.table().splitlines()[1].startswith("bbox")
+    assert "few val, 3 images" in repr(result) and "\n" not in repr(result)
+
+
+def test_predictor_name_and_spec_give_the_same_metrics(folder):
+    path = folder / "m.safetensors"
+    of_file = evaluate(str(path), str(folder / "few.yaml"), split="test", device="cpu")
+    predictor = load_model(path, device="cpu", threshold=0.9)
+    of_predictor = evaluate(predictor, find_spec(str(folder / "few.yaml")), split="test")
+    assert of_predictor.metrics == pytest.approx(of_file.metrics, nan_ok=True)
+    scores = [score for one in of_predictor.detections for score in one.scores.tolist()]
+    assert EVALUATION_THRESHOLD <= min(scores) < predictor.threshold, "the threshold of the model does not apply"
+
+
+def test_save_writes_the_nested_metrics_with_null_for_missing_ground_truth(folder, tmp_path):
+    result = evaluate(folder / "m.safetensors", folder / "few.yaml", device="cpu", intervals=True)
+    result.save(tmp_path / "metrics.json")
+    saved = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(saved) == {"bbox", "segm", "classes", "evaluator", "speed", "intervals"}
+    for name, value in saved["bbox"].items():
+        assert value == (None if math.isnan(result.metrics[f"bbox_{name}"]) else result.metrics[f"bbox_{name}"])
+    assert "95 %" in result.table()
+
+
+def test_wrong_arguments_are_errors(folder):
+    data, model = folder / "few.yaml", folder / "m.safetensors"
+    predictor = load_model(model, device="cpu")
+    with pytest.raises(TypeError, match=r"splt.*did you mean split"):
+        evaluate(model, data, splt="val")
+    with pytest.raises(UsageError, match="unknown split 'train'"):
+        evaluate(model, data, split="train")
+    with pytest.raises(UsageError, match="`evaluator` must be one of faster-coco-eval, pycocotools, not 'coco'"):
+        evaluate(model, data, evaluator="coco")
+    with pytest.raises(UsageError, match=r"`device` and `imgsz`.*load_model"):
+        evaluate(predictor, data, imgsz=320)
+    with pytest.raises(CheckpointError, match=r"none\.safetensors"):
+        evaluate(folder / "none.safetensors", data)

@@ -1,0 +1,204 @@
+"""Detections: validation, selection, drawing and conversion."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas
+import pytest
+
+from detect.errors import UsageError
+from detect.structures import masks
+from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
+
+SHAPES = ClassNames(("circle", "square", "triangle"), (90, 7, 3))
+HW = (40, 60)
+
+
+def three() -> Detections:
+    """Three detections; the mask of each has as many pixels as its label."""
+    rles = [masks.from_crop(np.ones((1, label), bool), (0, 0), HW) for label in (2, 1, 2)]
+    boxes = np.arange(12, dtype=np.float32).reshape(3, 4)
+    return Detections(HW, boxes, np.float32([0.9, 0.5, 0.2]), np.array([2, 1, 2]), rles)
+
+
+def assert_selected(some: Detections, numbers: list[int]) -> None:
+    """``some`` are the detections at ``numbers`` of ``three()``, with all their parts."""
+    every = three()
+    assert len(some) == len(numbers)
+    np.testing.assert_array_equal(some.boxes, every.boxes[numbers])
+    np.testing.assert_array_equal(some.scores, every.scores[numbers])
+    np.testing.assert_array_equal(some.labels, every.labels[numbers])
+    assert [masks.area(rle) for rle in some.masks] == some.labels.tolist()
+
+
+def test_detections_may_be_empty():
+    empty = Detections(HW)
+    assert len(empty) == 0 and empty.boxes.shape == (0, 4) and empty.labels.dtype == np.int64
+    assert len(empty.filter(0.5, [1])) == 0 and len(empty[[]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("index", "numbers"),
+    [
+        ([0, 2], [0, 2]),
+        ([], []),
+        (slice(1, None), [1, 2]),
+        (np.array([True, False, True]), [0, 2]),
+        (np.array([1]), [1]),
+    ],
+)
+def test_index_selects_all_parts(index, numbers):
+    assert_selected(three()[index], numbers)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "labels", "numbers"),
+    [(0.0, None, [0, 1, 2]), (0.5, None, [0, 1]), (0.95, None, []), (0.0, [2], [0, 2]), (0.3, [2], [0]), (0, [], [])],
+)
+def test_filter_selects_all_parts_and_keeps_scores_equal_to_the_threshold(threshold, labels, numbers):
+    assert_selected(three().filter(threshold, labels), numbers)
+
+
+def test_selection_of_detections_without_masks_has_none():
+    assert replace(three(), masks=None).filter(0.5).masks is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"boxes": np.zeros((3, 4))}, "boxes must be float32"),
+        ({"boxes": np.zeros((3, 5), np.float32)}, "boxes must be float32"),
+        ({"boxes": np.full((3, 4), np.nan, np.float32)}, "boxes must be finite"),
+        ({"boxes": np.full((3, 4), np.inf, np.float32)}, "boxes must be finite"),
+        ({"boxes": np.zeros((2, 4), np.float32)}, r"scores must be float32 \[2\]"),
+        ({"scores": np.array([0.9, 0.5, 0.2])}, "scores must be float32"),
+        ({"scores": np.float32([[0.9], [0.5], [0.2]])}, "scores must be float32"),
+        ({"scores": np.float32([0.5, 0.9, 0.2])}, "descend"),
+        ({"scores": np.float32([1.1, 0.9, 0.2])}, r"0\.\.1"),
+        ({"scores": np.float32([0.9, 0.5, -0.1])}, r"0\.\.1"),
+        ({"scores": np.float32([0.9, np.nan, 0.2])}, r"0\.\.1"),
+        ({"scores": np.full(3, np.nan, np.float32)}, r"0\.\.1"),
+        ({"labels": np.array([1, 2])}, r"labels must be int64 \[3\]"),
+        ({"labels": np.array([1, 2, 3], np.int32)}, "labels must be int64"),
+        ({"labels": np.array([1.0, 2.0, 3.0])}, "labels must be int64"),
+        ({"labels": np.array([1, 0, 2])}, "background"),
+        ({"masks": []}, "3 boxes but 0 masks"),
+        ({"class_names": ClassNames(("one",))}, r"label 2 is not in 1\.\.1"),
+        ({"image": np.zeros((60, 40, 3), np.uint8)}, r"image must be uint8 \[40, 60, 3\]"),
+        ({"image_hw": (60, 40)}, r"a mask of size \[40, 60\] on an image of \(60, 40\)"),
+    ],
+)
+def test_invalid_parts_are_an_error(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(three(), **changes)
+
+
+def test_equal_scores_are_valid():
+    assert len(replace(three(), scores=np.full(3, 0.5, np.float32))) == 3
+
+
+def test_keypoints_are_selected_with_their_boxes_and_validated():
+    points = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
+    boxes, scores = np.float32([[0, 0, 5, 5], [1, 1, 9, 9]]), np.float32([0.9, 0.4])
+    person = Detections(HW, boxes, scores, np.array([1, 1]), keypoints=points)
+    np.testing.assert_array_equal(person.filter(threshold=0.5).keypoints, points[:1])
+    np.testing.assert_array_equal(person[[1]].keypoints, points[1:])
+    for wrong in (points[:1], points[..., :2], points[0]):
+        with pytest.raises(ValueError, match=r"keypoints must be \[2, P, 3\]"):
+            Detections(HW, boxes, scores, np.array([1, 1]), keypoints=wrong)
+
+
+# Class names, drawing and conversion
+
+
+def named() -> Detections:
+    """``three()`` with class names and an image: square, circle, square."""
+    return replace(three(), class_names=SHAPES, image=np.full((*HW, 3), 50, np.uint8))
+
+
+def test_names_image_and_class_names_are_kept_by_selection():
+    assert named().names == ["square", "circle", "square"]
+    kept = named().filter(0.4)
+    assert kept.names == ["square", "circle"] and kept.image is not None and kept.class_names == SHAPES
+    assert three().names == ["class 2", "class 1", "class 2"]
+
+
+def test_repr_is_one_short_line():
+    assert repr(named()) == "<3 detections: 2 square, 1 circle; image 40x60 (h x w)>"
+    assert repr(named()[:1]) == "<1 detection: 1 square; image 40x60 (h x w)>"
+    assert repr(Detections(HW)) == "<0 detections; image 40x60 (h x w)>"
+
+
+def test_summary_lists_classes_by_best_score_and_shortens_long_lists():
+    assert named().summary() == "2 square (0.90 0.20), 1 circle (0.50)"
+    boxes, scores = np.zeros((7, 4), np.float32), np.linspace(0.9, 0.6, 7, dtype=np.float32)
+    many = Detections((9, 9), boxes, scores, np.ones(7, np.int64), class_names=SHAPES)
+    assert many.summary() == "7 circle (0.90 0.85 0.80 0.75 0.70 ...)"
+    assert Detections((9, 9)).summary() == "no detections"
+
+
+def test_draw_returns_a_pil_image_of_the_kept_or_given_image():
+    image = named().image
+    drawn = named().draw()
+    assert drawn.size == HW[::-1] and drawn.mode == "RGB" and (np.asarray(drawn) != image).any()
+    np.testing.assert_array_equal(np.asarray(three().draw(image, show_scores=False)).shape, image.shape)
+    assert (image == 50).all()
+    np.testing.assert_array_equal(np.asarray(replace(Detections(HW), image=image).draw()), image)
+
+
+def test_draw_without_an_image_or_with_one_of_another_size_is_an_error():
+    with pytest.raises(ValueError, match="image"):
+        three().draw()
+    with pytest.raises(ValueError, match=r"\(40, 60\).*\(9, 9\)"):
+        three().draw(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_unknown_option_of_draw_is_a_type_error_with_the_nearest_name():
+    with pytest.raises(TypeError, match=r"show_score.*did you mean show_scores"):
+        named().draw(show_score=False)
+
+
+def test_to_coco_has_original_category_ids_xywh_boxes_and_text_rles():
+    rows = json.loads(json.dumps(named().to_coco(image_id=17)))
+    assert [row["category_id"] for row in rows] == [7, 90, 7] and {row["image_id"] for row in rows} == {17}
+    assert rows[1]["bbox"] == [4, 5, 2, 2] and rows[1]["score"] == pytest.approx(0.5)
+    for row, rle in zip(rows, named().masks, strict=True):
+        assert masks.from_coco(row["segmentation"], HW) == rle
+    assert "segmentation" not in replace(three(), masks=None).to_coco(1)[0]
+    assert [row["category_id"] for row in three().to_coco(1)] == [2, 1, 2]
+
+
+def test_to_pandas_has_a_row_per_detection():
+    frame = named().to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.columns.tolist() == ["name", "category_id", "score", "x_min", "y_min", "x_max", "y_max"]
+    assert frame["name"].tolist() == ["square", "circle", "square"] and frame["x_max"].tolist() == [2, 6, 10]
+    assert len(Detections(HW).to_pandas()) == 0
+
+
+def test_to_supervision_passes_every_part(monkeypatch, tmp_path):
+    """supervision is no dependency of the tests, so a module of that name keeps the keywords of the call."""
+    (tmp_path / "supervision.py").write_text("from types import SimpleNamespace as Detections\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    converted = named().to_supervision()
+    np.testing.assert_array_equal(converted.xyxy, three().boxes)
+    np.testing.assert_array_equal(converted.confidence, three().scores)
+    assert converted.class_id.tolist() == [2, 1, 2]
+    assert converted.data["class_name"].tolist() == ["square", "circle", "square"]
+    assert converted.mask.shape == (3, *HW) and converted.mask.dtype == bool
+    assert converted.mask.sum(axis=(1, 2)).tolist() == [2, 1, 2]
+    assert replace(three(), masks=None).to_supervision().mask is None
+
+
+@pytest.mark.parametrize("package", ["supervision", "pandas"])
+def test_missing_optional_package_is_an_error_that_says_how_to_install_it(monkeypatch, package):
+    def fail(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr("importlib.import_module", fail)
+    with pytest.raises(UsageError, match=f"pip install {package}"):
+        getattr(named(), f"to_{package}")()
