@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.tiny_models import LIGHT, make_image, random_model, target
+from helpers.tiny_models import TINY_ARCHITECTURE, make_image, random_model, target
 
 from detect.errors import CheckpointError
 from detect.models import checkpoint
@@ -17,7 +17,7 @@ from detect.training.optimizer import build_optimizer, build_schedule
 from detect.training.step import TrainStep
 
 CPU = torch.device("cpu")
-FROZEN = replace(LIGHT, norm="frozen")
+FROZEN = replace(TINY_ARCHITECTURE, norm="frozen")
 
 
 def item(seed: int, boxes: list[list[float]], image_id: int):

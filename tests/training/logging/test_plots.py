@@ -110,7 +110,7 @@ write_curves(rows([0.1, 0.2]), Path(sys.argv[1]), "x")
 @pytest.mark.parametrize("home", ["new", "in the way/of it"])
 def test_the_first_use_of_matplotlib_prints_nothing(tmp_path, home):
     (tmp_path / "in the way").touch()  # a home that cannot be written to
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     environment = os.environ | {"MPLCONFIGDIR": str(tmp_path / home), "PYTHONPATH": path}
     command = [sys.executable, "-W", "error", "-c", DRAW, str(tmp_path / "curves.png")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -106,9 +106,9 @@ def test_images_are_small_and_keep_their_colors(tmp_path):
     image = np.zeros((300, 400, 3), np.uint8)
     image[:, 200:] = (250, 120, 10)
     TensorBoardLogger(tmp_path).log_images(1, {"1 kite.jpg": image})
-    (image,) = reader(tmp_path, "val").Images("images/1 kite.jpg")
-    assert (image.height, image.width) == (300, 400) and len(image.encoded_image_string) < 10_000
-    seen = np.asarray(Image.open(io.BytesIO(image.encoded_image_string))).astype(int)
+    (event,) = reader(tmp_path, "val").Images("images/1 kite.jpg")
+    assert (event.height, event.width) == (300, 400) and len(event.encoded_image_string) < 10_000
+    seen = np.asarray(Image.open(io.BytesIO(event.encoded_image_string))).astype(int)
     assert abs(seen - image)[:, [0, 399]].max() < 8
 
 
