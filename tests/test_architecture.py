@@ -60,11 +60,26 @@ IMPORTED_BY = {
 }
 # Settings class -> modules that read its fields.
 SETTINGS = {
-    "detect.training.config.TrainConfig": ("training/trainer", "training/setup"),
-    "detect.cli.settings.EvaluateSettings": ("cli/commands/evaluate",),
-    "detect.cli.settings.DetectImageSettings": ("cli/commands/detect_image", "cli/settings/detection"),
-    "detect.cli.settings.DetectVideoSettings": ("cli/commands/detect_video", "cli/settings/detection"),
-    "detect.cli.settings.ServeSettings": ("cli/commands/serve", "cli/settings/serve"),
+    "detect.training.config.TrainConfig": (
+        "training/config",
+        "training/trainer",
+        "training/setup",
+        "cli/commands/train",
+    ),
+    "detect.cli.settings.train.TrainSettings": (
+        "training/config",
+        "training/trainer",
+        "training/setup",
+        "cli/commands/train",
+    ),
+    "detect.cli.settings.evaluate.EvaluateSettings": ("cli/commands/evaluate",),
+    "detect.cli.settings.detection.DetectImageSettings": ("cli/commands/detect_image", "cli/settings/detection"),
+    "detect.cli.settings.detection.DetectVideoSettings": ("cli/commands/detect_video", "cli/settings/detection"),
+    "detect.cli.settings.doctor.CheckSettings": ("cli/commands/doctor",),
+    "detect.cli.settings.doctor.FixSettings": ("cli/commands/doctor",),
+    "detect.cli.settings.doctor.ConvertSettings": ("cli/commands/doctor",),
+    "detect.cli.settings.doctor.PreviewSettings": ("cli/commands/doctor",),
+    "detect.cli.settings.serve.ServeSettings": ("cli/commands/serve", "cli/settings/serve"),
 }
 
 
