@@ -31,7 +31,7 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}") if device.index is None else device
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count <= (device.index or 0):
+        if not 0 <= (device.index or 0) < count:  # torch wraps a large index around to a negative one
             raise UsageError(f"`device='{name}'`: this machine has {count} CUDA devices; use `device='cpu'`")
     elif device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("`device='mps'`: not available on this machine; use `device='cpu'`")

@@ -57,7 +57,7 @@ def enlarge(content: dict) -> None:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (rename, "share no class"),
+        (rename, "no class in common"),
         (empty, "no image of split 'val' has an object"),
         (enlarge, "pixels, its annotations are"),
     ],

@@ -301,7 +301,7 @@ def test_changed_settings_are_named_before_training(train_py, finished_copy, cap
 
 def test_more_epochs_change_the_learning_rate_which_is_reported(train_py, finished_copy, capsys):
     path = finished_copy / "settings.yaml"
-    assert "# a tenth of the 4 steps\n" in path.read_text()
+    assert "# a tenth of 4 steps\n" in path.read_text()
     assert train_py("--resume", finished_copy, "--epochs", 9) == 0
     said = capsys.readouterr().out
     assert "--epochs 9: the schedule spans all epochs, so the learning rate changes from 1e-05 to 0.00088" in said

@@ -143,7 +143,7 @@ def test_fitted_defaults_are_kept_when_a_run_is_resumed(train_py, data, tmp_path
     assert "# " in before
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
     then = before.replace("epochs: 1", "epochs: 2").replace(
-        "# a tenth of the 2 steps\n", ""
+        "# a tenth of 2 steps\n", ""
     )  # of steps, of which there are more now
     assert (tmp_path / "x" / "settings.yaml").read_text() == then
 
