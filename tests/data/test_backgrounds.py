@@ -1,4 +1,4 @@
-"""Images without objects: read as such, trained on beside the others, and pasted onto."""
+"""Background images: records without objects that are trained on and pasted onto."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def records(data) -> list:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three images of noise."""
+    """Three noise images."""
     (tmp_path / "empty").mkdir()
     for i in range(3):
         write_image(tmp_path / "empty" / f"{i}.png", make_image((60 + i, 80), i))
@@ -48,26 +48,26 @@ def test_backgrounds_are_records_without_objects(records, folder):
     assert len({r.image_id for r in every}) == 7
 
 
-def test_what_cannot_be_a_background_is_told(records, folder):
-    with pytest.raises(UsageError, match="--backgrounds: no such file or folder"):
+def test_unusable_backgrounds_are_errors(records, folder):
+    with pytest.raises(UsageError, match="`backgrounds`: no such file or folder"):
         with_backgrounds(records, str(folder / "none"), [])
-    with pytest.raises(UsageError, match="--backgrounds: the input is empty"):
+    with pytest.raises(UsageError, match=r"`backgrounds`: .*empty"):
         with_backgrounds(records, "", [])
     for name in ("0.png", "2.png"):
         (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "loop.png").symlink_to(folder / "loop.png")
-    with pytest.raises(DataError, match=r"--backgrounds: 3 of 4 images cannot be used: .*0\.png.*2\.png.*loop\.png"):
+    with pytest.raises(DataError, match=r"`backgrounds`: 3 of 4 images cannot be read: .*0\.png.*2\.png.*loop\.png"):
         with_backgrounds(records, str(folder), [])
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_an_image_of_any_split_is_no_background(data, split, train_py, tmp_path, capsys):
+def test_image_of_any_split_cannot_be_a_background(data, split, train_py, tmp_path, capsys):
     images = data.parent / "files" / split
     assert train_py("--data", data, "--backgrounds", images, "--output-dir", tmp_path, *TINY) == 2
-    assert f"--backgrounds: images of the dataset are among them: {images}" in capsys.readouterr().err
+    assert f"--backgrounds: these images are in the dataset: {images}" in capsys.readouterr().err
 
 
-def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(records, folder):
+def test_objects_are_pasted_onto_backgrounds_but_not_from_them(records, folder):
     every = with_backgrounds(records, str(folder), [])
     transform = TrainTransform(64, Augmentation(copy_paste=1.0))
     dataset = DetectionDataset(every, transform, with_masks=True)
@@ -78,11 +78,11 @@ def test_objects_are_pasted_onto_backgrounds_and_none_are_looked_for_among_them(
     for epoch in range(6):
         dataset.epoch = epoch
         pasted += [len(dataset[i][1]["boxes"]) for i in (4, 5, 6)]
-    assert set(drawn) == {4}  # of as many images one may lend objects
+    assert set(drawn) == {4}  # images that objects may be copied from
     assert any(pasted)
 
 
-def test_an_empty_image_is_trained_on(data, folder, train_py, tmp_path, capsys):
+def test_backgrounds_are_trained_on(data, folder, train_py, tmp_path, capsys):
     flags = ["--data", data, "--backgrounds", folder, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
     assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5) == 0
     assert "few: 4 images and 3 backgrounds to train on, 2 to validate on" in capsys.readouterr().out

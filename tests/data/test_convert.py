@@ -1,4 +1,4 @@
-"""Datasets in other formats: read back they are the same but for what was told, and nothing is left half done."""
+"""Conversion: datasets read back are equal except for reported losses, and an error leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.converted import HW, TEXTS, losses, one_image, read, read_back, same, told
+from helpers.converted import HW, TEXTS, loss_counts, losses, one_image, read, read_back, same
 from helpers.folders import SHARED
 
 from detect.data import convert as converting
 from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS, get_exporter
-from detect.data.exporters.annotated_images import AREAS, MASK_BOX_DIFFERENCES, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK
+from detect.data.exporters.annotated_images import (
+    AREAS,
+    CATEGORY_IDS,
+    CROWDS,
+    MASK_BOX_DIFFERENCES,
+    MASKS,
+    OBJECTS_WITHOUT_MASK,
+)
 from detect.data.exporters.file_names import choose_names
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, DiskError, UsageError
@@ -33,28 +40,28 @@ ODD = (
 
 @pytest.fixture
 def out(tmp_path: Path) -> Iterator[Path]:
-    """A new folder, which does not stay: real images are many."""
+    """A new folder, deleted after the test, since the real datasets are large."""
     yield tmp_path / "out" / "new set"
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
 @pytest.mark.parametrize("kinds", [("box",), ("one",), ("parts", "rle"), ("box", "one", "parts", "rle")])
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_is_written_is_read_again(tmp_path, out, form, kinds):
-    """Names with spaces, umlauts and folders, which clash; empty images; boxes, polygons, parts, codes, crowds."""
+def test_written_dataset_is_read_back_equal(tmp_path, out, form, kinds):
+    """Names with spaces, umlauts, folders and clashes; empty images; boxes, polygons, several parts, RLEs, crowds."""
     parts = {}
     for seed, split in enumerate(("train", "val", "test")):
         class_names, parts[split] = read(tmp_path / split, seed, kinds=kinds)
     names = choose_names(parts, get_exporter(form))
-    assert told(convert(parts, class_names, form, out)) == losses(form, parts, class_names)
+    assert loss_counts(convert(parts, class_names, form, out)) == losses(form, parts, class_names)
     classes = tuple(class_names.names if form in ("coco", "yolo") else TEXTS.values())
     for split, table in read_back(form, out, names, classes).items():
         same(form, parts[split], table, names[split])
     assert sorted(p.name for p in out.parent.iterdir()) == ["new set"]
 
 
-def test_names_are_kept_where_that_can_be(tmp_path):
-    """Capitals do not count, nor do suffixes where annotations are files of the same name."""
+def test_image_names_are_kept_where_possible(tmp_path):
+    """Names must differ ignoring case, and without suffix if annotation files have the same names."""
     _, table = read(tmp_path)
     elsewhere = table.append_images([tmp_path / "images" / "größe 1.png"], np.array([HW], np.int32))
     chosen = {form: choose_names({"train": elsewhere}, get_exporter(form))["train"] for form in FORMATS}
@@ -67,7 +74,7 @@ def test_names_are_kept_where_that_can_be(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a disk that takes these names")
 @pytest.mark.parametrize("form", FORMATS)
-def test_images_with_odd_names_are_found_again(tmp_path, out, form):
+def test_unusual_image_names_are_read_back(tmp_path, out, form):
     class_names, table = read(tmp_path, names=(*ODD, "empty.png"))
     names = choose_names({"train": table}, get_exporter(form))["train"]
     convert({"train": table}, class_names, form, out)
@@ -75,8 +82,8 @@ def test_images_with_odd_names_are_found_again(tmp_path, out, form):
     same(form, table, read_back(form, out, {"train": names}, classes)["train"], names)
 
 
-def test_an_image_of_two_splits_is_there_for_both(tmp_path, out):
-    """Of VOC, whose splits share a folder, once, unless its objects differ."""
+def test_image_in_two_splits_is_in_both(tmp_path, out):
+    """Splits of VOC share a folder: the image is written once unless its objects differ."""
     class_names, table = read(tmp_path, kinds=("one",))
     fewer = table.take_objects(np.arange(len(table.labels)) > 0)
     parts = {"train": table, "again": table[:2], "other": fewer[:1]}
@@ -91,7 +98,7 @@ def test_an_image_of_two_splits_is_there_for_both(tmp_path, out):
     assert yolo["again"] == yolo["train"][:2] and yolo["other"] == ["a.png"]
 
 
-def test_names_can_be_given(tmp_path, out):
+def test_image_names_can_be_given(tmp_path, out):
     class_names, table = read(tmp_path)
     names = {"train": [f"deep/{i}.png" for i in range(len(table))]}
     convert({"train": table}, class_names, "yolo", out, names)
@@ -99,25 +106,25 @@ def test_names_can_be_given(tmp_path, out):
     same("yolo", table, new, names["train"])
 
 
-def test_what_cannot_be_is_said_before_anything_is_written(tmp_path, out):
+def test_invalid_arguments_are_errors_before_anything_is_written(tmp_path, out):
     class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9]})
     with pytest.raises(UsageError, match="unknown format 'yollo': did you mean yolo"):
         convert({"a": table}, class_names, "yollo", out)
     for split in ("a/b", "..", "", ".a"):
-        with pytest.raises(UsageError, match="cannot name a folder"):
+        with pytest.raises(UsageError, match="cannot be the name of a folder"):
             convert({split: table}, class_names, "coco", out)
     with pytest.raises(UsageError, match="images is not empty; name a new one"):
         convert({"a": table}, class_names, "coco", tmp_path / "images")
     with pytest.raises(UsageError, match=r"ground truth\.json is not a folder"):
         convert({"a": table}, class_names, "coco", tmp_path / "ground truth.json")
-    for names, said in ((("a b", "a  b"), "'a  b' cannot be told apart from 'a b'"), ((" ", "b"), "it is empty")):
+    for names, said in ((("a b", "a  b"), "'a  b' and 'a b' would be equal"), ((" ", "b"), "visible characters")):
         for form in ("voc", "via"):
             with pytest.raises(UsageError, match=said):
                 convert({"a": table}, ClassNames(names), form, out)
     assert not out.exists() and not list(tmp_path.rglob(".*"))
 
 
-def test_an_empty_folder_that_is_there_is_filled(tmp_path, out):
+def test_existing_empty_folder_is_filled(tmp_path, out):
     class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9]})
     out.mkdir(parents=True)
     convert({"a": table}, class_names, "coco", out)
@@ -125,7 +132,7 @@ def test_an_empty_folder_that_is_there_is_filled(tmp_path, out):
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_full_disk_leaves_nothing(tmp_path, out, monkeypatch, there):
+def test_full_disk_leaves_nothing(tmp_path, out, monkeypatch, there):
     class_names, table = read(tmp_path)
     out.parent.mkdir()
     if there:
@@ -142,7 +149,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, out, monkeypatch, there):
     assert [p.name for p in out.parent.rglob("*")] == ["new set"] * there
 
 
-def test_an_image_that_is_gone_is_named_and_leaves_nothing(tmp_path, out):
+def test_missing_image_is_named_and_leaves_nothing(tmp_path, out):
     class_names, table = read(tmp_path)
     table.path(3).unlink()
     with pytest.raises(DataError, match=r"cannot read .*sub folder/a\.png: No such file"):
@@ -179,12 +186,12 @@ REAL_LOSSES = {
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ["bccd", "balloon", "coco_tiny80"])
-def test_real_data_sets_there_and_back(name, form, out, capsys):
+def test_real_datasets_are_read_back_equal(name, form, out, capsys):
     spec = real(name)
     parts = {}
     for split in spec.splits:
         class_names, parts[split] = spec.read(split)
-    assert told(convert(parts, class_names, form, out)) == REAL_LOSSES.get((name, form), {})
+    assert loss_counts(convert(parts, class_names, form, out)) == REAL_LOSSES.get((name, form), {})
     names = choose_names(parts, get_exporter(form))
     for split, table in read_back(form, out, names, class_names.names).items():
         same(form, parts[split], table, names[split])

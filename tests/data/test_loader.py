@@ -1,4 +1,4 @@
-"""Batches for training: the same whichever worker makes them, new in every epoch, and again as one asks for them."""
+"""Training batches: independent of the number of workers, different in every epoch, repeatable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = [(60, 90), (90, 60), (60, 80), (64, 64), (90, 70), (60, 75), (85, 60)]  
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> DetectionDataset:
-    """Seven noisy images of one object each, with the image ids 100 to 106."""
+    """Seven noise images with one object each and the image ids 100 to 106."""
     rng = np.random.default_rng(0)
     for i, hw in enumerate(SIZES):
         Image.fromarray(rng.integers(0, 256, (*hw, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
@@ -44,7 +44,7 @@ def dataset(tmp_path: Path) -> DetectionDataset:
 
 
 def content(batches) -> list[list[tuple[int, bytes]]]:
-    """The image id and the pixels of each item, batch by batch."""
+    """Return the image id and the pixels of each item, batch by batch."""
     return [
         [(int(t["image_id"]), image.numpy().tobytes()) for image, t in zip(*batch, strict=True)] for batch in batches
     ]
@@ -55,15 +55,15 @@ def ids(batches) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_is_the_same_however_one_comes_to_it(dataset, workers):
+def test_epoch_does_not_depend_on_earlier_epochs_or_workers(dataset, workers):
     loader = TrainLoader(dataset, 2, workers)
     in_order = [content(loader.epoch(epoch)) for epoch in (0, 1, 2)]
-    assert content(loader.epoch(1)) == in_order[1], "again"
-    assert content(TrainLoader(dataset, 2, 0).epoch(2)) == in_order[2], "first of all, by no worker"
+    assert content(loader.epoch(1)) == in_order[1], "repeated epoch"
+    assert content(TrainLoader(dataset, 2, 0).epoch(2)) == in_order[2], "first epoch, without workers"
     assert len({str(one) for one in in_order}) == 3
 
 
-def test_workers_run_on_from_epoch_to_epoch(dataset):
+def test_worker_processes_persist_between_epochs(dataset):
     loader = TrainLoader(dataset, 2, 2)
     seen = []
     for epoch in range(2):
@@ -72,19 +72,19 @@ def test_workers_run_on_from_epoch_to_epoch(dataset):
     assert seen[0] == seen[1]
 
 
-def test_an_epoch_that_was_left_early_leaves_nothing_behind(dataset):
+def test_epoch_abandoned_early_does_not_affect_the_next(dataset):
     loader = TrainLoader(dataset, 2, 2)
     expected = content(loader.epoch(1))
     next(iter(loader.epoch(0)))
     assert content(loader.epoch(1)) == expected
 
 
-def test_its_length_is_the_number_of_steps(dataset):
+def test_length_is_the_number_of_batches(dataset):
     loader = TrainLoader(dataset, 3, 0, repeats=np.full(7, 2.0))
     assert len(TrainLoader(dataset, 3, 0).epoch(0)) == 3 and len(loader.epoch(0)) == 5
 
 
-def test_an_image_that_comes_again_looks_another_way_each_time(dataset):
+def test_repeated_image_is_augmented_differently_each_time(dataset):
     loader = TrainLoader(dataset, 2, 0, repeats=np.array([3.0, 1, 1, 1, 1, 1, 1]))
     items = [item for epoch in range(2) for batch in content(loader.epoch(epoch)) for item in batch]
     assert sorted(i for i, _ in items) == sorted([100] * 6 + [*range(101, 107)] * 2)
@@ -96,11 +96,11 @@ def test_landscapes_and_portraits_share_few_batches(dataset):
     for epoch in range(20):
         for images, _ in TrainLoader(dataset, 2, 0).epoch(epoch):
             mixed += len({image.shape[1] > image.shape[2] for image in images if image.shape[1] != image.shape[2]}) > 1
-    assert mixed <= 20, "one of four batches; at random it would be two"
+    assert mixed <= 20, "one of four batches; two at random"
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_share_the_batches_that_one_would_gather_for_a_step(dataset, processes):
+def test_processes_divide_the_batches_that_one_process_would_accumulate(dataset, processes):
     alone = TrainLoader(dataset, 1, 0, accumulate=processes)
     loaders = [TrainLoader(dataset, 1, 0, rank=rank, world_size=processes) for rank in range(processes)]
     for epoch in range(3):
@@ -109,7 +109,7 @@ def test_processes_share_the_batches_that_one_would_gather_for_a_step(dataset, p
         assert in_turn == content(alone.epoch(epoch))
 
 
-def test_only_in_a_last_step_of_too_few_images_some_come_twice(dataset):
+def test_images_repeat_only_in_a_last_step_with_too_few_images(dataset):
     for processes, batch_size, twice in ((2, 3, 1), (4, 1, 1), (5, 1, 3), (7, 1, 0), (2, 2, 0)):
         loaders = [TrainLoader(dataset, batch_size, 0, rank=rank, world_size=processes) for rank in range(processes)]
         shares = [ids(loader.epoch(0)) for loader in loaders]
@@ -119,13 +119,13 @@ def test_only_in_a_last_step_of_too_few_images_some_come_twice(dataset):
 
 
 @pytest.mark.parametrize("done", [0, 2, 4, 6])
-def test_an_epoch_goes_on_after_what_was_done(dataset, done):
+def test_epoch_continues_after_the_batches_done(dataset, done):
     for rank in range(2):
         loader = TrainLoader(dataset, 1, 0, rank=rank, world_size=2)
         assert content(loader.epoch(1, done)) == content(loader.epoch(1))[done // 2 :]
 
 
-def test_sizes_are_known_before_items_are_made(dataset):
+def test_sizes_are_known_without_reading_images(dataset):
     dataset.transform = TrainTransform(64, replace(PRESETS["strong"], copy_paste=0), epochs=3)
     for epoch in range(3):
         for i in range(7):
@@ -134,12 +134,12 @@ def test_sizes_are_known_before_items_are_made(dataset):
                 assert image.shape[1:] == dataset.size_hw(i, epoch, again)
 
 
-def test_no_images_make_no_batches(dataset):
+def test_empty_dataset_has_no_batches(dataset):
     empty = DetectionDataset([], dataset.transform, with_masks=False)
     assert len(TrainLoader(empty, 2, 0).epoch(0)) == 0 and list(TrainLoader(empty, 2, 0).epoch(0)) == []
 
 
-def test_what_was_drawn_before_changes_nothing(dataset):
+def test_global_random_state_has_no_influence(dataset):
     before = content(TrainLoader(dataset, 2, 0).epoch(0))
     torch.manual_seed(99), np.random.seed(99)
     assert content(TrainLoader(dataset, 2, 0).epoch(0)) == before

@@ -1,4 +1,4 @@
-"""Which images come how often and share a batch: each once, the rare ones more, in every process other ones."""
+"""Sampling: how often images are used per epoch, and which share a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGES = st.lists(st.tuples(SIDES, SIDES), min_size=0, max_size=60)
 
 
 def batches(sizes, batch_size=2, *, seed=0, epoch=0, repeats=None) -> list[list[int]]:
-    """As the loader makes them."""
+    """Return the batches of an epoch, as the loader does."""
     sizes = np.array(sizes, float).reshape(-1, 2)
     rng = np.random.default_rng([seed, epoch])
     numbers = sample_epoch(len(sizes), rng, repeats)
@@ -29,7 +29,7 @@ def flat(lists) -> list[int]:
 
 
 @given(IMAGES, st.integers(1, 9), st.integers(0, 5))
-def test_every_image_comes_once_in_full_batches_but_for_the_last(sizes, batch_size, epoch):
+def test_every_image_is_used_once_and_only_the_last_batch_is_smaller(sizes, batch_size, epoch):
     found = batches(sizes, batch_size, epoch=epoch)
     assert sorted(flat(found)) == list(range(len(sizes)))
     assert all(len(batch) == batch_size for batch in found[:-1])
@@ -37,7 +37,7 @@ def test_every_image_comes_once_in_full_batches_but_for_the_last(sizes, batch_si
 
 
 @given(st.lists(st.floats(1, 6), min_size=1, max_size=40), st.integers(0, 20))
-def test_an_image_comes_as_often_as_its_factor_says_each_time_by_another_number(factors, epoch):
+def test_image_is_used_as_often_as_its_factor_with_a_new_number_each_time(factors, epoch):
     numbers = sample_epoch(len(factors), np.random.default_rng(epoch), np.array(factors))
     assert len(set(numbers.tolist())) == len(numbers)
     times = np.bincount(numbers % len(factors), minlength=len(factors))
@@ -47,12 +47,12 @@ def test_an_image_comes_as_often_as_its_factor_says_each_time_by_another_number(
         assert again == list(range(count))
 
 
-def test_the_fraction_of_a_factor_comes_by_chance_in_each_epoch():
+def test_fractional_part_of_a_factor_is_drawn_in_each_epoch():
     counts = [len(sample_epoch(100, np.random.default_rng(e), np.full(100, 1.25))) for e in range(200)]
     assert np.mean(counts) == pytest.approx(125, abs=1.5) and len(set(counts)) > 5
 
 
-def test_an_epoch_depends_on_seed_and_number_alone():
+def test_epoch_depends_only_on_seed_and_number():
     sizes = np.random.default_rng(0).integers(100, 900, (30, 2))
     assert batches(sizes, epoch=3) == batches(sizes, epoch=3)
     found = [str(batches(sizes, epoch=epoch, seed=seed)) for epoch in range(3) for seed in range(3)]
@@ -60,18 +60,18 @@ def test_an_epoch_depends_on_seed_and_number_alone():
 
 
 def padded(sizes: np.ndarray, found: list[list[int]]) -> float:
-    """Pixels of all batches, each padded to its largest sides."""
+    """Return the pixels of all batches, each padded to its largest height and width."""
     return sum(float(sizes[batch].max(axis=0).prod()) * len(batch) for batch in found)
 
 
 def landscapes_and_portraits(count: int) -> np.ndarray:
-    """(height, width) at a short side of 480 of images of many shapes."""
+    """Return the (height, width) of images with a short side of 480 and various aspect ratios."""
     long = np.random.default_rng(1).integers(480, 800, count)
     return np.stack([np.where(np.arange(count) % 3, 480, long), np.where(np.arange(count) % 3, long, 480)], axis=1)
 
 
 @pytest.mark.parametrize("batch_size", [2, 4, 8])
-def test_images_of_like_size_share_a_batch(batch_size):
+def test_images_of_similar_size_share_a_batch(batch_size):
     sizes = landscapes_and_portraits(96)
     alone = padded(sizes, [[i] for i in range(96)])
     at_random = np.random.default_rng(2).permutation(96).reshape(-1, batch_size).tolist()
@@ -79,7 +79,7 @@ def test_images_of_like_size_share_a_batch(batch_size):
     assert waste < 0.4 * (padded(sizes, at_random) / alone - 1)
 
 
-def test_no_two_images_share_a_batch_always_nor_is_the_same_one_always_left_over():
+def test_batches_and_the_last_one_vary_between_epochs():
     sizes = landscapes_and_portraits(48)[:47]
     pairs, last = Counter(), Counter()
     for epoch in range(60):
@@ -90,7 +90,7 @@ def test_no_two_images_share_a_batch_always_nor_is_the_same_one_always_left_over
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_hardly_any_images(count):
+def test_very_few_images_are_all_used(count):
     sizes = np.full((count, 2), 100)
     assert sorted(flat(batches(sizes, 8))) == list(range(count))
 
@@ -104,12 +104,12 @@ def factors(labels_of_images: list[set[int]], threshold: float) -> np.ndarray:
     return repeat_factors(images, labels, len(labels_of_images), threshold)
 
 
-def test_an_image_gets_what_its_rarest_class_asks_for():
+def test_factor_of_an_image_is_that_of_its_rarest_class():
     found = factors([{1}] * 12 + [{1, 3}, {3}, set(), {1, 2, 3}], 0.25)  # 2 on 1 of 16 images, 3 on 3 of them
     assert found == pytest.approx([1] * 12 + [np.sqrt(0.25 / (3 / 16))] * 2 + [1, 2])
 
 
-def test_many_objects_of_a_class_on_one_image_make_it_no_less_rare():
+def test_number_of_objects_on_an_image_does_not_change_its_factor():
     one, many = (repeat_factors(np.zeros(n, int), np.full(n, 5), 100, 0.04) for n in (1, 40))
     assert one.tolist() == many.tolist() == [2.0] + [1.0] * 99
 
@@ -118,11 +118,11 @@ def test_many_objects_of_a_class_on_one_image_make_it_no_less_rare():
 def test_factors_are_at_least_one_and_never_smaller_for_a_rarer_class(images, threshold):
     found = factors(images, threshold)
     assert found.shape == (len(images),) and (found >= 1).all()
-    share = {label: sum(label in one for one in images) / len(images) for label in set().union(*images)}
+    fraction = {label: sum(label in one for one in images) / len(images) for label in set().union(*images)}
     for labels, factor in zip(images, found, strict=True):
-        rarest = min((share[label] for label in labels), default=1.0)
+        rarest = min((fraction[label] for label in labels), default=1.0)
         assert factor == pytest.approx(max(1.0, np.sqrt(threshold / rarest)))
 
 
-def test_a_threshold_of_nothing_repeats_nothing():
+def test_threshold_zero_repeats_nothing():
     assert factors([{1}, {1, 2}, set()], 0.0).tolist() == [1, 1, 1]

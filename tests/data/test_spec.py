@@ -1,4 +1,4 @@
-"""Descriptions of datasets: each split gets its images and no other, and a mistake in the YAML is one line."""
+"""Descriptions of datasets: each split gets exactly its images, and a mistake in the YAML is a one-line error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from helpers.folders import SHARED
 
 from detect.data import spec
-from detect.data.description import DATASETS, find_spec
+from detect.data.description import described_datasets, find_spec
 from detect.data.spec import fingerprint
 from detect.errors import DataError, DetectError, UsageError
 from detect.media.images import write_image
@@ -23,7 +23,7 @@ IMAGES = ("a.png", "b.png", "more/c.png", "more/a.png")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """set.yaml's folder: the dataset's files lie in files/."""
+    """Folder of set.yaml, with the files of the dataset in files/."""
     images = []
     for number, name in enumerate(IMAGES, start=1):
         path = tmp_path / "files" / "images" / name
@@ -37,27 +37,27 @@ def folder(tmp_path: Path) -> Path:
 
 
 def described(**changes: Any) -> dict[str, Any]:
-    """A right description, changed; a change to None takes the key away."""
+    """Return a valid description with changes; a change to None removes the key."""
     part = {"images": "images", "annotations": "ground truth.json"}
     content = {"format": "coco", "root": "files", "splits": {"train": part, "val": dict(part)}} | changes
     return {k: v for k, v in content.items() if v is not None}
 
 
 def find(folder: Path, content: Any, data_root: Path | None = None):
-    """Write ``content`` into set.yaml and find it."""
+    """Write ``content`` to set.yaml and return its spec."""
     path = folder / "set.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     return find_spec(str(path), data_root)
 
 
 def names(folder: Path, **choice: Any) -> list[str]:
-    """The images of a split that makes this ``choice``."""
+    """Return the images of a split with this ``choice`` of files."""
     part = {"images": "images", "annotations": "ground truth.json"} | choice
     _, records = find(folder, described(splits={"train": part})).read("train")
     return [r.path.relative_to(folder / "files" / "images").as_posix() for r in records]
 
 
-def test_a_path_is_relative_to_its_description_wherever_one_stands(folder, monkeypatch, tmp_path_factory):
+def test_paths_are_relative_to_the_description(folder, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     found = find(folder, described())
     found.prepare()
@@ -69,28 +69,28 @@ def test_a_path_is_relative_to_its_description_wherever_one_stands(folder, monke
     assert len(find_spec("set.yaml").read("val")[1]) == 4
 
 
-def test_the_root_is_named_like_the_description_where_it_says_nothing(folder):
+def test_default_root_is_named_after_the_description(folder):
     assert find(folder, described(root=None)).root == folder / "set"
     assert find(folder, described(root=None, name="other")).name == "other"
 
 
-def test_the_files_may_lie_elsewhere(folder, tmp_path_factory):
+def test_data_root_replaces_the_root(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (folder / "files").rename(elsewhere / "mine")
     found = find(folder, described(), elsewhere / "mine")
     found.prepare()
     assert len(found.read("train")[1]) == 4
     for wrong in (elsewhere / "none", folder / "set.yaml"):
-        with pytest.raises(DataError, match=f"--data-root {wrong} is not a folder"):
+        with pytest.raises(DataError, match=f"`data_root={wrong}` is not a folder"):
             find(folder, described(), wrong).prepare()
 
 
-def test_a_folder_that_is_not_there_is_named(folder):
+def test_missing_folder_is_named(folder):
     with pytest.raises(DataError, match=f"dataset 'set': no such folder {folder / 'none'}"):
         find(folder, described(root="none")).prepare()
 
 
-def test_only_what_is_missing_is_rendered_or_downloaded(folder, monkeypatch):
+def test_only_missing_files_are_rendered_or_downloaded(folder, monkeypatch):
     made = []
     monkeypatch.setattr(spec, "render_dataset", lambda kind, root, seed: made.append((kind, root, seed)))
     monkeypatch.setattr(spec, "fetch_archive", lambda download, root: made.append((download["url"], root)))
@@ -106,7 +106,7 @@ def test_only_what_is_missing_is_rendered_or_downloaded(folder, monkeypatch):
     assert made == [("http://x/y.zip", folder / "none")]
 
 
-def test_downloaded_files_are_verified_where_they_lie(folder):
+def test_existing_files_of_a_download_are_verified(folder):
     wrong = {"url": "http://127.0.0.1:9/y.zip", "sha256": {"none.json": "00"}}
     with pytest.raises(DataError, match=r"none\.json is missing"):
         find(folder, described(download=wrong)).prepare()
@@ -119,35 +119,35 @@ def test_classes_can_be_chosen(folder):
 # Splits
 
 
-def test_a_split_takes_the_listed_files_or_all_others(folder):
+def test_split_has_the_listed_files_or_all_others(folder):
     assert names(folder) == list(IMAGES)
     assert names(folder, files=["more/c.png", "a.png"]) == ["a.png", "more/c.png"]
     assert names(folder, without=["b.png"]) == ["a.png", "more/c.png", "more/a.png"]
     assert names(folder, files=["a.png", "b.png"], without=["b.png"]) == ["a.png"]
 
 
-def test_two_images_of_one_name_in_two_folders_are_two(folder):
-    """Taken for one, an image of val would be trained on."""
+def test_images_of_the_same_name_in_two_folders_are_distinct(folder):
+    """Otherwise an image of val would be trained on."""
     assert names(folder, files=["a.png"]) == ["a.png"]
     assert names(folder, without=["more/a.png"]) == ["a.png", "b.png", "more/c.png"]
 
 
 @pytest.mark.parametrize("key", ["files", "without"])
-def test_listed_files_that_nobody_annotated_are_counted_and_named(folder, key):
-    strangers = [f"{n}.jpg" for n in range(7)]
+def test_listed_files_without_annotations_are_counted_and_named(folder, key):
+    missing = [f"{n}.jpg" for n in range(7)]
     with pytest.raises(
         DataError, match=r"ground truth\.json has no annotations for 7 listed files: 0\.jpg, .*and 2 more"
     ):
-        names(folder, **{key: [*strangers, "a.png"]})
+        names(folder, **{key: [*missing, "a.png"]})
 
 
-def test_a_split_without_images_is_refused(folder):
+def test_split_without_images_is_an_error(folder):
     for choice in ({"annotations": "empty.json"}, {"files": []}, {"without": list(IMAGES)}):
         with pytest.raises(DataError, match="dataset 'set': split 'train' has no images"):
             names(folder, **choice)
 
 
-def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
+def test_split_with_mostly_invalid_objects_is_an_error(folder):
     ground_truth = json.loads((folder / "files" / "ground truth.json").read_text())
     boxes = [[1, 1, 8, 8], [2, 2, 9, 9], [3, 3, 0, 9], [4, 4, 9, 0]]
     one = {"image_id": 1, "category_id": 7, "iscrowd": 0}
@@ -155,14 +155,14 @@ def test_a_split_most_of_whose_objects_are_of_no_use_is_refused(folder):
         ground_truth["annotations"] = [{**one, "id": n, "bbox": box} for n, box in enumerate([*boxes, *more], 1)]
         (folder / "files" / "ground truth.json").write_text(json.dumps(ground_truth))
         if refused:
-            with pytest.raises(DataError, match=r"3 of 5 objects are invalid: zero-area boxes .*doctor\.py fix"):
+            with pytest.raises(DataError, match=r"3 of 5 objects .*doctor\.py fix"):
                 find(folder, described()).read("train")
             assert len(find(folder, described()).read("train", lenient=True)[1].labels) == 2
         else:
             assert len(find(folder, described()).read("train")[1].labels) == 2
 
 
-def test_objects_that_are_no_ones_loss_do_not_count(folder):
+def test_objects_of_unlisted_images_do_not_count_as_invalid(folder):
     ground_truth = json.loads((folder / "files" / "ground truth.json").read_text())
     square, stray = [2, 2, 9, 2, 9, 9, 2, 9], [1, 1, 4, 4]
     one = {"category_id": 7, "iscrowd": 0, "bbox": [2, 2, 7, 7]}
@@ -175,15 +175,15 @@ def test_objects_that_are_no_ones_loss_do_not_count(folder):
     assert len(find(folder, described(splits={"train": part})).read("train")[1].labels) == 5
 
 
-def test_an_unknown_split_brings_its_neighbours(folder):
+def test_unknown_split_suggests_similar_names(folder):
     with pytest.raises(UsageError, match=r"dataset 'set': unknown split 'trian': did you mean train\?"):
         find(folder, described()).read("trian")
 
 
-# What may stand in a description
+# Validation of descriptions
 
 
-def test_an_unknown_data_set_brings_its_neighbours(tmp_path):
+def test_unknown_dataset_suggests_similar_names(tmp_path):
     with pytest.raises(UsageError, match=r"unknown dataset 'baloon': did you mean balloon\?"):
         find_spec("baloon")
     with pytest.raises(UsageError, match=f"no such dataset description: {tmp_path / 'none.yaml'}"):
@@ -210,7 +210,7 @@ PART = {"images": "images", "annotations": "ground truth.json"}
         (described(root=5), "'root' is 5, it should be text"),
         (described(classes="kite"), "'classes' is 'kite', it should be a list of texts"),
         (described(classes=[False, "kite"]), r"'classes' is \[False, 'kite'\], it should be a list of texts"),
-        (described(classes=["kite", "kite"]), "'classes' names one twice: kite, kite"),
+        (described(classes=["kite", "kite"]), "'classes' lists a name twice: kite, kite"),
         (described(splits=["train"]), r"'splits' is \['train'\], it should be a mapping"),
         (described(splits={"train": None}), "split train is None, it should be a mapping with the keys images, annot"),
         (
@@ -234,28 +234,28 @@ PART = {"images": "images", "annotations": "ground truth.json"}
         (described(render={"kind": "shapes"}), "render lacks the key 'seed'"),
     ],
 )
-def test_a_mistake_in_a_description_is_one_line_that_names_file_and_key(folder, content, said):
+def test_mistake_in_a_description_is_a_one_line_error_with_file_and_key(folder, content, said):
     with pytest.raises(DetectError, match=said) as error:
         find(folder, content)
     assert str(error.value).startswith(str(folder / "set.yaml"))
     assert "\n" not in str(error.value)
 
 
-def test_a_description_that_is_no_text_is_one_line_too(folder):
+def test_binary_description_is_a_one_line_error(folder):
     (folder / "set.yaml").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(DataError, match=r"set\.yaml is not YAML") as error:
         find_spec(str(folder / "set.yaml"))
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", [p.stem for p in DATASETS.glob("*.yaml")])
-def test_our_own_descriptions_have_three_splits_and_say_where_their_files_come_from(name):
+@pytest.mark.parametrize("name", described_datasets())
+def test_bundled_descriptions_have_three_splits_and_a_source(name):
     ours = find_spec(name)
     assert ours.name == name and set(ours.splits) == {"train", "val", "test"}
     assert ours.download or ours.render
 
 
-def test_the_balloons_are_61_and_13_in_splits_that_share_no_image():
+def test_splits_of_balloon_share_no_image():
     if not BALLOON.is_dir():
         pytest.skip("the balloon dataset is not there")
     balloon = find_spec("balloon", BALLOON)
@@ -268,7 +268,7 @@ def test_the_balloons_are_61_and_13_in_splits_that_share_no_image():
     assert sum(map(len, splits["test"])) == 50
 
 
-def test_a_fingerprint_is_of_the_bytes_not_of_the_names(folder):
+def test_fingerprint_depends_on_bytes_not_on_names(folder):
     _, records = find(folder, described()).read("train")
     before = fingerprint(records)
     assert fingerprint(records[::-1]) == before and len(set(before)) == 4

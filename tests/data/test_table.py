@@ -1,4 +1,4 @@
-"""A split as columns: what goes in comes out, of any part of it."""
+"""Tables: records and subsets hold exactly the rows that were added."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ one_mask = st.sampled_from([None, RLE, POLYGONS, POLYGONS[:1]])
 objects = st.lists(st.tuples(st.integers(0, 4), one_mask), max_size=20)
 
 
-def built(things: list, images: int = 5) -> Table:
-    """A table of images with ids 10, 20, ...; the n-th object has the id n, the label n + 1 and the area n."""
+def built(objects: list, images: int = 5) -> Table:
+    """Return a table of images with ids 10, 20, ...; object n has the id n, the label n + 1 and the area n."""
     builder = UnvalidatedSplitBuilder(Path("/images"), Path("/x.json"), "annotation")
     for i in range(images):
         builder.add_image(f"{i}.png", (4, 6), 10 * (i + 1))
-    for n, (image, mask) in enumerate(things):
+    for n, (image, mask) in enumerate(objects):
         builder.add_object(
             image, n + 1, n, box=(0, 0, 1, n + 1), mask=mask, area=n, iscrowd=n % 3 == 0, annotation_id=n
         )
@@ -39,7 +39,7 @@ def plain(mask) -> object:
 
 
 @given(objects)
-def test_a_record_has_the_objects_of_its_image_in_their_order(things):
+def test_record_has_the_objects_of_its_image_in_order(things):
     table = built(things)
     whole = all(mask is not None for _, mask in things)
     assert len(table) == 5 and table.has_masks == whole
@@ -68,7 +68,7 @@ def assert_equal(table: Table, records: list) -> None:
 
 
 @given(objects.filter(lambda things: all(mask for _, mask in things)), st.lists(st.integers(0, 4)))
-def test_images_can_be_taken_in_any_order_and_twice(things, rows):
+def test_images_can_be_taken_in_any_order_and_repeatedly(things, rows):
     table = built(things)
     assert_equal(table.take_images(np.array(rows, np.int64)), [table[row] for row in rows])
     assert_equal(table[1:4], [table[row] for row in range(1, 4)])
@@ -76,7 +76,7 @@ def test_images_can_be_taken_in_any_order_and_twice(things, rows):
 
 
 @given(objects, st.randoms())
-def test_objects_can_be_left_out(things, random):
+def test_objects_can_be_removed(things, random):
     table = built(things)
     kept = np.array([random.random() < 0.5 for _ in things], bool)
     fewer = table.take_objects(kept)
@@ -84,7 +84,7 @@ def test_objects_can_be_left_out(things, random):
     assert fewer.images.tolist() == table.images[kept].tolist() and len(fewer) == len(table)
 
 
-def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
+def test_relabeling_follows_class_names_and_removes_unknown_classes():
     table = built([(0, None), (1, None), (1, None)])  # a kite, a balloon, a bird
     old, new = ClassNames(("kite", "balloon", "bird")), ClassNames(("bird", "kite"))
     changed = table.relabel(new, old.names)
@@ -92,7 +92,7 @@ def test_labels_follow_the_names_of_the_classes_and_strangers_are_left_out():
     assert [len(record) for record in changed] == [1, 1, 0, 0, 0]
 
 
-def test_masks_can_be_replaced_and_images_added():
+def test_masks_can_be_replaced_and_images_appended():
     table = built([(0, RLE), (3, POLYGONS), (3, RLE)])
     new = built([(0, POLYGONS[:1]), (0, RLE)]).masks
     changed = table.with_masks(np.array([2, 0]), new)
@@ -105,7 +105,7 @@ def test_masks_can_be_replaced_and_images_added():
     assert_equal(longer[:5], list(table))
 
 
-def test_a_row_that_is_not_there_is_refused():
+def test_row_out_of_range_raises_index_error():
     table = built([(0, RLE)])
     for sequence in (table, table.names):
         assert len(list(sequence)) == 5 and sequence[-1] is not None
@@ -113,14 +113,14 @@ def test_a_row_that_is_not_there_is_refused():
             sequence[5]
 
 
-@given(st.lists(st.text(st.characters())))  # half letters too, which JSON may hold
-def test_texts_come_back(texts):
+@given(st.lists(st.text(st.characters())))  # also unpaired surrogates, which JSON may hold
+def test_string_column_returns_its_strings(texts):
     column = StringColumn.of(texts)
     assert list(column) == texts and list(column[::-1]) == texts[::-1]
     assert list(column.take(np.arange(len(texts))[::2])) == texts[::2]
 
 
-def test_it_has_no_python_object_a_mask():
-    """Which would be copied by every process that counts a reference to it."""
+def test_mask_column_has_no_python_object_per_mask():
+    """Reference counts of such objects would copy their memory in every worker process."""
     few, many = (len(pickle.dumps(built([(0, POLYGONS)] * n).masks, protocol=5)) for n in (100, 200))
     assert (many - few) / 100 < 14 * 8 + 60

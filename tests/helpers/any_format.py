@@ -1,4 +1,4 @@
-"""The same object, a kite at BOX, written in any format about any images."""
+"""Annotations of one object per image, a kite at BOX, in every format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOX = (10, 5, 30, 20)  # xyxy
 
 
 def put_images(folder: Path, *names: str) -> None:
-    """Images of noise, each another."""
+    """Write noise images that all differ."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(sum(map(ord, str(folder / name))) * 7919 + len(name))
@@ -29,7 +29,7 @@ def put_text(path: Path, text: str) -> None:
 
 
 def coco(path: Path, names: Sequence[str], classes: Sequence[str] = ("kite",)) -> None:
-    """The objects of the images take turns in the classes."""
+    """Write one object per image; the classes alternate."""
     x0, y0, x1, y1 = BOX
     content = {
         "images": [{"id": i, "file_name": n, "height": HW[0], "width": HW[1]} for i, n in enumerate(names, 1)],
@@ -55,7 +55,7 @@ def csv_boxes(path: Path, names: Sequence[str]) -> None:
 
 
 def voc(path: Path, names: Sequence[str]) -> None:
-    """path: the file, or the folder of one file for each of ``names``."""
+    """Write one XML file per image into the folder ``path``."""
     for name in names:
         x0, y0, x1, y1 = BOX
         corners = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
@@ -89,16 +89,16 @@ WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
 }
 
 
-def put(folder: Path, form: str, images: str, annotations: str, names: list[str]) -> None:
-    """Images in a folder, and their annotations in a folder or a file."""
+def put(folder: Path, format: str, images: str, annotations: str, names: list[str]) -> None:
+    """Write images and their annotations; ``images`` is a folder, ``annotations`` a folder or a file."""
     put_images(folder / images, *names)
-    WRITE[form](folder / annotations, names)
-    if form == "yolo":
+    WRITE[format](folder / annotations, names)
+    if format == "yolo":
         put_text(folder / "classes.txt", "kite\n")
 
 
 def members(spec: DatasetSpec) -> dict[str, list[str]]:
-    """The images of each split, each with the object."""
+    """Return the images of each split, and check that each has the object."""
     found = {}
     for split in spec.splits:
         names, table = spec.read(split)

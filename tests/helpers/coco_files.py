@@ -1,4 +1,4 @@
-"""COCO's files, as its tests write them."""
+"""Contents of COCO files for tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGES = [
 
 
 def annotation(number: int, image_id: int = 21, category_id: int = 7, **changes: Any) -> dict[str, Any]:
-    """One of the square; a change to None takes the key away."""
+    """Return an annotation of the square with changes; a change to None removes the key."""
     whole = {"id": number, "image_id": image_id, "category_id": category_id, "bbox": [10, 5, 20, 15], "area": 300}
     whole |= {"segmentation": [SQUARE], "iscrowd": 0} | changes
     return {k: v for k, v in whole.items() if v is not None}
@@ -42,7 +42,7 @@ def assert_one_line(error: pytest.ExceptionInfo) -> None:
 
 
 def reader(images: Path) -> Callable:
-    """A function that writes ``content`` beside ``images`` and reads it back with the reader of a format."""
+    """Return a function that writes ``content`` beside ``images`` and reads it in a format."""
 
     def read(content: Any, classes: list[str] | None = None, reader: str = "coco"):
         path = images.parent / "ground truth.json"

@@ -1,4 +1,4 @@
-"""Datasets to convert, and what is left of them when they are read back."""
+"""Datasets to convert, and comparisons with what is read back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ("a.png", "A.png", "a.jpg", "sub folder/a.png", "größe 1.png", "images
 
 
 def mask_of(rng: np.random.Generator, kind: str) -> tuple[Any, list[float], float]:
-    """A segmentation with its box xywh and its area."""
+    """Return a segmentation with its box xywh and its area."""
     if kind == "rle":
         bitmap = np.zeros(HW, bool)
         y, x = rng.integers(0, 30, 2)
@@ -45,15 +45,15 @@ def mask_of(rng: np.random.Generator, kind: str) -> tuple[Any, list[float], floa
 
 
 def coco(folder: Path, seed: int, names: tuple[str, ...] = NAMES, kinds: tuple[str, ...] = ("box",)) -> Path:
-    """A COCO dataset of noise in ``folder``/images; the last image is empty."""
+    """Write a COCO dataset of noise images; the last image has no objects."""
     rng = np.random.default_rng(seed)
     images, objects = [], []
     for number, name in enumerate(names, start=1):
         path = folder / "images" / name
-        (folder / "images" / "x").mkdir(parents=True, exist_ok=True)  # which x/../c.png goes through
+        (folder / "images" / "x").mkdir(parents=True, exist_ok=True)  # x/../c.png passes through it
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(folder / "new.png", rng.integers(0, 256, (*HW, 3), dtype=np.uint8))
-        (folder / "new.png").rename(path)  # whose suffix is any
+        (folder / "new.png").rename(path)  # the suffix need not fit the content
         images.append({"id": 100 * number, "file_name": name, "height": HW[0], "width": HW[1]})
         for _ in range(0 if number == len(names) else rng.integers(1, 6)):
             kind = str(rng.choice(kinds))
@@ -76,15 +76,15 @@ def read(folder: Path, seed: int = 0, **options: Any) -> tuple[ClassNames, Table
 
 
 def read_back(form: str, folder: Path, names: Mapping[str, list[str]], classes: tuple[str, ...]) -> dict[str, Table]:
-    """The splits of a converted dataset, of which the images are called ``names``."""
-    places = {
+    """Read the splits of a converted dataset whose images have these ``names``."""
+    paths = {
         "coco": ("{}", "annotations/instances_{}.json"),
         "voc": ("JPEGImages", "Annotations"),
         "yolo": ("images/{}", "labels/{}"),
         "via": ("{}", "{}/via_region_data.json"),
     }[form]
     splits: dict[str, dict[str, Any]] = {
-        s: dict(zip(("images", "annotations"), (place.format(s) for place in places), strict=True)) for s in names
+        s: dict(zip(("images", "annotations"), (path.format(s) for path in paths), strict=True)) for s in names
     }
     if form == "voc":
         for s in names:
@@ -103,7 +103,7 @@ def read_back(form: str, folder: Path, names: Mapping[str, list[str]], classes: 
 
 
 def same(form: str, old: Table, new: Table, names: list[str]) -> None:
-    """Images and objects of ``old`` are those of ``new``, as far as ``form`` holds them; ``names``: in ``new``."""
+    """Check that ``new`` equals ``old``, as far as the format holds it; ``names`` are the image names in ``new``."""
     row_of = {new.names[i]: i for i in range(len(new))}
     assert len(row_of) == len(new) == len(old)
     for i, name in enumerate(names):
@@ -133,35 +133,35 @@ def _same_object(form: str, old: Table, a: int, new: Table, b: int, hw: tuple[in
     if ours is not None and form != "voc":
         drawn, ground_truth = masks.from_coco(theirs, hw), masks.from_coco(ours, hw)
         assert masks.iou([drawn], [ground_truth])[0, 0] >= 0.99
-        # YOLO's reader takes the pixels that are drawn; of COCO's crowds the annotated box is a pixel short.
+        # YOLO's reader takes the box of the drawn pixels; COCO's annotated boxes of crowds are a pixel too small.
         box = masks.box(ground_truth) if form == "yolo" or isinstance(ours, dict) else box
     assert np.abs(new.boxes[b] - box).max() <= 0.5
 
 
 def losses(form: str, parts: Mapping[str, Table], class_names: ClassNames) -> dict[str, int]:
-    """What has to be told of datasets of ``coco`` above."""
+    """Return the losses that must be reported for the datasets of ``coco`` above."""
     tables = parts.values()
     crowds = sum(int(t.iscrowd.sum()) for t in tables)
     masked = sum(int((t.masks.kinds[t.mask_rows] != NO_MASK).sum()) for t in tables)
     sides = [t.boxes[:, 2:] - t.boxes[:, :2] for t in tables]
     off = [np.abs(t.areas - wh.prod(axis=1)) / t.areas for t, wh in zip(tables, sides, strict=True)]
-    told = {
+    expected = {
         "coco": {},
         "voc": {CATEGORY_IDS: len(class_names), MASKS: masked, AREAS: sum(int((one > 0.01).sum()) for one in off)},
         "yolo": {CATEGORY_IDS: len(class_names), CROWDS: crowds},
         "via": {CATEGORY_IDS: len(class_names), OBJECTS_WITHOUT_MASK: sum(len(t.labels) for t in tables) - masked},
     }[form]
-    return {what: count for what, count in told.items() if count}
+    return {what: count for what, count in expected.items() if count}
 
 
-def told(losses: Iterable[ExportLoss]) -> dict[str, int]:
+def loss_counts(losses: Iterable[ExportLoss]) -> dict[str, int]:
     found = [(loss.what, loss.count) for loss in losses]
-    assert len(dict(found)) == len(found), "each kind is said once"
+    assert len(dict(found)) == len(found), "each loss is reported once"
     return dict(found)
 
 
 def one_image(tmp_path: Path, *entries: dict[str, Any], ids: tuple[int, ...] = (1, 2)) -> tuple[ClassNames, Table]:
-    """One black image with ``entries`` as its annotations, of the first of two categories where they do not say."""
+    """Return one black image with ``entries`` as annotations, by default of the first of two categories."""
     folder = tmp_path / "images"
     folder.mkdir(exist_ok=True)
     write_image(folder / "a.png", np.zeros((*HW, 3), np.uint8))

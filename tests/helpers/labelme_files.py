@@ -1,4 +1,4 @@
-"""labelme's files, as its tests write them."""
+"""Contents of labelme files for tests."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def shape(points: Any = CORNERS, kind: str | None = "polygon", label: str = "kit
 
 
 def png(pixels: np.ndarray, form: str = "PNG") -> str:
-    """An image in base64, as labelme holds a mask."""
+    """Return an image in base64, as labelme stores masks."""
     content = BytesIO()
     Image.fromarray(pixels).save(content, form)
     return base64.b64encode(content.getvalue()).decode()
 
 
 def masked(pixels: np.ndarray, x: float, y: float, **more: Any) -> dict[str, Any]:
-    """A mask whose upper left pixel lies at x, y; its second corner is the last pixel, as labelme writes it."""
+    """Return a mask with its upper left pixel at x, y; the second corner is the last pixel, as in labelme."""
     h, w = pixels.shape[:2]
     return shape([[x, y], [x + w - 1, y + h - 1]], "mask", mask=png(pixels), **more)
 
@@ -40,13 +40,13 @@ def document(*shapes: Any, image: Any = "a.png", **more: Any) -> dict[str, Any]:
 
 
 def write(path: Path, *shapes: Any, **more: Any) -> None:
-    """A file about the image ``image``, by default the one of its own name."""
+    """Write a file that describes ``image``, by default the image of the same name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document(*shapes, **{"image": f"{path.stem}.png"} | more)), encoding="utf-8")
 
 
 def read(images: Path, *shapes: Any, annotations: Path | None = None, classes: list[str] | None = None, **more: Any):
-    """The classes and records after a file about a.png was written beside it."""
+    """Write a.json for a.png and return the classes and the records."""
     if shapes or more:
         write(images / "a.json", *shapes, **more)
     return read_split("labelme", images, annotations or images, classes)

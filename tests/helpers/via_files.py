@@ -1,4 +1,4 @@
-"""VIA's files and the images they are about, as its tests write them."""
+"""Contents of VIA files and their images for tests."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def region(shape: dict[str, Any] | None = None, **attributes: Any) -> dict[str, 
 
 
 def shaped(shape: dict[str, Any] = SQUARE, **changes: Any) -> dict[str, Any]:
-    """A region with a changed shape; a change to None takes the key away."""
+    """Return a region with a changed shape; a change to None removes the key."""
     return region({k: v for k, v in (shape | changes).items() if v is not None})
 
 
 def entries(*regions: Any, version: int = 2) -> dict[str, Any]:
-    """b.png with ``regions`` and a.png without any."""
+    """Return the entries of b.png with ``regions`` and a.png without any."""
     held = [list(regions), []] if version == 2 else [{str(i): r for i, r in enumerate(regions)}, {}]
     return {
         "b.png123": {"filename": "b.png", "size": 123, "regions": held[0], "file_attributes": {}},
@@ -47,7 +47,7 @@ def entries(*regions: Any, version: int = 2) -> dict[str, Any]:
 
 
 def project(*regions: Any, **attributes: Any) -> dict[str, Any]:
-    """A project of VIA 2 with the ``attributes`` of its regions."""
+    """Return a VIA 2 project that defines region ``attributes``."""
     return {
         "_via_settings": {"core": {"filepath": {}, "default_filepath": "C:\\somewhere\\else\\"}},
         "_via_img_metadata": entries(*regions),
@@ -58,7 +58,7 @@ def project(*regions: Any, **attributes: Any) -> dict[str, Any]:
 
 
 def as_csv(content: dict[str, Any], mark: str = "") -> str:
-    """The CSV export of the same entries."""
+    """Return the CSV export of the same entries."""
     names = ("file_size", "file_attributes", "region_count", "region_id", "region_shape_attributes")
     out = io.StringIO()
     lines = csv.writer(out)
@@ -72,7 +72,7 @@ def as_csv(content: dict[str, Any], mark: str = "") -> str:
 
 
 def write_images(parent: Path) -> Path:
-    """The folder ``parent/images`` with three black images of HW."""
+    """Write three black images of size HW and return their folder ``parent/images``."""
     folder = parent / "images"
     (folder / "more").mkdir(parents=True)
     for name in ("a.png", "b.png", "more/c.png"):
@@ -81,7 +81,7 @@ def write_images(parent: Path) -> Path:
 
 
 def reader(images: Path) -> Callable:
-    """A function that writes ``content`` beside ``images`` and reads it back."""
+    """Return a function that writes ``content`` beside ``images`` and reads it."""
 
     def read(content: Any, classes: list[str] | None = None, name: str = "ground truth.json"):
         path = images.parent / name

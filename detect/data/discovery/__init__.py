@@ -42,6 +42,7 @@ def discover(folder: Path, format: str = "auto") -> Discovery:
     if format == "auto":
         format = _only_format(files, errors, listing)
     elif format not in files:
+        get_reader(format)  # raises for an unknown name
         found = f"; found {' and '.join(sorted(files))}" if files else _first_error(errors)
         raise UsageError(f"`format='{format}'`: {folder} has no annotations of this format{found}")
     reader = get_reader(format)

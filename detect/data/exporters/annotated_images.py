@@ -17,7 +17,7 @@ from detect.errors import UsageError
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.masks import Polygons, Rle
-from detect.structures.polygons import one_outline
+from detect.structures.polygons import single_polygon
 
 # Information that several formats cannot hold.
 MASKS, CROWDS, AREAS, CATEGORY_IDS = "masks", "crowds", "areas", "category ids"
@@ -106,7 +106,7 @@ def as_one_polygon(
 
     cut: whether to clip the polygon to the image.
     """
-    polygon = [] if annotated.mask is None else one_outline(annotated.mask, image_hw, cut=cut)
+    polygon = [] if annotated.mask is None else single_polygon(annotated.mask, image_hw, clip=cut)
     if not polygon:
         area = float(np.prod(annotated.box[2:] - annotated.box[:2]))
         return [], [MASKS] * (annotated.mask is not None) + lost_area(annotated, area)

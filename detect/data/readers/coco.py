@@ -123,8 +123,10 @@ def _read_entries(annotations: Path) -> _Entries:
         return _Entries(document.images, document.annotations, document.categories, release_memory)
     except (OSError, ValueError, RecursionError):  # missing, empty, with NaN or a byte order mark, or not COCO
         content = load_json(annotations)
-    lists = [require(content, key, str(annotations), list) for key in ("images", "annotations", "categories")]
-    return _Entries(*lists, lambda: None)
+    images, objects, categories = (
+        require(content, key, str(annotations), list) for key in ("images", "annotations", "categories")
+    )
+    return _Entries(images, objects, categories, lambda: None)
 
 
 def _to_python(entry: Any) -> Any:
@@ -253,6 +255,6 @@ def _read_mask(text: msgspec.Raw) -> Polygons | Rle | None:
             "invalid_mask", "a segmentation is a list of polygons, each a flat list of finite numbers"
         )
     try:
-        return masks.compressed(segmentation) if segmentation else None
+        return masks.from_rle(segmentation) if segmentation else None
     except ValueError as problem:
         raise InvalidEntryError("invalid_mask", str(problem)) from None

@@ -52,12 +52,12 @@ class _Columns(NamedTuple):
 
     Attributes:
         positions: position of each known column by its key in ``_COLUMN_NAMES``.
-        count: number of all columns.
+        num_columns: number of all columns.
         delimiter: "," or ";".
     """
 
     positions: dict[str, int]
-    count: int
+    num_columns: int
     delimiter: str
 
 
@@ -141,8 +141,10 @@ def _read_lines(annotations: Path) -> Iterator[tuple[int, str, _Line | InvalidEn
                 continue
             written = ""
             line: _Line | InvalidEntryError = InvalidEntryError("malformed_object", "no image name")
-            if len(cells) < columns.count or any(cells[columns.count :]):
-                line = InvalidEntryError("malformed_object", f"{len(cells)} cells, but the header has {columns.count}")
+            if len(cells) < columns.num_columns or any(cells[columns.num_columns :]):
+                line = InvalidEntryError(
+                    "malformed_object", f"{len(cells)} cells, but the header has {columns.num_columns}"
+                )
             elif written := cells[columns.positions["filename"]]:
                 line = _parse_line({key: cells[position] for key, position in columns.positions.items()})
             if isinstance(line, InvalidEntryError):

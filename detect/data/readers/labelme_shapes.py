@@ -120,7 +120,7 @@ def _mask(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
         raise InvalidEntryError("box_outside_image", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
     if not inside.any():
         raise InvalidEntryError("zero_area_box", "the mask is empty")
-    return Geometry(None, masks.from_pasted(inside, (max(x, 0), max(y, 0)), image_hw))
+    return Geometry(None, masks.from_crop(inside, (max(x, 0), max(y, 0)), image_hw))
 
 
 _GEOMETRIES = {

@@ -1,5 +1,4 @@
-"""Whatever lies in a folder, looking for a dataset there finds one or says in one line why not; so does the doctor,
-and what it fixes can be read."""
+"""Random folders: find_spec and the doctor give a dataset or a one-line error, and fixed datasets have no errors."""
 
 from __future__ import annotations
 
@@ -57,13 +56,13 @@ TEXTS = st.one_of(
 @pytest.fixture
 def folder(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("fuzz") / "set"
-    monkeypatch.setattr(description, "DATASETS", folder.parent)
+    monkeypatch.setattr(description, "datasets_folder", lambda: folder.parent)
     return folder
 
 
 @FUZZ
 @given(files=st.dictionaries(st.sampled_from(FILES), TEXTS, max_size=4), form=st.sampled_from([None, *WRITE]))
-def test_any_folder(folder, files, form):
+def test_random_folder_gives_a_dataset_or_a_one_line_error(folder, files, form):
     shutil.rmtree(folder, ignore_errors=True)
     put_images(folder, *NAMES)
     if form:
@@ -85,8 +84,8 @@ def test_any_folder(folder, files, form):
     form=st.sampled_from(["coco", "csv", "voc", "yolo", "labelme"]),
     cuts=st.lists(st.tuples(st.integers(0, 2000), st.text(max_size=4)), max_size=3),
 )
-def test_any_fix(folder, form, cuts):
-    """A few letters of the annotations are others now; the fixed copy has nothing that is broken."""
+def test_fixed_dataset_has_no_errors(folder, form, cuts):
+    """A few characters of the annotations are changed; the repaired copy has no problem of severity error."""
     shutil.rmtree(folder.parent / "set", ignore_errors=True)
     shutil.rmtree(folder.parent / "new", ignore_errors=True)
     names = [f"{i}.png" for i in range(6)]

@@ -1,4 +1,4 @@
-"""Which images of a folder are trained, validated and tested on: as files or names tell, or dealt out."""
+"""Splits of a folder: declared in files, named by paths, or drawn at random and saved."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from helpers.folders import SHARED
 
 from detect.data import description
 from detect.data.description import find_spec
-from detect.data.readers import ONE_FILE_FORMATS
+from detect.data.readers import READERS, get_reader
 from detect.errors import DiskError
 
 DATA = SHARED / "data"
 NAMES = [f"{i}.png" for i in range(10)]
+ONE_FILE_FORMATS = [name for name in READERS if get_reader(name).one_file_per_split]
 
 
 @pytest.fixture(autouse=True)
 def datasets(tmp_path, monkeypatch) -> Path:
-    """The folder where splits are kept that cannot be kept with the data."""
-    monkeypatch.setattr(description, "DATASETS", tmp_path / "datasets")
+    """Folder for the splits of folders that are not writable."""
+    monkeypatch.setattr(description, "datasets_folder", lambda: tmp_path / "datasets")
     (tmp_path / "datasets").mkdir()
     return tmp_path / "datasets"
 
 
 @pytest.mark.parametrize("form", WRITE)
-@pytest.mark.parametrize("layout", ["beside", "apart", "folder in folder"])
+@pytest.mark.parametrize("layout", ["beside", "separate", "nested"])
 def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
     for split, word in (("train", "train"), ("val", "Valid"), ("test", "test2017")):
-        images = {"beside": word, "apart": f"images/{word}", "folder in folder": f"{word}/images"}[layout]
-        annotations = {"beside": word, "apart": f"labels/{word}", "folder in folder": f"{word}/labels"}[layout]
+        images = {"beside": word, "separate": f"images/{word}", "nested": f"{word}/images"}[layout]
+        annotations = {"beside": word, "separate": f"labels/{word}", "nested": f"{word}/labels"}[layout]
         if form in ONE_FILE_FORMATS:
             annotations += "/_annotations" + (".csv" if form == "csv" else ".json")
         put(tmp_path / "set", form, images, annotations, [f"{split}_{n}" for n in NAMES[:2]])
@@ -44,8 +45,8 @@ def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
 
 
 @pytest.mark.parametrize("form", ONE_FILE_FORMATS)
-def test_files_named_after_splits_are_splits_of_images_elsewhere(tmp_path, form):
-    """COCO's own layout; both folders have images of the same names."""
+def test_files_named_after_splits_are_splits(tmp_path, form):
+    """The layout of COCO itself; both image folders have files of the same names."""
     suffix = ".csv" if form == "csv" else ".json"
     for split in ("train", "val"):
         put(tmp_path / "set", form, f"images/{split}2017", f"annotations/instances_{split}2017{suffix}", NAMES[:2])
@@ -54,7 +55,7 @@ def test_files_named_after_splits_are_splits_of_images_elsewhere(tmp_path, form)
 
 
 @pytest.mark.parametrize("form", WRITE)
-def test_one_set_is_dealt_out_once_and_for_all(tmp_path, form, capsys):
+def test_random_splits_are_saved_and_stay_the_same(tmp_path, form, capsys):
     name = {"csv": "labels.csv"}.get(form, "labels.json") if form in ONE_FILE_FORMATS else "labels"
     put(tmp_path / "set", form, "images", name, NAMES)
     spec = find_spec(str(tmp_path / "set"))
@@ -68,7 +69,7 @@ def test_one_set_is_dealt_out_once_and_for_all(tmp_path, form, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_one_file_of_images_in_folders_of_splits(tmp_path):
+def test_image_folders_named_after_splits_divide_one_file(tmp_path):
     names = [f"{split}/{n}" for split in ("train", "val") for n in NAMES[:2]]
     put(tmp_path / "set", "coco", "images", "all.json", names)
     assert members(find_spec(str(tmp_path / "set"))) == {
@@ -76,7 +77,7 @@ def test_one_file_of_images_in_folders_of_splits(tmp_path):
     }
 
 
-def test_a_missing_val_is_dealt_out_of_train_and_the_test_stays(tmp_path):
+def test_missing_val_is_drawn_from_train_and_test_stays(tmp_path):
     for split, names in (("train", NAMES), ("test", ["t.png"])):
         put(tmp_path / "set", "coco", split, f"{split}.json", names)
     found = members(find_spec(str(tmp_path / "set")))
@@ -91,15 +92,15 @@ def test_lists_of_voc_are_the_splits(tmp_path, capsys):
     lists = {"train": "0,1,2,a b 1", "val": "3,gone,a b -1", "trainval": "0,1,2,3", "test": "4", "kite_train": "5"}
     for name, stems in lists.items():
         put_text(sets / "Main" / f"{name}.txt", "\n".join(stems.split(",")))
-    put_text(sets / "Segmentation" / "train.txt", "6\n")  # is of a part, and comes later
+    put_text(sets / "Segmentation" / "train.txt", "6\n")  # lists a subset, so that Main wins
     spec = find_spec(str(tmp_path / "set"))
     found = {split: [Path(n).stem for n in names] for split, names in members(spec).items()}
     assert found == {"train": ["0", "1", "2", "a b 1"], "val": ["3", "a b"], "test": ["4"]}
-    assert "ImageSets" in spec.discovery_note and "leave 5 images out" in spec.discovery_note
-    assert "1 listed images without annotations: gone" in capsys.readouterr().err
+    assert "ImageSets" in spec.discovery_note and "5 images in no split" in spec.discovery_note
+    assert "1 image listed in ImageSets has no annotations: gone" in capsys.readouterr().err
 
 
-def test_of_trainval_what_val_has_is_not_trained_on(tmp_path):
+def test_images_of_val_are_removed_from_trainval(tmp_path):
     put(tmp_path / "set", "voc", "JPEGImages", "Annotations", NAMES)
     for name, stems in {"val": "3 4", "trainval": "0 1 2 3 4"}.items():
         put_text(tmp_path / "set" / "ImageSets" / "Main" / f"{name}.txt", "\n".join(stems.split()))
@@ -117,10 +118,10 @@ def test_of_trainval_what_val_has_is_not_trained_on(tmp_path):
         {"train": "../images/one", "val": "../images/two"},
         {"path": "../datasets/elsewhere", "train": ["images/one"], "valid": ["images/two"]},
         {"train": "one.txt", "val": "two.txt"},
-        {},  # and lists that are called so
+        {},  # only lists named after the splits
     ],
 )
-def test_yolos_yaml_tells_the_splits_and_the_names(tmp_path, declared):
+def test_yaml_of_yolo_declares_splits_and_class_names(tmp_path, declared):
     for part in ("one", "two"):
         put_images(tmp_path / "set" / "images" / part, "a.png", f"{part}.png")
         yolo(tmp_path / "set" / "labels" / part, ["a.png", f"{part}.png"])
@@ -137,26 +138,26 @@ def test_yolos_yaml_tells_the_splits_and_the_names(tmp_path, declared):
     }
 
 
-def test_a_description_of_yolos_that_is_out_of_date_is_told(tmp_path, capsys):
+def test_outdated_yaml_of_yolo_gives_a_warning(tmp_path, capsys):
     for split in ("train", "val"):
         put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", NAMES[:2])
     put_text(tmp_path / "set" / "data.yaml", "names: [kite]\ntrain: ../train/images\nval: ../valid/images\n")
     assert members(find_spec(str(tmp_path / "set"))) == {
         split: [f"images/{split}/{n}" for n in NAMES[:2]] for split in ("train", "val")
     }
-    assert "there are no images at '../valid/images', which should be 'val'" in capsys.readouterr().err
+    assert "no images at '../valid/images', the value of 'val'" in capsys.readouterr().err
 
 
-def test_an_image_that_is_gone_is_told_and_its_split_stays(tmp_path, capsys):
+def test_removed_image_gives_a_warning_and_splits_stay(tmp_path, capsys):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     first = members(find_spec(str(tmp_path / "set")))
     coco(tmp_path / "set" / "a.json", [n for n in NAMES if n != first["val"][0]])
     later = members(find_spec(str(tmp_path / "set")))
     assert later == {**first, "val": first["val"][1:]}
-    assert f"lists 1 images that have no annotations any more: {first['val'][0]}" in capsys.readouterr().err
+    assert f"1 listed image: {first['val'][0]}" in capsys.readouterr().err
 
 
-def test_splits_of_a_folder_that_cannot_be_written_to_are_kept_elsewhere(tmp_path, datasets, monkeypatch):
+def test_splits_of_a_read_only_folder_are_saved_in_the_datasets_folder(tmp_path, datasets, monkeypatch):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     from detect.data import splits
 
@@ -173,7 +174,7 @@ def test_splits_of_a_folder_that_cannot_be_written_to_are_kept_elsewhere(tmp_pat
     assert members(find_spec(str(tmp_path / "set"))) == members(spec)
 
 
-def test_images_that_are_all_the_same_are_dealt_out_all_the_same(tmp_path):
+def test_identical_images_are_split_like_different_ones(tmp_path):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     for name in NAMES:
         (tmp_path / "set" / name).write_bytes((tmp_path / "set" / NAMES[0]).read_bytes())
@@ -185,7 +186,7 @@ def test_images_that_are_all_the_same_are_dealt_out_all_the_same(tmp_path):
         }
 
 
-def test_copies_stay_together(tmp_path):
+def test_copies_are_in_the_same_split(tmp_path):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     for name in NAMES[1:4]:
         (tmp_path / "set" / name).write_bytes((tmp_path / "set" / NAMES[0]).read_bytes())
@@ -194,23 +195,23 @@ def test_copies_stay_together(tmp_path):
     assert any(set(NAMES[:4]) <= set(names) for names in found.values())
 
 
-def test_a_test_set_that_comes_later_is_told(tmp_path, capsys):
+def test_later_test_set_replaces_the_random_one_with_a_warning(tmp_path, capsys):
     put(tmp_path / "set", "coco", "images", "train.json", NAMES)
     first = members(find_spec(str(tmp_path / "set")))
     put(tmp_path / "set", "coco", "images", "test.json", ["t.png"])
     later = members(find_spec(str(tmp_path / "set")))
     assert later == {**first, "test": ["images/t.png"]}
-    assert "the 1 images of its 'test' are left out, as there is another" in capsys.readouterr().err
+    assert "ignored the split 'test' (1 image)" in capsys.readouterr().err
 
 
-def test_doctor_does_not_keep_splits(tmp_path):
+def test_splits_need_not_be_saved(tmp_path):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
-    looked = find_spec(str(tmp_path / "set"), keep=False)
+    unsaved = find_spec(str(tmp_path / "set"), save_splits=False)
     assert not (tmp_path / "set" / "splits.yaml").exists()
-    assert members(looked) == members(find_spec(str(tmp_path / "set")))
+    assert members(unsaved) == members(find_spec(str(tmp_path / "set")))
 
 
-def test_a_list_does_not_take_another_splits_image_for_one_that_is_gone(tmp_path):
+def test_missing_image_of_a_list_is_not_replaced_by_that_of_another_split(tmp_path):
     for split, names in (("train", ["1.png"]), ("val", ["0.png", "2.png"])):
         put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", names)
     put_text(tmp_path / "set" / "train.txt", "images/train/0.png\nimages/train/1.png\n")

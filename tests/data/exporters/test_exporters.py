@@ -1,4 +1,4 @@
-"""What each format writes, and what it cannot hold."""
+"""Exporters: what each format contains, and which information it cannot hold."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.converted import one_image, read, read_back, told
+from helpers.converted import loss_counts, one_image, read, read_back
 from helpers.reading import read_split
 
 from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS
 from detect.data.exporters.annotated_images import (
     AREAS,
-    MASK_BOX_DIFFERENCES,
+    BOX_PARTS_OUTSIDE,
     CATEGORY_IDS,
     CROWDS,
+    MASK_BOX_DIFFERENCES,
     MASKS,
     OBJECTS_WITHOUT_MASK,
-    BOX_PARTS_OUTSIDE,
     UNUSED_CLASSES,
 )
 
@@ -33,20 +33,27 @@ LOSSES = {
         {"bbox": [10, 10, 20, 20], "area": 300},
         {"voc": {AREAS: 1}, "yolo": {AREAS: 1}, "via": {AREAS: 1, OBJECTS_WITHOUT_MASK: 1}},
     ),
-    "crowd": ({"bbox": [10, 10, 20, 20], "iscrowd": 1}, {"voc": {}, "yolo": {CROWDS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}}),
+    "crowd": (
+        {"bbox": [10, 10, 20, 20], "iscrowd": 1},
+        {"voc": {}, "yolo": {CROWDS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}},
+    ),
     "box": (
         {"bbox": [10, 10, 20, 25], "segmentation": SQUARE},
         {"voc": {MASKS: 1, AREAS: 1}, "yolo": {MASK_BOX_DIFFERENCES: 1}, "via": {MASK_BOX_DIFFERENCES: 1}},
     ),
     "outside": (
         {"bbox": [-3, 10, 20, 20], "area": 400},
-        {"voc": {BOX_PARTS_OUTSIDE: 1, AREAS: 1}, "yolo": {BOX_PARTS_OUTSIDE: 1, AREAS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}},
+        {
+            "voc": {BOX_PARTS_OUTSIDE: 1, AREAS: 1},
+            "yolo": {BOX_PARTS_OUTSIDE: 1, AREAS: 1},
+            "via": {OBJECTS_WITHOUT_MASK: 1},
+        },
     ),
     "no pixel": (
         {"bbox": [10, 10, 20, 0.3], "area": 6, "segmentation": [[10, 10, 30, 10.1, 10, 10.3]]},
         {"voc": {MASKS: 1}, "yolo": {MASKS: 1}, "via": {MASKS: 1}},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -56,21 +63,21 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", ["voc", "yolo", "via"])
 @pytest.mark.parametrize("case", LOSSES)
-def test_what_a_format_cannot_hold_is_counted(tmp_path, out, case, form):
+def test_lost_information_is_counted(tmp_path, out, case, form):
     entry, lost = LOSSES[case]
     class_names, table = one_image(tmp_path, entry)
     unused = {} if form == "yolo" else {UNUSED_CLASSES: 1}
     times = 1 if form == "voc" else 2  # since its splits share the image
     expected = unused | {what: times * count for what, count in lost[form].items()}
-    assert told(convert({"a": table, "b": table}, class_names, form, out)) == expected
+    assert loss_counts(convert({"a": table, "b": table}, class_names, form, out)) == expected
 
 
-def test_category_ids_are_lost_where_they_are_not_1_to_k(tmp_path, out):
+def test_category_ids_other_than_1_to_k_are_lost(tmp_path, out):
     class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9], "area": 81}, ids=(2, 1))
-    assert told(convert({"a": table}, class_names, "yolo", out)) == {CATEGORY_IDS: 2}
+    assert loss_counts(convert({"a": table}, class_names, "yolo", out)) == {CATEGORY_IDS: 2}
 
 
-def test_coco_gives_every_annotation_an_id_of_its_own(tmp_path, out):
+def test_coco_annotation_ids_are_made_unique(tmp_path, out):
     objects = [{"id": number, "bbox": [x, 1, 9, 9], "area": 81} for number, x in ((3, 1), (3, 20), (5, 40), (3, 60))]
     class_names, table = one_image(tmp_path, *objects)
     convert({"a": table}, class_names, "coco", out)
@@ -80,14 +87,14 @@ def test_coco_gives_every_annotation_an_id_of_its_own(tmp_path, out):
 
 @pytest.mark.parametrize("box", [[10, 10, 1, 30], [10.2, 10.7, 0.1, 0.8], [79.5, 59.9, 0.5, 0.1], [0, 0, 0.2, 1]])
 @pytest.mark.parametrize("form", FORMATS)
-def test_boxes_thinner_than_a_pixel_stay(tmp_path, out, form, box):
+def test_boxes_thinner_than_a_pixel_are_kept(tmp_path, out, form, box):
     class_names, table = one_image(tmp_path, {"bbox": box})
     convert({"a": table}, class_names, form, out)
     (new,) = read_back(form, out, {"a": ["a.png"]}, ("kite",) if form == "voc" else class_names.names).values()
     assert np.abs(new.boxes - table.boxes).max() <= 0.5
 
 
-def test_voc_counts_pixels_from_1_and_writes_whole_numbers_whole(tmp_path, out):
+def test_voc_counts_pixels_from_1_and_writes_integers_without_decimals(tmp_path, out):
     class_names, table = one_image(tmp_path, {"bbox": [0, 10, 80, 20.256]}, {"bbox": [1, 2, 3, 4], "iscrowd": 1})
     convert({"a": table}, class_names, "voc", out)
     text = (out / "Annotations" / "a.xml").read_text()
@@ -96,7 +103,7 @@ def test_voc_counts_pixels_from_1_and_writes_whole_numbers_whole(tmp_path, out):
     assert "<filename>a.png</filename>" in text and "<width>80</width>" in text
 
 
-def test_yolo_numbers_lie_in_the_image_and_are_plain(tmp_path, out):
+def test_yolo_numbers_are_inside_the_image_and_have_no_exponent(tmp_path, out):
     reaching = [[-5.0, 10, 40, 10, 40, 70.0, -5, 70]]
     entries = {"segmentation": reaching}, {"bbox": [20, 15, 40, 30]}, {"bbox": [-4, 50, 20, 40], "category_id": 2}
     class_names, table = one_image(tmp_path, *entries)
@@ -107,7 +114,7 @@ def test_yolo_numbers_lie_in_the_image_and_are_plain(tmp_path, out):
     assert pairs == {("0", "0.16666667"), ("0.5", "0.16666667"), ("0.5", "1"), ("0", "1")}
 
 
-def test_a_crowd_of_via_is_read_whatever_the_class_is_called(tmp_path, out):
+def test_via_crowds_are_read_whatever_the_class_attribute_is_called(tmp_path, out):
     class_names, table = one_image(tmp_path, {"segmentation": SQUARE, "iscrowd": 1}, {"bbox": [1, 1, 9, 9]})
     convert({"a": table}, class_names, "via", out)
     path = out / "a" / "via_region_data.json"
@@ -118,7 +125,7 @@ def test_a_crowd_of_via_is_read_whatever_the_class_is_called(tmp_path, out):
     assert entry["regions"][0]["region_attributes"] == {"species": "kite", "iscrowd": "1"}
 
 
-def test_coco_stays_number_by_number(tmp_path, out):
+def test_coco_to_coco_keeps_every_number(tmp_path, out):
     class_names, table = read(tmp_path, kinds=("box", "one", "parts", "rle"))
     assert convert({"train": table}, class_names, "coco", out) == []
     old = json.loads((tmp_path / "ground_truth_0.json").read_text())

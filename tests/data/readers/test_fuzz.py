@@ -1,4 +1,4 @@
-"""Whatever stands in annotations, reading them gives records that fit together or one line that names the file."""
+"""Reading random annotations gives consistent records or a one-line error that names the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from detect.data.columns import RLE
 from detect.data.quality.problems import KINDS as PROBLEMS
-from detect.data.readers import READERS
+from detect.data.readers import get_reader
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DetectError
 from detect.media.images import write_image
@@ -54,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def check(form: str, folder: Path, annotations: Path, classes: list[str] | None = None) -> list[ImageRecord]:
-    """The records, or none where they are refused in one line; what is read can be drawn and trained on."""
+    """Return the records, [] after a one-line error; check that they can be drawn and trained on."""
     try:
         names, records = read_split(form, folder / "images", annotations, classes)
     except DetectError as error:
@@ -78,53 +78,53 @@ def coco() -> dict[str, Any]:
     }
 
 
-def places(part: Any, above: tuple = ()) -> list[tuple]:
-    """The way to every value."""
+def paths(part: Any, above: tuple = ()) -> list[tuple]:
+    """Return the keys that lead to every value."""
     inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
-    return [above, *(place for key, value in inner for place in places(value, (*above, key)))]
+    return [above, *(path for key, value in inner for path in paths(value, (*above, key)))]
 
 
-def put(part: Any, place: tuple, value: Any) -> None:
-    """Another value at a place, or none for GONE."""
-    *above, last = place
-    with suppress(KeyError, IndexError, TypeError):  # another change took the place away
+def put(part: Any, path: tuple, value: Any) -> None:
+    """Replace the value at a path, or delete it if the new value is GONE."""
+    *above, last = path
+    with suppress(KeyError, IndexError, TypeError):  # an earlier change removed the path
         for key in above:
             part = part[key]
         if value == GONE:
             del part[last]
         else:
-            part[last] = deepcopy(value)  # which another change may fill
+            part[last] = deepcopy(value)  # a later change may modify it
 
 
 def text_of(whole: Any) -> str:
-    """JSON, with a number of thousands of digits, which it may hold, for each HUGE."""
+    """Return JSON in which each HUGE is a number of thousands of digits, which JSON allows."""
     return json.dumps(whole).replace('"HUGE"', "1" + "0" * 5000)
 
 
-def drafted(form: str, folder: Path, annotations: Path) -> tuple[UnvalidatedSplit, int] | None:
-    """The draft, and how many objects were turned away; None where the whole is refused."""
+def read_unvalidated(form: str, folder: Path, annotations: Path) -> tuple[UnvalidatedSplit, int] | None:
+    """Return the split and the number of skipped objects; None if reading fails."""
     try:
-        draft = READERS[form](folder / "images", annotations, None)
+        unvalidated = get_reader(form).parse(folder / "images", annotations, None)
     except DetectError:
         return None
-    return draft, sum(PROBLEMS[reject.kind].of == "object" for reject in draft.skipped)
+    return unvalidated, sum(PROBLEMS[entry.kind].subject == "object" for entry in unvalidated.skipped)
 
 
 @FUZZ
-@given(place=st.sampled_from(places(coco())[1:]), value=ODD)
-def test_coco(folder, capsys, place, value):
+@given(path=st.sampled_from(paths(coco())[1:]), value=ODD)
+def test_coco(folder, capsys, path, value):
     whole = coco()
-    put(whole, place, value)
+    put(whole, path, value)
     (folder / "ground truth.json").write_text(text_of(whole))
     records = check("coco", folder, folder / "ground truth.json")
-    if place[0] == "annotations" and len(place) > 1 and records:
+    if path[0] == "annotations" and len(path) > 1 and records:
         lost = 4 - sum(map(len, records))
         assert lost <= 1 and (lost == 0 or "1 skipped" in capsys.readouterr().err)
 
 
 @FUZZ
 @given(cut=st.integers(0, 700), byte=st.integers(0, 255))
-def test_a_byte_of_coco(folder, cut, byte):
+def test_coco_with_one_changed_byte(folder, cut, byte):
     text = bytearray(json.dumps(coco()).encode())
     text[cut % len(text)] = byte
     (folder / "ground truth.json").write_bytes(text)
@@ -168,23 +168,23 @@ LABELME = document(
 
 
 @FUZZ
-@given(changes=st.lists(st.tuples(st.sampled_from(places(LABELME)[1:]), ODD | st.just(GONE)), min_size=1, max_size=2))
+@given(changes=st.lists(st.tuples(st.sampled_from(paths(LABELME)[1:]), ODD | st.just(GONE)), min_size=1, max_size=2))
 def test_labelme(folder, changes):
     whole = deepcopy(LABELME)
-    for place, value in changes:
-        put(whole, place, value)
+    for path, value in changes:
+        put(whole, path, value)
     (folder / "labelme").mkdir(exist_ok=True)
     (folder / "labelme" / "a.json").write_text(text_of(whole))
     check("labelme", folder, folder / "labelme")
-    if (found := drafted("labelme", folder, folder / "labelme")) and len(found[0].table):
-        masks_held, turned_away = found[0].table.masks, found[1]
-        drawn = len(masks_held.point_ends) + int((masks_held.kinds == RLE).sum())  # of a group each polygon
-        assert drawn + turned_away == len(whole["shapes"])
+    if (found := read_unvalidated("labelme", folder, folder / "labelme")) and len(found[0].table):
+        mask_column, num_skipped = found[0].table.masks, found[1]
+        num_shapes = len(mask_column.point_ends) + int((mask_column.kinds == RLE).sum())  # each polygon of a group
+        assert num_shapes + num_skipped == len(whole["shapes"])
 
 
 @FUZZ
 @given(cut=st.integers(0, 2000), byte=st.integers(0, 255))
-def test_a_byte_of_labelme(folder, cut, byte):
+def test_labelme_with_one_changed_byte(folder, cut, byte):
     (folder / "labelme").mkdir(exist_ok=True)
     text = bytearray(json.dumps(LABELME).encode())
     text[cut % len(text)] = byte
@@ -214,7 +214,7 @@ def test_csv(folder, changes, sign):
     text = "\n".join(sign.join(row) for row in cells)
     (folder / "ground truth.csv").write_bytes(text.encode())
     check("csv", folder, folder / "ground truth.csv")
-    if found := drafted("csv", folder, folder / "ground truth.csv"):
+    if found := read_unvalidated("csv", folder, folder / "ground truth.csv"):
         with io.StringIO(text, newline="") as file:
             file.readline()
             rows = [row for row in csv.reader(file, delimiter=sign) if any(cell.strip() for cell in row)]
@@ -226,15 +226,15 @@ VIA = project(*(region(s, kind="k") for s in (VIA_SQUARE, RECT, CIRCLE, ELLIPSE,
 
 @FUZZ
 @given(
-    changes=st.lists(st.tuples(st.sampled_from(places(VIA)[1:]), ODD | st.just(GONE)), min_size=1, max_size=3),
+    changes=st.lists(st.tuples(st.sampled_from(paths(VIA)[1:]), ODD | st.just(GONE)), min_size=1, max_size=3),
     classes=st.sampled_from([None, ["kite"], ["kite", "balloon"]]),
 )
 def test_via(folder, changes, classes):
     whole = deepcopy(VIA)
-    for place, value in changes:
-        put(whole, place, value)
+    for path, value in changes:
+        put(whole, path, value)
     (folder / "ground truth.json").write_text(text_of(whole))
     check("via", folder, folder / "ground truth.json", classes)
-    if found := drafted("via", folder, folder / "ground truth.json"):
+    if found := read_unvalidated("via", folder, folder / "ground truth.json"):
         entries = whole.get("_via_img_metadata", whole)
         assert len(found[0].table.labels) + found[1] == sum(len(entry["regions"]) for entry in entries.values())

@@ -1,4 +1,4 @@
-"""What holds for several formats: what is not there is named, and images are found by names of other machines."""
+"""All formats: missing files are named, and image paths of other machines are resolved."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.coco_files import assert_one_line, content, reader
+from helpers.folders import ROOT
 from helpers.reading import read_split
 from helpers.via_files import write_images
 
-from detect.data.readers import parsing
+from detect.data.exporters import EXPORTERS
+from detect.data.readers import READERS, get_reader, parsing
 from detect.data.readers.parsing import image_name
 from detect.errors import DataError
 from detect.media.images import write_image
@@ -29,21 +31,21 @@ def read(images: Path) -> Callable:
 
 
 @pytest.mark.parametrize("reader", ["coco", "via"])
-def test_missing_images_are_counted_and_the_first_named(read, images, reader):
+def test_missing_images_are_counted_and_the_first_ones_named(read, images, reader):
     names = [f"{n}.png" for n in range(7)] + ["a.png"]
     if reader == "coco":
         bad = content()
         bad["images"] = [{"id": n, "file_name": name, "height": 40, "width": 60} for n, name in enumerate(names)]
     else:
         bad = {name: {"filename": name, "regions": {}} for name in names}
-    with pytest.raises(DataError, match=r"ground truth\.json 7 of its 8 images are missing: ") as error:
+    with pytest.raises(DataError, match=r"ground truth\.json: 7 of .*8 .*missing") as error:
         read(bad, ["square"] if reader == "via" else None, reader)
     assert str(error.value).endswith("and 2 more") and str(images / "4.png") in str(error.value)
     assert_one_line(error)
 
 
 @pytest.mark.parametrize("reader", ["coco", "via"])
-def test_a_missing_or_unreadable_file_is_named(images, tmp_path, reader):
+def test_missing_or_unreadable_file_is_named(images, tmp_path, reader):
     with pytest.raises(DataError, match=r"no such annotation file: .*none\.json"):
         read_split(reader, images, tmp_path / "none.json", ["square"])
     with pytest.raises(DataError, match=r"cannot read .*images: Is a directory"):
@@ -67,7 +69,7 @@ NAMES = {
 
 @pytest.mark.parametrize("reader", ["coco", "csv", "via"])
 @pytest.mark.parametrize("written", NAMES)
-def test_images_are_found_by_the_names_of_other_machines(images, tmp_path, reader, written):
+def test_paths_of_other_machines_are_resolved(images, tmp_path, reader, written):
     coco = content() | {"images": [{"id": 1, "file_name": written, "height": 40, "width": 60}]}
     texts = {
         "coco": json.dumps(coco),
@@ -80,14 +82,24 @@ def test_images_are_found_by_the_names_of_other_machines(images, tmp_path, reade
     assert record.path == images / NAMES[written]
 
 
-def test_a_name_as_it_is_written_comes_first(images):
+def test_existing_file_with_the_written_name_wins(images):
     for name in ("more\\c.png", "C:a.png"):
         write_image(images / name, np.zeros((4, 4, 3), np.uint8))
         assert image_name(images, name) == name
     assert image_name(images, str(images / "a.png")) == str(images / "a.png")
 
 
-def test_plain_names_cost_no_look_at_the_disk(images, monkeypatch):
-    monkeypatch.setattr(parsing, "is_file", lambda path: pytest.fail(f"looked for {path}"))
+def test_plain_names_need_no_disk_access(images, monkeypatch):
+    monkeypatch.setattr(parsing, "is_file", lambda path: pytest.fail(f"disk access for {path}"))
     for name in ("a.png", "more/c.png", "./more/c.png", "../a.png", ".a.png", "a b/ü.v2.png"):
         assert image_name(images, name) == name.removeprefix("./")
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_every_format_is_in_the_readme(format):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| `{format}` |" in text
+
+
+def test_every_exporter_writes_a_format_that_can_be_read():
+    assert set(EXPORTERS) <= set(READERS) and all(get_reader(name).title for name in EXPORTERS)

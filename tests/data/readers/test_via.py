@@ -1,4 +1,4 @@
-"""VIA's files: every version and shape is read as it was drawn, and nothing is lost in silence."""
+"""VIA files: every version is read, and nothing is lost without an error or a warning."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read(images: Path) -> Callable:
 
 
 @pytest.mark.parametrize("kind", ["1", "2", "project", "csv 1", "csv 2"])
-def test_every_version_gives_the_same_in_the_order_of_the_file_names(read, images, kind):
+def test_every_version_is_read_the_same_sorted_by_name(read, images, kind):
     regions = [region(), region(SQUARE | {"all_points_x": [0, 8, 0], "all_points_y": [0, 0, 6]})]
     files = {
         "1": (entries(*regions, version=1),),
@@ -72,7 +72,7 @@ def test_every_version_gives_the_same_in_the_order_of_the_file_names(read, image
     assert b.areas[0] == 300 and len(set(b.annotation_ids.tolist())) == 2
 
 
-def test_a_square_is_the_same_as_in_coco_and_as_a_rectangle(read, images, tmp_path):
+def test_square_equals_that_of_coco_and_a_rectangle(read, images, tmp_path):
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 5, 20, 15], "area": 300}
     annotation["segmentation"] = [[10, 5, 30, 5, 30, 20, 10, 20]]
     image = {"id": 1, "file_name": "b.png", "height": 40, "width": 60}
@@ -94,14 +94,14 @@ def test_a_square_is_the_same_as_in_coco_and_as_a_rectangle(read, images, tmp_pa
     "name",
     ["more/c.png", "more\\c.png", "./more/c.png", "C:\\mine\\a.png", "c:/mine/a.png", "/no/such/folder/a.png"],
 )
-def test_images_are_found_by_the_paths_of_other_machines(read, images, name):
+def test_paths_of_other_machines_are_resolved(read, images, name):
     _, (record,) = read({"x": {"filename": name, "size": -1, "regions": [region()]}}, ["balloon"])
     assert record.path == images / ("more/c.png" if "c.png" in name else "a.png")
 
 
 @pytest.mark.parametrize("name", ["nowhere.png", "", "x" * 5000, "a\0.png", "more", "C:\\"])
-def test_images_that_are_not_there_are_named(read, name):
-    with pytest.raises(DataError, match=r"ground truth\.json names 1 of 1 images that are not there"):
+def test_missing_images_are_named(read, name):
+    with pytest.raises(DataError, match=r"ground truth\.json: 1 of .*missing"):
         read({"x": {"filename": name, "size": 1, "regions": []}}, ["balloon"])
 
 
@@ -140,12 +140,12 @@ def entry(**changes: Any) -> dict[str, Any]:
             entries(region(), shaped(name="rectangle")),
             "b.png, region 2: unknown shape 'rectangle': did you .* rect.*point",
         ),
-        (entries(shaped(all_points_y=[1, 2])), r"b\.png, region 1 has 4 x for 2 y"),
-        (entries(shaped(all_points_x=[], all_points_y=[])), r"b\.png, region 1 has 0 x for 0 y"),
+        (entries(shaped(all_points_y=[1, 2])), r"b\.png, region 1 has 4 x and 2 y"),
+        (entries(shaped(all_points_x=[], all_points_y=[])), r"b\.png, region 1 has 0 x and 0 y"),
         (entries(shaped(all_points_x=5)), r"region 1: 'all_points_x' is '5', it should be a list"),
         (
             entries(shaped(all_points_x=[1, 2, "3", 4])),
-            "'all_points_x' has a point that is '3', it should be a number",
+            "item of 'all_points_x' is '3', it should be a number",
         ),
         (entries(shaped(all_points_y=None)), r"region 1 lacks the key 'all_points_y'"),
         (entries(shaped(RECT, width=None)), "region 1 lacks the key 'width'"),
@@ -154,13 +154,13 @@ def entry(**changes: Any) -> dict[str, Any]:
         (entries(shaped(ELLIPSE, theta=[1])), r"region 1: 'theta' is '\[1\]', it should be a number"),
     ],
 )
-def test_a_bad_file_is_one_line_that_says_what_and_where(read, bad, said):
+def test_bad_file_is_a_one_line_error_with_file_and_reason(read, bad, said):
     with pytest.raises(DataError, match=said) as error:
         read(bad, ["balloon"])
     assert "ground truth.json" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_the_sizes_that_a_project_notes_are_checked_unless_unknown(images):
+def test_file_sizes_in_a_project_are_verified_unless_unknown(images):
     held = project()
     held["_via_img_metadata"]["a.png45"]["size"] = -1
     (images / "via.json").write_text(json.dumps(held))
@@ -172,11 +172,11 @@ def test_the_sizes_that_a_project_notes_are_checked_unless_unknown(images):
     verify_files(download, images)
 
 
-# From a description to a batch
+# From a description to training items
 
 
 @pytest.mark.parametrize("classes", ["", "classes: [balloon, kite]\n"])
-def test_a_project_trains_from_its_description(images, tmp_path, classes):
+def test_project_gives_training_items_by_its_description(images, tmp_path, classes):
     held = project(region(RECT, kind="b"), region(CIRCLE, kind="k"), kind=KINDS)
     held["_via_img_metadata"]["c"] = {"filename": "more\\c.png", "size": -1, "regions": [region(ELLIPSE, kind="k")]}
     (images.parent / "via.json").write_text(json.dumps(held))

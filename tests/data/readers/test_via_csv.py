@@ -1,4 +1,4 @@
-"""VIA's CSV export: long outlines are read, and a bad line is named."""
+"""VIA's CSV export: long polygons are read, and errors name the line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from helpers.reading import read_split
 from helpers.via_files import SQUARE, as_csv, entries, reader, region, write_images
 
-from detect.data.readers.parsing import LONGEST_CELL
+from detect.data.readers.parsing import MAX_CELL_CHARACTERS
 from detect.errors import DataError
 
 HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
@@ -25,7 +25,7 @@ def read(images: Path) -> Callable:
     return reader(images)
 
 
-def test_an_outline_may_have_more_characters_than_csv_allows_by_itself(read):
+def test_cell_may_exceed_the_default_limit_of_csv(read):
     points = 20_000
     shape = SQUARE | {"all_points_x": [10, 30, 30] * points, "all_points_y": [5, 5, 20] * points}
     content = as_csv(entries(region(shape)))
@@ -34,8 +34,8 @@ def test_an_outline_may_have_more_characters_than_csv_allows_by_itself(read):
     assert b.boxes.tolist() == [[10, 5, 30, 20]]
 
 
-def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
-    cell = "x" * (LONGEST_CELL + 1)
+def test_enormous_cell_is_an_error(read, monkeypatch):
+    cell = "x" * (MAX_CELL_CHARACTERS + 1)
     with pytest.raises(DataError, match=r"ground truth\.csv is not CSV: field larger than"):
         read(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "ground truth.csv")
 
@@ -43,10 +43,10 @@ def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("", "is not VIA's CSV: its first line does not name filename, file_size"),
-        ("a,b\n1,2\n", "does not name filename"),
+        ("", "is not VIA's CSV: its first line lacks filename, file_size"),
+        ("a,b\n1,2\n", "lacks filename"),
         (HEADER + 'a.png,1,"{}",0,0,"{}"\n', "line 2 should have 7 cells"),
-        (HEADER + 'a,b.png,1,"{}",0,0,"{}","{}"\n', "line 2 should have 7 cells; texts with commas need quotes"),
+        (HEADER + 'a,b.png,1,"{}",0,0,"{}","{}"\n', "line 2 should have 7 cells"),
         (
             HEADER + 'a.png,1,"{}",1,0,"{name}","{}"\n',
             "line 2: region_shape_attributes is '{name}', which is not JSON",
@@ -56,13 +56,13 @@ def test_a_cell_beyond_all_reason_is_refused(read, monkeypatch):
         (HEADER + 'a.png,1,"{}",1,0,"{}\n', "is not CSV"),
     ],
 )
-def test_a_bad_csv_is_one_line_that_says_what_and_where(read, bad, said):
+def test_bad_file_is_a_one_line_error_with_file_and_reason(read, bad, said):
     with pytest.raises(DataError, match=said) as error:
         read(bad, ["balloon"], "ground truth.csv")
     assert "ground truth.csv" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_missing_or_binary_csv_is_named(images, tmp_path):
+def test_missing_or_binary_file_is_named(images, tmp_path):
     with pytest.raises(DataError, match=r"no such annotation file: .*none\.csv"):
         read_split("via", images, tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
