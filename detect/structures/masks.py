@@ -65,7 +65,7 @@ def from_polygons(polygons: Sequence[Sequence[float]], image_hw: tuple[int, int]
 def from_coco(segmentation: Any, image_hw: tuple[int, int]) -> Rle:
     """Return the RLE of any ``segmentation`` of COCO's format: polygons, uncompressed RLE or compressed RLE.
 
-    Raises ValueError if it is none of the three, or an RLE for another image size.
+    Raises ValueError for anything else and for an RLE of another image size.
     """
     check(segmentation, image_hw)
     if isinstance(segmentation, list):
