@@ -27,11 +27,11 @@ DEFAULT_THRESHOLD = 0.5  # minimum score of a detection, if neither the user nor
 METADATA_KEY = "detect"
 # Section of the header ("" for its top level) -> key in files of earlier versions -> key today.
 RENAMED_KEYS: dict[str, dict[str, str]] = {
-    "": {"colour_order": "channel_order"},
+    "": {"colour_order": "channel_order"},  # vocabulary: old name
     "architecture": architecture.RENAMED_KEYS,
-    "data": {"train_pictures": "train_images", "train_sha256": "train_fingerprint"},
+    "data": {"train_pictures": "train_images", "train_sha256": "train_fingerprint"},  # vocabulary: old name
     "training": {
-        "colours": "color",
+        "colours": "color",  # vocabulary: old name
         "rare": "repeat_threshold",
         "replay": "debug_step",
         "skip_steps": "max_skipped_steps",

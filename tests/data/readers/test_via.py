@@ -58,8 +58,8 @@ def test_every_version_is_read_the_same_sorted_by_name(read, images, kind):
         "1": (entries(*regions, version=1),),
         "2": (entries(*regions),),
         "project": (project(*regions),),
-        "csv 1": (as_csv(entries(*regions), mark="#"), "ground truth.csv"),
-        "csv 2": (as_csv(entries(*regions)), "TRUTH.CSV"),
+        "csv 1": (as_csv(entries(*regions), mark="#"), "annotations.csv"),
+        "csv 2": (as_csv(entries(*regions)), "ANNOTATIONS.CSV"),
     }
     content, *name = files[kind]
     names, (a, b) = read(content, ["balloon"], *name)
