@@ -83,10 +83,7 @@ def test_an_installed_package_detects_trains_and_writes_to_the_current_folder(en
 @pytest.mark.slow
 def test_a_mistake_is_one_line_and_status_2(environment, tmp_path):
     program = environment / "bin" / "detect"
-    for words in (
-        [program, "trian"],
-        [program, "train", "--colours", "strong"],
-        [program, "image"],
-    ):  # vocabulary: old name
+    old_flag = [program, "train", "--colours", "strong"]  # vocabulary: old name
+    for words in ([program, "trian"], old_flag, [program, "image"]):
         done = subprocess.run([str(w) for w in words], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
