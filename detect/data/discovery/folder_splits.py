@@ -98,7 +98,7 @@ def _splits_from_paths(found: Discovery) -> tuple[dict[str, Part], str]:
         by_split[_POOL] = without_split  # such as all.json beside test.json
     elif without_split:
         paths = first_few([str(source.annotations) for source in without_split])
-        warn(f"{found.listing.folder}: ignored annotations whose names say no split: {paths}")
+        warn(f"{found.listing.folder}: ignored annotations that no name assigns to a split: {paths}")
     for same_split in by_split.values():
         if len(same_split) > 1:
             paths = first_few([str(source.annotations) for source in same_split])

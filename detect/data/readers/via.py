@@ -1,6 +1,6 @@
 """Reader of the VGG Image Annotator (VIA) 1 and 2: polygons, rectangles, circles, ellipses and closed lines.
 
-Format: https://www.robots.ox.ac.uk/~vgg/software/via/. These files are read and told apart by their content:
+Format: https://www.robots.ox.ac.uk/~vgg/software/via/. These files are read and distinguished by their content:
 
 - a VIA 2 project, ``{"_via_img_metadata": {...}, "_via_attributes": {...}, "_via_settings": {...}, ...}``,
 - the annotations exported by VIA 2, which are only the ``_via_img_metadata``, and by VIA 1, whose ``regions`` are a
