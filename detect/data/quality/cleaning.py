@@ -60,7 +60,8 @@ def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit) -> Iterato
         missing, total = len(problem.ids), len(split.table)  # annotation files of unknown images do not count
         if problem.kind == "missing_image" and missing > total / 2:
             files = first_few(split.table.folder / location.file for location in problem.locations[-missing:])
-            raise DataError(f"{split.annotations}: {missing} of its {total} images are missing: {files}")
+            are = "is" if missing == 1 else "are"
+            raise DataError(f"{split.annotations}: {missing} of its {counted(total, 'image')} {are} missing: {files}")
     if problems:
         parts = "; ".join(
             f"{KINDS[p.kind].title}: {len(p.locations)} {KINDS[p.kind].when_read or 'kept'}"
