@@ -8,6 +8,7 @@ import socket
 import nbformat
 import pytest
 from helpers.folders import ROOT
+from helpers.tiny_models import render_shapes
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -45,8 +46,9 @@ def run(name: str, **values: object) -> nbformat.NotebookNode:
     known = [line.split(" = ")[0] for line in cell.source.splitlines()]
     assert set(values) <= set(known)
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in values.items())
-    # No timeout: how long a cell takes depends on what else the machine does.
-    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    # An hour per cell ends a cell that hangs; no busy machine needs that long.
+    resources = {"metadata": {"path": str(ROOT / "notebooks")}}
+    NotebookClient(notebook, timeout=3600, startup_timeout=600, resources=resources).execute()
     return notebook
 
 
@@ -64,10 +66,11 @@ def num_images(notebook: nbformat.NotebookNode) -> int:
 
 
 @pytest.mark.slow
-def test_the_training_notebook_runs(request):
+def test_the_training_notebook_runs(request, tmp_path):
     name = "test_notebook"
+    data = render_shapes(tmp_path, {"train": 6, "val": 2, "test": 4})
     request.addfinalizer(lambda: [shutil.rmtree(path) for path in (ROOT / "outputs").glob(f"*/{name}*")])
-    notebook = run("train", DATA="shapes", PRETRAINED="balloon", EPOCHS=1, IMGSZ=128, NAME=name)
+    notebook = run("train", DATA=str(data), PRETRAINED="balloon", EPOCHS=1, IMGSZ=128, NAME=name)
     text = printed(notebook)
     assert "epoch 1/1" in text and "AP50" in text and "false positives" in text
     assert num_images(notebook) == 3

@@ -181,7 +181,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_the_real_script_killed_while_it_writes_resumes_to_the_same_weights(tmp_path):
     data = render_shapes(tmp_path, {"train": 4, "val": 2})
-    flags = ["train.py", "--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--epochs", 3, "--imgsz", 64]
+    flags = ["train.py", "--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--epochs", 2, "--imgsz", 64]
     flags += ["--lr", 0.001, "--workers", 0, "--device", "cpu", "--quiet", "--output-dir", tmp_path, "--ema", 0.9]
 
     def call(*command: object) -> int:

@@ -130,7 +130,7 @@ def test_the_function_returns_the_checks_and_the_causes(data, tmp_path, four_ste
 
 
 @pytest.mark.slow
-def test_eight_images_can_be_overfitted(train_py, data, tmp_path, capsys):
-    flags = ["--data", data, "--overfit", 8, "--output-dir", tmp_path, "--pretrained", "balloon", "--quiet"]
-    assert train_py(*flags, "--imgsz", 160, "--workers", 0, "--device", "cpu") == 0
-    assert "passed" in capsys.readouterr().out
+def test_four_images_can_be_overfitted(train_py, data, tmp_path, capsys):
+    flags = ["--data", data, "--overfit", 4, "--output-dir", tmp_path, "--pretrained", "balloon", "--quiet"]
+    assert train_py(*flags, "--imgsz", 128, "--workers", 0, "--device", "cpu") == 0
+    assert "passed: " in capsys.readouterr().out
