@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers.fake_predictor import FakePredictor
 from helpers.web_server import Server
+from hypothesis import HealthCheck, settings
 
 from detect import progress, runtime
 from detect.cli.commands import train
@@ -20,6 +21,10 @@ from detect.io import downloads
 from detect.media.images import write_image
 from detect.media.video_writer import VideoWriter
 from detect.training import amp
+
+# A busy machine is slow.
+settings.register_profile("without time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("without time limits")
 
 
 @pytest.fixture(autouse=True)

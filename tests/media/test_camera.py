@@ -53,14 +53,14 @@ def camera(monkeypatch):
 
 
 def test_camera_frames_are_timed_by_the_clock(camera):
-    camera.frames = 20
+    camera.frames = 50
     with VideoReader("2") as reader:
         assert (reader.live, reader.size_hw, reader.frame_count, reader.sound) == (True, (24, 32), 0, None)
         frames = list(reader)
     assert camera.last.address == 2 and camera.last.released
     assert camera.last.made_on is threading.main_thread(), "macOS asks for leave there alone"
     times = [f.time for f in frames]
-    assert times[0] == 0 and times == sorted(set(times)) and len(times) >= 5
+    assert times[0] == 0 and times == sorted(set(times)) and len(times) >= 3
     passed = int(frames[-1].image[0, 0, 2]) - int(frames[0].image[0, 0, 2])
     assert float(times[-1]) >= 0.8 * passed / 50
     assert frames[0].image[0, 0, 0] == 9, "RGB"
@@ -69,20 +69,27 @@ def test_camera_frames_are_timed_by_the_clock(camera):
 
 def test_slow_consumer_gets_the_newest_frame(camera, tmp_path):
     """A detector of 5 frames a second and a camera of 50: frames are dropped, and a second stays a second."""
-    seen = []
+    requested, received = [], []
+    opened = time.monotonic()
     with VideoReader("0") as reader:
         time.sleep(0.4)  # a model is loaded
         with VideoWriter(tmp_path / "x.mp4", reader.fps, reader.size_hw) as out:
-            for frame in reader:
-                seen.append(time.monotonic())
-                assert camera.last.count - frame.image[0, 0, 2] <= 8, "the newest one, also the first time"
+            frames = iter(reader)
+            while out.frames < 5:
+                requested.append(time.monotonic())
+                newest = camera.last.count
+                frame = next(frames)
+                received.append(time.monotonic())
+                age = (newest - int(frame.image[0, 0, 2]) + 128) % 256 - 128  # the brightness is modulo 256
+                assert age <= 2, "the newest one at the time of the request, also the first time"
                 time.sleep(0.2)
                 out.write(frame.image, frame.time, frame.duration)
-                if out.frames == 5:
-                    break
     with VideoReader(tmp_path / "x.mp4") as written:
         times = [float(f.time) for f in written]
-    assert times == pytest.approx([t - seen[0] for t in seen], abs=0.2) and times[-1] > 0.6
+    # A frame arrives after the request for the previous frame and before it is received.
+    for number in range(1, 5):
+        assert requested[number - 1] - received[0] - 0.01 <= times[number] <= received[number] - opened + 0.01
+    assert times[0] == 0 and times[-1] > 0.59
 
 
 def test_missing_camera_is_an_error(camera, capfd):

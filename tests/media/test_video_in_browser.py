@@ -56,7 +56,7 @@ def test_browser_plays_the_video(tmp_path: Path) -> None:
         [CHROMIUM, *flags, "--remote-debugging-port=0", page], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as browser:
         try:
-            assert server.heard.wait(timeout=90), "the browser said nothing"
+            assert server.heard.wait(timeout=600), "the browser said nothing"
         finally:
             browser.terminate()
             server.shutdown()

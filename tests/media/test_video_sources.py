@@ -182,23 +182,25 @@ def test_truncated_recording_is_read_up_to_its_end(content):
 
 
 def test_live_stream_is_timed_by_arrival(content):
+    began = time.monotonic()
     with served(content=content["ts"], tell_length=False, pause=0.1) as base, VideoReader(f"{base}/x") as reader:
         assert reader.live and reader.frame_count == 0
         frames = list(reader)
     times = [f.time for f in frames]
-    assert times[0] == 0 and times == sorted(set(times)) and times[-1] < 2
+    assert times[0] == 0 and times == sorted(set(times))
+    assert times[-1] < time.monotonic() - began, "not by the timestamps of the file"
     assert re.match(r"http://127.0.0.1:\d+/x has ended", reader.warning) and "s3cret" not in reader.warning
 
 
 def test_stalled_stream_ends(content, monkeypatch):
     monkeypatch.setattr(video_reader, "STALL_SECONDS", 0.5)
     most = len(content["ts"]) * 9 // 10
-    stalling = served(content=content["ts"], tell_length=False, stop=most, pause=0.1, hang=30)
+    stalling = served(content=content["ts"], tell_length=False, stop=most, pause=0.1, hang=600)
     began = time.monotonic()
     with stalling as base, VideoReader(f"{base}/x") as reader:
         assert list(reader)
     assert "has sent nothing for 0 s and counts as ended" in reader.warning
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 300
 
 
 def test_stream_over_tcp_is_read(content):
@@ -266,7 +268,7 @@ def test_silent_stream_times_out(monkeypatch):
         pytest.raises(MediaError, match=r"rtsp://127.0.0.1:\d+/x cannot be opened: no frame within 0 s"),
     ):
         VideoReader(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_response_that_is_not_a_video_is_an_error():
@@ -288,7 +290,7 @@ def test_ffmpeg_ends_when_a_server_stops_sending(scheme, monkeypatch):
         address = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x"
         orphan = Decoder(address, video_reader._options(address))
         try:
-            assert orphan._process.wait(10) != 0
+            assert orphan._process.wait(300) != 0
         finally:
             orphan.close()
 
