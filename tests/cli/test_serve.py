@@ -48,7 +48,7 @@ def start(*flags: object, **environment: str) -> subprocess.Popen:
 def started(*flags: object, **environment: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """Yield a running server and its first line of output; it is killed if it hangs."""
     server = start(*flags, "--port", 0, **environment)
-    timer = threading.Timer(300, server.kill)
+    timer = threading.Timer(600, server.kill)
     timer.start()
     try:
         yield server, server.stdout.readline()
@@ -67,7 +67,7 @@ def test_it_serves_until_it_is_stopped(model):
     with started(*flags, DETECT_API_KEY="sesame") as (server, line):
         assert line.startswith(f"serving {model.parent.name}, two on http://127.0.0.1:")
         headers = {"X-API-Key": "sesame"}
-        with httpx.Client(base_url=url_in(line), timeout=60, trust_env=False, headers=headers) as client:
+        with httpx.Client(base_url=url_in(line), timeout=600, trust_env=False, headers=headers) as client:
             assert [one["name"] for one in client.get("v1/models").json()["models"]] == [model.parent.name, "two"]
             answer = client.post("v1/detect", content=encode(make_image((64, 96), 1), "PNG"))
             assert answer.status_code == 200 and "server" not in answer.headers
@@ -114,7 +114,7 @@ def test_every_limit_among_the_settings_is_applied():
 )
 def test_a_mistake_is_one_line_with_status_2(flags, words):
     server = start(*flags)
-    _, err = server.communicate(timeout=300)
+    _, err = server.communicate(timeout=600)
     assert server.returncode == 2 and words in err and err.count("\n") == 1
 
 
@@ -122,7 +122,7 @@ def test_a_port_in_use_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         server = start("--port", port)
-        _, err = server.communicate(timeout=300)
+        _, err = server.communicate(timeout=600)
     assert server.returncode == 2 and f"--port {port}: Address already in use; choose another" in err
 
 
@@ -131,7 +131,7 @@ def test_a_server_for_everybody_without_a_key_warns_and_checks_the_host_name(mod
         assert " on http://0.0.0.0:" in line
         url = f"{url_in(line).replace('0.0.0.0', '127.0.0.1')}v1/models"
         for host, status in (("a.example.org", 200), ("example.com", 403)):
-            assert httpx.get(url, headers={"Host": host}, trust_env=False).status_code == status
+            assert httpx.get(url, headers={"Host": host}, timeout=600, trust_env=False).status_code == status
         server.terminate()
         _, err = server.communicate()
     assert "warning: with --host 0.0.0.0" in err and "--api-key-file" in err
@@ -145,7 +145,7 @@ def test_a_second_ctrl_c_stops_it_and_leaves_no_file(model, tmp_path):
     folder = tmp_path / "temporary"
     folder.mkdir()
     with started("--model", model, "--threshold", 0.9, TMPDIR=str(folder)) as (server, line):
-        with httpx.Client(base_url=url_in(line), timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=url_in(line), timeout=600, trust_env=False) as client:
             job = client.post("v1/detect/video", content=clip.read_bytes()).json()
             wait_until(lambda: client.get(f"v1/jobs/{job['id']}").json()["frames"] > 2)
         for _ in range(2):
@@ -158,5 +158,5 @@ def test_a_second_ctrl_c_stops_it_and_leaves_no_file(model, tmp_path):
 def test_a_failed_start_leaves_no_files(model, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = start("--model", model, "--port", listener.getsockname()[1], TMPDIR=str(tmp_path))
-        assert "cannot listen" in server.communicate(timeout=300)[1]
+        assert "cannot listen" in server.communicate(timeout=600)[1]
     assert not list(tmp_path.glob("detect_*"))

@@ -9,7 +9,7 @@ import sys
 import pytest
 from helpers.api_server import serving as api
 from helpers.api_server import wait_until
-from helpers.browser import launched, needs_chromium
+from helpers.browser import TIMEOUT, launched, needs_chromium
 from helpers.folders import ROOT
 from helpers.website import serving as website
 
@@ -62,6 +62,7 @@ def test_the_browser_example_works_from_an_allowed_site_only(model, tmp_path, is
         code = example("html").replace(HOST, str(client.base_url).rstrip("/"))
         (tmp_path / "page.html").write_text(f"<!doctype html>{code}")
         page = browser.new_page()
+        page.set_default_timeout(TIMEOUT)
         page.on("console", lambda message: output.append(str(message.args[0].json_value()) if message.args else ""))
         page.on("pageerror", lambda error: output.append(str(error)))
         page.goto(f"{site}/page.html")

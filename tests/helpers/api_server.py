@@ -29,7 +29,7 @@ def tiny_model(name: str = "tiny", threshold: float = 0.0) -> ServedModel:
 def serving(*models: ServedModel, limits: Limits | None = None, **options: Any) -> Iterator[httpx.Client]:
     """Yield a client of a server with these ``models``; ``options`` go to ``create_app``."""
     app = create_app(lambda: {model.name: model for model in models}, limits or Limits(), **options)
-    with running(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+    with running(app) as url, httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
         client.headers["Connection"] = "close"
         yield client
 
@@ -48,11 +48,11 @@ def running(app: FastAPI) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(300)
         assert not thread.is_alive()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 600) -> None:
     """Wait until ``condition`` returns a true value, and fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TIMEOUT = 600_000  # milliseconds; a busy machine is slow
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
@@ -32,6 +33,7 @@ def browsing(url: str, size: tuple[int, int] = (1200, 900)) -> Iterator:
     requested, errors = [], []
     with launched() as browser:
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
+        page.set_default_timeout(TIMEOUT)
         page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)

@@ -35,14 +35,14 @@ def block(batcher: Batcher, predictor: SlowPredictor) -> None:
     """Keep the thread busy with an image of height 99 until ``predictor.go`` is set."""
     predictor.go.clear()
     batcher.submit(predictor, [make_image(99)], 0.5, 60)
-    assert predictor.started.acquire(timeout=20)
+    assert predictor.started.acquire(timeout=300)
 
 
 def test_images_of_equal_size_share_a_batch_and_the_oldest_image_comes_first(batcher, predictor):
     block(batcher, predictor)
     results = [batcher.submit(predictor, [make_image(h)], 0.5, 60)[0] for h in (4, 5, 4, 4, 4)]
     predictor.go.set()
-    wait(results, 20)
+    wait(results, 300)
     assert [[height for height, _ in batch] for batch in predictor.batches] == [[99], [4, 4, 4], [5], [4]]
     assert [result.result().image_hw for result in results] == [(4, 6), (5, 6), (4, 6), (4, 6), (4, 6)]
 
@@ -52,7 +52,7 @@ def test_different_models_do_not_share_a_batch(batcher, predictor):
     other = SlowPredictor()
     results = [batcher.submit(one, [make_image()], 0.5, 60)[0] for one in (predictor, other, predictor)]
     predictor.go.set()
-    wait(results, 20)
+    wait(results, 300)
     assert len(predictor.batches) == 2 and len(other.batches) == 1
 
 
@@ -60,7 +60,7 @@ def test_each_image_of_a_batch_has_its_own_threshold(batcher, predictor):
     block(batcher, predictor)
     results = [batcher.submit(predictor, [make_image()], threshold, 60)[0] for threshold in (0.6, 0.05, 0.5)]
     predictor.go.set()
-    assert [len(result.result(20)) for result in results] == [1, 3, 2]
+    assert [len(result.result(300)) for result in results] == [1, 3, 2]
     assert predictor.thresholds == [0.5, 0.05]
 
 
@@ -72,16 +72,16 @@ def test_images_that_do_not_all_fit_into_the_queue_are_refused(batcher, predicto
     assert refused.value.retry_after >= 1 and len(batcher) == 5
     results += batcher.submit(predictor, [make_image()], 0.5, 60)
     predictor.go.set()
-    assert len([result.result(20) for result in results]) == 6
+    assert len([result.result(300) for result in results]) == 6
 
 
 def test_an_image_that_fails_does_not_fail_the_others_of_its_batch(batcher, predictor):
     block(batcher, predictor)
     good, bad, other = (batcher.submit(predictor, [make_image(first=n)], 0.5, 60)[0] for n in (1, 13, 2))
     predictor.go.set()
-    assert len(good.result(20)) == len(other.result(20)) == 2
+    assert len(good.result(300)) == len(other.result(300)) == 2
     with pytest.raises(RuntimeError, match="/secret/place"):
-        bad.result(20)
+        bad.result(300)
 
 
 def test_cancelled_and_expired_images_are_not_processed(batcher, predictor):
@@ -91,9 +91,9 @@ def test_cancelled_and_expired_images_are_not_processed(batcher, predictor):
     )
     assert cancelled.cancel()
     predictor.go.set()
-    assert wanted.result(20).image_hw == (3, 6)
+    assert wanted.result(300).image_hw == (3, 6)
     with pytest.raises(TimeoutError):
-        expired.result(20)
+        expired.result(300)
     assert [batch[0][0] for batch in predictor.batches] == [99, 3]
 
 
@@ -108,15 +108,15 @@ def test_closing_processes_waiting_images_and_refuses_new_ones(predictor):
     with pytest.raises(RuntimeError, match="closed"):
         batcher.submit(predictor, [make_image()], 0.5, 60)
     predictor.go.set()
-    closing.join(20)
+    closing.join(300)
     assert all(result.done() for result in results) and not batcher.is_alive and sizes == [1, 2, 1]
 
 
 def test_functions_run_in_the_thread_of_the_models(predictor):
     """A model is loaded there too, because each thread that uses torch has its own team of OpenMP threads."""
     batcher = Batcher(max_queued=1, max_batch_size=1)
-    (result,) = batcher.submit(predictor, [make_image()], 0.2, 20)
-    assert len(result.result(20)) == 2
+    (result,) = batcher.submit(predictor, [make_image()], 0.2, 300)
+    assert len(result.result(300)) == 2
     assert [batcher.run(threading.current_thread)] == predictor.threads != [threading.current_thread()]
     with pytest.raises(ZeroDivisionError):
         batcher.run(lambda: 1 // 0)

@@ -56,7 +56,7 @@ def test_the_copied_files_are_enough_to_serve(tmp_path):
             (check,) = instruction("HEALTHCHECK")
             _, *words = ast.literal_eval(check[check.index("[") :])
             words = [word.replace("http://127.0.0.1:8000", address) for word in words]
-            assert subprocess.run([sys.executable, *words], check=False, timeout=60).returncode == 0
+            assert subprocess.run([sys.executable, *words], check=False, timeout=600).returncode == 0
         finally:
             server.terminate()
     assert server.returncode == 0

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 from helpers.api_server import wait_until
-from helpers.browser import launched, needs_chromium
+from helpers.browser import TIMEOUT, launched, needs_chromium
 from helpers.folders import ROOT
 from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model
 from streamlit.testing.v1 import AppTest
@@ -44,7 +44,7 @@ SATURATION = """image => {  // mean difference between the largest and the small
 
 @pytest.fixture
 def page() -> AppTest:
-    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
+    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=600).run()
 
 
 def upload(page: AppTest, name: str, content: bytes, media_type: str) -> AppTest:
@@ -135,7 +135,7 @@ def test_classes_can_be_selected(tmp_path, monkeypatch):
     path = tmp_path / "mine.safetensors"
     checkpoint.save(as_checkpoint(random_model()), path)
     monkeypatch.setattr("detect.models.zoo.BUNDLED", {f"{path}": path})
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600).run()
     page.slider[0].set_value(0.05)
     upload(page, "noise.png", encode(make_image((96, 128), 1), "PNG"), "image/png")
     assert not page.exception and set(page.dataframe[0].value["class"]) == set(CLASSES.names)
@@ -151,22 +151,23 @@ def test_the_page_works_in_a_browser():
         port = listener.getsockname()[1]
     words = [sys.executable, "-m", "streamlit", "run", "cloud/streamlit_app.py", "--server.headless", "true"]
     words += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    url, timeout = f"http://127.0.0.1:{port}/", 300_000
+    url = f"http://127.0.0.1:{port}/"
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as server, launched() as browser:
         try:
-            wait_until(lambda: is_reachable(f"{url}_stcore/health"), 300)
+            wait_until(lambda: is_reachable(f"{url}_stcore/health"))
             page, requested = browser.new_page(viewport={"width": 1400, "height": 1000}), []
+            page.set_default_timeout(TIMEOUT)
             page.on("request", lambda request: requested.append(request.url))
             page.goto(url)
-            page.set_input_files("input[type=file]", IMAGE, timeout=timeout)
-            expect(page.get_by_text(re.compile(r"^\d+ objects$"))).to_be_visible(timeout=timeout)
+            page.set_input_files("input[type=file]", IMAGE)
+            expect(page.get_by_text(re.compile(r"^\d+ objects$"))).to_be_visible(timeout=TIMEOUT)
             drawn = page.get_by_alt_text("the image with detections")
             before, saturation = drawn.get_attribute("src"), page.evaluate(SATURATION, drawn.element_handle())
             page.get_by_text("Remove colors around the objects").click()
-            expect(drawn).not_to_have_attribute("src", before, timeout=timeout)
+            expect(drawn).not_to_have_attribute("src", before, timeout=TIMEOUT)
             page.wait_for_function("image => image.complete", arg=drawn.element_handle())
             assert page.evaluate(SATURATION, drawn.element_handle()) < 0.8 * saturation
-            with page.expect_download(timeout=timeout) as download:
+            with page.expect_download() as download:
                 page.get_by_role("button", name="Masks").click()
             names = zipfile.ZipFile(download.value.path()).namelist()
             assert names[0].startswith("001_balloon")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import subprocess
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,7 +187,9 @@ def test_frames_after_the_timeout_are_skipped(model, video, folder, slow_model):
         assert 0 < job["frames"] < 5 and client.get(f"/v1/jobs/{job['id']}/result").status_code == 200
 
 
-def test_too_many_jobs_are_status_503_and_jobs_can_be_deleted(client, video, slow_model):
+def test_too_many_jobs_are_status_503_and_jobs_can_be_deleted(client, video, monkeypatch):
+    predict, go = Predictor.predict_batch, threading.Event()
+    monkeypatch.setattr(Predictor, "predict_batch", lambda *a, **k: (go.wait(300), predict(*a, **k))[1])
     first, second = (upload(client, video) for _ in range(2))
     third = client.post("/v1/detect/video", content=video)
     problem_of(third, 503)
@@ -194,6 +197,7 @@ def test_too_many_jobs_are_status_503_and_jobs_can_be_deleted(client, video, slo
     wait_until(lambda: client.get(f"/v1/jobs/{first['id']}").json()["state"] != "waiting")
     for job in (first, second):
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    go.set()
     wait_until(lambda: client.post("/v1/detect/video", content=video).status_code == 202)
     wait_until(lambda: 'detect_video_jobs_total{state="cancelled"} 2.0' in client.get("/metrics").text)
 
@@ -243,7 +247,8 @@ def test_a_small_video_has_as_much_time_to_arrive_as_an_image(model, video, fold
         time.sleep(0.3)
         yield video[100:]
 
-    with serving(model, limits=Limits(upload_timeout=5, max_video_bytes=200_000)) as client:
+    limits = Limits(upload_timeout=60, max_request_bytes=2**30, max_video_bytes=200_000)
+    with serving(model, limits=limits) as client:
         assert client.post("/v1/detect/video", content=slowly()).status_code == 202
 
 
