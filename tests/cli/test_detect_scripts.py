@@ -14,9 +14,7 @@ from detect.inference.writers import FORMATS
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])
-def test_unwritable_output_is_an_error_before_the_model_loads(
-    run_script, predictor, images, clip, tmp_path, script
-):
+def test_unwritable_output_is_an_error_before_the_model_loads(run_script, predictor, images, clip, tmp_path, script):
     (tmp_path / "out").touch()
     assert run_script(script, "--input", clip if script is detect_video else images) == 2
     assert not predictor.asked
