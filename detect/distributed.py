@@ -55,7 +55,9 @@ def world() -> World:
 
 
 def world_from_environment() -> World:
-    """Return the position that torchrun wrote to the environment. Raises UsageError for invalid values."""
+    """Return rank, number of processes and local rank from the variables that torchrun sets.
+
+    Without these variables the process is alone: rank 0 of 1. Raises UsageError for invalid values."""
     names = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     try:
         position = World(*(int(os.environ.get(name, default)) for name, default in names))

@@ -82,7 +82,7 @@ def option(
 
 def device_option() -> Any:
     """Return the field ``device``, which every program that computes has."""
-    return option("auto", "where to compute", metavar="auto|cpu|cuda|cuda:0|mps")
+    return option("auto", "device that runs the model; auto: a GPU if present", metavar="auto|cpu|cuda|cuda:0|mps")
 
 
 def output_dir_option(default: str) -> Any:

@@ -32,7 +32,7 @@ def convert(
 
     to: key of ``detect.data.exporters.EXPORTERS``.
     folder: a new or empty folder.
-    names: names of the images in the new dataset (see ``exporter.Names``), chosen by default.
+    names: split -> new path of each image in its image folder, one per image. By default the exporter's choice.
     extra_files: {file name: text} to write into ``folder``.
     Raises UsageError for an unknown format, a folder that is not empty and a split name that cannot be a file name,
     DataError for an unreadable image, DiskError when the disk is full.

@@ -144,13 +144,13 @@ def _check(content: Any, types: Mapping[str, type], required: Sequence[str], whe
     """Raise UsageError for a key that is unknown or missing, or whose value has the wrong type."""
     if not isinstance(content, dict):
         keys = ", ".join(required)
-        raise UsageError(f"{where} is {reprlib.repr(content)}, it should be a mapping with the keys {keys}")
+        raise UsageError(f"{where} is {reprlib.repr(content)}; expected a mapping with the keys {keys}")
     for key, value in content.items():
         if key not in types:
             raise UsageError(f"{where}: {unknown('key', key, types)}")
         only_texts = not isinstance(value, list) or all(isinstance(v, str) for v in value)
         if not (isinstance(value, types[key]) and only_texts):
-            raise UsageError(f"{where}: '{key}' is {reprlib.repr(value)}, it should be {_TYPE_WORDS[types[key]]}")
+            raise UsageError(f"{where}: '{key}' is {reprlib.repr(value)}; expected {_TYPE_WORDS[types[key]]}")
     for key in required:
         if content.get(key) is None:
             raise UsageError(f"{where} lacks the key '{key}'")

@@ -162,7 +162,7 @@ class Table(Sequence[ImageRecord]):
         )
 
     def _with_object_rows(self, rows: np.ndarray) -> Table:
-        """Return the table with the object columns at ``rows``; the caller must set ``object_starts``."""
+        """Return a copy with only the objects at ``rows``, int [m]. The caller must also set ``object_starts``."""
         columns = ("boxes", "labels", "areas", "iscrowd", "annotation_ids", "numbers", "mask_rows")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 

@@ -79,7 +79,9 @@ class UnvalidatedSplit:
         return Location(file, f"{self.entry_word} {table.numbers[row]}", _shown(value))
 
     def take_images(self, rows: np.ndarray) -> UnvalidatedSplit:
-        """Return the images at ``rows``, int [n], with their objects, and skipped entries of these or of no image."""
+        """Return the images at ``rows``, int [n], with their objects and their skipped entries.
+
+        Skipped entries that belong to no image are kept."""
         row_of = {int(old): new for new, old in enumerate(rows)}
         kept = [e._replace(image=row_of.get(e.image, -1)) for e in self.skipped if e.image in {-1, *row_of}]
         return replace(self, table=self.table.take_images(rows), skipped=tuple(kept))

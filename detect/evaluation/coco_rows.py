@@ -53,7 +53,7 @@ def to_coco_rows(
     evaluators would ignore all of these silently.
     """
     if len(records) != len(detections):
-        raise ValueError(f"{len(records)} images but {len(detections)} results")
+        raise ValueError(f"{len(records)} records but detections of {len(detections)} images")
     for record, one in zip(records, detections, strict=True):
         if record.image_hw != tuple(one.image_hw):
             raise ValueError(f"{record.path} is {record.image_hw} (h, w), its detections are for {one.image_hw}")

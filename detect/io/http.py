@@ -103,7 +103,7 @@ def _open(request: Request) -> HTTPResponse:
     wait([future], timeout=CONNECT_SECONDS)
     if not future.done():
         future.add_done_callback(_close_late_response)
-        raise TimeoutError(f"no response within {CONNECT_SECONDS:.0f} seconds")
+        raise TimeoutError(f"the server sent no response within {CONNECT_SECONDS:.0f} seconds")
     try:
         return future.result()
     except HTTPError as error:

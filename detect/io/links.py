@@ -66,7 +66,9 @@ def publishable_link(text: str) -> str:
 
 
 def _refuse_pages(address: str, fragment: str) -> None:
-    """Raise UsageError for a URL that does not name a file with weights."""
+    """Raise UsageError for a URL that does not name a weights file.
+
+    fragment: the part of the URL after ``#``, repeated in the URL that the message suggests."""
     if Path(file_name(address)).suffix not in SUFFIXES:
         raise UsageError(f"{redacted_url(address)} is not a weights file: it must end in {', '.join(SUFFIXES)}")
     parts = urlsplit(address)

@@ -90,7 +90,9 @@ def gray_around(image: np.ndarray, detections: Detections) -> np.ndarray:
 
 @cache
 def color(index: int) -> Color:
-    """Return color number ``index`` (0, 1, ...) of an endless palette, as RGB 0..255. Neighbors differ clearly."""
+    """Return color number ``index`` (0, 1, ...) of an endless palette, as RGB 0..255.
+
+    Consecutive colors are easy to tell apart."""
     saturation, value = _TONES[index % len(_TONES)]
     red, green, blue = colorsys.hsv_to_rgb((0.98 + index * _GOLDEN_RATIO) % 1, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -136,7 +136,7 @@ def detector_architecture(name: str, imgsz: int | None = None) -> Architecture:
     name: key of ``DETECTORS``.
     imgsz: short side of the resized image, pixels; None for the one in the table.
 
-    Raises UsageError for an unknown name, and for a size that a model with fixed input size does not have.
+    Raises UsageError for an unknown name, and for an ``imgsz`` that differs from a fixed input size.
     """
     if name not in DETECTORS:
         raise UsageError(unknown("model", name, DETECTORS))

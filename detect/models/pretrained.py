@@ -1,4 +1,4 @@
-"""Starting weights of a model: published files, files and web addresses of the user, and the bundled checkpoint."""
+"""Starting weights of a model: published files, files and URLs of the user, and the bundled checkpoint."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def published_detector(name: str, hint: str = OFFLINE_HINT) -> Weights:
 def choose_weights(name: str, pretrained: str) -> Weights | None:
     """Return the starting weights of a backbone or detector ``name``, or None for random weights.
 
-    pretrained: ``auto`` for the published weights, ``none``, ``balloon``, or a file or web address.
+    pretrained: ``auto`` for the published weights, ``none``, ``balloon``, or a file or URL.
 
     Raises FetchError if a download fails, except for mobilenet_v2 with ``auto``, which falls back to the backbone of
     the bundled checkpoint; UsageError for a missing file and CheckpointError for one without weights.

@@ -17,6 +17,7 @@ SUPPORTED = "torchvision 0.21 or later (tested up to 0.29) with torch 2.6 or lat
 
 
 def _unsupported(missing: object) -> UsageError:
+    """Return the error that names the installed versions, what they lack, and the supported versions."""
     return UsageError(
         f"torchvision {torchvision.__version__} with torch {torch.__version__} is not supported "
         f"({' '.join(str(missing).split())}); install {SUPPORTED}"

@@ -92,7 +92,7 @@ def read_weights(path: Path) -> Weights:
     """
     if not path.is_file():
         raise UsageError(
-            f"`pretrained`: no such file: {path}; expected auto, none, balloon, a weights file or its web address"
+            f"`pretrained`: no such file: {path}; expected auto, none, balloon, a weights file or its URL"
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -153,7 +153,8 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], source: str) -> se
     backbone = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(COUNTER)]
     missing = [name for name in backbone if name not in used]
     if missing:
-        warn(f"{source} lacks {len(missing)} of {len(backbone)} tensors of the backbone: {first_few(missing, 3)}")
+        names = first_few(missing, 3)
+        warn(f"{source} has no values for {len(missing)} of {len(backbone)} tensors of the backbone: {names}")
     return used
 
 

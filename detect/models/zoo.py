@@ -219,7 +219,7 @@ BUNDLED = {"balloon": "weights/balloon.safetensors"}
 
 
 def check_model(model: str) -> None:
-    """Check that ``model`` can detect objects: a name of BUNDLED or DETECTORS, a checkpoint file or a web address.
+    """Check that ``model`` can detect objects: a name of BUNDLED or DETECTORS, a checkpoint file or a URL.
 
     Only names and the existence of files are checked. Raises UsageError for an unknown name, a backbone and a file of
     bare weights (.pth, .pt), and CheckpointError for a missing file or a folder.
@@ -241,7 +241,7 @@ def check_model(model: str) -> None:
     if is_link(model) or os.path.isfile(path):  # noqa: PTH113
         return
     if not model:  # for example an unset shell variable
-        raise UsageError("`model` is empty; expected a model name, a checkpoint file or a web address")
+        raise UsageError("`model` is empty; expected a model name, a checkpoint file or a URL")
     if os.path.isdir(path):  # noqa: PTH112
         raise CheckpointError(f"{path} is a folder; name a .safetensors file in it")
     if not path.suffix and path.parent == Path():

@@ -43,7 +43,9 @@ class _QueuedImage:
     result: Future[Detections] = field(default_factory=Future)
 
     def can_share_batch(self, other: _QueuedImage) -> bool:
-        """Return whether both images have the same model and resized size; padding would change the detections."""
+        """Return whether both images have the same model and the same size after resizing.
+
+        Images of unequal sizes would need padding, which changes the detections."""
         return self.predictor is other.predictor and self._resized_hw == other._resized_hw
 
     @property
@@ -92,7 +94,7 @@ class Batcher:
         queued = [_QueuedImage(predictor, image, threshold, deadline) for image in images]
         with self._changed:
             if self._closed or not self.is_alive:
-                raise RuntimeError("the queue is closed")
+                raise RuntimeError("the server is shutting down: it takes no more images")
             self.check_capacity(len(queued))
             self._queue.extend(queued)
             self._changed.notify()
@@ -103,7 +105,7 @@ class Batcher:
         result: Future[T] = Future()
         with self._changed:
             if self._closed:
-                raise RuntimeError("the queue is closed")
+                raise RuntimeError("the server is shutting down: it takes no more images")
             self._calls.append((function, result))
             self._changed.notify()
         return result.result()
@@ -142,7 +144,7 @@ class Batcher:
             work()
 
     def _next(self) -> Callable[[], None] | None:
-        """Wait for the next work: a call of ``run`` or a batch. Return None when the queue is closed and empty.
+        """Wait for the next work: a call of ``run`` or a batch. Return None after shutdown, when the queue is empty.
 
         A batch has the oldest image that is still wanted, and later ones that can share its batch.
         """

@@ -37,7 +37,7 @@ _MAX_FAILED = 1000  # failed jobs whose reason is kept
 
 
 class TooManyJobsError(Exception):
-    """Raised when the maximum number of video jobs waits or runs."""
+    """Raised for a new video when the maximum number of video jobs is already queued or running."""
 
 
 class _StoppedError(Exception):

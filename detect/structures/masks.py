@@ -85,7 +85,7 @@ def from_rle(segmentation: Any) -> Rle:
         raise ValueError("a segmentation must be a list of polygons or a dict with 'size' and 'counts'")
     size, counts = segmentation["size"], segmentation["counts"]
     if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n < 2**31 for n in size)):
-        raise ValueError(f"the size of the RLE is {str(size)[:60]}, it should be two whole numbers")
+        raise ValueError(f"the size of the RLE is {str(size)[:60]}; expected two whole numbers")
     if isinstance(counts, list):
         runs = _numbers(counts, "RLE")
         if np.any(runs < 0) or np.any(runs % 1) or runs.sum() >= 2**32:

@@ -54,13 +54,14 @@ class TrainConfig:
     )
     pretrained: str = option(
         "auto",
-        "initial weights: auto for the published ones, none for random ones, a file or its https:// URL",
+        "initial weights: auto (published weights), none (random weights), balloon (the included balloon detector),"
+        " a weights file or its URL",
         metavar="auto|none|FILE|URL",
     )
     epochs: int | None = option(
         None, "number of passes over the training images (default: fitted to the size of the dataset)", low=1
     )
-    batch_size: int = option(2, "images per batch and process", low=1)
+    batch_size: int = option(2, "images per batch in each process", low=1)
     accumulate: int = option(
         1, "batches per optimizer step; has the effect of a larger batch with the memory of one", low=1
     )
@@ -86,8 +87,8 @@ class TrainConfig:
     )
     repeat_threshold: float | None = option(
         None,
-        "images of a class on a smaller fraction of the images than this are repeated; 0 for none (default: fitted to"
-        " the classes)",
+        "repeat the images of classes that are on less than this fraction of all images; 0 for none (default: fitted"
+        " to the classes)",
         low=0,
         high=1,
     )

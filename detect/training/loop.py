@@ -40,12 +40,12 @@ class EpochProgress:
         return {name: total / self.steps for name, total in self.sums.items()} or {"loss": math.nan}
 
     def averaged_over_processes(self) -> EpochProgress:
-        """Return a copy whose loss sums are the mean over all processes."""
+        """Return a copy in which each loss sum is the mean of the sums of all processes."""
         everywhere = distributed.all_gather(self.sums)
         return replace(self, sums={name: sum(one[name] for one in everywhere) / len(everywhere) for name in self.sums})
 
     def add(self, result: StepResult, num_batches: int) -> None:
-        """Count a step that consumed ``num_batches`` over all processes."""
+        """Add the losses of one step. ``num_batches`` is the number of batches it took, over all processes."""
         self.batches += num_batches
         if result.failed:
             self.skipped += 1

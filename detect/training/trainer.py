@@ -116,7 +116,8 @@ def patience_start(config: TrainConfig, run: TrainingRun) -> int:
         finished = counted(run.epoch, "epoch")
         report(f"{run.folder} has finished {finished}; a larger number of `epochs` continues the training")
     elif config.patience and run.epochs_since_best >= config.patience:
-        report(f"{run.folder} had stopped early; it now has {counted(config.patience, 'more epoch')} to improve")
+        epochs = counted(config.patience, "more epoch")
+        report(f"{run.folder} stopped early before; it now trains up to {epochs} without improvement")
         return run.epoch
     return 0
 

@@ -214,11 +214,10 @@ def test_the_real_script_stops_at_ctrl_c_and_says_how_to_continue(data, tmp_path
         finally:
             process.kill()
     assert process.returncode == 130
-    answer, said = said.strip().split("\n")
-    assert (
-        answer == "stopping after this step; interrupt again to stop immediately"
-        and f"continue with --resume {tmp_path}/x" in said
-    )
+    *answer, said = said.strip().split("\n")
+    # Between two epochs there is no step to finish, and so no answer.
+    assert answer in ([], ["stopping after this step; interrupt again to stop immediately"])
+    assert f"continue with --resume {tmp_path}/x" in said
 
 
 def test_resume_uses_the_settings_of_the_run(train_py, tmp_path, capsys):

@@ -119,7 +119,7 @@ def test_category_ids_do_not_change_the_metrics():
 
 def test_detections_of_other_images_are_an_error():
     """COCO's evaluator would silently return 0."""
-    with pytest.raises(ValueError, match="3 images but 2 results"):
+    with pytest.raises(ValueError, match="3 records but detections of 2 images"):
         score(scene(), perfect(scene())[:2], SHAPES)
     with pytest.raises(ValueError, match=r"1\.png is \(120, 160\) \(h, w\), its detections are for \(160, 120\)"):
         score(scene(), [Detections((160, 120), masks=[]), *perfect(scene())[1:]], SHAPES)

@@ -1,4 +1,4 @@
-"""Starting weights: files, web addresses, published and bundled weights, and their image normalization."""
+"""Starting weights: files, URLs, published and bundled weights, and their image normalization."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_incomplete_backbone_gives_a_warning_and_is_not_frozen(mobilenet, tmp_pa
     half = {k: t for k, t in mobilenet.items() if not k.startswith("features.18.")}
     torch.save(half, tmp_path / "m.pth")
     model, architecture, _ = start(read_weights(tmp_path / "m.pth"))
-    assert re.search(r"warning: .*m\.pth lacks 5 of \d+ tensors of the backbone", capsys.readouterr().err)
+    assert re.search(r"warning: .*m\.pth has no values for 5 of \d+ tensors of the backbone", capsys.readouterr().err)
     assert architecture.norm == "batch" and norms(model) == {nn.BatchNorm2d}
 
 

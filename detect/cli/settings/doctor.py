@@ -43,7 +43,7 @@ class FixSettings(DoctorSettings):
 class ConvertSettings(DoctorSettings):
     """Write a copy of a dataset in another annotation format."""
 
-    to: str = option(REQUIRED, "annotation format of the copy", choices=TARGETS)
+    to: str = option(REQUIRED, "annotation format to write", choices=TARGETS)
     output_dir: Path = option(REQUIRED, "new folder for the copy", metavar="DIR")
 
 
@@ -51,8 +51,8 @@ class ConvertSettings(DoctorSettings):
 class PreviewSettings(DoctorSettings):
     """Draw images with their annotations, each as annotated and as augmented for training."""
 
-    split: str = option("train", "split to draw", choices=("train", "val", "test"))
+    split: str = option("train", "split whose images are drawn", choices=("train", "val", "test"))
     images: int = option(12, "number of images", low=1, high=200)
-    aug: str = option("default", "augmentation preset, as of train.py", choices=PRESET_NAMES)
+    aug: str = option("default", "augmentation preset, same choices as in train.py", choices=PRESET_NAMES)
     seed: int = option(0, "seed of the choice of images and of the augmentation", low=0, high=2**32 - 1)
     output_dir: Path = option(Path("outputs/doctor"), "folder in which a new folder is created", metavar="DIR")

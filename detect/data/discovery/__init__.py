@@ -21,7 +21,7 @@ class Discovery:
     Attributes:
         format: key of ``detect.data.readers.READERS``.
         sources: annotations with the folders of their images, at least one.
-        classes: class names that are not in the annotations themselves, else None.
+        classes: class names from a separate file, such as YOLO's data.yaml; None if the annotations name them.
         listing: all files of the folder.
     """
 
@@ -85,7 +85,7 @@ def _check_neighbors(folder: Path, files: Sequence[PurePosixPath], errors: dict[
 
 
 def _prefer_instances(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """Return, of each folder, the files instances_*.json of COCO, else all files.
+    """Return the files instances_*.json of each folder; of a folder without such files, all its files.
 
     COCO's own folders also hold files of the same format with key points.
     """

@@ -32,8 +32,8 @@ Part = dict[str, Any]  # one split as in datasets/NAME.yaml: images, annotations
 def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool = True) -> DatasetSpec:
     """Return the dataset in ``folder``.
 
-    The splits are those that files in the folder declare, else those that the names of files and folders say. Without
-    a validation split, one is drawn at random from the training images and saved, so that it stays the same.
+    Files in the folder may declare the splits; if none does, the names of files and folders decide. If there is no
+    validation split, one is drawn at random from the training images and saved, so that it stays the same.
 
     format: as in ``discover``.
     fallback: file for the random splits when the folder is not writable.
@@ -134,7 +134,9 @@ def _draw_splits(spec: DatasetSpec, splits: list[str], fallback: Path, save: boo
 def _parts_of(
     part: Part, names: list[str], saved: dict[str, list[str]], splits: list[str], path: Path
 ) -> dict[str, Part]:
-    """Return the ``saved`` splits without missing images; the other images are for training.
+    """Divide the images of ``part`` into the ``saved`` splits. Images that no saved split lists go to training.
+
+    Listed images that no longer exist are left out, with a warning.
 
     path: file of the saved splits, for messages.
     """

@@ -88,7 +88,7 @@ def _unsupported(file: AnnotationFile) -> str:
     if file.suffix == ".xml" and b"<polygon>" in file.head and b"<bndbox>" not in file.head:
         return "XML of the LabelMe web page is not supported; export COCO instead"
     if file.suffix == ".csv":
-        return "its first line does not name filename, class, xmin, ymin, xmax and ymax"
+        return "its header line does not name filename, class, xmin, ymin, xmax and ymax"
     return ""
 
 

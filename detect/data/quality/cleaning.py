@@ -158,7 +158,7 @@ def _completed(table: Table) -> Table:
 
 
 def _kept(count: int, findings: Iterable[Finding]) -> np.ndarray:
-    """Return bool [count], False for the rows of findings whose kind is skipped."""
+    """Return which of ``count`` rows are read, bool [count]: False where a finding has a kind that reading skips."""
     kept = np.ones(count, bool)
     for finding in findings:
         if KINDS[finding.kind].when_read == SKIPPED:

@@ -33,6 +33,7 @@ def signatures(thumbnails: np.ndarray) -> np.ndarray:
 def group_near_duplicates(signatures: np.ndarray, max_fraction: float = 0.15) -> tuple[np.ndarray, float]:
     """Return a group number per image, int64 [N], equal for near-duplicates, and the correlation threshold used.
 
+    signatures: float [N, D], one row per image.
     max_fraction: largest fraction of all images in one group. All images of a fixed camera correlate; the threshold is
     raised until the groups are small enough.
     """

@@ -162,7 +162,7 @@ def _read_header(line: str, annotations: Path) -> _Columns:
         candidates.append(_Columns({key: p[0] for key, p in positions.items() if p}, len(cells), delimiter))
     columns = max(candidates, key=lambda candidate: len(candidate.positions))
     if missing := [key for key in _COLUMN_NAMES if key not in columns.positions and key not in _OPTIONAL]:
-        raise DataError(f"{annotations} is not a CSV file of boxes: its first line lacks {', '.join(missing)}")
+        raise DataError(f"{annotations} is not a CSV file of boxes: its header line lacks {', '.join(missing)}")
     return columns
 
 
@@ -188,7 +188,7 @@ def _parse_side(key: str, text: str) -> int:
     """Return a width or height in pixels, 0 for an empty cell."""
     number = _parse_number(key, text) if text else 0.0
     if not (number.is_integer() and 0 <= number < 2**31):
-        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}, it should be a whole number")
+        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a whole number")
     return int(number)
 
 
@@ -196,4 +196,4 @@ def _parse_number(key: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}, it should be a number") from None
+        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None

@@ -107,7 +107,7 @@ def _load(path: Path) -> _Document | None:
     if document.shapes is msgspec.UNSET:
         return None
     if not isinstance(document.shapes, list):
-        raise DataError(f"{path} has {str(document.shapes)[:60]!r} for 'shapes', it should be a list")
+        raise DataError(f"{path} has {str(document.shapes)[:60]!r} for 'shapes'; expected a list")
     return document
 
 

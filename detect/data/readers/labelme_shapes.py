@@ -165,5 +165,5 @@ def _decode_png(png: str, box_hw: tuple[float, float]) -> np.ndarray:
     except Exception as error:  # Pillow raises many types of errors for damaged files
         raise InvalidEntryError("invalid_mask", f"the mask is a damaged PNG: {error}") from None
     if bitmap.ndim != 2:
-        raise InvalidEntryError("invalid_mask", "the PNG of the mask is in color, it should be 0 outside the object")
+        raise InvalidEntryError("invalid_mask", "the PNG of the mask is in color; expected 0 outside the object")
     return bitmap != 0

@@ -58,7 +58,7 @@ def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
     kind: int, str, list or dict, the required type. The float 3.0 is accepted as the int 3; True is not an int.
     """
     if not isinstance(entry, dict):
-        raise DataError(f"{where} is a {type(entry).__name__}, it should be a dict with the key '{key}'")
+        raise DataError(f"{where} is a {type(entry).__name__}; expected a dict with the key '{key}'")
     if key not in entry:
         raise DataError(f"{where} lacks the key '{key}'")
     value = entry[key]
@@ -67,7 +67,7 @@ def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
     if kind is int and isinstance(value, int) and abs(value) >= 2**63:
         raise DataError(f"{where}: '{key}' is {value}, it should fit into 64 bits")
     if kind and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise DataError(f"{where}: '{key}' is {str(value)[:60]!r}, it should be {_TYPE_WORDS[kind]}")
+        raise DataError(f"{where}: '{key}' is {str(value)[:60]!r}; expected {_TYPE_WORDS[kind]}")
     return value
 
 

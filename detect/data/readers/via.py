@@ -112,7 +112,7 @@ def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> lis
         written = require(entry, "filename", f"{annotations}: {key}", str)
         if _WEB_ADDRESS.match(written):
             raise DataError(
-                f"{annotations}: {key[:100]}: 'filename' is the web address {written[:100]}; download the image "
+                f"{annotations}: {key[:100]}: 'filename' is the URL {written[:100]}; download the image "
                 f"to {images} and write its file name there"
             )
         name = image_name(images, written)

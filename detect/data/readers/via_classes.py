@@ -178,17 +178,17 @@ def _values(value: Any, where: str) -> AttributeValues:
     if isinstance(value, dict):  # check boxes
         invalid = [checked for checked in value.values() if not isinstance(checked, bool)]
         if invalid:
-            raise DataError(f"{where} has a box checked {str(invalid[0])[:60]!r}, it should be true or false")
+            raise DataError(f"{where} has a check box with the value {str(invalid[0])[:60]!r}; expected true or false")
         return [_one_line(option) for option, checked in value.items() if checked]
     if not isinstance(value, str | int | float):
-        raise DataError(f"{where} is {str(value)[:60]!r}, it should be text or check boxes")
+        raise DataError(f"{where} is {str(value)[:60]!r}; expected text or check boxes")
     return [text] if (text := _one_line(str(value))) else []
 
 
 def _displayed(attribute: Any, where: str) -> dict[str, str]:
     """Return {option id: displayed text}; the ids themselves if the texts are not unique or are images."""
     if not isinstance(attribute, dict):
-        raise DataError(f"{where} is {str(attribute)[:60]!r}, it should be a dict")
+        raise DataError(f"{where} is {str(attribute)[:60]!r}; expected a dict")
     if "options" not in attribute or attribute.get("type") == "text":
         return {}
     raw = require(attribute, "options", where, dict)

@@ -26,7 +26,7 @@ def read_entries(annotations: Path) -> dict[str, dict[str, Any]]:
         lines = csv.DictReader(file, strict=True)
         columns = [name.strip().lstrip("#") for name in lines.fieldnames or ()]
         if missing := [name for name in _COLUMNS if name not in columns]:
-            raise DataError(f"{annotations} is not VIA's CSV: its first line lacks {', '.join(missing)}")
+            raise DataError(f"{annotations} is not VIA's CSV: its header line lacks {', '.join(missing)}")
         lines.fieldnames = columns
         for line in lines:
             where = f"{annotations}: line {lines.line_num}"

@@ -111,7 +111,7 @@ def _numbers(shape: Any, key: str, where: str) -> list[float]:
 def _finite(value: Any, what: str) -> float:
     """Return ``value`` as a float. Raises DataError for other types, InvalidEntryError for infinity and NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{what} is {str(value)[:60]!r}, it should be a number")
+        raise DataError(f"{what} is {str(value)[:60]!r}; expected a number")
     try:
         number = float(value)
     except OverflowError:  # JSON allows integers of any length

@@ -134,7 +134,7 @@ def _read_box(entry: Element) -> tuple[float, float, float, float]:
         try:
             values.append(float(text))
         except ValueError:
-            raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}, it should be a number") from None
+            raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None
     if not all(map(math.isfinite, values)):
         raise InvalidEntryError("non_finite_box", str(values))
     left, upper, right, lower = values

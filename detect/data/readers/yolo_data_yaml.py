@@ -27,11 +27,11 @@ def find_classes(listing: FileListing) -> tuple[str, ...]:
         if isinstance(names, dict):  # {0: "kite", 1: "balloon"}
             if set(names) != set(range(len(names))):
                 numbers = first_few(map(str, names))
-                raise DataError(f"{path}: the numbers of 'names' should be 0, 1, ..., not {numbers}")
+                raise DataError(f"{path}: the numbers of 'names' must be 0, 1, ..., not {numbers}")
             names = [names[number] for number in range(len(names))]
         if isinstance(names, list) and names:
             if not all(isinstance(name, str | int | float) for name in names):
-                raise DataError(f"{path}: 'names' should be texts")
+                raise DataError(f"{path}: 'names' must be strings")
             return tuple(map(str, names))
     return _read_class_list(listing)
 
@@ -46,7 +46,7 @@ def _read_class_list(listing: FileListing) -> tuple[str, ...]:
             found.setdefault(classes, path)
     if len({path.name for path in found.values()}) < len(found):  # lists of the same name in several folders
         paths = " and ".join(str(path) for path in found.values())
-        raise DataError(f"{listing.folder}: {paths} list different classes; they should be equal")
+        raise DataError(f"{listing.folder}: {paths} list different classes; all files must list the same classes")
     if not found:
         raise DataError(
             f"the classes of the text files in {listing.folder} are numbers, and no file names them; "

@@ -231,7 +231,7 @@ def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _bunting(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Paint a garland of colored pennants, a distractor that belongs to parties but is no balloon."""
+    """Paint a row of colored triangular flags: party decoration that a detector must not mistake for balloons."""
     height, width = image.shape[:2]
     size = width / rng.uniform(14, 24)
     sag, top = rng.uniform(0.05, 0.15) * height, rng.uniform(0.02, 0.2) * height

@@ -119,7 +119,7 @@ def _video_1(rng: np.random.Generator, path: Path) -> None:
 
 
 def _video_background() -> np.ndarray:
-    """Return a slightly blurred photograph of a cat, float32 [360, 640, 3]."""
+    """Return a slightly blurred photograph of a cat, float32 [360, 640, 3], values 0..1."""
     height, width = VIDEO_HW
     photograph = read_image(PHOTOGRAPHS[1])
     rows = photograph.shape[1] * height // width

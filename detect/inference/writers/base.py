@@ -51,7 +51,10 @@ class Writer(ABC):
 
     @abstractmethod
     def add(self, source: Source, detections: Detections) -> Iterable[Part]:
-        """Encode the detections of one image or frame. Return the parts that are complete already."""
+        """Encode the detections of one image or frame.
+
+        Return the parts of the output that no later image can change.
+        """
 
     def finish(self) -> Iterable[Part]:
         """Return the remaining parts, after the last image or frame. Also called if the work ends early."""

@@ -53,7 +53,7 @@ class Backbone:
 
     @property
     def norm_eps(self) -> float:
-        """The eps of all its batch norms; torch's default of 1e-5 if it has none."""
+        """The eps that all batch norms of the backbone share; 1e-5, torch's default, if there is no batch norm."""
         values = {m.eps for m in self.module.modules() if isinstance(m, nn.BatchNorm2d)}
         (eps,) = values or {1e-5}
         return eps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from detect.text import counted
 from detect.training.auto.fitted_default import FittedDefault
 
-_MIN_BATCH_FOR_STATISTICS = 16  # images per batch and process from which batch statistics beat ImageNet's
+_MIN_BATCH_FOR_STATISTICS = 16  # images per batch in each process from which batch statistics beat ImageNet's
 _FEW_IMAGES = 1_000
 
 

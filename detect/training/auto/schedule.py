@@ -19,7 +19,10 @@ _RANDOM_WEIGHTS_FACTOR = 3
 def fit_epochs(num_images: int, images_per_step: int, *, pretrained: bool) -> FittedDefault[int]:
     """Return the number of epochs: 20, more for a dataset with few steps per epoch, fewer for one with many.
 
+    Random initial weights get a multiple of that.
+
     num_images: images per epoch, repeated images counted each time.  images_per_step: over all processes.
+    pretrained: whether training starts from pretrained weights.
     """
     factor = 1 if pretrained else _RANDOM_WEIGHTS_FACTOR
     steps = max(1, math.ceil(num_images / images_per_step))

@@ -109,7 +109,7 @@ def memory_in_words(size: int | None) -> str:
 
 
 def step_line(losses: Mapping[str, float], lr: float, left: str, memory: int | None) -> str:
-    """Return the text behind the progress bar of an epoch, most important first, since terminals cut the rest off.
+    """Return the text after the progress bar of an epoch. The most important values come first: terminals cut the end.
 
     losses: by their names in metrics.jsonl; ``loss`` is their sum.  left: see ``EtaEstimator.left``.
     memory: in bytes.

@@ -119,7 +119,7 @@ def _losses(losses: Mapping[str, float]) -> dict[str, float]:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return tag -> value without the metrics that are None because there is no ground truth for them."""
+    """Return tag -> value for TensorBoard. Metrics without ground truth, which are None, are left out."""
     kinds = [kind for kind in ("bbox", "segm") if kind in metrics]
     values = {f"{kind}/{name}": metrics[kind].get(name) for kind in kinds for name in METRICS}
     classes = metrics.get("classes", {})

@@ -35,10 +35,10 @@ def test_every_format_has_a_sample_for_these_tests():
     ("file", "text", "said"),
     [
         (None, "", "no file names them; add classes.txt"),
-        ("data.yaml", "names: {0: kite, 2: bird}", "should be 0, 1, ..., not 0, 2"),
-        ("data.yaml", "names: [[kite]]", "'names' should be texts"),
+        ("data.yaml", "names: {0: kite, 2: bird}", "must be 0, 1, ..., not 0, 2"),
+        ("data.yaml", "names: [[kite]]", "'names' must be strings"),
         ("data.yaml", "names: [", "no file names them"),
-        ("data.yaml", "names: {0: kite, x: bird}", "should be 0, 1, ..., not 0, x"),
+        ("data.yaml", "names: {0: kite, x: bird}", "must be 0, 1, ..., not 0, x"),
         ("data.yaml", "date: 2020-13-45", "no file names them"),
         ("data.yaml", "[" * 3000, "no file names them"),
     ],
@@ -60,7 +60,7 @@ def test_yaml_bomb_is_refused(tmp_path):
     put(tmp_path / "set", "yolo", "images", "labels", NAMES)
     (tmp_path / "set" / "classes.txt").unlink()
     put_text(tmp_path / "set" / "data.yaml", bomb)
-    with pytest.raises(DataError, match="'names' should be texts"):
+    with pytest.raises(DataError, match="'names' must be strings"):
         find_spec(str(tmp_path / "set"))
     put_text(tmp_path / "set.yaml", f"{bomb}format: *a9\nsplits: {{}}\n")
     with pytest.raises(UsageError) as error:
@@ -179,7 +179,7 @@ def test_paths_of_other_machines_are_resolved(tmp_path, written):
         *[
             (lambda folder, name=name, text=text: (put_images(folder, *NAMES), put_text(folder / name, text)), said)
             for name, text, said in (
-                ("a.csv", "0.png,1,2,3,4,kite\n", "a.csv cannot be read: its first line does not name filename"),
+                ("a.csv", "0.png,1,2,3,4,kite\n", "a.csv cannot be read: its header line does not name filename"),
                 ("a.xml", "<annotations>\n<meta>", "CVAT.* export COCO"),
                 ("a.xml", "<annotation><object><polygon>", "LabelMe.* export COCO"),
                 ("a.json", '[{"id": 1, "annotations": [], "data": {}}]', "Label Studio.* export COCO"),

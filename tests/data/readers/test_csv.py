@@ -134,10 +134,10 @@ def test_spellings_of_one_path_are_one_image(read):
 @pytest.mark.parametrize(
     ("header", "lines", "said"),
     [
-        ("", [LINE], "its first line lacks filename, class, xmin"),
-        (LINE, [LINE], "its first line lacks filename"),
-        ("filename,class,xmin,ymin,xmax", [LINE], "its first line lacks ymax"),
-        (HEADER.replace(",", "\t"), [LINE], "its first line lacks filename"),
+        ("", [LINE], "its header line lacks filename, class, xmin"),
+        (LINE, [LINE], "its header line lacks filename"),
+        ("filename,class,xmin,ymin,xmax", [LINE], "its header line lacks ymax"),
+        (HEADER.replace(",", "\t"), [LINE], "its header line lacks filename"),
         (HEADER, ['a.png,60,40,"kite,10,5,30,20'], "is not CSV: unexpected end of data"),
         (HEADER, ['a.png,60,40,"kite"s,10,5,30,20'], "is not CSV: "),
         (HEADER, [f"a.png,60,40,{'x' * (1 << 24)}x,10,5,30,20"], "is not CSV: field larger than"),

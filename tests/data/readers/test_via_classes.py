@@ -124,12 +124,12 @@ def test_regions_without_any_class_get_the_class_object(read, capsys):
         (entries(region()), ["balloon", "kite"], "1 region without a class, .* exactly one, not balloon, kite"),
         (entries(region(size="big", hue="red")), None, "which of the attributes size, hue is the class"),
         (entries({**region(), "region_attributes": None}), ["a"], "region 1: 'region_attributes' is 'None'"),
-        (entries(region(kind=["kite"])), ["a"], r"region 1: attribute 'kind' is \"\['kite'\]\", it should be text"),
-        (entries(region(kind={"a": 1})), ["a"], "attribute 'kind' has a box checked '1', it should be true or false"),
-        (project(kind=5), ["a"], "_via_attributes: region: kind is '5', it should be a dict"),
-        (project(kind={"type": "radio", "options": []}), ["a"], "kind: 'options' is .* it should be a dict"),
+        (entries(region(kind=["kite"])), ["a"], r"region 1: attribute 'kind' is \"\['kite'\]\"; expected text"),
+        (entries(region(kind={"a": 1})), ["a"], "'kind' has a check box with the value '1'; expected true or false"),
+        (project(kind=5), ["a"], "_via_attributes: region: kind is '5'; expected a dict"),
+        (project(kind={"type": "radio", "options": []}), ["a"], "kind: 'options' is .* expected a dict"),
         (project(kind={"type": "radio", "options": {"a": 5}}), ["a"], "kind: option '5' should be text"),
-        (project() | {"_via_attributes": []}, ["a"], "'_via_attributes' is .* it should be a dict"),
+        (project() | {"_via_attributes": []}, ["a"], "'_via_attributes' is .* expected a dict"),
     ],
 )
 def test_ambiguous_or_invalid_classes_are_errors(read, content, classes, said):

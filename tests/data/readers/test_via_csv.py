@@ -43,7 +43,7 @@ def test_enormous_cell_is_an_error(read, monkeypatch):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("", "is not VIA's CSV: its first line lacks filename, file_size"),
+        ("", "is not VIA's CSV: its header line lacks filename, file_size"),
         ("a,b\n1,2\n", "lacks filename"),
         (HEADER + 'a.png,1,"{}",0,0,"{}"\n', "line 2 should have 7 cells"),
         (HEADER + 'a,b.png,1,"{}",0,0,"{}","{}"\n', "line 2 should have 7 cells"),
@@ -51,7 +51,7 @@ def test_enormous_cell_is_an_error(read, monkeypatch):
             HEADER + 'a.png,1,"{}",1,0,"{name}","{}"\n',
             "line 2: region_shape_attributes is '{name}', which is not JSON",
         ),
-        (HEADER + 'a.png,1,"{}",1,0,"5","{}"\n', "a.png, region 1: 'shape_attributes' is '5', it should be a dict"),
+        (HEADER + 'a.png,1,"{}",1,0,"5","{}"\n', "a.png, region 1: 'shape_attributes' is '5'; expected a dict"),
         (HEADER + 'a.png,1,"{}",1,0,"{}","{}"\n', "a.png, region 1 lacks the key 'name'"),
         (HEADER + 'a.png,1,"{}",1,0,"{}\n', "is not CSV"),
     ],

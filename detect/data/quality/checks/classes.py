@@ -71,5 +71,5 @@ def similar_names(class_names: ClassNames) -> list[list[str]]:
 
 
 def _problem(kind: str, values: Mapping[str, str]) -> Problem:
-    """Return a problem from class names and values."""
+    """Return the problem of the classes in ``values``, class name -> what is wrong with the class."""
     return Problem(kind, [Location(name, "", value) for name, value in values.items()])

@@ -88,7 +88,9 @@ def _moved_points(points: np.ndarray, factors: np.ndarray, header: Header) -> np
 def _moved_mask(
     mask: Polygons | Rle, factors: np.ndarray, header: Header, stored_hw: tuple[int, int]
 ) -> Polygons | Rle:
-    """Return the scaled and rotated mask; an invalid mask is returned unchanged, since a later check removes it."""
+    """Return the mask scaled by ``factors`` and rotated as the header says.
+
+    An invalid mask is returned unchanged. A later check removes it."""
     if not isinstance(mask, dict):
         if any(len(polygon) % 2 for polygon in mask):
             return mask
