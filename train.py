@@ -5,7 +5,7 @@ Writes outputs/train/NAME/: best.safetensors (the epoch that did best on val), l
 
     torchrun --nproc_per_node=2 train.py ...
 
-trains in two processes at once, each on its share of every step.
+trains in two processes at once, each on a part of the images of every step.
 """
 
 import sys

@@ -38,6 +38,7 @@ RENAMED = {
     "skip_steps": "max_skipped_steps",
     "replay": "debug_step",
     "max_pictures": "max_images",  # vocabulary: old name
+    "pictures": "images",  # vocabulary: old name
 }
 
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}

@@ -32,7 +32,7 @@ S = TypeVar("S")
 _CONFIG = "config"
 # A setting in a message: `name` or `name=value`.
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
-_SCRIPT = re.compile(r"python (detect_)?(train|evaluate|image|video|doctor|serve)\.py")
+_SCRIPT = re.compile(r"(?:python )?(?<![\w/\\-])(detect_)?(train|evaluate|image|video|doctor|serve)\.py")
 
 
 def parse(settings_class: type[S], description: str, argv: Sequence[str] | None = None) -> tuple[S, set[str]]:

@@ -15,11 +15,13 @@ from torch.utils.data import Dataset
 from detect.data.dataset import read_record, to_tensor
 from detect.data.description import find_spec
 from detect.data.spec import DatasetSpec
+from detect.options import suggest_keywords
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
 
 
+@suggest_keywords
 def load_dataset(data: str | Path, *, data_root: str | Path | None = None, format: str = "auto") -> LoadedDataset:
     """Return a dataset in any supported annotation format.
 

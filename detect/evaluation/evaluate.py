@@ -22,7 +22,7 @@ from detect.options import suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
-from detect.text import counted
+from detect.text import counted, unknown
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +99,7 @@ def evaluate(
     dataset, DataError for invalid annotations and a split without objects, and what ``load_model`` raises.
     """
     if evaluator not in evaluators.EVALUATORS:
-        raise UsageError(f"`evaluator` must be one of {', '.join(evaluators.EVALUATORS)}, not '{evaluator}'")
+        raise UsageError(unknown("evaluator", evaluator, evaluators.EVALUATORS))
     spec = data if isinstance(data, DatasetSpec) else find_spec(str(data), data_root, format)
     spec.check_split(split)
     if isinstance(model, str | Path):

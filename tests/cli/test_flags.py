@@ -278,3 +278,11 @@ def test_yaml_key_of_an_earlier_version_names_its_replacement(tmp_path):
 )
 def test_messages_spell_settings_as_flags(message, spelled):
     assert spell_as_flags(message, fields_of(Settings)) == spelled
+
+
+@pytest.mark.parametrize("named", ["python doctor.py fix DATA", "doctor.py fix DATA"])
+def test_messages_of_the_installed_command_name_its_subcommands(named, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["detect evaluate"])
+    assert spell_as_flags(f"run {named}", {}) == "run detect doctor fix DATA"
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+    assert spell_as_flags(f"run {named}", {}) == f"run {named}"

@@ -99,3 +99,8 @@ def test_labels_agree_between_splits(tmp_path):
     assert dataset.class_names.names == ("bird", "kite")
     assert dataset.split("val")[0][1]["labels"].tolist() == [2]
     assert np.concatenate([r.labels for r in dataset.split("train").records]).tolist() == [1, 2]
+
+
+def test_an_unknown_keyword_names_the_nearest_one(tmp_path):
+    with pytest.raises(TypeError, match=r"'fromat'; did you mean format\?"):
+        load_dataset(tmp_path, fromat="coco")

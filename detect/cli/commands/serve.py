@@ -37,7 +37,8 @@ def main() -> None:
     """Run serve.py until it is stopped."""
     settings, _ = parse(ServeSettings, "Serve models over HTTP.")
     if missing := [name for name in REQUIRED if importlib.util.find_spec(name) is None]:
-        raise UsageError(f"{', '.join(missing)} not installed: python -m pip install -r requirements-serve.txt")
+        packages = " ".join(name.replace("_", "-") for name in REQUIRED)
+        raise UsageError(f"{', '.join(missing)} not installed: python -m pip install {packages}")
 
     models = models_by_name(settings.model)
     key = settings.api_key()

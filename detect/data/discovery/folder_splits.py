@@ -174,9 +174,9 @@ def _near_duplicate_groups(paths: list[Path]) -> np.ndarray:
 
     If all images are near-duplicates, each is its own group, since a single group cannot be split.
     """
-    looks = fingerprint_images(paths)
-    sketches = signatures(np.stack([_BLANK if look.thumbnail is None else look.thumbnail for look in looks]))
+    prints = fingerprint_images(paths)
+    thumbnails = np.stack([_BLANK if one.thumbnail is None else one.thumbnail for one in prints])
     first: dict[str, int] = {}
-    copies = np.array([first.setdefault(look.digest or str(i), i) for i, look in enumerate(looks)])
-    groups = merge_groups(group_near_duplicates(sketches)[0], copies)
+    copies = np.array([first.setdefault(one.digest or str(i), i) for i, one in enumerate(prints)])
+    groups = merge_groups(group_near_duplicates(signatures(thumbnails))[0], copies)
     return groups if groups.any() else np.arange(len(paths))
