@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +18,12 @@ from helpers.folders import ROOT
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    source = folder / "source"  # a copy, since other tests write into the project's folder at the same time
+    not_needed = shutil.ignore_patterns(
+        ".*", "__pycache__", "outputs", "build", "*.egg-info", "tests", "sample", "shapes"
+    )
+    shutil.copytree(ROOT, source, ignore=not_needed)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = folder.glob("*.whl")

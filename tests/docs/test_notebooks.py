@@ -14,6 +14,12 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+@pytest.fixture(autouse=True)
+def no_matplotlib_backend(monkeypatch):
+    """Let a notebook choose its own backend. Streamlit, which other tests import, sets one for all child processes."""
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+
+
 def parameter_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     return cell

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
 from detect.cli.settings.train import TrainSettings
+from detect.progress import report
 from detect.training.config import complete_config
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def main() -> int:
     else:
         result = trainer.train(config)
         if world_from_environment().is_first:
-            print("next:", evaluation_command(result))
+            report(f"next: {evaluation_command(result)}")
     return 0
 
 
