@@ -105,7 +105,7 @@ def test_closing_processes_waiting_images_and_refuses_new_ones(predictor):
     closing = threading.Thread(target=batcher.close)
     closing.start()
     wait_until(lambda: batcher.is_closed)
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(RuntimeError, match="shutting down"):
         batcher.submit(predictor, [make_image()], 0.5, 60)
     predictor.go.set()
     closing.join(300)
@@ -122,5 +122,5 @@ def test_functions_run_in_the_thread_of_the_models(predictor):
         batcher.run(lambda: 1 // 0)
     assert batcher.is_alive
     batcher.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(RuntimeError, match="shutting down"):
         batcher.run(threading.current_thread)
