@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.folders import ROOT
+from packaging.requirements import Requirement
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,30 @@ def test_the_wheel_holds_weights_descriptions_images_and_the_page(wheel):
         "detect/serving/page/index.html",
     } <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+@pytest.mark.slow
+def test_the_wheel_requires_what_the_requirements_files_list(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    required = {Requirement(line) for line in metadata.get_all("Requires-Dist")}
+    for extra, file in {"": "", "serve": "-serve", "app": "-app", "dev": "-dev"}.items():
+        listed = {
+            Requirement(line.partition("#")[0])
+            for line in (ROOT / f"requirements{file}.txt").read_text().splitlines()
+            if line.strip() and not line.startswith(("#", "-r"))
+        }
+        assert listed, "the file lists packages"
+        found = {
+            (one.name, one.specifier)
+            for one in required
+            if one.marker is None or (extra and one.marker.evaluate({"extra": extra}))
+        }
+        assert {(one.name, one.specifier) for one in listed} <= found, f"requirements{file}.txt"
+    unconditional = {one.name for one in required if one.marker is None}
+    assert "fastapi" not in unconditional and "streamlit" not in unconditional
+    assert set(metadata.get_all("Provides-Extra")) == {"serve", "app", "dev"}
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from detect.media.images import read_image, write_image
 from detect.media.video_writer import VideoWriter
 
 # Names an earlier module; kept, so that the files stay byte-identical.
-DESCRIPTION = "rendered by python -m detect.data.sample"
+DESCRIPTION = "rendered by python -m detect.data.synthetic.datasets input"
 CATEGORIES = {BALLOON_ID: "balloon"}
 VIDEO_HW, VIDEO_FPS, VIDEO_SECONDS = (360, 640), 24, 10
 _SEEDS = {"balloons_1": 46, "balloons_2": 34, "video_1": 13}
@@ -104,7 +104,7 @@ def _video_1(rng: np.random.Generator, path: Path) -> None:
     """Write a video of balloons rising in front of a photograph, with a box per frame and visible balloon."""
     canvas = _video_background()
     flights, light = _flights(rng, count=14), light_for(canvas, rng)
-    ground_truth = CocoGroundTruth(CATEGORIES, f"{DESCRIPTION}; one image a frame")
+    ground_truth = CocoGroundTruth(CATEGORIES, f"{DESCRIPTION}; one image per frame")
     with VideoWriter(path, VIDEO_FPS, VIDEO_HW) as video:
         for frame in range(VIDEO_FPS * VIDEO_SECONDS):
             image = canvas.copy()
