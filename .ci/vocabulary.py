@@ -69,7 +69,9 @@ PHRASES = {
     r"\bthat (is|are) none\b": "not a ..., unsupported",
     r"\bseconds? an? (image|step|epoch)\b": "seconds per image, step or epoch",
     r"\b1 (images|epochs|objects|annotations|steps) ": "the singular",
-    r"\bno room\b": "no space, over the limit",
+    r"\b(no|leaves?|makes?|enough) room\b|\broom (for|left)\b": "space, quota or limit",
+    r"\b(a|an|the|its|their|what|equal) shares? of\b": "fraction",
+    r"\bchange[sd]? (of|in|the) light\b|\b(other|any|more|less) light\b": "brightness/contrast",
     r"\bof no use\b": "invalid",
     r"\bon its way\b": "passes through",
 }

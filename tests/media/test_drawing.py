@@ -135,8 +135,8 @@ def test_labels_do_not_overlap_if_there_is_space():
     hw = (300, 300)
     image = flat(hw)
     both = draw(image, found(hw, [[100, 100, 200, 200], [100, 100, 201, 201]], [1, 2]), MANY)
-    shares = [(both == color(i)).all(axis=2).sum() for i in (0, 1)]
-    assert min(shares) > 300, "each plate can be seen"
+    pixels = [(both == color(i)).all(axis=2).sum() for i in (0, 1)]
+    assert min(pixels) > 300, "each plate can be seen"
 
 
 def test_color_depends_on_class_or_on_instance_for_a_single_class():

@@ -63,7 +63,7 @@ def architecture_of(name: str, head: str) -> Architecture:
 @pytest.mark.parametrize(
     "models",
     [
-        pytest.param([m for m in EVERY_MODEL if m[0] in FAST], id="light"),
+        pytest.param([m for m in EVERY_MODEL if m[0] in FAST], id="small"),
         pytest.param(SLOW_MODELS, id="heavy", marks=pytest.mark.slow),
     ],
 )
