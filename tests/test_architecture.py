@@ -44,7 +44,7 @@ IMPORTED_BY = {
     "safetensors": ("models",),
     "timm": ("models.backbones",),
     "msgspec": ("data.readers", "data.discovery"),
-    "scipy": ("data.quality",),
+    "scipy": ("data.near_duplicates", "data.quality"),
     "defusedxml": ("data.readers",),
     "shapely": ("structures.polygons", "data.quality"),
     "matplotlib": ("training.logging", "data.quality"),

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from detect.data.download import fetch_archive, verify_files
-from detect.data.quality.checks.image_headers import with_names_on_disk
-from detect.data.quality.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
 from detect.data.readers import get_reader
 from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.data.validation.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
+from detect.data.validation.image_headers import with_names_on_disk
 from detect.errors import DataError, UsageError
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
@@ -76,7 +76,7 @@ class DatasetSpec:
     ) -> tuple[ClassNames, Table]:
         """Return the classes and the validated records of one split; call ``prepare`` first.
 
-        Invalid images and annotations are skipped or repaired with a warning (see ``quality.cleaning``).
+        Invalid images and annotations are skipped or repaired with a warning (see ``validation.cleaning``).
 
         class_names: classes to use instead of those of the split, see ``select``.
         lenient: whether to accept a split with more invalid than valid annotations.

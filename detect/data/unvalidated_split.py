@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.data.columns import MaskBuilder, StringColumn
-from detect.data.quality.problems import Location
 from detect.data.table import Table, object_starts
+from detect.data.validation.problems import Location
 from detect.structures.masks import Polygons, Rle
 
 _NO_BOX = (float("nan"),) * 4
@@ -22,7 +22,7 @@ class InvalidEntryError(ValueError):
     """Raised inside a reader for an image or annotation that cannot become a row of the table.
 
     Attributes:
-        kind: str, a key of ``detect.data.quality.problems.KINDS``.
+        kind: str, a key of ``detect.data.validation.problems.KINDS``.
         raw: str, text of the entry in the annotation file.
     """
 
@@ -36,7 +36,7 @@ class SkippedEntry(NamedTuple):
     """An image or annotation of the files that is not a row of the table.
 
     Attributes:
-        kind: str, a key of ``detect.data.quality.problems.KINDS``.
+        kind: str, a key of ``detect.data.validation.problems.KINDS``.
         location: where the entry is.
         image: int, index of its image in the table, or -1.
         raw: str, text of the entry in the annotation file.

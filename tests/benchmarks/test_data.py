@@ -21,8 +21,8 @@ from pycocotools.coco import COCO
 from benchmarks import data, loading
 from benchmarks.coco_file import render, rendered
 from benchmarks.loading import Load
-from detect.data.quality.checks.annotations import check_objects
 from detect.data.readers.coco import parse
+from detect.data.validation.annotations import check_objects
 from detect.errors import DiskError, UsageError
 from detect.structures import masks
 

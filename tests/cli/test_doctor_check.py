@@ -13,7 +13,7 @@ from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
-from detect.data.quality.problems import ERROR, KINDS, NOTE, WARNING
+from detect.data.validation.problems import ERROR, KINDS, NOTE, WARNING
 
 # Problems of formats with one annotation file per image; the others are planted in COCO files.
 TESTED_WITH_VOC = {"unreadable_annotations", "unannotated_image"}

@@ -17,7 +17,7 @@ from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
-from detect.data.quality.problems import ERROR, KINDS
+from detect.data.validation.problems import ERROR, KINDS
 from detect.errors import MediaError
 from detect.structures import masks
 

@@ -11,7 +11,7 @@ from helpers.folders import ROOT
 from benchmarks import settings as benchmark_settings
 from detect.cli.settings import detection, doctor, evaluate, serve, train
 from detect.cli.settings.shared import FORMATS
-from detect.data.quality.problems import KINDS
+from detect.data.validation.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
 
 PAGES = (

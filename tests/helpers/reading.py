@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from detect.data.quality.cleaning import clean
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table
+from detect.data.validation.cleaning import clean
 from detect.structures.class_names import ClassNames
 
 

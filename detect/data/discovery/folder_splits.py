@@ -12,7 +12,7 @@ import numpy as np
 
 from detect.data.discovery import Discovery, discover
 from detect.data.discovery.image_folders import Source, merge_sources
-from detect.data.quality.near_duplicates import group_near_duplicates, merge_groups, signatures
+from detect.data.near_duplicates import group_near_duplicates, merge_groups, signatures
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
 from detect.data.splits import SPLIT_FRACTIONS, read_splits, split_at_random, split_from_path, write_splits

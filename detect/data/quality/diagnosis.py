@@ -10,14 +10,14 @@ from detect.data.quality.checks.classes import check_classes, check_lists
 from detect.data.quality.checks.duplicates import check_copies, check_listed_twice
 from detect.data.quality.checks.geometry import check_shapes
 from detect.data.quality.checks.image_files import check_files
-from detect.data.quality.checks.image_headers import read_headers
-from detect.data.quality.cleaning import clean, image_problem, object_problem
-from detect.data.quality.problems import KINDS, NOTE, Location, Problem, Severity
 from detect.data.quality.summary import Summary, summarize
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table, renumber_duplicates
 from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.data.validation.cleaning import clean, image_problem, object_problem
+from detect.data.validation.image_headers import read_headers
+from detect.data.validation.problems import KINDS, NOTE, Location, Problem, Severity
 from detect.media.fingerprint import Fingerprint, fingerprint_images
 from detect.structures.class_names import ClassNames
 

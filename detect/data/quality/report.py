@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from detect.data.quality.diagnosis import Diagnosis
-from detect.data.quality.problems import ERROR, KINDS, Problem
 from detect.data.quality.summary import objects_per_class
+from detect.data.validation.problems import ERROR, KINDS, Problem
 from detect.text import counted
 
 _MAX_LOCATIONS = 5  # shown per kind

@@ -19,10 +19,10 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 
 from detect import progress
-from detect.data.quality.problems import Location
 from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
 from detect.data.readers.reader import HEAD_BYTES, AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle

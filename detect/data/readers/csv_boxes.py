@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from detect.data.quality.problems import Location
 from detect.data.readers.parsing import image_name, open_csv, sample_image_names
 from detect.data.readers.reader import CSV_DELIMITERS, AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError
 
 _COORDINATES = ("xmin", "ymin", "xmax", "ymax")

@@ -18,11 +18,11 @@ import msgspec
 import numpy as np
 
 from detect.data.file_listing import files_below, images_below, is_file, read_text_or_empty, without_suffix
-from detect.data.quality.problems import Location
 from detect.data.readers.labelme_shapes import Geometry, parse_shape, shape_geometry
 from detect.data.readers.parsing import image_name, load_json
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 from detect.structures import masks

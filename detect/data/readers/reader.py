@@ -76,7 +76,7 @@ class Reader:
             annotations: Path, the annotation file, or the folder of the annotation files.
             classes: class names from the description of the dataset, or None.
             Raises DataError for input that does not have the format at all. A single invalid annotation becomes a
-            skipped entry of the result. Values are checked later, in ``detect.data.quality``.
+            skipped entry of the result. Values are checked later, in ``detect.data.validation``.
         sample_image_names: for a format with one annotation file for many images: function that yields some image
             names of such a file, so that the folder of the images can be found. None for a format with one
             annotation file per image.

@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detect.data.quality.problems import Location
 from detect.data.readers import via_csv
 from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
 from detect.data.readers.reader import AnnotationFile, Reader
@@ -35,6 +34,7 @@ from detect.data.readers.via_classes import (
 )
 from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError
 from detect.progress import warn
 from detect.text import counted

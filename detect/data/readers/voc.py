@@ -18,10 +18,10 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.file_listing import FileListing, files_below, images_below, read_text_or_empty, without_suffix
-from detect.data.quality.problems import Location
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import read_name_list
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError
 from detect.progress import warn
 from detect.text import counted, first_few

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detect.data.file_listing import files_below, images_below, read_text_or_empty, without_suffix
-from detect.data.quality.problems import Location
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.readers.yolo_data_yaml import declared_splits, find_classes
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 

@@ -18,7 +18,7 @@ from detect.cli.exit_status import exit_status
 from detect.data import description
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
-from detect.data.quality.problems import ERROR, KINDS
+from detect.data.validation.problems import ERROR, KINDS
 from detect.errors import DetectError
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detect.data.columns import RLE
-from detect.data.quality.problems import KINDS as PROBLEMS
 from detect.data.readers import get_reader
 from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.data.validation.problems import KINDS as PROBLEMS
 from detect.errors import DetectError
 from detect.media.images import write_image
 from detect.structures import masks

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from detect.data.quality.problems import Location, Problem
 from detect.data.table import Table
+from detect.data.validation.problems import Location, Problem
 from detect.structures.class_names import ClassNames
 from detect.text import counted
 

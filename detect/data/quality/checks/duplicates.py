@@ -7,9 +7,9 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from detect.data.quality.near_duplicates import group_near_duplicates, nearest, signatures
-from detect.data.quality.problems import Location, Problem
+from detect.data.near_duplicates import group_near_duplicates, nearest, signatures
 from detect.data.table import Table
+from detect.data.validation.problems import Location, Problem
 from detect.media.fingerprint import Fingerprint
 
 PRECEDENCE = ("test", "val", "train")  # of an image in several splits, the one in the first of these is kept

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from detect import progress
 from detect.data.columns import NO_MASK, POLYGONS
-from detect.data.quality.checks.annotations import Finding
 from detect.data.table import Table
+from detect.data.validation.annotations import Finding
 from detect.structures import masks
 
 _BAR_MIN_MASKS = 20_000  # number of masks from which a progress bar is shown

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from detect.data.quality.checks.annotations import Finding
 from detect.data.table import Table
+from detect.data.validation.annotations import Finding
 from detect.media import formats
 from detect.media.fingerprint import Fingerprint
 from detect.media.images import Header

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.data.columns import NO_MASK
-from detect.data.quality.problems import KINDS
 from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
+from detect.data.validation.problems import KINDS
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 

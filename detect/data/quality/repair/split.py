@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from detect.data.quality.problems import KINDS, Problem
 from detect.data.table import Table, renumber_duplicates
 from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.data.validation.problems import KINDS, Problem
 
 
 @dataclass

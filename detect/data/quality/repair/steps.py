@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from detect.data.columns import MaskBuilder
-from detect.data.quality.checks.annotations import Finding, check_boxes
 from detect.data.quality.checks.duplicates import check_copies
 from detect.data.quality.checks.geometry import check_duplicate_objects, check_fit, check_self_intersections
 from detect.data.quality.checks.image_files import check_files
-from detect.data.quality.checks.image_headers import check_headers, read_headers, with_sizes
-from detect.data.quality.cleaning import clean, image_problem, object_problem, warnings_of
-from detect.data.quality.problems import KINDS, SKIPPED
 from detect.data.quality.repair.coordinates import rotated, scaled
 from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
+from detect.data.validation.annotations import Finding, check_boxes
+from detect.data.validation.cleaning import clean, image_problem, object_problem, warnings_of
+from detect.data.validation.image_headers import check_headers, read_headers, with_sizes
+from detect.data.validation.problems import KINDS, SKIPPED
 from detect.media.fingerprint import Fingerprint, fingerprint_images
 from detect.structures import masks
 from detect.structures.polygons import join_rings, mask_rings

@@ -17,11 +17,11 @@ import numpy as np
 
 from detect import progress
 from detect.data.columns import MaskBuilder
-from detect.data.quality.checks.annotations import Finding, check_boxes, check_objects, valid_polygons
-from detect.data.quality.checks.image_headers import check_headers, read_headers, with_sizes
-from detect.data.quality.problems import KINDS, SKIPPED, Location, Problem
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.data.validation.annotations import Finding, check_boxes, check_objects, valid_polygons
+from detect.data.validation.image_headers import check_headers, read_headers, with_sizes
+from detect.data.validation.problems import KINDS, SKIPPED, Location, Problem
 from detect.errors import DataError
 from detect.structures import masks
 from detect.text import counted, first_few

@@ -18,7 +18,7 @@ _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 class Finding(NamedTuple):
     """Rows of a table that have one kind of problem.
 
-    kind: a key of ``detect.data.quality.problems.KINDS``.
+    kind: a key of ``detect.data.validation.problems.KINDS``.
     rows: int64 [n], indices of images or objects.
     values: the value found in each row, [n] or [n, ...].
     """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.folders import SHARED
 
-from detect.data.quality.near_duplicates import group_near_duplicates, nearest, signatures
+from detect.data.near_duplicates import group_near_duplicates, nearest, signatures
 from detect.media.fingerprint import SIDE, fingerprint_image
 from detect.media.images import read_image
 

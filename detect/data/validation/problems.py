@@ -1,6 +1,6 @@
 """Kinds of dataset problems: severity, description, fix, and how reading a dataset handles each.
 
-A new kind takes one line in ``KINDS`` and one check in ``detect.data.quality.checks`` or in a reader.
+A new kind takes one line in ``KINDS`` and one check here, in ``detect.data.quality.checks`` or in a reader.
 """
 
 from __future__ import annotations

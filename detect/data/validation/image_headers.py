@@ -13,8 +13,8 @@ import numpy as np
 from detect import progress
 from detect.data.columns import StringColumn
 from detect.data.file_listing import images_below, is_file
-from detect.data.quality.checks.annotations import Finding
 from detect.data.table import Table
+from detect.data.validation.annotations import Finding
 from detect.errors import MediaError
 from detect.media.images import Header, read_header
 
