@@ -14,7 +14,7 @@ from detect.data.columns import NO_MASK, MaskColumn, StringColumn
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
-from detect.structures.masks import Rle
+from detect.structures.masks import Polygons, Rle
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Table(Sequence[ImageRecord]):
         if isinstance(index, slice):
             return self.take_images(np.arange(len(self))[index])
         i = range(len(self))[index]  # raises IndexError when out of range
-        rows = slice(int(self.object_starts[i]), int(self.object_starts[i + 1]))
+        rows = self.objects(i)
         height, width = self.image_hw[i].tolist()
         return ImageRecord(
             path=self.path(i),
@@ -85,6 +85,10 @@ class Table(Sequence[ImageRecord]):
         """Path of the file of image ``image``."""
         return self.folder / self.names[image]
 
+    def objects(self, image: int) -> slice:
+        """Rows of the objects of image ``image``."""
+        return slice(int(self.object_starts[image]), int(self.object_starts[image + 1]))
+
     @property
     def images(self) -> np.ndarray:
         """Index of the image of each object, int64 [M], ascending."""
@@ -93,6 +97,11 @@ class Table(Sequence[ImageRecord]):
     def image_of_object(self, row: int) -> int:
         """Return the index of the image of one object."""
         return int(np.searchsorted(self.object_starts, row, side="right")) - 1
+
+    def mask(self, row: int) -> Polygons | Rle | None:
+        """Return the mask of object ``row``, None if it has none."""
+        mask = int(self.mask_rows[row])
+        return None if self.masks.kinds[mask] == NO_MASK else self.masks[mask]
 
     def rle(self, row: int) -> Rle:
         """Return the mask of object ``row``, which must have one, as an RLE of the size of its image.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -68,6 +69,27 @@ def new_temporary_folder(prefix: str) -> Iterator[Path]:
         raise DiskError(f"cannot make a temporary folder: {error.strerror}") from None
     with folder as path:
         yield Path(path)
+
+
+@contextmanager
+def filled_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose content becomes that of ``folder``, a new or empty one, when the block succeeds.
+
+    When the block fails, the content is deleted and ``folder`` is unchanged. Raises OSError.
+    """
+    exists = folder.is_dir()
+    # An existing folder may be a mounted disk, so the temporary folder goes inside.
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if exists else folder.parent))
+    try:
+        temporary.chmod(0o755)  # mkdtemp makes it accessible only to its owner
+        yield temporary
+        if exists:
+            for entry in list(temporary.iterdir()):
+                entry.rename(folder / entry.name)
+        else:
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def fit_file_name(stem: str, ending: str) -> str:

@@ -125,10 +125,11 @@ def to_bitmap(rle: Rle) -> np.ndarray:
     return coco_mask.decode(rle)
 
 
-def to_json(rle: Rle) -> dict[str, Any]:
-    """Return the RLE with its counts as text, which JSON can hold."""
-    counts = rle["counts"]
-    size = [int(n) for n in rle["size"]]
+def to_json(mask: Polygons | Rle) -> Any:
+    """Return polygons as lists of numbers, and an RLE with its counts as text, which JSON can hold."""
+    if not isinstance(mask, dict):
+        return [np.asarray(polygon).tolist() for polygon in mask]
+    size, counts = [int(n) for n in mask["size"]], mask["counts"]
     return {"size": size, "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 

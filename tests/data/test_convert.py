@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.converted import HW, TEXTS, loss_counts, losses, one_image, read, read_back, same
+from helpers.converted import HW, TEXTS, losses, one_image, read, read_back, same
 from helpers.folders import SHARED
 
 from detect.data import convert as converting
 from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS, get_exporter
-from detect.data.exporters.annotated_images import (
+from detect.data.exporters.export_rows import (
     AREAS,
     CATEGORY_IDS,
     CROWDS,
@@ -53,7 +53,7 @@ def test_written_dataset_is_read_back_equal(tmp_path, out, form, kinds):
     for seed, split in enumerate(("train", "val", "test")):
         class_names, parts[split] = read(tmp_path / split, seed, kinds=kinds)
     names = choose_names(parts, get_exporter(form))
-    assert loss_counts(convert(parts, class_names, form, out)) == losses(form, parts, class_names)
+    assert convert(parts, class_names, form, out) == losses(form, parts, class_names)
     classes = tuple(class_names.names if form in ("coco", "yolo") else TEXTS.values())
     for split, table in read_back(form, out, names, classes).items():
         same(form, parts[split], table, names[split])
@@ -191,7 +191,7 @@ def test_real_datasets_are_read_back_equal(name, form, out, capsys):
     parts = {}
     for split in spec.splits:
         class_names, parts[split] = spec.read(split)
-    assert loss_counts(convert(parts, class_names, form, out)) == REAL_LOSSES.get((name, form), {})
+    assert convert(parts, class_names, form, out) == REAL_LOSSES.get((name, form), {})
     names = choose_names(parts, get_exporter(form))
     for split, table in read_back(form, out, names, class_names.names).items():
         same(form, parts[split], table, names[split])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from detect.data.columns import NO_MASK
-from detect.data.exporters.annotated_images import AREAS, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK, ExportLoss
+from detect.data.exporters.export_rows import AREAS, CATEGORY_IDS, CROWDS, MASKS, OBJECTS_WITHOUT_MASK
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table
 from detect.media.images import write_image
@@ -152,12 +152,6 @@ def losses(form: str, parts: Mapping[str, Table], class_names: ClassNames) -> di
         "via": {CATEGORY_IDS: len(class_names), OBJECTS_WITHOUT_MASK: sum(len(t.labels) for t in tables) - masked},
     }[form]
     return {what: count for what, count in expected.items() if count}
-
-
-def loss_counts(losses: Iterable[ExportLoss]) -> dict[str, int]:
-    found = [(loss.what, loss.count) for loss in losses]
-    assert len(dict(found)) == len(found), "each loss is reported once"
-    return dict(found)
 
 
 def one_image(tmp_path: Path, *entries: dict[str, Any], ids: tuple[int, ...] = (1, 2)) -> tuple[ClassNames, Table]:

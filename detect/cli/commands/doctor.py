@@ -87,8 +87,8 @@ def convert(spec: DatasetSpec, settings: ConvertSettings) -> int:
 
     class_names = spec.all_classes()
     tables = {split: spec.read(split, class_names, lenient=True)[1] for split in spec.splits}
-    for loss in convert(tables, class_names, settings.to, settings.output_dir):
-        report(f"{settings.to} cannot represent {loss.what}: {loss.count}")
+    for what, count in convert(tables, class_names, settings.to, settings.output_dir).items():
+        report(f"{settings.to} cannot represent {what}: {count}")
     report(f"{counted(sum(map(len, tables.values())), 'image')} -> {settings.output_dir}")
     return 0
 

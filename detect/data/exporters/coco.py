@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from detect import progress
-from detect.data.exporters.annotated_images import mask_of
-from detect.data.exporters.exporter import Exporter, ExportLoss, Names, Parts
+from detect.data.exporters.exporter import Export, Exporter
 from detect.data.table import Table, renumber_duplicates
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -22,23 +21,26 @@ from detect.structures.class_names import ClassNames
 _MANY = 50_000  # annotations; larger datasets show a progress bar
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
-    """Write the annotation files, see ``Exporter.write``.
+def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the annotation files, see ``Exporter.files``.
 
     A repeated annotation id is replaced by a new one. An object without a mask has no ``segmentation``.
     """
-    (folder / "annotations").mkdir(parents=True, exist_ok=True)
-    for split, table in parts.items():
-        with (folder / "annotations" / f"instances_{split}.json").open("w", encoding="utf-8") as file:
-            file.write(f'{{"info": {json.dumps({"description": f"{split} split"})},\n')
-            file.writelines(_json_list("images", _images(table, names[split])))
-            file.writelines(_json_list("annotations", _annotations(table, class_names)))
-            categories = ({"id": i, "name": n} for i, n in zip(class_names.ids, class_names.names, strict=True))
-            file.writelines(_json_list("categories", categories, end="\n]}\n"))
-    return []
+    class_names = export.class_names
+    categories = [{"id": i, "name": n} for i, n in zip(class_names.ids, class_names.names, strict=True)]
+    for split, table in export.parts.items():
+        yield (
+            f"annotations/instances_{split}.json",
+            chain(
+                [f'{{"info": {json.dumps({"description": f"{split} split"})},\n'],
+                _json_list("images", _images(table, export.names[split])),
+                _json_list("annotations", _annotations(table, class_names)),
+                _json_list("categories", categories, end="\n]}\n"),
+            ),
+        )
 
 
-EXPORTER = Exporter(write, image_folder=str)
+EXPORTER = Exporter(files, image_folder=str)
 
 
 def _json_list(key: str, entries: Iterable[dict[str, Any]], end: str = "\n],\n") -> Iterator[str]:
@@ -68,10 +70,9 @@ def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, An
             "area": float(table.areas[row]),
             "iscrowd": int(table.iscrowd[row]),
         }
-        mask = mask_of(table, row)
+        mask = table.mask(row)
         if mask is not None:
-            encoded = masks.to_json(mask) if isinstance(mask, dict) else [np.asarray(p).tolist() for p in mask]
-            entry["segmentation"] = encoded
+            entry["segmentation"] = masks.to_json(mask)
         yield entry
 
 

@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
 
 Parts = Mapping[str, Table]  # {split: its images and annotations}
-Names = Mapping[str, Sequence[str]]  # {split: file name of each image in the new dataset}
 
 
 @dataclass(frozen=True)
-class ExportLoss:
-    """Information that a format cannot hold. Image ids and annotation ids do not count as information.
+class Export:
+    """A dataset to be written.
 
     Attributes:
-        what: a plural noun, such as "masks".
-        count: number of cases in all splits.
+        parts: tables as ``DatasetSpec.read`` returns them: every object has a box and an area.
+        class_names: ClassNames of all splits.
+        names: {split: name of each image in the new dataset, relative to ``Exporter.image_folder(split)``}.
+        losses: {information that the format cannot hold, a plural noun such as "masks": number of cases}, counted by
+            the exporter. Image ids and annotation ids do not count as information.
     """
 
-    what: str
-    count: int
+    parts: Parts
+    class_names: ClassNames
+    names: Mapping[str, Sequence[str]]
+    losses: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """How a dataset is written in one annotation format. Image files are copied by ``detect.data.convert``.
+    """How a dataset is written in one annotation format. ``detect.data.convert`` writes the files and copies images.
 
     Attributes:
-        write: function (folder, parts, class_names, names) that writes the annotation files into ``folder`` and
-            returns the information that the format cannot hold. Tables are as ``DatasetSpec.read`` returns them:
-            every object has a box and an area. ``names[split][i]`` is the name of image i of a split, relative to
-            ``image_folder(split)``.
+        files: function that yields the annotation files of an ``Export``, each as its path relative to the dataset's
+            folder and its text in pieces, and counts what the format cannot hold.
         image_folder: function that returns the folder of a split's images, relative to the dataset's folder.
         unique_stems: bool, whether image names must differ without their suffix, because each image has an annotation
             file of the same name.
         adapt_name: function that changes an image name, a relative path, where readers of the format need it.
     """
 
-    write: Callable[[Path, Parts, ClassNames, Names], list[ExportLoss]]
+    files: Callable[[Export], Iterator[tuple[str, Iterable[str]]]]
     image_folder: Callable[[str], str]
     unique_stems: bool = False
     adapt_name: Callable[[str], str] = str

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from detect.data.exporters.annotated_images import printable
+from detect.data.exporters.export_rows import printable
 from detect.data.exporters.exporter import Exporter, Parts
 from detect.data.file_listing import without_suffix
 from detect.data.table import Table
@@ -72,8 +72,6 @@ def _unused_name(name: str, taken: dict[str, int], unique_stems: bool) -> str:
 
 def _objects_equal(table: Table, i: int, other: Table, j: int) -> bool:
     """Return whether image i of ``table`` and image j of ``other`` have equal boxes, labels and crowd flags."""
-    rows, other_rows = (
-        slice(int(t.object_starts[k]), int(t.object_starts[k + 1])) for t, k in ((table, i), (other, j))
-    )
+    rows, other_rows = table.objects(i), other.objects(j)
     columns = ("boxes", "labels", "iscrowd")
     return all(np.array_equal(getattr(table, name)[rows], getattr(other, name)[other_rows]) for name in columns)

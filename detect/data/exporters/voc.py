@@ -6,84 +6,68 @@ ImageSets/Main/SPLIT.txt lists the image names of a split without suffix. Only b
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path, PurePosixPath
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
 
-from detect.data.exporters.annotated_images import (
+from detect.data.exporters.export_rows import (
     MASKS,
-    AnnotatedImage,
-    annotated_images,
+    ImageRow,
+    class_texts,
     clip_to_image,
+    count_lost_area,
     decimals,
-    export_losses,
-    lost_area,
-    lost_category_ids,
-    stripped_names,
-    unused_classes,
+    image_rows,
 )
-from detect.data.exporters.exporter import Exporter, ExportLoss, Names, Parts
+from detect.data.exporters.exporter import Export, Exporter
 from detect.data.file_listing import without_suffix
-from detect.structures.class_names import ClassNames
 
 _IMAGES = "JPEGImages"
 _DIGITS = 2
 _MIN_SIDE_PX = 1.02  # a box of one pixel has equal coordinates, which readers take for an accidental click
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
-    """Write the annotation files, see ``Exporter.write``. A name in two splits is one image with equal objects."""
-    class_texts = stripped_names(class_names)
-    counts = Counter(lost_category_ids(class_names) | unused_classes(parts, class_names))
+def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the annotation files, see ``Exporter.files``. A name in two splits is one image with equal objects."""
+    texts = class_texts(export)
     written = set()
-    for image in annotated_images(parts, names):
+    for image in image_rows(export):
         if image.name in written:
             continue
         written.add(image.name)
         root = _annotation_element(image)
-        for annotated in image.objects:
-            clipped, lost = clip_to_image(annotated, image.image_hw)
-            lost += [MASKS] * (annotated.mask is not None)
-            counts.update(lost + lost_area(annotated, float(np.prod(clipped.box[2:] - clipped.box[:2]))))
-            _add_object(root, class_texts[annotated.label - 1], clipped.box, annotated.iscrowd)
-        path = folder / "Annotations" / f"{without_suffix(image.name)}.xml"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for one in image.objects:
+            clipped = clip_to_image(one, image.image_hw, export.losses)
+            export.losses.update([MASKS] * (one.mask is not None))
+            count_lost_area(one, float(np.prod(clipped.box[2:] - clipped.box[:2])), export.losses)
+            _add_object(root, texts[one.label - 1], clipped.box, one.iscrowd)
         indent(root)
-        ElementTree(root).write(path, encoding="utf-8")
-    lists = folder / "ImageSets" / "Main"
-    lists.mkdir(parents=True)
-    for split in parts:
-        text = "".join(f"{without_suffix(name)}\n" for name in names[split])
-        (lists / f"{split}.txt").write_text(text, encoding="utf-8")
-    return export_losses(counts)
+        yield f"Annotations/{without_suffix(image.name)}.xml", [tostring(root, "utf-8").decode()]
+    for split, names in export.names.items():
+        yield f"ImageSets/Main/{split}.txt", [f"{without_suffix(name)}\n" for name in names]
 
 
-EXPORTER = Exporter(write, image_folder=lambda split: _IMAGES, unique_stems=True)
+EXPORTER = Exporter(files, image_folder=lambda split: _IMAGES, unique_stems=True)
 
 
-def _annotation_element(image: AnnotatedImage) -> Element:
+def _annotation_element(image: ImageRow) -> Element:
     """Return the root element of an image, without objects."""
-    root = Element("annotation")
-    name = PurePosixPath(image.name)
-    _add_text(root, "folder", (PurePosixPath(_IMAGES) / name.parent).as_posix())
-    _add_text(root, "filename", name.name)
-    size = SubElement(root, "size")
+    root, name = Element("annotation"), PurePosixPath(image.name)
     height, width = image.image_hw
-    for key, number in (("width", width), ("height", height), ("depth", 3)):
-        _add_text(size, key, str(number))
-    _add_text(root, "segmented", "0")
+    _add_texts(root, folder=PurePosixPath(_IMAGES) / name.parent, filename=name.name)
+    _add_texts(SubElement(root, "size"), width=width, height=height, depth=3)
+    _add_texts(root, segmented=0)
     return root
 
 
 def _add_object(root: Element, name: str, box: np.ndarray, difficult: bool) -> None:
     element = SubElement(root, "object")
-    for key, text in (("name", name), ("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(difficult)))):
-        _add_text(element, key, text)
-    bndbox = SubElement(element, "bndbox")
-    for key, number in zip(("xmin", "ymin", "xmax", "ymax"), _coordinates(box), strict=True):
-        _add_text(bndbox, key, decimals(number, _DIGITS))
+    _add_texts(element, name=name, pose="Unspecified", truncated=0, difficult=int(difficult))
+    xmin, ymin, xmax, ymax = (decimals(number, _DIGITS) for number in _coordinates(box))
+    _add_texts(SubElement(element, "bndbox"), xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
 
 
 def _coordinates(box: np.ndarray) -> list[float]:
@@ -94,5 +78,6 @@ def _coordinates(box: np.ndarray) -> list[float]:
     return [*(low + 1).tolist(), *high.tolist()]
 
 
-def _add_text(parent: Element, key: str, text: str) -> None:
-    SubElement(parent, key).text = text
+def _add_texts(parent: Element, **texts: Any) -> None:
+    for key, text in texts.items():
+        SubElement(parent, key).text = str(text)

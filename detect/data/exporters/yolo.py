@@ -7,25 +7,24 @@ Ultralytics ignores images with a coordinate outside 0..1.
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
 import numpy as np
 import yaml
 
-from detect.data.exporters.annotated_images import (
+from detect.data.exporters.export_rows import (
     CROWDS,
-    AnnotatedObject,
-    annotated_images,
-    as_one_polygon,
+    ObjectRow,
     clip_to_image,
+    count_lost_category_ids,
     decimals,
-    export_losses,
-    lost_category_ids,
+    image_rows,
+    one_polygon,
 )
-from detect.data.exporters.exporter import Exporter, ExportLoss, Names, Parts
+from detect.data.exporters.exporter import Export, Exporter
 from detect.data.file_listing import without_suffix
 from detect.data.readers.yolo import NOT_LABELS
-from detect.structures.class_names import ClassNames
 
 _DIGITS = 8  # decimals of a fraction of the image size: 0.00004 px of 4000 px
 
@@ -35,25 +34,20 @@ def image_folder(split: str) -> str:
     return f"images/{split}"
 
 
-def write(folder: Path, parts: Parts, class_names: ClassNames, names: Names) -> list[ExportLoss]:
-    """Write the annotation files, see ``Exporter.write``. Crowds are skipped: YOLO would read them as one object."""
-    counts = Counter(lost_category_ids(class_names))
-    for image in annotated_images(parts, names):
+def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the annotation files, see ``Exporter.files``. Crowds are skipped: YOLO would read them as one object."""
+    count_lost_category_ids(export)
+    for image in image_rows(export):
         lines = []
-        for annotated in image.objects:
-            if annotated.iscrowd:
-                counts[CROWDS] += 1
-                continue
-            line, lost = _line(annotated, image.image_hw)
-            lines.append(f"{line}\n")
-            counts.update(lost)
-        path = folder / "labels" / image.split / f"{without_suffix(image.name)}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(lines), encoding="utf-8")
-    description = {split: image_folder(split) for split in parts} | {"names": dict(enumerate(class_names.names))}
-    text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
-    (folder / "data.yaml").write_text(text, encoding="utf-8")
-    return export_losses(counts)
+        for one in image.objects:
+            if one.iscrowd:
+                export.losses[CROWDS] += 1
+            else:
+                lines.append(_line(one, image.image_hw, export.losses))
+        yield f"labels/{image.split}/{without_suffix(image.name)}.txt", lines
+    description = {split: image_folder(split) for split in export.parts}
+    names = {"names": dict(enumerate(export.class_names.names))}
+    yield "data.yaml", [yaml.safe_dump(description | names, sort_keys=False, allow_unicode=True)]
 
 
 def adapt_name(name: str) -> str:
@@ -68,17 +62,17 @@ def adapt_name(name: str) -> str:
     return path.as_posix()
 
 
-EXPORTER = Exporter(write, image_folder, unique_stems=True, adapt_name=adapt_name)
+EXPORTER = Exporter(files, image_folder, unique_stems=True, adapt_name=adapt_name)
 
 
-def _line(annotated: AnnotatedObject, image_hw: tuple[int, int]) -> tuple[str, list[str]]:
-    """Return the line of an object, and what it cannot hold."""
-    annotated, lost_outside = clip_to_image(annotated, image_hw)
-    numbers, lost = as_one_polygon(annotated, image_hw, cut=True)
+def _line(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str]) -> str:
+    """Return the line of an object, and count what it cannot hold."""
+    one = clip_to_image(one, image_hw, losses)
+    numbers = one_polygon(one, image_hw, losses, cut=True)
     if not numbers:
-        low, high = annotated.box[:2], annotated.box[2:]
+        low, high = one.box[:2], one.box[2:]
         numbers = [*((low + high) / 2).tolist(), *(high - low).tolist()]
-    return " ".join([str(annotated.label - 1), *_fractions(numbers, image_hw)]), lost_outside + lost
+    return " ".join([str(one.label - 1), *_fractions(numbers, image_hw)]) + "\n"
 
 
 def _fractions(numbers: list[float], image_hw: tuple[int, int]) -> list[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.converted import loss_counts, one_image, read, read_back
+from helpers.converted import one_image, read, read_back
 from helpers.reading import read_split
 
 from detect.data.convert import convert
 from detect.data.exporters import EXPORTERS
-from detect.data.exporters.annotated_images import (
+from detect.data.exporters.export_rows import (
     AREAS,
     BOX_PARTS_OUTSIDE,
     CATEGORY_IDS,
@@ -69,12 +69,12 @@ def test_lost_information_is_counted(tmp_path, out, case, form):
     unused = {} if form == "yolo" else {UNUSED_CLASSES: 1}
     times = 1 if form == "voc" else 2  # since its splits share the image
     expected = unused | {what: times * count for what, count in lost[form].items()}
-    assert loss_counts(convert({"a": table, "b": table}, class_names, form, out)) == expected
+    assert convert({"a": table, "b": table}, class_names, form, out) == expected
 
 
 def test_category_ids_other_than_1_to_k_are_lost(tmp_path, out):
     class_names, table = one_image(tmp_path, {"bbox": [1, 1, 9, 9], "area": 81}, ids=(2, 1))
-    assert loss_counts(convert({"a": table}, class_names, "yolo", out)) == {CATEGORY_IDS: 2}
+    assert convert({"a": table}, class_names, "yolo", out) == {CATEGORY_IDS: 2}
 
 
 def test_coco_annotation_ids_are_made_unique(tmp_path, out):
@@ -127,7 +127,7 @@ def test_via_crowds_are_read_whatever_the_class_attribute_is_called(tmp_path, ou
 
 def test_coco_to_coco_keeps_every_number(tmp_path, out):
     class_names, table = read(tmp_path, kinds=("box", "one", "parts", "rle"))
-    assert convert({"train": table}, class_names, "coco", out) == []
+    assert convert({"train": table}, class_names, "coco", out) == {}
     old = json.loads((tmp_path / "ground_truth_0.json").read_text())
     new = json.loads((out / "annotations" / "instances_train.json").read_text())
     assert new["categories"] == old["categories"] and set(new) == {"info", "images", "annotations", "categories"}

@@ -1,0 +1,156 @@
+"""What several exporters share: images with their objects, and detection of lost information."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from detect import progress
+from detect.data.exporters.exporter import Export
+from detect.errors import UsageError
+from detect.structures import masks
+from detect.structures.masks import Polygons, Rle
+from detect.structures.polygons import single_polygon
+
+# Information that several formats cannot hold.
+MASKS, CROWDS, AREAS, CATEGORY_IDS = "masks", "crowds", "areas", "category ids"
+MASK_BOX_DIFFERENCES = "boxes that differ from those of their masks"
+BOX_PARTS_OUTSIDE = "parts of boxes outside their image"
+UNUSED_CLASSES = "classes without objects"
+OBJECTS_WITHOUT_MASK = "objects without a mask (they become rectangular masks)"
+
+_MANY = 5000  # images; larger datasets show a progress bar
+_BOX_TOLERANCE_PX = 0.5  # smaller differences of box edges are rounding
+_AREA_TOLERANCE = 0.01  # relative, likewise
+
+
+class ObjectRow(NamedTuple):
+    """One annotated object.
+
+    Attributes:
+        label: int, 1..K.
+        box: float64 [4], xyxy in absolute pixels.
+        mask: polygons, RLE or None.
+        area: float, square pixels, as annotated.
+        iscrowd: bool.
+    """
+
+    label: int
+    box: np.ndarray
+    mask: Polygons | Rle | None
+    area: float
+    iscrowd: bool
+
+
+class ImageRow(NamedTuple):
+    """One image with its objects.
+
+    Attributes:
+        split: str.
+        name: str, name in the new dataset.
+        path: Path, file of the image in the original dataset.
+        image_hw: (height, width) in pixels.
+        objects: list of ObjectRow.
+    """
+
+    split: str
+    name: str
+    path: Path
+    image_hw: tuple[int, int]
+    objects: list[ObjectRow]
+
+
+def image_rows(export: Export) -> Iterator[ImageRow]:
+    """Yield all images of all splits in their order, with a progress bar for many."""
+    count = sum(map(len, export.parts.values()))
+    with progress.bar(total=count, desc="writing annotations", disable=count < _MANY) as bar:
+        for split, table in export.parts.items():
+            for i, name in enumerate(export.names[split]):
+                rows = table.objects(i)
+                columns = (table.labels[rows], table.boxes[rows], table.areas[rows], table.iscrowd[rows])
+                objects = [
+                    ObjectRow(int(label), box, table.mask(row), float(area), bool(iscrowd))
+                    for row, label, box, area, iscrowd in zip(range(rows.start, rows.stop), *columns, strict=True)
+                ]
+                height, width = table.image_hw[i].tolist()
+                yield ImageRow(split, name, table.path(i), (height, width), objects)
+                bar.update()
+
+
+def one_polygon(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str], *, cut: bool) -> list[float]:
+    """Return one polygon [x0, y0, ...] for the mask of an object; [] when only the box can be written.
+
+    losses: what the polygon or the box cannot hold is added.  cut: whether to clip the polygon to the image.
+    """
+    polygon = [] if one.mask is None else single_polygon(one.mask, image_hw, clip=cut)
+    if not polygon:
+        losses.update([MASKS] * (one.mask is not None))
+        count_lost_area(one, float(np.prod(one.box[2:] - one.box[:2])), losses)
+        return []
+    rle = masks.from_coco(one.mask, image_hw)
+    points = np.reshape(polygon, (-1, 2))
+    # Readers compute the box from the vertices or from the pixels.
+    boxes = np.concatenate([points.min(axis=0), points.max(axis=0)]), masks.box(rle)
+    if min(np.abs(box - one.box).max() for box in boxes) > _BOX_TOLERANCE_PX:
+        losses[MASK_BOX_DIFFERENCES] += 1
+    count_lost_area(one, masks.area(rle), losses)
+    return polygon
+
+
+def count_lost_area(one: ObjectRow, area: float, losses: Counter[str]) -> None:
+    """Count a loss if the annotated area differs from ``area``, which a reader will compute."""
+    if abs(one.area - area) > max(1.0, _AREA_TOLERANCE * one.area):
+        losses[AREAS] += 1
+
+
+def clip_to_image(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str]) -> ObjectRow:
+    """Return the object with its box clipped to the image; count a loss if that changes more than rounding."""
+    box = np.clip(one.box, 0, np.tile(image_hw[::-1], 2))
+    if np.abs(box - one.box).max() > _BOX_TOLERANCE_PX:
+        losses[BOX_PARTS_OUTSIDE] += 1
+    return one._replace(box=box)
+
+
+def count_lost_category_ids(export: Export) -> None:
+    """Count category ids other than 1..K as losses: readers of formats without ids number the classes."""
+    class_names = export.class_names
+    if class_names.ids != tuple(range(1, len(class_names) + 1)):
+        export.losses[CATEGORY_IDS] = len(class_names)
+
+
+def class_texts(export: Export) -> list[str]:
+    """Return the class names in label order for formats without a list of classes, whose readers strip spaces.
+
+    Category ids and classes without objects count as losses.
+    Raises UsageError when a name becomes empty or two names become equal.
+    """
+    count_lost_category_ids(export)
+    used = {label for table in export.parts.values() for label in np.unique(table.labels).tolist()}
+    if len(used) < len(export.class_names):
+        export.losses[UNUSED_CLASSES] = len(export.class_names) - len(used)
+    original: dict[str, str] = {}
+    for name in export.class_names.names:
+        text = " ".join(printable(name).split())
+        if not text:
+            raise UsageError(f"class '{printable(name)}': this format needs a name with visible characters; rename it")
+        if text in original:
+            raise UsageError(
+                f"classes '{printable(name)}' and '{original[text]}' would be equal in this format; rename one"
+            )
+        original[text] = name
+    return list(original)
+
+
+def printable(text: str) -> str:
+    """Return text with ``_`` for control characters and unpaired surrogates, which XML and UTF-8 do not allow."""
+    return "".join("_" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def decimals(value: float, digits: int) -> str:
+    """Return a number with at most ``digits`` decimals and without trailing zeros: ``12``, ``0.25``."""
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
