@@ -35,7 +35,8 @@ from detect.media.encoding import Encoded, encode
 from detect.media.images import read_header, read_image
 from detect.media.video_reader import VideoReader
 from detect.models.zoo import BUNDLED, DETECTORS
-from detect.serving.batching import Batcher, QueueFullError
+from detect.serving.batching import Batcher
+from detect.serving.errors import ServerBusyError
 from detect.serving.responses import ImageResult, mask_files, to_json, zip_archive
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -51,7 +52,7 @@ EXAMPLES = ("balloons_1.jpg", "balloons_2.jpg", "image_1.jpg", "image_2.jpg", "v
 MODELS_FILE = ROOT / "docs" / "models.json"  # written by benchmark.py inference --json docs/models.json
 # Backbones that are compared on the balloon dataset -> record of a training run, written by benchmark.py results.
 FINE_TUNED = {
-    "mobilenet_v2": "balloon_recipe_0",
+    "mobilenet_v2": "balloon_default_0",
     "resnet50": "balloon_resnet50",
     "resnet101": "balloon_resnet101",
     "vovnet19_dw": "balloon_vovnet19_dw",
@@ -99,7 +100,7 @@ def detection_page() -> None:
             show_image(*file, selection)
         else:
             show_video(*file, selection)
-    except (DetectError, QueueFullError, TimeoutError) as error:
+    except (DetectError, ServerBusyError, TimeoutError) as error:
         st.error(str(error))
 
 
@@ -318,7 +319,7 @@ def detections_of(model: str, modified: float, content: bytes) -> Detections:
 def predict(
     predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequence[int] | None = None
 ) -> Detections:
-    """Return the detections of ``image`` (uint8 RGB [H, W, 3]) after waiting in the queue. Raises QueueFullError."""
+    """Return the detections of ``image`` (uint8 RGB [H, W, 3]) after waiting in the queue. Raises ServerBusyError."""
     (result,) = queue().submit(predictor, [image], threshold, QUEUE_TIMEOUT)
     return result.result().filter(labels=labels)
 

@@ -180,10 +180,15 @@ class Field:
 
 
 def fields_of(config_class: type) -> dict[str, Field]:
-    """Return the fields of a config dataclass by name. Raises TypeError for a field of an unsupported type."""
+    """Return the fields made with ``option`` of a config dataclass by name.
+
+    Raises TypeError for a field of an unsupported type.
+    """
     hints = typing.get_type_hints(config_class)
     fields = {}
     for f in dataclasses.fields(config_class):
+        if "help" not in f.metadata:
+            continue
         kind, optional = hints[f.name], False
         if typing.get_origin(kind) in (typing.Union, types.UnionType):
             arguments = typing.get_args(kind)

@@ -79,7 +79,14 @@ SETTINGS = {
     "detect.cli.settings.doctor.FixSettings": ("cli/commands/doctor",),
     "detect.cli.settings.doctor.ConvertSettings": ("cli/commands/doctor",),
     "detect.cli.settings.doctor.PreviewSettings": ("cli/commands/doctor",),
-    "detect.cli.settings.serve.ServeSettings": ("cli/commands/serve", "cli/settings/serve"),
+    "detect.serving.config.ServeConfig": (
+        "cli/commands/serve",
+        "serving/app",
+        "serving/config",
+        "serving/service",
+        "serving/uploads",
+        "serving/video_jobs",
+    ),
 }
 
 

@@ -29,14 +29,13 @@ class PublishedWeights:
 
     Attributes:
         license: SPDX name of the license, as the publisher states it.
-        torchvision: torchvision's name of the weights, such as ``ResNet18_Weights.IMAGENET1K_V1``; empty for others.
-        url: address of the .safetensors or .pth file; empty for torchvision's weights, which state it themselves.
+        url: address of the .safetensors or .pth file; empty for torchvision's IMAGENET1K_V1 weights of the same name,
+            whose address torchvision states.
         folder: folder below the download cache; empty where the file name alone is unique.
         mean, std: RGB normalization used in training, for values in 0..1.
     """
 
     license: str
-    torchvision: str = ""
     url: str = ""
     folder: str = ""
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -48,7 +47,7 @@ class BackboneSpec:
     """One line of ``BACKBONES``.
 
     Attributes:
-        builder: ``module:function`` in ``detect/models/backbones``; the function returns a ``Backbone``.
+        family: module in ``detect/models/backbones`` whose function ``backbone(name)`` builds the network.
         fpn_channels: number of channels of every FPN level.
         box_head_channels: number of features of the box head's two fully connected layers.
         mask_head_channels: number of channels of the mask head's convolutions.
@@ -56,7 +55,7 @@ class BackboneSpec:
         weights: published ImageNet weights; None where nobody has published any.
     """
 
-    builder: str
+    family: str
     fpn_channels: int
     box_head_channels: int
     mask_head_channels: int
@@ -69,30 +68,23 @@ class DetectorSpec:
     """One line of ``DETECTORS``.
 
     Attributes:
-        builder: name of the function in ``torchvision.models.detection``.
-        weights: torchvision's name of the published COCO weights.
+        builder: name of the function in ``torchvision.models.detection``; its COCO_V1 weights are used.
         head: one of ``HEADS``, or the kind of another detection head. It decides which outputs the model has and
             whether it can be fine-tuned here.
         norm: kind of batch norm that the published weights need, see ``detect.models.norms.NORMS``.
         norm_eps: eps of these batch norms. torchvision sets kind and eps only when it downloads the weights itself.
         short, long: sides in pixels that images are resized to; equal for models with one fixed input size.
-        mean, std: RGB normalization for values in 0..1; None for ImageNet's.
+        mean, std: RGB normalization for values in 0..1.
     """
 
     builder: str
-    weights: str
     head: str
     norm: str
     norm_eps: float
     short: int = 800
     long: int = 1333
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-
-def torchvision_weights(name: str) -> PublishedWeights:
-    """Return the description of torchvision's weights ``name``."""
-    return PublishedWeights("BSD-3-Clause", torchvision=name)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
 
 def hugging_face_weights(
@@ -107,7 +99,7 @@ def hugging_face_weights(
     Most files there are called ``model.safetensors``, so each repository gets a download folder of its own.
     """
     url = f"{HUGGING_FACE}/{repository}/resolve/main/{file}"
-    return PublishedWeights(license, url=url, folder=repository.rpartition("/")[2], mean=mean, std=std)
+    return PublishedWeights(license, url, repository.rpartition("/")[2], mean, std)
 
 
 # fpn_channels, box_head_channels, mask_head_channels and max_proposals. At 1280x720 a MobileNetV2 Mask R-CNN with 256
@@ -118,98 +110,47 @@ _NARROW = (128, 512, 128, 300)
 _WIDE = (256, 1024, 256, 1000)
 _HALF = (0.5, 0.5, 0.5)
 
-# Where torchvision offers two versions of ImageNet weights, the table names V1, from which torchvision's own detectors
-# with the same backbone start.
+# Where torchvision offers two versions of ImageNet weights, V1 is used, from which torchvision's own detectors with the
+# same backbone start.
+TORCHVISION = PublishedWeights("BSD-3-Clause")
+_VOVNET57 = hugging_face_weights("timm/ese_vovnet57b.ra4_e3600_r256_in1k", "Apache-2.0", mean=_HALF, std=_HALF)
 BACKBONES = {
-    "resnet18": BackboneSpec("resnet:resnet18", *_NARROW, torchvision_weights("ResNet18_Weights.IMAGENET1K_V1")),
-    "resnet34": BackboneSpec("resnet:resnet34", *_NARROW, torchvision_weights("ResNet34_Weights.IMAGENET1K_V1")),
-    "resnet50": BackboneSpec("resnet:resnet50", *_WIDE, torchvision_weights("ResNet50_Weights.IMAGENET1K_V1")),
-    "resnet101": BackboneSpec("resnet:resnet101", *_WIDE, torchvision_weights("ResNet101_Weights.IMAGENET1K_V1")),
-    "mobilenet_v2": BackboneSpec(
-        "mobilenet_v2:mobilenet_v2", *_NARROW, torchvision_weights("MobileNet_V2_Weights.IMAGENET1K_V1")
-    ),
-    "mobilenet_v3_large": BackboneSpec(
-        "mobilenet_v3:mobilenet_v3_large", *_NARROW, torchvision_weights("MobileNet_V3_Large_Weights.IMAGENET1K_V1")
-    ),
-    "vovnet19": BackboneSpec("vovnet:vovnet19", *_NARROW),
-    "vovnet19_slim": BackboneSpec("vovnet:vovnet19_slim", *_NARROW),
+    "resnet18": BackboneSpec("resnet", *_NARROW, TORCHVISION),
+    "resnet34": BackboneSpec("resnet", *_NARROW, TORCHVISION),
+    "resnet50": BackboneSpec("resnet", *_WIDE, TORCHVISION),
+    "resnet101": BackboneSpec("resnet", *_WIDE, TORCHVISION),
+    "mobilenet_v2": BackboneSpec("mobilenet", *_NARROW, TORCHVISION),
+    "mobilenet_v3_large": BackboneSpec("mobilenet", *_NARROW, TORCHVISION),
+    "vovnet19": BackboneSpec("vovnet", *_NARROW),
+    "vovnet19_slim": BackboneSpec("vovnet", *_NARROW),
     "vovnet19_dw": BackboneSpec(
-        "vovnet:vovnet19_dw", *_NARROW, hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0")
+        "vovnet", *_NARROW, hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0")
     ),
-    "vovnet39": BackboneSpec(
-        "vovnet:vovnet39", *_WIDE, hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0")
-    ),
-    "vovnet57": BackboneSpec(
-        "vovnet:vovnet57",
-        *_WIDE,
-        hugging_face_weights("timm/ese_vovnet57b.ra4_e3600_r256_in1k", "Apache-2.0", mean=_HALF, std=_HALF),
-    ),
+    "vovnet39": BackboneSpec("vovnet", *_WIDE, hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0")),
+    "vovnet57": BackboneSpec("vovnet", *_WIDE, _VOVNET57),
 }
 
 # ``timm:NAME`` is a backbone for every NAME that the timm package can turn into feature maps at strides 4 to 32. Its
 # number of parameters decides between these two lines.
 TIMM = "timm:"
-TIMM_NARROW = BackboneSpec("from_timm:backbone", *_NARROW)
-TIMM_WIDE = BackboneSpec("from_timm:backbone", *_WIDE)
+TIMM_NARROW = BackboneSpec("from_timm", *_NARROW)
+TIMM_WIDE = BackboneSpec("from_timm", *_WIDE)
 
 _FASTER, _MASK = "fasterrcnn", "maskrcnn"
+_SSD300_MEAN = (0.48235, 0.45882, 0.40784)
 DETECTORS = {
-    "v1": DetectorSpec("fasterrcnn_resnet50_fpn", "FasterRCNN_ResNet50_FPN_Weights.COCO_V1", _FASTER, "frozen", 0.0),
-    "v2": DetectorSpec(
-        "fasterrcnn_resnet50_fpn_v2", "FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1", _FASTER, "batch", 1e-5
-    ),
-    "maskrcnn": DetectorSpec("maskrcnn_resnet50_fpn", "MaskRCNN_ResNet50_FPN_Weights.COCO_V1", _MASK, "frozen", 0.0),
-    "maskrcnn_v2": DetectorSpec(
-        "maskrcnn_resnet50_fpn_v2", "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1", _MASK, "batch", 1e-5
-    ),
-    "mobilenet": DetectorSpec(
-        "fasterrcnn_mobilenet_v3_large_fpn",
-        "FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1",
-        _FASTER,
-        "frozen",
-        1e-5,
-    ),
-    "mobilenet_320": DetectorSpec(
-        "fasterrcnn_mobilenet_v3_large_320_fpn",
-        "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1",
-        _FASTER,
-        "frozen",
-        1e-5,
-        short=320,
-        long=640,
-    ),
-    "retinanet": DetectorSpec(
-        "retinanet_resnet50_fpn", "RetinaNet_ResNet50_FPN_Weights.COCO_V1", "retinanet", "frozen", 0.0
-    ),
-    "retinanet_v2": DetectorSpec(
-        "retinanet_resnet50_fpn_v2", "RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1", "retinanet", "batch", 1e-5
-    ),
-    "fcos": DetectorSpec("fcos_resnet50_fpn", "FCOS_ResNet50_FPN_Weights.COCO_V1", "fcos", "frozen", 1e-5),
-    "ssd300": DetectorSpec(
-        "ssd300_vgg16",
-        "SSD300_VGG16_Weights.COCO_V1",
-        "ssd",
-        "batch",
-        1e-5,
-        short=300,
-        long=300,
-        mean=(0.48235, 0.45882, 0.40784),
-        std=(1 / 255, 1 / 255, 1 / 255),
-    ),
-    "ssdlite": DetectorSpec(
-        "ssdlite320_mobilenet_v3_large",
-        "SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
-        "ssd",
-        "batch",
-        1e-3,
-        short=320,
-        long=320,
-        mean=_HALF,
-        std=_HALF,
-    ),
-    "keypointrcnn": DetectorSpec(
-        "keypointrcnn_resnet50_fpn", "KeypointRCNN_ResNet50_FPN_Weights.COCO_V1", "keypointrcnn", "frozen", 0.0
-    ),
+    "v1": DetectorSpec("fasterrcnn_resnet50_fpn", _FASTER, "frozen", 0.0),
+    "v2": DetectorSpec("fasterrcnn_resnet50_fpn_v2", _FASTER, "batch", 1e-5),
+    "maskrcnn": DetectorSpec("maskrcnn_resnet50_fpn", _MASK, "frozen", 0.0),
+    "maskrcnn_v2": DetectorSpec("maskrcnn_resnet50_fpn_v2", _MASK, "batch", 1e-5),
+    "mobilenet": DetectorSpec("fasterrcnn_mobilenet_v3_large_fpn", _FASTER, "frozen", 1e-5),
+    "mobilenet_320": DetectorSpec("fasterrcnn_mobilenet_v3_large_320_fpn", _FASTER, "frozen", 1e-5, 320, 640),
+    "retinanet": DetectorSpec("retinanet_resnet50_fpn", "retinanet", "frozen", 0.0),
+    "retinanet_v2": DetectorSpec("retinanet_resnet50_fpn_v2", "retinanet", "batch", 1e-5),
+    "fcos": DetectorSpec("fcos_resnet50_fpn", "fcos", "frozen", 1e-5),
+    "ssd300": DetectorSpec("ssd300_vgg16", "ssd", "batch", 1e-5, 300, 300, _SSD300_MEAN, (1 / 255,) * 3),
+    "ssdlite": DetectorSpec("ssdlite320_mobilenet_v3_large", "ssd", "batch", 1e-3, 320, 320, _HALF, _HALF),
+    "keypointrcnn": DetectorSpec("keypointrcnn_resnet50_fpn", "keypointrcnn", "frozen", 0.0),
 }
 
 HEADS = ("maskrcnn", "fasterrcnn")
@@ -231,7 +172,7 @@ def check_model(model: str) -> None:
             f"`model`: {model} is a backbone, which cannot detect objects without training: train with "
             f"`backbone='{model}'`, then give the checkpoint of that run as `model`"
         )
-    path = Path(urlsplit(model).path if is_link(model) else model)
+    path = file_of_model(model)
     if path.suffix in (".pth", ".pt"):
         raise UsageError(
             f"`model`: {path.name} holds bare weights, without architecture and class names: train with these weights "
@@ -247,6 +188,11 @@ def check_model(model: str) -> None:
     if not path.suffix and path.parent == Path():
         raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
     raise CheckpointError(f"no such checkpoint: {path}")
+
+
+def file_of_model(model: str) -> Path:
+    """Return the path of a checkpoint, or the part of its URL that is a path."""
+    return Path(urlsplit(model).path if is_link(model) else model)
 
 
 def check_trained_model(model: str) -> None:

@@ -13,14 +13,17 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from detect.serving.problems import ProblemError
+from detect.serving.errors import ProblemError
 from detect.text import unknown
 
 
 def access_checks(api_key: str | None, origins: Sequence[str], hosts: Sequence[str]) -> list[Any]:
     """Return the dependencies of the /v1 routes, which raise ProblemError 401, 403 or 422.
 
-    The arguments are those of ``create_app``.
+    api_key: see ``create_app``.
+    origins: web sites whose pages may send requests, as ``scheme://host[:port]``; ``*`` allows all.
+    hosts: names that the Host header of requests without a key may have, in addition to localhost, IP addresses and
+        names without a dot. ``*.example.org`` allows all names with this ending, ``*`` allows all.
     """
     caller = _ApiKey(api_key) if api_key else _check_host(hosts)
     return [Depends(_check_origin(origins)), Depends(caller), Depends(_check_parameters)]

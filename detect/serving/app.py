@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -14,11 +14,12 @@ from starlette.staticfiles import StaticFiles
 
 from detect.serving import image_routes, schemas, video_routes
 from detect.serving.access import access_checks
-from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
+from detect.serving.errors import ProblemError
 from detect.serving.metrics import MEDIA_TYPE
 from detect.serving.middleware import ServerMiddleware
 from detect.serving.model_registry import ServedModel
-from detect.serving.problems import ProblemError, install_error_handlers
+from detect.serving.problems import install_error_handlers
 from detect.serving.service import Service
 
 _DESCRIPTION = (
@@ -30,21 +31,15 @@ _PAGE = Path(__file__).parent / "page"
 
 def create_app(
     load: Callable[[], Mapping[str, ServedModel]],
-    limits: Limits,
-    *,
+    config: ServeConfig,
     api_key: str | None = None,
-    origins: Sequence[str] = (),
-    hosts: Sequence[str] = (),
 ) -> FastAPI:
     """Return the application. Its queue, thread and temporary folder exist until ``app.state.service.close()``.
 
     load: returns the models by name; callers who select none get the first. Its errors are raised.
     api_key: key that requests to /v1 must have, as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``; None for none.
-    origins: web sites whose pages may send requests, as ``scheme://host[:port]``; ``*`` allows all.
-    hosts: names that the Host header of requests without a key may have, in addition to localhost, IP addresses and
-        names without a dot. ``*.example.org`` allows all names with this ending, ``*`` allows all.
     """
-    service = Service(load, limits)
+    service = Service(load, config)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,16 +56,16 @@ def create_app(
     )
     app.state.service = service
     install_error_handlers(app)
-    app.add_middleware(ServerMiddleware, metrics=service.metrics, limits=limits)
-    if origins:
+    app.add_middleware(ServerMiddleware, metrics=service.metrics, timeout=config.upload_timeout)
+    if config.origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(origins),
+            allow_origins=config.origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["Retry-After", "Location"],
         )
-    checks = access_checks(api_key, origins, hosts)
+    checks = access_checks(api_key, config.origins or (), config.hosts or ())
     app.include_router(image_routes.router, dependencies=checks)
     app.include_router(video_routes.router, dependencies=checks)
     _add_operation_routes(app, service)

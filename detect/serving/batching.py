@@ -15,21 +15,11 @@ import numpy as np
 import torch
 
 from detect.inference.predictor import Predictor
+from detect.serving.errors import ServerBusyError
 from detect.structures.detections import Detections
 
 T = TypeVar("T")
 _SMOOTHING = 0.2  # weight of the newest value in the moving average of seconds per image
-
-
-class QueueFullError(Exception):
-    """Raised when the queue cannot take the images of a request.
-
-    retry_after: estimated seconds until it can.
-    """
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"the queue is full; try again in {retry_after:.0f} s")
-        self.retry_after = retry_after
 
 
 @dataclass(eq=False)
@@ -88,7 +78,7 @@ class Batcher:
         """Queue ``images`` (uint8 RGB [H, W, 3]) and return the futures of their detections, in the same order.
 
         A future that is cancelled before its batch starts costs nothing. One that still waits after ``timeout``
-        seconds fails with TimeoutError. Raises QueueFullError unless all images fit, and RuntimeError after ``close``.
+        seconds fails with TimeoutError. Raises ServerBusyError unless all images fit, RuntimeError after ``close``.
         """
         deadline = time.monotonic() + timeout
         queued = [_QueuedImage(predictor, image, threshold, deadline) for image in images]
@@ -111,11 +101,11 @@ class Batcher:
         return result.result()
 
     def check_capacity(self, num_images: int) -> None:
-        """Raise QueueFullError when the queue cannot take ``num_images`` more images now."""
+        """Raise ServerBusyError when the queue cannot take ``num_images`` more images now."""
         with self._changed:
             waiting = sum(not one.result.cancelled() for one in self._queue)
         if (excess := waiting + num_images - self.max_queued) > 0:
-            raise QueueFullError(max(1.0, self._seconds_per_image * excess))
+            raise ServerBusyError(max(1.0, self._seconds_per_image * excess))
 
     def __len__(self) -> int:
         """Return the number of images that wait."""
@@ -125,11 +115,6 @@ class Batcher:
     def is_alive(self) -> bool:
         """Whether the thread of the models runs."""
         return self._thread.is_alive()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether ``close`` has been called."""
-        return self._closed
 
     def close(self) -> None:
         """Accept no more images, and return when all waiting images have been processed."""

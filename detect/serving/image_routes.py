@@ -14,10 +14,10 @@ from fastapi.responses import JSONResponse
 
 from detect.errors import MediaError, UsageError
 from detect.serving import responses, schemas, uploads
+from detect.serving.errors import ProblemError, ServerBusyError
 from detect.serving.model_registry import ServedModel, select_model
-from detect.serving.problems import ProblemError
 from detect.serving.responses import ImageResult
-from detect.serving.service import Service, server_busy
+from detect.serving.service import Service
 from detect.structures.class_names import ClassNames
 from detect.text import unknown
 
@@ -70,7 +70,7 @@ async def detect(
     """
     service = service_of(request)
     start = time.perf_counter()
-    reservations = service.admit(request)
+    take_bytes, take_pixels = service.admit(request)
     served = select_model(service.models, model)
     labels = labels_of(served, classes)
     if format not in FORMATS:
@@ -78,15 +78,14 @@ async def detect(
     if format == "masks" and not served.predictor.has_masks:
         detail = f"the model {served.name} does not predict masks"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
-    files = await uploads.receive_images(request, service.limits, reservations.take_bytes)
+    files = await uploads.receive_images(request, service.config, take_bytes)
     service.check_capacity(len(files))
     minimum = served.predictor.threshold if threshold is None else threshold
     names = served.predictor.class_names
     try:
-        with anyio.fail_after(service.limits.answer_timeout):
+        with anyio.fail_after(service.config.timeout):
             images = [
-                await _in_thread(service, uploads.decode_image, file, service.limits, reservations.take_pixels)
-                for file in files
+                await _in_thread(service, uploads.decode_image, file, service.config, take_pixels) for file in files
             ]
             found = await service.predict(served, images, minimum, request)
             if labels is not None:
@@ -99,7 +98,7 @@ async def detect(
             single_type = {"image": f"image/{image_type}", "masks": "image/png" if masks == "map" else None}
             return await _file_response(service, encoded, single_type.get(format))
     except TimeoutError:
-        raise server_busy(service.limits.answer_timeout) from None
+        raise ServerBusyError(service.config.timeout) from None
 
 
 def labels_of(model: ServedModel, classes: list[str] | None) -> list[int] | None:

@@ -11,7 +11,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detect.serving import problems
-from detect.serving.limits import Limits
 from detect.serving.metrics import Metrics
 
 _LINGER = 2.0  # seconds to keep an answered connection open for a client that is still sending
@@ -35,19 +34,21 @@ class ServerMiddleware:
 
     ``request.state.resources`` is an ExitStack. It is closed after the response has been sent, which releases what the
     request has reserved.
+
+    timeout: seconds for a client to read a part of the response.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, timeout: float) -> None:
         self.app = app
         self.metrics = metrics
-        self.limits = limits
+        self.timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         start = time.perf_counter()
-        connection = _Connection(scope, receive, send, self.limits.upload_timeout)
+        connection = _Connection(scope, receive, send, self.timeout)
         try:
             with ExitStack() as resources:
                 scope.setdefault("state", {})["resources"] = resources

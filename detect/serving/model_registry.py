@@ -9,7 +9,7 @@ from typing import Any
 
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
-from detect.serving.problems import ProblemError
+from detect.serving.errors import ProblemError
 from detect.text import unknown
 
 

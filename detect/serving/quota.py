@@ -5,32 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
-
-class QuotaBusyError(Exception):
-    """Raised when other requests currently hold too much of the quota. A later attempt can succeed."""
-
-
-class QuotaExceededError(Exception):
-    """Raised when one request needs more than the whole quota.
-
-    limit: size of the quota.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"more than {limit:,}")
-        self.limit = limit
+from detect.serving.errors import ProblemError, ServerBusyError
 
 
 class Quota:
     """A fixed amount of a resource. Thread-safe.
 
-    limit: total amount, in any unit.
+    limit: total amount.
+    unit: plural noun for what is limited, such as ``pixels``.
     used: amount that is reserved now.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, unit: str) -> None:
         self.limit = limit
+        self.unit = unit
         self.used = 0
         self._lock = threading.Lock()
 
@@ -38,8 +28,8 @@ class Quota:
     def reservation(self) -> Iterator[Callable[[int], None]]:
         """Yield a function ``take(amount)`` that reserves more of the quota; the block's end releases all of it.
 
-        ``take`` may be called from any thread. It raises QuotaExceededError or QuotaBusyError, and then reserves
-        nothing.
+        ``take`` may be called from any thread. It raises ProblemError 413 when one request needs more than the whole
+        quota, and 503 when other requests hold too much of it; it then reserves nothing.
         """
         held = 0
 
@@ -47,9 +37,10 @@ class Quota:
             nonlocal held
             with self._lock:
                 if held + amount > self.limit:
-                    raise QuotaExceededError(self.limit)
+                    detail = f"all images of a request together may have at most {self.limit:,} {self.unit}"
+                    raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
                 if self.used + amount > self.limit:
-                    raise QuotaBusyError
+                    raise ServerBusyError(1, "other requests are using all the memory of the server")
                 self.used += amount
                 held += amount
 

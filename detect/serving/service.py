@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -13,11 +11,11 @@ import anyio
 import numpy as np
 from fastapi import Request
 
-from detect.serving.batching import Batcher, QueueFullError
-from detect.serving.limits import Limits
+from detect.serving.batching import Batcher
+from detect.serving.config import ServeConfig
+from detect.serving.errors import ProblemError
 from detect.serving.metrics import Metrics
 from detect.serving.model_registry import ServedModel
-from detect.serving.problems import ProblemError
 from detect.serving.quota import Quota
 from detect.serving.video_jobs import VideoJobs
 from detect.structures.detections import Detections
@@ -25,18 +23,6 @@ from detect.text import counted
 
 _CODEC_THREADS = 2  # images that are decoded or encoded at the same time
 _DISCONNECT_INTERVAL = 0.5  # seconds between two checks whether the client is still connected
-
-
-@dataclass(frozen=True)
-class Reservations:
-    """Functions with which a request reserves memory that all requests share; they raise the errors of ``Quota``.
-
-    take_bytes: reserves bytes of uploaded files.
-    take_pixels: reserves pixels of decoded images.
-    """
-
-    take_bytes: Callable[[int], None]
-    take_pixels: Callable[[int], None]
 
 
 class Service:
@@ -47,44 +33,43 @@ class Service:
     models: the loaded models by name.
     """
 
-    def __init__(self, load: Callable[[], Mapping[str, ServedModel]], limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, load: Callable[[], Mapping[str, ServedModel]], config: ServeConfig) -> None:
+        self.config = config
         self.metrics = Metrics(lambda: len(self.batcher))
-        self.batcher = Batcher(limits.queue_size, limits.batch_size, self.metrics.record_batch)
+        self.batcher = Batcher(config.queue, config.batch_size, self.metrics.record_batch)
         self.models = self.batcher.run(load)
-        self.jobs = VideoJobs(self.batcher, limits, self.metrics.record_job)
+        self.jobs = VideoJobs(self.batcher, config, self.metrics.record_job)
         self.codec_threads = anyio.CapacityLimiter(_CODEC_THREADS)
-        self.request_quota = Quota(2 * limits.queue_size)
-        self.byte_quota = Quota(limits.memory_requests * limits.max_request_bytes)
-        self.pixel_quota = Quota(limits.memory_requests * limits.max_pixels)
+        self.request_quota = Quota(2 * config.queue, "requests")
+        self.byte_quota = Quota(config.memory_requests * config.max_request_bytes, "bytes")
+        self.pixel_quota = Quota(config.memory_requests * config.max_pixels, "pixels")
 
     @property
     def is_ready(self) -> bool:
         """Whether images are being processed."""
         return self.batcher.is_alive
 
-    def admit(self, request: Request) -> Reservations:
-        """Admit a request with images, and return the functions with which it reserves memory until it is answered.
+    def admit(self, request: Request) -> tuple[Callable[[int], None], Callable[[int], None]]:
+        """Admit a request with images, and return the functions with which it reserves memory until it is answered:
+        bytes of uploaded files, and pixels of decoded images.
 
-        Raises QuotaBusyError when too many requests are being answered.
+        Raises ProblemError 503 when too many requests are being answered. So do the functions when there is too little
+        memory; see ``Quota``.
         """
-        resources = request.state.resources
-        resources.enter_context(self.request_quota.reservation())(1)
-        return Reservations(
-            resources.enter_context(self.byte_quota.reservation()),
-            resources.enter_context(self.pixel_quota.reservation()),
+        quotas = self.request_quota, self.byte_quota, self.pixel_quota
+        take_request, take_bytes, take_pixels = (
+            request.state.resources.enter_context(quota.reservation()) for quota in quotas
         )
+        take_request(1)
+        return take_bytes, take_pixels
 
     def check_capacity(self, num_images: int) -> None:
         """Raise ProblemError before any work is done: 413 for more images than the queue can ever hold, 503 for more
         than it can take now."""
-        if num_images > self.limits.queue_size:
-            detail = f"a request may have at most {counted(self.limits.queue_size, 'image')}, not {num_images}"
+        if num_images > self.config.queue:
+            detail = f"a request may have at most {counted(self.config.queue, 'image')}, not {num_images}"
             raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
-        try:
-            self.batcher.check_capacity(num_images)
-        except QueueFullError as error:
-            raise server_busy(error.retry_after) from None
+        self.batcher.check_capacity(num_images)
 
     async def predict(
         self, model: ServedModel, images: Sequence[np.ndarray], threshold: float, request: Request
@@ -93,10 +78,7 @@ class Service:
 
         Raises ProblemError 503 when the queue is full and 400 when the client disconnects, and TimeoutError.
         """
-        try:
-            results = self.batcher.submit(model.predictor, images, threshold, self.limits.answer_timeout)
-        except QueueFullError as error:
-            raise server_busy(error.retry_after) from None
+        results = self.batcher.submit(model.predictor, images, threshold, self.config.timeout)
         finished: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, results))
         # Read the exception in any case; asyncio logs exceptions that nobody has read.
         finished.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -116,12 +98,6 @@ class Service:
         """Stop the video jobs, process the images that wait, and delete all files. May be called twice."""
         self.jobs.close()
         self.batcher.close()
-
-
-def server_busy(seconds: float) -> ProblemError:
-    """Return the error 503, which asks the caller to try again after ``seconds``."""
-    headers = {"Retry-After": str(math.ceil(seconds))}
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy; try again later", headers)
 
 
 async def _wait_for_disconnect(request: Request) -> None:

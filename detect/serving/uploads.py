@@ -20,33 +20,33 @@ from detect.errors import MediaError
 from detect.media import formats
 from detect.media.encoding import Encoded
 from detect.media.images import read_header, read_image
-from detect.serving.limits import Limits
-from detect.serving.problems import ProblemError
+from detect.serving.config import ServeConfig
+from detect.serving.errors import ProblemError
 
 IMAGE_FIELD, VIDEO_FIELD = "image", "video"  # names of the form fields
 _MULTIPART = "multipart/form-data"
 _MAX_NAME = 200  # characters of a caller's file name that are kept
 
 
-async def receive_images(request: Request, limits: Limits, take_bytes: Callable[[int], None]) -> list[Encoded]:
+async def receive_images(request: Request, config: ServeConfig, take_bytes: Callable[[int], None]) -> list[Encoded]:
     """Return the image files of a request: the form fields called ``image``, or the whole body as one file.
 
     take_bytes: called with the number of bytes before they are kept in memory.
     Raises ProblemError 400 (malformed form), 408 (too slow), 413 (too large) or 422 (no image).
     """
-    chunks = body_chunks(request, limits.max_request_bytes, limits.stall_timeout, take_bytes)
+    chunks = body_chunks(request, config.max_request_bytes, config.stall_timeout, take_bytes)
     try:
-        with anyio.fail_after(limits.upload_timeout):
+        with anyio.fail_after(config.upload_timeout):
             if _is_form(request):
-                max_files = limits.max_images
+                max_files = config.max_images
                 parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=max_files)
-                parser.spool_max_size = limits.max_request_bytes + 1  # keeps every file in memory
+                parser.spool_max_size = config.max_request_bytes + 1  # keeps every file in memory
                 async with _parsed(parser) as form:
                     files = _files(form, IMAGE_FIELD)
                     return [Encoded(await file.read(), _printable(file.filename or "the image")) for file in files]
             body = b"".join([chunk async for chunk in chunks])
     except TimeoutError:
-        detail = f"the request did not arrive within {limits.upload_timeout:g} seconds"
+        detail = f"the request did not arrive within {config.upload_timeout:g} seconds"
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, detail) from None
     if not body:
         detail = f"no image: send its bytes as the body, or as the field '{IMAGE_FIELD}' of a form"
@@ -79,7 +79,7 @@ async def body_chunks(
         yield chunk
 
 
-def decode_image(file: Encoded, limits: Limits, take_pixels: Callable[[int], None]) -> np.ndarray:
+def decode_image(file: Encoded, config: ServeConfig, take_pixels: Callable[[int], None]) -> np.ndarray:
     """Return an uploaded image as uint8 RGB [H, W, 3], EXIF orientation applied.
 
     take_pixels: called with the number of pixels before the image is decoded.
@@ -88,11 +88,11 @@ def decode_image(file: Encoded, limits: Limits, take_pixels: Callable[[int], Non
     if formats.begins_as_video(file):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{file} is a video; send it to /v1/detect/video")
     try:
-        height, width = read_header(file, limits.max_pixels).image_hw
+        height, width = read_header(file, config.max_pixels).image_hw
     except MediaError as error:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
-    if height * width > limits.max_pixels:
-        detail = f"{file} has {width}x{height} pixels; an image may have at most {limits.max_pixels:,}"
+    if height * width > config.max_pixels:
+        detail = f"{file} has {width}x{height} pixels; an image may have at most {config.max_pixels:,}"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     take_pixels(height * width)
     try:
@@ -101,15 +101,15 @@ def decode_image(file: Encoded, limits: Limits, take_pixels: Callable[[int], Non
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
 
-async def receive_video(request: Request, limits: Limits, path: Path) -> None:
+async def receive_video(request: Request, config: ServeConfig, path: Path) -> None:
     """Write the form field called ``video``, or the whole body, to ``path``.
 
     Raises ProblemError 400 (malformed form), 408 (too slow), 413 (too large), 415 (not a video), 422 (no video) or 507
     (disk full).
     """
     try:
-        with anyio.fail_after(limits.upload_timeout * max(1, limits.max_video_bytes / limits.max_request_bytes)):
-            await _save_video(request, limits, path)
+        with anyio.fail_after(config.upload_timeout * max(1, config.max_video_bytes / config.max_request_bytes)):
+            await _save_video(request, config, path)
     except TimeoutError:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "the video did not arrive in time") from None
     except OSError as error:
@@ -125,8 +125,8 @@ async def receive_video(request: Request, limits: Limits, path: Path) -> None:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
 
 
-async def _save_video(request: Request, limits: Limits, path: Path) -> None:
-    chunks = body_chunks(request, limits.max_video_bytes, limits.stall_timeout)
+async def _save_video(request: Request, config: ServeConfig, path: Path) -> None:
+    chunks = body_chunks(request, config.max_video_bytes, config.stall_timeout)
     if not _is_form(request):
         async with await anyio.open_file(path, "wb") as file:
             async for chunk in chunks:

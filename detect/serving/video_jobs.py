@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import numpy as np
 from detect.errors import DetectError, DiskError
 from detect.inference.writers.annotated_video import annotated_video
 from detect.media.video_reader import VideoReader
-from detect.serving.batching import Batcher, QueueFullError
-from detect.serving.limits import Limits
+from detect.serving.batching import Batcher
+from detect.serving.config import ServeConfig
+from detect.serving.errors import ProblemError, ServerBusyError
 from detect.serving.model_registry import ServedModel
 from detect.serving.problems import internal_error_detail
 from detect.structures.detections import Detections
@@ -30,14 +32,11 @@ from detect.text import counted
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
+_RETRY_AFTER = 10.0  # seconds after which a caller may try again to create a job
 _RETRY_INTERVAL = 0.2  # seconds between two attempts to add a frame to a full queue
 _DISK_FACTOR = 3  # disk space per job, in sizes of the largest video: the upload as a form, the video and the results
 _DISK_INTERVAL = 50  # frames between two checks of the free disk space
 _MAX_FAILED = 1000  # failed jobs whose reason is kept
-
-
-class TooManyJobsError(Exception):
-    """Raised for a new video when the maximum number of video jobs is already queued or running."""
 
 
 class _StoppedError(Exception):
@@ -125,9 +124,9 @@ class VideoJobs:
     on_end: called with the final state of each job.
     """
 
-    def __init__(self, batcher: Batcher, limits: Limits, on_end: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, batcher: Batcher, config: ServeConfig, on_end: Callable[[str], None] = lambda _: None) -> None:
         self._batcher = batcher
-        self._limits = limits
+        self._config = config
         self._on_end = on_end
         self._folder = Path(tempfile.mkdtemp(prefix="detect_"))
         self._jobs: dict[str, Job] = {}
@@ -137,14 +136,16 @@ class VideoJobs:
     def create(self, model: ServedModel, labels: Sequence[int] | None, threshold: float, stride: int = 1) -> Job:
         """Return a new job with an empty folder; write the video to ``job.video`` and call ``start``.
 
-        Raises TooManyJobsError, and DiskError when there is too little disk space.
+        Raises ProblemError 503 when the maximum number of jobs waits or runs, and 507 when there is too little disk
+        space.
         """
         with self._lock:
             unfinished = sum(job.state not in ENDED for job in self._jobs.values())
-            if unfinished >= self._limits.max_jobs:
-                raise TooManyJobsError
-            if self._free_bytes() < _DISK_FACTOR * (unfinished + 1) * self._limits.max_video_bytes:
-                raise DiskError("the disk of the server is too full for another video")
+            if unfinished >= self._config.max_jobs:
+                raise ServerBusyError(_RETRY_AFTER)
+            if self._free_bytes() < _DISK_FACTOR * (unfinished + 1) * self._config.max_video_bytes:
+                detail = "the disk of the server is too full for another video"
+                raise ProblemError(HTTPStatus.INSUFFICIENT_STORAGE, detail)
             job = Job(model, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)), stride)
             self._jobs[job.id] = job
             return job
@@ -214,27 +215,27 @@ class VideoJobs:
         if is_deleted:
             shutil.rmtree(job.folder, ignore_errors=True)
             return
-        job.expiry = threading.Timer(self._limits.keep_seconds, self.delete, [job])
+        job.expiry = threading.Timer(self._config.keep, self.delete, [job])
         job.expiry.daemon = True
         job.expiry.start()
         with self._lock:
             if self._jobs.pop(job.id, None):
                 self._jobs[job.id] = job  # the jobs are in the order in which they ended
             jobs = list(self._jobs.values())
-        for limited_state, limit in ((DONE, self._limits.max_results), (FAILED, _MAX_FAILED)):
+        for limited_state, limit in ((DONE, self._config.max_results), (FAILED, _MAX_FAILED)):
             for old in [one for one in jobs if one.state == limited_state][:-limit]:
                 self.delete(old)
 
     def _annotate(self, job: Job) -> None:
         names = job.model.predictor.class_names
-        with VideoReader(job.video, contained=True, max_pixels=self._limits.max_pixels) as job.reader:
+        with VideoReader(job.video, contained=True, max_pixels=self._config.max_pixels) as job.reader:
             video, job.total = job.reader, job.reader.frame_count
-            deadline, reason = time.monotonic() + self._limits.job_timeout, None
+            deadline, reason = time.monotonic() + self._config.job_timeout, None
             with annotated_video(video, names, job.result, stride=job.stride, formats=["json"]) as out:
                 for frame in video:
                     if reason := self._reason_to_truncate(job, deadline):
                         break
-                    if job.frames % _DISK_INTERVAL == 0 and self._free_bytes() < self._limits.max_video_bytes:
+                    if job.frames % _DISK_INTERVAL == 0 and self._free_bytes() < self._config.max_video_bytes:
                         raise DiskError("the disk of the server is full")
                     out.write(frame, partial(self._predict, job))
                     job.frames += 1
@@ -244,10 +245,10 @@ class VideoJobs:
 
     def _reason_to_truncate(self, job: Job, deadline: float) -> str | None:
         """Return why the remaining frames are skipped, or None. deadline: a time of the monotonic clock."""
-        if job.frames >= self._limits.max_frames:
-            return f"the video has more than {counted(self._limits.max_frames, 'frame')}; the rest was skipped"
+        if job.frames >= self._config.max_frames:
+            return f"the video has more than {counted(self._config.max_frames, 'frame')}; the rest was skipped"
         if job.frames and time.monotonic() > deadline:
-            return f"the video took more than {self._limits.job_timeout:g} s; the rest was skipped"
+            return f"the video took more than {self._config.job_timeout:g} s; the rest was skipped"
         return None
 
     def _predict(self, job: Job, image: np.ndarray) -> Detections:
@@ -257,7 +258,7 @@ class VideoJobs:
         has been stopped.
         """
         while not job.stopped.is_set():
-            with suppress(QueueFullError):
+            with suppress(ServerBusyError):
                 (result,) = self._batcher.submit(job.model.predictor, [image], job.threshold, 3600)
                 detections = result.result()
                 return detections if job.labels is None else detections.filter(labels=job.labels)

@@ -11,16 +11,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from detect.errors import DiskError
 from detect.serving import schemas, uploads
+from detect.serving.errors import ProblemError
 from detect.serving.image_routes import ClassesQuery, ModelQuery, ThresholdQuery, labels_of, service_of
 from detect.serving.model_registry import select_model
-from detect.serving.problems import ProblemError
-from detect.serving.service import server_busy
-from detect.serving.video_jobs import DONE, Job, TooManyJobsError
+from detect.serving.video_jobs import DONE, Job
 
 router = APIRouter(prefix="/v1", tags=["videos"])
-_RETRY_AFTER = 10.0  # seconds after which a caller may try again to create a job
 
 JobId = Annotated[str, Path(alias="id", description="id from the response to the upload", max_length=64)]
 
@@ -49,14 +46,9 @@ async def detect_video(
     served = select_model(service.models, model)
     labels = labels_of(served, classes)
     minimum = served.predictor.threshold if threshold is None else threshold
+    job = await run_sync(service.jobs.create, served, labels, minimum, stride)
     try:
-        job = await run_sync(service.jobs.create, served, labels, minimum, stride)
-    except TooManyJobsError:
-        raise server_busy(_RETRY_AFTER) from None
-    except DiskError as error:
-        raise ProblemError(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from None
-    try:
-        await uploads.receive_video(request, service.limits, job.video)
+        await uploads.receive_video(request, service.config, job.video)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await run_sync(service.jobs.delete, job)

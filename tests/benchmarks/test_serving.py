@@ -9,17 +9,16 @@ from helpers.api_server import serving, tiny_model
 from helpers.benchmarking import run_benchmark
 from helpers.tiny_models import as_checkpoint, make_image, random_model
 
-from benchmarks.serving import Load, Responses, ServedLoads, load, page, plain_rate, resident_memory
+from benchmarks.serving import Load, Responses, Served, load, page, plain_rate, resident_memory
 from benchmarks.settings import ServeSettings
 from detect.media.encoding import encode
 from detect.models import checkpoint
-from detect.serving.limits import Limits
 
 IMAGES = [encode(make_image((64, 96), seed), "JPEG") for seed in range(3)]
 
 
 def test_every_response_is_counted_once(tmp_path):
-    with serving(tiny_model(threshold=0.9), limits=Limits(queue_size=2, batch_size=1)) as client:
+    with serving(tiny_model(threshold=0.9), queue=2, batch_size=1) as client:
         url = str(client.base_url).rstrip("/")
         responses, seconds = load(url, IMAGES, 6, 1.5)
         counts = dict(
@@ -51,10 +50,10 @@ def test_rate_of_the_loop_counts_every_image():
     assert rate > 0 and len(sizes) >= 1 and set(sizes) == {1}
 
 
-def served(errors: tuple[str, ...] = ()) -> ServedLoads:
+def served(errors: tuple[str, ...] = ()) -> Served:
     responses = Responses([0.1] * 90 + [1.0] * 10, [2.0] * 7, list(errors))
     rounds = [Load(8, responses, rate, 10.0, 900_000_000) for rate in (9.5, 19.0, 4.75)]
-    return ServedLoads(rounds, None, Responses([0.2] * 3, [1.0]), 4, 0)
+    return Served(rounds, None, Responses([0.2] * 3, [1.0]), 4, 0)
 
 
 def test_table_holds_what_was_measured():

@@ -19,12 +19,10 @@ from helpers.api_server import wait_until
 from helpers.folders import ROOT
 from helpers.tiny_models import as_checkpoint, make_image, random_model
 
-from detect.cli.commands import serve
-from detect.cli.settings.serve import ServeSettings
 from detect.media.encoding import encode
 from detect.media.video_writer import VideoWriter
 from detect.models import checkpoint
-from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
 
 
 @pytest.fixture(scope="module")
@@ -79,22 +77,16 @@ def test_it_serves_until_it_is_stopped(model):
         assert "Traceback" not in err and "POST /v1/detect" in out + err
 
 
-def test_every_limit_among_the_settings_is_applied():
-    settings = {"max_megabytes": 1, "max_video_megabytes": 2, "max_megapixels": 3, "max_images": 4, "max_frames": 5}
-    settings |= {"max_jobs": 6, "queue": 7, "batch_size": 8, "timeout": 9.0, "job_timeout": 10.0, "keep": 11.0}
-    assert serve.limits_of(ServeSettings(**settings)) == Limits(
-        max_request_bytes=2**20,
-        max_video_bytes=2 * 2**20,
-        max_pixels=3_000_000,
-        max_images=4,
-        max_frames=5,
-        max_jobs=6,
-        queue_size=7,
-        batch_size=8,
-        answer_timeout=9.0,
-        job_timeout=10.0,
-        keep_seconds=11.0,
-    )
+def test_limits_of_size_are_given_in_megabytes_and_megapixels():
+    config = ServeConfig(max_megabytes=1, max_video_megabytes=2, max_megapixels=3)
+    assert (config.max_request_bytes, config.max_video_bytes, config.max_pixels) == (2**20, 2**21, 3_000_000)
+
+
+def test_models_are_named_after_their_file_or_its_folder(model):
+    url = "https://example.org/runs/birds/last.safetensors?key=1"
+    config = ServeConfig(model=["balloon", str(model), url, f"two={model}"])
+    names = {"balloon": "balloon", model.parent.name: str(model), "birds": url, "two": str(model)}
+    assert config.models_by_name() == names
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 from helpers.folders import ROOT
 
 from benchmarks import settings as benchmark_settings
-from detect.cli.settings import detection, doctor, evaluate, serve, train
+from detect.cli.settings import detection, doctor, evaluate, train
 from detect.cli.settings.shared import FORMATS
 from detect.data.validation.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
+from detect.serving import config as serving_config
 
 PAGES = (
     "README.md",
@@ -47,7 +48,7 @@ def test_no_placeholder_is_left(page: str) -> None:
 def test_every_flag_that_is_named_exists(page: str) -> None:
     known = {
         "--" + field.name.replace("_", "-")
-        for module in (detection, doctor, evaluate, serve, train, benchmark_settings)
+        for module in (detection, doctor, evaluate, serving_config, train, benchmark_settings)
         for settings in vars(module).values()
         if dataclasses.is_dataclass(settings)
         for field in dataclasses.fields(settings)

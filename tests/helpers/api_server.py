@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -15,9 +16,18 @@ from fastapi import FastAPI
 from detect.cli.commands.serve import listen
 from detect.inference.predictor import Predictor
 from detect.serving.app import create_app
-from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
 from detect.serving.model_registry import ServedModel
 from helpers.tiny_models import CLASSES, random_model
+
+
+@dataclass(kw_only=True)
+class ByteConfig(ServeConfig):
+    """Settings with sizes in bytes and pixels, which small files can exceed."""
+
+    max_request_bytes: int = 32 * 2**20
+    max_video_bytes: int = 512 * 2**20
+    max_pixels: int = 40_000_000
 
 
 def tiny_model(name: str = "tiny", threshold: float = 0.0) -> ServedModel:
@@ -26,9 +36,9 @@ def tiny_model(name: str = "tiny", threshold: float = 0.0) -> ServedModel:
 
 
 @contextmanager
-def serving(*models: ServedModel, limits: Limits | None = None, **options: Any) -> Iterator[httpx.Client]:
-    """Yield a client of a server with these ``models``; ``options`` go to ``create_app``."""
-    app = create_app(lambda: {model.name: model for model in models}, limits or Limits(), **options)
+def serving(*models: ServedModel, api_key: str | None = None, **settings: Any) -> Iterator[httpx.Client]:
+    """Yield a client of a server with these ``models``; ``settings`` are fields of ``ByteConfig``."""
+    app = create_app(lambda: {model.name: model for model in models}, ByteConfig(**settings), api_key)
     with running(app) as url, httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
         client.headers["Connection"] = "close"
         yield client

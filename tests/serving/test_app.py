@@ -11,7 +11,7 @@ from helpers.tiny_models import make_image
 
 from detect.media.encoding import encode
 from detect.serving.app import create_app
-from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_pages_and_health_checks_answer_head_requests(client):
 
 
 def test_a_server_whose_models_do_not_run_is_not_ready():
-    app = create_app(lambda: {}, Limits())
+    app = create_app(lambda: {}, ServeConfig())
     with running(app) as url:
         app.state.service.close()
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200

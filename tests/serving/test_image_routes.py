@@ -15,12 +15,11 @@ from PIL import Image
 from detect.inference.writers.json import detection_rows
 from detect.media.encoding import Encoded, encode
 from detect.media.images import read_image
-from detect.serving.limits import Limits
 from detect.serving.model_registry import ServedModel
 from detect.serving.responses import FILE_FORMATS
 from detect.structures import masks
 
-LIMITS = Limits(max_request_bytes=300_000, max_pixels=20_000, max_images=3)
+SETTINGS = {"max_request_bytes": 300_000, "max_pixels": 20_000, "max_images": 3}
 IMAGE = make_image((64, 96), 1)
 PNG = encode(IMAGE, "PNG")
 
@@ -33,7 +32,7 @@ def model():
 @pytest.fixture(scope="module")
 def client(model):
     boxes_only = ServedModel("boxes", SlowPredictor())
-    with serving(model, tiny_model("strict", threshold=1.0), boxes_only, limits=LIMITS) as client:
+    with serving(model, tiny_model("strict", threshold=1.0), boxes_only, **SETTINGS) as client:
         yield client
 
 

@@ -6,7 +6,6 @@ import json
 
 import anyio
 
-from detect.serving.limits import Limits
 from detect.serving.metrics import Metrics
 from detect.serving.middleware import ServerMiddleware
 
@@ -26,7 +25,7 @@ def exchange(app, *, receive=(), send=None, headers=(), timeout: float = 20.0) -
         return next(incoming)
 
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": list(headers)}
-    anyio.run(ServerMiddleware(app, metrics, Limits(upload_timeout=timeout)), scope, on_receive, on_send)
+    anyio.run(ServerMiddleware(app, metrics, timeout), scope, on_receive, on_send)
     return sent, metrics.text().decode()
 
 

@@ -16,11 +16,11 @@ from helpers.tiny_models import make_image
 
 from detect.media.encoding import encode
 from detect.serving.app import create_app
-from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
 from detect.serving.model_registry import ServedModel
 
 PNG = encode(make_image((64, 96), 1), "PNG")
-LIMITS = Limits(queue_size=2, batch_size=1, answer_timeout=300, upload_timeout=300)
+SETTINGS = {"queue": 2, "batch_size": 1, "timeout": 300, "upload_timeout": 300}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def slow() -> SlowPredictor:
 
 @pytest.fixture
 def client(slow):
-    with serving(ServedModel("slow", slow), limits=LIMITS) as client:
+    with serving(ServedModel("slow", slow), **SETTINGS) as client:
         yield client
         slow.go.set()
 
@@ -76,12 +76,12 @@ def test_the_image_of_a_disconnected_client_is_not_processed(client, slow):
 
 
 def test_an_upload_that_takes_too_long_is_status_408(slow):
-    with serving(ServedModel("slow", slow), limits=Limits(upload_timeout=0.5)) as client:
+    with serving(ServedModel("slow", slow), upload_timeout=0.5) as client:
         assert response_to_half_a_request(client).startswith(b"HTTP/1.1 408")
 
 
 def test_an_upload_that_stalls_is_status_408(slow):
-    with serving(ServedModel("slow", slow), limits=Limits(stall_timeout=0.3)) as client:
+    with serving(ServedModel("slow", slow), stall_timeout=0.3) as client:
         assert response_to_half_a_request(client).startswith(b"HTTP/1.1 408")
 
 
@@ -95,8 +95,8 @@ def response_to_half_a_request(client) -> bytes:
 
 
 def test_an_image_that_waits_too_long_is_status_503(slow):
-    limits = Limits(queue_size=2, batch_size=1, answer_timeout=0.2)
-    with serving(ServedModel("slow", slow), limits=limits) as client, ThreadPoolExecutor(2) as pool:
+    settings = {"queue": 2, "batch_size": 1, "timeout": 0.2}
+    with serving(ServedModel("slow", slow), **settings) as client, ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.post, "/v1/detect", content=PNG)
         assert slow.started.acquire(timeout=300)
         second = pool.submit(client.post, "/v1/detect", content=PNG)
@@ -106,7 +106,7 @@ def test_an_image_that_waits_too_long_is_status_503(slow):
 
 
 def test_a_server_that_is_stopped_answers_pending_requests(slow):
-    app = create_app(lambda: {"slow": ServedModel("slow", slow)}, LIMITS)
+    app = create_app(lambda: {"slow": ServedModel("slow", slow)}, ServeConfig(**SETTINGS))
     with ThreadPoolExecutor(2) as pool:
         with running(app) as url:
             one = pool.submit(httpx.post, f"{url}/v1/detect", content=PNG, timeout=300, trust_env=False)
@@ -125,8 +125,8 @@ def test_more_images_than_the_queue_can_hold_are_status_413(client, slow):
 
 
 def test_memory_is_released_after_the_response(slow):
-    limits = Limits(queue_size=8, batch_size=1, max_request_bytes=len(PNG), memory_requests=2)
-    with serving(ServedModel("slow", slow), limits=limits) as client, ThreadPoolExecutor(3) as pool:
+    settings = {"queue": 8, "batch_size": 1, "max_request_bytes": len(PNG), "memory_requests": 2}
+    with serving(ServedModel("slow", slow), **settings) as client, ThreadPoolExecutor(3) as pool:
         two = [pool.submit(client.post, "/v1/detect", content=PNG) for _ in range(2)]
         wait_until(lambda: queue_has(client, 1))
         third = client.post("/v1/detect", content=PNG)
@@ -141,7 +141,7 @@ def test_a_client_that_does_not_read_its_response_is_disconnected(slow, monkeypa
     """Otherwise the response would stay in memory, and the server could not stop, which ``running`` checks."""
     monkeypatch.setattr("detect.cli.commands.serve.UNREAD_TIMEOUT", 1)
     slow.go.set()
-    app = create_app(lambda: {"slow": ServedModel("slow", slow)}, Limits(upload_timeout=5, queue_size=8))
+    app = create_app(lambda: {"slow": ServedModel("slow", slow)}, ServeConfig(upload_timeout=5, queue=8))
     large = encode(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3)).astype(np.uint8), "PNG")
     head = f"POST /v1/detect?format=image HTTP/1.1\r\nHost: x\r\nContent-Length: {len(large)}\r\n\r\n".encode()
     with socket.socket() as connection, running(app) as url:

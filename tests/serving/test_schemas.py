@@ -12,15 +12,13 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
 from detect.media.encoding import encode
-from detect.serving.limits import Limits
 
 PNG = encode(make_image((64, 96), 0), "PNG")
 
 
 @pytest.fixture(scope="module")
 def description():
-    limits = Limits(max_request_bytes=100_000, max_video_bytes=100_000)
-    with serving(tiny_model(threshold=0.9), limits=limits) as client:
+    with serving(tiny_model(threshold=0.9), max_request_bytes=100_000, max_video_bytes=100_000) as client:
         yield schemathesis.openapi.from_url(f"{str(client.base_url).rstrip('/')}/openapi.json")
 
 

@@ -120,7 +120,7 @@ def test_the_four_backbones_are_compared_with_the_published_figures():
     fine_tuned, models = (one.value for one in page.dataframe)
     assert set(fine_tuned["backbone"]) == {"mobilenet_v2", "resnet50", "resnet101", "vovnet19_dw"}
     assert fine_tuned["box AP50"].notna().sum() >= 2, "val and test of at least one backbone"
-    record = json.loads((ROOT / "docs" / "results" / "balloon_recipe_0.json").read_text(encoding="utf-8"))
+    record = json.loads((ROOT / "docs" / "results" / "balloon_default_0.json").read_text(encoding="utf-8"))
     assert fine_tuned["box AP"][0] == round(100 * record["metrics"]["val"]["bbox"]["AP"], 1)
     assert set(fine_tuned["backbone"]) <= set(models["model"]) and models["ms per image"].min() > 0
 

@@ -22,7 +22,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from detect.media.encoding import encode
-from detect.serving.limits import Limits
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 SCENE = scene()
@@ -33,7 +32,7 @@ SIDE = 50_000
 
 @pytest.fixture(scope="module")
 def client():
-    with serving(tiny_model(threshold=0.9), limits=Limits(max_request_bytes=8 * 2**20)) as client:
+    with serving(tiny_model(threshold=0.9), max_request_bytes=8 * 2**20) as client:
         yield client
 
 
@@ -69,7 +68,7 @@ def test_a_decompression_bomb_is_not_decoded_to_read_its_orientation():
     zeros = np.zeros((3000, 3000), np.uint8)
     inner = png(zeros, color=0, after=png_chunk(b"tEXt", b"a\0b"))
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
-    with serving(tiny_model(threshold=0.9), limits=Limits(max_pixels=1_000_000)) as client:
+    with serving(tiny_model(threshold=0.9), max_pixels=1_000_000) as client:
         for content in (inner, b"\0\0\1\0\1\0" + entry + inner):
             with decoding_forbidden():
                 answer = client.post("/v1/detect", content=content)
@@ -163,7 +162,7 @@ def test_refused_uploads_leak_no_memory(client):
 
 def test_images_with_too_many_pixels_together_are_refused():
     image = encode(np.zeros((100, 100, 3), np.uint8), "PNG")
-    with serving(tiny_model(threshold=0.9), limits=Limits(max_pixels=10_000, memory_requests=2)) as client:
+    with serving(tiny_model(threshold=0.9), max_pixels=10_000, memory_requests=2) as client:
         two, three = ([("image", ("a.png", image))] * number for number in (2, 3))
         assert client.post("/v1/detect", files=two).status_code == 200
         answer = client.post("/v1/detect", files=three)

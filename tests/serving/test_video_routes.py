@@ -21,10 +21,10 @@ from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter
 from detect.serving import video_jobs
 from detect.serving.batching import Batcher
-from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
 
 BROKEN = b"\0\0\0\x18ftypisom" + bytes(400)
-LIMITS = Limits(max_video_bytes=200_000, max_jobs=2, max_frames=8)
+SETTINGS = {"max_video_bytes": 200_000, "max_jobs": 2, "max_frames": 8}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def client(model, folder):
-    with serving(model, limits=LIMITS) as client:
+    with serving(model, **SETTINGS) as client:
         yield client
     assert not list(folder.iterdir()), "a server that has ended leaves no file"
 
@@ -181,7 +181,7 @@ def test_frames_above_the_maximum_are_skipped(client, tmp_path_factory):
 
 
 def test_frames_after_the_timeout_are_skipped(model, video, folder, slow_model):
-    with serving(model, limits=Limits(job_timeout=0.5)) as client:
+    with serving(model, job_timeout=0.5) as client:
         job = processed(client, video)
         assert job["state"] == "done" and "more than 0.5 s" in job["detail"]
         assert 0 < job["frames"] < 5 and client.get(f"/v1/jobs/{job['id']}/result").status_code == 200
@@ -203,7 +203,7 @@ def test_too_many_jobs_are_status_503_and_jobs_can_be_deleted(client, video, mon
 
 
 def test_a_result_is_deleted_after_a_while(model, video, folder):
-    with serving(model, limits=Limits(keep_seconds=0.5)) as client:
+    with serving(model, keep=0.5) as client:
         job = upload(client, video)
         wait_until(lambda: 'detect_video_jobs_total{state="done"} 1.0' in client.get("/metrics").text)
         wait_until(lambda: not files_in(folder))
@@ -211,7 +211,7 @@ def test_a_result_is_deleted_after_a_while(model, video, folder):
 
 
 def test_only_the_newest_results_are_kept(model, video, folder):
-    with serving(model, limits=Limits(max_results=2)) as client:
+    with serving(model, max_results=2) as client:
         ids = [processed(client, video)["id"] for _ in range(3)]
         wait_until(lambda: client.get(f"/v1/jobs/{ids[0]}").status_code == 404)
         assert [client.get(f"/v1/jobs/{one}/result").status_code for one in ids[1:]] == [200, 200]
@@ -219,7 +219,7 @@ def test_only_the_newest_results_are_kept(model, video, folder):
 
 
 def test_failed_jobs_do_not_displace_results(model, video, folder):
-    with serving(model, limits=Limits(max_results=1)) as client:
+    with serving(model, max_results=1) as client:
         good = processed(client, video)
         for _ in range(2):
             assert processed(client, BROKEN)["state"] == "failed"
@@ -229,7 +229,7 @@ def test_failed_jobs_do_not_displace_results(model, video, folder):
 def test_the_job_that_ended_first_is_deleted_first(model, video, folder):
     """The order of the ends decides, not that of the uploads."""
     batcher = Batcher(4, 1)
-    jobs = video_jobs.VideoJobs(batcher, Limits(max_results=1))
+    jobs = video_jobs.VideoJobs(batcher, ServeConfig(max_results=1))
     first, second = (jobs.create(model, None, 0.5) for _ in range(2))
     for job in (second, first):
         job.video.write_bytes(video)
@@ -247,8 +247,7 @@ def test_a_small_video_has_as_much_time_to_arrive_as_an_image(model, video, fold
         time.sleep(0.3)
         yield video[100:]
 
-    limits = Limits(upload_timeout=60, max_request_bytes=2**30, max_video_bytes=200_000)
-    with serving(model, limits=limits) as client:
+    with serving(model, upload_timeout=60, max_request_bytes=2**30, max_video_bytes=200_000) as client:
         assert client.post("/v1/detect/video", content=slowly()).status_code == 202
 
 
@@ -267,14 +266,14 @@ def test_ids_cannot_be_guessed_and_are_not_paths(client, video):
 
 
 def test_frames_with_too_many_pixels_fail_the_job(model, video, folder):
-    with serving(model, limits=Limits(max_pixels=64 * 96 - 1)) as client:
+    with serving(model, max_pixels=64 * 96 - 1) as client:
         job = processed(client, video)
         assert job["state"] == "failed" and "6,143" in job["detail"]
 
 
 def test_frames_that_grow_above_the_limit_are_not_decoded(model, folder, tmp_path_factory):
     growing = joined(tmp_path_factory.mktemp("clips"), [(64, 96), (128, 192)])
-    with serving(model, limits=Limits(max_pixels=64 * 96)) as client:
+    with serving(model, max_pixels=64 * 96) as client:
         job = processed(client, growing)
     assert job["state"] == "failed" and job["frames"] <= 3, job
     with serving(model) as client:

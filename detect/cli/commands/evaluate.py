@@ -5,12 +5,10 @@ Writes outputs/evaluate/NAME/metrics.json.
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import urlsplit
-
 from detect.cli.flags import parse
 from detect.cli.settings.evaluate import EvaluateSettings
 from detect.cli.startup import start_program
+from detect.models.zoo import file_of_model
 from detect.text import counted
 
 
@@ -49,7 +47,5 @@ def main() -> None:
 
 def model_name(model: str) -> str:
     """Return the part of a run's name that stands for the model: for ``runs/kites/best.safetensors`` kites_best."""
-    from detect.io.links import is_link
-
-    path = Path(urlsplit(model).path if is_link(model) else model)
+    path = file_of_model(model)
     return f"{path.parent.name}_{path.stem}" if path.stem in ("best", "last") else path.stem

@@ -16,17 +16,12 @@ import socket
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
-from detect.cli.settings.serve import ServeSettings
 from detect.cli.startup import start_program
 from detect.errors import UsageError
 from detect.progress import report, warn
-from detect.serving.model_names import models_by_name
-
-if TYPE_CHECKING:
-    from detect.serving.limits import Limits
+from detect.serving.config import ServeConfig
 
 REQUIRED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 SHUTDOWN_MARGIN = 10  # seconds added to the time that a request can take, before a stopping server drops connections
@@ -35,12 +30,12 @@ UNREAD_TIMEOUT = 30  # seconds without acknowledgement of sent data, after which
 
 def main() -> None:
     """Run serve.py until it is stopped."""
-    settings, _ = parse(ServeSettings, "Serve models over HTTP.")
+    settings, _ = parse(ServeConfig, "Serve models over HTTP.")
     if missing := [name for name in REQUIRED if importlib.util.find_spec(name) is None]:
         packages = " ".join(name.replace("_", "-") for name in REQUIRED)
         raise UsageError(f"{', '.join(missing)} not installed: python -m pip install {packages}")
 
-    models = models_by_name(settings.model)
+    models = settings.models_by_name()
     key = settings.api_key()
 
     import uvicorn
@@ -51,10 +46,9 @@ def main() -> None:
     from detect.serving.model_registry import load_models
 
     start_program(settings.quiet)
-    limits = limits_of(settings)
     load = partial(load_models, models, settings.device, settings.imgsz, settings.threshold)
     with listen(settings.host, settings.port) as listener:
-        app = create_app(load, limits, api_key=key, origins=settings.origins or (), hosts=settings.hosts or ())
+        app = create_app(load, settings, key)
         if key is None and not is_loopback(settings.host):
             warn(
                 f"with `host={settings.host}` everyone who reaches this machine can use the server; `api_key_file`"
@@ -69,7 +63,7 @@ def main() -> None:
             access_log=not settings.quiet,
             log_level="warning" if settings.quiet else "info",
             server_header=False,
-            timeout_graceful_shutdown=math.ceil(limits.upload_timeout + limits.answer_timeout + SHUTDOWN_MARGIN),
+            timeout_graceful_shutdown=math.ceil(settings.upload_timeout + settings.timeout + SHUTDOWN_MARGIN),
         )
         try:
             with suppress(KeyboardInterrupt):  # uvicorn raises it again after a regular stop
@@ -91,25 +85,6 @@ def listen(host: str, port: int) -> socket.socket:
         # Without it, clients that do not read their response would keep the server from ending.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD_TIMEOUT)
     return listener
-
-
-def limits_of(settings: ServeSettings) -> Limits:
-    """Return the limits that the settings state, in bytes and pixels."""
-    from detect.serving.limits import Limits
-
-    return Limits(
-        max_request_bytes=settings.max_megabytes * 2**20,
-        max_video_bytes=settings.max_video_megabytes * 2**20,
-        max_pixels=settings.max_megapixels * 1_000_000,
-        max_images=settings.max_images,
-        max_frames=settings.max_frames,
-        queue_size=settings.queue,
-        batch_size=settings.batch_size,
-        answer_timeout=settings.timeout,
-        max_jobs=settings.max_jobs,
-        job_timeout=settings.job_timeout,
-        keep_seconds=settings.keep,
-    )
 
 
 def is_loopback(host: str) -> bool:
