@@ -116,11 +116,8 @@ def paint(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> N
     """Paint a balloon onto ``canvas``, float32 RGB [H, W, 3], in place. patch: its ``coverage``."""
     if balloon.shadow > 0:
         _cast_shadow(canvas, balloon, light, patch)
-    behind = canvas[patch.window]
-    body = _shade(balloon, light, patch, behind)
-    knot = patch_of([balloon.to_image(_knot(balloon))], canvas.shape[:2], balloon.blur)
-    canvas[patch.window] = behind + patch.alpha[..., None] * (body - behind)
-    _paint_knot(canvas, balloon, light, knot)
+    patch.paint(canvas, _shade(balloon, light, patch, behind=canvas[patch.window]))
+    _paint_knot(canvas, balloon, light)
     if balloon.string is not None:
         _paint_string(canvas, balloon)
 
@@ -202,13 +199,8 @@ def _printed(print_map: np.ndarray, across: np.ndarray, along: np.ndarray, color
     h, w = print_map.shape[:2]
     longitude = np.arcsin(np.clip(across / np.sqrt(np.clip(1 - along * along, 0.05, 1)), -1, 1)) / np.pi + 0.5
     latitude = np.arcsin(np.clip(along, -1, 1)) / np.pi + 0.5
-    ink = cv2.remap(
-        print_map,
-        (longitude * w - 0.5).astype(np.float32),
-        (latitude * h - 0.5).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    x, y = (longitude * w - 0.5).astype(np.float32), (latitude * h - 0.5).astype(np.float32)
+    ink = cv2.remap(print_map, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return color + ink[..., 3:] * (ink[..., :3] - color)
 
 
@@ -225,15 +217,14 @@ def _cast_shadow(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patc
     target *= 1 - balloon.shadow * alpha[top : top + target.shape[0], left : left + target.shape[1], None]
 
 
-def _paint_knot(canvas: np.ndarray, balloon: Balloon, light: Light, patch: Patch) -> None:
+def _paint_knot(canvas: np.ndarray, balloon: Balloon, light: Light) -> None:
     """Paint the knot: thick latex, dark and saturated, brighter towards the light."""
+    patch = patch_of([balloon.to_image(_knot(balloon))], canvas.shape[:2], balloon.blur)
     if not patch.alpha.size:
         return
     across = np.linspace(-1, 1, patch.alpha.shape[1], dtype=np.float32)[None, :, None]
     deep = np.asarray(balloon.color, np.float32) ** 1.4 * (light.key * 0.6 + light.ground)
-    shaded = deep * (0.85 + 0.3 * across * np.float32(light.direction[0]))
-    behind = canvas[patch.window]
-    canvas[patch.window] = behind + patch.alpha[..., None] * (np.clip(shaded, 0, 1) - behind)
+    patch.paint(canvas, np.clip(deep * (0.85 + 0.3 * across * np.float32(light.direction[0])), 0, 1))
 
 
 def _paint_string(canvas: np.ndarray, balloon: Balloon) -> None:

@@ -51,6 +51,11 @@ class Patch:
         (x, y), (h, w) = self.corner_xy, self.alpha.shape
         return slice(y, y + h), slice(x, x + w)
 
+    def paint(self, canvas: np.ndarray, color: np.ndarray) -> None:
+        """Paint a color, [3] or [h, w, 3], onto ``canvas``, float32 RGB [H, W, 3]."""
+        region = canvas[self.window]
+        region += self.alpha[..., None] * (color - region)
+
 
 def patch_of(polygons: Sequence[np.ndarray], image_hw: tuple[int, int], blur: float = 0.0) -> Patch:
     """Return the coverage of the union of polygons.
@@ -114,4 +119,9 @@ def camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grain = rng.standard_normal((height, width, 3), dtype=np.float32)
     grain = 0.6 * grain + 0.4 * grain[..., :1]
     image = image + rng.uniform(0.003, 0.022) * grain * np.sqrt(np.clip(image, 0.05, 1))
+    return to_uint8(image)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Return an image with values 0..1 as uint8."""
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)

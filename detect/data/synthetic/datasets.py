@@ -1,13 +1,12 @@
 """Rendered datasets, which make every program usable without a download.
 
-``python -m detect.data.synthetic.datasets input`` renders the balloon images and the video of input/ again.
+``python -m detect.data.synthetic.datasets input`` renders the balloon images and the video of input/, and their ground
+truth, again.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import tempfile
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ import numpy as np
 from detect import progress
 from detect.data.synthetic import scenes, shapes
 from detect.data.synthetic.canvas import Image
-from detect.data.synthetic.ground_truth import CocoGroundTruth
+from detect.data.synthetic.coco_file import CocoGroundTruth
 from detect.data.synthetic.inputs import render_inputs
 from detect.errors import DataError, UsageError
-from detect.io.files import make_folder
-from detect.media.images import write_image
+from detect.io.files import filled_folder, make_folder
 from detect.text import unknown
 
 SPLITS = ("train", "val", "test")
@@ -62,16 +60,17 @@ def render_dataset(kind: str, root: Path, seed: int) -> None:
     if kind not in KINDS:
         raise UsageError(unknown("rendered dataset", kind, KINDS))
     make_folder(root.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
-        temporary.chmod(0o755)  # mkdtemp makes it private
-        total = sum(KINDS[kind].counts.values())
-        with progress.bar(total=total, desc=f"rendering {root.name}") as bar:
+        with (
+            filled_folder(root) as temporary,
+            progress.bar(total=sum(KINDS[kind].counts.values()), desc=f"rendering {root.name}") as bar,
+        ):
             for split in SPLITS:
                 render_split(KINDS[kind], temporary, split, seed, KINDS[kind].counts[split], bar.update)
-        _move(temporary, root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        # Another process may have rendered the same dataset meanwhile; its files are identical.
+        if not all((root / f"{split}.json").is_file() for split in SPLITS):
+            raise DataError(f"cannot render into {root}: {error.strerror}") from None
 
 
 def render_split(
@@ -93,30 +92,10 @@ def render_split(
     )
     for index in range(count):
         image = dataset.render_image(np.random.default_rng([seed, number, index]), index)
-        name = f"{split}_{index:03d}.jpg"
-        write_image(folder / name, image.image)
-        image_id = ground_truth.add_image(name, image.image.shape[:2])
-        for category_id, mask in zip(image.category_ids, image.masks, strict=True):
-            ground_truth.add_annotation(image_id, category_id, mask)
+        ground_truth.write_image(folder / f"{split}_{index:03d}.jpg", image)
         on_image()
     ground_truth.write(root / f"{split}.json")
 
 
-def _move(temporary: Path, root: Path) -> None:
-    try:
-        temporary.rename(root)
-    except OSError as error:
-        # Another process may have rendered the same dataset meanwhile; its files are identical.
-        if not all((root / f"{split}.json").is_file() for split in SPLITS):
-            raise DataError(f"cannot render into {root}: {error.strerror}") from None
-
-
-def main() -> None:
-    """Render the balloon images and the video of input/."""
-    parser = argparse.ArgumentParser(description="Render balloons_1.jpg, balloons_2.jpg and video_1.mp4.")
-    parser.add_argument("folder", type=Path, help="folder for the files and their ground truth")
-    render_inputs(make_folder(parser.parse_args().folder))
-
-
 if __name__ == "__main__":
-    main()
+    render_inputs(make_folder(Path(sys.argv[1])))

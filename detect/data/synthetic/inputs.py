@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detect.data.synthetic.backgrounds import PHOTOGRAPHS, meadow, sky
 from detect.data.synthetic.balloons import Balloon
-from detect.data.synthetic.canvas import Image
-from detect.data.synthetic.ground_truth import CocoGroundTruth
+from detect.data.synthetic.canvas import Image, to_uint8
+from detect.data.synthetic.coco_file import CocoGroundTruth
+from detect.data.synthetic.scene_backgrounds import PHOTOGRAPHS, meadow, sky
 from detect.data.synthetic.scenes import (
     BALLOON_ID,
     LATEX,
@@ -23,7 +23,7 @@ from detect.data.synthetic.scenes import (
     scattered,
     string_points,
 )
-from detect.media.images import read_image, write_image
+from detect.media.images import read_image
 from detect.media.video_writer import VideoWriter
 
 # Names an earlier module; kept, so that the files stay byte-identical.
@@ -36,12 +36,8 @@ _SEEDS = {"balloons_1": 46, "balloons_2": 34, "video_1": 13}
 def render_inputs(folder: Path) -> None:
     """Write balloons_1.jpg, balloons_2.jpg and video_1.mp4 into ``folder``, each with a COCO file."""
     for name, render in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
-        image = render(np.random.default_rng(_SEEDS[name]))
-        write_image(folder / f"{name}.jpg", image.image)
         ground_truth = CocoGroundTruth(CATEGORIES, DESCRIPTION)
-        image_id = ground_truth.add_image(f"{name}.jpg", image.image.shape[:2])
-        for category_id, mask in zip(image.category_ids, image.masks, strict=True):
-            ground_truth.add_annotation(image_id, category_id, mask)
+        ground_truth.write_image(folder / f"{name}.jpg", render(np.random.default_rng(_SEEDS[name])))
         ground_truth.write(folder / f"{name}.json")
     _video_1(np.random.default_rng(_SEEDS["video_1"]), folder / "video_1.mp4")
 
@@ -110,7 +106,7 @@ def _video_1(rng: np.random.Generator, path: Path) -> None:
             image = canvas.copy()
             # Balloons are drawn however small their visible part, so that none appears suddenly at the border.
             parts = draw(image, [f.at(frame / VIDEO_FPS) for f in flights], light, min_fraction=0.0)
-            video.write(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+            video.write(to_uint8(image))
             image_id = ground_truth.add_image(path.name, VIDEO_HW, frame=frame)
             for track, part in enumerate(parts, start=1):
                 if part is not None:
@@ -144,14 +140,6 @@ def _flights(rng: np.random.Generator, count: int) -> list[Flight]:
         )  # fmt: skip
         rise = 34 + 0.4 * radii[n] + rng.uniform(0, 10)
         start = (columns[n], depths[n] * height)
-        flights.append(
-            Flight(
-                balloon,
-                start,
-                (rng.uniform(-9, 9), -rise),
-                rng.uniform(4, 12),
-                rng.uniform(3, 5),
-                rng.uniform(0, 6),
-            )
-        )
+        velocity = (rng.uniform(-9, 9), -rise)
+        flights.append(Flight(balloon, start, velocity, rng.uniform(4, 12), rng.uniform(3, 5), rng.uniform(0, 6)))
     return flights

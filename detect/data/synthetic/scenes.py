@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from detect.data.synthetic.backgrounds import background
 from detect.data.synthetic.balloons import Balloon, Highlight, Light, coverage, paint
 from detect.data.synthetic.canvas import MIN_VISIBLE_FRACTION, Image, camera, visible_parts
+from detect.data.synthetic.scene_backgrounds import background
 from detect.structures.masks import Rle
 
 BALLOON_ID = 1
@@ -51,8 +51,8 @@ def render_image(rng: np.random.Generator, index: int) -> Image:
     balloons: list[Balloon] = []
     light = light_for(canvas, rng)
     if index % EMPTY_EVERY != EMPTY_EVERY // 2:
-        layout = LAYOUTS[rng.choice(len(LAYOUTS), p=[entry.weight for entry in LAYOUTS])]
-        balloons = make_balloons(layout.placements(rng, size), rng, shadow=layout.shadow * rng.uniform(0.3, 1))
+        placements, _, shadow = LAYOUTS[rng.choice(len(LAYOUTS), p=[weight for _, weight, _ in LAYOUTS])]
+        balloons = make_balloons(placements(rng, size), rng, shadow=shadow * rng.uniform(0.3, 1))
     return compose(canvas, balloons, light, rng)
 
 
@@ -239,24 +239,11 @@ def scattered(rng: np.random.Generator, size: tuple[int, int], count: int) -> li
     ]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A random arrangement of balloons.
-
-    placements: function of a generator and the image size (height, width).
-    weight: probability of this layout.
-    shadow: largest strength of the shadows, 0..1.
-    """
-
-    placements: Callable[[np.random.Generator, tuple[int, int]], list[Placement]]
-    weight: float
-    shadow: float
-
-
-LAYOUTS = (
-    Layout(_bouquet, 0.28, 0.12),
-    Layout(_floating, 0.28, 0.06),
-    Layout(_heap, 0.16, 0.4),
-    Layout(_near, 0.2, 0.15),
-    Layout(_far_away, 0.08, 0.0),
+# (function, probability, largest strength of the shadows 0..1) of each random arrangement of balloons.
+LAYOUTS: tuple[tuple[Callable[[np.random.Generator, tuple[int, int]], list[Placement]], float, float], ...] = (
+    (_bouquet, 0.28, 0.12),
+    (_floating, 0.28, 0.06),
+    (_heap, 0.16, 0.4),
+    (_near, 0.2, 0.15),
+    (_far_away, 0.08, 0.0),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from detect.data.synthetic.backgrounds import noise
 from detect.data.synthetic.canvas import Image, camera, patch_of, visible_parts
+from detect.data.synthetic.scene_backgrounds import noise
 
 CATEGORIES = {90: "circle", 7: "square", 3: "triangle"}  # deliberately neither contiguous nor sorted
 SIDE = (160, 257)  # px, half-open
@@ -23,8 +23,7 @@ def render_image(rng: np.random.Generator, index: int) -> Image:
     parts = visible_parts(patches, size)
     for patch, part in zip(patches, parts, strict=True):
         if part is not None:
-            region = canvas[patch.window]
-            region += patch.alpha[..., None] * (_bright(rng) - region)
+            patch.paint(canvas, _bright(rng))
     visible = [(part, i) for part, i in zip(parts, ids, strict=True) if part is not None]
     return Image(camera(canvas, rng), [part for part, _ in visible], [i for _, i in visible])
 

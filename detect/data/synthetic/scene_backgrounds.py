@@ -22,9 +22,9 @@ Size = tuple[int, int]  # height, width
 
 def background(rng: np.random.Generator, size: Size) -> np.ndarray:
     """Return a background of a random kind; 40 % are photographs."""
-    kinds = list(KINDS)
-    weights = np.array([KINDS[k][1] for k in kinds], float)
-    return KINDS[kinds[rng.choice(len(kinds), p=weights / weights.sum())]][0](rng, size)
+    weights = np.array([weight for _, weight in KINDS])
+    draw, _ = KINDS[rng.choice(len(KINDS), p=weights / weights.sum())]
+    return draw(rng, size)
 
 
 def photograph(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -182,18 +182,12 @@ def _read(path: Path) -> np.ndarray:
 def _vertical(size: Size, top: tuple[float, ...], bottom: tuple[float, ...]) -> np.ndarray:
     """Return a vertical gradient between two colors."""
     weight = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
-    return (np.asarray(top, np.float32) * (1 - weight) + np.asarray(bottom, np.float32) * weight) * np.ones(
-        (*size, 1), np.float32
-    )
+    colors = np.asarray(top, np.float32) * (1 - weight) + np.asarray(bottom, np.float32) * weight
+    return colors * np.ones((*size, 1), np.float32)
 
 
 def _discs(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    colors: np.ndarray,
-    count: int,
-    height: float,
-    spread: float,
+    image: np.ndarray, rng: np.random.Generator, colors: np.ndarray, count: int, height: float, spread: float
 ) -> None:
     """Add ``count`` soft bright discs, normally distributed around ``height`` (0 top, 1 bottom) with ``spread``."""
     rows, columns = image.shape[:2]
@@ -241,13 +235,8 @@ def _bunting(image: np.ndarray, rng: np.random.Generator) -> None:
         cv2.fillPoly(image, [points.astype(np.int32)], rng.uniform(0.1, 0.95, 3).tolist(), cv2.LINE_AA)
 
 
-KINDS: dict[str, tuple[Callable[[np.random.Generator, Size], np.ndarray], float]] = {
-    "photograph": (photograph, 0.4),
-    "sky": (sky, 0.14),
-    "meadow": (meadow, 0.09),
-    "foliage": (foliage, 0.07),
-    "wall": (wall, 0.15),
-    "planks": (planks, 0.05),
-    "bricks": (bricks, 0.05),
-    "night": (night, 0.05),
-}
+KINDS: tuple[tuple[Callable[[np.random.Generator, Size], np.ndarray], float], ...] = (
+    (photograph, 0.4), (sky, 0.14), (meadow, 0.09), (foliage, 0.07),
+    (wall, 0.15), (planks, 0.05), (bricks, 0.05), (night, 0.05),
+)  # fmt: skip
+"""(function, probability) of each kind of background."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detect.data.synthetic.canvas import Image
+from detect.media.images import write_image
 from detect.structures import masks
 
 
@@ -27,10 +29,17 @@ class CocoGroundTruth:
             "categories": [{"id": i, "name": name} for i, name in categories.items()],
         }
 
+    def write_image(self, path: Path, image: Image) -> None:
+        """Write a rendered image and add its ground truth."""
+        write_image(path, image.image)
+        image_id = self.add_image(path.name, image.image.shape[:2])
+        for category_id, mask in zip(image.category_ids, image.masks, strict=True):
+            self.add_annotation(image_id, category_id, mask)
+
     def add_image(self, file_name: str, image_hw: tuple[int, int], **more: Any) -> int:
         """Add an image and return its id. more: further keys of its entry."""
         image_id, self._next_image = self._next_image, self._next_image + 1
-        height, width = (int(n) for n in image_hw)
+        height, width = image_hw
         image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
         self._content["images"].append(image | more)
         return image_id
