@@ -21,7 +21,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -50,32 +50,12 @@ C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    choices: Iterable[str] | None = None,
-    metavar: str | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    positional: bool = False,
-) -> Any:
-    """Return a dataclass field with a default, a help text and limits.
+def option(default: Any, help: str, **attributes: Any) -> Any:
+    """Return a dataclass field with a default, a help text, and further ``attributes`` of ``Field``:
 
-    help: one sentence with the unit. The command line appends the default, unless the text says ``default:`` itself.
-    choices: the only values allowed; ``x:NAME`` stands for every value that begins with ``x:``.
-    metavar: placeholder of the value in the help, such as ``FILE``.
-    low, high: range of a number, both ends included.
-    positional: the command line takes the value without a flag.
+    ``choices``, ``metavar``, ``low``, ``high`` and ``positional``.
     """
-    metadata = {
-        "help": help,
-        "choices": None if choices is None else tuple(choices),
-        "metavar": metavar,
-        "low": low,
-        "high": high,
-        "positional": positional,
-    }
+    metadata = {"help": help, **attributes}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -102,10 +82,16 @@ def check_run_name(name: str | None) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """Description of one config field; the attributes are those of ``option``, with the type split into parts.
+    """Description of one config field.
 
-    kind: type of the value, or of one item of a list.  is_list: whether the value is a list.
+    kind: type of the value, or of one item of a list.
+    is_list: whether the value is a list.
     optional: whether None is allowed.
+    help: one sentence with the unit. The command line appends the default, unless the text says ``default:`` itself.
+    choices: the only values allowed; ``x:NAME`` stands for every value that begins with ``x:``.
+    metavar: placeholder of the value in the help, such as ``FILE``.
+    low, high: range of a number, both ends included.
+    positional: whether the command line takes the value without a flag.
     """
 
     name: str
@@ -114,11 +100,11 @@ class Field:
     optional: bool
     default: Any
     help: str
-    choices: tuple[str, ...] | None
-    metavar: str | None
-    low: float | None
-    high: float | None
-    positional: bool
+    choices: Sequence[str] | None = None
+    metavar: str | None = None
+    low: float | None = None
+    high: float | None = None
+    positional: bool = False
 
     @property
     def required(self) -> bool:
@@ -129,18 +115,22 @@ class Field:
         """Type of one value in words, such as ``a whole number``."""
         return _TYPE_WORDS[self.kind]
 
-    def convert(self, value: Any, where: str) -> Any:
+    def checked(self, value: Any, where: str) -> Any:
         """Return a value from YAML or from Python as the type of the field.
 
-        where: how a message names the value, such as ``lr: fast``. Raises UsageError for a value of another type.
+        where: how a message names the value, such as ``lr: fast``. Raises UsageError for a value of another type, and
+        as ``check`` does.
         """
         if value is None and self.optional:
             return None
-        if self.is_list:
-            if not isinstance(value, (list, tuple)):
-                raise UsageError(f"{where} must be a list like [a, b]")
-            return [self._convert_one(v, where) for v in value]
-        return self._convert_one(value, where)
+        if not self.is_list:
+            value = self._convert_one(value, where)
+        elif isinstance(value, (list, tuple)):
+            value = [self._convert_one(v, where) for v in value]
+        else:
+            raise UsageError(f"{where} must be a list like [a, b]")
+        self.check(value, where)
+        return value
 
     def _convert_one(self, value: Any, where: str) -> Any:
         if type(value) is self.kind:
@@ -159,9 +149,7 @@ class Field:
 
     def check(self, value: Any, where: str) -> None:
         """Raise UsageError when ``value`` is out of range or not one of the choices."""
-        for one in value if self.is_list and value is not None else [value]:
-            if one is None:
-                continue
+        for one in value if self.is_list else [value]:
             if self.choices is not None and not any(_allows(choice, str(one)) for choice in self.choices):
                 raise UsageError(unknown(self.name.replace("_", " "), str(one), self.choices))
             # Written as "not inside the range" so that NaN is refused too.
@@ -212,13 +200,10 @@ def build(config_class: type[C], function: str, /, **values: Any) -> C:
     of range or not among the choices.
     """
     fields = fields_of(config_class)
+    _check_keywords(function, values, fields)
     checked = {}
     for name, value in values.items():
-        if name not in fields:
-            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'{_hint(name, fields)}")
-        where = f"`{name}={value!r}`"
-        checked[name] = fields[name].convert(value, where)
-        fields[name].check(checked[name], where)
+        checked[name] = fields[name].checked(value, f"`{name}={value!r}`")
     for name, field in fields.items():
         if field.required and name not in checked:
             raise TypeError(f"{function}() is missing the argument '{name}': {field.help}")
@@ -227,23 +212,22 @@ def build(config_class: type[C], function: str, /, **values: Any) -> C:
 
 def suggest_keywords(function: F) -> F:
     """Decorate a public function so that an unknown keyword argument is a TypeError that names the nearest one."""
-    known = list(inspect.signature(function).parameters)
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
 
     @functools.wraps(function)
     def checked(*arguments: Any, **keywords: Any) -> Any:
-        for name in keywords:
-            if name not in known:
-                hint = _hint(name, [one for one in known if one != "self"])
-                raise TypeError(f"{function.__qualname__}() got an unexpected keyword argument '{name}'{hint}")
+        _check_keywords(function.__qualname__, keywords, known)
         return function(*arguments, **keywords)
 
     return cast(F, checked)
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = [RENAMED[name]] if RENAMED.get(name, "") in known else near_names(name, known)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"
+def _check_keywords(function: str, given: Iterable[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = [RENAMED[name]] if RENAMED.get(name) in known else near_names(name, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'; {hint}")
 
 
 def from_yaml_values(fields: Mapping[str, Field], content: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,9 +244,7 @@ def from_yaml_values(fields: Mapping[str, Field], content: Mapping[str, Any]) ->
             raise UsageError(unknown("key", key, fields))
         if name in values:
             raise UsageError(f"{key} is given twice")
-        where = f"{key}: {shown(value)}"
-        values[name] = fields[name].convert(value, where)
-        fields[name].check(values[name], where)
+        values[name] = fields[name].checked(value, f"{key}: {shown(value)}")
     return values
 
 

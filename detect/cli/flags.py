@@ -29,20 +29,44 @@ from detect.text import unknown
 
 S = TypeVar("S")
 
-_CONFIG = "config"
+_CONFIG = Field(
+    "config", Path, False, True, None, "read settings from this file; flags override it", metavar="FILE.yaml"
+)
 # A setting in a message: `name` or `name=value`.
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 _SCRIPT = re.compile(r"(?:python )?(?<![\w/\\-])(detect_)?(train|evaluate|image|video|doctor|serve)\.py")
 
 
-def parse(settings_class: type[S], description: str, argv: Sequence[str] | None = None) -> tuple[S, set[str]]:
+def parse(
+    settings_class: type[S], description: str, argv: Sequence[str] | None = None, prog: str | None = None
+) -> tuple[S, set[str]]:
     """Return the settings of a program, and the names of the fields that the user gave.
 
     argv: the words after the program's name; those of this process when None. From here on, messages of this process
     spell the settings as flags.
+    prog: name of the program in its help; that of this process when None.
     Raises UsageError for anything unknown, missing, of the wrong type, out of range or not among the choices.
     """
-    return _parse(settings_class, _parser(fields_of(settings_class), description), argv)
+    fields = fields_of(settings_class)
+    progress.spell_settings_with(lambda text: spell_as_flags(text, fields))
+    namespace, extra = _parser(fields, description, prog).parse_known_args(argv)
+    if extra:
+        _refuse(extra, fields)
+    typed = {name: value for name, value in vars(namespace).items() if value is not None}
+    config = typed.pop(_CONFIG.name, None)
+    values = {} if config is None else _from_yaml(config, fields)
+    for name, value in typed.items():
+        fields[name].check(value, f"{_shown_name(fields[name])} {shown(value)}")
+        values[name] = value
+    for name, field in fields.items():
+        if field.required and name not in values:
+            raise UsageError(f"{_shown_name(field)} is missing: {field.help}")
+    try:
+        return settings_class(**values), set(values)
+    except DetectError as error:
+        if config is None:
+            raise
+        raise type(error)(f"{error} (settings from {config})") from None
 
 
 def parse_command(
@@ -54,23 +78,21 @@ def parse_command(
     Raises UsageError as ``parse`` does, and for a flag that belongs to another subcommand.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        parser = _Parser(description=description, usage="%(prog)s COMMAND [flags]", allow_abbrev=False)
-        listed = parser.add_argument_group("commands", "COMMAND --help lists the flags of one command")
-        for name, settings_class in commands.items():
-            listed.add_argument(name, nargs="?", help=_first_line(settings_class))
-        if not words:
-            raise UsageError(f"a command is missing; one of {', '.join(commands)}")
-        parser.parse_args(words)
+    if not words:
+        raise UsageError(f"a command is missing; one of {', '.join(commands)}")
     name, *rest = words
+    if name in ("-h", "--help"):
+        parser = _Parser(description=description, usage="%(prog)s COMMAND [flags]")
+        listed = parser.add_argument_group("commands", "COMMAND --help lists the flags of one command")
+        for command, settings_class in commands.items():
+            listed.add_argument(command, nargs="?", help=_first_line(settings_class))
+        parser.parse_args(words)
     if name not in commands:
         raise UsageError(unknown("command", name, commands))
-    fields = fields_of(commands[name])
-    parser = _parser(fields, _first_line(commands[name]), f"{Path(sys.argv[0]).name} {name}")
     for word in rest:
         _check_owner(word, name, commands)
-    settings, given = _parse(commands[name], parser, rest)
-    return name, settings, given
+    prog = f"{Path(sys.argv[0]).name} {name}"
+    return name, *parse(commands[name], _first_line(commands[name]), rest, prog)
 
 
 def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
@@ -103,35 +125,12 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _parse(settings_class: type[S], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[S, set[str]]:
-    fields = fields_of(settings_class)
-    progress.spell_settings_with(lambda text: spell_as_flags(text, fields))
-    namespace, extra = parser.parse_known_args(argv)
-    if extra:
-        _refuse(extra, fields)
-    typed = {name: value for name, value in vars(namespace).items() if value is not None}
-    config = typed.pop(_CONFIG, None)
-    values = {} if config is None else _from_yaml(config, fields)
-    for name, value in typed.items():
-        fields[name].check(value, f"{_shown_name(fields[name])} {shown(value)}")
-        values[name] = value
-    for name, field in fields.items():
-        if field.required and name not in values:
-            raise UsageError(f"{_shown_name(field)} is missing: {field.help}")
-    try:
-        return settings_class(**values), set(values)
-    except DetectError as error:
-        if config is None:
-            raise
-        raise type(error)(f"{error} (settings from {config})") from None
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message.removeprefix("argument "))
 
 
-def _parser(fields: Mapping[str, Field], description: str, prog: str | None = None) -> _Parser:
+def _parser(fields: Mapping[str, Field], description: str, prog: str | None) -> _Parser:
     required = [
         _shown_name(f) + ("" if f.positional else f" {f.shown_metavar()}") for f in fields.values() if f.required
     ]
@@ -142,28 +141,14 @@ def _parser(fields: Mapping[str, Field], description: str, prog: str | None = No
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),
     )
-    for f in fields.values():
-        # The default is always None, never the real one: this shows what the user gave.
-        common: dict[str, Any] = {"default": None, "help": _help_text(f)}
-        if f.positional:
-            parser.add_argument(f.name, nargs="?", metavar=f.shown_metavar(), **common)
-        elif f.kind is bool:
-            parser.add_argument(flag(f.name), dest=f.name, action=argparse.BooleanOptionalAction, **common)
+    for f in (*fields.values(), _CONFIG):
+        if f.kind is bool:
+            kind: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:
-            parser.add_argument(
-                flag(f.name),
-                dest=f.name,
-                type=_converter(f),
-                nargs="+" if f.is_list else None,
-                metavar=f.shown_metavar(),
-                **common,
-            )
-    parser.add_argument(
-        f"--{_CONFIG}",
-        type=Path,
-        metavar="FILE.yaml",
-        help="read settings from this file; flags override it (default: none)",
-    )
+            nargs = "?" if f.positional else "+" if f.is_list else None
+            kind = {"type": _converter(f), "nargs": nargs, "metavar": f.shown_metavar()}
+        # The default is always None, never the real one: this shows what the user gave.
+        parser.add_argument(f.name if f.positional else flag(f.name), default=None, help=_help_text(f), **kind)
     return parser
 
 
@@ -213,13 +198,14 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"), "")
     if new in fields:
         raise UsageError(f"{flags[0]} is now called {flag(new)}")
-    known = [flag(f.name) for f in fields.values() if not f.positional]
+    known = [flag(f.name) for f in (*fields.values(), _CONFIG) if not f.positional]
     known += [f"--no-{flag(f.name)[2:]}" for f in fields.values() if f.kind is bool]
-    raise UsageError(unknown("flag", flags[0], [*known, f"--{_CONFIG}", "--help"]))
+    raise UsageError(unknown("flag", flags[0], [*known, "--help"]))
 
 
 def _from_yaml(path: Path, fields: Mapping[str, Field]) -> dict[str, Any]:
+    content = load_yaml(path)
     try:
-        return from_yaml_values(fields, load_yaml(path))
+        return from_yaml_values(fields, content)
     except UsageError as error:
-        raise UsageError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+        raise UsageError(f"{path}: {error}") from None
