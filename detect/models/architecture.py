@@ -153,8 +153,8 @@ def detector_architecture(name: str, imgsz: int | None = None) -> Architecture:
         norm_eps=spec.norm_eps,
         min_size=imgsz or spec.short,
         max_size=max_long_side(imgsz) if imgsz and not has_fixed_size else spec.long,
-        mean=spec.mean or IMAGENET_MEAN,
-        std=spec.std or IMAGENET_STD,
+        mean=spec.mean,
+        std=spec.std,
         has_fixed_size=has_fixed_size,
     )
 

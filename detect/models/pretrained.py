@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torchvision
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from detect.errors import FetchError
 from detect.io.downloads import checkpoints_folder, fetch
@@ -43,15 +44,19 @@ def bundled(name: str) -> Path:
     return resource(BUNDLED[name])
 
 
-def coco_classes(weights: str) -> tuple[ClassNames, tuple[int, ...]]:
-    """Return the classes of torchvision's COCO weights ``weights``, and the row of the classification layer of each.
+def coco_classes(name: str) -> tuple[ClassNames, tuple[int, ...]]:
+    """Return the classes of a detector with COCO weights, and the row of the classification layer of each.
 
     These are COCO's 80 classes with 91 rows, or the class ``person`` for keypoint models. Row 0 is background, and
     rows named "N/A" belong to no class.
     """
-    categories = torchvision.models.get_weight(weights).meta["categories"]
+    categories = _torchvision_weights(DETECTORS[name].builder, "COCO_V1").meta["categories"]
     rows = tuple(i for i, name in enumerate(categories) if i > 0 and name != "N/A")
     return ClassNames(tuple(categories[i] for i in rows), rows), rows
+
+
+def _torchvision_weights(builder: str, version: str) -> WeightsEnum:
+    return torchvision.models.get_model_weights(builder)[version]
 
 
 def published_detector(name: str, hint: str = OFFLINE_HINT) -> Weights:
@@ -60,8 +65,8 @@ def published_detector(name: str, hint: str = OFFLINE_HINT) -> Weights:
     Raises FetchError, whose message ends with ``hint``.
     """
     spec = DETECTORS[name]
-    path = fetch(torchvision.models.get_weight(spec.weights).url, hint=hint)
-    class_names, class_rows = coco_classes(spec.weights)
+    path = fetch(_torchvision_weights(spec.builder, "COCO_V1").url, hint=hint)
+    class_names, class_rows = coco_classes(name)
     return replace(read_weights(path), class_names=class_names, class_rows=class_rows, head=spec.head)
 
 
@@ -101,7 +106,7 @@ def _published_backbone(name: str) -> Weights | None:
     if published is None:
         warn(f"no published weights for {name}: training from scratch; `pretrained` accepts a file with weights")
         return None
-    url = torchvision.models.get_weight(published.torchvision).url if published.torchvision else published.url
+    url = published.url or _torchvision_weights(name, "IMAGENET1K_V1").url
     try:
         path = fetch(url, folder=checkpoints_folder() / published.folder, hint=NO_WEIGHTS_HINT)
     except FetchError as error:

@@ -110,9 +110,11 @@ _NARROW = (128, 512, 128, 300)
 _WIDE = (256, 1024, 256, 1000)
 _HALF = (0.5, 0.5, 0.5)
 
-# Where torchvision offers two versions of ImageNet weights, V1 is used, from which torchvision's own detectors with the
-# same backbone start.
+# Where torchvision offers two versions of ImageNet weights, V1 is used, from which torchvision's own detectors with
+# the same backbone start.
 TORCHVISION = PublishedWeights("BSD-3-Clause")
+_VOVNET19_DW = hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0")
+_VOVNET39 = hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0")
 _VOVNET57 = hugging_face_weights("timm/ese_vovnet57b.ra4_e3600_r256_in1k", "Apache-2.0", mean=_HALF, std=_HALF)
 BACKBONES = {
     "resnet18": BackboneSpec("resnet", *_NARROW, TORCHVISION),
@@ -123,10 +125,8 @@ BACKBONES = {
     "mobilenet_v3_large": BackboneSpec("mobilenet", *_NARROW, TORCHVISION),
     "vovnet19": BackboneSpec("vovnet", *_NARROW),
     "vovnet19_slim": BackboneSpec("vovnet", *_NARROW),
-    "vovnet19_dw": BackboneSpec(
-        "vovnet", *_NARROW, hugging_face_weights("timm/ese_vovnet19b_dw.ra_in1k", "Apache-2.0")
-    ),
-    "vovnet39": BackboneSpec("vovnet", *_WIDE, hugging_face_weights("timm/ese_vovnet39b.ra_in1k", "Apache-2.0")),
+    "vovnet19_dw": BackboneSpec("vovnet", *_NARROW, _VOVNET19_DW),
+    "vovnet39": BackboneSpec("vovnet", *_WIDE, _VOVNET39),
     "vovnet57": BackboneSpec("vovnet", *_WIDE, _VOVNET57),
 }
 

@@ -19,7 +19,6 @@ from torchvision.models import detection as tv
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from benchmarks import published
 from detect.models import zoo
 from detect.models.zoo import BACKBONES, DETECTORS
 
@@ -105,7 +104,7 @@ def test_stated_costs_of_v2_add_up_to_the_published_difference():
     box_head = 4 * convolution * 7 * 7 * 1000 / 1e9
     rpn = convolution * sum(side**2 for side in (200, 100, 50, 25, 13)) / 1e9
     linear = 1024 * 1024 * 1000 / 1e9
-    cost = {n: torchvision.models.get_weight(DETECTORS[n].weights).meta["_ops"] for n in ("v1", "v2")}
+    cost = {n: torchvision.models.get_model_weights(DETECTORS[n].builder).COCO_V1.meta["_ops"] for n in ("v1", "v2")}
     assert cost["v2"] - cost["v1"] == pytest.approx(box_head + rpn - linear, abs=0.05)
     for figure in (box_head, rpn, linear, *cost.values()):
         assert f"{figure:.1f}" in PAGE.read_text()
@@ -113,7 +112,8 @@ def test_stated_costs_of_v2_add_up_to_the_published_difference():
 
 @pytest.mark.parametrize("name", [*PAIRS, *PAIRS.values(), "retinanet", "retinanet_v2"])
 def test_page_states_the_published_ap(name):
-    for figure in published.coco_ap(name).values():
+    metrics = torchvision.models.get_model_weights(DETECTORS[name].builder).COCO_V1.meta["_metrics"]
+    for figure in metrics["COCO-val2017"].values():
         assert f"{figure:.1f}" in PAGE.read_text().split(TABLE_HEADING)[0]
 
 
@@ -133,10 +133,11 @@ def test_example_backbone_and_its_line_in_the_table_work():
     scope: dict[str, Any] = {**vars(zoo)}
     exec(textwrap.dedent(module), scope)
     spec = eval(f"{{{textwrap.dedent(line)}}}", scope)["efficientnet_b0"]
-    assert spec.builder == "efficientnet:efficientnet_b0"
-    assert torchvision.models.get_weight(spec.weights.torchvision)
-    stages = scope["efficientnet_b0"]().stages
-    maps = scope["efficientnet_b0"]().body([s.layer for s in stages]).eval()(torch.zeros(1, 3, 64, 96))
+    assert spec.family == "efficientnet"
+    assert torchvision.models.get_model_weights("efficientnet_b0").IMAGENET1K_V1.url and not spec.weights.url
+    backbone = scope["backbone"]("efficientnet_b0")
+    stages = backbone.stages
+    maps = backbone.body([s.layer for s in stages]).eval()(torch.zeros(1, 3, 64, 96))
     assert [tuple(m.shape[1:]) for m in maps.values()] == [
         (s.channels, 64 // s.stride, 96 // s.stride) for s in stages
     ]

@@ -52,7 +52,7 @@ def sides(name: str) -> dict[str, int]:
 
 
 def categories(name: str) -> list[str]:
-    return torchvision.models.get_weight(DETECTORS[name].weights).meta["categories"]
+    return torchvision.models.get_model_weights(DETECTORS[name].builder).COCO_V1.meta["categories"]
 
 
 def score_layers(network: Detector, rows: int) -> list[nn.Module]:

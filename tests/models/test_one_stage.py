@@ -27,7 +27,7 @@ LOGITS = "head.classification_head.cls_logits"
 
 def coco(name: str) -> Weights:
     """Return published weights in which each bias of the score layer encodes its class and anchor."""
-    classes, rows = pretrained.coco_classes(DETECTORS[name].weights)
+    classes, rows = pretrained.coco_classes(name)
     state = build(detector_architecture(name, 64), 91).state_dict()
     by_anchor = torch.arange(ANCHORS[name])[:, None] * 1000.0
     state[f"{LOGITS}.bias"] = (by_anchor + torch.arange(91.0)).flatten()

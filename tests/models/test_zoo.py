@@ -134,17 +134,16 @@ def test_freezing_stages_freezes_the_layers_up_to_the_last_map(fpn):
 def test_published_weights_state_license_and_normalization(name):
     line = PUBLISHED[name]
     assert line.license
-    if line.torchvision:
-        weights = torchvision.models.get_weight(line.torchvision)
-        assert weights == getattr(torchvision.models.get_model_weights(name), weights.name)
-        assert not line.url and weights.url.endswith(".pth")
+    if not line.url:
+        weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+        assert weights.url.endswith(".pth")
         assert (line.mean, line.std) == (tuple(weights.transforms().mean), tuple(weights.transforms().std))
     else:  # published by timm; test_vovnet.py checks the values
         assert line.url == f"https://huggingface.co/timm/{line.folder}/resolve/main/model.safetensors"
 
 
 def test_downloads_do_not_share_a_path():
-    files = [(line.folder, line.url.rpartition("/")[2] or line.torchvision) for line in PUBLISHED.values()]
+    files = [(line.folder, line.url.rpartition("/")[2] or name) for name, line in PUBLISHED.items()]
     assert len(set(files)) == len(files)
 
 
@@ -152,7 +151,7 @@ def test_downloads_do_not_share_a_path():
 def test_detectors_exist_in_torchvision(name):
     line = DETECTORS[name]
     assert line.head in line.builder
-    assert torchvision.models.get_weight(line.weights) == torchvision.models.get_model_weights(line.builder).COCO_V1
+    assert torchvision.models.get_model_weights(line.builder).COCO_V1.url
 
 
 def test_backbone_setting_accepts_timm_names():

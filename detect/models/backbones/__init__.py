@@ -1,6 +1,6 @@
 """Backbones: classification networks that serve an FPN as feature extractors, one family per file.
 
-To add one, write a file here with a function that returns a ``Backbone``, and add one line to
+To add one, write a file here with a function ``backbone(name)`` that returns a ``Backbone``, and add one line to
 ``detect.models.zoo.BACKBONES``, which also names the published weights. ``tests/models/test_zoo.py`` runs over that
 table and checks the channels and strides that the ``Stage`` entries state.
 """
@@ -77,6 +77,4 @@ def build_backbone(name: str) -> Backbone:
     name: key of ``BACKBONES`` or ``timm:NAME``. Raises UsageError for unusable timm names, see ``from_timm.backbone``.
     """
     spec = TIMM_NARROW if name.startswith(TIMM) else BACKBONES[name]
-    module, function = spec.builder.split(":")
-    arguments = [name.removeprefix(TIMM)] if name.startswith(TIMM) else []
-    return getattr(import_module(f"detect.models.backbones.{module}"), function)(*arguments)
+    return import_module(f"detect.models.backbones.{spec.family}").backbone(name.removeprefix(TIMM))

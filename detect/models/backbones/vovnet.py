@@ -11,17 +11,13 @@ state dict without its ``head.*`` loads with ``strict=True``.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from detect.models.backbones import Backbone, Stage, in_order
-
-NormLayer = Callable[[int], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,7 @@ class Widths:
     depthwise: bool = False
 
 
+# timm's ese_vovnet19b, 19b_slim, 19b_dw, 39b and 57b: 10.2, 2.6, 5.5, 23.5 and 37.6 M parameters.
 WIDTHS = {
     "vovnet19": Widths(convs=3),
     "vovnet19_slim": Widths(middle=(64, 80, 96, 112), out=(112, 256, 384, 512), convs=3),
@@ -54,34 +51,21 @@ WIDTHS = {
 }
 
 
-class ConvNormRelu(nn.Module):
-    """Convolution that keeps the size except for its stride, normalization, ReLU."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, norm_layer: NormLayer, stride: int = 1):
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
-        self.bn = norm_layer(channels_out)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.bn(self.conv(x)))
+def conv_norm_relu(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Return a convolution that keeps the size except for its stride, batch norm and ReLU."""
+    conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(channels_out), act=nn.ReLU(inplace=True)))
 
 
-class SeparableNormRelu(nn.Module):
-    """Depthwise 3x3 convolution, pointwise 1x1 convolution, normalization, ReLU.
+def separable_norm_relu(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    """Return a depthwise 3x3 convolution, pointwise 1x1 convolution, batch norm and ReLU.
 
     See https://arxiv.org/abs/1704.04861.
     """
-
-    def __init__(self, channels_in: int, channels_out: int, norm_layer: NormLayer, stride: int = 1):
-        super().__init__()
-        self.conv_dw = nn.Conv2d(channels_in, channels_in, 3, stride, padding=1, groups=channels_in, bias=False)
-        self.conv_pw = nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
-        self.bn = norm_layer(channels_out)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.bn(self.conv_pw(self.conv_dw(x))))
+    depthwise = nn.Conv2d(channels_in, channels_in, 3, stride, padding=1, groups=channels_in, bias=False)
+    pointwise = nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
+    norm, act = nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)
+    return nn.Sequential(OrderedDict(conv_dw=depthwise, conv_pw=pointwise, bn=norm, act=act))
 
 
 class EffectiveSqueezeExcite(nn.Module):
@@ -106,21 +90,18 @@ class OneShotAggregation(nn.Module):
     them.
     """
 
-    def __init__(
-        self, channels_in: int, middle: int, out: int, widths: Widths, norm_layer: NormLayer, first: bool, last: bool
-    ):
+    def __init__(self, channels_in: int, middle: int, out: int, widths: Widths, first: bool, last: bool):
         super().__init__()
         self.residual = not first
         self.conv_reduction: nn.Module = nn.Identity()
-        chain: list[nn.Module]
         if widths.depthwise:
-            self.conv_reduction = ConvNormRelu(channels_in, middle, 1, norm_layer)
-            chain = [SeparableNormRelu(middle, middle, norm_layer) for _ in range(widths.convs)]
+            self.conv_reduction = conv_norm_relu(channels_in, middle, kernel=1)
+            chain = [separable_norm_relu(middle, middle) for _ in range(widths.convs)]
         else:
             channels = [channels_in] + [middle] * widths.convs
-            chain = [ConvNormRelu(before, after, 3, norm_layer) for before, after in pairwise(channels)]
+            chain = [conv_norm_relu(before, after) for before, after in pairwise(channels)]
         self.conv_mid = nn.Sequential(*chain)
-        self.conv_concat = ConvNormRelu(channels_in + widths.convs * middle, out, 1, norm_layer)
+        self.conv_concat = conv_norm_relu(channels_in + widths.convs * middle, out, kernel=1)
         self.attn = EffectiveSqueezeExcite(out) if last else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,86 +114,38 @@ class OneShotAggregation(nn.Module):
         return x + y if self.residual else y
 
 
-class VoVStage(nn.Module):
-    """Max pooling with stride 2 (``halve``) or none, and one or several aggregation blocks."""
+def vovnet(widths: Widths) -> nn.Sequential:
+    """Return the network without classifier: ``stem``, with stride 4, and ``stages``, with strides 4, 8, 16 and 32.
 
-    def __init__(self, blocks: list[OneShotAggregation], halve: bool):
-        super().__init__()
-        # ceil_mode rounds odd sizes up, as in the published networks, whose weights expect such maps.
-        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True) if halve else nn.Identity()
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.pool(x))
-
-
-class VoVNet(nn.Module):
-    """The network without classifier: normalized images float32 [B, 3, H, W] to a map [B, out[3], ~H/32, ~W/32].
-
-    ``stem`` has stride 4 and ``stages`` have strides 4, 8, 16 and 32. Convolutions get He initialization.
+    It turns normalized images float32 [B, 3, H, W] into a map [B, out[3], ~H/32, ~W/32]. Convolutions get He
+    initialization.
     """
-
-    def __init__(self, widths: Widths, norm_layer: NormLayer = nn.BatchNorm2d):
-        super().__init__()
-        self.widths = widths
-        first, second, third = widths.stem
-        conv = SeparableNormRelu if widths.depthwise else partial(ConvNormRelu, kernel=3)
-        self.stem = nn.Sequential(
-            ConvNormRelu(3, first, 3, norm_layer, stride=2),
-            conv(first, second, norm_layer=norm_layer),
-            conv(second, third, norm_layer=norm_layer, stride=2),
-        )
-        self.stages = nn.Sequential()
-        before = third
-        for middle, out, count in zip(widths.middle, widths.out, widths.blocks, strict=True):
-            blocks = []
-            for i in range(count):
-                ends = {"first": i == 0, "last": i == count - 1}
-                blocks.append(OneShotAggregation(before, middle, out, widths, norm_layer, **ends))
-                before = out
-            self.stages.append(VoVStage(blocks, halve=len(self.stages) > 0))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def layers(self) -> OrderedDict[str, nn.Module]:
-        """Return the modules that ``forward`` runs one after the other: ``stem``, and ``stage2`` to ``stage5``."""
-        stages = ((f"stage{i}", stage) for i, stage in enumerate(self.stages, start=2))
-        return OrderedDict([("stem", self.stem), *stages])
+    first, second, third = widths.stem
+    conv = separable_norm_relu if widths.depthwise else conv_norm_relu
+    stem = nn.Sequential(conv_norm_relu(3, first, stride=2), conv(first, second), conv(second, third, stride=2))
+    stages = nn.Sequential()
+    before = third
+    for middle, out, count in zip(widths.middle, widths.out, widths.blocks, strict=True):
+        blocks = nn.Sequential()
+        for i in range(count):
+            blocks.append(OneShotAggregation(before, middle, out, widths, first=i == 0, last=i == count - 1))
+            before = out
+        # ceil_mode rounds odd sizes up, as in the published networks, whose weights expect such maps.
+        pool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True) if len(stages) else nn.Identity()
+        stages.append(nn.Sequential(OrderedDict(pool=pool, blocks=blocks)))
+    network = nn.Sequential(OrderedDict(stem=stem, stages=stages))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
 
 
-def vovnet19() -> Backbone:
-    """V-19-eSE, 10.2 M parameters (timm's ese_vovnet19b)."""
-    return _backbone("vovnet19")
-
-
-def vovnet19_slim() -> Backbone:
-    """V-19-Slim-eSE: half as wide, 2.6 M parameters (timm's ese_vovnet19b_slim)."""
-    return _backbone("vovnet19_slim")
-
-
-def vovnet19_dw() -> Backbone:
-    """V-19-Dw-eSE: depthwise separable convolutions, 5.5 M parameters (timm's ese_vovnet19b_dw)."""
-    return _backbone("vovnet19_dw")
-
-
-def vovnet39() -> Backbone:
-    """V-39-eSE, 23.5 M parameters (timm's ese_vovnet39b)."""
-    return _backbone("vovnet39")
-
-
-def vovnet57() -> Backbone:
-    """V-57-eSE, 37.6 M parameters (timm's ese_vovnet57b)."""
-    return _backbone("vovnet57")
-
-
-def _backbone(name: str) -> Backbone:
-    network = VoVNet(WIDTHS[name])
-    outs = network.widths.out
-    stages = tuple(Stage(f"stage{i}", channels, 2**i) for i, channels in enumerate(outs, start=2))
-    return Backbone(network, in_order(network.layers()), stages)
+def backbone(name: str) -> Backbone:
+    """Return a VoVNet whose stages are ``stage2`` to ``stage5``, as the papers number them."""
+    network = vovnet(WIDTHS[name])
+    stem, stages = network.children()
+    layers = OrderedDict([("stem", stem), *((f"stage{i}", stage) for i, stage in enumerate(stages.children(), 2))])
+    maps = tuple(Stage(f"stage{i}", channels, 2**i) for i, channels in enumerate(WIDTHS[name].out, 2))
+    return Backbone(network, in_order(layers), maps)

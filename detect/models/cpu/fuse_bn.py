@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from detect.models.backbones.vovnet import ConvNormRelu, SeparableNormRelu
 from detect.models.cpu.conv import BandedConv3x3
 from detect.models.torchvision_internals import BasicBlock, Bottleneck, IntermediateLayerGetter
 
@@ -28,8 +27,6 @@ from detect.models.torchvision_internals import BasicBlock, Bottleneck, Intermed
 _PAIRS: dict[type, tuple[tuple[str, str], ...]] = {
     BasicBlock: (("conv1", "bn1"), ("conv2", "bn2")),
     Bottleneck: (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")),
-    ConvNormRelu: (("conv", "bn"),),
-    SeparableNormRelu: (("conv_pw", "bn"),),
 }
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers.tiny_models import randomize_norms
-from torchvision.ops import FrozenBatchNorm2d
 
 from detect.models.backbones import build_backbone
-from detect.models.backbones.vovnet import WIDTHS, VoVNet
+from detect.models.backbones.vovnet import WIDTHS, vovnet
 from detect.models.zoo import BACKBONES
 
 TIMMS = {
@@ -58,27 +57,9 @@ def test_published_weights_are_those_that_timm_lists(name):
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_running_the_layers_in_order_equals_forward(name):
-    backbone = VoVNet(WIDTHS[name]).eval()
-    images = torch.randn(1, 3, 65, 75)
-    x = images
-    with torch.inference_mode():
-        for layer in backbone.layers().values():
-            x = layer(x)
-        assert torch.equal(x, backbone(images))
-
-
-@pytest.mark.parametrize("name", WIDTHS)
-def test_norm_layer_argument_is_used_everywhere(name):
-    backbone = VoVNet(WIDTHS[name], norm_layer=FrozenBatchNorm2d)
-    kinds = {type(m) for m in backbone.modules() if "Norm2d" in type(m).__name__}
-    assert kinds == {FrozenBatchNorm2d}
-
-
-@pytest.mark.parametrize("name", WIDTHS)
 def test_initialized_backbone_has_moderate_features_and_gradients_everywhere(name):
     torch.manual_seed(0)
-    backbone = VoVNet(WIDTHS[name])
+    backbone = vovnet(WIDTHS[name])
     features = backbone(torch.randn(2, 3, 64, 64))
     assert 0.01 < features.std() < 10
     features.square().mean().backward()
