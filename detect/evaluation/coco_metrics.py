@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detect.evaluation import bootstrap, evaluators
+from detect.evaluation import DEFAULT_EVALUATOR, bootstrap, evaluators
 from detect.evaluation.coco_rows import to_coco_rows
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -24,7 +24,7 @@ def score(
     detections: Sequence[Detections],
     class_names: ClassNames,
     *,
-    evaluator: str = evaluators.DEFAULT,
+    evaluator: str = DEFAULT_EVALUATOR,
 ) -> dict[str, dict[str, Any]]:
     """Compute COCO's metrics of all classes and of each class, 0..1.
 

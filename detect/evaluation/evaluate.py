@@ -13,7 +13,7 @@ from typing import Any
 from detect.data.description import find_spec
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, UsageError
-from detect.evaluation import bootstrap, coco_metrics, evaluators
+from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS, bootstrap, coco_metrics
 from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
@@ -74,12 +74,12 @@ def evaluate(
     model: Predictor | str | Path,
     data: DatasetSpec | str | Path,
     *,
-    split: str = "val",
+    split: str = DEFAULT_SPLIT,
     data_root: str | Path | None = None,
     format: str = "auto",
     device: str | None = None,
     imgsz: int | None = None,
-    evaluator: str = evaluators.DEFAULT,
+    evaluator: str = DEFAULT_EVALUATOR,
     intervals: bool = False,
 ) -> Evaluation:
     """Evaluate a model on a split of a dataset with COCO's metrics.
@@ -98,8 +98,8 @@ def evaluate(
     Raises UsageError for an unknown model, dataset, split or evaluator and for a model without any class of the
     dataset, DataError for invalid annotations and a split without objects, and what ``load_model`` raises.
     """
-    if evaluator not in evaluators.EVALUATORS:
-        raise UsageError(unknown("evaluator", evaluator, evaluators.EVALUATORS))
+    if evaluator not in EVALUATORS:
+        raise UsageError(unknown("evaluator", evaluator, EVALUATORS))
     spec = data if isinstance(data, DatasetSpec) else find_spec(str(data), data_root, format)
     spec.check_split(split)
     if isinstance(model, str | Path):

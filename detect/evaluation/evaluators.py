@@ -7,22 +7,15 @@ import contextlib
 import io
 from dataclasses import dataclass
 from importlib import metadata
+from pkgutil import resolve_name
 from typing import Any
 
-import faster_coco_eval
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from detect.evaluation import DEFAULT_EVALUATOR, EVALUATORS
 from detect.evaluation.coco_rows import CocoRows, Row
 
-# name of the distribution -> its classes for annotations and for their evaluation
-EVALUATORS: dict[str, tuple[type, type]] = {
-    "faster-coco-eval": (faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster),
-    "pycocotools": (COCO, COCOeval),
-}
 REFERENCE = "pycocotools"
-DEFAULT = "faster-coco-eval"
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,7 @@ class CocoResult:
     recall: np.ndarray
 
 
-def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT) -> CocoResult:
+def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT_EVALUATOR) -> CocoResult:
     """Compute the metrics of boxes (``kind`` "bbox") or masks ("segm") with one of EVALUATORS."""
     evaluation = make_evaluation(rows, kind, evaluator)
     with stdout_suppressed():
@@ -51,7 +44,7 @@ def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT) -> CocoResult:
 
 def make_evaluation(rows: CocoRows, kind: str, evaluator: str) -> Any:
     """Return the library's own evaluation object (COCOeval), loaded with ``rows`` and not run yet."""
-    coco_class, evaluation_class = EVALUATORS[evaluator]
+    coco_class, evaluation_class = map(resolve_name, EVALUATORS[evaluator])
     ground_truth = _indexed(coco_class, rows, rows.ground_truth)
     detections = _indexed(coco_class, rows, rows.detections_as_annotations(kind))
     return evaluation_class(ground_truth, detections, kind)

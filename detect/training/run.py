@@ -22,16 +22,17 @@ from detect.models.checkpoint import Checkpoint
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.text import first_few
+from detect.training.config import SETTINGS_FILE
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.loop import EpochProgress
 from detect.training.resume import translate_state
 from detect.training.step import TrainStep
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
-SETTINGS, CURVES, TENSORBOARD = "settings.yaml", "curves.png", "tensorboard"
+CURVES, TENSORBOARD = "curves.png", "tensorboard"
 FAILED_STEPS = ("failed_step_*.pt", "replay_*.pt")  # patterns; the second one is of earlier versions
 LOCK = "lock"  # exists while a process trains the run
-FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS)
+FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS_FILE)
 # Keys that every state has; a run with an EMA has "ema" as well.
 STATE_KEYS = (
     "epoch",
@@ -180,7 +181,7 @@ class TrainingRun:
         if world().is_first and not any(path.exists() for path in kept):
             shutil.rmtree(self.folder / TENSORBOARD, ignore_errors=True)
             with suppress(OSError):  # a folder that remains is harmless, and this must not hide why the run ended
-                (self.folder / SETTINGS).unlink()
+                (self.folder / SETTINGS_FILE).unlink()
                 self.folder.rmdir()
 
     @staticmethod

@@ -36,17 +36,17 @@ def test_metrics_are_a_flat_dict_with_cocos_names(folder):
     assert all(isinstance(v, float) and (math.isnan(v) or 0 <= v <= 1) for v in result.metrics.values())
     assert set(result.per_class) == set(SHAPES)
     assert "bbox_AP50" in result.per_class["circle"] and "segm_AP" in result.per_class["circle"]
-    assert (result.dataset, result.split, result.class_names.names) == ("few", "val", SHAPES)
-    assert len(result.records) == len(result.detections) == 3
+    assert (result.dataset, result.split, result.class_names.names) == ("few", "test", SHAPES)
+    assert len(result.records) == len(result.detections) == 2
     assert result.table().splitlines()[1].startswith("bbox")
-    assert "few val, 3 images" in repr(result) and "\n" not in repr(result)
+    assert "few test, 2 images" in repr(result) and "\n" not in repr(result)
 
 
 def test_predictor_name_and_spec_give_the_same_metrics(folder):
     path = folder / "m.safetensors"
-    of_file = evaluate(str(path), str(folder / "few.yaml"), split="test", device="cpu")
+    of_file = evaluate(str(path), str(folder / "few.yaml"), device="cpu")
     predictor = load_model(path, device="cpu", threshold=0.9)
-    of_predictor = evaluate(predictor, find_spec(str(folder / "few.yaml")), split="test")
+    of_predictor = evaluate(predictor, find_spec(str(folder / "few.yaml")))
     assert of_predictor.metrics == pytest.approx(of_file.metrics, nan_ok=True)
     scores = [score for one in of_predictor.detections for score in one.scores.tolist()]
     assert EVALUATION_THRESHOLD <= min(scores) < predictor.threshold, "the threshold of the model does not apply"
@@ -67,6 +67,7 @@ def test_wrong_arguments_are_errors(folder):
     predictor = load_model(model, device="cpu")
     with pytest.raises(TypeError, match=r"splt.*did you mean split"):
         evaluate(model, data, splt="val")
+    assert evaluate(model, data, split="val", device="cpu").split == "val"
     with pytest.raises(UsageError, match="unknown split 'train'"):
         evaluate(model, data, split="train")
     with pytest.raises(UsageError, match=r"unknown evaluator 'coco': .*known are faster-coco-eval, pycocotools"):

@@ -15,12 +15,10 @@ from hypothesis import given, settings
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detect.cli.settings import evaluate as config
 from detect.data.description import find_spec
-from detect.evaluation import evaluators
+from detect.evaluation import EVALUATORS, evaluators
 from detect.evaluation.coco_metrics import NAMES, score
 from detect.evaluation.coco_rows import to_coco_rows
-from detect.evaluation.evaluators import EVALUATORS
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -93,11 +91,6 @@ def test_evaluator_and_its_version_are_recorded():
     assert score(records, found, SHAPES)["evaluator"]["name"] == "faster-coco-eval"
     for name in EVALUATORS:
         assert score(records, found, SHAPES, evaluator=name)["evaluator"] == {"name": name, "version": version(name)}
-
-
-def test_choices_of_the_setting_are_the_table():
-    assert tuple(EVALUATORS) == config.EVALUATORS
-    assert config.EvaluateSettings().evaluator == evaluators.DEFAULT
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)

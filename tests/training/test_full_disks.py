@@ -26,13 +26,14 @@ from detect.models import checkpoint
 from detect.structures.detections import Detections
 from detect.text import counted
 from detect.training import trainer, validation
+from detect.training.config import SETTINGS_FILE
 from detect.training.logging.jsonl import MetricsLog
-from detect.training.run import BEST, CURVES, FILES, LAST, LOG, SETTINGS, STATE, TENSORBOARD, TrainingRun
+from detect.training.run import BEST, CURVES, FILES, LAST, LOG, STATE, TENSORBOARD, TrainingRun
 
 
 def assert_equal_runs(folder: Path, whole: Path) -> None:
     """Check that both runs have the same files, bit for bit, except for durations."""
-    written = set(FILES) - {CURVES, SETTINGS}
+    written = set(FILES) - {CURVES, SETTINGS_FILE}
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()} == written
     for name in (BEST, LAST, STATE):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
