@@ -40,7 +40,7 @@ IMPORTED_BY = {
     "faster_coco_eval": ("evaluation",),
     "albumentations": ("data.augmentation",),
     "yaml": ("io.yaml_files", "data"),
-    "argparse": ("cli", "data.synthetic"),
+    "argparse": ("cli",),
     "safetensors": ("models",),
     "timm": ("models.backbones",),
     "msgspec": ("data.readers", "data.discovery"),
@@ -206,7 +206,7 @@ def test_no_setting_is_unused(settings_class):
                 read.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 read.add(node.value)
-    if "augmentation" in read:  # the property that reads the preset and every strength
+    if "strengths" in read:  # the method that reads the preset and every strength
         read |= {"aug", *(field.name for field in dataclasses.fields(Augmentation))}
     unused = {
         name for name in fields - read if not name.startswith("save_")

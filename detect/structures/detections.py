@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy as np
 from detect.errors import UsageError
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
+from detect.structures.image_record import ImageRecord
 from detect.structures.masks import Rle
+from detect.text import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,12 +49,10 @@ class Detections:
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        if self.boxes.shape != (n, 4) or self.boxes.dtype != np.float32:
-            raise ValueError(f"boxes must be float32 [N, 4], not {self.boxes.dtype} {self.boxes.shape}")
-        if self.scores.shape != (n,) or self.scores.dtype != np.float32:
-            raise ValueError(f"scores must be float32 [{n}], not {self.scores.dtype} {self.scores.shape}")
-        if self.labels.shape != (n,) or self.labels.dtype != np.int64:
-            raise ValueError(f"labels must be int64 [{n}], not {self.labels.dtype} {self.labels.shape}")
+        for name, dtype, size in (("boxes", "float32", [n, 4]), ("scores", "float32", [n]), ("labels", "int64", [n])):
+            array = getattr(self, name)
+            if list(array.shape) != size or array.dtype != dtype:
+                raise ValueError(f"{name} must be {dtype} {size}, not {array.dtype} {array.shape}")
         if self.masks is not None and len(self.masks) != n:
             raise ValueError(f"{n} boxes but {len(self.masks)} masks")
         if self.keypoints is not None and (self.keypoints.ndim != 3 or self.keypoints.shape[::2] != (n, 3)):
@@ -73,27 +73,31 @@ class Detections:
         if self.image is not None and (self.image.shape != shape or self.image.dtype != np.uint8):
             raise ValueError(f"image must be uint8 {list(shape)}, not {self.image.dtype} {list(self.image.shape)}")
 
+    @classmethod
+    def of_record(cls, record: ImageRecord) -> Detections:
+        """Return the ground truth of an image as detections with score 1, for example to draw it."""
+        rles = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
+        return cls(record.image_hw, record.boxes, np.ones(len(record), np.float32), record.labels, rles)
+
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __repr__(self) -> str:
         height, width = self.image_hw
         parts = [f"{count} {name}" for name, count in Counter(self.names).most_common()]
-        total = f"{len(self)} detection{'' if len(self) == 1 else 's'}"
+        total = counted(len(self), "detection")
         return f"<{': '.join([total, ', '.join(parts)]) if parts else total}; image {height}x{width} (h x w)>"
 
     def __getitem__(self, index: Sequence[int] | np.ndarray | slice) -> Detections:
         """Return the detections at ``index``: integers, a boolean mask [N] or a slice."""
         kept = np.arange(len(self))[index]
-        return Detections(
-            self.image_hw,
-            self.boxes[kept],
-            self.scores[kept],
-            self.labels[kept],
-            None if self.masks is None else [self.masks[i] for i in kept],
-            None if self.keypoints is None else self.keypoints[kept],
-            self.class_names,
-            self.image,
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            scores=self.scores[kept],
+            labels=self.labels[kept],
+            masks=None if self.masks is None else [self.masks[i] for i in kept],
+            keypoints=None if self.keypoints is None else self.keypoints[kept],
         )
 
     @property
@@ -138,7 +142,8 @@ class Detections:
         canvas = self.image if image is None else image
         if canvas is None:
             raise ValueError("these detections keep no image; pass one: draw(image)")
-        class_names = self.class_names or ClassNames(tuple(f"class {i}" for i in range(1, self._max_label() + 1)))
+        labels = range(1, int(self.labels.max(initial=1)) + 1)
+        class_names = self.class_names or ClassNames(tuple(f"class {i}" for i in labels))
         return Image.fromarray(draw(canvas, self, class_names, **options))
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
@@ -199,9 +204,6 @@ class Detections:
 
     def _category_id(self, label: int) -> int:
         return label if self.class_names is None else self.class_names.category_id(label)
-
-    def _max_label(self) -> int:
-        return int(self.labels.max(initial=1))
 
 
 def _optional_package(name: str) -> Any:

@@ -32,9 +32,7 @@ def check(segmentation: Any, image_hw: tuple[int, int]) -> None:
     if isinstance(segmentation, list):
         _check_polygons(segmentation, image_hw)
         return
-    if not (isinstance(segmentation, dict) and "size" in segmentation and "counts" in segmentation):
-        raise ValueError("a segmentation must be a list of polygons or a dict with 'size' and 'counts'")
-    size, counts = segmentation["size"], segmentation["counts"]
+    size, counts = _size_and_counts(segmentation)
     if not isinstance(size, list | tuple) or tuple(size) != tuple(image_hw):
         raise ValueError(f"the RLE is for an image of {size}, the image is {list(image_hw)} (h, w)")
     runs = _numbers(counts, "RLE") if isinstance(counts, list) else _runs(counts)
@@ -70,10 +68,7 @@ def from_coco(segmentation: Any, image_hw: tuple[int, int]) -> Rle:
     check(segmentation, image_hw)
     if isinstance(segmentation, list):
         return from_polygons(segmentation, image_hw)
-    size, counts = list(image_hw), segmentation["counts"]
-    if isinstance(counts, list):
-        return coco_mask.frPyObjects({"size": size, "counts": counts}, *image_hw)
-    return {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
+    return _compressed(list(image_hw), segmentation["counts"])
 
 
 def from_rle(segmentation: Any) -> Rle:
@@ -81,18 +76,16 @@ def from_rle(segmentation: Any) -> Rle:
 
     Raises ValueError if it is not a valid RLE. Whether it covers the whole image is not checked.
     """
-    if not (isinstance(segmentation, dict) and "size" in segmentation and "counts" in segmentation):
-        raise ValueError("a segmentation must be a list of polygons or a dict with 'size' and 'counts'")
-    size, counts = segmentation["size"], segmentation["counts"]
+    size, counts = _size_and_counts(segmentation)
     if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and 0 < n < 2**31 for n in size)):
         raise ValueError(f"the size of the RLE is {str(size)[:60]}; expected two whole numbers")
     if isinstance(counts, list):
         runs = _numbers(counts, "RLE")
         if np.any(runs < 0) or np.any(runs % 1) or runs.sum() >= 2**32:
             raise ValueError("the counts of the RLE must all be whole numbers of at least 0")
-        return coco_mask.frPyObjects({"size": size, "counts": [int(n) for n in runs]}, *size)
+        return _compressed(size, [int(n) for n in runs])
     _runs(counts)
-    return {"size": size, "counts": counts.encode()}
+    return _compressed(size, counts)
 
 
 def from_bitmap(bitmap: np.ndarray) -> Rle:
@@ -163,6 +156,18 @@ def _check_polygons(polygons: Polygons, image_hw: tuple[int, int]) -> None:
             raise ValueError(
                 f"a polygon reaches {np.abs(numbers).max():g} pixels, far outside an image of {image_hw} (h, w)"
             )
+
+
+def _size_and_counts(segmentation: Any) -> tuple[Any, Any]:
+    if not (isinstance(segmentation, dict) and "size" in segmentation and "counts" in segmentation):
+        raise ValueError("a segmentation must be a list of polygons or a dict with 'size' and 'counts'")
+    return segmentation["size"], segmentation["counts"]
+
+
+def _compressed(size: list[int], counts: Any) -> Rle:
+    if isinstance(counts, list):
+        return coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
+    return {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
 
 
 def _numbers(values: Any, what: str) -> np.ndarray:

@@ -65,22 +65,19 @@ def write_sheet(
 
 def _as_annotated(table: Table, row: int, class_names: ClassNames) -> np.ndarray:
     record = table[row]
-    rles = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
-    return _drawn(read_record(record), record.boxes, record.labels, rles, class_names)
+    return _drawn(read_record(record), Detections.of_record(record), class_names)
 
 
 def _as_augmented(dataset: DetectionDataset, row: int, class_names: ClassNames) -> np.ndarray:
     image, target = dataset[row]
     pixels = np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    boxes, labels = target["boxes"].numpy(), target["labels"].numpy()
     rles = [masks.from_bitmap(bitmap) for bitmap in target["masks"].numpy()] if "masks" in target else None
-    return _drawn(pixels, target["boxes"].numpy(), target["labels"].numpy(), rles, class_names)
+    scores = np.ones(len(boxes), np.float32)
+    return _drawn(pixels, Detections(pixels.shape[:2], boxes, scores, labels, rles), class_names)
 
 
-def _drawn(
-    image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rles: list[masks.Rle] | None, class_names: ClassNames
-) -> np.ndarray:
-    height, width = image.shape[:2]
-    ground_truth = Detections((height, width), boxes, np.ones(len(boxes), np.float32), labels, rles)
+def _drawn(image: np.ndarray, ground_truth: Detections, class_names: ClassNames) -> np.ndarray:
     drawn = Image.fromarray(draw(image, ground_truth, class_names, show_scores=False))
     drawn.thumbnail((round(2 * _CELL[0] * _DPI), round(2 * _CELL[1] * _DPI)))  # matplotlib would keep a full-size copy
     return np.asarray(drawn)

@@ -11,8 +11,8 @@ from detect.data.quality.checks.classes import count_objects
 from detect.data.table import Table
 from detect.structures.class_names import ClassNames
 
-# Area limits of small and medium objects, px² on the original image: https://cocodataset.org/#detection-eval
-_SMALL, _LARGE = 32**2, 96**2
+# Limits of the areas of small, medium and large objects, px² on the original image: https://cocodataset.org/#detection-eval
+_AREA_LIMITS = (0, 32**2, 96**2, np.inf)
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,7 @@ def summarize(table: Table, class_names: ClassNames) -> Summary:
         objects=dict(zip(class_names.names, count_objects(table, class_names).tolist(), strict=True)),
         per_image=_range(counts),
         empty=int((counts == 0).sum()),
-        sizes={
-            "small": int((areas < _SMALL).sum()),
-            "medium": int(((areas >= _SMALL) & (areas < _LARGE)).sum()),
-            "large": int((areas >= _LARGE).sum()),
-        },
+        sizes=dict(zip(("small", "medium", "large"), np.histogram(areas, _AREA_LIMITS)[0].tolist(), strict=True)),
         masks=int((~table.lacks_mask & single).sum()),
         crowds=int((~single).sum()),
     )

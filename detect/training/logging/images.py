@@ -10,7 +10,6 @@ from PIL import Image
 from detect.data.dataset import read_record
 from detect.media.drawing import draw
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
@@ -50,11 +49,9 @@ def draw_beside_ground_truth(
     most 640 pixels per side. Raises DataError as ``read_record`` does.
     """
     image = read_record(record)
-    rles = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
-    ground_truth = Detections(record.image_hw, record.boxes, np.ones(len(record), np.float32), record.labels, rles)
     halves = (
         _shrink(draw(image, detections.filter(threshold), class_names)),
-        _shrink(draw(image, ground_truth, class_names, show_scores=False)),
+        _shrink(draw(image, Detections.of_record(record), class_names, show_scores=False)),
     )
     height, width = halves[0].shape[:2]
     axis, gap_hw = (0, (_GAP, width)) if width > height else (1, (height, _GAP))

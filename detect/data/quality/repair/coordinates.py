@@ -55,18 +55,18 @@ def _moved(table: Table, moves: Mapping[int, Header]) -> Table:
     if not moves:
         return table
     boxes, areas, sizes = table.boxes.copy(), table.areas.copy(), table.image_hw.copy()
-    builder, replaced, without_mask = MaskBuilder(), [], table.lacks_mask
+    builder, replaced = MaskBuilder(), []
     for image, header in moves.items():
         stored_hw = header.image_hw[::-1] if header.is_sideways else header.image_hw
         factors = np.array(stored_hw[::-1]) / table.image_hw[image][::-1]  # x, y
-        objects = slice(int(table.object_starts[image]), int(table.object_starts[image + 1]))
+        objects = table.objects(image)
         corners = _moved_points(boxes[objects].reshape(-1, 2), factors, header).reshape(-1, 4)
         low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
         boxes[objects], sizes[image] = np.hstack([low, high]), header.image_hw
         areas[objects] *= factors.prod()
         for row in range(objects.start, objects.stop):
-            if not without_mask[row]:
-                builder.add(_moved_mask(table.masks[int(table.mask_rows[row])], factors, header, stored_hw))
+            if (mask := table.mask(row)) is not None:
+                builder.add(_moved_mask(mask, factors, header, stored_hw))
                 replaced.append(row)
     table = replace(table, boxes=boxes, areas=areas, image_hw=sizes)
     return table.with_masks(np.array(replaced, np.int64), builder.finish())

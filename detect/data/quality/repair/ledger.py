@@ -4,8 +4,7 @@ Each line is an object with ``split``, ``change``, ``reasons`` (kinds of problem
 
 - "image removed", "object removed": ``image`` and ``before``, all its values.
 - "image changed", "object changed": ``image``, its ``id`` in the new file, and ``before`` and ``after`` with the
-values
-  that changed. Values that the original does not state are null there. An entry for which only missing values were
+  values that changed. Values that the original does not state are null there. An entry for which only missing values were
   computed has no line.
 - "entry skipped": ``location`` and ``text`` of an entry in the original file that could not be read.
 - "class renamed": ``before`` and ``after``. Each object of the class has a line too.
@@ -24,7 +23,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detect.data.columns import NO_MASK
 from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
 from detect.data.validation.problems import KINDS
@@ -134,21 +132,14 @@ def _image(table: Table, row: int, name: str) -> Entry:
 
 def _object(table: Table, row: int, image: int, class_names: ClassNames) -> Entry:
     """Return an object as plain values; a missing box, mask or area is None."""
-    box, area, mask = table.boxes[row], float(table.areas[row]), int(table.mask_rows[row])
-    segmentation: Any = None
-    if table.masks.kinds[mask] != NO_MASK:
-        annotated = table.masks[mask]
-        if isinstance(annotated, dict):
-            segmentation = masks.to_json(annotated)
-        else:
-            segmentation = [np.asarray(polygon).tolist() for polygon in annotated]
+    box, area, mask = table.boxes[row], float(table.areas[row]), table.mask(row)
     return {
         "image": table.names[image],
         "id": int(table.annotation_ids[row]),
         "category": class_names.name(int(table.labels[row])),
         "category_id": class_names.category_id(int(table.labels[row])),
         "box_xyxy": None if np.isnan(box[0]) else box.tolist(),
-        "segmentation": segmentation,
+        "segmentation": None if mask is None else masks.to_json(mask),
         "area": None if np.isnan(area) else area,
         "iscrowd": int(table.iscrowd[row]),
     }
