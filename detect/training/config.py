@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from detect.data.augmentation import PRESETS, Augmentation, augmentation_of, strength_settings
+from detect.data.augmentation import Augmentation
 from detect.data.readers import READERS
 from detect.errors import UsageError
 from detect.io.yaml_files import load_yaml, save_config
@@ -30,12 +30,8 @@ _OF_BACKBONE_MODELS = ("backbone", "head", "fpn_channels")
 
 
 @dataclass
-@strength_settings(after="aug")
-class TrainConfig:
-    """Settings of ``detect.train`` and of train.py.
-
-    A setting that is None is fitted to the dataset or the machine when training starts.
-    """
+class _DataModelSchedule:
+    """Settings of data, model and schedule: a class of its own, so that ``Augmentation`` follows it in the help."""
 
     data: str = option("sample", "dataset: a folder, a name in datasets/ or a YAML file", metavar="NAME|PATH")
     data_root: Path | None = option(
@@ -92,9 +88,15 @@ class TrainConfig:
         low=0,
         high=1,
     )
-    aug: str = option(
-        "default", "augmentation preset; the settings that follow change parts of it", choices=tuple(PRESETS)
-    )
+
+
+@dataclass
+class TrainConfig(Augmentation, _DataModelSchedule):
+    """Settings of ``detect.train`` and of train.py.
+
+    A setting that is None is fitted to the dataset or the machine when training starts.
+    """
+
     backgrounds: str | None = option(
         None, "folder or pattern of images without objects, to reduce false positives (default: none)", metavar="DIR"
     )
@@ -138,15 +140,10 @@ class TrainConfig:
     quiet: bool = option(False, "no progress bars")
 
     def __post_init__(self) -> None:
-        augmentation_of(self)  # raises UsageError for an invalid range
+        super().__post_init__()
         if self.model is not None:
             check_trained_model(self.model)
         check_run_name(self.name)
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """The preset ``aug`` with the strengths that are set."""
-        return augmentation_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, without ``resume``, for checkpoints."""

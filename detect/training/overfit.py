@@ -92,7 +92,7 @@ def overfit_images(
     imgsz: short side in pixels.  workers: number of loader processes.
     Raises TrainingError for a step that fails.
     """
-    dataset = DetectionDataset(records, TrainTransform(imgsz, Augmentation()), with_masks=with_masks, seed=seed)
+    dataset = DetectionDataset(records, TrainTransform(imgsz, Augmentation("none")), with_masks=with_masks, seed=seed)
     loader = TrainLoader(dataset, batch_size, workers)
     batches = (batch for epoch in range(MAX_STEPS) for batch in loader.epoch(epoch))
     predictor = Predictor(model, class_names, threshold=EVALUATION_THRESHOLD, device=train_step.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ def _check_metric(metric: str, architecture: Architecture, data: TrainingData) -
 
 
 def _settings_to_compare(config: TrainConfig) -> dict[str, Any]:
-    return settings_to_compare(config.learning_settings(), asdict(config.augmentation))
+    return settings_to_compare(config.learning_settings(), config.strengths())
 
 
 def _report_lr_change(epochs: int, saved: dict[str, Any], train_step: TrainStep) -> None:
@@ -169,7 +169,7 @@ def build_initial_model(fitting: ConfigInProgress, data: TrainingData) -> tuple[
     """Return the model with its initial weights; fits the image size, anchors, norms, freezing and epochs."""
     config = fitting.config
     statistics, has_masks = DatasetStatistics.from_table(data.train), data.train.has_masks
-    if getattr(config, "copy_paste") and not has_masks:  # noqa: B009 - mypy does not see the augmentation settings
+    if config.copy_paste and not has_masks:
         raise UsageError(f"`copy_paste` needs masks, and '{config.data}' has none; do not set it")
     if config.model:
         fitting.fit("imgsz", auto.native_image_size, config.model, DETECTORS[config.model].short)
@@ -236,7 +236,7 @@ def _choose_anchors(
         ), "those of the weights"
     if wanted == "default":
         return architecture, "the default anchors"
-    choice = auto.fit_anchors(statistics, architecture.min_size, fitting.config.augmentation.jitter)
+    choice = auto.fit_anchors(statistics, architecture.min_size, fitting.config.strengths()["jitter"])
     if wanted:
         report(f"anchors: {choice.reason}")
     fitting.fit("anchors", FittedDefault, "fitted", choice.reason)
@@ -286,7 +286,7 @@ def _layer_dtype(config: TrainConfig, device: torch.device) -> torch.dtype | Non
 def build_train_loader(config: TrainConfig, data: TrainingData, workers: int, *, with_masks: bool) -> TrainLoader:
     """Return the loader of this process' batches of augmented images."""
     assert config.epochs and config.imgsz
-    transform = TrainTransform(config.imgsz, config.augmentation, config.epochs)
+    transform = TrainTransform(config.imgsz, config, config.epochs)
     report(f"augmentation: {transform.describe(has_masks=data.train.has_masks)}")
     here = distributed.world()
     return TrainLoader(

@@ -57,7 +57,7 @@ class Validator:
     ) -> None:
         self.model, self.data, self.seed, self.device, self.dtype = model, data, seed, device, dtype
         records = data.val.relabel(data.class_names, data.val_class_names.names)
-        transform = TrainTransform(imgsz, Augmentation())
+        transform = TrainTransform(imgsz, Augmentation("none"))
         self._dataset = DetectionDataset(records, transform, with_masks=with_masks, seed=seed)
         self._has_losses = data.val.has_masks or not with_masks
         self._predictor = Predictor(model, data.class_names, threshold=EVALUATION_THRESHOLD, device=device)

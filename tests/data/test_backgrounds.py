@@ -69,7 +69,7 @@ def test_image_of_any_split_cannot_be_a_background(data, split, train_py, tmp_pa
 
 def test_objects_are_pasted_onto_backgrounds_but_not_from_them(records, folder):
     every = with_backgrounds(records, str(folder), [])
-    transform = TrainTransform(64, Augmentation(copy_paste=1.0))
+    transform = TrainTransform(64, Augmentation("none", copy_paste=1.0))
     dataset = DetectionDataset(every, transform, with_masks=True)
     drawn = []
     transform_of = dataset.transform

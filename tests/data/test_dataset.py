@@ -11,7 +11,7 @@ import torch
 from helpers.image_bytes import as_it_lies
 from PIL import Image
 
-from detect.data.augmentation import PRESETS
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset, collate, read_record, to_tensor
 from detect.data.loader import TrainLoader
@@ -56,7 +56,7 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 
 def usual(imgsz: int, jitter: tuple[float, float] = (0.6, 1.25), copy_paste: float = 0.0) -> TrainTransform:
     """Return the default augmentation with these changes."""
-    return TrainTransform(imgsz, replace(PRESETS["default"], jitter=jitter, copy_paste=copy_paste))
+    return TrainTransform(imgsz, Augmentation(jitter=jitter, copy_paste=copy_paste))
 
 
 def dataset(records: list[ImageRecord], seed: int = 0, with_masks: bool = True) -> DetectionDataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from detect.data.augmentation import PRESETS
+from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
 from detect.data.loader import TrainLoader
@@ -40,7 +39,7 @@ def dataset(tmp_path: Path) -> DetectionDataset:
         )
         for i, hw in enumerate(SIZES)
     ]
-    return DetectionDataset(records, TrainTransform(64, PRESETS["default"]), with_masks=False, seed=5)
+    return DetectionDataset(records, TrainTransform(64, Augmentation()), with_masks=False, seed=5)
 
 
 def content(batches) -> list[list[tuple[int, bytes]]]:
@@ -126,7 +125,7 @@ def test_epoch_continues_after_the_batches_done(dataset, done):
 
 
 def test_sizes_are_known_without_reading_images(dataset):
-    dataset.transform = TrainTransform(64, replace(PRESETS["strong"], copy_paste=0), epochs=3)
+    dataset.transform = TrainTransform(64, Augmentation("strong", copy_paste=0), epochs=3)
     for epoch in range(3):
         for i in range(7):
             for again in range(2):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +71,7 @@ def test_the_checkpoint_of_an_old_run_loads_with_the_new_names(old_run):
 
 def check(folder: Path, config: TrainConfig, **saved: object) -> None:
     state = TrainingRun.load_state(folder) | saved
-    settings = settings_to_compare(config.learning_settings(), asdict(config.augmentation))
+    settings = settings_to_compare(config.learning_settings(), config.strengths())
     check_resumable(
         folder, state, settings=settings, class_names=["kite"], num_processes=1, settings_file="settings.yaml"
     )

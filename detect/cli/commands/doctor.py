@@ -95,7 +95,7 @@ def convert(spec: DatasetSpec, settings: ConvertSettings) -> int:
 
 def preview(spec: DatasetSpec, settings: PreviewSettings) -> int:
     """Draw a contact sheet of images as annotated and as augmented for training."""
-    from detect.data.augmentation import PRESETS
+    from detect.data.augmentation import Augmentation
     from detect.data.augmentation.pipeline import TrainTransform
     from detect.data.quality.preview import write_sheet
     from detect.io.files import new_run_folder
@@ -103,7 +103,7 @@ def preview(spec: DatasetSpec, settings: PreviewSettings) -> int:
 
     class_names, table = spec.read(settings.split, lenient=True)
     imgsz = fit_image_size(DatasetStatistics.from_table(table)).value
-    transform = TrainTransform(imgsz, PRESETS[settings.aug])
+    transform = TrainTransform(imgsz, Augmentation(settings.aug))
     with new_run_folder(settings.output_dir, spec.name) as folder:
         path = folder / f"{settings.split}.png"
         names = write_sheet(path, table, class_names, transform, settings.images, settings.seed)

@@ -6,11 +6,9 @@ again and undo the scale jitter (see ``detect.models.builder``).
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,26 +23,26 @@ from detect.structures.image_size import resized_hw
 
 
 class TrainTransform:
-    """Scale jitter, mosaic, and all transforms of the table in ``detect.data.augmentation``, in its order.
+    """Scale jitter, mosaic, and all other augmentations of ``detect.data.augmentation``, in their order.
 
     imgsz: short side in pixels at jitter factor 1. An enlarged image is cropped at random to its size at factor 1, so
         that zooming in costs the model no time (large-scale jitter, Ghiasi et al., https://arxiv.org/abs/2012.07177).
         A mosaic is as large as its first image at factor 1.
-    augmentation: strength of every transform.
+    augmentation: its settings.
+    epochs: length of the training, the last part of which has no mosaics; None: every epoch has mosaics.
     mosaic_epochs: number of epochs with mosaics, counted from the first.
     needs_masks: whether an active transform needs masks, even when the model does not.
     """
 
     def __init__(self, imgsz: int, augmentation: Augmentation, epochs: int | None = None) -> None:
-        """epochs: length of the training, the last part of which has no mosaics; None: every epoch has mosaics."""
         self.imgsz = imgsz
-        self.augmentation = augmentation
-        self._jitter, self._mosaic = Jitter(augmentation.jitter), Mosaic(augmentation.mosaic)
+        strengths, off = augmentation.strengths(), Augmentation("none").strengths()
+        self._active = {name: value for name, value in strengths.items() if value != off[name]}
+        self._jitter, self._mosaic = Jitter(strengths.pop("jitter")), Mosaic(strengths.pop("mosaic"))
         self.mosaic_epochs = math.inf if epochs is None else self._mosaic.num_epochs(epochs)
-        self._transforms = {name: t for name, t in _build(augmentation).items() if isinstance(t, Transform)}
-        self._steps = _steps(self._transforms)
-        active = _active(augmentation)
-        self.needs_masks = any(name in active and t.needs_masks for name, t in self._transforms.items())
+        self._transforms = {name: _transform_class(name)(value) for name, value in strengths.items()}
+        self._steps = _steps(list(self._transforms.values()))
+        self.needs_masks = any(t.needs_masks for name, t in self._transforms.items() if name in self._active)
 
     def __call__(
         self,
@@ -89,11 +87,12 @@ class TrainTransform:
 
         has_masks: whether the training data has masks.
         """
+        notes = {name: transform.note(has_masks=has_masks) for name, transform in self._transforms.items()}
+        if self.mosaic_epochs < math.inf:
+            notes["mosaic"] = f"until epoch {self.mosaic_epochs}"
         parts = []
-        for name, value in _active(self.augmentation).items():
-            note = self._transforms[name].note(has_masks=has_masks) if name in self._transforms else ""
-            if name == "mosaic" and self.mosaic_epochs < math.inf:
-                note = f"until epoch {self.mosaic_epochs}"
+        for name, value in self._active.items():
+            note = notes.get(name)
             parts.append(f"{name.replace('_', '-')} {as_text(value)}" + (f" ({note})" if note else ""))
         return ", ".join(parts) or "none"
 
@@ -114,28 +113,18 @@ class TrainTransform:
         return self._scaled(get(int(rng.integers(num_others))), self._jitter.factor(rng), rng)
 
 
-def _build(augmentation: Augmentation) -> dict[str, Any]:
-    """Return an instance of every transform class of the table by name."""
-    built = {}
-    for field in dataclasses.fields(augmentation):
-        module, cls = field.metadata["transform"].split(".")
-        module = importlib.import_module(f"detect.data.augmentation.{module}")
-        built[field.name] = getattr(module, cls)(getattr(augmentation, field.name))
-    return built
+def _transform_class(name: str) -> type[Transform]:
+    """Return the class of the augmentation ``name``: for ``noise_jpeg``, the class NoiseJpeg in noise_jpeg.py."""
+    module = importlib.import_module(f"detect.data.augmentation.{name}")
+    return getattr(module, name.title().replace("_", ""))
 
 
-def _active(augmentation: Augmentation) -> dict[str, Any]:
-    """Return the strengths of the transforms that are not switched off."""
-    off = type(augmentation)().strengths()
-    return {name: value for name, value in augmentation.strengths().items() if value != off[name]}
-
-
-def _steps(transforms: dict[str, Transform]) -> list[Transform]:
+def _steps(transforms: Sequence[Transform]) -> list[Transform]:
     """Return the transforms in order of application, with one step for all of albumentations."""
-    parts = [t for t in transforms.values() if isinstance(t, AlbumentationsTransform)]
+    parts = [transform for transform in transforms if isinstance(transform, AlbumentationsTransform)]
     steps: list[Transform] = []
-    for transform in transforms.values():
-        if not isinstance(transform, AlbumentationsTransform):
+    for transform in transforms:
+        if transform not in parts:
             steps.append(transform)
         elif transform is parts[0]:
             steps.append(AlbumentationsStep(parts))

@@ -29,7 +29,7 @@ def plain(value: int, hw: tuple[int, int], asked: list[tuple[int, int]] | None =
 
 def mosaic_of(samples: list[Sample], seed: int, jitter: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     others = iter(samples[1:])
-    transform = TrainTransform(IMGSZ, Augmentation(jitter, mosaic=1))
+    transform = TrainTransform(IMGSZ, Augmentation("none", jitter=jitter, mosaic=1))
     return transform(samples[0], np.random.default_rng(seed), lambda _: next(others), num_others=9)[0]
 
 
@@ -88,7 +88,7 @@ def test_objects_move_with_their_image_and_have_masks_if_all_images_do():
     for seed in range(20):
         for with_masks in (True, False):
             others = iter([one(value, with_masks) for value in (50, 60, 70)])
-            transform = TrainTransform(IMGSZ, Augmentation(mosaic=1))
+            transform = TrainTransform(IMGSZ, Augmentation("none", mosaic=1))
             image, ground_truth = transform(
                 one(40, with_masks), np.random.default_rng(seed), lambda _, others=others: next(others), num_others=3
             )
@@ -103,7 +103,7 @@ def test_objects_move_with_their_image_and_have_masks_if_all_images_do():
 
 
 def test_single_image_never_becomes_a_mosaic():
-    image, _ = TrainTransform(IMGSZ, Augmentation(mosaic=1))(plain(10, (480, 640)), np.random.default_rng(0))
+    image, _ = TrainTransform(IMGSZ, Augmentation("none", mosaic=1))(plain(10, (480, 640)), np.random.default_rng(0))
     assert set(np.unique(image)) == {10}
 
 

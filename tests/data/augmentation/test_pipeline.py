@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torchvision.models.detection.transform import _resize_image_and_masks
 
-from detect.data.augmentation import COLORS, PRESETS
+from detect.data.augmentation import COLORS, Augmentation
 from detect.data.augmentation.ground_truth import GroundTruth
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample, resize_masks
@@ -52,7 +51,7 @@ def sample(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, polygons: l
 
 def default_transform(imgsz: int, jitter: tuple[float, float], **parts: str) -> TrainTransform:
     """Return the default augmentation with another jitter."""
-    return TrainTransform(imgsz, replace(PRESETS["default"], jitter=jitter, **parts))
+    return TrainTransform(imgsz, Augmentation(jitter=list(jitter), **parts))
 
 
 def transformed(seed: int, *, imgsz: int = 96, mask_of=polygon) -> tuple[np.ndarray, GroundTruth]:

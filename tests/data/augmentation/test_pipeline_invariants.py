@@ -33,14 +33,14 @@ MAX_FACTOR = 2.0  # of the jitter
 
 WIDE_JITTER = (0.5, MAX_FACTOR)
 PARTS = {
-    "nothing": Augmentation(),
-    "flip": Augmentation(flip=1),
-    "jitter": Augmentation(WIDE_JITTER),
-    "mosaic": Augmentation(mosaic=1),
-    "mosaic and jitter": Augmentation(WIDE_JITTER, mosaic=1),
-    "copy-paste": Augmentation(copy_paste=1),
-    "cut-out": Augmentation(cutout=1),
-    "all": Augmentation(WIDE_JITTER, flip=0.5, mosaic=0.4, copy_paste=0.8, cutout=0.8),
+    "nothing": Augmentation("none"),
+    "flip": Augmentation("none", flip=1),
+    "jitter": Augmentation("none", WIDE_JITTER),
+    "mosaic": Augmentation("none", mosaic=1),
+    "mosaic and jitter": Augmentation("none", WIDE_JITTER, mosaic=1),
+    "copy-paste": Augmentation("none", copy_paste=1),
+    "cut-out": Augmentation("none", cutout=1),
+    "all": Augmentation("none", WIDE_JITTER, flip=0.5, mosaic=0.4, copy_paste=0.8, cutout=0.8),
 }
 
 
@@ -214,7 +214,7 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 def strong(
     records: list[ImageRecord], *, seed: int = 0, epoch: int = 0, epochs: int | None = None
 ) -> DetectionDataset:
-    dataset = DetectionDataset(records, TrainTransform(64, PRESETS["strong"], epochs), with_masks=True, seed=seed)
+    dataset = DetectionDataset(records, TrainTransform(64, Augmentation("strong"), epochs), with_masks=True, seed=seed)
     dataset.epoch = epoch
     return dataset
 
@@ -245,7 +245,7 @@ def test_item_depends_on_seed_epoch_and_index(records):
 
 def test_last_epochs_have_no_mosaics(records):
     def objects(epoch: int) -> int:
-        alone = replace(PRESETS["strong"], mosaic=1.0, copy_paste=0.0)
+        alone = Augmentation("strong", mosaic=1.0, copy_paste=0.0)
         dataset = DetectionDataset(records, TrainTransform(64, alone, epochs=10), with_masks=True)
         dataset.epoch = epoch
         return max(len(dataset[i][1]["boxes"]) for i in range(5))
@@ -255,16 +255,16 @@ def test_last_epochs_have_no_mosaics(records):
 
 def test_data_without_masks_has_mosaics_but_no_copy_paste(records):
     bare = [replace(record, masks=None) for record in records]
-    dataset = DetectionDataset(bare, TrainTransform(64, replace(PRESETS["strong"], copy_paste=1.0)), with_masks=False)
+    dataset = DetectionDataset(bare, TrainTransform(64, Augmentation("strong", copy_paste=1.0)), with_masks=False)
     counts = [len(dataset[i][1]["boxes"]) for dataset.epoch in range(8) for i in range(6)]
     assert max(counts) > 2
-    dataset.transform = TrainTransform(64, replace(PRESETS["strong"], copy_paste=1.0, mosaic=0.0))
+    dataset.transform = TrainTransform(64, Augmentation("strong", copy_paste=1.0, mosaic=0.0))
     assert max(len(dataset[i][1]["boxes"]) for dataset.epoch in range(8) for i in range(6)) == 2
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_target_contains_crowds(records, name):
-    dataset = DetectionDataset(records, TrainTransform(64, PRESETS[name]), with_masks=True)
+    dataset = DetectionDataset(records, TrainTransform(64, Augmentation(name)), with_masks=True)
     for dataset.epoch in range(4):
         for i in range(6):
             image, target = dataset[i]

@@ -192,6 +192,6 @@ def test_project_gives_training_items_by_its_description(images, tmp_path, class
     assert [r.path.name for r in records] == ["a.png", "b.png"]
     assert [names.name(n) for n in records[1].labels] == ["balloon", "kite"]
     assert [r.path.name for r in spec.read("val")[1]] == ["c.png"]
-    image, target = DetectionDataset(records, TrainTransform(64, Augmentation()), with_masks=True)[1]
+    image, target = DetectionDataset(records, TrainTransform(64, Augmentation("none")), with_masks=True)[1]
     assert image.shape[0] == 3 and target["masks"].shape == (2, *image.shape[1:])
     assert target["masks"].flatten(1).sum(1).min() > 100
