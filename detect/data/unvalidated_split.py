@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.data.columns import MaskBuilder, StringColumn
+from detect.data.file_listing import read_text_or_empty
 from detect.data.table import Table, object_starts
 from detect.data.validation.problems import Location
 from detect.structures.masks import Polygons, Rle
@@ -23,13 +24,11 @@ class InvalidEntryError(ValueError):
 
     Attributes:
         kind: str, a key of ``detect.data.validation.problems.KINDS``.
-        raw: str, text of the entry in the annotation file.
     """
 
-    def __init__(self, kind: str, message: str, raw: str = "") -> None:
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-        self.raw = raw
 
 
 class SkippedEntry(NamedTuple):
@@ -163,9 +162,19 @@ class UnvalidatedSplitBuilder:
         """Record an entry that cannot become a row; the arguments are the attributes of ``SkippedEntry``."""
         self._skipped.append(SkippedEntry(kind, location, image, raw))
 
-    def name(self, image: int) -> str:
-        """File name of image ``image``."""
-        return self._names[image]
+    def skip_object(self, problem: InvalidEntryError, image: int, number: int, raw: str) -> None:
+        """Record an annotated object that cannot become a row; ``image`` and ``number`` as in ``add_object``."""
+        file = self._sources[image] if self._sources else self._names[image]
+        self.skip(problem.kind, Location(file, f"{self.entry_word} {number}", str(problem)), image, raw)
+
+    def skip_file(self, kind: str, file: str, message: str, image: int = -1) -> None:
+        """Record a file in the folder ``annotations`` that is not used, see ``skip``."""
+        self.skip(kind, Location(file, "", message), image, read_text_or_empty(self.annotations / file))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """File names of the images."""
+        return self._names
 
     def finish(
         self, names: Sequence[str] | None = None, ids: Sequence[int] | None = None, *, classes_listed: bool = True

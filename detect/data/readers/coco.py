@@ -224,7 +224,7 @@ def _skip_object(
     where = f"annotation {known['id']}" if "id" in known else f"annotations[{position}]"
     image_id = known.get("image_id")
     image = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
-    file = builder.annotations.name if image < 0 else builder.name(image)
+    file = builder.annotations.name if image < 0 else builder.names[image]
     builder.skip(problem.kind, Location(file, where[:60], str(problem)), image, _to_text(entry))
 
 

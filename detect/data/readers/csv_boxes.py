@@ -14,8 +14,8 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
 
 from detect.data.readers.parsing import image_name, open_csv, sample_image_names
 from detect.data.readers.reader import CSV_DELIMITERS, AnnotationFile, Reader
@@ -33,32 +33,27 @@ _COLUMN_NAMES = {
 }
 
 
-class _Line(NamedTuple):
-    """Content of one line.
+@dataclass(slots=True)
+class _Line:
+    """One line that is not empty.
 
     Attributes:
+        number: line number; 1 is the header.
+        path: image path as written, or "".
         image_hw: (height, width) of the image in pixels, (0, 0) if not given.
         label: class name.
         box: xyxy in pixels, or None for an image without objects.
+        problem: why the line is invalid.
+        raw: text of an invalid line.
     """
 
-    image_hw: tuple[int, int]
-    label: str
-    box: tuple[float, ...] | None
-
-
-class _Columns(NamedTuple):
-    """Columns of a file.
-
-    Attributes:
-        positions: position of each known column by its key in ``_COLUMN_NAMES``.
-        num_columns: number of all columns.
-        delimiter: "," or ";".
-    """
-
-    positions: dict[str, int]
-    num_columns: int
-    delimiter: str
+    number: int
+    path: str = ""
+    image_hw: tuple[int, int] = (0, 0)
+    label: str = ""
+    box: tuple[float, ...] | None = None
+    problem: InvalidEntryError | None = None
+    raw: str = ""
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
@@ -68,16 +63,15 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     all coordinates are fractions of the image size.
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "line")
-    lines_of: dict[str, list[tuple[int, _Line | InvalidEntryError]]] = {}  # by image path as written
+    lines_of: dict[str, list[_Line]] = {}  # by image path as written
     largest = 0.0
-    for number, written, line in _read_lines(annotations):
-        if not written:
-            assert isinstance(line, InvalidEntryError)
-            builder.skip("malformed_object", Location(annotations.name, f"line {number}", str(line)), raw=line.raw)
-            continue
-        lines_of.setdefault(written, []).append((number, line))
-        if isinstance(line, _Line) and line.box:
-            largest = max(largest, *map(abs, line.box))
+    for line in _read_lines(annotations):
+        if line.path:
+            lines_of.setdefault(line.path, []).append(line)
+        else:
+            location = Location(annotations.name, f"line {line.number}", str(line.problem))
+            builder.skip("malformed_object", location, raw=line.raw)
+        largest = max(largest, *map(abs, line.box or (0,)))
     if 0 < largest <= 1:
         raise DataError(f"{annotations}: no coordinate exceeds 1; coordinates should be pixels, not fractions")
     for name, paths in _group_by_image(lines_of, images, annotations).items():
@@ -111,77 +105,73 @@ def _group_by_image(paths: Iterable[str], images: Path, annotations: Path) -> di
     return groups
 
 
-def _add_image(
-    builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[tuple[int, _Line | InvalidEntryError]]
-) -> None:
-    """Add an image with the objects of its ``lines``, which are pairs (line number, content)."""
+def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[_Line]) -> None:
+    """Add an image with the objects of its ``lines``."""
     first_line_of: dict[tuple[int, int], int] = {}  # by size
-    for number, line in lines:
-        if isinstance(line, _Line) and line.image_hw[0]:
-            first_line_of.setdefault(line.image_hw, number)
+    for line in lines:
+        if line.image_hw[0]:
+            first_line_of.setdefault(line.image_hw, line.number)
     image = builder.add_image(name, next(iter(first_line_of), (0, 0)))
     if len(first_line_of) > 1:
         sizes = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in first_line_of.items())
         builder.skip("image_size_mismatch", Location(name, "", f"annotated as {sizes}"), image)
-    for number, line in lines:
-        if isinstance(line, InvalidEntryError):
-            builder.skip(line.kind, Location(name, f"line {number}", str(line)), image, line.raw)
+    for line in lines:
+        if line.problem:
+            builder.skip_object(line.problem, image, line.number, line.raw)
         elif line.box:
-            builder.add_object(image, builder.label(line.label), number, box=line.box)
+            builder.add_object(image, builder.label(line.label), line.number, box=line.box)
 
 
-def _read_lines(annotations: Path) -> Iterator[tuple[int, str, _Line | InvalidEntryError]]:
-    """Yield the line number (1 is the header), the image path as written or "", and the content of non-empty lines."""
+def _read_lines(annotations: Path) -> Iterator[_Line]:
+    """Yield the lines that are not empty."""
     with open_csv(annotations) as file:
-        columns = _read_header(file.readline(), annotations)
-        rows = csv.reader(file, delimiter=columns.delimiter, strict=True)
+        columns, num_columns, delimiter = _read_header(file.readline(), annotations)
+        rows = csv.reader(file, delimiter=delimiter, strict=True)
         for row in rows:
             cells = [cell.strip() for cell in row]
             if not any(cells):
                 continue
-            written = ""
-            line: _Line | InvalidEntryError = InvalidEntryError("malformed_object", "no image name")
-            if len(cells) < columns.num_columns or any(cells[columns.num_columns :]):
-                line = InvalidEntryError(
-                    "malformed_object", f"{len(cells)} cells, but the header has {columns.num_columns}"
-                )
-            elif written := cells[columns.positions["filename"]]:
-                line = _parse_line({key: cells[position] for key, position in columns.positions.items()})
-            if isinstance(line, InvalidEntryError):
-                line.raw = columns.delimiter.join(row)
-            yield rows.line_num + 1, written, line  # csv counts lines after the header
+            line = _Line(rows.line_num + 1)  # csv counts lines after the header
+            try:
+                if len(cells) < num_columns or any(cells[num_columns:]):
+                    raise InvalidEntryError(
+                        "malformed_object", f"{len(cells)} cells, but the header has {num_columns}"
+                    )
+                _parse_cells(line, {key: cells[position] for key, position in columns.items()})
+            except InvalidEntryError as problem:
+                line.problem, line.raw = problem, delimiter.join(row)
+            yield line
 
 
-def _read_header(line: str, annotations: Path) -> _Columns:
+def _read_header(line: str, annotations: Path) -> tuple[dict[str, int], int, str]:
+    """Return the position of each known column by its key in ``_COLUMN_NAMES``, the number of all columns, and the
+    delimiter."""
     candidates = []
     for delimiter in CSV_DELIMITERS:
         cells = [cell.strip().lower() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-        positions = {
-            key: [cells.index(name) for name in names if name in cells] for key, names in _COLUMN_NAMES.items()
-        }
-        candidates.append(_Columns({key: p[0] for key, p in positions.items() if p}, len(cells), delimiter))
-    columns = max(candidates, key=lambda candidate: len(candidate.positions))
-    if missing := [key for key in _COLUMN_NAMES if key not in columns.positions and key not in _OPTIONAL]:
+        named = {key: next((n for n in names if n in cells), None) for key, names in _COLUMN_NAMES.items()}
+        candidates.append(({key: cells.index(name) for key, name in named.items() if name}, len(cells), delimiter))
+    columns, num_columns, delimiter = max(candidates, key=lambda candidate: len(candidate[0]))
+    if missing := [key for key in _COLUMN_NAMES if key not in columns and key not in _OPTIONAL]:
         raise DataError(f"{annotations} is not a CSV file of boxes: its header line lacks {', '.join(missing)}")
-    return columns
+    return columns, num_columns, delimiter
 
 
-def _parse_line(cells: Mapping[str, str]) -> _Line | InvalidEntryError:
-    """Return the content of a line from its cells by column key; an error is returned, not raised."""
-    label, coordinates = cells["class"], [cells[key] for key in _COORDINATES]
-    try:
-        height, width = (_parse_side(key, cells.get(key, "")) for key in _OPTIONAL)
-        image_hw = (height, width) if height and width else (0, 0)
-        if not label and not any(coordinates):
-            return _Line(image_hw, "", None)
+def _parse_cells(line: _Line, cells: Mapping[str, str]) -> None:
+    """Set the content of a line from its cells by column key. Raises InvalidEntryError."""
+    line.path = cells["filename"]
+    if not line.path:
+        raise InvalidEntryError("malformed_object", "no image name")
+    height, width = (_parse_side(key, cells.get(key, "")) for key in _OPTIONAL)
+    box, label = None, cells["class"]
+    if label or any(cells[key] for key in _COORDINATES):
         if not label:
             raise InvalidEntryError("malformed_object", "no class name")
-        box = tuple(_parse_number(key, text) for key, text in zip(_COORDINATES, coordinates, strict=True))
+        box = tuple(_parse_number(key, cells[key]) for key in _COORDINATES)
         if not all(map(math.isfinite, box)):
             raise InvalidEntryError("non_finite_box", str(box))
-    except InvalidEntryError as problem:
-        return problem
-    return _Line(image_hw, label, box)
+    line.image_hw = (height, width) if height and width else (0, 0)
+    line.label, line.box = label, box
 
 
 def _parse_side(key: str, text: str) -> int:

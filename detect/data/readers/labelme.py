@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from detect.data.file_listing import files_below, images_below, is_file, read_text_or_empty, without_suffix
+from detect.data.file_listing import files_below, is_file, without_suffix
 from detect.data.readers.labelme_shapes import Geometry, parse_shape, shape_geometry
-from detect.data.readers.parsing import image_name, load_json
+from detect.data.readers.parsing import image_name, load_json, read_annotation_files
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
-from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 from detect.structures import masks
@@ -56,37 +55,19 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     used, else the first.
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "shape")
-    image_names = images_below(images)
-    image_of = {without_suffix(name): name for name in reversed(image_names)}
     files = files_below(annotations, (".json",))
     file_named = {without_suffix(file): file for file in files}
     file_of: dict[str, str] = {}
-    broken = set()
-    for file in files:
-        try:
-            document = _load(annotations / file)
-        except DataError as error:
-            problem = str(error).removeprefix(f"{annotations / file} ")
-            builder.skip(
-                "unreadable_annotations", Location(file, "", problem), raw=read_text_or_empty(annotations / file)
-            )
-            broken.add(image_of.get(without_suffix(file), ""))  # so that only one problem is reported
-            continue
-        if document is None:
-            continue
-        name = _image_of_file(images, annotations, file, document.image_path, image_of)
-        other = file_of.get(name, file_named.get(without_suffix(name), file))  # a.json wins over "a (copy).json"
-        if other != file:
-            location = Location(file, "", f"describes {name}, like {other}, which is used")
-            builder.skip("malformed_image_entry", location, raw=read_text_or_empty(annotations / file))
-            continue
-        file_of[name] = file
-        _add_image(builder, name, file, document)
-    if not (file_of or broken):
-        raise DataError(f"no labelme file in {annotations} (a .json file with a list of 'shapes')")
-    for name in image_names:
-        if name not in file_of and name not in broken:
-            builder.skip("unannotated_image", Location(name, "", ""))
+    none_found = f"no labelme file in {annotations} (a .json file with a list of 'shapes')"
+    for file, document, same_name in read_annotation_files(builder, files, _load, none_found):
+        name = _image_of_file(images, annotations, file, document.image_path, same_name)
+        other = file_of.setdefault(
+            name, file_named.get(without_suffix(name), file)
+        )  # a.json wins over "a (copy).json"
+        if other == file:
+            _add_image(builder, name, file, document)
+        else:
+            builder.skip_file("malformed_image_entry", file, f"describes {name}, like {other}, which is used")
     return builder.finish()
 
 
@@ -111,12 +92,12 @@ def _load(path: Path) -> _Document | None:
     return document
 
 
-def _image_of_file(images: Path, annotations: Path, file: str, written: Any, image_of: Mapping[str, str]) -> str:
+def _image_of_file(images: Path, annotations: Path, file: str, written: Any, same_name: str) -> str:
     """Return the image, relative to ``images``, that an annotation file describes.
 
     It is the first of these that exists, else the first: the path ``written`` in the file, relative to the file; the
-    same path relative to the corresponding subfolder of ``images``; its last part there; the image with the name of
-    the annotation file; the last part of the path in ``images``.
+    same path relative to the corresponding subfolder of ``images``; its last part there; ``same_name``, the image with
+    the name of the annotation file; the last part of the path in ``images``.
     """
     subfolder = PurePosixPath(file).parent
     path = image_name((annotations / file).parent, written) if isinstance(written, str) else ""
@@ -124,9 +105,8 @@ def _image_of_file(images: Path, annotations: Path, file: str, written: Any, ima
     if not last:
         path = last = without_suffix(PurePosixPath(file).name)
     candidates = [annotations / subfolder / path, images / subfolder / path, images / subfolder / last]
-    names = [name for candidate in candidates if (name := _relative_to_images(images, candidate))]
-    names += [image_of[without_suffix(file)]] if without_suffix(file) in image_of else []
-    names.append(last)
+    names = [*(_relative_to_images(images, candidate) for candidate in candidates), same_name, last]
+    names = list(filter(None, names))
     return next((name for name in names if is_file(images / name)), names[0])
 
 
@@ -149,19 +129,18 @@ def _add_image(builder: UnvalidatedSplitBuilder, name: str, file: str, document:
             shape = parse_shape(entry)
             part = _Part(number, shape.label, shape_geometry(shape, hw))
         except InvalidEntryError as problem:
-            location = Location(file, f"shape {number}", str(problem))
-            builder.skip(problem.kind, location, image, json.dumps(entry))
+            builder.skip_object(problem, image, number, json.dumps(entry))
             continue
         key = number if shape.group_id is None else (shape.label, shape.group_id)
         objects.setdefault(key, []).append(part)
     for parts in objects.values():
         box = parts[0].geometry.box if len(parts) == 1 else None  # of several parts the box follows from the mask
-        mask = _merge_masks(builder, image, file, parts, hw)
+        mask = _merge_masks(builder, image, parts, hw)
         builder.add_object(image, builder.label(parts[0].label), parts[0].number, box=box, mask=mask)
 
 
 def _merge_masks(
-    builder: UnvalidatedSplitBuilder, image: int, file: str, parts: Sequence[_Part], hw: tuple[int, int]
+    builder: UnvalidatedSplitBuilder, image: int, parts: Sequence[_Part], hw: tuple[int, int]
 ) -> Polygons | Rle:
     """Return the mask of an object: the polygons of its parts, or one RLE if a part is an RLE."""
     polygons = [part.geometry.mask for part in parts if isinstance(part.geometry.mask, list)]
@@ -175,7 +154,7 @@ def _merge_masks(
             try:
                 rles.append(masks.from_polygons([part.geometry.mask], hw))
             except ValueError as problem:
-                builder.skip("invalid_mask", Location(file, f"shape {part.number}", str(problem)), image)
+                builder.skip_object(InvalidEntryError("invalid_mask", str(problem)), image, part.number, "")
     return masks.from_bitmap(reduce(np.maximum, map(masks.to_bitmap, rles)))
 
 

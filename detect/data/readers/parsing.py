@@ -1,4 +1,4 @@
-"""Functions that several readers share: JSON and CSV files, checked dictionary access, names of images."""
+"""Functions that several readers share: files, checked dictionary access, names of images."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import csv
 import json
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PureWindowsPath
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
-from detect.data.file_listing import is_file
+from detect.data.file_listing import images_below, is_file, without_suffix
+from detect.data.unvalidated_split import UnvalidatedSplitBuilder
+from detect.data.validation.problems import Location
 from detect.errors import DataError
 
 MAX_CELL_CHARACTERS = 1 << 24  # a polygon of a million points; the default limit of csv, 1 << 17, is about 10,000
@@ -21,6 +23,7 @@ _TYPE_WORDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict
 _PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
 _FILE_NAME_IN_JSON = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _SAMPLED = 200  # lines or file names of one annotation file
+_T = TypeVar("_T")
 
 
 def load_json(path: Path) -> Any:
@@ -49,6 +52,40 @@ def open_csv(path: Path) -> Iterator[TextIO]:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not CSV: {error}") from None
+
+
+def read_annotation_files(
+    builder: UnvalidatedSplitBuilder, files: Sequence[str], load: Callable[[Path], _T | None], none_found: str
+) -> Iterator[tuple[str, _T, str]]:
+    """Yield each file of a format with one annotation file per image, its content, and the image of the same name.
+
+    The name of the image is "" if there is none. Files for which ``load`` raises DataError are recorded as unreadable,
+    and at the end images that ``builder`` does not have as unannotated.
+
+    files: paths relative to the folder of the annotations.
+    load: function that returns the content, or None for a file of another kind.
+    none_found: message of the DataError that is raised when no file adds an image.
+    """
+    image_names = images_below(builder.images)
+    image_of = {without_suffix(name): name for name in reversed(image_names)}
+    unreadable = set()
+    for file in files:
+        same_name = image_of.get(without_suffix(file), "")
+        try:
+            content = load(builder.annotations / file)
+        except DataError as error:
+            problem = str(error).removeprefix(f"{builder.annotations / file} ")
+            builder.skip_file("unreadable_annotations", file, problem)
+            unreadable.add(same_name)  # so that only one problem is reported
+            continue
+        if content is not None:
+            yield file, content, same_name
+    if not builder.names and not unreadable:
+        raise DataError(none_found)
+    annotated = unreadable.union(builder.names)
+    for name in image_names:
+        if name not in annotated:
+            builder.skip("unannotated_image", Location(name, "", ""))
 
 
 def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:

@@ -34,7 +34,6 @@ from detect.data.readers.via_classes import (
 )
 from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
-from detect.data.validation.problems import Location
 from detect.errors import DataError
 from detect.progress import warn
 from detect.text import counted
@@ -150,14 +149,13 @@ def _add_object(
     annotation_id: int,
 ) -> bool:
     """Add one region unless its class is not among the wanted ones. Returns whether it is a line that was closed."""
-    where = f"{builder.annotations}: {builder.name(image)}, region {number}"
+    where = f"{builder.annotations}: {builder.names[image]}, region {number}"
     try:
         if (label := class_attribute.label(region.attributes)) is None:
             return False
         box, polygon = box_and_polygon(region.shape, where)
     except InvalidEntryError as problem:
-        location = Location(builder.name(image), f"region {number}", str(problem))
-        builder.skip(problem.kind, location, image, json.dumps(region))
+        builder.skip_object(problem, image, number, json.dumps(region))
         return False
     crowd = region.attributes.get(CROWD_ATTRIBUTE) == ["1"]
     builder.add_object(image, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)

@@ -17,17 +17,16 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
-from detect.data.file_listing import FileListing, files_below, images_below, read_text_or_empty, without_suffix
+from detect.data.file_listing import FileListing, files_below, without_suffix
+from detect.data.readers.parsing import read_annotation_files
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import read_name_list
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
-from detect.data.validation.problems import Location
 from detect.errors import DataError
 from detect.progress import warn
 from detect.text import counted, first_few
 
 _COORDINATES = ("xmin", "ymin", "xmax", "ymax")
-_XML_ERRORS = (ParseError, DefusedXmlException, OSError, ValueError, LookupError)  # LookupError: unknown encoding
 _SPLIT_LISTS = {"train.txt": "train", "trainval.txt": "train", "val.txt": "val", "test.txt": "test"}
 _CLASS_FLAG = re.compile(r"\s+-?[01]$")  # in lists of one class: whether the image shows that class
 
@@ -39,28 +38,10 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "object")
     files = files_below(annotations, (".xml",))
-    if not files:
-        raise DataError(f"no XML file in {annotations}")
-    image_names = images_below(images)
-    image_of = {without_suffix(name): name for name in reversed(image_names)}
-    annotated = set()
-    for file in files:
-        name = image_of.get(without_suffix(file), "")
-        annotated.add(name)  # also when the file cannot be read, so that only one problem is reported
-        try:
-            root = parse_xml(annotations / file).getroot()
-        except _XML_ERRORS as error:
-            raw = read_text_or_empty(annotations / file)
-            builder.skip("unreadable_annotations", Location(file, "", str(error)), raw=raw)
-            continue
-        name = name or _written_image_name(root, file)
-        annotated.add(name)
-        image = builder.add_image(name, _read_size(root), source=file)
+    for file, root, name in read_annotation_files(builder, files, _load, f"no XML file in {annotations}"):
+        image = builder.add_image(name or _written_image_name(root, file), _read_size(root), source=file)
         for number, entry in enumerate(root.findall("object"), start=1):
-            _add_object(builder, image, number, entry, file)
-    for name in image_names:
-        if name not in annotated:
-            builder.skip("unannotated_image", Location(name, "", ""))
+            _add_object(builder, image, number, entry)
     return builder.finish()
 
 
@@ -110,15 +91,23 @@ READER = Reader(
 )
 
 
-def _add_object(builder: UnvalidatedSplitBuilder, image: int, number: int, entry: Element, file: str) -> None:
+def _load(path: Path) -> Element:
+    """Return the root of an XML file. Raises DataError."""
+    try:
+        root: Element = parse_xml(path).getroot()
+    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError) as error:  # Lookup: unknown encoding
+        raise DataError(str(error)) from None
+    return root
+
+
+def _add_object(builder: UnvalidatedSplitBuilder, image: int, number: int, entry: Element) -> None:
     try:
         name = _text(entry, "name")
         if not name:
             raise InvalidEntryError("malformed_object", "no class name")
         box = _read_box(entry)
     except InvalidEntryError as problem:
-        raw = tostring(entry, "unicode").strip()
-        builder.skip(problem.kind, Location(file, f"object {number}", str(problem)), image, raw)
+        builder.skip_object(problem, image, number, tostring(entry, "unicode").strip())
         return
     builder.add_object(image, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
 

@@ -52,10 +52,9 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             continue
         image = builder.add_image(name, hw, source=file)
         if file:
-            _add_objects(builder, image, annotations / file, file, hw, len(classes))
+            _add_objects(builder, image, file, hw, len(classes))
     for file in files.values():
-        raw = read_text_or_empty(annotations / file)
-        builder.skip("missing_image", Location(file, "", "no image has this name"), raw=raw)
+        builder.skip_file("missing_image", file, "no image has this name")
     return builder.finish(classes)
 
 
@@ -89,13 +88,13 @@ def _label_files(annotations: Path, image_names: Sequence[str]) -> dict[str, str
 
 
 def _add_objects(
-    builder: UnvalidatedSplitBuilder, image: int, path: Path, file: str, hw: tuple[int, int], num_classes: int
+    builder: UnvalidatedSplitBuilder, image: int, file: str, hw: tuple[int, int], num_classes: int
 ) -> None:
     """Add the objects of one label file."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = (builder.annotations / file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        builder.skip("unreadable_annotations", Location(file, "", str(error)), image, read_text_or_empty(path))
+        builder.skip_file("unreadable_annotations", file, str(error), image)
         return
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -103,7 +102,7 @@ def _add_objects(
         try:
             label, box, polygon = _parse_line(line, hw, num_classes)
         except InvalidEntryError as problem:
-            builder.skip(problem.kind, Location(file, f"line {number}", str(problem)), image, line)
+            builder.skip_object(problem, image, number, line)
             continue
         builder.add_object(image, label, number, box=box, mask=None if polygon is None else [polygon])
 
