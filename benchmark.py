@@ -30,7 +30,9 @@ MODULES = {"train": "training", "serve": "serving"}  # others have the name of t
 
 def main() -> None:
     name, chosen, _ = parse_command(COMMANDS, "Measure models, training, reading of datasets and serving.")
-    import_module(f"benchmarks.{MODULES.get(name, name)}").run(chosen)
+    # Imported here because torch takes seconds, and --help does not need it.
+    report, module = (import_module(f"benchmarks.{one}") for one in ("report", MODULES.get(name, name)))
+    report.publish(chosen, module.run)
 
 
 if __name__ == "__main__":

@@ -8,30 +8,30 @@ statistics of the image, and each model the score threshold at which it detects 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torchvision
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import FrozenBatchNorm2d
 
-from benchmarks import complexity, published, report
+from benchmarks import report
+from benchmarks.report import Result
 from benchmarks.settings import InferenceSettings
 from detect import progress, runtime
-from detect.cli.startup import start_program
-from detect.errors import UsageError
 from detect.inference.predictor import Predictor
 from detect.media.images import read_image
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.builder import build
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS, TIMM
+from detect.models.zoo import BACKBONES, DETECTORS, HEADS
 from detect.structures.class_names import ClassNames
-from detect.text import unknown
 
 OBJECTS = 10
 COCO_ROWS = 91
@@ -43,11 +43,15 @@ class Entry:
     """One measured model.
 
     name: of the backbone or torchvision model.  kind: ``backbone`` or ``model``.  head: of HEADS.
-    parameters: number of parameters.  input_hw: pixels that the backbone processes, padded to whole strides.
+    parameters: number of parameters. As in torchvision's ``num_params``, frozen batch norms have none.
+    input_hw: pixels that the backbone processes, padded to whole strides.
     proposals: number of proposals that reach the box head; None for one-stage models.
     objects: number of detections in the image, and so of masks that are predicted and pasted.
-    multiply_adds: for one image, as ``complexity.multiply_adds`` counts them.
-    ap: COCO AP in percent, and top1: ImageNet accuracy of the backbone in percent, both as torchvision publishes them.
+    multiply_adds: for one image, in convolutions and matrix products. A multiplication with its addition counts once,
+        as in the GFLOPS that torchvision publishes. Biases, norms, activations, resizing, RoIAlign and NMS do not
+        count, as there.
+    ap: COCO AP in percent (``box_map``, and ``mask_map`` or ``kp_map``), and top1: ImageNet accuracy of the backbone
+        in percent, both as torchvision publishes them with its weights; empty or None for other weights.
     seconds: of each round, from the decoded image to its Detections.
     """
 
@@ -64,41 +68,33 @@ class Entry:
     seconds: list[float] = field(default_factory=list)
 
 
-def run(settings: InferenceSettings) -> None:
-    """Measure the chosen models in turns, and publish the table."""
-    lines = choose(settings.models, settings.heads)
-    report.check_output(settings.json)
-    start_program(settings.quiet)
+def run(settings: InferenceSettings) -> Result:
+    """Measure the chosen models in turns."""
     device = runtime.pick_device(settings.device)
     image = read_image(IMAGE)
-    entries, calls = {}, {}
-    for name, head in progress.bar(lines, desc="building"):
-        entry, predictor = prepare(name, head, settings.imgsz, image, device)
-        entries[name, head] = entry
-        calls[name, head] = partial(predictor.predict_batch, [image])
-    for key, seconds in complexity.interleaved(calls, settings.rounds).items():
-        entries[key].seconds = seconds
-    machine = report.machine(device)
-    facts = {"machine": machine, "image_hw": image.shape[:2]}
-    facts |= {"models": [asdict(entry) for entry in entries.values()]}
-    report.publish(page([*entries.values()], image.shape[:2], machine), facts, settings.json)
+    lines = progress.bar(choose(settings.models, settings.heads), desc="building")
+    models = [prepare(name, head, settings.imgsz, image, device) for name, head in lines]
+    for _ in progress.bar(range(settings.rounds), desc="rounds"):
+        for entry, predictor in models:  # in turns, so that other load affects all equally
+            start = time.perf_counter()
+            predictor.predict_batch([image])
+            entry.seconds.append(time.perf_counter() - start)
+    entries = [entry for entry, _ in models]
+    facts = {"image_hw": image.shape[:2], "models": [asdict(entry) for entry in entries]}
+    return page(entries, image.shape[:2]), facts
 
 
 def choose(names: Sequence[str] | None, every_head: bool) -> list[tuple[str, str]]:
-    """Return (name, head) of each model to measure. Raises UsageError for an unknown name."""
-    known = (*BACKBONES, *DETECTORS)
-    for name in names or ():
-        if name not in known and not name.startswith(TIMM):
-            raise UsageError(unknown("model", name, known))
+    """Return (name, head) of each model to measure."""
     lines = []
-    for name in dict.fromkeys(names or known):
+    for name in dict.fromkeys(names or (*BACKBONES, *DETECTORS)):
         heads = (DETECTORS[name].head,) if name in DETECTORS else HEADS if every_head else HEADS[:1]
         lines += [(name, head) for head in heads]
     return lines
 
 
 def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.device) -> tuple[Entry, Predictor]:
-    """Return a model that has run once under the stated load, and its Entry without the seconds.
+    """Return the Entry of a model, without its seconds, and the model, which has run once under the stated load.
 
     head: of a backbone; a torchvision model has its own.  imgsz: short side in pixels; torchvision models made for
     less keep their own.  image: uint8 RGB [H, W, 3].
@@ -106,34 +102,44 @@ def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.d
     torch.manual_seed(0)
     is_backbone = name not in DETECTORS
     architecture = backbone_architecture(name, head, imgsz) if is_backbone else _detector(name, imgsz)
-    rows = COCO_ROWS if is_backbone else published.num_rows(name)
-    model = build(architecture, rows)
+    published = {} if is_backbone else _published(DETECTORS[name].builder, "COCO_V1")
+    rows = COCO_ROWS if is_backbone else len(published["categories"])
+    model: Any = build(architecture, rows)
     classes = ClassNames(tuple(f"class {row}" for row in range(1, rows)))
     predictor = Predictor(model, classes, threshold=1.0, device=device)
-    with _settling_norms(model):
+    with register_module_forward_pre_hook(_settle_norm):
         predictor.predict_batch([image])
     scores = predictor.predict_batch([image], threshold=0.0)[0].scores
     # Between two scores, since their last digits differ from run to run.
     predictor.threshold = float(scores[OBJECTS - 1 : OBJECTS + 1].mean()) if len(scores) > OBJECTS else 0.0
+
     observed: dict[str, Any] = {"proposals": None}
-    with _observing(model, observed):
-        multiply_adds = complexity.multiply_adds(
-            lambda: observed.update(objects=len(predictor.predict_batch([image])[0]))
-        )
+
+    def observe(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if module is model.backbone:
+            observed["input_hw"] = tuple(inputs[0].shape[2:])
+        elif module is getattr(model, "rpn", None):
+            observed["proposals"] = len(output[0][0])
+
+    with register_module_forward_hook(observe), FlopCounterMode(display=False) as counter:
+        (found,) = predictor.predict_batch([image])
+    weights = BACKBONES[name].weights if name in BACKBONES else None
+    imagenet = _published(name, "IMAGENET1K_V1") if weights and not weights.url else None
     entry = Entry(
         name=name,
         kind="backbone" if is_backbone else "model",
         head=architecture.head,
-        parameters=complexity.parameters(model),
-        multiply_adds=multiply_adds,
-        ap={} if is_backbone else published.coco_ap(name),
-        top1=published.imagenet_top1(name) if name in BACKBONES else None,
+        parameters=sum(p.numel() for p in model.parameters()),
+        objects=len(found),
+        multiply_adds=counter.get_total_flops() // 2,  # torch counts multiplications and additions
+        ap=published["_metrics"]["COCO-val2017"] if published else {},
+        top1=imagenet["_metrics"]["ImageNet-1K"]["acc@1"] if imagenet else None,
         **observed,
     )
     return entry, predictor
 
 
-def page(entries: Sequence[Entry], image_hw: tuple[int, ...], machine: str) -> str:
+def page(entries: Sequence[Entry], image_hw: tuple[int, ...]) -> str:
     """Return how the models were measured, and the table, as Markdown."""
     rows = [
         [
@@ -143,8 +149,7 @@ def page(entries: Sequence[Entry], image_hw: tuple[int, ...], machine: str) -> s
             f"{e.input_hw[0]}×{e.input_hw[1]}",
             "–" if e.proposals is None else str(e.proposals),
             f"{e.multiply_adds / 1e9:.1f}",
-            *(f"{e.ap[k]:.1f}" if k in e.ap else "–" for k in ("box_map", "mask_map", "kp_map")),
-            "–" if e.top1 is None else f"{e.top1:.1f}",
+            *("–" if p is None else f"{p:.1f}" for p in (*map(e.ap.get, ("box_map", "mask_map", "kp_map")), e.top1)),
             f"{1000 * statistics.median(e.seconds):.0f}",
         ]
         for e in entries
@@ -152,9 +157,9 @@ def page(entries: Sequence[Entry], image_hw: tuple[int, ...], machine: str) -> s
     header = ("model", "head", "M parameters", "pixels", "proposals", "GFLOP", "COCO box AP", "mask AP", "keypoint AP")
     objects = sorted({e.objects for e in entries})
     return (
-        f"`{report.command()}` on {machine}. Milliseconds: median of {len(entries[0].seconds)} rounds, all models in "
-        f"turn in one process, from the decoded image ({IMAGE.name}, {image_hw[0]}×{image_hw[1]} pixels) to its "
-        f"detections, {' to '.join(map(str, dict.fromkeys((objects[0], objects[-1]))))} objects each.\n\n"
+        f"Milliseconds: median of {len(entries[0].seconds)} rounds, all models in turn in one process, from the "
+        f"decoded image ({IMAGE.name}, {image_hw[0]}×{image_hw[1]} pixels) to its detections, "
+        f"{' to '.join(map(str, dict.fromkeys((objects[0], objects[-1]))))} objects each.\n\n"
         + report.table((*header, "ImageNet top-1", "ms"), rows)
     )
 
@@ -164,35 +169,15 @@ def _detector(name: str, imgsz: int) -> Architecture:
     return detector_architecture(name, None if line.short == line.long or line.short <= imgsz else imgsz)
 
 
-@contextmanager
-def _settling_norms(model: nn.Module) -> Iterator[None]:
-    """Give every batch norm, frozen or not, the statistics of its input in the block."""
-
-    def settle(norm: Any, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].numel():
-            variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance.clamp(min=1e-5))  # some eps are 0
-
-    with ExitStack() as hooks:
-        for norm in model.modules():
-            if isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):
-                hooks.callback(norm.register_forward_pre_hook(settle).remove)
-        yield
+def _published(builder: str, weights: str) -> dict[str, Any]:
+    """Return what torchvision publishes with the ``weights`` of a model: classes, metrics, and more."""
+    return torchvision.models.get_model_weights(builder)[weights].meta
 
 
-@contextmanager
-def _observing(model: Any, observed: dict[str, Any]) -> Iterator[None]:
-    """Record the size of the backbone's input and, for two-stage models, the number of proposals."""
-
-    def pixels(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        observed["input_hw"] = tuple(inputs[0].shape[2:])
-
-    def proposals(_: nn.Module, __: Any, output: tuple[list[Tensor], Any]) -> None:
-        observed["proposals"] = len(output[0][0])
-
-    with ExitStack() as hooks:
-        hooks.callback(model.backbone.register_forward_pre_hook(pixels).remove)
-        if hasattr(model, "rpn"):
-            hooks.callback(model.rpn.register_forward_hook(proposals).remove)
-        yield
+def _settle_norm(module: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Give a batch norm, frozen or not, the statistics of its input."""
+    is_norm: bool = isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d)
+    if is_norm and inputs[0].numel():
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(variance.clamp(min=1e-5))  # some eps are 0

@@ -1,29 +1,23 @@
-"""Measurement of one reader in a separate process: ``python -m benchmarks.loading NAME FILE``.
-
-Prints a Load as JSON. The process imports only what its reader needs, so that its memory is the reader's.
-"""
+"""Measurement of one reader of annotations; imports only what the reader needs, so that memory is the reader's."""
 
 from __future__ import annotations
 
 import io
-import json
 import multiprocessing
 import os
-import signal
-import sys
+import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detect import progress
+from detect.training.logging.progress import peak_memory_bytes
 
 WORKERS = 4  # the default number of loader processes on a machine with 8 or more cores
-NO_MEMORY = 12  # exit status
-_PSS = "smaps_rollup"  # since Linux 4.14
 
 Walk = Callable[[], int]
 """Reads every number of every box and mask, as training does, and returns the number of annotations."""
@@ -51,121 +45,82 @@ class Load:
 
 
 def measure(name: str, path: Path) -> Load:
-    """Read ``path`` with the reader ``name`` of READERS in this process, which should be a new one."""
-    load = READERS[name]()
-    base = peak_memory()
+    """Read ``path`` with the reader ``name`` of READERS in this process, which should be a new one.
+
+    Raises BrokenProcessPool when a forked process is killed.
+    """
+    read = READERS[name]()
+    base = peak_memory_bytes()
     clock, cpu = time.perf_counter(), time.process_time()
-    walk, faults = load(path)
+    walk, faults = read(path)
     seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
-    peak, alone = peak_memory(), proportional(os.getpid())
-    together = None if alone is None else _with_workers(walk, WORKERS)
+    peak, alone = peak_memory_bytes(), proportional_set_size(os.getpid())
+    together = None if alone is None else with_workers(walk, WORKERS)
     return Load(seconds, cpu_seconds, base, peak, alone, together, walk(), faults)
 
 
-def peak_memory() -> int | None:
-    """Return the peak memory of this process in bytes; None on Windows.
-
-    On Linux this is VmHWM. The maximum of ``getrusage`` survives exec there, so a new process would start with the
-    peak of its parent.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    if sys.platform == "win32":
-        return None
-    import resource  # not available on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def proportional_set_size(process: int) -> int | None:
+    """Return the memory of a process in bytes, in which a shared page is divided; None off Linux."""
+    path = Path(f"/proc/{process}/smaps_rollup")  # since Linux 4.14
+    match = re.search(r"^Pss: +(\d+) kB", path.read_text(), re.MULTILINE) if path.is_file() else None
+    return 1024 * int(match[1]) if match else None
 
 
-def proportional(process: int) -> int | None:
-    """Return the proportional set size of a process in bytes, in which a shared page is divided; None off Linux."""
-    pages = Path(f"/proc/{process}/{_PSS}")
-    if not pages.is_file():
-        return None
-    (line,) = (line for line in pages.read_text().splitlines() if line.startswith("Pss:"))
-    return 1024 * int(line.split()[1])
-
-
-def _with_workers(walk: Walk, count: int) -> int:
-    """Return the bytes of this process and ``count`` forked ones, after each has read every record.
-
-    Raises MemoryError when one was killed.
-    """
-    done, tell = os.pipe()
-    wait, release = os.pipe()
-
-    def work() -> None:
-        os.close(release)  # only the parent keeps its end open, so the workers end when it is killed
-        walk()
-        os.write(tell, b".")
-        os.close(tell)
-        os.read(wait, 1)
-
+def with_workers(walk: Walk, count: int) -> int:
+    """Return the bytes of this process and ``count`` forked ones, after each has read every record (Linux only)."""
     fork = multiprocessing.get_context("fork")
-    workers: list[Any] = [fork.Process(target=work, daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    os.close(tell)
-    walked = sum(len(os.read(done, 1)) for _ in workers)
-    together = (os.getpid(), *(worker.pid for worker in workers))
-    total = sum(proportional(process) or 0 for process in together) if walked == count else 0
-    for end in (release, done, wait):
-        os.close(end)
-    for worker in workers:
-        worker.join()
-    if walked < count:
-        raise MemoryError
-    return total
+    all_done = fork.Barrier(count)
+
+    def read_all() -> None:
+        walk()
+        all_done.wait()
+
+    with ProcessPoolExecutor(count, fork, initializer=read_all) as pool:
+        pool.submit(os.getpid).result()  # the pool forks all its processes first, and no task runs until all have read
+        processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children() if worker.pid)]
+        return sum(proportional_set_size(process) or 0 for process in processes)
 
 
 def _pycocotools() -> Callable[[Path], tuple[Walk, int]]:
     from pycocotools.coco import COCO
 
     def walk(coco: COCO) -> int:
-        objects = 0
-        for of_image in coco.imgToAnns.values():
-            for annotation in of_image:
-                mask = annotation["segmentation"]
-                for numbers in mask if isinstance(mask, list) else [mask["counts"]]:
-                    sum(numbers)
-                sum(annotation["bbox"])
-            objects += len(of_image)
-        return objects
+        for annotation in coco.anns.values():
+            mask = annotation["segmentation"]
+            for numbers in mask if isinstance(mask, list) else [mask["counts"]]:
+                sum(numbers)
+            sum(annotation["bbox"])
+        return len(coco.anns)
 
-    def load(path: Path) -> tuple[Walk, int]:
+    def read(path: Path) -> tuple[Walk, int]:
         with redirect_stdout(io.StringIO()):  # it prints its progress
-            coco = COCO(path)
-        return partial(walk, coco), 0
+            return partial(walk, COCO(path)), 0
 
-    return load
+    return read
 
 
 def _ours(checked: bool) -> Callable[[Path], tuple[Walk, int]]:
     import numpy as np
 
-    from detect.data.quality.checks.annotations import check_objects
     from detect.data.readers.coco import parse
     from detect.data.table import Table
+    from detect.data.validation.annotations import check_objects
 
     def walk(table: Table) -> int:
-        objects = 0
         for record in table:
             mask: Any
             for mask in record.masks or ():
                 for numbers in mask if isinstance(mask, list) else [np.frombuffer(mask["counts"], np.uint8)]:
                     numbers.sum()
             record.boxes.sum()
-            objects += len(record)
-        return objects
+        return len(table.boxes)
 
-    def load(path: Path) -> tuple[Walk, int]:
+    def read(path: Path) -> tuple[Walk, int]:
         split = parse(path.parent, path)
         found = check_objects(split.table) if checked else ()
         return partial(walk, split.table), len(split.skipped) + sum(len(one.rows) for one in found)
 
-    return load
+    return read
 
 
 READERS: dict[str, Callable[[], Callable[[Path], tuple[Walk, int]]]] = {
@@ -173,18 +128,4 @@ READERS: dict[str, Callable[[], Callable[[Path], tuple[Walk, int]]]] = {
     "read": partial(_ours, checked=False),
     "checked": partial(_ours, checked=True),
 }
-
-
-def main() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent process reports the stop
-    progress.hide_bars(True)
-    name, path = sys.argv[1:]
-    try:
-        print(json.dumps(asdict(measure(name, Path(path)))))
-    except MemoryError:
-        return NO_MEMORY
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+"""Reader -> function that imports what the reader needs and returns the function that reads a file."""

@@ -6,26 +6,27 @@ similar aspect ratios, weight decay applies to all weights, and the learning rat
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.transforms import v2
 
+from detect.data.dataset import collate
+from detect.errors import TrainingError
 from detect.models.architecture import Architecture
 from detect.models.builder import Detector, assemble
+from detect.structures import masks
 from detect.structures.image_record import ImageRecord
-from detect.structures.masks import Polygons, Rle
+from detect.training.step import Batch
 
-Batch = tuple[tuple[Tensor, ...], tuple[dict[str, Tensor], ...]]
 _PROPOSALS = 2000  # per level before NMS, torchvision's default
 _ASPECT_GROUPS = 3  # per factor of 2
 _MIRRORED = 0.5
@@ -48,14 +49,8 @@ class FullSizeImages(Dataset):
     def __init__(self, records: Sequence[ImageRecord], *, with_masks: bool, mirrored: float = _MIRRORED) -> None:
         self.records = records
         self.with_masks = with_masks
-        self.transform = v2.Compose(
-            [
-                v2.ToImage(),
-                v2.RandomHorizontalFlip(mirrored),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.ToPureTensor(),
-            ]
-        )
+        to_float = v2.ToDtype(torch.float32, scale=True)
+        self.transform = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(mirrored), to_float, v2.ToPureTensor()])
 
     def __len__(self) -> int:
         return len(self.records)
@@ -77,63 +72,50 @@ class FullSizeImages(Dataset):
         return self.transform(image, target)
 
 
-def _bitmap(mask: Polygons | Rle, image_hw: tuple[int, int]) -> np.ndarray:
-    if isinstance(mask, dict):
-        return coco_mask.decode(mask)
-    parts = coco_mask.decode(coco_mask.frPyObjects([np.asarray(part).tolist() for part in mask], *image_hw))
-    return parts.any(axis=2).astype(np.uint8)
+def _bitmap(mask: Any, image_hw: tuple[int, int]) -> np.ndarray:
+    return masks.to_bitmap(mask if isinstance(mask, dict) else masks.from_polygons(mask, image_hw))
 
 
 def batches(dataset: FullSizeImages, batch_size: int, workers: int, seed: int) -> Iterator[Batch]:
     """Yield batches endlessly, each full and with images of similar aspect ratio."""
     torch.manual_seed(seed)
-    groups = _AspectRatioBatches(dataset.records, batch_size, seed)
-    return iter(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=_collate))
+    groups: Any = _similar_aspect_ratios(dataset.records, batch_size, seed)
+    return iter(DataLoader(dataset, batch_sampler=groups, num_workers=workers, collate_fn=collate))
 
 
-class _AspectRatioBatches:
-    """Batches of indices; images of a group that do not fill a batch wait for the next epoch."""
-
-    def __init__(self, records: Sequence[ImageRecord], batch_size: int, seed: int) -> None:
-        edges = 2 ** np.linspace(-1, 1, 2 * _ASPECT_GROUPS + 1)
-        ratios = [record.image_hw[1] / record.image_hw[0] for record in records]
-        self.groups = np.searchsorted(edges, ratios, side="right").tolist()
-        self.batch_size, self.seed = batch_size, seed
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rng = np.random.default_rng(self.seed)
-        waiting: dict[int, list[int]] = defaultdict(list)
-        while True:
-            for index in rng.permutation(len(self.groups)).tolist():
-                members = waiting[self.groups[index]]
-                members.append(index)
-                if len(members) == self.batch_size:
-                    yield waiting.pop(self.groups[index])
-
-
-def _collate(items: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Batch:
-    images, targets = zip(*items, strict=True)
-    return images, targets
+def _similar_aspect_ratios(records: Sequence[ImageRecord], batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Yield batches of indices; images of a group that do not fill a batch wait for the next epoch."""
+    edges = 2 ** np.linspace(-1, 1, 2 * _ASPECT_GROUPS + 1)
+    ratios = [record.image_hw[1] / record.image_hw[0] for record in records]
+    groups = np.searchsorted(edges, ratios, side="right").tolist()
+    rng = np.random.default_rng(seed)
+    waiting: dict[int, list[int]] = defaultdict(list)
+    while True:
+        for index in rng.permutation(len(groups)).tolist():
+            members = waiting[groups[index]]
+            members.append(index)
+            if len(members) == batch_size:
+                yield waiting.pop(groups[index])
 
 
 class Steps:
     """Takes SGD steps on ``model``; the learning rate rises to ``lr`` in the first ``warmup`` steps."""
 
-    def __init__(self, model: Detector, lr: float, weight_decay: float, warmup: int, device: torch.device) -> None:
-        self.model = model.to(device).train()
-        self.device = device
+    def __init__(self, model: Detector, lr: float, weight_decay: float, warmup: int) -> None:
+        self.model = model.train()
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=lr, momentum=0.9, weight_decay=weight_decay)
         self.schedule = torch.optim.lr_scheduler.LinearLR(self.optimizer, start_factor=1e-3, total_iters=warmup)
 
-    def step(self, batch: Batch) -> dict[str, float]:
+    def __call__(self, batch: Batch) -> dict[str, float]:
         """Take one step and return the losses and their sum (``loss``)."""
-        images = [image.to(self.device) for image in batch[0]]
-        targets = [{name: value.to(self.device) for name, value in target.items()} for target in batch[1]]
+        device = next(self.model.parameters()).device
+        images = [image.to(device) for image in batch[0]]
+        targets = [{name: value.to(device) for name, value in target.items()} for target in batch[1]]
         losses = self.model(images, targets)
         total = sum(losses.values())
         if not np.isfinite(total.item()):
-            sys.exit(f"the loss is {total.item()}")
+            raise TrainingError(f"the loss is {total.item()}")
         self.optimizer.zero_grad()
         total.backward()
         self.optimizer.step()

@@ -6,14 +6,19 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
 
+from detect import runtime
+from detect.cli.startup import start_program
 from detect.io.files import make_folder, write_text
+
+Result = tuple[str, dict[str, Any]]
+"""What a command measured: a description with tables, as Markdown, and every measurement for the JSON file."""
 
 NOT_MEASURED = "not measured"
 
@@ -24,17 +29,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def check_output(path: Path | None) -> None:
-    """Raise UsageError, before any work, when the folder of the JSON file is not writable."""
+def publish(settings: Any, run: Callable[[Any], Result]) -> None:
+    """Measure, print the table with its description, and write all measurements to the file ``settings.json``.
+
+    Raises UsageError, before any work, when the folder of the file is not writable, and DiskError.
+    """
+    path: Path | None = settings.json
     if path:
         make_folder(path.parent)
-
-
-def publish(text: str, facts: Mapping[str, Any], path: Path | None) -> None:
-    """Print the table with its description, and write all measurements to ``path``. Raises DiskError."""
-    print(text)
+    start_program(settings.quiet)
+    device = runtime.pick_device(getattr(settings, "device", "cpu"))
+    text, facts = run(settings)
+    print(f"`{command()}` on {machine(device)}. {text}")
     if path:
-        write_text(path, json.dumps({"command": command(), **facts}, indent=1) + "\n")
+        facts = {"command": command(), "machine": machine(device), **facts}
+        write_text(path, json.dumps(facts, indent=1) + "\n")
         print(f"-> {path}")
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import http.client
 import re
-import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from email.message import Message
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,9 +20,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks import report
+from benchmarks.report import Result
 from benchmarks.settings import ServeSettings
-from detect import progress, runtime
-from detect.cli.startup import start_program
+from detect import progress
 from detect.errors import UsageError
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
@@ -35,7 +34,6 @@ from detect.text import counted
 PATH = "/v1/detect"
 _ROOT = Path(__file__).resolve().parents[1]
 _TIMEOUT = 120  # seconds until a client counts a request as lost
-_RESIDENT = re.compile(rb"^process_resident_memory_bytes ([\d.e+]+)$", re.MULTILINE)
 
 
 @dataclass
@@ -66,41 +64,15 @@ class Load:
     memory: int | None
 
 
-@dataclass
-class ServedLoads:
-    """All measurements of one server.
-
-    memory: resident memory after the first image, in bytes.
-    stopped: responses to the requests that were under way when the server was stopped.
-    under_way: number of these requests.  exit_status: of the server.
-    """
-
-    loads: list[Load]
-    memory: int | None
-    stopped: Responses
-    under_way: int
-    exit_status: int
-
-
-def run(settings: ServeSettings) -> None:
-    """Measure the server, and publish the table."""
-    report.check_output(settings.json)
-    start_program(settings.quiet)
-    device = runtime.pick_device(settings.device)
-    images = [(_ROOT / "input" / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
-    served = measure(settings, images)
-    facts = {"machine": report.machine(device), "model": settings.model}
-    report.publish(page(served, settings, facts["machine"]), facts | {"served": asdict(served)}, settings.json)
-
-
-def measure(settings: ServeSettings, images: Sequence[bytes]) -> ServedLoads:
+def run(settings: ServeSettings) -> Result:
     """Measure each number of clients between two measurements of the loop; stop the server under load at the end.
 
     Raises UsageError when serve.py does not start.
     """
+    images = [(_ROOT / "input" / f"image_{number}.jpg").read_bytes() for number in (1, 2, 3, 4)]
     predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz)
     loads = []
-    with _server(settings) as (process, url):
+    with _server(settings) as (server, url):
         process_image(predictor, images[0])
         _send(url, images[0], Responses())
         memory = resident_memory(url)
@@ -111,8 +83,22 @@ def measure(settings: ServeSettings, images: Sequence[bytes]) -> ServedLoads:
             rate = len(responses.seconds) / taken
             loads.append(Load(number, responses, rate, (before + after) / 2, resident_memory(url)))
             before = after
-        stopped, under_way = stop_under_load(process, url, images, max(settings.clients))
-    return ServedLoads(loads, memory, stopped, under_way, process.returncode)
+        stopped = Responses()
+        with ThreadPoolExecutor(max(settings.clients)) as pool:
+            requests = [pool.submit(_send, url, images[0], stopped) for _ in range(max(settings.clients))]
+            time.sleep(0.5)  # until all requests have arrived
+            under_way = sum(not request.done() for request in requests)
+            server.terminate()
+        status = server.wait(_TIMEOUT)
+    text = (
+        f"`{settings.model}`, `--imgsz {settings.imgsz}`; after its first image the server held "
+        f"{report.megabytes(memory)} MB. Medians of {counted(settings.rounds, 'round')}.\n\n{table(loads)}\n\n"
+        f"Stopped (SIGTERM) with {counted(under_way, 'request')} under way: {len(stopped.seconds)} answered,"
+        f" {len(stopped.waits)} refused, {len(stopped.errors)} lost; exit status {status}."
+        + "".join(f"\n\n- {error}" for error in dict.fromkeys(stopped.errors))
+    )
+    facts = {"model": settings.model, "memory": memory, "loads": [asdict(one) for one in loads]}
+    return text, facts | {"stopped": asdict(stopped), "under_way": under_way, "exit_status": status}
 
 
 def process_image(predictor: Predictor, content: bytes) -> None:
@@ -141,66 +127,36 @@ def load(url: str, images: Sequence[bytes], clients: int, seconds: float) -> tup
         for number in count(first):
             if time.perf_counter() - start >= seconds:
                 return
-            if wait := _send(url, images[number % len(images)], responses):
-                time.sleep(max(0.0, min(wait, start + seconds - time.perf_counter())))
+            wait = _send(url, images[number % len(images)], responses)
+            time.sleep(max(0.0, min(wait, start + seconds - time.perf_counter())))
 
     with ThreadPoolExecutor(clients) as pool:
-        for done in [pool.submit(client, number) for number in range(clients)]:
-            done.result()
+        list(pool.map(client, range(clients)))
     return responses, time.perf_counter() - start
-
-
-def stop_under_load(
-    process: subprocess.Popen[str], url: str, images: Sequence[bytes], clients: int
-) -> tuple[Responses, int]:
-    """Stop the server while each client waits for an image; return the responses and the number under way."""
-    responses = Responses()
-    threads = [threading.Thread(target=_send, args=(url, images[0], responses)) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)  # until all requests have arrived
-    under_way = sum(thread.is_alive() for thread in threads)
-    process.send_signal(signal.SIGTERM)
-    for thread in threads:
-        thread.join()
-    process.wait(_TIMEOUT)
-    return responses, under_way
 
 
 def resident_memory(url: str) -> int | None:
     """Return the resident memory of the server in bytes, as /metrics reports it."""
-    connection = _connection(url)
-    connection.request("GET", "/metrics")
-    match = _RESIDENT.search(connection.getresponse().read())
-    connection.close()
+    _, _, content = _request(url, "GET", "/metrics")
+    match = re.search(rb"^process_resident_memory_bytes ([\d.e+]+)$", content, re.MULTILINE)
     return int(float(match[1])) if match else None
 
 
-def page(served: ServedLoads, settings: ServeSettings, machine: str) -> str:
-    """Return how it was measured, and the table, as Markdown."""
+def table(loads: Sequence[Load]) -> str:
+    """Return the table of all numbers of clients as Markdown, and below it every error once."""
+    rows = []
+    for clients in dict.fromkeys(one.clients for one in loads):
+        rounds = [one for one in loads if one.clients == clients]
+        seconds = [second for one in rounds for second in one.responses.seconds]
+        percentiles = np.percentile(seconds, (50, 95)) if seconds else (np.nan, np.nan)
+        rate = statistics.median(one.rate for one in rounds)
+        ratio = statistics.median(one.rate / one.plain_rate for one in rounds)
+        counts = [sum(len(one.responses.waits) for one in rounds), sum(len(one.responses.errors) for one in rounds)]
+        figures = [f"{value:.2f}" for value in (rate, ratio, *percentiles)]
+        rows.append([str(clients), *figures, *map(str, counts), report.megabytes(rounds[-1].memory)])
     header = ["clients", "images/s", "of the loop's", "p50 s", "p95 s", "refused (503)", "errors", "MB"]
-    by_clients = {n: [one for one in served.loads if one.clients == n] for n in dict.fromkeys(settings.clients)}
-    rows = [_row(some) for some in by_clients.values()]
-    stopped = served.stopped
-    errors = [*(text for one in served.loads for text in one.responses.errors), *stopped.errors]
-    return (
-        f"`{report.command()}` on {machine}. `{settings.model}`, `--imgsz {settings.imgsz}`; after its first image the"
-        f" server held {report.megabytes(served.memory)} MB. Medians of {counted(settings.rounds, 'round')}.\n\n"
-        f"{report.table(header, rows)}\n\n"
-        f"Stopped (SIGTERM) with {counted(served.under_way, 'request')} under way: {len(stopped.seconds)} answered,"
-        f" {len(stopped.waits)} refused, {len(stopped.errors)} lost; exit status {served.exit_status}."
-        + "".join(f"\n\n- {text}" for text in dict.fromkeys(errors))
-    )
-
-
-def _row(rounds: Sequence[Load]) -> list[str]:
-    seconds = [second for one in rounds for second in one.responses.seconds]
-    percentiles = np.percentile(seconds, (50, 95)) if seconds else (np.nan, np.nan)
-    rate = statistics.median(one.rate for one in rounds)
-    ratio = statistics.median(one.rate / one.plain_rate for one in rounds)
-    counts = [sum(len(one.responses.waits) for one in rounds), sum(len(one.responses.errors) for one in rounds)]
-    figures = [f"{value:.2f}" for value in (rate, ratio, *percentiles)]
-    return [str(rounds[0].clients), *figures, *map(str, counts), report.megabytes(rounds[-1].memory)]
+    errors = dict.fromkeys(error for one in loads for error in one.responses.errors)
+    return "\n\n".join([report.table(header, rows), *(f"- {error}" for error in errors)])
 
 
 @contextmanager
@@ -219,28 +175,27 @@ def _server(settings: ServeSettings) -> Iterator[tuple[subprocess.Popen[str], st
             process.terminate()
 
 
-def _connection(url: str) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=_TIMEOUT)
-
-
 def _send(url: str, image: bytes, responses: Responses) -> float:
     """Send one image, record the response, and return the seconds to wait before the next."""
     start = time.perf_counter()
-    connection = _connection(url)
     try:
-        connection.request("POST", PATH, image, {"Content-Type": "image/jpeg"})
-        response = connection.getresponse()
-        content = response.read()
+        status, headers, content = _request(url, "POST", PATH, image)
     except (OSError, http.client.HTTPException) as error:
         responses.errors.append(f"{type(error).__name__}: {error}")
         return 1.0
-    finally:
-        connection.close()
-    if response.status == http.client.SERVICE_UNAVAILABLE:
-        responses.waits.append(float(response.headers["Retry-After"]))
+    if status == http.client.SERVICE_UNAVAILABLE:
+        responses.waits.append(float(headers["Retry-After"]))
         return responses.waits[-1]
-    if response.status != http.client.OK:
-        responses.errors.append(f"{response.status}: {content[:200].decode(errors='replace')}")
-    else:
+    if status == http.client.OK:
         responses.seconds.append(time.perf_counter() - start)
+    else:
+        responses.errors.append(f"{status}: {content[:200].decode(errors='replace')}")
     return 0.0
+
+
+def _request(url: str, method: str, path: str, image: bytes | None = None) -> tuple[int, Message, bytes]:
+    """Return status, headers and content of a response. Raises OSError and HTTPException."""
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=_TIMEOUT)) as connection:
+        connection.request(method, path, image, {"Content-Type": "image/jpeg"} if image else {})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from detect.cli.settings.shared import FORMATS, model_option
-from detect.models.zoo import check_model
+from detect.errors import UsageError
+from detect.models.zoo import BACKBONES, DETECTORS, TIMM, check_model, check_trained_model
 from detect.options import device_option, option
+from detect.text import unknown
 
 
 def _json() -> Any:
@@ -17,6 +19,12 @@ def _json() -> Any:
 
 def _imgsz(help: str) -> Any:
     return option(480, help, low=32, high=8192)
+
+
+def _check_models(names: list[str]) -> None:
+    for name in names:
+        if name not in BACKBONES and name not in DETECTORS and not name.startswith(TIMM):
+            raise UsageError(unknown("model", name, (*BACKBONES, *DETECTORS)))
 
 
 def _rounds(default: int) -> Any:
@@ -43,6 +51,9 @@ class InferenceSettings:
     json: Path | None = _json()
     quiet: bool = _quiet()
 
+    def __post_init__(self) -> None:
+        _check_models(self.models or [])
+
 
 @dataclass(kw_only=True)
 class TrainSettings:
@@ -60,14 +71,19 @@ class TrainSettings:
     json: Path | None = _json()
     quiet: bool = _quiet()
 
+    def __post_init__(self) -> None:
+        _check_models(self.models)
+        for name in set(self.models) & set(DETECTORS):
+            check_trained_model(name)
+
 
 @dataclass(kw_only=True)
 class DataSettings:
     """Measure time and memory of reading annotations, beside pycocotools."""
 
-    images: int = option(118_000, "number of images in the rendered file", low=1, high=10_000_000)
+    images: int = option(118_000, "number of images in the generated file", low=1, high=10_000_000)
     objects: int = option(
-        860_000, "number of annotations in the rendered file; a million take pycocotools 12 GB", low=1, high=10_000_000
+        860_000, "number of annotations in the file; a million take pycocotools 12 GB", low=1, high=10_000_000
     )
     rounds: int = _rounds(3)
     json: Path | None = _json()
@@ -96,7 +112,7 @@ class ResultsSettings:
     """Train and score the runs of docs/results.md; finished runs are kept, interrupted ones continue."""
 
     runs: list[str] | None = option(
-        None, "only runs whose names begin so, such as balloon_recipe (default: all)", metavar="NAME"
+        None, "only runs whose names begin so, such as balloon_default (default: all)", metavar="NAME"
     )
     data_root: Path | None = option(None, "folder that holds balloon/ and bccd/ (default: datasets)", metavar="DIR")
     pretrained: str = option("auto", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")

@@ -2,135 +2,125 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+import io
 import statistics
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
-from benchmarks import report
+from benchmarks import reference, report
+from benchmarks.processes import in_new_process
+from benchmarks.report import Result
 from benchmarks.settings import TrainSettings
-from benchmarks.training_run import MIXED, REFERENCE, SAME, USUAL, Job, Run, start, ways_on
+from benchmarks.stage_timer import READING, StageTimer
 from detect import progress, runtime
-from detect.cli.startup import start_program
-from detect.data.description import find_spec
 from detect.errors import UsageError
-from detect.models.zoo import BACKBONES, DETECTORS, TIMM, check_trained_model
-from detect.text import counted, unknown
+from detect.models.architecture import Architecture
+from detect.models.builder import Detector
+from detect.models.zoo import DETECTORS
+from detect.text import counted
+from detect.training import amp, setup
 from detect.training.config import TrainConfig
+from detect.training.data import TrainingData, read_training_data
+from detect.training.logging.progress import peak_memory_bytes
 
+REFERENCE, SAME, DEFAULT, AMP = "reference", "same", "default", "amp"
+_SAME = {"aug": "none", "flip": 0.5, "freeze": 0, "repeat_threshold": 0.0, "amp": False}
+# Variant of the training -> settings that differ from train.py's defaults.
+VARIANTS: dict[str, dict[str, Any]] = {
+    REFERENCE: _SAME,  # a loop like torchvision's references
+    SAME: _SAME,  # this toolkit on the same images
+    DEFAULT: {},
+    AMP: {**_SAME, "amp": True},
+}
 TITLES = {
     REFERENCE: "torchvision's references",
     SAME: "this toolkit, the same",
-    USUAL: "this toolkit, as train.py does by default",
-    MIXED: "this toolkit, the same in 16 bits (`--amp`)",
+    DEFAULT: "this toolkit, as train.py does by default",
+    AMP: "this toolkit, the same in 16 bits (`--amp`)",
 }
-_ROOT = Path(__file__).resolve().parents[1]
+_WARM_UP = 3  # steps that are not measured
+_LR = 0.001
+
+
+@dataclass
+class Run:
+    """Result of one measurement.
+
+    images: number of images.  seconds: wall-clock time, reading included.
+    peak_bytes: peak memory of the process, or of the tensors on a CUDA device; None when unknown.
+    losses: total loss of each step.  stages: seconds of each stage, on a CPU.
+    """
+
+    images: int
+    seconds: float
+    peak_bytes: int | None
+    losses: list[float]
+    stages: dict[str, float]
+
 
 Runs = Mapping[str, Sequence[Run]]
-"""Way -> one run per round."""
+"""Variant -> one run per round."""
 
 
-def run(settings: TrainSettings) -> None:
-    """Measure every model in every way, in turns, and publish the tables."""
-    for name in settings.models:
-        if name in DETECTORS:
-            check_trained_model(name)
-        elif name not in BACKBONES and not name.startswith(TIMM):
-            raise UsageError(unknown("model", name, (*BACKBONES, *DETECTORS)))
-    report.check_output(settings.json)
-    device, workers = runtime.pick_device(settings.device), runtime.default_workers()
-    start_program(settings.quiet, workers)
-    spec = find_spec(settings.data, settings.data_root, settings.format)
-    spec.prepare()
-    classes, records = spec.read("train")
-    for name in settings.models:  # in this process first, where an error is one line
-        start(name, settings.pretrained, settings.imgsz, classes, has_masks=records.has_masks)
-    defaults = TrainConfig()
-    job = Job(
-        data=settings.data,
-        data_root=str(settings.data_root) if settings.data_root else None,
-        format=settings.format,
-        weights=settings.pretrained,
-        aug=defaults.aug,
-        ema=defaults.ema,
-        imgsz=settings.imgsz,
-        batch_size=defaults.batch_size,
-        steps=settings.steps,
-        workers=workers,
-        threads=torch.get_num_threads(),
-        device=str(device),
+def run(settings: TrainSettings) -> Result:
+    """Measure every model in every variant, in turns."""
+    workers, variants = runtime.default_workers(), variants_on(runtime.pick_device(settings.device))
+    runtime.configure_process(workers)
+    for model in settings.models:  # in this process first, so that errors come before any measurement
+        _, data, *_ = start(config_of(settings, model, SAME, seed=0))
+    measured = {model: measure(settings, model, variants) for model in settings.models}
+    rounds = f"{counted(settings.rounds, 'round')} of {counted(settings.steps, 'step')}"
+    images = f"{data.name} ({counted(len(data.train), 'image')})"
+    loaders = counted(workers, "loader process", "loader processes")
+    text = (
+        f"{images}, `--imgsz {settings.imgsz}`, batches of {TrainConfig().batch_size}, {loaders}. Medians of {rounds},"
+        " in turns, each in a new process."
     )
-    measured = {name: measure(replace(job, model=name), ways_on(device), settings.rounds) for name in settings.models}
-    machine = report.machine(device)
-    images = f"{spec.name} ({counted(len(records), 'image')})"
-    runs = {n: {way: [asdict(one) for one in some] for way, some in runs.items()} for n, runs in measured.items()}
-    facts = {"machine": machine, "job": asdict(job), "runs": runs}
-    report.publish(page(measured, job, images, machine), facts, settings.json)
+    facts = {
+        "settings": {name: str(value) for name, value in asdict(settings).items()},
+        "runs": {m: {v: [asdict(one) for one in some] for v, some in runs.items()} for m, runs in measured.items()},
+    }
+    tables = [tables_of(model, runs) for model, runs in measured.items()]
+    return "\n\n".join([text, *tables]), facts
 
 
-def measure(job: Job, ways: Sequence[str], rounds: int) -> dict[str, list[Run]]:
-    """Run the job in each way once per round, each in a new process and with a seed of the round.
+def measure(settings: TrainSettings, model: str, variants: Sequence[str]) -> dict[str, list[Run]]:
+    """Train the model in each variant once per round, each in a new process and with a seed of the round.
 
-    The ways take turns, so that other load on the machine affects all equally. Raises UsageError when there is not
-    enough memory.
+    The variants take turns, so that other load on the machine affects all equally. Raises UsageError when there is
+    not enough memory.
     """
-    runs: dict[str, list[Run]] = {way: [] for way in ways}
-    turns = [(way, number) for number in range(rounds) for way in (ways if number % 2 == 0 else ways[::-1])]
-    for way, number in progress.bar(turns, desc=job.model):
-        runs[way].append(_run_in_new_process(replace(job, way=way, seed=number)))
+    runs: dict[str, list[Run]] = {variant: [] for variant in variants}
+    turns = [(variant, seed) for seed in range(settings.rounds) for variant in variants[:: -1 if seed % 2 else 1]]
+    for variant, seed in progress.bar(turns, desc=model):
+        config, threads = config_of(settings, model, variant, seed), torch.get_num_threads()
+        arguments = config, variant == REFERENCE, settings.steps, threads
+        task = f"training {model} ({TITLES[variant]})"
+        runs[variant].append(in_new_process(measure_steps, *arguments, task=task, lower="imgsz"))
     return runs
 
 
-def page(measured: Mapping[str, Runs], job: Job, images: str, machine: str) -> str:
-    """Return how it was measured, and the tables of each model, as Markdown.
-
-    measured: runs by model.  job: what the runs share.  images: the dataset in words.
-    """
-    rounds = len(next(iter(measured.values()))[REFERENCE])
-    text = (
-        f"`{report.command()}` on {machine}. {images}, `--imgsz {job.imgsz}`, batches of {job.batch_size}, "
-        f"{counted(job.workers, 'loader process', 'loader processes')}. Medians of {counted(rounds, 'round')} of "
-        f"{counted(job.steps, 'step')}, in turns, each in a new process."
-    )
-    return "\n\n".join([text, *(_tables(name, runs) for name, runs in measured.items())])
+def speedups(runs: Sequence[Run], references: Sequence[Run]) -> list[float]:
+    """Return the images per second relative to the references, for each round."""
+    return [_speed(ours) / _speed(theirs) for ours, theirs in zip(runs, references, strict=True)]
 
 
-def speedups(runs: Runs, way: str) -> list[float]:
-    """Return the images per second of a way relative to the references, for each round."""
-    return [_speed(ours) / _speed(theirs) for ours, theirs in zip(runs[way], runs[REFERENCE], strict=True)]
-
-
-def _run_in_new_process(job: Job) -> Run:
-    # The working directory stays the user's, whose paths may be relative.
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.training_run", json.dumps(asdict(job))],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode == -getattr(signal, "SIGKILL", signal.SIGTERM):
-        raise UsageError(f"training {job.model} ({TITLES[job.way]}) needs more memory than there is; lower `imgsz`")
-    done.check_returncode()
-    return Run(**json.loads(done.stdout.splitlines()[-1]))
-
-
-def _tables(name: str, runs: Runs) -> str:
-    header = (f"`{name}`", "images/s", "times the references", "lowest to highest", "peak MB", "of the references'")
+def tables_of(model: str, runs: Runs) -> str:
+    """Return the tables of a model as Markdown: speed and memory, and the stages of a step if they were measured."""
+    header = (f"`{model}`", "images/s", "times the references", "lowest to highest", "peak MB", "of the references'")
     rows = []
-    for way, some in runs.items():
-        times, peak, reference = speedups(runs, way), _peak(some), _peak(runs[REFERENCE])
+    for variant, some in runs.items():
+        times, peak, reference = speedups(some, runs[REFERENCE]), _peak(some), _peak(runs[REFERENCE])
         rows.append(
             [
-                TITLES[way],
+                TITLES[variant],
                 f"{statistics.median(map(_speed, some)):.2f}",
                 f"{statistics.median(times):.2f}",
                 f"{min(times):.2f} to {max(times):.2f}",
@@ -138,24 +128,17 @@ def _tables(name: str, runs: Runs) -> str:
                 f"{peak / reference:.2f}" if peak and reference else report.NOT_MEASURED,
             ]
         )
-    return "\n\n".join([report.table(header, rows), *_stages(runs)])
+    tables = [report.table(header, rows)]
+    if stages := runs[REFERENCE][0].stages:
+        rows = [[stage, *(_milliseconds(some, stage) for some in runs.values())] for stage in (*stages, "all")]
+        tables.append(report.table(("ms per step", *(TITLES[variant] for variant in runs)), rows))
+    return "\n\n".join(tables)
 
 
-def _stages(runs: Runs) -> list[str]:
-    """Return a table of the milliseconds of each stage per step, or nothing when they were not measured."""
-    if not runs[REFERENCE][0].stages:
-        return []
-    by_way = {way: [_milliseconds(one) for one in some] for way, some in runs.items()}
-    rows = [
-        [stage, *(f"{statistics.median(one[stage] for one in some):.0f}" for some in by_way.values())]
-        for stage in by_way[REFERENCE][0]
-    ]
-    rows.append(["all", *(f"{statistics.median(sum(one.values()) for one in some):.0f}" for some in by_way.values())])
-    return [report.table(("ms per step", *(TITLES[way] for way in by_way)), rows)]
-
-
-def _milliseconds(one: Run) -> dict[str, float]:
-    return {stage: 1000 * seconds / len(one.losses) for stage, seconds in one.stages.items()}
+def _milliseconds(runs: Sequence[Run], stage: str) -> str:
+    """Return the median time of a stage, or of ``all`` stages, per step."""
+    seconds = [{**one.stages, "all": sum(one.stages.values())}[stage] / len(one.losses) for one in runs]
+    return f"{1000 * statistics.median(seconds):.0f}"
 
 
 def _speed(one: Run) -> float:
@@ -165,3 +148,82 @@ def _speed(one: Run) -> float:
 def _peak(runs: Sequence[Run]) -> float | None:
     peaks = [one.peak_bytes for one in runs if one.peak_bytes is not None]
     return statistics.median(peaks) if peaks else None
+
+
+def variants_on(device: torch.device) -> list[str]:
+    """Return the variants that the device supports."""
+    try:
+        amp.half_dtype(device)
+    except UsageError:
+        return [variant for variant in VARIANTS if variant != AMP]
+    return [*VARIANTS]
+
+
+def config_of(settings: TrainSettings, model: str, variant: str, seed: int) -> TrainConfig:
+    """Return the settings of a training of a backbone or torchvision model in one of VARIANTS."""
+    return TrainConfig(
+        **{"model" if model in DETECTORS else "backbone": model},  # type: ignore[arg-type]
+        **{name: getattr(settings, name) for name in ("data", "data_root", "format", "pretrained", "imgsz", "device")},
+        **VARIANTS[variant],
+        lr=_LR,
+        warmup_steps=settings.steps,
+        seed=seed,
+    )
+
+
+def start(config: TrainConfig) -> tuple[setup.ConfigInProgress, TrainingData, Detector, Architecture]:
+    """Return what a training starts from. Nothing is printed but warnings."""
+    fitting = setup.ConfigInProgress(config)
+    with redirect_stdout(io.StringIO()):
+        data = read_training_data(config.data, config.data_root, config.format)
+        return fitting, data, *setup.build_initial_model(fitting, data)
+
+
+def measure_steps(config: TrainConfig, is_reference: bool, steps: int, threads: int) -> Run:
+    """Run and measure the steps in this process, which should be a new one. threads: of torch, for the reference."""
+    device, workers = runtime.pick_device(config.device), runtime.default_workers()
+    if is_reference:
+        torch.set_num_threads(threads)
+    else:
+        runtime.configure_process(workers)
+    runtime.seed_all(config.seed)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # the parent process has printed the warnings
+        model, optimizer, batches, step = (_reference if is_reference else _ours)(config, device, workers)
+    for _ in range(_WARM_UP):
+        step(next(batches))
+    timer = StageTimer(model, optimizer)
+    images, losses = 0, []
+    begin = time.perf_counter()
+    for _ in range(steps):
+        timer.start(READING)
+        batch = next(batches)
+        timer.start(None)
+        losses.append(step(batch))  # waits for the device
+        images += len(batch[0])
+    timer.start(None)
+    seconds = time.perf_counter() - begin
+    stages = timer.seconds if device.type == "cpu" else {}
+    return Run(images, seconds, peak_memory_bytes(str(device)), losses, stages)
+
+
+Loop = tuple[Detector, Optimizer, Iterator[Any], Callable[[Any], float]]
+"""Model, optimizer, endless batches, and a function that takes a step on a batch and returns its loss."""
+
+
+def _reference(config: TrainConfig, device: torch.device, workers: int) -> Loop:
+    _, data, started, architecture = start(config)
+    model = reference.build(architecture, len(data.class_names) + 1, started.state_dict()).to(device)
+    dataset = reference.FullSizeImages(data.train, with_masks=architecture.has_masks)
+    assert config.lr and config.warmup_steps
+    step = reference.Steps(model, config.lr, config.weight_decay, config.warmup_steps)
+    batches = reference.batches(dataset, config.batch_size, workers, config.seed)
+    return model, step.optimizer, batches, lambda batch: step(batch)["loss"]
+
+
+def _ours(config: TrainConfig, device: torch.device, workers: int) -> Loop:
+    fitting, data, model, architecture = start(config)
+    step = setup.build_train_step(model.to(device), fitting, data)
+    loader = setup.build_train_loader(fitting.config, data, workers, with_masks=architecture.has_masks)
+    batches = (batch for epoch in count() for batch in loader.epoch(epoch))
+    numbers = count()
+    return model, step.optimizer, batches, lambda batch: step([batch], [(next(numbers),)]).losses["loss"]

@@ -1,4 +1,4 @@
-"""benchmark.py data: the rendered file is like COCO's, and time and memory are measured right."""
+"""benchmark.py data: the generated file is like COCO's, and time and memory are measured right."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from helpers.benchmarking import error_line, run_benchmark
 from helpers.folders import ROOT
 from pycocotools.coco import COCO
 
-from benchmarks import data, loading
-from benchmarks.coco_file import render, rendered
+from benchmarks import data
+from benchmarks.coco_file import generate, generated
 from benchmarks.loading import Load
+from benchmarks.processes import in_new_process
 from detect.data.readers.coco import parse
 from detect.data.validation.annotations import check_objects
 from detect.errors import DiskError, UsageError
@@ -49,8 +50,8 @@ def temporary(monkeypatch, tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("rendered") / "instances.json"
-    render(path, IMAGES, 2000)
+    path = tmp_path_factory.mktemp("generated") / "instances.json"
+    generate(path, IMAGES, 2000)
     return path
 
 
@@ -111,19 +112,19 @@ def test_file_has_no_invalid_annotation(file):
 
 
 def test_equal_counts_give_equal_files(file, tmp_path):
-    render(tmp_path / "again.json", IMAGES, 2000)
+    generate(tmp_path / "again.json", IMAGES, 2000)
     assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("objects", [1, 20_001])
-def test_any_number_of_annotations_can_be_rendered(tmp_path, objects):
-    render(tmp_path / "x.json", 1, objects)
+def test_any_number_of_annotations_can_be_generated(tmp_path, objects):
+    generate(tmp_path / "x.json", 1, objects)
     content = json.loads((tmp_path / "x.json").read_bytes())
     assert len({one["id"] for one in content["annotations"]}) == objects and len(content["images"]) == 1
 
 
 def test_file_is_deleted_after_an_error(temporary):
-    with pytest.raises(ZeroDivisionError), rendered(2, 3) as path:
+    with pytest.raises(ZeroDivisionError), generated(2, 3) as path:
         assert path.is_relative_to(temporary) and path.is_file()
         1 / 0  # noqa: B018
     assert not [*temporary.glob("benchmark_*")]
@@ -143,7 +144,7 @@ def test_full_disk_is_one_line_and_leaves_no_file(run, capsys, temporary):
 
 def test_missing_temporary_folder_is_a_disk_error(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with pytest.raises(DiskError, match="cannot make a temporary folder: No such file"), rendered(2, 3):
+    with pytest.raises(DiskError, match="cannot make a temporary folder: No such file"), generated(2, 3):
         pass
 
 
@@ -157,11 +158,11 @@ def test_table_and_json_hold_what_was_measured(run, capsys, tmp_path, temporary)
     assert printed.err == "" and not [*temporary.glob("benchmark_*")]
     assert f"{IMAGES} images, {OBJECTS} annotations, " in printed.out and "Medians of 1 round." in printed.out
     assert re.search(r"^\| pycocotools \|.* 1\.00 \|.* 1\.00 \|", printed.out, re.MULTILINE)
-    assert all(f"| {title} |" in printed.out for title in data.OURS.values())
+    assert all(f"| {title} |" in printed.out for title in data.TITLES.values())
 
     facts = json.loads(figures.read_text())
     assert (facts["images"], facts["objects"]) == (IMAGES, OBJECTS) and facts["file_bytes"] > 100 * OBJECTS
-    assert [*facts["loads"]] == [data.THEIRS, *data.OURS]
+    assert [*facts["loads"]] == [*data.TITLES]
     for (one,) in facts["loads"].values():
         assert one["objects"] == OBJECTS and one["faults"] == 0 and one["seconds"] > 0 and one["cpu_seconds"] > 0
         if sys.platform == "linux":
@@ -170,23 +171,15 @@ def test_table_and_json_hold_what_was_measured(run, capsys, tmp_path, temporary)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not report it")
-def test_peak_memory_is_that_of_the_process_itself():
-    held = bytearray(os.urandom(1)) * 300_000_000
-    code = "from benchmarks.loading import peak_memory; print(peak_memory())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 5e6 < int(done.stdout) < 150e6 and loading.peak_memory() > len(held)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not report it")
 def test_memory_that_workers_copy_counts_and_shared_memory_does_not():
     """In a new process, since the threads of pytest must not be forked."""
     code = """if True:
         import os
-        from benchmarks.loading import _with_workers, proportional
+        from benchmarks.loading import proportional_set_size, with_workers
         held = bytearray(b"1") * 40_000_000
         def read(): return held.count(b"2")
         def write(): held[::4096] = b"2" * len(held[::4096])
-        print(proportional(os.getpid()), _with_workers(read, 3), _with_workers(write, 3))
+        print(proportional_set_size(os.getpid()), with_workers(read, 3), with_workers(write, 3))
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     alone, reading, writing = (int(n) / 40e6 for n in done.stdout.split())
@@ -197,7 +190,8 @@ def test_memory_that_workers_copy_counts_and_shared_memory_does_not():
 def test_killed_worker_is_reported(tmp_path):
     code = """if True:
         import os, signal, sys
-        from benchmarks.loading import _with_workers
+        from concurrent.futures.process import BrokenProcessPool
+        from benchmarks.loading import with_workers
         def walk():
             try:
                 os.mkdir(sys.argv[1])
@@ -205,8 +199,8 @@ def test_killed_worker_is_reported(tmp_path):
                 return
             os.kill(os.getpid(), signal.SIGKILL)
         try:
-            _with_workers(walk, 3)
-        except MemoryError:
+            with_workers(walk, 3)
+        except BrokenProcessPool:
             print("no memory")
     """
     command = [sys.executable, "-c", code, str(tmp_path / "first")]
@@ -220,19 +214,21 @@ def load(seconds: float, peak: float | None, workers: float | None) -> Load:
 
 def test_ratios_are_of_medians_and_unknown_memory_is_stated():
     theirs, ours = load(10, 3e9, None), load(5, 1e9, None)
-    loads = {data.THEIRS: [theirs] * 3, "read": [ours] * 3, "checked": [replace(ours, seconds=99), ours, ours]}
-    page = data.page(loads, "small", "machine")
+    loads = {"pycocotools": [theirs] * 3, "read": [ours] * 3, "checked": [replace(ours, seconds=99), ours, ours]}
+    page = data.table(loads)
     assert page.count("| 5.0 | 0.50 | 5.0 | 1000 | 0.33 | not measured | not measured | not measured |") == 2
-    assert "nan" not in page and "Medians of 3 rounds." in page
+    assert "nan" not in page
 
 
-@pytest.mark.parametrize("code", [loading.NO_MEMORY, -9])
-def test_lack_of_memory_is_a_usage_error(monkeypatch, file, code):
-    ended = f"import os; os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
-    real = subprocess.run
-    monkeypatch.setattr("subprocess.run", lambda command, **rest: real([sys.executable, "-c", ended], **rest))
-    with pytest.raises(UsageError, match=r"reading 2000 annotations \(pycocotools\) needs more memory"):
-        data.measure(file, 2000, 1)
+@pytest.mark.parametrize(("function", "argument"), [(os._exit, 9), (bytearray, sys.maxsize)])
+def test_process_that_is_killed_or_lacks_memory_is_a_usage_error(function, argument):
+    with pytest.raises(UsageError, match="reading needs more memory than there is; lower `objects`"):
+        in_new_process(function, argument, task="reading", lower="objects")
+
+
+def test_error_of_a_new_process_is_raised_here():
+    with pytest.raises(DiskError, match="nowhere"):
+        in_new_process(generate, Path("/nowhere/x.json"), 1, 1, task="generating", lower="objects")
 
 
 def test_reader_that_misses_annotations_is_an_error(file):

@@ -9,12 +9,8 @@ import pytest
 import torch
 import torchvision
 from helpers.benchmarking import run_benchmark
-from torch import nn
 
-from benchmarks import complexity, published
 from benchmarks.inference import OBJECTS, choose, prepare
-from detect.models.architecture import detector_architecture
-from detect.models.builder import build
 from detect.models.zoo import BACKBONES, DETECTORS
 
 CPU = torch.device("cpu")
@@ -25,7 +21,7 @@ def noise(side: int) -> np.ndarray:
 
 
 def meta(detector: str) -> dict:
-    return torchvision.models.get_weight(DETECTORS[detector].weights).meta
+    return torchvision.models.get_model_weights(DETECTORS[detector].builder).COCO_V1.meta
 
 
 def test_table_and_json_hold_what_was_measured(monkeypatch, tmp_path, capsys):
@@ -62,32 +58,17 @@ def test_every_model_is_measured_once_and_a_backbone_once_per_head():
     assert heads == ["maskrcnn", "fasterrcnn", "fasterrcnn"]
 
 
-def test_a_multiplication_with_its_addition_counts_once():
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 5 * 7, 2)).eval()
-    by_hand = (3 * 3 * 3) * 8 * (5 * 7) + (8 * 5 * 7) * 2
-    assert complexity.multiply_adds(lambda: net(torch.zeros(1, 3, 5, 7))) == by_hand
-    with torch.inference_mode():
-        assert complexity.multiply_adds(lambda: net(torch.zeros(1, 3, 5, 7))) == by_hand
-    assert complexity.parameters(net) == (27 * 8 + 8) + (8 + 8) + (280 * 2 + 2)
-
-
-def test_measured_calls_take_turns():
-    order: list[str] = []
-    seconds = complexity.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, rounds=3)
-    assert order == [*"ababab"]
-    assert all(len(s) == 3 for s in seconds.values())
-
-
 @pytest.mark.parametrize("name", ["v2", "mobilenet_320", "retinanet_v2", "ssdlite"])
-def test_parameters_are_counted_as_torchvision_counts(name):
-    model = build(detector_architecture(name), published.num_rows(name))
-    assert complexity.parameters(model) == sum(p.numel() for p in model.parameters()) == meta(name)["num_params"]
+def test_figures_of_a_model_are_those_that_torchvision_publishes(name):
+    entry, _ = prepare(name, "", 64, noise(64), CPU)
+    assert entry.parameters == meta(name)["num_params"]
+    assert entry.ap == meta(name)["_metrics"]["COCO-val2017"] and 20 < entry.ap["box_map"] < 60
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_published_ap_is_torchvisions(name):
-    assert published.coco_ap(name) == meta(name)["_metrics"]["COCO-val2017"]
-    assert 20 < published.coco_ap(name)["box_map"] < 60
+def test_imagenet_accuracy_is_torchvisions():
+    entry, _ = prepare("mobilenet_v2", "maskrcnn", 64, noise(64), CPU)
+    published = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert entry.top1 == published and entry.ap == {}
 
 
 def test_ssdlite_has_the_multiply_adds_that_torchvision_publishes():

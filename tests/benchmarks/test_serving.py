@@ -9,8 +9,7 @@ from helpers.api_server import serving, tiny_model
 from helpers.benchmarking import run_benchmark
 from helpers.tiny_models import as_checkpoint, make_image, random_model
 
-from benchmarks.serving import Load, Responses, Served, load, page, plain_rate, resident_memory
-from benchmarks.settings import ServeSettings
+from benchmarks.serving import Load, Responses, load, plain_rate, resident_memory, table
 from detect.media.encoding import encode
 from detect.models import checkpoint
 
@@ -50,19 +49,13 @@ def test_rate_of_the_loop_counts_every_image():
     assert rate > 0 and len(sizes) >= 1 and set(sizes) == {1}
 
 
-def served(errors: tuple[str, ...] = ()) -> Served:
-    responses = Responses([0.1] * 90 + [1.0] * 10, [2.0] * 7, list(errors))
-    rounds = [Load(8, responses, rate, 10.0, 900_000_000) for rate in (9.5, 19.0, 4.75)]
-    return Served(rounds, None, Responses([0.2] * 3, [1.0]), 4, 0)
-
-
-def test_table_holds_what_was_measured():
-    settings = ServeSettings(clients=[8])
-    text = page(served(), settings, "a machine")
-    assert "| 8 | 9.50 | 0.95 | 0.10 | 1.00 | 21 | 0 | 900 |" in text
-    assert "with 4 requests under way: 3 answered, 1 refused, 0 lost; exit status 0." in text
-    assert "held not measured MB" in text
-    assert page(served(("500: broken", "500: broken")), settings, "").count("- 500: broken") == 1
+def test_table_holds_what_was_measured_and_each_error_once():
+    responses = Responses([0.1] * 90 + [1.0] * 10, [2.0] * 7, ["500: broken"])
+    loads = [Load(8, responses, rate, 10.0, 900_000_000) for rate in (9.5, 19.0, 4.75)]
+    text = table([*loads, Load(1, Responses(), 0.0, 10.0, None)])
+    assert "| 8 | 9.50 | 0.95 | 0.10 | 1.00 | 21 | 3 | 900 |" in text
+    assert "| 1 | 0.00 | 0.00 | nan | nan | 0 | 0 | not measured |" in text
+    assert text.count("- 500: broken") == 1
 
 
 def test_server_is_started_loaded_and_stopped(tmp_path, monkeypatch, capsys):
@@ -72,7 +65,7 @@ def test_server_is_started_loaded_and_stopped(tmp_path, monkeypatch, capsys):
     facts = tmp_path / "facts.json"
     words = ["serve", "--model", path, "--imgsz", 64, "--clients", 1, 3, "--seconds", 0.5, "--rounds", 1]
     assert run_benchmark(monkeypatch, *words, "--device", "cpu", "--json", facts, "--quiet") == 0
-    first, second = json.loads(facts.read_text())["served"]["loads"]
+    first, second = json.loads(facts.read_text())["loads"]
     assert (first["clients"], second["clients"]) == (1, 3)
     assert first["responses"]["seconds"] and not first["responses"]["errors"]
     assert "0 lost; exit status 0" in capsys.readouterr().out

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,18 +13,21 @@ import torch
 from helpers.benchmarking import run_benchmark
 from helpers.tiny_models import make_image, render_shapes
 
-from benchmarks import reference, training, training_run
-from benchmarks.stages import BACKWARD, OPTIMIZER, READING
-from benchmarks.training_run import REFERENCE, SAME, USUAL, WAYS, Job, Run, ways_on
+from benchmarks import reference, training
+from benchmarks.settings import TrainSettings
+from benchmarks.stage_timer import BACKWARD, OPTIMIZER, READING
+from benchmarks.training import DEFAULT, REFERENCE, SAME, VARIANTS, Run, config_of, variants_on
 from detect import runtime
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset, collate
-from detect.errors import UsageError
 from detect.media.images import write_image
+from detect.models.architecture import backbone_architecture
+from detect.models.pretrained import build_from_weights, choose_weights
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
 from detect.training import amp
+from detect.training.config import TrainConfig
 from detect.training.optimizer import build_optimizer, build_schedule
 from detect.training.step import TrainStep
 
@@ -46,8 +48,8 @@ def folder(tmp_path_factory) -> Path:
 def run(monkeypatch, folder):
     """Run benchmark.py train in one process and on one thread; its exit status."""
     monkeypatch.setattr("detect.runtime.available_cores", lambda: 1)
-    monkeypatch.setattr(training, "_run_in_new_process", training_run.measure)
-    monkeypatch.setattr(training_run, "_WARM_UP", 1)
+    monkeypatch.setattr(training, "in_new_process", lambda function, *arguments, **_: function(*arguments))
+    monkeypatch.setattr(training, "_WARM_UP", 1)
     monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
@@ -77,16 +79,17 @@ def test_both_loops_have_equal_losses_in_the_first_step(tmp_path):
     """With equal images, weights and random numbers, and without resizing, mirroring and grouping."""
     images = records(tmp_path, (IMGSZ, 96), (IMGSZ, 80))
     runtime.seed_all(0)
-    model, architecture = training_run.start("mobilenet_v2", "balloon", IMGSZ, CLASSES, has_masks=True)
+    wanted = backbone_architecture("mobilenet_v2", "maskrcnn", IMGSZ)
+    model, architecture, _ = build_from_weights(wanted, CLASSES, choose_weights("mobilenet_v2", "balloon"))
     model.rpn._pre_nms_top_n["training"] = 2000
     theirs = reference.build(architecture, 2, model.state_dict())
 
     dataset = reference.FullSizeImages(images, with_masks=True, mirrored=0.0)
-    steps = reference.Steps(theirs, 0.01, 1e-4, 5, CPU)
+    step = reference.Steps(theirs, 0.01, 1e-4, 5)
     runtime.seed_all(0, 7)  # as the step below does
-    expected = steps.step(reference._collate([dataset[0], dataset[1]]))
+    expected = step(collate([dataset[0], dataset[1]]))
 
-    ours = DetectionDataset(images, TrainTransform(IMGSZ, Augmentation()), with_masks=True)
+    ours = DetectionDataset(images, TrainTransform(IMGSZ, Augmentation("none")), with_masks=True)
     optimizer = build_optimizer(model, "sgd", 0.01, 1e-4)
     train_step = TrainStep(model, optimizer, build_schedule(optimizer, "cosine", 10, 5))
     found = train_step([collate([ours[0], ours[1]])], [(7,)]).losses
@@ -113,16 +116,16 @@ def test_reference_batches_hold_every_image_once_per_epoch_with_similar_aspect_r
     assert all(len({image.shape for image in images}) == 1 for images, _ in epochs)
 
 
-def test_table_and_json_hold_every_way_and_every_stage(run, tmp_path, capsys):
+def test_table_and_json_hold_every_variant_and_every_stage(run, tmp_path, capsys):
     path = tmp_path / "facts.json"
     assert run("--json", path) == 0
     text = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert [line[0] for line in lines[2:5]] == [training.TITLES[way] for way in (REFERENCE, SAME, USUAL)]
+    assert [line[0] for line in lines[2:5]] == [training.TITLES[variant] for variant in (REFERENCE, SAME, DEFAULT)]
     assert lines[2][2:] == ["1.00", "1.00 to 1.00", lines[2][4], "1.00"]
 
     runs = json.loads(path.read_text())["runs"]["mobilenet_v2"]
-    assert list(runs) == [REFERENCE, SAME, USUAL]
+    assert list(runs) == [REFERENCE, SAME, DEFAULT]
     for some in runs.values():
         assert len(some) == 2
         for one in some:
@@ -147,46 +150,43 @@ def test_several_models_are_measured(run, capsys):
     ],
 )
 def test_errors_are_reported_before_any_measurement(run, monkeypatch, capsys, line, words):
-    monkeypatch.setattr(training, "_run_in_new_process", None)
+    monkeypatch.setattr(training, "in_new_process", None)
     assert run(*line.split()) == 2
     assert words in capsys.readouterr().err
 
 
-JOB = Job("balloon", None, "auto", "balloon", "default", 0.0, 64, 2, 3, 0, 1, "cpu", "mobilenet_v2", SAME)
+SETTINGS = TrainSettings(models=["mobilenet_v2"], rounds=2, steps=1, imgsz=IMGSZ, device="cpu")
 
 
-def test_killed_process_is_reported_as_lack_of_memory(monkeypatch):
-    def killed(*_, **__):
-        return subprocess.CompletedProcess([], -signal.SIGKILL, stdout="")
-
-    monkeypatch.setattr(subprocess, "run", killed)
-    with pytest.raises(UsageError, match="more memory than there is"):
-        training.measure(JOB, [SAME], 1)
-
-
-def test_ways_take_turns_and_each_round_has_its_own_seed(monkeypatch):
+def test_variants_take_turns_and_each_round_has_its_own_seed(monkeypatch):
     asked = []
-    monkeypatch.setattr(training, "_run_in_new_process", lambda job: asked.append((job.way, job.seed)))
-    training.measure(JOB, [REFERENCE, SAME], 2)
-    assert asked == [(REFERENCE, 0), (SAME, 0), (SAME, 1), (REFERENCE, 1)]
+    monkeypatch.setattr(training, "in_new_process", lambda _, *job, **__: asked.append((job[1], job[0].seed)))
+    training.measure(SETTINGS, "mobilenet_v2", [REFERENCE, SAME])
+    assert asked == [(True, 0), (False, 0), (False, 1), (True, 1)]
 
 
 def test_unknown_memory_and_stages_are_left_out_of_the_tables():
     theirs, ours = Run(8, 4.0, None, [1.0], {}), Run(8, 2.0, 10**9, [1.0], {})
-    text = training.page({"v1": {REFERENCE: [theirs] * 3, SAME: [ours] * 3}}, JOB, "data", "machine")
+    text = training.tables_of("v1", {REFERENCE: [theirs] * 3, SAME: [ours] * 3})
     assert "| 2.00 | 2.00 to 2.00 | 1000 | not measured |" in text and "ms per step" not in text
 
 
 def test_mixed_precision_is_measured_only_where_the_processor_supports_it(monkeypatch):
-    for supported, ways in ((True, WAYS), (False, (REFERENCE, SAME, USUAL))):
+    for supported, variants in ((True, [*VARIANTS]), (False, [REFERENCE, SAME, DEFAULT])):
         monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda supported=supported: supported)
-        assert ways_on(CPU) == ways
+        assert variants_on(CPU) == variants
+
+
+def test_each_variant_differs_from_the_defaults_only_as_stated():
+    same, default = (config_of(SETTINGS, "mobilenet_v2", variant, 0) for variant in (SAME, DEFAULT))
+    changed = {name: value for name, value in same.strengths().items() if value}
+    assert changed == {"jitter": (1.0, 1.0), "flip": 0.5, "color": "none"}
+    assert (same.freeze, same.amp, same.repeat_threshold) == (0, False, 0.0)
+    assert default.strengths() == TrainConfig().strengths() and default.freeze is default.amp is None
 
 
 @pytest.mark.slow
-def test_each_way_can_be_measured_in_a_new_process(folder):
-    job = Job(
-        str(folder / "few.yaml"), None, "auto", "balloon", "default", 0.9, IMGSZ, 2, 1, 0, 1, "cpu", "mobilenet_v2"
-    )
-    runs = training.measure(job, [REFERENCE, SAME, USUAL], 1)
+def test_each_variant_can_be_measured_in_a_new_process(folder):
+    settings = replace(SETTINGS, data=str(folder / "few.yaml"), rounds=1)
+    runs = training.measure(settings, "mobilenet_v2", [REFERENCE, SAME, DEFAULT])
     assert all(run.images == 2 and run.peak_bytes > 10**8 for (run,) in runs.values())
