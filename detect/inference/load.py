@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from detect.io.links import fetch_link, is_link, naming_origin
 from detect.models import checkpoint, pretrained
 from detect.models.architecture import Architecture, detector_architecture
 from detect.models.builder import build
-from detect.models.checkpoint import DEFAULT_THRESHOLD
+from detect.models.checkpoint import Checkpoint
 from detect.models.cpu.fuse_bn import fuse_for_inference
 from detect.models.zoo import BUNDLED, DETECTORS, check_model
 from detect.options import suggest_keywords
@@ -37,19 +38,22 @@ def load_model(
     name = str(model)
     check_model(name)
     target = pick_device(device)
+    options: Any = {"device": target, "imgsz": imgsz, "threshold": threshold}
     if name in DETECTORS:
-        return _torchvision_detector(name, target, imgsz, threshold)
+        architecture = detector_architecture(name, imgsz).to_json()
+        weights = pretrained.published_detector(name)
+        saved = Checkpoint(weights.state, architecture, *pretrained.coco_classes(name))
+        return predictor_from_checkpoint(saved, source=weights.source, **options)
     if name in BUNDLED:
         path = pretrained.bundled(name)
     else:
         path = fetch_link(name, hint=pretrained.OFFLINE_HINT) if is_link(name) else Path(name)
     with naming_origin(name):
-        saved = checkpoint.load(path)
-        return predictor_from_checkpoint(saved, device=target, imgsz=imgsz, threshold=threshold, source=str(path))
+        return predictor_from_checkpoint(checkpoint.load(path), source=str(path), **options)
 
 
 def predictor_from_checkpoint(
-    saved: checkpoint.Checkpoint,
+    saved: Checkpoint,
     *,
     device: torch.device | str = "cpu",
     imgsz: int | None = None,
@@ -79,20 +83,5 @@ def predictor_from_checkpoint(
         saved.class_names,
         class_rows=saved.class_rows,
         threshold=saved.threshold if threshold is None else threshold,
-        device=device,
-    )
-
-
-def _torchvision_detector(name: str, device: torch.device, imgsz: int | None, threshold: float | None) -> Predictor:
-    weights = pretrained.published_detector(name)
-    assert weights.class_names is not None and weights.class_rows is not None
-    model = build(detector_architecture(name, imgsz), 1 + max(weights.class_rows))
-    model.load_state_dict(weights.state)
-    fuse_for_inference(model)
-    return Predictor(
-        model,
-        weights.class_names,
-        class_rows=weights.class_rows,
-        threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
         device=device,
     )

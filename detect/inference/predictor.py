@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast, overload
+from typing import TypeAlias, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detect.inference import score_threshold
 from detect.inference.image_input import ImageInput, check_rgb_array, to_rgb_array
@@ -20,6 +19,9 @@ from detect.models.checkpoint import DEFAULT_THRESHOLD
 from detect.options import suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+
+Images: TypeAlias = list[ImageInput] | tuple[ImageInput, ...]
+Classes: TypeAlias = str | int | Sequence[str | int] | None
 
 
 class Predictor:
@@ -71,31 +73,21 @@ class Predictor:
 
     @overload
     def __call__(
-        self,
-        images: ImageInput,
-        *,
-        threshold: float | None = None,
-        classes: str | int | Sequence[str | int] | None = None,
-        batch_size: int = 1,
+        self, images: ImageInput, *, threshold: float | None = None, classes: Classes = None, batch_size: int = 1
     ) -> Detections: ...
 
     @overload
     def __call__(
-        self,
-        images: list[ImageInput] | tuple[ImageInput, ...],
-        *,
-        threshold: float | None = None,
-        classes: str | int | Sequence[str | int] | None = None,
-        batch_size: int = 1,
+        self, images: Images, *, threshold: float | None = None, classes: Classes = None, batch_size: int = 1
     ) -> list[Detections]: ...
 
     @suggest_keywords
     def __call__(
         self,
-        images: ImageInput | Sequence[ImageInput],
+        images: ImageInput | Images,
         *,
         threshold: float | None = None,
-        classes: str | int | Sequence[str | int] | None = None,
+        classes: Classes = None,
         batch_size: int = 1,
     ) -> Detections | list[Detections]:
         """Detect objects in one image or in each image of a list.
@@ -119,19 +111,13 @@ class Predictor:
         labels = None
         if classes is not None:
             labels = self.class_names.labels([classes] if isinstance(classes, str | int) else classes)
-        if not isinstance(images, list | tuple):
-            return self._detect_inputs([cast(ImageInput, images)], labels, threshold)[0]
+        inputs = images if isinstance(images, list | tuple) else [images]
         results: list[Detections] = []
-        for first in range(0, len(images), batch_size):
-            results += self._detect_inputs(images[first : first + batch_size], labels, threshold)
-        return results
-
-    def _detect_inputs(
-        self, images: Sequence[ImageInput], labels: Sequence[int] | None, threshold: float | None
-    ) -> list[Detections]:
-        arrays = [to_rgb_array(image) for image in images]
-        detections = self.predict_batch(arrays, labels, threshold)
-        return [replace(one, image=array) for one, array in zip(detections, arrays, strict=True)]
+        for first in range(0, len(inputs), batch_size):
+            arrays = [to_rgb_array(image) for image in inputs[first : first + batch_size]]
+            detections = self.predict_batch(arrays, labels, threshold)
+            results += [replace(one, image=array) for one, array in zip(detections, arrays, strict=True)]
+        return results if inputs is images else results[0]
 
     def predict_batch(
         self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None, threshold: float | None = None
@@ -181,14 +167,3 @@ class Predictor:
             points = torch.cat([output["keypoints"][..., :2], output["keypoints_scores"][..., None]], dim=-1)
             keypoints = points.numpy().astype(np.float32)[order]
         return Detections(image_hw, boxes, scores[order], labels[order], rles, keypoints, self.class_names)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put ``model`` into evaluation mode, and back into its former mode when the block ends."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

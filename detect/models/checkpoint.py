@@ -106,19 +106,14 @@ def load(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"no such checkpoint: {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file), or it is damaged: {error}") from None
-    if METADATA_KEY not in metadata:
+    state, description = read_safetensors(path)
+    if description is None:
         raise CheckpointError(
             f"{path} holds weights but no model description; such a file can only start a training, as `pretrained`"
         )
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
     try:
-        header = _with_current_keys(json.loads(metadata[METADATA_KEY]))
+        header = _with_current_keys(json.loads(description))
         if header.pop("format") > FORMAT:
             raise CheckpointError(f"{path} was written by a newer version of this program; update it to read the file")
         header.pop("channel_order")
@@ -126,7 +121,22 @@ def load(path: Path) -> Checkpoint:
         header["class_rows"] = tuple(header["class_rows"]) if header["class_rows"] else None
         return Checkpoint(state=state, **header)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a damaged model description: {error!r}") from None
+        raise CheckpointError(
+            f"{path} has a damaged model description ({type(error).__name__}: {error}); copy or download it again"
+        ) from None
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Return the tensors of a .safetensors file, and the JSON with the model description if it is a checkpoint.
+
+    Raises CheckpointError for any other or damaged file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return state, (file.metadata() or {}).get(METADATA_KEY)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file), or it is damaged: {error}") from None
 
 
 def _with_current_keys(header: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from detect.models.weights import (
     match_class_rows,
     match_names,
     read_weights,
-    without_class_rows,
 )
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM, PublishedWeights
 from detect.progress import warn
@@ -149,10 +148,7 @@ def build_from_weights(
     offered = match_names(weights, backbone, model)
     if {weights.head, architecture.head} & {"retinanet", "fcos"} and weights.head not in (None, architecture.head):
         offered = {k: t for k, t in offered.items() if not k.startswith("head.")}  # equal names, different meaning
-    if weights.class_names is not None:
-        state = match_class_rows(offered, model, weights, class_names)
-    else:
-        state = without_class_rows(offered)
+    state = match_class_rows(offered, model, weights, class_names)
     used = load_matching(model, state, weights.source)
     description = f"{weights.source}: {_describe(offered, used, weights, class_names)}"
     if norm == "batch":  # with the eps of 0 of torchvision's V1 models, a constant channel would divide by zero

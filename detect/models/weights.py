@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from detect.errors import CheckpointError, UsageError
@@ -106,29 +105,17 @@ def read_weights(path: Path) -> Weights:
         raise CheckpointError(
             f"{path} is the resume state of a training run, without class names; use last.safetensors beside it"
         )
-    while isinstance(content, dict) and not _has_tensors(content):
-        inner = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, dict) or not _has_tensors(content):
-        raise CheckpointError(f"{path} holds no dictionary of tensors")
-    return Weights(str(path), {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)})
-
-
-def _has_tensors(content: dict[Any, Any]) -> bool:
-    return any(isinstance(value, Tensor) for value in content.values())
+    while isinstance(content, dict):
+        if state := {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}:
+            return Weights(str(path), state)
+        content = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
+    raise CheckpointError(f"{path} holds no dictionary of tensors")
 
 
 def _read_safetensors(path: Path) -> Weights:
     """Return the content of a .safetensors file, with all known facts if it is a checkpoint of this package."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            is_checkpoint = checkpoint.METADATA_KEY in (file.metadata() or {})
-            state = {} if is_checkpoint else {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a .safetensors file: {error}") from None
-    if not is_checkpoint:
+    state, description = checkpoint.read_safetensors(path)
+    if description is None:
         return Weights(str(path), state)
     saved = checkpoint.load(path)
     architecture = Architecture.from_json(saved.architecture)
@@ -192,15 +179,8 @@ def _flat(name: str) -> str:
 
 def _current_name(name: str) -> str:
     """Return today's name of a tensor in a file from before torchvision 0.13."""
-    for pattern, new in _RENAMED:
-        if match := re.fullmatch(pattern, name):
-            return new(match)
-    return name
-
-
-def without_class_rows(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``state`` without the tensors whose rows belong to classes."""
-    return {k: t for k, t in state.items() if not k.startswith(tuple(_CLASS_ROWS))}
+    matches = ((re.fullmatch(pattern, name), new) for pattern, new in _RENAMED)
+    return next((new(match) for match, new in matches if match), name)
 
 
 def match_class_rows(
@@ -208,28 +188,27 @@ def match_class_rows(
 ) -> dict[str, Tensor]:
     """Return ``state`` with the rows of its classification layers reordered to the classes of ``model``.
 
-    class_names: classes of the model. Classes that ``weights`` does not know keep the model's own rows.
+    class_names: classes of the model. Classes that ``weights`` does not know keep the model's own rows. Layers without
+        a known class, and those that do not fit the model, are left out.
     """
-    assert weights.class_names is not None
+    result = {k: t for k, t in state.items() if not k.startswith(tuple(_CLASS_ROWS))}
+    if weights.class_names is None:
+        return result
     rows = weights.class_rows or range(1, len(weights.class_names) + 1)
     row_of = dict(zip(weights.class_names.names, rows, strict=True))
     pairs = [(0, 0)] + [(new, row_of[n]) for new, n in enumerate(class_names.names, start=1) if n in row_of]
     own = model.state_dict()
-    result = dict(state)
     for prefix, width in _CLASS_ROWS.items():
         for key in [k for k in state if k.startswith(prefix)]:
             if key not in own or own[key].shape[1:] != state[key].shape[1:] or len(pairs) == 1:
-                del result[key]
                 continue
             layer = own[key].clone()
             target = _by_class(layer, len(class_names) + 1, width)
             source = _by_class(state[key], 1 + max(rows), width)
-            if len(target) != len(source):  # another number of anchors
-                del result[key]
-                continue
-            for new, old in pairs:
-                target[:, new] = source[:, old]
-            result[key] = layer
+            if len(target) == len(source):  # else another number of anchors
+                for new, old in pairs:
+                    target[:, new] = source[:, old]
+                result[key] = layer
     return result
 
 

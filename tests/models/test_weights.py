@@ -187,7 +187,7 @@ def test_coco_rows_are_matched_by_class_name(trained):
     head = torch.arange(91.0)
     state["roi_heads.box_predictor.cls_score.bias"] = head
     state["roi_heads.box_predictor.bbox_pred.bias"] = head.repeat_interleave(4)
-    classes, rows = pretrained.coco_classes("FasterRCNN_ResNet50_FPN_Weights.COCO_V1")
+    classes, rows = pretrained.coco_classes("v1")
     assert len(classes) == 80 and classes.ids == rows and rows[-1] == 90
     weights = Weights("coco", state, classes, rows)
     model, _, _ = start(weights, classes=ClassNames(("toothbrush", "person", "stop sign")))

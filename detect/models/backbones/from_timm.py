@@ -5,7 +5,6 @@ Only this file imports timm, and only when such a backbone is asked for.
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from detect.errors import CheckpointError, UsageError
 from detect.models.backbones import Backbone, Stage
 from detect.models.zoo import TIMM, PublishedWeights, hugging_face_weights
+from detect.text import near_names
 
 STRIDES = (4, 8, 16, 32)
 PROBE_HW = (96, 160)  # not square, and multiples of the largest stride, as torchvision's transform pads images
@@ -47,8 +47,10 @@ def backbone(name: str) -> Backbone:
     not accept images of any size.
     """
     _config(name)
+    # By default Swin accepts only images of its training size.
+    any_size = {"strict_img_size": False} if name.startswith("swin") else {}
     try:
-        network = _create(name)
+        network = _timm().create_model(name, pretrained=False, features_only=True, **any_size)
     except Exception as error:  # timm and its networks raise many kinds
         raise UsageError(f"{TIMM}{name} offers no feature maps (features_only): {_one_line(error)}") from error
     info = network.feature_info
@@ -89,17 +91,11 @@ def load(name: str, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} does not hold the weights of {TIMM}{name}: {_one_line(error)}") from error
 
 
-def _create(name: str) -> Any:
-    # By default Swin accepts only images of its training size.
-    any_size = {"strict_img_size": False} if name.startswith("swin") else {}
-    return _timm().create_model(name, pretrained=False, features_only=True, **any_size)
-
-
 def _config(name: str) -> Any:
     """Return timm's description of the pretrained weights of ``name``. Raises UsageError for an unknown name."""
     timm = _timm()
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=4, cutoff=0.5)
+        near = near_names(name, timm.list_models())
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists all names"
         raise UsageError(f"timm {timm.__version__} has no model '{name}': {hint}")
     try:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
@@ -64,8 +63,9 @@ def fuse_for_inference(model: nn.Module) -> int:
             continue
         if conv.__dict__.pop("norm", None):  # undo the fusion for training
             conv.__class__ = nn.Conv2d
-        weight, bias = _fused_weights(conv, norm)
-        conv.weight = nn.Parameter(weight, requires_grad=False)
+        scale, shift = _scale_and_shift(norm)
+        bias = shift if conv.bias is None else shift + conv.bias * scale
+        conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None], requires_grad=False)
         conv.bias = nn.Parameter(bias, requires_grad=False)
         setattr(owner, norm_name, nn.Identity())
         fused += 1
@@ -80,14 +80,6 @@ def _refuse_training(model: nn.Module, _: Any) -> None:
             "this model's batch norms are fused for inference, so it cannot be trained; build it again from its "
             "checkpoint"
         )
-
-
-@torch.no_grad()
-def _fused_weights(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of one convolution that equals ``conv`` followed by ``norm``."""
-    scale, shift = _scale_and_shift(norm)
-    bias = shift if conv.bias is None else shift + conv.bias * scale
-    return conv.weight * scale[:, None, None, None], bias
 
 
 def _scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:

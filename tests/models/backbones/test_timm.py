@@ -21,7 +21,7 @@ from detect.errors import CheckpointError, UsageError
 from detect.inference.load import predictor_from_checkpoint
 from detect.models import checkpoint, zoo
 from detect.models.architecture import Architecture, backbone_architecture
-from detect.models.backbones import build_backbone, from_timm
+from detect.models.backbones import build_backbone
 from detect.models.builder import build
 from detect.models.freeze import freeze_stages
 from detect.models.norms import freeze_norms
@@ -245,8 +245,8 @@ def test_maps_whose_size_contradicts_their_stride_are_rejected(monkeypatch):
         def forward(self, images):
             return [one[..., 1:] for one in self.network(images)]
 
-    create = from_timm._create
-    monkeypatch.setattr(from_timm, "_create", lambda name: Cut(create(name)))
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *arguments, **options: Cut(create(*arguments, **options)))
     with pytest.raises(UsageError, match="cannot be used under an FPN: its map of stride 4 has the shape"):
         build_backbone("timm:test_convnext")
 
