@@ -13,12 +13,11 @@ from detect.io.downloads import fetch
 from detect.io.files import new_temporary_folder
 from detect.io.links import is_link
 from detect.media import color
-from detect.media.images import read_image, upright
+from detect.media.images import orientation_of, read_image, upright
 
 ImageInput = str | Path | Image.Image | np.ndarray | Tensor
 
 ACCEPTED = "a path, a URL, a PIL image, a uint8 RGB array [H, W, 3] or a tensor [3, H, W]"
-_ORIENTATION_TAG = 0x0112  # of EXIF
 
 
 def to_rgb_array(image: ImageInput) -> np.ndarray:
@@ -54,10 +53,8 @@ def _from_url(url: str) -> np.ndarray:
 
 
 def _from_pil(image: Image.Image) -> np.ndarray:
-    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     image.load()
-    rgb = color.to_rgb(image)
-    return upright(rgb, orientation) if isinstance(orientation, int) and 1 <= orientation <= 8 else rgb
+    return upright(color.to_rgb(image), orientation_of(image))
 
 
 def _from_tensor(image: Tensor) -> np.ndarray:

@@ -27,21 +27,25 @@ _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 258, 26
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
+class ColorError(MediaError):
+    """Raised for pixels without a defined color; the message does not name the image."""
+
+
 def check(image: Image.Image) -> None:
-    """Raise MediaError, with the reason only, for pixels without a defined color. Reads the header only."""
+    """Raise ColorError for pixels without a defined color. Reads the header only."""
     if image.format != "TIFF":
         return
     if _tag(image, _NEW_SUBFILE_TYPE) & 1:
-        raise MediaError("its first page is only a small preview, as in camera raw; save the image as JPEG or PNG")
+        raise ColorError("its first page is only a small preview, as in camera raw; save the image as JPEG or PNG")
     if image.mode == "I" or _tag(image, _SAMPLE_FORMAT) == _SIGNED:
-        raise MediaError("signed or 32-bit whole numbers have no defined black and white; save it with 8 or 16 bits")
+        raise ColorError("signed or 32-bit whole numbers have no defined black and white; save it with 8 or 16 bits")
 
 
 def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:
     """Return the loaded ``image`` as uint8 RGB [H, W, 3].
 
     png_bits: bits per sample in the header of a PNG.
-    Raises MediaError, with the reason only, for floating-point pixels outside of 0..1.
+    Raises ColorError for floating-point pixels outside of 0..1.
     """
     width, height = image.size
     _fix_transparency(image, png_bits)
@@ -89,10 +93,10 @@ def _floating_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     def convert(strip: Image.Image) -> np.ndarray:
         values = np.asarray(strip)
         if not np.isfinite(values).all():
-            raise MediaError("some of its floating-point pixels are infinite or not a number")
+            raise ColorError("some of its floating-point pixels are infinite or not a number")
         if values.min() < 0 or values.max() > 1:
             odd = values.min() if values.min() < 0 else values.max()
-            raise MediaError(f"floating-point pixels must lie in 0..1, black to white, but one is {odd:g}; scale them")
+            raise ColorError(f"floating-point pixels must lie in 0..1, black to white, but one is {odd:g}; scale them")
         gray = (values * 255).round().astype(np.uint8)
         return (255 - gray if inverted else gray)[..., None]
 

@@ -120,9 +120,7 @@ def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: 
 
 def _draw_box(canvas: np.ndarray, box: list[int], rgb: Color, line: int) -> None:
     x0, y0, x1, y1 = box
-    if (
-        line > 1
-    ):  # a dark rim separates the line from a background of the same color; small images have no space for it
+    if line > 1:  # a dark rim separates the line from a background of its color; small images have no space for it
         cv2.rectangle(canvas, (x0, y0), (x1, y1), tuple(c // 4 for c in rgb), line + 2)
     cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, line)
 
@@ -167,9 +165,7 @@ def _render_label(text: str, font_size: int, rgb: Color) -> np.ndarray:
     """Return ``text`` on a background of color ``rgb``, uint8 RGB [h, w, 3]. Cached, since a video repeats labels."""
     font = _font(font_size)
     margin = max(1, font_size // 5)
-    _, top, _, bottom = font.getbbox(
-        "Ágpj("
-    )  # letters with ascenders and descenders, so that all labels have the same height
+    _, top, _, bottom = font.getbbox("Ágpj(")  # ascenders and descenders, so that all labels have the same height
     width = round(font.getlength(text)) + 2 * margin
     luminance = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
     label = Image.new("RGB", (width, round(bottom - top) + 2 * margin), rgb)

@@ -39,6 +39,11 @@ def separate_process_group() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def start(*arguments: str, **pipes: Any) -> subprocess.Popen[bytes]:
+    """Start ffmpeg with ``arguments``, out of reach of Ctrl-C. pipes: stdin, stdout and stderr of subprocess.Popen."""
+    return subprocess.Popen(command(*arguments), **{"stdin": subprocess.DEVNULL, **pipes}, **separate_process_group())
+
+
 def crash_message(code: int) -> str | None:
     """Return a message when the return code says that a signal ended ffmpeg, else None."""
     if code >= 0:

@@ -9,27 +9,9 @@ from PIL import Image
 from detect.media.encoding import Encoded
 
 SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".apng",
-    ".webp",
-    ".avif",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".dib",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".pnm",
-    ".jp2",
-    ".j2k",
-    ".ico",
-)
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff",
+    ".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".ico",
+)  # fmt: skip
 RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw")
 # Images of formats that cannot be read. A folder lists them too, so that the user gets an error and not silence.
 OTHER_SUFFIXES = (*RAW_SUFFIXES, ".heic", ".heif", ".jxl", ".svg", ".psd", ".eps", ".exr", ".hdr", ".tga", ".xcf")
@@ -130,9 +112,8 @@ def content_in_words(path: Path | Encoded) -> str:
     head = _head(path)
     found = _what_begins(head)
     if found in _FORMATS:
-        return (
-            _FORMATS[found] if found in readable_formats() else f"{found}, which this build of Pillow does not support"
-        )
+        is_readable = found in readable_formats()
+        return _FORMATS[found] if is_readable else f"{found}, which this build of Pillow does not support"
     if not found and head and all(byte in b"\t\n\r\f" or byte >= 32 for byte in head) and b"\x7f" not in head:
         return "text"
     return found
@@ -164,6 +145,5 @@ def suits(suffix: str, form: str) -> bool:
 
 def usual_suffix(form: str) -> str:
     """Return the usual suffix of Pillow's format ``form``, or "" for an unknown one."""
-    return {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2", "PPM": ".ppm"}.get(
-        form, f".{form.lower()}" if form in _FORMATS else ""
-    )
+    usual = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}
+    return usual.get(form, f".{form.lower()}" if form in _FORMATS else "")

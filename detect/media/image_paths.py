@@ -39,7 +39,8 @@ def find_images(source: str) -> list[Path]:
         raise MediaError("an image cannot be given as a URL here; download it and give the file")
     if not glob.has_magic(source):
         raise MediaError(f"no such file or folder: {shown(source)}")
-    found = _images(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    found = _images(map(Path, matches))
     if not found:
         raise MediaError(f"no image matches {shown(source)} {suffixes}")
     return found

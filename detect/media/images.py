@@ -6,11 +6,9 @@ EXIF, color modes and file formats. No state of Pillow or of the process is chan
 
 from __future__ import annotations
 
-import os
 import stat
-import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from detect.errors import MediaError
 from detect.io.files import write_bytes
-from detect.media import color, formats
+from detect.media import color, formats, png_chunks
 from detect.media.encoding import Encoded, encode
 from detect.media.image_paths import shown
 from detect.media.quiet import libtiff_silenced
@@ -81,21 +79,14 @@ def decode(path: Path | Encoded, min_hw: tuple[int, int] | None = None) -> Decod
     Memory and errors are those of ``read_image``.
     """
     with _opened(path) as image:
-        png_bits = _png_bits(path) if image.format == "PNG" else 8
+        png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
         full_hw = image.height, image.width  # of a JPEG; the size of an icon may change when it is loaded
         divisor = _reduce(image, min_hw) if min_hw and image.format in _REDUCIBLE else 1
-        with _as_media_errors(path):
-            if image.format == "TIFF":
-                with libtiff_silenced():
-                    image.load()
-            else:
-                image.load()
-        orientation = _orientation(image)  # after loading, since a PNG may store it behind its pixels
-        try:
-            rgb = color.to_rgb(image, png_bits)
-        except MediaError as error:
-            raise MediaError(f"cannot read {shown(path)}: {error}") from None
-        return Decoded(rgb, orientation, full_hw if divisor > 1 else rgb.shape[:2], divisor)
+        with libtiff_silenced() if image.format == "TIFF" else nullcontext():
+            image.load()
+        rgb = color.to_rgb(image, png_bits)
+        # The orientation is read after loading, since a PNG may store it behind its pixels.
+        return Decoded(rgb, orientation_of(image), full_hw if divisor > 1 else rgb.shape[:2], divisor)
 
 
 @dataclass(frozen=True)
@@ -134,19 +125,18 @@ def read_header(path: Path | Encoded, max_pixels: int | None = None) -> Header:
     Raises MediaError like ``read_image``, except for errors that show only in the pixels.
     """
     with _opened(path, without=("ICO",) if max_pixels is not None else ()) as image:
-        with _as_media_errors(path):
-            width, height = image.size
-            if max_pixels is not None and width * height > max_pixels:
-                return Header((height, width), 1, image.format or "", image.mode, 8)
-            # The list of sizes in an icon may be wrong, and a PNG may store its orientation behind its pixels.
-            if image.format == "ICO" or (image.format == "PNG" and _has_metadata_behind_pixels(path)):
-                image.load()
+        width, height = image.size
+        if max_pixels is not None and width * height > max_pixels:
+            return Header((height, width), 1, image.format or "", image.mode, 8)
+        # The list of sizes in an icon may be wrong, and a PNG may store its orientation behind its pixels.
+        if image.format == "ICO" or (image.format == "PNG" and png_chunks.has_metadata_behind_pixels(path)):
+            image.load()
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have swapped the sides already
             width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         hw = (width, height) if orientation in _SIDEWAYS else (height, width)
-        is_deep = image.mode[:1] in "IF" or (image.format == "PNG" and _png_bits(path) == 16)
+        is_deep = image.mode[:1] in "IF" or (image.format == "PNG" and png_chunks.bits_per_sample(path) == 16)
         return Header(hw, orientation, image.format or "", image.mode, 16 if is_deep else 8)
 
 
@@ -175,10 +165,22 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8; 1 (as stored) when it is missing or invalid."""
+    try:
+        value = Image.Image.getexif(image).get(_ORIENTATION_TAG)  # the method of PNG images would decode all pixels
+    except Exception:  # damaged EXIF raises many types of exceptions, and only the orientation is lost
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
 @contextmanager
 def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image.Image]:
-    """Open an image and read its header. Raises MediaError when the header shows that it cannot be read."""
-    with _as_media_errors(path):
+    """Open an image and read its header. Raises MediaError, which names the file, for any exception of the block too.
+
+    without: Pillow's names of formats that are refused.
+    """
+    try:
         _check_file(path)
         names = [form for form in formats.readable_formats() if form not in without]
         try:
@@ -187,48 +189,40 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
             if "MAX_TEXT_CHUNK" not in str(error):
                 raise
             # Pillow refuses color profiles of more than 1 MiB, which printers have. The profile is not used here.
-            image = Image.open(Encoded(_without_color_profile(path)).open(), formats=names)
-    with image:
-        if 0 in image.size:
-            raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_many_pixels(path)
-        try:
+            image = Image.open(Encoded(png_chunks.without_color_profile(path)).open(), formats=names)
+        with image:
+            if 0 in image.size:
+                raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
             color.check(image)
-        except MediaError as error:
-            raise MediaError(f"cannot read {shown(path)}: {error}") from None
-        yield image
-
-
-@contextmanager
-def _as_media_errors(path: Path | Encoded) -> Iterator[None]:
-    """Turn any exception of the block into a MediaError that names the file."""
-    try:
-        yield
-    except MediaError:
-        raise
-    except Image.DecompressionBombError:
-        raise _too_many_pixels(path) from None
-    except UnidentifiedImageError:
-        held = formats.content_in_words(path)
-        raise MediaError(f"{shown(path)} is not an image that can be read{held and f' (it is {held})'}") from None
-    except FileNotFoundError:
-        if isinstance(path, Path) and path.is_symlink():
-            raise MediaError(f"{shown(path)} is a link to a missing file") from None
-        raise MediaError(f"no such file: {shown(path)}") from None
-    except IsADirectoryError:
-        raise MediaError(f"{shown(path)} is a folder, not an image") from None
-    except MemoryError:
-        raise MediaError(f"cannot read {shown(path)}: not enough memory") from None
-    except OSError as error:
-        reason = error.strerror or f"damaged or truncated image ({error})"
-        raise MediaError(f"cannot read {shown(path)}: {reason}") from None
+            yield image
     except Exception as error:  # Pillow's decoders raise many types of exceptions for damaged files
-        raise MediaError(f"cannot read {shown(path)}: damaged or truncated image ({error})") from None
+        raise _media_error(path, error) from None
 
 
-def _too_many_pixels(path: Path | Encoded) -> MediaError:
-    return MediaError(f"{shown(path)} has more than {MAX_PIXELS:,} pixels, the limit; make it smaller first")
+def _media_error(path: Path | Encoded, error: Exception) -> MediaError:
+    """Return the MediaError that names the file and says what an exception means."""
+    name = shown(path)
+    if isinstance(error, MediaError) and not isinstance(error, color.ColorError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        return MediaError(f"{name} has more than {MAX_PIXELS:,} pixels, the limit; make it smaller first")
+    if isinstance(error, UnidentifiedImageError):
+        held = formats.content_in_words(path)
+        return MediaError(f"{name} is not an image that can be read{held and f' (it is {held})'}")
+    if isinstance(error, FileNotFoundError):
+        is_link = isinstance(path, Path) and path.is_symlink()
+        return MediaError(f"{name} is a link to a missing file" if is_link else f"no such file: {name}")
+    if isinstance(error, IsADirectoryError):
+        return MediaError(f"{name} is a folder, not an image")
+    if isinstance(error, MemoryError):
+        reason = "not enough memory"
+    elif isinstance(error, color.ColorError):
+        reason = str(error)
+    else:
+        reason = getattr(error, "strerror", None) or f"damaged or truncated image ({error})"
+    return MediaError(f"cannot read {name}: {reason}")
 
 
 def _check_file(path: Path | Encoded) -> None:
@@ -251,54 +245,12 @@ def _file_size(path: Path) -> int:
     return status.st_size
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation 1..8; 1 (as stored) when it is missing or invalid."""
-    try:
-        value = Image.Image.getexif(image).get(_ORIENTATION_TAG)  # the method of PNG images would decode all pixels
-    except Exception:  # damaged EXIF raises many types of exceptions, and only the orientation is lost
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _reduce(image: Image.Image, min_hw: tuple[int, int]) -> int:
     """Let libjpeg decode a JPEG at 1/1 to 1/8 of its size, with smaller DCTs; return the divisor.
 
     The file is still read and checked to its end, and its colors are unchanged.
     """
-    height, width = min_hw[::-1] if _orientation(image) in _SIDEWAYS else min_hw
+    height, width = min_hw[::-1] if orientation_of(image) in _SIDEWAYS else min_hw
     full_width = image.width
     drafted = image.draft(None, (width, height))
     return round(full_width / drafted[1][2]) if drafted else 1
-
-
-def _png_bits(path: Path | Encoded) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
-
-
-def _png_chunks(path: Path | Encoded) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, offset in the file, number of bytes with header and checksum) of each chunk of a PNG."""
-    with path.open("rb") as file:
-        offset = file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            yield kind, offset, length + 12
-            offset = file.seek(length + 4, os.SEEK_CUR)
-
-
-def _has_metadata_behind_pixels(path: Path | Encoded) -> bool:
-    """Return whether a PNG has EXIF or text (which may hold XMP or older EXIF) after its pixels."""
-    has_pixels = False
-    for kind, _, _ in _png_chunks(path):
-        if has_pixels and kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
-            return True
-        has_pixels = has_pixels or kind == b"IDAT"
-    return False
-
-
-def _without_color_profile(path: Path | Encoded) -> bytes:
-    """Return the bytes of a PNG without its embedded color profile."""
-    with path.open("rb") as file:
-        content = file.read()
-    kept = [content[start : start + size] for kind, start, size in _png_chunks(path) if kind != b"iCCP"]
-    return content[:8] + b"".join(kept)

@@ -22,7 +22,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from detect.errors import MediaError
-from detect.media.ffmpeg import command, crash_message, separate_process_group
+from detect.media.ffmpeg import crash_message, start
 
 THREADS = 2  # the detector needs the other cores
 FALLBACK_FPS = Fraction(25)
@@ -32,7 +32,8 @@ _ERRORS_KEPT = 20
 
 # ffmpeg itself rotates as the file says; then pixels are made square. A ratio beyond 4 is a broken header.
 _FILTERS = (
-    "scale=in_color_matrix={matrix}:w='if(between(sar,1.01,4),iw*sar,iw)':h='if(between(sar,0.25,0.99),ih/sar,ih)',setsar=1,format=rgb24,"
+    "scale=in_color_matrix={matrix}"
+    ":w='if(between(sar,1.01,4),iw*sar,iw)':h='if(between(sar,0.25,0.99),ih/sar,ih)',setsar=1,format=rgb24,"
     "sidedata=mode=delete,showinfo=checksum=0"
 )
 
@@ -110,23 +111,15 @@ class Decoder:
         self._stamps: SimpleQueue[_Stamp | None] = SimpleQueue()
         # The time of some containers begins with the earliest stream *in use*, so the sound is read and discarded.
         nowhere = ("-map", "0:V:0", "-map", "0:a:0?", "-c", "copy", "-f", "null", "-")
-        # fmt: off
-        arguments = [
+        self._process = start(
             "-loglevel", "level+info", *options, *(("-max_pixels", str(max_pixels)) if max_pixels else ()),
             "-threads", str(THREADS), "-i", address,
             "-map", "0:V:0",  # V: not the cover image of a song
             "-vf", _FILTERS.format(matrix=matrix), "-noautoscale", "-fps_mode", "passthrough",
             "-c:v", "rawvideo", "-f", "rawvideo", "pipe:1",
             *(nowhere if with_sound else ()),
-        ]
-        # fmt: on
-        self._process = subprocess.Popen(
-            command(*arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **separate_process_group(),
-        )
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
         self._log_reader = threading.Thread(target=self._read_log, daemon=True)
         self._log_reader.start()
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from detect.errors import DiskError, MediaError
 from detect.io.files import DISK_FULL, fit_file_name, replace_file
-from detect.media.ffmpeg import command, crash_message, last_error, separate_process_group
+from detect.media.ffmpeg import crash_message, last_error, start
 from detect.media.video_decoder import plausible_rate
 from detect.progress import warn
 
@@ -55,16 +55,14 @@ class VideoWriter:
         self.size_hw = size_hw
         self.sound_from = sound_from
         self.frames = 0
-        self._ticks = self.fps.numerator * ceil(
-            _MIN_TICKS / self.fps.numerator
-        )  # per second; a frame is a whole number of ticks
+        # Per second; a frame is a whole number of ticks.
+        self._ticks = self.fps.numerator * ceil(_MIN_TICKS / self.fps.numerator)
         self._last = self._step = 0  # in ticks: time of the last frame, duration of the one before
         self._duration: Fraction | None = None
         self._part = self._beside(".part.mp4")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read would block ffmpeg
         rate = max(self.fps.limit_denominator(1001), Fraction(1))
-        # fmt: off
-        arguments = [
+        self._process = start(
             "-loglevel", "level+error", "-f", "ivf", "-c:v", "rawvideo", "-i", "pipe:0",
             "-vf", _FILTERS, "-fps_mode", "passthrough", "-enc_time_base", f"1/{self._ticks}",
             # No B-frames, so that the last packet holds the last frame.
@@ -74,15 +72,8 @@ class VideoWriter:
             "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})",
             "-video_track_timescale", str(self._ticks),
             "-movflags", "frag_keyframe+delay_moov+default_base_moof", f"file:{self._part}",
-        ]
-        # fmt: on
-        self._process = subprocess.Popen(
-            command(*arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            **separate_process_group(),
-        )
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log,
+        )  # fmt: skip
         # IVF is the simplest container with frame times: a header, then (size, time, pixels) of each frame.
         height, width = size_hw
         self._send(struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, b"RGB\x18", width, height, self._ticks, 1, 0, 0))
@@ -112,18 +103,15 @@ class VideoWriter:
             raise MediaError(f"cannot write {self.path}: no frame was written")
         self._process.communicate()
         if self._process.returncode != 0:
-            raise self._failure(self._error_message())
-        error = None
-        if self.sound_from is not None:
-            error = self._finish(self.sound_from)
-            if error is not None:
-                full = any(os.strerror(number) in error for number in DISK_FULL)
-                why = "the disk is full" if full else f"the sound of {self.sound_from} cannot be read"
-                warn(f"{self.path} has no sound, since {why}: {error}")
-        if self.sound_from is None or error is not None:
+            raise self._encoder_failure()
+        error = self._finish(self.sound_from)
+        if error is not None and self.sound_from is not None:
+            full = any(os.strerror(number) in error for number in DISK_FULL)
+            why = "the disk is full" if full else f"the sound of {self.sound_from} cannot be read"
+            warn(f"{self.path} has no sound, since {why}: {error}")
             error = self._finish(None)
-            if error is not None:
-                raise self._failure(error)
+        if error is not None:
+            raise self._failure(error)
         self._part.unlink()
 
     def __enter__(self) -> VideoWriter:
@@ -151,7 +139,11 @@ class VideoWriter:
                 self._process.stdin.write(part)
         except OSError:
             self._process.wait()
-            raise self._failure(self._error_message()) from None
+            raise self._encoder_failure() from None
+
+    def _encoder_failure(self) -> DiskError:
+        self._log.seek(0)
+        return self._failure(_error_message(self._process, self._log.read()))
 
     def _failure(self, why: str) -> DiskError:
         kept = f"; {self._part} can be played up to that point" if self.frames and self._part.is_file() else ""
@@ -178,16 +170,10 @@ class VideoWriter:
         ]
         # fmt: on
         try:
-            result = subprocess.run(
-                command(*arguments),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                **separate_process_group(),
-            )
-            if result.returncode != 0:
-                words = result.stderr.decode(errors="replace").splitlines()
-                return crash_message(result.returncode) or last_error(words)
+            process = start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            _, log = process.communicate()
+            if process.returncode != 0:
+                return _error_message(process, log)
             replace_file(done, self.path)
             return None
         except OSError as error:
@@ -195,13 +181,12 @@ class VideoWriter:
         finally:
             done.unlink(missing_ok=True)
 
-    def _error_message(self) -> str:
-        self._log.seek(0)
-        words = self._log.read().decode(errors="replace").splitlines()
-        return crash_message(self._process.returncode) or last_error(words)
-
     def _beside(self, ending: str) -> Path:
         return self.path.with_name(fit_file_name(self.path.stem, ending))
+
+
+def _error_message(process: subprocess.Popen[bytes], log: bytes) -> str:
+    return crash_message(process.returncode) or last_error(log.decode(errors="replace").splitlines())
 
 
 def letterbox(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from helpers.clips import FILM, X264, clip, corners, make, names, read, rendered, rewritten, tone, with_sound
 
 from detect.errors import DiskError, MediaError
-from detect.media import ffmpeg, video_decoder, video_writer
+from detect.media import ffmpeg, video_decoder
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter
 
@@ -21,7 +21,7 @@ def test_full_disk_is_not_reported_as_unreadable_sound(tmp_path, monkeypatch, ca
     with VideoWriter(tmp_path / "x.mp4", 1, (64, 64), sound_from=sound) as out:
         for _ in range(20):
             out.write(corners((64, 64)))
-        monkeypatch.setattr(video_writer, "command", small_disk(100))
+        monkeypatch.setattr(ffmpeg, "command", small_disk(100))
     assert re.match("warning: .*x.mp4 has no sound, since the disk is full: ", capsys.readouterr().err)
     assert len(read(tmp_path / "x.mp4")[0]) == 20
 
@@ -108,9 +108,10 @@ def test_crash_of_ffmpeg_is_reported_as_a_crash(tmp_path, monkeypatch):
     def crashing(*_: str) -> list[str]:
         return ["sh", "-c", "echo \"[info] Input #0, mpegts, from 'x':\" >&2; kill -SEGV $$"]
 
-    monkeypatch.setattr(video_decoder, "command", crashing)
+    path = clip(tmp_path / "x.mp4")
+    monkeypatch.setattr(ffmpeg, "command", crashing)
     with pytest.raises(MediaError, match=r"ffmpeg crashed \(signal 11\); update imageio-ffmpeg"):
-        VideoReader(clip(tmp_path / "x.mp4"))
+        VideoReader(path)
 
 
 def test_text_in_metadata_is_not_parsed(tmp_path):
@@ -183,11 +184,12 @@ def test_failure_of_ffmpeg_is_reported_with_its_message(tmp_path):
 def small_disk(blocks: int):
     """ffmpeg with files of at most ``blocks`` times 512 bytes."""
     limit = f"trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""
-    return lambda *arguments: ["sh", "-c", limit, "sh", *ffmpeg.command(*arguments)]
+    command = ffmpeg.command
+    return lambda *arguments: ["sh", "-c", limit, "sh", *command(*arguments)]
 
 
 def test_full_disk_leaves_a_playable_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_writer, "command", small_disk(200))
+    monkeypatch.setattr(ffmpeg, "command", small_disk(200))
     noise = np.random.default_rng(0)
     with (
         pytest.raises(
@@ -208,7 +210,7 @@ def test_full_disk_at_the_end_keeps_all_frames(tmp_path, monkeypatch):
     ):
         for _ in range(5):
             out.write(corners((64, 64)))
-        monkeypatch.setattr(video_writer, "command", small_disk(1))
+        monkeypatch.setattr(ffmpeg, "command", small_disk(1))
     assert len(read(tmp_path / "x.part.mp4")[0]) == 5
 
 
