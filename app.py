@@ -13,10 +13,10 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,18 @@ from detect.cli.startup import start_program
 from detect.errors import DetectError, MediaError, UsageError
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
-from detect.inference.writers.annotated_video import annotated_video
+from detect.inference.writers.annotated_video import write_annotated_video
 from detect.io.links import is_link
 from detect.media import formats
 from detect.media.drawing import draw, gray_around
 from detect.media.encoding import Encoded, encode
 from detect.media.images import read_header, read_image
+from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.serving.batching import Batcher
 from detect.serving.errors import ServerBusyError
 from detect.serving.responses import ImageResult, mask_files, to_json, zip_archive
-from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.text import counted
 
@@ -50,13 +50,6 @@ QUEUE_TIMEOUT = 300.0  # seconds after which a waiting image is dropped
 URL_OPTION = "URL ..."
 EXAMPLES = ("balloons_1.jpg", "balloons_2.jpg", "image_1.jpg", "image_2.jpg", "video_1.mp4")
 MODELS_FILE = ROOT / "docs" / "models.json"  # written by benchmark.py inference --json docs/models.json
-# Backbones that are compared on the balloon dataset -> record of a training run, written by benchmark.py results.
-FINE_TUNED = {
-    "mobilenet_v2": "balloon_default_0",
-    "resnet50": "balloon_resnet50",
-    "resnet101": "balloon_resnet101",
-    "vovnet19_dw": "balloon_vovnet19_dw",
-}
 
 
 @dataclass(frozen=True)
@@ -75,6 +68,10 @@ class Selection:
     threshold: float
     labels: tuple[int, ...] | None
     gray: bool
+
+    @property
+    def predictor(self) -> Predictor:
+        return predictor_of(self.model, self.modified)
 
 
 def main() -> None:
@@ -130,9 +127,8 @@ def choose_settings() -> Selection | None:
 
 def choose_file() -> tuple[str, bytes] | None:
     """Return the name and content of the image or video that the visitor has chosen, or None."""
-    source = st.segmented_control(
-        "Source", ["Upload", "Camera", "Example"], default="Upload", label_visibility="collapsed"
-    )
+    sources = ["Upload", "Camera", "Example"]
+    source = st.segmented_control("Source", sources, default="Upload", label_visibility="collapsed")
     if source == "Example":
         name = st.selectbox("Example", EXAMPLES) or EXAMPLES[0]
         return name, (ROOT / "input" / name).read_bytes()
@@ -156,7 +152,7 @@ def is_image(name: str, content: bytes) -> bool:
 
 def show_image(name: str, content: bytes, selection: Selection) -> None:
     """Show the image without and with detections, a table of the detections, and download buttons."""
-    class_names = predictor_of(selection.model, selection.modified).class_names
+    class_names = selection.predictor.class_names
     image = read_image(Encoded(content, name))
     detections = detections_of(selection.model, selection.modified, content)
     detections = detections.filter(selection.threshold, selection.labels)
@@ -167,27 +163,21 @@ def show_image(name: str, content: bytes, selection: Selection) -> None:
     after.image(drawn, caption=counted(len(detections), "object"), width="stretch", alt="the image with detections")
     if len(detections):
         columns = {"score": st.column_config.NumberColumn(format="%.3f")}
-        st.dataframe(table_rows(detections, class_names), hide_index=True, column_config=columns)
+        st.dataframe(table_columns(detections), hide_index=True, column_config=columns)
     document = to_json([ImageResult(name, image, detections)], class_names, selection.model, 0.0)["images"]
     files: dict[str, tuple[Any, str, str]] = {
         "Image": (lambda: encode(drawn, "PNG"), "_detections.png", "image/png"),
         "JSON": (json.dumps(document, indent=1), ".json", "application/json"),
     }
     if detections.masks:
-        files["Masks"] = (
-            lambda: zip_archive(mask_files(detections, class_names)),
-            "_masks.zip",
-            "application/zip",
-        )
+        files["Masks"] = (lambda: zip_archive(mask_files(detections, class_names)), "_masks.zip", "application/zip")
     download_buttons(name, files)
 
 
 def show_video(name: str, content: bytes, selection: Selection) -> None:
     """Process the video when the visitor asks for it, and show the result until a setting changes."""
     max_frames = st.number_input("Frames", 1, 3000, 150, help="number of frames to process; a second has 25 to 30")
-    stride = st.number_input(
-        "Stride", 1, 30, 3, help="process every Nth frame; the frames between repeat its detections"
-    )
+    stride = st.number_input("Stride", 1, 30, 3, help="process every Nth frame; those between repeat its detections")
     key = (name, hash(content), selection, max_frames, stride)
     if st.button("Detect objects", type="primary"):
         st.session_state.video = key, *annotate_video(name, content, selection, max_frames, stride)
@@ -213,7 +203,7 @@ def annotate_video(
     name: str, content: bytes, selection: Selection, max_frames: int, stride: int
 ) -> tuple[bytes, bytes, str]:
     """Return the annotated video (MP4), its detections (JSON Lines) and a caption, while a progress bar is shown."""
-    predictor = predictor_of(selection.model, selection.modified)
+    predictor = selection.predictor
     bar = st.progress(0.0, "reading the video")
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "upload", Path(folder) / "annotated.mp4"
@@ -225,30 +215,33 @@ def annotate_video(
         def detect(image: np.ndarray) -> Detections:
             return predict(predictor, image, selection.threshold, selection.labels)
 
+        def frames(video: VideoReader) -> Iterator[Frame]:
+            total = min(max_frames, video.frame_count or max_frames)
+            for number, frame in enumerate(islice(video, max_frames), start=1):
+                yield frame
+                bar.progress(min(1.0, number / total), f"{number} of {total} frames")
+
         try:
             with VideoReader(path, contained=True, max_pixels=MAX_PIXELS) as video:
-                total = min(max_frames, video.frame_count or max_frames)
-                with annotated_video(
-                    video, predictor.class_names, out, stride=stride, formats=["json"], gray=selection.gray
-                ) as annotated:
-                    for frame in islice(video, max_frames):
-                        annotated.write(frame, detect)
-                        bar.progress(min(1.0, annotated.frames / total), f"{annotated.frames} of {total} frames")
+                options: Any = {"stride": stride, "formats": ["json"], "gray": selection.gray}
+                done = write_annotated_video(video, frames(video), detect, predictor.class_names, out, **options)
                 warning = f"; {without_paths(video.warning)}" if video.warning else ""
         except DetectError as error:
             raise MediaError(without_paths(str(error))) from None
         finally:
             bar.empty()
-        caption = counted(annotated.frames, "frame") + warning
+        caption = counted(done.frames, "frame") + warning
         return out.read_bytes(), out.with_suffix(".jsonl").read_bytes(), caption
 
 
 def comparison_page() -> None:
-    """Show the benchmark results of all models, and the metrics of backbones after fine-tuning."""
+    """Show the metrics of the visitor's own models, and the benchmark results of all models."""
     st.title("Models compared")
-    st.subheader("Fine-tuned on the balloon dataset")
-    st.caption("Mask R-CNN with FPN. AP in percent, with 95 % confidence intervals; docs/results.md has the details.")
-    st.dataframe(fine_tuned_rows(), hide_index=True, placeholder="not measured")
+    st.subheader("Evaluated on this machine")
+    st.caption(
+        "Results of evaluate.py in outputs/, AP in percent; --intervals adds 95 % confidence intervals."
+    )
+    st.dataframe(evaluated_rows(), hide_index=True, placeholder="–")
     benchmark = json.loads(MODELS_FILE.read_text(encoding="utf-8"))
     st.subheader("Size, computation and speed")
     height, width = benchmark["image_hw"]
@@ -275,22 +268,18 @@ def model_row(model: dict[str, Any]) -> dict[str, str | float | None]:
     }
 
 
-def fine_tuned_rows() -> list[dict[str, str | float | None]]:
-    """Return one row per backbone and split, with AP and AP50 in percent and their intervals."""
-    rows: list[dict[str, str | float | None]] = []
-    for backbone, run in FINE_TUNED.items():
-        path = ROOT / "docs" / "results" / f"{run}.json"
-        if not path.exists():
-            rows.append({"backbone": backbone, "split": None})
-            continue
-        for split, metrics in json.loads(path.read_text(encoding="utf-8"))["metrics"].items():
-            row: dict[str, str | float | None] = {"backbone": backbone, "split": split}
-            for kind, title in (("bbox", "box"), ("segm", "mask")):
-                for metric in ("AP", "AP50"):
-                    low, high = metrics["intervals"][kind][metric]
-                    row[f"{title} {metric}"] = round(100 * metrics[kind][metric], 1)
-                    row[f"{title} {metric}, 95 %"] = f"{100 * low:.1f} to {100 * high:.1f}"
-            rows.append(row)
+def evaluated_rows() -> list[dict[str, str | float]]:
+    """Return one row per result of evaluate.py in outputs/, newest first, with AP and AP50 in percent."""
+    rows: list[dict[str, str | float]] = []
+    for path in newest_first("metrics.json"):
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        row: dict[str, str | float] = {"evaluation": run_of(path)}
+        for (kind, title), name in product((("bbox", "box"), ("segm", "mask")), ("AP", "AP50")):
+            if (value := metrics.get(kind, {}).get(name)) is not None:
+                row[f"{title} {name}"] = round(100 * value, 1)
+            if interval := metrics.get("intervals", {}).get(kind, {}).get(name):
+                row[f"{title} {name}, 95 %"] = "{:.1f} to {:.1f}".format(*(100 * end for end in interval))
+        rows.append(row)
     return rows
 
 
@@ -326,20 +315,24 @@ def predict(
 
 def trained_models() -> dict[str, str]:
     """Return the checkpoints of runs in outputs/, newest first, by their folder such as ``train/mine/``."""
-    folder = ROOT / "outputs"
-    paths = sorted(folder.glob("*/**/best.safetensors"), key=lambda path: -path.stat().st_mtime)
-    return {f"{path.parent.relative_to(folder).as_posix()}/": str(path) for path in paths}
+    return {f"{run_of(path)}/": str(path) for path in newest_first("best.safetensors")}
 
 
-def table_rows(detections: Detections, class_names: ClassNames) -> list[dict[str, str | float | int]]:
-    """Return one row per detection in descending order of score; positions and sizes are whole pixels."""
-    rows: list[dict[str, str | float | int]] = []
-    columns = zip(detections.labels.tolist(), detections.scores.tolist(), detections.boxes.round(), strict=True)
-    for label, score, box in columns:
-        left, top, right, bottom = box.astype(int).tolist()
-        position = {"left": left, "top": top, "width": right - left, "height": bottom - top}
-        rows.append({"class": class_names.name(label), "score": round(score, 3), **position})
-    return rows
+def newest_first(name: str) -> list[Path]:
+    """Return the files in folders of outputs/ that have this name, newest first."""
+    return sorted((ROOT / "outputs").glob(f"*/**/{name}"), key=lambda path: -path.stat().st_mtime)
+
+
+def run_of(path: Path) -> str:
+    """Return the folder of a file below outputs/, such as ``train/mine``."""
+    return path.parent.relative_to(ROOT / "outputs").as_posix()
+
+
+def table_columns(detections: Detections) -> dict[str, Any]:
+    """Return the columns of a table of detections; positions and sizes are whole pixels."""
+    left, top, right, bottom = detections.boxes.round().astype(int).T
+    position = {"left": left, "top": top, "width": right - left, "height": bottom - top}
+    return {"class": detections.names, "score": detections.scores, **position}
 
 
 if __name__ == "__main__":

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from detect.errors import MediaError
 from detect.inference.predictor import Predictor
 from detect.inference.writers import Source
 from detect.inference.writers.annotated_images import AnnotatedImageWriter
-from detect.inference.writers.annotated_video import annotated_video
+from detect.inference.writers.annotated_video import VideoSummary, write_annotated_video
 from detect.inference.writers.files import DetectionFiles
 from detect.media.images import read_image
+from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.progress import bar, warn
 from detect.structures.detections import Detections
@@ -45,18 +47,6 @@ class UnreadableImage:
 
     path: Path
     reason: str
-
-
-@dataclass(frozen=True)
-class VideoSummary:
-    """The outcome of ``annotate_video``.
-
-    frames: number of frames written.
-    interrupted: whether Ctrl-C ended the work early. The frames so far are kept.
-    """
-
-    frames: int
-    interrupted: bool
 
 
 def annotate_images(
@@ -106,7 +96,6 @@ def annotate_video(
     stride: int = 1,
     max_frames: int | None = None,
     formats: Iterable[str] = (),
-    gray: bool = False,
 ) -> VideoSummary:
     """Detect objects in the frames of a video and write an annotated copy with its sound.
 
@@ -116,7 +105,6 @@ def annotate_video(
         frames in between repeat its detections.
     max_frames: number of frames after which to stop; by default the whole video.
     formats: names in FORMATS of further files to write beside ``out``, such as "json".
-    gray: whether everything outside the objects loses its color.
 
     Shows a progress bar, and warns where the size of the frames changes and where the video is damaged or ends early.
     KeyboardInterrupt ends the video after the current frame; before the first frame it is raised.
@@ -124,29 +112,28 @@ def annotate_video(
     """
     labels = None if classes is None else predictor.class_names.labels(classes)
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
-    interrupted = False
-    with ExitStack() as stack:
-        writer = stack.enter_context(
-            annotated_video(video, predictor.class_names, out, stride=stride, formats=formats, gray=gray)
-        )
-        progress = stack.enter_context(bar(total=total if total < sys.maxsize else None, unit="frame", leave=True))
-        frame_hw = video.size_hw
-        try:
+    with bar(total=total if total < sys.maxsize else None, unit="frame", leave=True) as progress:
+
+        def frames() -> Iterator[Frame]:
+            former_hw = video.size_hw
             for index, frame in enumerate(islice(video, max_frames)):
-                if frame.hw != frame_hw:
+                if frame.hw != former_hw:
                     with progress.external_write_mode(file=sys.stderr):
-                        sizes = f"{_size(frame_hw)} to {_size(frame.hw)}"
+                        sizes = f"{_size(former_hw)} to {_size(frame.hw)}"
                         warn(f"{video.source.shown} changes from {sizes} at frame {index}")
-                    frame_hw = frame.hw
-                writer.write(frame, lambda image: predictor.predict_batch([image], labels)[0])
+                    former_hw = frame.hw
+                yield frame
                 progress.update()
-        except KeyboardInterrupt:
-            if writer.frames == 0:
-                raise
-            interrupted = True
+
+        def detect(image: np.ndarray) -> Detections:
+            return predictor.predict_batch([image], labels)[0]
+
+        summary = write_annotated_video(
+            video, frames(), detect, predictor.class_names, out, stride=stride, formats=formats
+        )
     if video.warning:
         warn(video.warning)
-    return VideoSummary(writer.frames, interrupted)
+    return summary
 
 
 def _size(hw: tuple[int, int]) -> str:

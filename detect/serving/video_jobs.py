@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from detect.errors import DetectError, DiskError
-from detect.inference.writers.annotated_video import annotated_video
+from detect.inference.writers.annotated_video import write_annotated_video
+from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.serving.batching import Batcher
 from detect.serving.config import ServeConfig
@@ -230,18 +231,24 @@ class VideoJobs:
         names = job.model.predictor.class_names
         with VideoReader(job.video, contained=True, max_pixels=self._config.max_pixels) as job.reader:
             video, job.total = job.reader, job.reader.frame_count
-            deadline, reason = time.monotonic() + self._config.job_timeout, None
-            with annotated_video(video, names, job.result, stride=job.stride, formats=["json"]) as out:
-                for frame in video:
-                    if reason := self._reason_to_truncate(job, deadline):
-                        break
-                    if job.frames % _DISK_INTERVAL == 0 and self._free_bytes() < self._config.max_video_bytes:
-                        raise DiskError("the disk of the server is full")
-                    out.write(frame, partial(self._predict, job))
-                    job.frames += 1
-                if job.stopped.is_set():
-                    raise _StoppedError
-            job.set_detail(reason or video.warning or "")
+            frames, detect = self._frames(job, video), partial(self._predict, job)
+            write_annotated_video(video, frames, detect, names, job.result, stride=job.stride, formats=["json"])
+        if not job.detail:
+            job.set_detail(video.warning or "")
+
+    def _frames(self, job: Job, video: VideoReader) -> Iterator[Frame]:
+        """Yield the frames of a video and count them; ``job.detail`` says why the remaining ones are skipped."""
+        deadline = time.monotonic() + self._config.job_timeout
+        for frame in video:
+            if reason := self._reason_to_truncate(job, deadline):
+                job.detail = reason
+                break
+            if job.frames % _DISK_INTERVAL == 0 and self._free_bytes() < self._config.max_video_bytes:
+                raise DiskError("the disk of the server is full")
+            yield frame
+            job.frames += 1
+        if job.stopped.is_set():
+            raise _StoppedError
 
     def _reason_to_truncate(self, job: Job, deadline: float) -> str | None:
         """Return why the remaining frames are skipped, or None. deadline: a time of the monotonic clock."""

@@ -12,7 +12,7 @@ from helpers.fake_predictor import NAMES, FakePredictor, files
 
 from detect.errors import UsageError
 from detect.inference.annotate import AnnotatedImage, UnreadableImage, annotate_images, annotate_video
-from detect.inference.writers.annotated_video import annotated_video
+from detect.inference.writers.annotated_video import write_annotated_video
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter
@@ -95,9 +95,9 @@ def test_model_runs_on_every_nth_frame_and_where_the_size_changes(tmp_path):
 
     sizes = [(64, 96), (64, 96), (64, 96), (64, 96), (32, 48), (32, 48), (32, 48)]
     path = tmp_path / "out.mp4"
-    with VideoReader(clip) as video, annotated_video(video, NAMES, path, stride=3, formats=["json"]) as annotated:
-        for number, hw in enumerate(sizes):
-            annotated.write(Frame(np.zeros((*hw, 3), np.uint8), Fraction(number, 10), None), detect)
+    frames = [Frame(np.zeros((*hw, 3), np.uint8), Fraction(i, 10), None) for i, hw in enumerate(sizes)]
+    with VideoReader(clip) as video:
+        write_annotated_video(video, frames, detect, NAMES, path, stride=3, formats=["json"])
     assert [row["frame"] for row in lines(path.with_suffix(".jsonl")) if row["detected"]] == [0, 3, 4, 6]
     assert seen == [(64, 96), (64, 96), (32, 48), (32, 48)]
 
@@ -112,9 +112,9 @@ def test_gray_removes_color_outside_the_objects(tmp_path, gray):
     box = np.array([[48, 0, 96, 64]], np.float32)
     one = Detections((64, 96), box, np.ones(1, np.float32), np.ones(1, np.int64))
     path = tmp_path / "out.mp4"
-    with VideoReader(clip) as video, annotated_video(video, names, path, formats=["json"], gray=gray) as annotated:
-        for frame, found in zip(video, (one, Detections((64, 96))), strict=True):
-            annotated.write(frame, lambda _, found=found: found)
+    found = iter((one, Detections((64, 96))))
+    with VideoReader(clip) as video:
+        write_annotated_video(video, video, lambda _: next(found), names, path, formats=["json"], gray=gray)
     with VideoReader(path) as video:
         first, second = (np.ptp(frame.image.astype(int), axis=2) for frame in video)
     outside, inside = first[40:, :40].mean(), first[40:, 60:88].mean()

@@ -315,7 +315,7 @@ def test_an_internal_error_of_a_job_is_logged_and_its_text_is_not_sent(client, v
     def fail(*_: object, **__: object) -> None:
         raise KeyError("/secret/place")
 
-    monkeypatch.setattr(video_jobs, "annotated_video", fail)
+    monkeypatch.setattr(video_jobs, "write_annotated_video", fail)
     job = processed(client, video)
     assert job["state"] == "failed" and job["detail"].split()[-1] in caplog.text and "/secret/place" in caplog.text
     assert "secret" not in job["detail"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,64 +18,57 @@ from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
 
-@dataclass
-class AnnotatedVideo:
-    """An annotated video that is being written.
+@dataclass(frozen=True)
+class VideoSummary:
+    """The outcome of ``write_annotated_video``.
 
-    output: VideoWriter of the annotated frames.
-    files: DetectionFiles for the detections of each frame.
-    class_names: ClassNames of the labels.
-    stride: the model runs on every ``stride``-th frame and on frames whose size differs from the previous one.
-    gray: whether everything outside the objects loses its color.
-    detections: Detections of the last frame on which the model ran.
+    frames: number of frames written.
+    interrupted: whether Ctrl-C ended the work early. The frames so far are kept.
     """
 
-    output: VideoWriter
-    files: DetectionFiles
-    class_names: ClassNames
-    stride: int
-    gray: bool
-    detections: Detections
-
-    @property
-    def frames(self) -> int:
-        """Number of frames written so far."""
-        return self.output.frames
-
-    def write(self, frame: Frame, detect: Callable[[np.ndarray], Detections]) -> None:
-        """Draw detections on the next frame and write it.
-
-        detect: returns the Detections of an image (uint8 RGB [H, W, 3]). It is called for every ``stride``-th frame;
-            the frames in between repeat the previous detections.
-
-        A frame of another size than the first is drawn at its own size and then letterboxed to that of the first.
-        """
-        index = self.frames
-        detected = index % self.stride == 0 or frame.hw != self.detections.image_hw
-        if detected:
-            self.detections = detect(frame.image)
-        background = gray_around(frame.image, self.detections) if self.gray else frame.image
-        drawn = draw(background, self.detections, self.class_names, color_instances=False, tint=not self.gray)
-        self.output.write(letterbox(drawn, self.output.size_hw), frame.time, frame.duration)
-        self.files.write(Source(self.files.stem, frame.image, index, float(frame.time), detected), self.detections)
+    frames: int
+    interrupted: bool
 
 
-@contextmanager
-def annotated_video(
+def write_annotated_video(
     video: VideoReader,
+    frames: Iterable[Frame],
+    detect: Callable[[np.ndarray], Detections],
     class_names: ClassNames,
     out: Path,
     *,
     stride: int = 1,
     formats: Iterable[str] = (),
     gray: bool = False,
-) -> Iterator[AnnotatedVideo]:
-    """Open ``out`` for an annotated copy of ``video``, including its sound.
+) -> VideoSummary:
+    """Write an annotated copy of ``video`` with its sound.
 
+    frames: the frames of the video to process, in order.
+    detect: returns the Detections of an image (uint8 RGB [H, W, 3]). It is called for every ``stride``-th frame and
+        for frames whose size differs from the previous one; the frames in between repeat the previous detections.
+    out: file of the annotated copy, .mp4.
     formats: names in FORMATS; their files are written beside ``out`` under its name, such as ``out.jsonl``.
-    stride, gray: see AnnotatedVideo.
+    gray: whether everything outside the objects loses its color.
+
+    A frame of another size than the first is drawn at its own size and then letterboxed to that of the first.
+    KeyboardInterrupt ends the video; before the end of the first frame it is raised.
     """
-    with ExitStack() as stack:
-        files = stack.enter_context(DetectionFiles(out.parent, class_names, formats, out.stem))
-        output = stack.enter_context(VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound))
-        yield AnnotatedVideo(output, files, class_names, stride, gray, Detections(video.size_hw))
+    detections, interrupted = Detections(video.size_hw), False
+    with (
+        DetectionFiles(out.parent, class_names, formats, out.stem) as files,
+        VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound) as output,
+    ):
+        try:
+            for index, frame in enumerate(frames):
+                detected = index % stride == 0 or frame.hw != detections.image_hw
+                if detected:
+                    detections = detect(frame.image)
+                background = gray_around(frame.image, detections) if gray else frame.image
+                drawn = draw(background, detections, class_names, color_instances=False, tint=not gray)
+                output.write(letterbox(drawn, video.size_hw), frame.time, frame.duration)
+                files.write(Source(out.stem, frame.image, index, float(frame.time), detected), detections)
+        except KeyboardInterrupt:
+            if output.frames == 0:
+                raise
+            interrupted = True
+    return VideoSummary(output.frames, interrupted)
