@@ -7,7 +7,7 @@ from typing import Any
 
 from detect import options, runtime
 from detect.training import debug_step as failed_steps
-from detect.training import trainer
+from detect.training import overfit, trainer
 from detect.training.config import TrainConfig, complete_config
 from detect.training.overfit import OverfitResult
 from detect.training.trainer import TrainResult
@@ -37,7 +37,7 @@ def overfit_test(data: str | Path | None = None, num_images: int = 8, **settings
 
     data, settings: as for ``train``.  num_images: number of images.
     """
-    return trainer.overfit_test(_config("overfit_test", data, settings), num_images)
+    return overfit.overfit_test(_config("overfit_test", data, settings), num_images)
 
 
 def debug_step(path: str | Path, device: str = "auto") -> str:

@@ -13,7 +13,7 @@ from detect.errors import UsageError
 from detect.io.yaml_files import load_yaml, save_config
 from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS, check_trained_model
 from detect.options import check_run_name, device_option, fields_of, from_yaml_values, option, output_dir_option
-from detect.training.resume import translate_settings
+from detect.training.resume import AUGMENTATION, SETTINGS_FILE, translate_settings
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep")
@@ -21,7 +21,6 @@ ANCHORS = ("fitted", "default")
 NORMS = ("frozen", "batch")
 METRICS = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50", "loss")
 
-SETTINGS_FILE = "settings.yaml"
 # Settings that may change when a run is resumed.
 RESUME_SETTINGS = ("epochs", "device", "workers", "quiet")
 # Settings that name locations or say how a run is executed. They do not affect what it learns.
@@ -150,9 +149,10 @@ class TrainConfig(Augmentation, _DataModelSchedule):
         values = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items() if k != "resume"}
 
-    def learning_settings(self) -> dict[str, Any]:
-        """Return the settings that affect what a run learns."""
-        return {name: value for name, value in self.to_dict().items() if name not in _LOCATIONS}
+    def settings_to_compare(self) -> dict[str, Any]:
+        """Return the settings that must not change when a run is resumed, with all strengths of the augmentation."""
+        learning = {name: value for name, value in self.to_dict().items() if name not in _LOCATIONS}
+        return learning | {AUGMENTATION + name: value for name, value in self.strengths().items()}
 
     def save(self, path: Path, reasons: Mapping[str, str]) -> None:
         """Write the settings as YAML; a fitted default has its reason in a comment. Raises DiskError."""

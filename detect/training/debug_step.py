@@ -19,8 +19,7 @@ from detect.models.builder import build
 from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
 from detect.runtime import seed_all
 from detect.text import counted
-from detect.training.amp import autocast_layers
-from detect.training.step import Batch, TrainStep
+from detect.training.step import Batch, TrainStep, compute_losses
 
 _KEYS = {"architecture", "num_rows", "model", "trained", "batches", "seeds", "seed", "dtype", "files"}
 _NUMBER_WIDTH = 12
@@ -105,12 +104,10 @@ def _describe_images(batch: Batch, files: Sequence[str]) -> Iterator[str]:
 
 def _repeat(model: nn.Module, batch: Batch, seeds: Sequence[int], dtype: torch.dtype | None) -> Iterator[str]:
     """Run one batch forward and backward as ``TrainStep`` does, and report losses and gradient norms."""
-    device = next(model.parameters()).device
     model.zero_grad(set_to_none=True)
     seed_all(*seeds)
-    with autocast_layers(model, dtype), _record_non_finite(model) as layers:
-        images, targets = batch
-        losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
+    with _record_non_finite(model) as layers:
+        losses = compute_losses(model, batch, dtype)
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     for name, value in {**losses, "loss": total}.items():

@@ -16,8 +16,7 @@ from detect import distributed
 from detect.models.torchvision_internals import BatchNorm, GeneralizedRCNNTransform
 from detect.progress import bar
 from detect.runtime import seed_all
-from detect.training.amp import autocast_layers
-from detect.training.step import Batch, StepResult, TrainStep
+from detect.training.step import Batch, StepResult, TrainStep, compute_losses, mean_losses
 
 
 @dataclass
@@ -41,8 +40,7 @@ class EpochProgress:
 
     def averaged_over_processes(self) -> EpochProgress:
         """Return a copy in which each loss sum is the mean of the sums of all processes."""
-        everywhere = distributed.all_gather(self.sums)
-        return replace(self, sums={name: sum(one[name] for one in everywhere) / len(everywhere) for name in self.sums})
+        return replace(self, sums=mean_losses(distributed.all_gather(self.sums)))
 
     def add(self, result: StepResult, num_batches: int) -> None:
         """Add the losses of one step. ``num_batches`` is the number of batches it took, over all processes."""
@@ -83,8 +81,7 @@ def train_one_epoch(
         result = train_step(members, seeds)
         progress.add(result, len(members) * here.size)
         on_step(result, members, progress)
-    means = distributed.all_gather(progress.means())
-    return {name: sum(one[name] for one in means) / len(means) for name in means[0]}
+    return mean_losses(distributed.all_gather(progress.means()))
 
 
 def _in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
@@ -98,7 +95,6 @@ def validation_losses(
     model: nn.Module,
     dataset: Dataset,
     *,
-    device: torch.device,
     dtype: torch.dtype | None = None,
     seed: int = 0,
     title: str = "",
@@ -117,8 +113,7 @@ def validation_losses(
     for i in bar(indices, desc=title):
         image, target = dataset[i]
         seed_all(seed, i)
-        with autocast_layers(model, dtype):
-            losses = model([image.to(device)], [{k: v.to(device) for k, v in target.items()}])
+        losses = compute_losses(model, ([image], [target]), dtype)
         rows[i] = {name: float(value) for name, value in losses.items()}
     model.train(was_training)
     everywhere = {i: row for part in distributed.all_gather(rows) for i, row in part.items()}

@@ -6,14 +6,16 @@ images than on a thousand.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
 import numpy as np
 
+from detect import distributed
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
@@ -37,8 +39,12 @@ from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_size import resized_hw
 from detect.text import counted, first_few
+from detect.training import setup
 from detect.training.callbacks import raise_on_failure
-from detect.training.data import image_names
+from detect.training.config import TrainConfig
+from detect.training.data import image_names, read_training_data
+from detect.training.fitting import FittedConfig
+from detect.training.initial_model import build_initial_model
 from detect.training.loop import train_one_epoch
 from detect.training.step import TrainStep
 
@@ -74,26 +80,41 @@ class OverfitResult:
     causes: tuple[str, ...] = ()
 
 
-def overfit_images(
-    train_step: TrainStep,
-    model: Detector,
-    records: Table,
-    class_names: ClassNames,
-    *,
-    with_masks: bool,
-    imgsz: int,
-    batch_size: int,
-    workers: int,
-    seed: int,
-) -> OverfitResult:
-    """Train on ``records`` without augmentation until their AP50 is above SUFFICIENT_AP50, or MAX_STEPS are taken.
+def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
+    """Train on ``num_images`` images until the model reproduces their annotations; report possible causes if not.
 
-    train_step: takes the steps; it trains ``model``.  with_masks: whether the model learns masks.
-    imgsz: short side in pixels.  workers: number of loader processes.
+    Nothing is saved. Settings that would slow overfitting down, such as augmentation and frozen layers, are ignored.
     Raises TrainingError for a step that fails.
     """
-    dataset = DetectionDataset(records, TrainTransform(imgsz, Augmentation("none")), with_masks=with_masks, seed=seed)
-    loader = TrainLoader(dataset, batch_size, workers)
+    distributed.require_single_process("the overfit test")
+    device, workers = setup.prepare_process(config)
+    data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
+    few = choose_images(data.train, num_images)
+    report(f"overfit test on {counted(len(few), 'image')} with {counted(len(few.boxes), 'object')}")
+    config = replace(
+        config,
+        epochs=math.ceil(MAX_STEPS / math.ceil(len(few) / config.batch_size)),
+        jitter=[1.0, 1.0],
+        ema=0.0,
+        freeze=0,
+        repeat_threshold=0.0,
+        accumulate=1,
+    )
+    fitted = FittedConfig(config, data._replace(train=few))
+    model, architecture = build_initial_model(fitted)
+    train_step = setup.build_train_step(model.to(device), fitted)
+    return _overfit(train_step, model, fitted, workers, with_masks=architecture.has_masks)
+
+
+def _overfit(
+    train_step: TrainStep, model: Detector, fitted: FittedConfig, workers: int, *, with_masks: bool
+) -> OverfitResult:
+    """Train without augmentation until the AP50 of the images is above SUFFICIENT_AP50, or MAX_STEPS are taken."""
+    records, class_names, config = fitted.data.train, fitted.data.class_names, fitted.config
+    assert config.imgsz
+    transform = TrainTransform(config.imgsz, Augmentation("none"))
+    dataset = DetectionDataset(records, transform, with_masks=with_masks, seed=config.seed)
+    loader = TrainLoader(dataset, config.batch_size, workers)
     batches = (batch for epoch in range(MAX_STEPS) for batch in loader.epoch(epoch))
     predictor = Predictor(model, class_names, threshold=EVALUATION_THRESHOLD, device=train_step.device)
     on_step = partial(raise_on_failure, image_names=image_names(records))
@@ -111,7 +132,7 @@ def overfit_images(
                 " right, since wrong labels can be overfitted too: check them with doctor.py preview"
             )
             return OverfitResult(True, tuple(checks))
-    causes = possible_causes(checks, records, detections, class_names, imgsz)
+    causes = possible_causes(checks, records, detections, class_names, config.imgsz)
     report(f"failed: bbox AP50 {ap50:.3f} after {steps} steps; above {SUFFICIENT_AP50} is expected")
     for line in causes:
         report(f"- {line}")

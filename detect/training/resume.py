@@ -10,6 +10,9 @@ from detect.errors import UsageError
 from detect.options import RENAMED as RENAMED_SETTINGS
 from detect.text import counted, first_few
 
+SETTINGS_FILE = "settings.yaml"
+AUGMENTATION = "augmentation."  # prefix of the strengths of augmentations in the settings of a state
+_FORMER_AUGMENTATION = "--aug's "
 # Keys of the state in last_state.pt of earlier versions, and the keys that replaced them.
 RENAMED_STATE_KEYS = {
     "average": "ema",
@@ -19,13 +22,7 @@ RENAMED_STATE_KEYS = {
     "train_sha256": "train_fingerprint",
     "within": "epoch_progress",
 }
-# Augmentation parameters in the compared settings of a state, and the names that replaced them.
-RENAMED_AUGMENTATION = {
-    "colours": "color",  # vocabulary: old name
-    "light": "brightness_contrast",
-    "wear": "noise_jpeg",
-}
-_AUGMENTATION, _FORMER_AUGMENTATION = "augmentation.", "--aug's "
+_RENAMED_AUGMENTATION = RENAMED_SETTINGS | {"light": "brightness_contrast", "wear": "noise_jpeg"}
 # Settings of train.py that select another program than training; files of earlier versions list them with null.
 _NOT_IN_CONFIG = {"overfit", "debug_step"}
 
@@ -36,7 +33,7 @@ def translate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         if key.startswith(_FORMER_AUGMENTATION):
             name = key.removeprefix(_FORMER_AUGMENTATION)
-            translated[_AUGMENTATION + RENAMED_AUGMENTATION.get(name, name)] = value
+            translated[AUGMENTATION + _RENAMED_AUGMENTATION.get(name, name)] = value
         elif (name := RENAMED_SETTINGS.get(key, key)) not in _NOT_IN_CONFIG:
             translated[name] = value
     return translated
@@ -51,14 +48,6 @@ def translate_state(state: Mapping[str, Any]) -> dict[str, Any]:
     return translated
 
 
-def settings_to_compare(settings: Mapping[str, Any], augmentation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that must not change when a run is resumed.
-
-    augmentation: parameters of the augmentation, which include those that the preset ``aug`` stands for.
-    """
-    return dict(settings) | {_AUGMENTATION + name: value for name, value in augmentation.items()}
-
-
 def check_resumable(
     folder: Path,
     saved: Mapping[str, Any],
@@ -66,12 +55,10 @@ def check_resumable(
     settings: Mapping[str, Any],
     class_names: Sequence[str],
     num_processes: int,
-    settings_file: str,
 ) -> None:
     """Raise UsageError if a run cannot continue with these settings, classes and number of processes.
 
-    saved: metadata in the state of the run.  settings: see ``settings_to_compare``.
-    settings_file: its name, for messages.
+    saved: metadata in the state of the run.  settings: see ``TrainConfig.settings_to_compare``.
     """
     if (processes := saved.get("num_processes", 1)) != num_processes:
         start = "without torchrun" if processes == 1 else f"with torchrun --nproc_per_node={processes}"
@@ -84,7 +71,7 @@ def check_resumable(
     if changed:
         changes = first_few(f"{name} is {settings[name]}, and was {former[name]}" for name in changed)
         raise UsageError(
-            f"{folder / settings_file} was changed after training started: {changes}; restore the former values, "
+            f"{folder / SETTINGS_FILE} was changed after training started: {changes}; restore the former values, "
             "or start a new run with these settings"
         )
     if saved["class_names"] != list(class_names):

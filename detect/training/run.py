@@ -22,10 +22,9 @@ from detect.models.checkpoint import Checkpoint
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.text import first_few
-from detect.training.config import SETTINGS_FILE
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.loop import EpochProgress
-from detect.training.resume import translate_state
+from detect.training.resume import SETTINGS_FILE, translate_state
 from detect.training.step import TrainStep
 
 STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"

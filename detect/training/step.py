@@ -24,6 +24,27 @@ Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 """Images, each float32 [3, H, W] in 0..1, and their targets, as torchvision's detectors take them in training."""
 
 
+def compute_losses(
+    model: nn.Module, batch: Batch, dtype: torch.dtype | None, forward: nn.Module | None = None
+) -> dict[str, Tensor]:
+    """Return the losses of one batch.
+
+    dtype: 16-bit type of the layers in mixed precision; None for float32.  forward: wrapper of ``model`` to call.
+    """
+    device = next(model.parameters()).device
+    images, targets = batch
+    with autocast_layers(model, dtype):
+        return (forward or model)(
+            [image.to(device, non_blocking=True) for image in images],
+            [{k: v.to(device, non_blocking=True) for k, v in target.items()} for target in targets],
+        )
+
+
+def mean_losses(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each loss over ``rows``, which have the same keys."""
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
 @dataclass
 class StepResult:
     """Outcome of one optimizer step.
@@ -128,22 +149,15 @@ class TrainStep:
             self.schedule.step()
             if self.ema:
                 self.ema.update_parameters(self.model)
-        means = {name: sum(one[name] for one in batch_losses) / len(batch_losses) for name in batch_losses[0]}
-        return StepResult(means, norms[0], batch_losses, seeds, taken, failed)
+        return StepResult(mean_losses(batch_losses), norms[0], batch_losses, seeds, taken, failed)
 
     def _backward(self, batch: Batch, seeds: Sequence[int], num_batches: int, *, is_last: bool) -> dict[str, Tensor]:
         """Add the gradient of one batch, divided by ``num_batches``; return the losses of the batch."""
-        images, targets = batch
         seed_all(self.seed, *seeds)
-        forward = self._parallel or self.model
         # DDP averages the gradients over all processes once per step, with the last batch.
         without_sync = self._parallel.no_sync() if self._parallel and not is_last else nullcontext()
         with without_sync:
-            with autocast_layers(self.model, self.dtype):
-                losses = forward(
-                    [image.to(self.device, non_blocking=True) for image in images],
-                    [{k: v.to(self.device, non_blocking=True) for k, v in target.items()} for target in targets],
-                )
+            losses = compute_losses(self.model, batch, self.dtype, forward=self._parallel)
             loss = torch.stack(list(losses.values())).sum()
             self._scaler.scale(loss / num_batches).backward()
         return {name: value.detach() for name, value in {**losses, "loss": loss}.items()}

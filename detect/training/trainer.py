@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,17 @@ from detect.errors import DiskError
 from detect.evaluation import coco_metrics
 from detect.progress import TRAINING, bar, report
 from detect.text import counted
-from detect.training import overfit, setup
+from detect.training import setup
 from detect.training.callbacks import StepCallback
 from detect.training.config import TrainConfig
 from detect.training.data import TrainingData, image_names, read_training_data
+from detect.training.fitting import FittedConfig
 from detect.training.logging.images import choose_examples, example_images
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.logging.plots import write_curves
 from detect.training.logging.progress import EtaEstimator, epoch_line, peak_memory_bytes
 from detect.training.logging.tensorboard import TensorBoardLogger
 from detect.training.loop import EpochProgress, train_one_epoch
-from detect.training.overfit import MAX_STEPS, OverfitResult, overfit_images
 from detect.training.run import BEST, CURVES, LAST, LOG, STATE, TENSORBOARD, TrainingRun
 from detect.training.signals import DeferredInterrupt
 from detect.training.validation import Validator
@@ -61,24 +61,21 @@ def train(config: TrainConfig) -> TrainResult:
     with distributed.process_group(device) as process:
         saved = TrainingRun.load_metadata(config.resume) if config.resume else None
         data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
-        run, config = setup.start_run(config, data, device, saved)
+        run, fitted = setup.start_run(config, data, device, saved)
         with explain_interruption(run):
-            train_epochs(config, run, data, workers)
+            train_epochs(run, fitted, workers)
         if process.is_first:
-            summarize(config, run)
-        return result_of(config, run, data)
+            summarize(fitted.config, run)
+        return result_of(fitted.config, run, data)
 
 
-def train_epochs(config: TrainConfig, run: TrainingRun, data: TrainingData, workers: int) -> None:
+def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
     """Train, validate and save epoch after epoch, until all epochs are done or ``patience`` is exhausted."""
-    assert config.epochs and config.imgsz
-    train_step, with_masks = run.train_step, run.architecture.has_masks
-    loader = setup.build_train_loader(config, data, workers, with_masks=with_masks)
-    validate = Validator(
-        run.evaluated_model, data, with_masks=with_masks, imgsz=config.imgsz, seed=config.seed,
-        device=train_step.device, dtype=train_step.dtype,
-    )  # fmt: skip
-    eta = EtaEstimator(config.epochs, setup.steps_per_epoch(config, data))
+    config, data, train_step = fitted.config, fitted.data, run.train_step
+    assert config.epochs
+    loader = setup.build_train_loader(fitted, workers, with_masks=run.architecture.has_masks)
+    validate = Validator(run, data, config)
+    eta = EtaEstimator(config.epochs, fitted.steps_per_epoch)
     tensorboard = None
     if distributed.world().is_first:
         tensorboard = TensorBoardLogger(run.folder / TENSORBOARD, epoch=run.epoch, steps=train_step.num_steps)
@@ -92,9 +89,13 @@ def train_epochs(config: TrainConfig, run: TrainingRun, data: TrainingData, work
         batches = loader.epoch(run.epoch, progress.batches)
         with DeferredInterrupt() as interrupt, bar(batches, desc=title, bar_format=TRAINING) as progress_bar:
             losses = train_one_epoch(
-                train_step, progress_bar, epoch=run.epoch, accumulate=config.accumulate,
-                progress=progress, on_step=callback.for_epoch(progress_bar, interrupt),
-            )  # fmt: skip
+                train_step,
+                progress_bar,
+                epoch=run.epoch,
+                accumulate=config.accumulate,
+                progress=progress,
+                on_step=callback.for_epoch(progress_bar, interrupt),
+            )
             distributed.broadcast_buffers(train_step.model, run.evaluated_model)
             callback.epoch_trained(progress)
         with callback.validation(progress):
@@ -193,32 +194,3 @@ def flat_metrics(row: dict[str, Any]) -> dict[str, float]:
     }
     losses = row.get("val_losses")
     return metrics | ({"loss": losses["loss"]} if losses else {})
-
-
-def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
-    """Train on ``num_images`` images until the model reproduces their annotations; report possible causes if not.
-
-    Nothing is saved. Settings that would slow overfitting down, such as augmentation and frozen layers, are ignored.
-    """
-    distributed.require_single_process("the overfit test")
-    device, workers = setup.prepare_process(config)
-    data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
-    few = overfit.choose_images(data.train, num_images)
-    report(f"overfit test on {counted(len(few), 'image')} with {counted(len(few.boxes), 'object')}")
-    data = data._replace(train=few, val_class_names=data.class_names, val=few)
-    epochs = math.ceil(MAX_STEPS / math.ceil(len(few) / config.batch_size))
-    unhindered: dict[str, Any] = {
-        "jitter": [1.0, 1.0],
-        "ema": 0.0,
-        "freeze": 0,
-        "repeat_threshold": 0.0,
-        "accumulate": 1,
-    }
-    fitting = setup.ConfigInProgress(replace(config, epochs=epochs, **unhindered))
-    model, architecture = setup.build_initial_model(fitting, data)
-    train_step = setup.build_train_step(model.to(device), fitting, data)
-    assert fitting.config.imgsz
-    return overfit_images(
-        train_step, model, few, data.class_names, with_masks=architecture.has_masks, imgsz=fitting.config.imgsz,
-        batch_size=config.batch_size, workers=workers, seed=config.seed,
-    )  # fmt: skip

@@ -26,8 +26,8 @@ from detect.models import checkpoint
 from detect.structures.detections import Detections
 from detect.text import counted
 from detect.training import trainer, validation
-from detect.training.config import SETTINGS_FILE
 from detect.training.logging.jsonl import MetricsLog
+from detect.training.resume import SETTINGS_FILE
 from detect.training.run import BEST, CURVES, FILES, LAST, LOG, STATE, TENSORBOARD, TrainingRun
 
 

@@ -73,7 +73,7 @@ def test_validation_losses_are_means_over_the_images_and_change_nothing():
     }  # fmt: skip
     before = {k: t.clone() for k, t in model.state_dict().items()}
     items = [(torch.full((3, 2, 2), float(i)), {}) for i in range(3)]
-    first, again = (validation_losses(model, items, device=torch.device("cpu"), seed=3) for _ in range(2))
+    first, again = (validation_losses(model, items, seed=3) for _ in range(2))
     assert first == again and first["loss_a"] == pytest.approx(12.0, rel=1e-4)
     assert first["loss"] == pytest.approx(first["loss_a"] + first["loss_b"])
     assert all(torch.equal(before[k], t) for k, t in model.state_dict().items())
@@ -83,7 +83,7 @@ def test_validation_losses_are_means_over_the_images_and_change_nothing():
 def test_validation_losses_of_a_real_model():
     model = random_model().eval()
     item = torch.from_numpy(make_image((64, 96), 1)).permute(2, 0, 1) / 255, target((64, 96), [[5, 5, 40, 45]])
-    losses = validation_losses(model, [item], device=torch.device("cpu"))
+    losses = validation_losses(model, [item])
     assert set(losses) == {
         *("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg", "loss_mask", "loss")
     }
@@ -95,5 +95,5 @@ def test_validation_losses_change_no_batch_norm():
         model = build(backbone_architecture(name, "fasterrcnn", 64), 4)
         before = {k: t.clone() for k, t in model.state_dict().items()}
         image = torch.from_numpy(make_image((64, 96), 1)).permute(2, 0, 1) / 255
-        validation_losses(model, [(image, target((64, 96), [[5, 5, 40, 45]]))], device=torch.device("cpu"))
+        validation_losses(model, [(image, target((64, 96), [[5, 5, 40, 45]]))])
         assert all(torch.equal(before[k], t) for k, t in model.state_dict().items()), name

@@ -14,7 +14,7 @@ from detect.data.table import Table
 from detect.errors import DataError
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
-from detect.training import api, overfit, trainer
+from detect.training import api, overfit
 from detect.training.overfit import OverfitCheck, choose_images, possible_causes
 
 
@@ -101,8 +101,7 @@ def test_without_errors_the_test_almost_passed(split):
 
 @pytest.fixture
 def four_steps(monkeypatch):
-    for module in (overfit, trainer):
-        monkeypatch.setattr(module, "MAX_STEPS", 4)
+    monkeypatch.setattr(overfit, "MAX_STEPS", 4)
     monkeypatch.setattr(overfit, "STEPS_PER_CHECK", 2)
 
 

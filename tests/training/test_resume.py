@@ -19,7 +19,6 @@ from detect.training.loop import EpochProgress
 from detect.training.resume import (
     RENAMED_STATE_KEYS,
     check_resumable,
-    settings_to_compare,
     translate_settings,
     translate_state,
 )
@@ -71,10 +70,7 @@ def test_the_checkpoint_of_an_old_run_loads_with_the_new_names(old_run):
 
 def check(folder: Path, config: TrainConfig, **saved: object) -> None:
     state = TrainingRun.load_state(folder) | saved
-    settings = settings_to_compare(config.learning_settings(), config.strengths())
-    check_resumable(
-        folder, state, settings=settings, class_names=["kite"], num_processes=1, settings_file="settings.yaml"
-    )
+    check_resumable(folder, state, settings=config.settings_to_compare(), class_names=["kite"], num_processes=1)
 
 
 def test_the_settings_of_an_old_run_equal_those_in_its_state(old_run):

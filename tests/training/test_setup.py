@@ -29,7 +29,7 @@ def settings_of_new_run(train_py, monkeypatch, tmp_path):
     """Start a run, stop it before its first epoch, and return its settings.yaml as text."""
     kept = []
 
-    def stop(config, run, *_):
+    def stop(run, *_):
         kept.append((run.folder / "settings.yaml").read_text())
         raise KeyboardInterrupt
 

@@ -99,7 +99,8 @@ def preview(spec: DatasetSpec, settings: PreviewSettings) -> int:
     from detect.data.augmentation.pipeline import TrainTransform
     from detect.data.quality.preview import write_sheet
     from detect.io.files import new_run_folder
-    from detect.training.auto import DatasetStatistics, fit_image_size
+    from detect.training.auto.image_size import fit_image_size
+    from detect.training.auto.statistics import DatasetStatistics
 
     class_names, table = spec.read(settings.split, lenient=True)
     imgsz = fit_image_size(DatasetStatistics.from_table(table)).value

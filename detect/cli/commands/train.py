@@ -30,13 +30,13 @@ def main() -> int:
 
     # Imported here because torch takes seconds, and --help does not need it.
     from detect.distributed import require_single_process, world_from_environment
-    from detect.training import api, trainer
+    from detect.training import api, overfit, trainer
 
     if settings.debug_step:
         require_single_process("the analysis of a failed step")
         print(api.debug_step(settings.debug_step, settings.device))
     elif settings.overfit:
-        return 0 if trainer.overfit_test(config, settings.overfit).passed else NOT_OVERFITTED
+        return 0 if overfit.overfit_test(config, settings.overfit).passed else NOT_OVERFITTED
     else:
         result = trainer.train(config)
         if world_from_environment().is_first:

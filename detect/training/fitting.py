@@ -1,0 +1,74 @@
+"""The config of a run while its missing settings are fitted to the dataset and the machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from detect import distributed
+from detect.data.sampling import repeat_factors
+from detect.progress import report
+from detect.training.auto.fitted_default import FittedDefault
+from detect.training.auto.statistics import DatasetStatistics
+from detect.training.config import TrainConfig
+from detect.training.data import TrainingData
+
+T = TypeVar("T")
+
+
+class FittedConfig:
+    """A config whose missing settings are fitted one after the other, as data and model become known.
+
+    config: the config so far.  data: the dataset.  reasons: name of a fitted setting -> reason.
+    """
+
+    def __init__(self, config: TrainConfig, data: TrainingData) -> None:
+        self.config, self.data = config, data
+        self.reasons: dict[str, str] = {}
+
+    def fit(self, name: str, default: FittedDefault[T]) -> T:
+        """Return the setting ``name``; if it is None, set it to ``default`` first, and report that."""
+        if (given := getattr(self.config, name)) is not None:
+            return given
+        change: dict[str, Any] = {name: default.value}
+        self.config = replace(self.config, **change)
+        self.reasons[name] = default.reason
+        shown = f"{default.value:g}" if isinstance(default.value, float) else repr(default.value)
+        report(f"`{name}={shown}`: {default.reason}")
+        return default.value
+
+    @cached_property
+    def statistics(self) -> DatasetStatistics:
+        """Statistics of the train split."""
+        return DatasetStatistics.from_table(self.data.train)
+
+    @cached_property
+    def image_repeats(self) -> np.ndarray | None:
+        """Expected number of times that each image occurs per epoch; None if each occurs once.
+
+        It must not be asked for before ``repeat_threshold`` is fitted.
+        """
+        if not self.config.repeat_threshold:
+            return None
+        found = self.statistics
+        return repeat_factors(found.images, found.labels, len(self.data.train), self.config.repeat_threshold)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Expected number of images per epoch, repeated images counted each time."""
+        repeats = self.image_repeats
+        return len(self.data.train) if repeats is None else round(float(repeats.sum()))
+
+    @property
+    def images_per_step(self) -> int:
+        """Number of images per optimizer step, over all batches and processes."""
+        return self.config.batch_size * self.config.accumulate * distributed.world().size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Expected number of steps per epoch; repeated images make it vary at random."""
+        return math.ceil(self.images_per_epoch / self.images_per_step)
