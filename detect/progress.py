@@ -7,7 +7,7 @@ line replaces that spelling by its flags (``spell_settings_with``).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from tqdm import tqdm
@@ -25,15 +25,18 @@ def hide_bars(hidden: bool) -> None:
     _hidden = hidden
 
 
-def bar(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
+def bar(items: Iterable[Any] | None = None, *, min_items: int = 0, **arguments: Any) -> tqdm:
     """Return a tqdm progress bar on stderr, over ``items`` or updated by the caller; ``arguments`` go to tqdm.
 
     On a terminal the bar is updated five times per second and fits the width; a log file gets a line every 10 s.
+
+    min_items: with fewer items no bar is shown.
     """
+    count = arguments.get("total", len(items) if isinstance(items, Sized) else min_items)
     nowhere = sys.stderr is None or sys.stderr.closed
     interval = 0.2 if not nowhere and sys.stderr.isatty() else 10.0
     usual = {"dynamic_ncols": True, "leave": False, "mininterval": interval}
-    hidden = arguments.pop("disable", False) or _hidden or nowhere
+    hidden = count < min_items or arguments.pop("disable", False) or _hidden or nowhere
     return tqdm(items, disable=hidden, **usual | arguments)
 
 

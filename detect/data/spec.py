@@ -147,14 +147,14 @@ class DatasetSpec:
             names = tuple(sorted({name for split in self.splits for name in self.read_unvalidated(split).names}))
             ids = tuple(range(1, len(names) + 1))
         try:
-            every = ClassNames(names, ids)
+            listed = ClassNames(names, ids)
         except ValueError as error:
             raise DataError(f"{unvalidated.annotations}: {error}") from None
         for name in self.classes or ():
-            if name not in every.names:
-                raise UsageError(f"{unvalidated.annotations}: {unknown('class', name, every.names)}")
-        chosen = self.classes or every.names
-        return ClassNames(chosen, tuple(every.ids[every.names.index(name)] for name in chosen))
+            if name not in listed.names:
+                raise UsageError(f"{unvalidated.annotations}: {unknown('class', name, listed.names)}")
+        chosen = self.classes or listed.names
+        return ClassNames(chosen, tuple(listed.ids[listed.names.index(name)] for name in chosen))
 
 
 def fingerprint(records: Sequence[ImageRecord]) -> list[str]:

@@ -50,5 +50,4 @@ def fingerprint_images(paths: Sequence[Path]) -> list[Fingerprint]:
     """Return the fingerprint of each image, with a progress bar for many."""
     with ThreadPoolExecutor(_THREADS) as pool:
         results = pool.map(fingerprint_image, paths)
-        is_short = len(paths) < _BAR_FROM
-        return list(progress.bar(results, total=len(paths), desc="reading images", disable=is_short))
+        return list(progress.bar(results, total=len(paths), desc="reading images", min_items=_BAR_FROM))

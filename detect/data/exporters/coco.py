@@ -61,7 +61,7 @@ def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, An
     image_ids = table.image_ids[table.images].tolist()
     count = len(image_ids)
     annotation_ids, _ = renumber_duplicates(table.annotation_ids)
-    for row in progress.bar(range(count), desc="writing annotations", disable=count < _MANY):
+    for row in progress.bar(range(count), desc="writing annotations", min_items=_MANY):
         entry = {
             "id": int(annotation_ids[row]),
             "image_id": image_ids[row],

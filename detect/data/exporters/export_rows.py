@@ -68,7 +68,7 @@ class ImageRow(NamedTuple):
 def image_rows(export: Export) -> Iterator[ImageRow]:
     """Yield all images of all splits in their order, with a progress bar for many."""
     count = sum(map(len, export.parts.values()))
-    with progress.bar(total=count, desc="writing annotations", disable=count < _MANY) as bar:
+    with progress.bar(total=count, desc="writing annotations", min_items=_MANY) as bar:
         for split, table in export.parts.items():
             for i, name in enumerate(export.names[split]):
                 rows = table.objects(i)

@@ -12,9 +12,9 @@ import contextlib
 import json
 import math
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 
 
 class _Document(msgspec.Struct):
+    """Entries of a file: raw JSON, or Python objects if the file is not strict JSON."""
+
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
@@ -61,38 +63,20 @@ class _Annotation(msgspec.Struct):
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_decode_category = msgspec.json.Decoder(_Category).decode
-_decode_image = msgspec.json.Decoder(_Image).decode
-_decode_annotation = msgspec.json.Decoder(_Annotation).decode
 _decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
-
-
-class _Entries(NamedTuple):
-    """Entries of a file: raw JSON, or Python objects if the file is not strict JSON.
-
-    Attributes:
-        release_memory: function that frees the memory of the mapped file until it is accessed again.
-    """
-
-    images: list[Any]
-    annotations: list[Any]
-    categories: list[Any]
-    release_memory: Callable[[], None]
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """Read a COCO file, see ``Reader.parse``. The classes are the categories of the file; ``classes`` is ignored."""
-    entries = _read_entries(annotations)
-    names, ids = _read_classes(entries.categories, annotations)
+    document, text = _read_document(annotations)
+    names, ids = _read_classes(document.categories, annotations)
     builder = UnvalidatedSplitBuilder(images, annotations, "annotation")
-    row_of = _add_images(builder, entries.images)
+    row_of = _add_images(builder, document.images)
     label_of = {category: label for label, category in enumerate(ids, start=1)}
-    few = len(entries.annotations) < _MANY
-    for position, entry in enumerate(
-        progress.bar(entries.annotations, desc=f"reading {annotations.name}", disable=few)
-    ):
-        if position % _MANY == 0:
-            entries.release_memory()
+    entries = progress.bar(document.annotations, desc=f"reading {annotations.name}", min_items=_MANY)
+    for position, entry in enumerate(entries):
+        if position % _MANY == 0 and text is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            text.madvise(mmap.MADV_DONTNEED)  # frees the memory until it is accessed again
         try:
             _add_object(builder, entry, row_of, label_of)
         except InvalidEntryError as problem:
@@ -110,23 +94,15 @@ def _recognize(file: AnnotationFile) -> bool:
 READER = Reader("COCO JSON", (".json",), _recognize, parse, sample_image_names)
 
 
-def _read_entries(annotations: Path) -> _Entries:
+def _read_document(annotations: Path) -> tuple[_Document, mmap.mmap | None]:
+    """Return the entries and the mapped file that they refer to, None for Python objects. Raises DataError."""
     try:
         with annotations.open("rb") as file:
-            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # lives as long as the entries
-        document = msgspec.json.decode(memoryview(text), type=_Document)
-
-        def release_memory() -> None:
-            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-                text.madvise(mmap.MADV_DONTNEED)
-
-        return _Entries(document.images, document.annotations, document.categories, release_memory)
+            text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return msgspec.json.decode(memoryview(text), type=_Document), text
     except (OSError, ValueError, RecursionError):  # missing, empty, with NaN or a byte order mark, or not COCO
         content = load_json(annotations)
-    images, objects, categories = (
-        require(content, key, str(annotations), list) for key in ("images", "annotations", "categories")
-    )
-    return _Entries(images, objects, categories, lambda: None)
+    return _Document(*(require(content, key, str(annotations), list) for key in _Document.__struct_fields__)), None
 
 
 def _to_python(entry: Any) -> Any:
@@ -150,7 +126,7 @@ def _read_classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str],
     categories = []
     for position, entry in enumerate(entries):
         try:
-            categories.append(_to_struct(entry, _Category, _decode_category))
+            categories.append(_to_struct(entry, _Category))
         except InvalidEntryError as problem:
             raise DataError(f"{annotations}: categories[{position}]: {problem}") from None
     return [c.name for c in categories], [c.id for c in categories]
@@ -164,23 +140,22 @@ def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dic
     images: dict[int, list[_Image]] = {}
     for position, entry in enumerate(entries):
         try:
-            image = _to_struct(entry, _Image, _decode_image)
+            image = _to_struct(entry, _Image)
             images.setdefault(image.id, []).append(image)
         except InvalidEntryError as problem:
             location = Location(builder.annotations.name, f"images[{position}]", str(problem))
             builder.skip("malformed_image_entry", location, raw=_to_text(_to_python(entry)))
     rows = {}
     for image_id, same_id in images.items():
+        kind, reason, skipped = "duplicate_image_id", "several images have this id", same_id
         if len({image.file_name for image in same_id}) == 1:
-            name = image_name(builder.images, same_id[0].file_name)
-            rows[image_id] = builder.add_image(name, (same_id[0].height, same_id[0].width), image_id)
-            for image in same_id[1:]:
-                location = Location(image.file_name, f"image {image_id}", "")
-                builder.skip("image_listed_twice", location, raw=_to_text(msgspec.to_builtins(image)))
-            continue
-        for image in same_id:
-            location = Location(image.file_name, f"image {image_id}", "several images have this id")
-            builder.skip("duplicate_image_id", location, raw=_to_text(msgspec.to_builtins(image)))
+            first, *others = same_id
+            name = image_name(builder.images, first.file_name)
+            rows[image_id] = builder.add_image(name, (first.height, first.width), image_id)
+            kind, reason, skipped = "image_listed_twice", "", others
+        for image in skipped:
+            location = Location(image.file_name, f"image {image_id}", reason)
+            builder.skip(kind, location, raw=_to_text(msgspec.to_builtins(image)))
     return rows
 
 
@@ -188,7 +163,7 @@ def _add_object(
     builder: UnvalidatedSplitBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]
 ) -> None:
     """Add one annotation. Raises InvalidEntryError when it cannot be used."""
-    annotation = _to_struct(entry, _Annotation, _decode_annotation)
+    annotation = _to_struct(entry, _Annotation)
     if annotation.image_id not in row_of:
         raise InvalidEntryError("unknown_image", f"image {annotation.image_id}")
     if annotation.category_id not in label_of:
@@ -228,11 +203,11 @@ def _skip_object(
     builder.skip(problem.kind, Location(file, where[:60], str(problem)), image, _to_text(entry))
 
 
-def _to_struct(entry: Any, kind: type[_T], decode: Callable[[Any], _T]) -> _T:
+def _to_struct(entry: Any, kind: type[_T]) -> _T:
     """Return an entry as the struct ``kind``. Raises InvalidEntryError for missing keys and wrong types."""
     if isinstance(entry, msgspec.Raw):
         with contextlib.suppress(ValueError):  # a wrong type, or invalid UTF-8
-            return decode(entry)
+            return msgspec.json.decode(entry, type=kind)
     entry = _to_python(entry)
     if isinstance(entry, dict):  # spreadsheets write ids as floats: 3.0 is accepted as 3
         entry = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in entry.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,11 @@ class Finding(NamedTuple):
     kind: str
     rows: np.ndarray
     values: np.ndarray
+
+    @classmethod
+    def of_pairs(cls, kind: str, pairs: Sequence[tuple[int, str]]) -> Finding:
+        """Return the finding of pairs (row, text)."""
+        return cls(kind, np.array([row for row, _ in pairs], np.int64), np.array([text for _, text in pairs], object))
 
 
 def check_objects(table: Table) -> Iterator[Finding]:
@@ -73,8 +78,7 @@ def check_masks(table: Table) -> Iterator[Finding]:
     differ = (rle_hw != hw[rle_rows]).any(axis=1)
     yield Finding("rle_size_mismatch", rle_rows[differ], rle_hw[differ])
     broken = [(row, problem) for row in rle_rows[~differ].tolist() if (problem := _rle_problem(table, row))]
-    rows = np.array([row for row, _ in broken], np.int64)
-    yield Finding("invalid_mask", rows, np.array([problem for _, problem in broken], object))
+    yield Finding.of_pairs("invalid_mask", broken)
 
 
 def polygons_of(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,8 +104,8 @@ def polygons_of(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def valid_polygons(table: Table, row: int) -> list[np.ndarray]:
     """Return the valid polygons of object ``row``; an empty list if its mask is an RLE."""
-    mask = table.masks[int(table.mask_rows[row])]
-    if isinstance(mask, dict):
+    mask = table.mask(row)
+    if not isinstance(mask, list):
         return []
     height, width = table.image_hw[table.image_of_object(row)].tolist()
     return [np.asarray(polygon) for polygon in mask if masks.is_valid_polygon(polygon, (height, width))]

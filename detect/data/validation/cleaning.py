@@ -146,7 +146,7 @@ def _completed(table: Table) -> Table:
     boxes, areas = table.boxes.copy(), table.areas.copy()
     no_box, no_area = np.isnan(boxes[:, 0]), np.isnan(areas)
     to_draw = np.flatnonzero((no_box | no_area) & ~table.lacks_mask)
-    for row in progress.bar(to_draw.tolist(), desc="rasterizing masks", disable=len(to_draw) < _BAR_MIN_MASKS):
+    for row in progress.bar(to_draw.tolist(), desc="rasterizing masks", min_items=_BAR_MIN_MASKS):
         rle = table.rle(row)
         if no_box[row]:
             boxes[row] = masks.box(rle)

@@ -50,8 +50,8 @@ def read_headers(table: Table) -> list[Header | str]:
     """Return the header of each image, or the message of the error that reading it raised."""
     with ThreadPoolExecutor(_THREADS) as pool:
         headers = pool.map(_header, (table.path(i) for i in range(len(table))))
-        hidden = len(table) < _BAR_MIN_IMAGES
-        return list(progress.bar(headers, total=len(table), desc="reading image headers", disable=hidden))
+        total, text = len(table), "reading image headers"
+        return list(progress.bar(headers, total=total, desc=text, min_items=_BAR_MIN_IMAGES))
 
 
 def with_sizes(table: Table, headers: list[Header | str]) -> Table:
@@ -67,8 +67,8 @@ def check_headers(table: Table, headers: list[Header | str]) -> Iterator[Finding
     for row, (header, hw) in enumerate(zip(headers, table.image_hw.tolist(), strict=True)):
         for kind, value in _problems(table.path(row), header, tuple(hw)):
             found.setdefault(kind, []).append((row, value))
-    for kind, rows in found.items():
-        yield Finding(kind, np.array([row for row, _ in rows]), np.array([value for _, value in rows], object))
+    for kind, pairs in found.items():
+        yield Finding.of_pairs(kind, pairs)
 
 
 def _problems(path: Path, header: Header | str, annotated_hw: tuple[int, int]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from detect.data.near_duplicates import group_near_duplicates, nearest, signatures
 from detect.data.table import Table
-from detect.data.validation.problems import Location, Problem
+from detect.data.validation.annotations import Finding
+from detect.data.validation.cleaning import image_problem
+from detect.data.validation.problems import Problem
 from detect.media.fingerprint import Fingerprint
 
 PRECEDENCE = ("test", "val", "train")  # of an image in several splits, the one in the first of these is kept
@@ -22,7 +24,7 @@ def check_listed_twice(table: Table) -> Problem:
     """Return the images whose file name an earlier entry of the split has."""
     first: dict[str, int] = {}
     rows = [row for row, name in enumerate(table.names) if first.setdefault(name, row) != row]
-    return _problem("image_listed_twice", table, [(row, "") for row in rows])
+    return image_problem(table, Finding.of_pairs("image_listed_twice", [(row, "") for row in rows]))
 
 
 def check_copies(
@@ -66,7 +68,10 @@ class _Pairs:
 
     def problems(self, splits: Sequence[str]) -> dict[str, list[Problem]]:
         return {
-            split: [_problem(kind, self.tables[split], pairs) for kind, pairs in self.found[split].items()]
+            split: [
+                image_problem(self.tables[split], Finding.of_pairs(kind, pairs))
+                for kind, pairs in self.found[split].items()
+            ]
             for split in splits
         }
 
@@ -85,9 +90,3 @@ def _add_near_duplicates(
         for i in np.flatnonzero(score >= threshold).tolist():
             remark = f", correlation {score[i]:.3f}"
             found.add("near_duplicate", "near_duplicate_leak", rows[own[i]], rows[others[best[i]]], remark)
-
-
-def _problem(kind: str, table: Table, rows: Sequence[tuple[int, str]]) -> Problem:
-    """Return a problem from rows of a table and values."""
-    locations = [Location(table.names[row], "", value) for row, value in rows]
-    return Problem(kind, locations, table.image_ids[np.array([row for row, _ in rows], np.int64)])

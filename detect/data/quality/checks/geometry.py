@@ -50,7 +50,7 @@ def check_self_intersections(table: Table) -> Iterator[Finding]:
     """
     rows, points = [], []
     with_polygons = np.flatnonzero(table.masks.kinds[table.mask_rows] == POLYGONS).tolist()
-    for row in progress.bar(with_polygons, desc="checking polygons", disable=len(with_polygons) < _BAR_MIN_MASKS):
+    for row in progress.bar(with_polygons, desc="checking polygons", min_items=_BAR_MIN_MASKS):
         for polygon in table.masks[int(table.mask_rows[row])]:
             if (point := _self_intersection(np.asarray(polygon).reshape(-1, 2))) is not None:
                 rows.append(row)
@@ -93,8 +93,7 @@ def _boxes_and_areas(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     Polygons are measured by their vertices and the shoelace formula, without rasterizing them; areas of parts add up.
     """
     boxes, areas = np.zeros((len(rows), 4)), np.zeros(len(rows))
-    hidden = len(rows) < _BAR_MIN_MASKS
-    for i, row in enumerate(progress.bar(rows.tolist(), desc="comparing boxes and masks", disable=hidden)):
+    for i, row in enumerate(progress.bar(rows.tolist(), desc="comparing boxes and masks", min_items=_BAR_MIN_MASKS)):
         mask = table.masks[int(table.mask_rows[row])]
         if isinstance(mask, dict):
             boxes[i], areas[i] = masks.box(mask), masks.area(mask)

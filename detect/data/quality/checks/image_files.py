@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-import numpy as np
-
 from detect.data.table import Table
 from detect.data.validation.annotations import Finding
 from detect.media import formats
@@ -44,7 +42,7 @@ def check_files(
         if pixels := _pixel_format(header):
             converted.append((row, pixels))
     for kind, found in (("truncated_image", truncated), ("wrong_extension", renamed), ("not_8bit_rgb", converted)):
-        yield Finding(kind, np.array([row for row, _ in found], np.int64), np.array([v for _, v in found], object))
+        yield Finding.of_pairs(kind, found)
 
 
 def _pixel_format(header: Header) -> str:
