@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import platform
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -66,23 +64,17 @@ def table(loads: Loads) -> str:
     medians = {name: _medians(loads[name]) for name in TITLES}
     rows = []
     for name, ours in medians.items():
-        ratios = {key: _known(f"{ours[key] / theirs:.2f}") for key, theirs in medians["pycocotools"].items() if theirs}
-        memory = {key: _known(f"{value / 1e6:.0f}") for key, value in ours.items()}
+        ratios = {key: report.ratio(ours[key], theirs) for key, theirs in medians["pycocotools"].items()}
+        memory = {key: report.megabytes(value) for key, value in ours.items()}
         row = [TITLES[name], f"{ours['seconds']:.1f}", ratios["seconds"], f"{ours['cpu_seconds']:.1f}"]
         row += [memory["peak_bytes"], ratios["peak_bytes"], memory["alone_bytes"]]
         rows.append([*row, memory["workers_bytes"], ratios["workers_bytes"]])
-    bases = sorted({_known(f"{ours['base_bytes'] / 1e6:.0f}") for ours in medians.values()})
-    base = f"{' or '.join(bases)} MB of the memory are Python and libraries before reading."
-    return f"{base}\n\n{report.table(header, rows)}"
+    base = " or ".join(sorted({report.megabytes(ours["base_bytes"]) for ours in medians.values()}))
+    text = f"{base} MB of the memory are Python and libraries before reading."
+    return f"{text}\n\n{report.table(header, rows)}"
 
 
-def _medians(loads: Sequence[Load]) -> dict[str, float]:
-    """Return the median of every figure; NaN where it was not measured."""
-    rounds = [asdict(load) for load in loads]
-    return {
-        key: math.nan if rounds[0][key] is None else statistics.median(r[key] for r in rounds) for key in rounds[0]
-    }
-
-
-def _known(figure: str) -> str:
-    return report.NOT_MEASURED if figure == "nan" else figure
+def _medians(loads: Sequence[Load]) -> dict[str, float | None]:
+    """Return the median of each time and memory; None where it was not measured."""
+    names = ("seconds", "cpu_seconds", "base_bytes", "peak_bytes", "alone_bytes", "workers_bytes")
+    return {name: report.median(getattr(load, name) for load in loads) for name in names}

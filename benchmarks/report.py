@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,20 @@ def machine(device: torch.device) -> str:
     return f"{text}, torch {torch.__version__}, torchvision {torchvision.__version__}"
 
 
+def median(values: Iterable[float | None]) -> float | None:
+    """Return the median of the values that were measured, or None."""
+    numbers = [value for value in values if value is not None]
+    return statistics.median(numbers) if numbers else None
+
+
 def megabytes(count: float | None) -> str:
     """Return a number of bytes in MB, or ``not measured``."""
     return NOT_MEASURED if count is None else f"{count / 1e6:.0f}"
+
+
+def ratio(ours: float | None, theirs: float | None) -> str:
+    """Return a quotient, or ``not measured``."""
+    return NOT_MEASURED if ours is None or theirs is None else f"{ours / theirs:.2f}"
 
 
 def _processor() -> str:

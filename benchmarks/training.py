@@ -27,7 +27,9 @@ from detect.models.zoo import DETECTORS
 from detect.text import counted
 from detect.training import amp, setup
 from detect.training.config import TrainConfig
-from detect.training.data import TrainingData, read_training_data
+from detect.training.data import read_training_data
+from detect.training.fitting import FittedConfig
+from detect.training.initial_model import build_initial_model
 from detect.training.logging.progress import peak_memory_bytes
 
 REFERENCE, SAME, DEFAULT, AMP = "reference", "same", "default", "amp"
@@ -74,17 +76,17 @@ def run(settings: TrainSettings) -> Result:
     workers, variants = runtime.default_workers(), variants_on(runtime.pick_device(settings.device))
     runtime.configure_process(workers)
     for model in settings.models:  # in this process first, so that errors come before any measurement
-        _, data, *_ = start(config_of(settings, model, SAME, seed=0))
+        fitted, *_ = start(config_of(settings, model, SAME, seed=0))
     measured = {model: measure(settings, model, variants) for model in settings.models}
     rounds = f"{counted(settings.rounds, 'round')} of {counted(settings.steps, 'step')}"
-    images = f"{data.name} ({counted(len(data.train), 'image')})"
+    images = f"{fitted.data.name} ({counted(len(fitted.data.train), 'image')})"
     loaders = counted(workers, "loader process", "loader processes")
     text = (
         f"{images}, `--imgsz {settings.imgsz}`, batches of {TrainConfig().batch_size}, {loaders}. Medians of {rounds},"
         " in turns, each in a new process."
     )
     facts = {
-        "settings": {name: str(value) for name, value in asdict(settings).items()},
+        "description": text,
         "runs": {m: {v: [asdict(one) for one in some] for v, some in runs.items()} for m, runs in measured.items()},
     }
     tables = [tables_of(model, runs) for model, runs in measured.items()]
@@ -100,9 +102,8 @@ def measure(settings: TrainSettings, model: str, variants: Sequence[str]) -> dic
     runs: dict[str, list[Run]] = {variant: [] for variant in variants}
     turns = [(variant, seed) for seed in range(settings.rounds) for variant in variants[:: -1 if seed % 2 else 1]]
     for variant, seed in progress.bar(turns, desc=model):
-        config, threads = config_of(settings, model, variant, seed), torch.get_num_threads()
-        arguments = config, variant == REFERENCE, settings.steps, threads
-        task = f"training {model} ({TITLES[variant]})"
+        config, task = config_of(settings, model, variant, seed), f"training {model} ({TITLES[variant]})"
+        arguments = (config, variant == REFERENCE, settings.steps, torch.get_num_threads())
         runs[variant].append(in_new_process(measure_steps, *arguments, task=task, lower="imgsz"))
     return runs
 
@@ -117,7 +118,8 @@ def tables_of(model: str, runs: Runs) -> str:
     header = (f"`{model}`", "images/s", "times the references", "lowest to highest", "peak MB", "of the references'")
     rows = []
     for variant, some in runs.items():
-        times, peak, reference = speedups(some, runs[REFERENCE]), _peak(some), _peak(runs[REFERENCE])
+        times = speedups(some, runs[REFERENCE])
+        peak, reference_peak = (report.median(one.peak_bytes for one in these) for these in (some, runs[REFERENCE]))
         rows.append(
             [
                 TITLES[variant],
@@ -125,7 +127,7 @@ def tables_of(model: str, runs: Runs) -> str:
                 f"{statistics.median(times):.2f}",
                 f"{min(times):.2f} to {max(times):.2f}",
                 report.megabytes(peak),
-                f"{peak / reference:.2f}" if peak and reference else report.NOT_MEASURED,
+                report.ratio(peak, reference_peak),
             ]
         )
     tables = [report.table(header, rows)]
@@ -143,11 +145,6 @@ def _milliseconds(runs: Sequence[Run], stage: str) -> str:
 
 def _speed(one: Run) -> float:
     return one.images / one.seconds
-
-
-def _peak(runs: Sequence[Run]) -> float | None:
-    peaks = [one.peak_bytes for one in runs if one.peak_bytes is not None]
-    return statistics.median(peaks) if peaks else None
 
 
 def variants_on(device: torch.device) -> list[str]:
@@ -171,12 +168,11 @@ def config_of(settings: TrainSettings, model: str, variant: str, seed: int) -> T
     )
 
 
-def start(config: TrainConfig) -> tuple[setup.ConfigInProgress, TrainingData, Detector, Architecture]:
+def start(config: TrainConfig) -> tuple[FittedConfig, Detector, Architecture]:
     """Return what a training starts from. Nothing is printed but warnings."""
-    fitting = setup.ConfigInProgress(config)
     with redirect_stdout(io.StringIO()):
-        data = read_training_data(config.data, config.data_root, config.format)
-        return fitting, data, *setup.build_initial_model(fitting, data)
+        fitted = FittedConfig(config, read_training_data(config.data, config.data_root, config.format))
+        return fitted, *build_initial_model(fitted)
 
 
 def measure_steps(config: TrainConfig, is_reference: bool, steps: int, threads: int) -> Run:
@@ -211,7 +207,8 @@ Loop = tuple[Detector, Optimizer, Iterator[Any], Callable[[Any], float]]
 
 
 def _reference(config: TrainConfig, device: torch.device, workers: int) -> Loop:
-    _, data, started, architecture = start(config)
+    fitted, started, architecture = start(config)
+    data = fitted.data
     model = reference.build(architecture, len(data.class_names) + 1, started.state_dict()).to(device)
     dataset = reference.FullSizeImages(data.train, with_masks=architecture.has_masks)
     assert config.lr and config.warmup_steps
@@ -221,9 +218,9 @@ def _reference(config: TrainConfig, device: torch.device, workers: int) -> Loop:
 
 
 def _ours(config: TrainConfig, device: torch.device, workers: int) -> Loop:
-    fitting, data, model, architecture = start(config)
-    step = setup.build_train_step(model.to(device), fitting, data)
-    loader = setup.build_train_loader(fitting.config, data, workers, with_masks=architecture.has_masks)
+    fitted, model, architecture = start(config)
+    step = setup.build_train_step(model.to(device), fitted)
+    loader = setup.build_train_loader(fitted, workers, with_masks=architecture.has_masks)
     batches = (batch for epoch in count() for batch in loader.epoch(epoch))
     numbers = count()
     return model, step.optimizer, batches, lambda batch: step([batch], [(next(numbers),)]).losses["loss"]
