@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -134,9 +135,4 @@ def _merge(pairs: set[_Pair]) -> list[_Pair]:
 
 def _common_parent(folders: Iterable[PurePath]) -> PurePosixPath:
     """Return the deepest folder that holds all ``folders``."""
-    common: list[str] = []
-    for parts in zip(*(folder.parts for folder in folders), strict=False):
-        if len(set(parts)) > 1:
-            break
-        common.append(parts[0])
-    return PurePosixPath(*common)
+    return PurePosixPath(posixpath.commonpath(folders))

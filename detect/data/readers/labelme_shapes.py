@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from detect.data.readers.via_shapes import box_and_polygon
+from detect.data.readers.via_shapes import box_and_polygon, from_vertices
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
 from detect.structures import masks
@@ -100,10 +100,8 @@ def _circle(shape: Shape, _: tuple[int, int]) -> Geometry:
         raise InvalidEntryError(
             "malformed_object", f"a circle has 2 points, the center and one on the circle, not {len(shape.points)}"
         )
-    center, rim = shape.points
-    return Geometry(
-        *box_and_polygon({"name": "circle", "cx": center[0], "cy": center[1], "r": math.dist(center, rim)}, "")
-    )
+    (x, y), rim = shape.points
+    return Geometry(*box_and_polygon({"name": "circle", "cx": x, "cy": y, "r": math.dist((x, y), rim)}, ""))
 
 
 def _mask(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
@@ -134,8 +132,7 @@ _GEOMETRIES = {
 
 
 def _from_vertices(points: list[tuple[float, float]]) -> Geometry:
-    xs, ys = map(list, zip(*points, strict=True))
-    return Geometry(*box_and_polygon({"name": "polygon", "all_points_x": xs, "all_points_y": ys}, ""))
+    return Geometry(*from_vertices(*zip(*points, strict=True)))
 
 
 def _edges(shape: Shape, expected: str) -> tuple[list[float], list[float]]:

@@ -7,6 +7,8 @@ ellipse is in radians, clockwise on the screen: VIA passes it to the browser's c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from detect.data.readers.parsing import require
@@ -38,8 +40,12 @@ def _polygon(shape: Any, where: str) -> BoxAndPolygon:
     xs, ys = _numbers(shape, "all_points_x", where), _numbers(shape, "all_points_y", where)
     if len(xs) != len(ys) or not xs:
         raise DataError(f"{where} has {len(xs)} x and {len(ys)} y coordinates")
-    box = [min(xs), min(ys), max(xs), max(ys)]
-    return BoxAndPolygon(box, [v for point in zip(xs, ys, strict=True) for v in point])
+    return from_vertices(xs, ys)
+
+
+def from_vertices(xs: Sequence[float], ys: Sequence[float]) -> BoxAndPolygon:
+    """Return the polygon with the vertices (xs[i], ys[i]) and its box."""
+    return BoxAndPolygon([min(xs), min(ys), max(xs), max(ys)], [*chain(*zip(xs, ys, strict=True))])
 
 
 def _polyline(shape: Any, where: str) -> BoxAndPolygon:

@@ -130,20 +130,15 @@ def _read_box(entry: Element) -> tuple[float, float, float, float]:
     if left == right or upper == lower:  # by the letter one pixel wide, but in practice an accidental click
         raise InvalidEntryError("zero_area_box", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
     # The smaller coordinate is the first pixel, also when the two are swapped.
-    if left > right:
-        right = _pixel_edge(right)
-    else:
-        left = _pixel_edge(left)
-    if upper > lower:
-        lower = _pixel_edge(lower)
-    else:
-        upper = _pixel_edge(upper)
+    (left, right), (upper, lower) = _pixel_edges(left, right), _pixel_edges(upper, lower)
     return left, upper, right, lower
 
 
-def _pixel_edge(pixel: float) -> float:
-    """Return the left or upper edge of a pixel that is counted from 1; 0 for files that count from 0."""
-    return 0.0 if 0 <= pixel < 1 else pixel - 1
+def _pixel_edges(one: float, other: float) -> tuple[float, float]:
+    """Return the edges of the span from one pixel, counted from 1, to the other; 0 is the first pixel too."""
+    first = min(one, other)
+    edge = 0.0 if 0 <= first < 1 else first - 1
+    return (one, edge) if one > other else (edge, other)
 
 
 def _read_size(root: Element) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -66,20 +67,17 @@ def declared_splits(names: Sequence[str], images: PurePosixPath, listing: FileLi
 
 def _declared_paths(listing: FileListing) -> dict[str, set[PurePosixPath]]:
     """Return the image paths, relative to the folder, of each split in ``data.yaml``, else in ``train.txt`` etc."""
+    splits = defaultdict(set)
     for path, content in _descriptions(listing):
         if "names" in content:
-            splits: dict[str, set[PurePosixPath]] = {}
-            for key in ("train", "val", "valid", "test"):
-                if not content.get(key):
-                    continue
+            for key in filter(content.get, ("train", "val", "valid", "test")):
                 splits[key.removesuffix("id")] = paths = set(_images_of_split(content, key, path, listing))
                 if not paths:
                     warn(f"{path}: no images at {reprlib.repr(content[key])}, the value of '{key}'")
             return {split: paths for split, paths in splits.items() if paths}
-    lists = {path: split for path in listing.files.get(".txt", ()) if (split := _SPLIT_LISTS.get(path.name))}
-    splits = {}
-    for path_of_list, split in lists.items():
-        splits.setdefault(split, set()).update(_images_in_list(path_of_list, listing))
+    for path_of_list in listing.files.get(".txt", ()):
+        if split := _SPLIT_LISTS.get(path_of_list.name):
+            splits[split].update(_images_in_list(path_of_list, listing))
     return {split: paths for split, paths in splits.items() if paths}
 
 
@@ -142,14 +140,14 @@ def _path_parts(path: str) -> list[str]:
 
 def _images_in_list(path: PurePosixPath, listing: FileListing) -> Iterator[PurePosixPath]:
     """Yield the images that a text file names, matched by the longest common end of their paths."""
-    by_name: dict[str, list[PurePosixPath]] = {}
+    by_name = defaultdict(list)
     for image in listing.images:
-        by_name.setdefault(image.name, []).append(image)
+        by_name[image.name].append(image)
     for line in read_name_list(listing.folder / path):
-        parts = PurePosixPath(line.strip().replace("\\", "/")).parts
-        candidates = by_name.get(parts[-1], []) if parts else []
-        best = max(candidates, key=lambda image: _common_end(image.parts, parts), default=None)
-        if best and _matches(best, PurePosixPath(*parts), only_candidate=len(candidates) == 1):
+        written = PurePosixPath(line.strip().replace("\\", "/"))
+        candidates = by_name.get(written.name, [])
+        best = max(candidates, key=lambda image: _common_end(image.parts, written.parts), default=None)
+        if best and _matches(best, written, only_candidate=len(candidates) == 1):
             yield best
 
 
