@@ -8,11 +8,14 @@ import random
 import signal
 import sys
 
+import cv2
 import numpy as np
 import torch
 
 from detect.errors import UsageError
 
+# Ctrl-C, a request to end, and a closed terminal, which Windows does not signal.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 _DEVICES = "auto, cpu, cuda, cuda:0, mps"
 
 
@@ -71,8 +74,6 @@ def configure_process(workers: int = 0) -> None:
     workers: number of loader processes; torch gets the remaining cores. OpenCV's own thread pool, which would compete
     with both, is switched off.
     """
-    import cv2
-
     cv2.setNumThreads(0)
     # A user's OMP_NUM_THREADS already took effect in torch. torchrun sets it to 1 only for lack of a better value.
     if "OMP_NUM_THREADS" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
@@ -85,15 +86,13 @@ def worker_init(worker: int) -> None:
 
     A terminal sends those signals to every process; the main process handles them and ends its workers.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     use_one_thread()
 
 
 def use_one_thread() -> None:
     """Restrict torch and OpenCV to one thread, as in a loader process."""
-    import cv2
-
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

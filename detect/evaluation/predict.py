@@ -49,8 +49,8 @@ def detect_records(
     detections = {
         i: predictor.predict_batch([read_record(records[i])], threshold=threshold)[0] for i in bar(own, desc=title)
     }
-    all_gather = {i: one for part in distributed.all_gather(detections) for i, one in part.items()}
-    return [all_gather[i] for i in range(len(records))]
+    everywhere = {i: one for part in distributed.all_gather(detections) for i, one in part.items()}
+    return [everywhere[i] for i in range(len(records))]
 
 
 def check_shared_classes(model: ClassNames, data: ClassNames, data_name: str) -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from detect import options
 from detect.errors import CheckpointError
 from detect.io.files import atomic_replacement, disk_errors_naming, write_bytes
 from detect.models import architecture
@@ -30,12 +31,7 @@ RENAMED_KEYS: dict[str, dict[str, str]] = {
     "": {"colour_order": "channel_order"},  # vocabulary: old name
     "architecture": architecture.RENAMED_KEYS,
     "data": {"train_pictures": "train_images", "train_sha256": "train_fingerprint"},  # vocabulary: old name
-    "training": {
-        "colours": "color",  # vocabulary: old name
-        "rare": "repeat_threshold",
-        "replay": "debug_step",
-        "skip_steps": "max_skipped_steps",
-    },
+    "training": options.RENAMED,
 }
 
 

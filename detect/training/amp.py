@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -58,32 +58,18 @@ def autocast_layers(model: nn.Module, dtype: torch.dtype | None) -> Iterator[Non
     if dtype is None:
         yield
         return
-    device_type = next(model.parameters()).device.type
+    autocast = torch.autocast(next(model.parameters()).device.type, dtype)
     modules = dict(model.named_modules())
     with ExitStack() as stack:
-        for name in _PARTS:
-            if part := modules.get(name):
-                hooks = _AutocastHooks(device_type, dtype)
-                stack.callback(part.register_forward_pre_hook(hooks.before_forward).remove)
-                stack.callback(part.register_forward_hook(hooks.after_forward, always_call=True).remove)
+        for part in filter(None, map(modules.get, _PARTS)):
+            stack.callback(delattr, part, "forward")  # uncovers the method of the class again
+            part.forward = _float32_outputs(autocast(part.forward))
         yield
 
 
-class _AutocastHooks:
-    """Forward hooks that put one module under autocast and convert its output to float32."""
-
-    def __init__(self, device_type: str, dtype: torch.dtype) -> None:
-        self.arguments: dict[str, Any] = {"device_type": device_type, "dtype": dtype}
-        self.open: list[torch.autocast] = []
-
-    def before_forward(self, module: nn.Module, inputs: Any) -> None:
-        context = torch.autocast(**self.arguments)
-        context.__enter__()
-        self.open.append(context)
-
-    def after_forward(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        self.open.pop().__exit__(None, None, None)
-        return _to_float32(output)
+def _float32_outputs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` with its outputs converted to float32."""
+    return lambda *arguments, **options: _to_float32(function(*arguments, **options))
 
 
 def _to_float32(value: Any) -> Any:

@@ -126,15 +126,7 @@ class StepCallback:
         run, rank = self.run, distributed.world().rank
         path = debug_step.failed_step_path(run.folder, run.epoch + 1, progress.batches, rank)
         try:
-            debug_step.save_failed_step(
-                path,
-                run.train_step,
-                batches,
-                result.seeds,
-                architecture=run.architecture,
-                num_rows=len(run.class_names) + 1,
-                image_names=self.image_names,
-            )
+            debug_step.save_failed_step(path, run, batches, result.seeds, self.image_names)
         except DiskError as error:  # training does not depend on this file
             warn(str(error))
             return None

@@ -19,7 +19,8 @@ from detect.models.builder import build
 from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
 from detect.runtime import seed_all
 from detect.text import counted
-from detect.training.step import Batch, TrainStep, compute_losses
+from detect.training.run import TrainingRun
+from detect.training.step import Batch, compute_losses
 
 _KEYS = {"architecture", "num_rows", "model", "trained", "batches", "seeds", "seed", "dtype", "files"}
 _NUMBER_WIDTH = 12
@@ -32,21 +33,19 @@ def failed_step_path(folder: Path, epoch: int, batches: int, rank: int) -> Path:
 
 def save_failed_step(
     path: Path,
-    train_step: TrainStep,
+    run: TrainingRun,
     batches: Sequence[Batch],
     seeds: Sequence[Sequence[int]],
-    *,
-    architecture: Architecture,
-    num_rows: int,
     image_names: Mapping[int, str],
 ) -> None:
     """Write the weights, ``batches`` and ``seeds`` of a step that was skipped. Raises DiskError.
 
-    num_rows: number of classes plus one for the background.  image_names: image id -> file name.
+    image_names: image id -> file name.
     """
+    train_step = run.train_step
     values = {
-        "architecture": architecture.to_json(),
-        "num_rows": num_rows,
+        "architecture": run.architecture.to_json(),
+        "num_rows": len(run.class_names) + 1,  # with the background
         "model": train_step.model.state_dict(),
         "trained": [name for name, p in train_step.model.named_parameters() if p.requires_grad],
         "batches": [(list(images), list(targets)) for images, targets in batches],

@@ -33,7 +33,7 @@ FAILED_STEPS = ("failed_step_*.pt", "replay_*.pt")  # patterns; the second one i
 LOCK = "lock"  # exists while a process trains the run
 FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS_FILE)
 # Keys that every state has; a run with an EMA has "ema" as well.
-STATE_KEYS = (
+STATE_KEYS = {
     "epoch",
     "best_score",
     "architecture",
@@ -42,7 +42,7 @@ STATE_KEYS = (
     "model",
     "optimizer",
     "schedule",
-)
+}
 METADATA_KEYS = ("architecture", "class_names", "num_processes", "reasons", "settings")
 
 
@@ -197,7 +197,7 @@ class TrainingRun:
             last = folder / LAST
             hint = f"; start a new run from its weights with `pretrained='{last}'`" if last.exists() else ""
             raise CheckpointError(f"{error}{hint}") from None
-        if missing := set(STATE_KEYS) - set(state):
+        if missing := STATE_KEYS - set(state):
             raise CheckpointError(
                 f"{folder / STATE} is not the state of a training run: it lacks {', '.join(sorted(missing))}"
             )

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from detect.distributed import world
+from detect.runtime import STOP_SIGNALS
 
 _REPEAT_SECONDS = 1.0  # a terminal and torchrun may both deliver the same Ctrl-C within this time
 
@@ -38,7 +39,7 @@ class DeferredInterrupt:
 
     def __enter__(self) -> DeferredInterrupt:
         if threading.current_thread() is threading.main_thread():  # Python allows signal handlers there only
-            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            for number in STOP_SIGNALS:
                 if callable(former := signal.getsignal(number)):  # ignored signals, as under nohup, stay ignored
                     self._former.setdefault(number, former)
                     signal.signal(number, self._handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,8 +37,8 @@ def train_step() -> TrainStep:
 
 
 def saved(train_step, batches, seeds, path):
-    names = {1: "a.jpg", 2: "b.jpg"}
-    save_failed_step(path, train_step, batches, seeds, architecture=FROZEN, num_rows=4, image_names=names)
+    run = SimpleNamespace(train_step=train_step, architecture=FROZEN, class_names=("circle", "square", "triangle"))
+    save_failed_step(path, run, batches, seeds, {1: "a.jpg", 2: "b.jpg"})
     return path
 
 

@@ -11,6 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _WINDOW = 100  # number of last steps whose mean duration predicts the remaining ones
 
 
@@ -87,7 +92,7 @@ def peak_memory_bytes(device: str = "cpu") -> int | None:
     without its loader processes.
     """
     if device.startswith("cuda"):
-        import torch
+        import torch  # here, so that the memory of a process without torch can be measured
 
         return torch.cuda.max_memory_allocated(device)
     try:  # resource.getrusage, below, reports at least the size of the parent process at the fork
@@ -96,9 +101,7 @@ def peak_memory_bytes(device: str = "cpu") -> int | None:
         status = ""
     if match := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
         return int(match[1]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
