@@ -47,9 +47,13 @@ class StringColumn(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> StringColumn: ...
     def __getitem__(self, index: int | slice) -> str | StringColumn:
+        """Return one string, or a column with copies of the strings of a slice; negative indices count from the end.
+
+        Raises IndexError when there is no such string.
+        """
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        row = range(len(self))[index]  # raises IndexError when out of range
+        row = range(len(self))[index]
         start = self.ends[row - 1] if row else 0
         return self.data[start : self.ends[row]].tobytes().decode("utf-8", "surrogatepass")
 

@@ -73,7 +73,7 @@ class DetectionDataset(Dataset):
             "image_id": torch.tensor(self.records[index].image_id),
         }
         if self.with_masks and ground_truth.masks is not None:
-            target["masks"] = _stack(ground_truth.masks, image.shape[:2])
+            target["masks"] = stack_masks(ground_truth.masks, image.shape[:2])
         return to_tensor(image), target
 
     def size_hw(self, index: int, epoch: int, repetition: int = 0) -> tuple[int, int]:
@@ -109,7 +109,7 @@ def _images_with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
     return np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
 
 
-def _stack(masks: Sequence[np.ndarray], hw: Sequence[int]) -> Tensor:
+def stack_masks(masks: Sequence[np.ndarray], hw: Sequence[int]) -> Tensor:
     """Return masks, uint8 [H, W] each, as one tensor uint8 [N, H, W]."""
     return torch.from_numpy(np.stack(masks) if len(masks) else np.zeros((0, *hw), np.uint8))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from detect.data.dataset import read_record, to_tensor
+from detect.data.dataset import read_record, stack_masks, to_tensor
 from detect.data.description import find_spec
 from detect.data.spec import DatasetSpec
 from detect.options import suggest_keywords
@@ -65,7 +65,11 @@ class LoadedDataset:
         return self._spec.all_classes()
 
     def split(self, name: str) -> SplitDataset:
-        """Return one split as a torch Dataset. Raises UsageError for an unknown name, and DataError."""
+        """Return one split as a torch Dataset.
+
+        Raises UsageError for an unknown name, and DataError when its annotation files cannot be read, no image
+        remains, or most of its images are missing or most of its annotations invalid.
+        """
         if name not in self._loaded:
             self._spec.check_split(name)
             self._loaded[name] = SplitDataset(self._spec.read(name, self.class_names)[1], self.class_names)
@@ -111,6 +115,5 @@ class SplitDataset(Dataset):
         }
         if record.masks is not None:
             bitmaps = [masks.to_bitmap(masks.from_coco(mask, record.image_hw)) for mask in record.masks]
-            stack = np.stack(bitmaps) if bitmaps else np.zeros((0, *record.image_hw), np.uint8)
-            target["masks"] = torch.from_numpy(stack)
+            target["masks"] = stack_masks(bitmaps, record.image_hw)
         return to_tensor(read_record(record)), target

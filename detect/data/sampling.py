@@ -19,9 +19,8 @@ def repeat_factors(images: np.ndarray, labels: np.ndarray, count: int, threshold
     largest of its classes, 1 without objects (repeat factor sampling: Gupta et al., LVIS, arXiv 1908.03195).
     """
     pairs = np.unique(np.column_stack([images, labels]).astype(np.int64), axis=0)
-    fraction = np.maximum(np.bincount(pairs[:, 1]), 1) / max(
-        1, count
-    )  # at least 1: unused labels must not divide by 0
+    images_with_class = np.maximum(np.bincount(pairs[:, 1]), 1)  # at least 1: unused labels must not divide by 0
+    fraction = images_with_class / max(count, 1)
     factors = np.ones(count)
     np.maximum.at(factors, pairs[:, 0], np.sqrt(threshold / fraction)[pairs[:, 1]])
     return factors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
 from detect.data.validation.image_headers import with_names_on_disk
 from detect.errors import DataError, UsageError
+from detect.io.downloads import sha256_of
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
@@ -159,7 +159,7 @@ class DatasetSpec:
 
 def fingerprint(records: Sequence[ImageRecord]) -> list[str]:
     """Return the SHA-256 of each image file, sorted. It identifies a dataset whatever its files are called."""
-    return sorted(hashlib.sha256(r.path.read_bytes()).hexdigest() for r in records)
+    return sorted(sha256_of(record.path) for record in records)
 
 
 def _choose_files(

@@ -17,19 +17,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from detect.data.readers.parsing import image_name, open_csv, sample_image_names
+from detect.data.readers.parsing import COORDINATES, image_name, open_csv, parse_number, sample_image_names
 from detect.data.readers.reader import CSV_DELIMITERS, AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
 from detect.errors import DataError
 
-_COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 _OPTIONAL = ("height", "width")
 # Accepted names of each column, the first one present wins. Case and surrounding spaces do not matter.
 _COLUMN_NAMES = {
     "filename": ("filename", "image", "image_path", "path"),
     "class": ("class", "label", "name"),
-    **{key: (key,) for key in (*_COORDINATES, *_OPTIONAL)},
+    **{key: (key,) for key in (*COORDINATES, *_OPTIONAL)},
 }
 
 
@@ -81,7 +80,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
 
 def _recognize(file: AnnotationFile) -> bool:
     return any(
-        set(_COORDINATES) <= columns and "region_shape_attributes" not in columns for columns in file.csv_columns
+        set(COORDINATES) <= columns and "region_shape_attributes" not in columns for columns in file.csv_columns
     )
 
 
@@ -164,10 +163,10 @@ def _parse_cells(line: _Line, cells: Mapping[str, str]) -> None:
         raise InvalidEntryError("malformed_object", "no image name")
     height, width = (_parse_side(key, cells.get(key, "")) for key in _OPTIONAL)
     box, label = None, cells["class"]
-    if label or any(cells[key] for key in _COORDINATES):
+    if label or any(cells[key] for key in COORDINATES):
         if not label:
             raise InvalidEntryError("malformed_object", "no class name")
-        box = tuple(_parse_number(key, cells[key]) for key in _COORDINATES)
+        box = tuple(parse_number(key, cells[key]) for key in COORDINATES)
         if not all(map(math.isfinite, box)):
             raise InvalidEntryError("non_finite_box", str(box))
     line.image_hw = (height, width) if height and width else (0, 0)
@@ -176,14 +175,7 @@ def _parse_cells(line: _Line, cells: Mapping[str, str]) -> None:
 
 def _parse_side(key: str, text: str) -> int:
     """Return a width or height in pixels, 0 for an empty cell."""
-    number = _parse_number(key, text) if text else 0.0
+    number = parse_number(key, text) if text else 0.0
     if not (number.is_integer() and 0 <= number < 2**31):
         raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a whole number")
     return int(number)
-
-
-def _parse_number(key: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None

@@ -13,11 +13,12 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, TextIO, TypeVar
 
 from detect.data.file_listing import images_below, is_file, without_suffix
-from detect.data.unvalidated_split import UnvalidatedSplitBuilder
+from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
 from detect.errors import DataError
 
 MAX_CELL_CHARACTERS = 1 << 24  # a polygon of a million points; the default limit of csv, 1 << 17, is about 10,000
+COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 
 _TYPE_WORDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict"}
 _PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
@@ -86,6 +87,14 @@ def read_annotation_files(
     for name in image_names:
         if name not in annotated:
             builder.skip("unannotated_image", Location(name, "", ""))
+
+
+def parse_number(key: str, text: str) -> float:
+    """Return the number that ``text``, the value of ``key``, holds. Raises InvalidEntryError."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None
 
 
 def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:

@@ -18,7 +18,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.file_listing import FileListing, files_below, without_suffix
-from detect.data.readers.parsing import read_annotation_files
+from detect.data.readers.parsing import COORDINATES, parse_number, read_annotation_files
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import read_name_list
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
@@ -26,7 +26,6 @@ from detect.errors import DataError
 from detect.progress import warn
 from detect.text import counted, first_few
 
-_COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 _SPLIT_LISTS = {"train.txt": "train", "trainval.txt": "train", "val.txt": "val", "test.txt": "test"}
 _CLASS_FLAG = re.compile(r"\s+-?[01]$")  # in lists of one class: whether the image shows that class
 
@@ -117,13 +116,7 @@ def _read_box(entry: Element) -> tuple[float, float, float, float]:
     bndbox = entry.find("bndbox")
     if bndbox is None:
         raise InvalidEntryError("malformed_object", "no bndbox")
-    values = []
-    for key in _COORDINATES:
-        text = _text(bndbox, key)
-        try:
-            values.append(float(text))
-        except ValueError:
-            raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None
+    values = [parse_number(key, _text(bndbox, key)) for key in COORDINATES]
     if not all(map(math.isfinite, values)):
         raise InvalidEntryError("non_finite_box", str(values))
     left, upper, right, lower = values
