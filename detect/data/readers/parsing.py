@@ -27,16 +27,24 @@ _SAMPLED = 200  # lines or file names of one annotation file
 _T = TypeVar("_T")
 
 
-def load_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises DataError, with the position of a syntax error."""
+@contextmanager
+def _errors_naming(path: Path, form: str, *invalid: type[Exception]) -> Iterator[None]:
+    """Raise DataError that names an annotation file for OSError and for ``invalid``, errors of other content."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows programs write a byte order mark
+        yield
     except FileNotFoundError:
         raise DataError(f"no such annotation file: {path}") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits and deep nesting
-        raise DataError(f"{path} is not JSON: {error}") from None
+    except invalid as error:
+        raise DataError(f"{path} is not {form}: {error}") from None
+
+
+def load_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises DataError, with the position of a syntax error."""
+    with _errors_naming(path, "JSON", ValueError, RecursionError):  # numbers of thousands of digits, deep nesting
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows programs write a byte order mark
+    return content
 
 
 @contextmanager
@@ -44,15 +52,11 @@ def open_csv(path: Path) -> Iterator[TextIO]:
     """Open a CSV file for reading. Raises DataError when it cannot be read, also for csv errors in the block."""
     # The limit is a setting of the process: raise it, never lower it.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except FileNotFoundError:
-        raise DataError(f"no such annotation file: {path}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not CSV: {error}") from None
+    with (
+        _errors_naming(path, "CSV", csv.Error, UnicodeDecodeError),
+        path.open(encoding="utf-8-sig", newline="") as file,
+    ):
+        yield file
 
 
 def read_annotation_files(
