@@ -1,4 +1,4 @@
-"""Undocumented classes and functions of torchvision and torch that this package builds on, imported in one place.
+"""Undocumented classes, functions and attributes of torchvision and torch that this package builds on.
 
 They carry no promise of stability. If a release renames one, importing this module raises one clear UsageError that
 names the supported versions, instead of an ImportError or AttributeError somewhere else.
@@ -10,45 +10,71 @@ from __future__ import annotations
 
 import torch
 import torchvision
+from torchvision.models.detection import FCOS, RetinaNet
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from detect.errors import UsageError
 
 SUPPORTED = "torchvision 0.21 or later (tested up to 0.29) with torch 2.6 or later"
 
 
-def _unsupported(missing: object) -> UsageError:
-    """Return the error that names the installed versions, what they lack, and the supported versions."""
+def _unsupported_versions(missing: str) -> UsageError:
+    """Return the error for installed versions of torch and torchvision that lack a name; ``missing`` says which."""
     return UsageError(
-        f"torchvision {torchvision.__version__} with torch {torch.__version__} is not supported "
-        f"({' '.join(str(missing).split())}); install {SUPPORTED}"
+        f"torchvision {torchvision.__version__} with torch {torch.__version__} is not supported ({missing}); "
+        f"install {SUPPORTED}"
     )
 
 
 try:
     from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # base class of all learned batch norms
     from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.models.detection._utils import BoxCoder
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
     from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
     from torchvision.models.detection.image_list import ImageList
     from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-    from torchvision.models.detection.roi_heads import expand_boxes
+    from torchvision.models.detection.roi_heads import RoIHeads, expand_boxes
     from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
     from torchvision.models.detection.ssd import SSD
     from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes, resize_keypoints
     from torchvision.models.resnet import BasicBlock, Bottleneck
     from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 except ImportError as error:
-    raise _unsupported(error) from error
+    raise _unsupported_versions(" ".join(str(error).split())) from error
 
-# Methods that subclasses in this package call or override.
-_METHODS: dict[type, tuple[str, ...]] = {
+# Class -> its methods and attributes that this package calls, reads, writes or overrides.
+ATTRIBUTES: dict[type, tuple[str, ...]] = {
     AnchorGenerator: ("grid_anchors",),
-    GeneralizedRCNNTransform: ("normalize", "resize", "batch_images", "postprocess"),
-    RegionProposalNetwork: ("filter_proposals", "assign_targets_to_anchors"),
-}
-for _class, _names in _METHODS.items():
+    BackboneWithFPN: ("body",),
+    BasicBlock: ("conv1", "bn1", "conv2", "bn2"),
+    Bottleneck: ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"),
+    BoxCoder: ("decode", "encode_single"),
+    FCOS: ("anchor_generator", "backbone", "head", "score_thresh", "transform"),
+    FastRCNNPredictor: ("cls_score", "bbox_pred"),
+    FeaturePyramidNetwork: ("layer_blocks",),
+    GeneralizedRCNN: ("backbone", "rpn", "roi_heads", "transform"),
+    GeneralizedRCNNTransform: (
+        "batch_images", "fixed_size", "max_size", "min_size", "normalize", "postprocess", "resize",
+    ),
+    ImageList: ("image_sizes",),
+    IntermediateLayerGetter: ("return_layers",),
+    MultiScaleRoIAlign: ("featmap_names", "map_levels", "output_size", "sampling_ratio", "scales"),
+    RPNHead: ("bbox_pred", "cls_logits", "conv"),
+    RegionProposalNetwork: (
+        "anchor_generator", "assign_targets_to_anchors", "box_coder", "fg_bg_sampler", "filter_proposals", "head",
+    ),
+    RetinaNet: ("anchor_generator", "backbone", "head", "score_thresh", "transform"),
+    RoIHeads: (
+        "box_head", "box_predictor", "keypoint_head", "keypoint_predictor", "mask_head", "mask_predictor",
+        "score_thresh",
+    ),
+    SSD: ("backbone", "score_thresh", "transform"),
+}  # fmt: skip
+for _class, _names in ATTRIBUTES.items():
     for _name in _names:
-        if not hasattr(_class, _name):
-            raise _unsupported(f"{_class.__module__}.{_class.__name__} has no method '{_name}'")
+        # The names in the code of __init__ include the attributes that it sets.
+        if not hasattr(_class, _name) and _name not in _class.__init__.__code__.co_names:
+            raise _unsupported_versions(f"{_class.__module__}.{_class.__name__} has no attribute '{_name}'")

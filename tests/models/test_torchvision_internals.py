@@ -9,19 +9,15 @@ import pytest
 from helpers.folders import ROOT
 
 
-@pytest.mark.parametrize(
-    ("removed", "name"),
-    [
-        ("torchvision.models._utils.IntermediateLayerGetter", "IntermediateLayerGetter"),
-        ("torchvision.models.detection.roi_heads.expand_boxes", "expand_boxes"),
-        ("torchvision.models.detection.rpn.RegionProposalNetwork.filter_proposals", "filter_proposals"),
-    ],
-)
-def test_missing_torchvision_name_is_reported_with_the_supported_versions(removed, name):
+DETECTION = "torchvision.models.detection"
+
+
+def check_without(change: str, name: str) -> None:
+    """Run ``change``, then import the guard and check its error."""
     code = f"""
-import torchvision.models.detection
+import {DETECTION}
 from detect.errors import DetectError
-del {removed}
+{change}
 try:
     import detect.models.pretrained
 except DetectError as error:
@@ -30,6 +26,36 @@ except DetectError as error:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     (line,) = done.stdout.splitlines()
     assert name in line and "torchvision 0.21" in line and "torch 2.6" in line
+
+
+@pytest.mark.parametrize(
+    "removed",
+    [
+        "torchvision.models._utils.IntermediateLayerGetter",
+        f"{DETECTION}.roi_heads.expand_boxes",
+        f"{DETECTION}.rpn.RegionProposalNetwork.filter_proposals",
+        f"{DETECTION}._utils.BoxCoder.encode_single",
+    ],
+)
+def test_missing_torchvision_name_is_reported_with_the_supported_versions(removed):
+    check_without(f"del {removed}", removed.rpartition(".")[2])
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (f"{DETECTION}.rpn.RegionProposalNetwork", "fg_bg_sampler"),
+        ("torchvision.ops.MultiScaleRoIAlign", "scales"),
+        (f"{DETECTION}.RetinaNet", "score_thresh"),
+    ],
+)
+def test_renamed_attribute_of_instances_is_reported_with_the_supported_versions(owner, name):
+    check_without(
+        f"code = {owner}.__init__.__code__\n"
+        f"names = tuple('renamed' if name == '{name}' else name for name in code.co_names)\n"
+        f"{owner}.__init__.__code__ = code.replace(co_names=names)",
+        f"{owner.rpartition('.')[2]} has no attribute '{name}'",
+    )
 
 
 def test_only_the_guard_imports_undocumented_torchvision_modules():
