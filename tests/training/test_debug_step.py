@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.folders import ROOT
 from helpers.tiny_models import TINY_ARCHITECTURE, make_image, random_model, target
+from safetensors import safe_open
 
 from detect.errors import CheckpointError
 from detect.models import checkpoint
@@ -90,3 +93,41 @@ def test_another_file_is_refused(tmp_path):
     checkpoint.save_training_state({"model": {}}, tmp_path / "state.pt")
     with pytest.raises(CheckpointError, match=r"state\.pt does not hold a failed step.*architecture, batches"):
         analyze_failed_step(tmp_path / "state.pt", CPU)
+
+
+OLD_CHECKPOINT = ROOT / "tests" / "models" / "fixtures" / "checkpoint_format_2.safetensors"
+
+
+def test_a_replay_file_of_version_0_1_gives_the_losses_that_it_gave_then(tmp_path):
+    pytest.importorskip("timm")
+    with safe_open(OLD_CHECKPOINT, framework="pt") as file:
+        architecture = json.loads(file.metadata()["detect"])["architecture"] | {"norm": "frozen"}
+        weights = {name: file.get_tensor(name) for name in file.keys() if "num_batches" not in name}  # noqa: SIM118
+    assert "taps" in architecture  # a key of that version
+    torch.manual_seed(5)
+    image = torch.rand(3, 32, 48)
+    boxes = target((32, 48), [[8, 5, 30, 25]]) | {"labels": torch.tensor([2]), "image_id": torch.tensor(7)}
+    values = {
+        "architecture": architecture,
+        "num_rows": 4,
+        "model": weights,
+        "trained": [name for name in weights if not name.startswith("backbone.body")],
+        "batches": [([image], [boxes])],
+        "seeds": [[1, 8]],
+        "seed": 3,
+        "dtype": None,
+        "files": [["kite.jpg"]],
+    }
+    torch.save(values, tmp_path / "replay_2_8_0.pt")
+    report = analyze_failed_step(tmp_path / "replay_2_8_0.pt", CPU)
+    then = {
+        "loss_classifier": 1.156,
+        "loss_box_reg": 0.00214,
+        "loss_mask": 0.6283,
+        "loss_objectness": 0.6922,
+        "loss_rpn_box_reg": 0.003433,
+        "loss": 2.482,
+    }
+    lines = [line.split() for line in report.splitlines()]
+    now = {line[1]: float(line[0]) for line in lines if len(line) == 2 and line[1].startswith("loss")}
+    assert "batch of kite.jpg" in report and now == pytest.approx(then, rel=1e-2)
