@@ -72,7 +72,8 @@ def intervals(
     classes: dict[str, dict[str, dict[str, Interval]]] = {name: {} for name in class_names.names}
     for kind in rows.kinds:
         matches = match_detections(rows, kind)
-        values = resampled_precisions(matches, resamples, seed)
+        blocks = image_weights(len(records), resamples, seed)
+        values = np.concatenate([average_precisions(matches, block) for block in blocks], axis=-1)
         objects = np.sum([one.objects for one in matches], axis=0)
         result[kind] = _intervals(nan_mean(values), objects, confidence)
         for name, one, own in zip(class_names.names, matches, values, strict=True):
@@ -117,12 +118,6 @@ def match_detections(rows: CocoRows, kind: str) -> list[Matches]:
     return [_matches_of_class(results, thresholds) for results in per_class]
 
 
-def resampled_precisions(matches: Sequence[Matches], resamples: int, seed: int) -> np.ndarray:
-    """Return AP and AP50 of K classes in every resample, float64 [K, 2, resamples]; see ``average_precisions``."""
-    blocks = image_weights(len(matches[0].objects), resamples, seed)
-    return np.concatenate([average_precisions(matches, block) for block in blocks], axis=-1)
-
-
 def average_precisions(matches: Sequence[Matches], weights: np.ndarray) -> np.ndarray:
     """Return COCO's AP and AP50 of K classes, float64 [K, 2, R], as if image i occurred ``weights[r, i]`` times.
 
@@ -136,10 +131,8 @@ def average_precisions(matches: Sequence[Matches], weights: np.ndarray) -> np.nd
 
 def nan_mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the first axis without NaN, as COCO skips classes without ground truth; NaN of none."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0).sum(axis=0)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    with np.errstate(invalid="ignore"):
+        return np.nansum(values, axis=0) / np.count_nonzero(~np.isnan(values), axis=0)
 
 
 def _average_precision(matches: Matches, weights: np.ndarray) -> np.ndarray:
@@ -147,12 +140,8 @@ def _average_precision(matches: Matches, weights: np.ndarray) -> np.ndarray:
     if not matches.objects.any():
         return np.full((2, len(weights)), np.nan)
     repeats = weights[:, matches.image]  # [R, D]
-    values = np.stack(
-        [
-            _mean_precision(repeats, is_correct, counts, objects)
-            for is_correct, counts in zip(matches.is_correct, matches.counts, strict=True)
-        ]
-    )
+    thresholds = zip(matches.is_correct, matches.counts, strict=True)
+    values = np.stack([_mean_precision(repeats, correct, counts, objects) for correct, counts in thresholds])
     return np.where(objects > 0, [values.mean(axis=0), values[0]], np.nan)
 
 

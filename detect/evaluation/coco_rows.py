@@ -6,7 +6,7 @@ Ground truth is built from ImageRecords, so that every annotation format is eval
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detect.structures import masks
@@ -89,13 +89,8 @@ def _ground_truth_rows(records: Sequence[ImageRecord], with_masks: bool) -> list
 
 
 def _detection_rows(detections: Sequence[Detections], with_masks: bool) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for image_id, one in enumerate(detections, start=1):
-        for i, (x0, y0, x1, y1) in enumerate(one.boxes.astype(float).tolist()):
-            row: Row = {"image_id": image_id, "category_id": int(one.labels[i])}
-            row |= {"score": float(one.scores[i]), "bbox": [x0, y0, x1 - x0, y1 - y0]}
-            if with_masks:
-                assert one.masks is not None
-                row["segmentation"] = one.masks[i]
-            rows.append(row)
+        # Without class names a category id is the label.
+        rows += replace(one, class_names=None, masks=one.masks if with_masks else None).to_coco(image_id)
     return rows

@@ -34,23 +34,20 @@ def detect_for_dataset(
     threshold: minimum score, 0..1; by default the predictor's.
     title: text of the progress bar.
 
-    With several processes each one runs the model on a part of the images; every process gets all results.
+    Classes are matched by name; detections of classes that the dataset does not have are dropped. Images are read one
+    at a time. With several processes each one runs the model on a part of the images; every process gets all results.
     """
-    detections = detect_records(predictor, records, threshold=threshold, title=title)
-    return to_dataset_labels(detections, predictor.class_names, class_names)
-
-
-def detect_records(
-    predictor: Predictor, records: Sequence[ImageRecord], *, threshold: float | None = None, title: str = ""
-) -> list[Detections]:
-    """Return the detections in every image of ``records``, with labels of the model. Images are read one at a time."""
+    names = enumerate(predictor.class_names.names, 1)
+    label_of = {label: class_names.label(name) for label, name in names if name in class_names.names}
     process = distributed.world()
-    own = range(process.rank, len(records), process.size)
-    detections = {
-        i: predictor.predict_batch([read_record(records[i])], threshold=threshold)[0] for i in bar(own, desc=title)
-    }
-    everywhere = {i: one for part in distributed.all_gather(detections) for i, one in part.items()}
-    return [everywhere[i] for i in range(len(records))]
+    own = {}
+    for i in bar(range(process.rank, len(records), process.size), desc=title):
+        (found,) = predictor.predict_batch([read_record(records[i])], threshold=threshold)
+        found = found.filter(labels=list(label_of))
+        labels = np.array([label_of[label] for label in found.labels.tolist()], np.int64)
+        own[i] = replace(found, labels=labels, class_names=class_names)
+    every = {i: one for part in distributed.all_gather(own) for i, one in part.items()}
+    return [every[i] for i in range(len(records))]
 
 
 def check_shared_classes(model: ClassNames, data: ClassNames, data_name: str) -> None:
@@ -66,16 +63,3 @@ def check_shared_classes(model: ClassNames, data: ClassNames, data_name: str) ->
         )
     if missing:
         warn(f"{data_name}: the model does not have {first_few(missing)}, which will score 0")
-
-
-def to_dataset_labels(detections: Sequence[Detections], model: ClassNames, data: ClassNames) -> list[Detections]:
-    """Replace the labels of a model by those of a dataset, matching class names. Detections of classes that the
-    dataset does not have are dropped."""
-    label_of = {label: data.label(name) for label, name in enumerate(model.names, 1) if name in data.names}
-    return [_replace_labels(one, label_of, data) for one in detections]
-
-
-def _replace_labels(detections: Detections, label_of: dict[int, int], class_names: ClassNames) -> Detections:
-    known = detections.filter(labels=list(label_of))
-    labels = np.array([label_of[label] for label in known.labels.tolist()], np.int64)
-    return replace(known, labels=labels, class_names=class_names)

@@ -154,14 +154,10 @@ class Detections:
         ``class_names`` is None.
         """
         rows = []
-        for i, label in enumerate(self.labels.tolist()):
-            x0, y0, x1, y1 = self.boxes[i].astype(float).tolist()
-            row: dict[str, Any] = {
-                "image_id": image_id,
-                "category_id": self._category_id(label),
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "score": float(self.scores[i]),
-            }
+        columns = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
+        for i, (label, score, (x0, y0, x1, y1)) in enumerate(columns):
+            row: dict[str, Any] = {"image_id": image_id, "category_id": self._category_id(label)}
+            row |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
             if self.masks is not None:
                 row["segmentation"] = masks.to_json(self.masks[i])
             rows.append(row)

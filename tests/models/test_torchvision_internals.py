@@ -8,7 +8,6 @@ import sys
 import pytest
 from helpers.folders import ROOT
 
-
 DETECTION = "torchvision.models.detection"
 
 
