@@ -13,7 +13,7 @@ import numpy as np
 from detect.errors import MediaError
 from detect.inference.predictor import Predictor
 from detect.inference.writers import Source
-from detect.inference.writers.annotated_images import AnnotatedImageWriter
+from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.annotated_video import VideoSummary, write_annotated_video
 from detect.inference.writers.files import DetectionFiles
 from detect.media.images import read_image
@@ -71,7 +71,6 @@ def annotate_images(
     """
     class_names = predictor.class_names
     labels = None if classes is None else class_names.labels(classes)
-    images = AnnotatedImageWriter(folder, class_names)
     with DetectionFiles(folder, class_names, formats) as files:
         for first in range(0, len(paths), batch_size):
             batch = []
@@ -82,7 +81,7 @@ def annotate_images(
                     yield UnreadableImage(path, str(error))
             results = predictor.predict_batch([image for _, image in batch], labels) if batch else []
             for (path, image), detections in zip(batch, results, strict=True):
-                output = images.write(path, image, detections)
+                output = write_annotated_image(folder, path, image, detections, class_names)
                 files.write(Source(str(path), image), detections)
                 yield AnnotatedImage(path, detections, output)
 

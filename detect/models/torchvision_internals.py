@@ -74,7 +74,8 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
     SSD: ("backbone", "score_thresh", "transform"),
 }  # fmt: skip
 for _class, _names in ATTRIBUTES.items():
+    # The names in the code of __init__ include the attributes that it sets.
+    _known = {*dir(_class), *vars(_class)["__init__"].__code__.co_names}
     for _name in _names:
-        # The names in the code of __init__ include the attributes that it sets.
-        if not hasattr(_class, _name) and _name not in _class.__init__.__code__.co_names:
+        if _name not in _known:
             raise _unsupported_versions(f"{_class.__module__}.{_class.__name__} has no attribute '{_name}'")

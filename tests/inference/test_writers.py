@@ -11,7 +11,7 @@ import pytest
 
 from detect.errors import DiskError, UsageError
 from detect.inference.writers import FORMATS, Source
-from detect.inference.writers.annotated_images import AnnotatedImageWriter
+from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.files import DetectionFiles, encode_files
 from detect.inference.writers.json import detection_rows
 from detect.media.encoding import JPEG_MAX_SIDE
@@ -162,18 +162,16 @@ def test_unknown_format_is_an_error_with_the_near_name(tmp_path):
 
 
 def test_sources_of_equal_name_are_written_to_different_files(tmp_path):
-    writer = AnnotatedImageWriter(tmp_path, NAMES)
     sources = ("a/x.jpg", "b/x.jpg", "x.png", "x.bmp", "x.tif")
-    names = [writer.write(Path(source), IMAGE, detections()).name for source in sources]
+    names = [write_annotated_image(tmp_path, Path(source), IMAGE, detections(), NAMES).name for source in sources]
     assert names == ["x.jpg", "x_2.jpg", "x.png", "x_3.jpg", "x_4.jpg"]
     assert all(read_image(tmp_path / name).shape == (*HW, 3) for name in names)
 
 
 @pytest.mark.parametrize("stem", ["x" * 251, "日" * 83 + "xx"])
 def test_long_names_are_shortened_to_what_file_systems_allow(tmp_path, stem):
-    writer = AnnotatedImageWriter(tmp_path, NAMES)
     sources = [Path(f"{stem}{suffix}") for suffix in (".jpg", ".jpg", ".b", ".png")]
-    names = [writer.write(source, IMAGE, detections()).name for source in sources]
+    names = [write_annotated_image(tmp_path, source, IMAGE, detections(), NAMES).name for source in sources]
     assert names[0] == f"{stem}.jpg" and names[3] == f"{stem}.png"
     assert names[1].endswith("_2.jpg") and names[2].endswith("_3.jpg")
     assert all(name[:80] == stem[:80] and len(name.encode()) <= 255 for name in names)
@@ -182,12 +180,12 @@ def test_long_names_are_shortened_to_what_file_systems_allow(tmp_path, stem):
 def test_input_is_never_overwritten(tmp_path):
     source = tmp_path / "x.png"
     write_image(source, IMAGE)
-    assert AnnotatedImageWriter(tmp_path, NAMES).write(source, IMAGE, detections()).name == "x_2.png"
+    assert write_annotated_image(tmp_path, source, IMAGE, detections(), NAMES).name == "x_2.png"
     np.testing.assert_array_equal(read_image(source), IMAGE)
 
 
 def test_image_too_long_for_jpeg_becomes_png(tmp_path):
-    writer = AnnotatedImageWriter(tmp_path, NAMES)
     for side, name in ((JPEG_MAX_SIDE + 1, "long.png"), (JPEG_MAX_SIDE, "long.jpg")):
         image = np.zeros((1, side, 3), np.uint8)
-        assert writer.write(Path("long.jpg"), image, Detections((1, side))).name == name
+        written = write_annotated_image(tmp_path, Path("long.jpg"), image, Detections((1, side)), NAMES)
+        assert written.name == name

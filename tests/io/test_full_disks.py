@@ -20,7 +20,7 @@ from helpers.web_server import BODY
 
 from detect.cli.exit_status import exit_status
 from detect.errors import DetectError, DiskError, FetchError
-from detect.inference.writers.annotated_images import AnnotatedImageWriter
+from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.base import Source
 from detect.inference.writers.files import DetectionFiles
 from detect.io import files
@@ -233,7 +233,7 @@ def test_detections_that_cannot_be_written_are_an_error_with_the_file(tmp_path):
 
 def test_annotated_image_that_cannot_be_written_is_an_error_with_the_file(tmp_path):
     with largest_file(10), pytest.raises(DetectError) as error:
-        AnnotatedImageWriter(tmp_path, NAMES).write(Path("x.png"), NOISE[:40, :60], FOUND)
+        write_annotated_image(tmp_path, Path("x.png"), NOISE[:40, :60], FOUND, NAMES)
     assert f"cannot write {tmp_path}" in said(error) and "File too large" in said(error)
     assert not [*tmp_path.iterdir()]
 

@@ -80,7 +80,7 @@ def recognize_format(path: Path) -> str:
 
 
 def _unsupported(file: AnnotationFile) -> str:
-    """Return why a file that no reader recognizes cannot be used; "" when it may not be annotations at all."""
+    """Return the reason why a file of a known but unsupported annotation format cannot be read, "" for other files."""
     if file.suffix == ".json" and _is_label_studio(file):
         return "Label Studio's own JSON is not supported; export COCO instead"
     if file.suffix == ".xml" and b"<annotations>" in file.head and b"<meta>" in file.head:

@@ -17,29 +17,18 @@ from detect.structures.detections import Detections
 KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")  # other formats are written as .jpg, which every program can show
 
 
-class AnnotatedImageWriter:
-    """Writes one annotated image per source to a folder, under the file name of the source.
+def write_annotated_image(
+    folder: Path, source: Path, image: np.ndarray, detections: Detections, class_names: ClassNames
+) -> Path:
+    """Draw ``detections`` on ``image`` (uint8 RGB [H, W, 3]) and return the file in ``folder`` that was written.
 
-    No file is overwritten: if ``x.jpg`` exists, whether from another source or not, the name becomes ``x_2.jpg``,
-    ``x_3.jpg`` ...
+    It has the file name of ``source``. No file is overwritten: if ``x.jpg`` exists, whether from another source or
+    not, the name becomes ``x_2.jpg``, ``x_3.jpg`` ... Raises MediaError or DiskError if it cannot be written.
     """
-
-    def __init__(self, folder: Path, class_names: ClassNames) -> None:
-        self.folder = folder
-        self.class_names = class_names
-
-    def write(self, source: Path, image: np.ndarray, detections: Detections) -> Path:
-        """Draw ``detections`` on ``image`` (uint8 RGB [H, W, 3]) and return the file that was written.
-
-        Raises MediaError or DiskError if it cannot be written.
-        """
-        path = self._unused_path(source, max(detections.image_hw))
-        write_image(path, draw(image, detections, self.class_names))
-        return path
-
-    def _unused_path(self, source: Path, long_side: int) -> Path:
-        suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".jpg"
-        if long_side > JPEG_MAX_SIDE:
-            suffix = ".png"
-        names = (fit_file_name(source.stem, f"{'' if n == 1 else f'_{n}'}{suffix}") for n in count(1))
-        return next(path for path in map(self.folder.joinpath, names) if not path.exists())
+    suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".jpg"
+    if max(detections.image_hw) > JPEG_MAX_SIDE:
+        suffix = ".png"
+    names = (fit_file_name(source.stem, f"{'' if n == 1 else f'_{n}'}{suffix}") for n in count(1))
+    path = next(path for path in map(folder.joinpath, names) if not path.exists())
+    write_image(path, draw(image, detections, class_names))
+    return path

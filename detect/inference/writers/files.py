@@ -72,10 +72,8 @@ def encode_files(
 ) -> dict[str, bytes]:
     """Return the files, by name, that a format makes of images and their detections, without using the disk."""
     writer = make_writer(format, class_names)
+    parts = [part for source, detections in results for part in writer.add(source, detections)]
     files: dict[str, bytes] = {}
-    for source, detections in results:
-        for name, content in writer.add(source, detections):
-            files[name] = files.get(name, b"") + content
-    for name, content in writer.finish():
+    for name, content in [*parts, *writer.finish()]:
         files[name] = files.get(name, b"") + content
     return files
