@@ -88,11 +88,6 @@ def worker_init(worker: int) -> None:
     """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    use_one_thread()
-
-
-def use_one_thread() -> None:
-    """Restrict torch and OpenCV to one thread, as in a loader process."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -143,12 +143,3 @@ def describe_failure(result: StepResult, batches: list[Batch], image_names: Mapp
     values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items() if name != "loss")
     images = first_few([image_names[int(target["image_id"])] for target in targets])
     return f"the {what} is not finite ({values}) on the batch of {images}"
-
-
-def raise_on_failure(
-    result: StepResult, batches: list[Batch], progress: EpochProgress, *, image_names: Mapping[int, str]
-) -> None:
-    """Raise TrainingError if the step failed; a step callback for short trainings."""
-    if result.failed:
-        message = describe_failure(result, batches, image_names)
-        raise TrainingError(f"{message}; check the boxes of these images, or lower `lr`")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
+
+import numpy as np
 
 from detect import distributed
 from detect.data.backgrounds import with_backgrounds
@@ -66,3 +69,9 @@ def read_training_data(
 def image_names(records: Table) -> dict[int, str]:
     """Return image id -> file name, for messages."""
     return dict(zip(records.image_ids.tolist(), (PurePath(name).name for name in records.names), strict=True))
+
+
+def evenly_spaced(items: Sequence[int], count: int) -> list[int]:
+    """Return ``count`` items at equal distances, including the first and the last; all if there are fewer."""
+    positions = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[position] for position in positions.tolist()]

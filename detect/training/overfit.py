@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -21,7 +20,7 @@ from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
 from detect.data.loader import TrainLoader
 from detect.data.table import Table
-from detect.errors import DataError
+from detect.errors import DataError, TrainingError
 from detect.evaluation import coco_metrics
 from detect.evaluation.error_analysis import (
     DETECTED,
@@ -40,13 +39,13 @@ from detect.structures.detections import Detections
 from detect.structures.image_size import resized_hw
 from detect.text import counted, first_few
 from detect.training import setup
-from detect.training.callbacks import raise_on_failure
+from detect.training.callbacks import describe_failure
 from detect.training.config import TrainConfig
-from detect.training.data import image_names, read_training_data
+from detect.training.data import evenly_spaced, image_names, read_training_data
 from detect.training.fitting import FittedConfig
 from detect.training.initial_model import build_initial_model
-from detect.training.loop import train_one_epoch
-from detect.training.step import TrainStep
+from detect.training.loop import EpochProgress, train_one_epoch
+from detect.training.step import Batch, StepResult, TrainStep
 
 SUFFICIENT_AP50 = 0.95  # of overfitted images
 MAX_STEPS = 600
@@ -117,7 +116,13 @@ def _overfit(
     loader = TrainLoader(dataset, config.batch_size, workers)
     batches = (batch for epoch in range(MAX_STEPS) for batch in loader.epoch(epoch))
     predictor = Predictor(model, class_names, threshold=EVALUATION_THRESHOLD, device=train_step.device)
-    on_step = partial(raise_on_failure, image_names=image_names(records))
+    names = image_names(records)
+
+    def on_step(result: StepResult, step_batches: list[Batch], _: EpochProgress) -> None:
+        if result.failed:
+            message = describe_failure(result, step_batches, names)
+            raise TrainingError(f"{message}; check the boxes of these images, or lower `lr`")
+
     checks: list[OverfitCheck] = []
     for steps in range(STEPS_PER_CHECK, MAX_STEPS + 1, STEPS_PER_CHECK):
         loss = train_one_epoch(train_step, islice(batches, STEPS_PER_CHECK), on_step=on_step)["loss"]
@@ -153,8 +158,7 @@ def choose_images(records: Table, count: int) -> Table:
         if len(chosen) < count and not np.isin(of_class, chosen).any():
             chosen.append(int(of_class[0]))
     rest = np.setdiff1d(with_objects, chosen)
-    more = min(len(rest), count - len(chosen))
-    chosen += rest[np.linspace(0, len(rest) - 1, more).round().astype(int)].tolist() if more > 0 else []
+    chosen += evenly_spaced(rest.tolist(), count - len(chosen))
     return records.take_images(np.array(sorted(chosen)))
 
 

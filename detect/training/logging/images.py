@@ -13,6 +13,7 @@ from detect.models.checkpoint import DEFAULT_THRESHOLD
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
+from detect.training.data import evenly_spaced
 
 NUM_EXAMPLES = 4
 _MAX_SIDE = 640  # maximum long side of each half in pixels
@@ -26,8 +27,8 @@ def choose_examples(records: Sequence[ImageRecord], count: int = NUM_EXAMPLES) -
     """
     with_objects = [i for i, record in enumerate(records) if len(record)]
     without = [i for i, record in enumerate(records) if not len(record)]
-    chosen = _evenly_spaced(with_objects, count)
-    return chosen + _evenly_spaced(without, count - len(chosen))
+    chosen = evenly_spaced(with_objects, count)
+    return chosen + evenly_spaced(without, count - len(chosen))
 
 
 def example_images(
@@ -62,9 +63,3 @@ def _shrink(image: np.ndarray) -> np.ndarray:
     shrunk = Image.fromarray(image)
     shrunk.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(shrunk)
-
-
-def _evenly_spaced(items: Sequence[int], count: int) -> list[int]:
-    """Return ``count`` items at equal distances, including the first and the last; all if there are fewer."""
-    positions = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[position] for position in positions.tolist()]
