@@ -75,7 +75,7 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 for _class, _names in ATTRIBUTES.items():
     # The names in the code of __init__ include the attributes that it sets.
-    _known = {*dir(_class), *vars(_class)["__init__"].__code__.co_names}
+    _known = {*dir(_class), *_class.__init__.__code__.co_names}  # type: ignore[misc]
     for _name in _names:
         if _name not in _known:
             raise _unsupported_versions(f"{_class.__module__}.{_class.__name__} has no attribute '{_name}'")
