@@ -1,7 +1,7 @@
 """Rendered datasets, which make every program usable without a download.
 
-``python -m detect.data.synthetic.datasets input`` renders the balloon images and the video of input/, and their ground
-truth, again.
+``python -m detect.data.synthetic.datasets input`` renders the balloon images and the video of input/ again, with their
+ground truth.
 """
 
 from __future__ import annotations
@@ -98,4 +98,6 @@ def render_split(
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m detect.data.synthetic.datasets FOLDER")
     render_inputs(make_folder(Path(sys.argv[1])))
