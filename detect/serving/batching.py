@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +53,7 @@ class Batcher:
     max_queued: images that may wait.
     max_batch_size: images per batch.
     on_batch: called after every batch with its number of images and its seconds.
+    is_closed: whether ``close`` has been called.
     """
 
     def __init__(
@@ -63,14 +62,12 @@ class Batcher:
         self.max_queued = max_queued
         self.max_batch_size = max_batch_size
         self._on_batch = on_batch
-        self._queue: deque[_QueuedImage] = deque()
-        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._num_threads = torch.get_num_threads()  # OpenMP has its own setting in every thread
-        self._changed = threading.Condition()
-        self._closed = False
+        self._queue: list[_QueuedImage] = []
+        self._lock = threading.RLock()
+        self.is_closed = False
         self._seconds_per_image = 1.0  # until the first measurement
-        self._thread = threading.Thread(target=self._process, name="models", daemon=True)
-        self._thread.start()
+        # OpenMP has its own number of threads in every thread.
+        self._thread = ThreadPoolExecutor(1, "models", torch.set_num_threads, (torch.get_num_threads(),))
 
     def submit(
         self, predictor: Predictor, images: Sequence[np.ndarray], threshold: float, timeout: float
@@ -82,27 +79,22 @@ class Batcher:
         """
         deadline = time.monotonic() + timeout
         queued = [_QueuedImage(predictor, image, threshold, deadline) for image in images]
-        with self._changed:
-            if self._closed or not self.is_alive:
-                raise RuntimeError("the server is shutting down: it takes no more images")
+        with self._lock:
+            self._check_open()
             self.check_capacity(len(queued))
             self._queue.extend(queued)
-            self._changed.notify()
+            for _ in queued:  # at most as many batches as images
+                self._thread.submit(self._process_batch)
         return [one.result for one in queued]
 
     def run(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the thread of the models and return its result, or raise its exception."""
-        result: Future[T] = Future()
-        with self._changed:
-            if self._closed:
-                raise RuntimeError("the server is shutting down: it takes no more images")
-            self._calls.append((function, result))
-            self._changed.notify()
-        return result.result()
+        self._check_open()
+        return self._thread.submit(function).result()
 
     def check_capacity(self, num_images: int) -> None:
         """Raise ServerBusyError when the queue cannot take ``num_images`` more images now."""
-        with self._changed:
+        with self._lock:
             waiting = sum(not one.result.cancelled() for one in self._queue)
         if (excess := waiting + num_images - self.max_queued) > 0:
             raise ServerBusyError(max(1.0, self._seconds_per_image * excess))
@@ -111,55 +103,28 @@ class Batcher:
         """Return the number of images that wait."""
         return len(self._queue)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread of the models runs."""
-        return self._thread.is_alive()
-
     def close(self) -> None:
-        """Accept no more images, and return when all waiting images have been processed."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        """Accept no more images, and return when all waiting images have been processed. May be called twice."""
+        with self._lock:
+            self.is_closed = True
+        self._thread.shutdown()
 
-    def _process(self) -> None:
-        torch.set_num_threads(self._num_threads)
-        while work := self._next():
-            work()
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise RuntimeError("the server is shutting down: it takes no more images")
 
-    def _next(self) -> Callable[[], None] | None:
-        """Wait for the next work: a call of ``run`` or a batch. Return None after shutdown, when the queue is empty.
-
-        A batch has the oldest image that is still wanted, and later ones that can share its batch.
-        """
-        with self._changed:
-            while True:
-                if self._calls:
-                    return partial(_run, *self._calls.popleft())
-                wanted = [one for one in self._queue if _is_wanted(one)]
-                batch = [one for one in wanted if one.can_share_batch(wanted[0])][: self.max_batch_size]
-                self._queue = deque(one for one in wanted if one not in batch)
-                if batch := [one for one in batch if one.result.set_running_or_notify_cancel()]:
-                    return partial(self._predict_timed, batch)
-                if self._closed and not self._queue:
-                    return None
-                if not self._queue:
-                    self._changed.wait()
-
-    def _predict_timed(self, batch: Sequence[_QueuedImage]) -> None:
-        start = time.perf_counter()
-        _predict(batch)
-        seconds = time.perf_counter() - start
-        self._seconds_per_image += _SMOOTHING * (seconds / len(batch) - self._seconds_per_image)
-        self._on_batch(len(batch), seconds)
-
-
-def _run(function: Callable[[], Any], result: Future[Any]) -> None:
-    try:
-        result.set_result(function())
-    except BaseException as error:
-        result.set_exception(error)
+    def _process_batch(self) -> None:
+        """Process the oldest image that is still wanted, and later ones that can share its batch."""
+        with self._lock:
+            wanted = [one for one in self._queue if _is_wanted(one)]
+            batch = [one for one in wanted if one.can_share_batch(wanted[0])][: self.max_batch_size]
+            self._queue = [one for one in wanted if one not in batch]
+        if batch := [one for one in batch if one.result.set_running_or_notify_cancel()]:
+            start = time.perf_counter()
+            _predict(batch)
+            seconds = time.perf_counter() - start
+            self._seconds_per_image += _SMOOTHING * (seconds / len(batch) - self._seconds_per_image)
+            self._on_batch(len(batch), seconds)
 
 
 def _is_wanted(queued: _QueuedImage) -> bool:

@@ -47,7 +47,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether images are being processed."""
-        return self.batcher.is_alive
+        return not self.batcher.is_closed
 
     def admit(self, request: Request) -> tuple[Callable[[int], None], Callable[[int], None]]:
         """Admit a request with images, and return the functions with which it reserves memory until it is answered:

@@ -105,18 +105,12 @@ def test_closing_processes_waiting_images_and_refuses_new_ones(predictor):
     results = batcher.submit(predictor, [make_image() for _ in range(3)], 0.5, 60)
     closing = threading.Thread(target=batcher.close)
     closing.start()
-    wait_until(lambda: refuses_images(batcher, predictor))
+    wait_until(lambda: batcher.is_closed)
+    with pytest.raises(RuntimeError, match="shutting down"):
+        batcher.submit(predictor, [make_image()], 0.5, 60)
     predictor.go.set()
     closing.join(300)
-    assert all(result.done() for result in results) and not batcher.is_alive and sizes == [1, 2, 1]
-
-
-def refuses_images(batcher: Batcher, predictor: SlowPredictor) -> bool:
-    try:
-        batcher.submit(predictor, [], 0.5, 60)
-    except RuntimeError as error:
-        return "shutting down" in str(error)
-    return False
+    assert all(result.done() for result in results) and sizes == [1, 2, 1]
 
 
 def test_functions_run_in_the_thread_of_the_models(predictor):
@@ -127,7 +121,7 @@ def test_functions_run_in_the_thread_of_the_models(predictor):
     assert [batcher.run(threading.current_thread)] == predictor.threads != [threading.current_thread()]
     with pytest.raises(ZeroDivisionError):
         batcher.run(lambda: 1 // 0)
-    assert batcher.is_alive
+    assert not batcher.is_closed
     batcher.close()
     with pytest.raises(RuntimeError, match="shutting down"):
         batcher.run(threading.current_thread)
