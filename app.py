@@ -238,9 +238,7 @@ def comparison_page() -> None:
     """Show the metrics of the visitor's own models, and the benchmark results of all models."""
     st.title("Models compared")
     st.subheader("Evaluated on this machine")
-    st.caption(
-        "Results of evaluate.py in outputs/, AP in percent; --intervals adds 95 % confidence intervals."
-    )
+    st.caption("Results of evaluate.py in outputs/, AP in percent; --intervals adds 95 % confidence intervals.")
     st.dataframe(evaluated_rows(), hide_index=True, placeholder="–")
     benchmark = json.loads(MODELS_FILE.read_text(encoding="utf-8"))
     st.subheader("Size, computation and speed")

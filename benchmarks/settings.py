@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detect.cli.settings.shared import FORMATS, model_option
+from detect.cli.settings.shared import model_option
+from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
 from detect.models.zoo import BACKBONES, DETECTORS, TIMM, check_model, check_trained_model
 from detect.options import device_option, option
@@ -62,7 +63,7 @@ class TrainSettings:
     models: list[str] = option(["mobilenet_v2"], "backbones and torchvision models to train", metavar="NAME")
     data: str = option("balloon", "dataset: a folder, a name in datasets/ or a YAML file", metavar="NAME|PATH")
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
-    format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMATS)
+    format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMAT_CHOICES)
     pretrained: str = option("balloon", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
     imgsz: int = _imgsz("short side of the images in pixels")
     steps: int = option(24, "steps per round", low=1)

@@ -68,7 +68,7 @@ SETTINGS = {
         "training/initial_model",
         "cli/commands/train",
     ),
-    "detect.cli.settings.train.TrainSettings": (
+    "detect.cli.commands.train.TrainSettings": (
         "training/config",
         "training/trainer",
         "training/setup",
@@ -76,13 +76,13 @@ SETTINGS = {
         "training/initial_model",
         "cli/commands/train",
     ),
-    "detect.cli.settings.evaluate.EvaluateSettings": ("cli/commands/evaluate",),
+    "detect.cli.commands.evaluate.EvaluateSettings": ("cli/commands/evaluate",),
     "detect.cli.settings.detection.DetectImageSettings": ("cli/commands/detect_image", "cli/settings/detection"),
     "detect.cli.settings.detection.DetectVideoSettings": ("cli/commands/detect_video", "cli/settings/detection"),
-    "detect.cli.settings.doctor.CheckSettings": ("cli/commands/doctor",),
-    "detect.cli.settings.doctor.FixSettings": ("cli/commands/doctor",),
-    "detect.cli.settings.doctor.ConvertSettings": ("cli/commands/doctor",),
-    "detect.cli.settings.doctor.PreviewSettings": ("cli/commands/doctor",),
+    "detect.cli.commands.doctor.CheckSettings": ("cli/commands/doctor",),
+    "detect.cli.commands.doctor.FixSettings": ("cli/commands/doctor",),
+    "detect.cli.commands.doctor.ConvertSettings": ("cli/commands/doctor",),
+    "detect.cli.commands.doctor.PreviewSettings": ("cli/commands/doctor",),
     "detect.serving.config.ServeConfig": (
         "cli/commands/serve",
         "serving/app",

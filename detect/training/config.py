@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.data.augmentation import Augmentation
-from detect.data.readers import READERS
+from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
 from detect.io.yaml_files import load_yaml, save_config
 from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS, check_trained_model
@@ -36,7 +36,7 @@ class _DataModelSchedule:
     data_root: Path | None = option(
         None, "folder with the files of a named dataset (default: datasets/NAME)", metavar="DIR"
     )
-    format: str = option("auto", "annotation format, if a folder holds several", choices=("auto", *READERS))
+    format: str = option("auto", "annotation format, if a folder holds several", choices=FORMAT_CHOICES)
     backbone: str = option("mobilenet_v2", "backbone under the FPN", choices=(*BACKBONES, f"{TIMM}NAME"))
     head: str | None = option(
         None, "detection head (default: maskrcnn if the dataset has masks, else fasterrcnn)", choices=HEADS

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from helpers.folders import ROOT
 
+from detect.cli.commands.evaluate import EvaluateSettings
+from detect.cli.commands.train import TrainSettings
 from detect.cli.flags import parse, parse_command, spell_as_flags
 from detect.cli.settings.detection import DetectImageSettings
-from detect.cli.settings.evaluate import EvaluateSettings
-from detect.cli.settings.train import TrainSettings
 from detect.errors import UsageError
 from detect.inference.writers import FORMATS
 from detect.io.yaml_files import load_yaml, save_config

@@ -9,8 +9,9 @@ import pytest
 from helpers.folders import ROOT
 
 from benchmarks import settings as benchmark_settings
-from detect.cli.settings import detection, doctor, evaluate, train
-from detect.cli.settings.shared import FORMATS
+from detect.cli.commands import doctor, evaluate, train
+from detect.cli.settings import detection
+from detect.data.readers import READERS
 from detect.data.validation.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
 from detect.serving import config as serving_config
@@ -66,6 +67,6 @@ def test_readme_names_every_model() -> None:
 
 def test_every_format_is_named_and_the_kinds_of_problems_are_counted() -> None:
     text = (ROOT / "README.md").read_text()
-    for name in FORMATS[1:]:
+    for name in READERS:
         assert f"\n| `{name}` |" in text, name
     assert f"finds {len(KINDS)} kinds of problems" in (ROOT / "docs" / "datasets.md").read_text()

@@ -10,8 +10,8 @@ import torch
 import torchvision
 from helpers.folders import ROOT
 
+from detect.cli.commands.train import TrainSettings
 from detect.cli.flags import parse
-from detect.cli.settings.train import TrainSettings
 from detect.errors import UsageError
 from detect.models.architecture import backbone_architecture
 from detect.models.backbones import build_backbone
@@ -180,7 +180,7 @@ def test_backbone_setting_accepts_timm_names():
 def test_invalid_models_are_rejected_without_importing_torch(model, words):
     code = f"""
 import sys
-from detect.cli.settings.evaluate import EvaluateSettings
+from detect.cli.commands.evaluate import EvaluateSettings
 from detect.errors import DetectError
 try:
     EvaluateSettings(model={model!r})

@@ -11,13 +11,18 @@ check exits with status 3 if the dataset has errors or warnings, and with 0 othe
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detect.cli.flags import parse_command
-from detect.cli.settings.doctor import CheckSettings, ConvertSettings, FixSettings, PreviewSettings
+from detect.cli.settings.shared import DATA
 from detect.cli.startup import start_program
+from detect.data.augmentation import PRESET_NAMES
+from detect.data.exporters import EXPORTERS
+from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
+from detect.options import REQUIRED, option
 from detect.progress import report
 from detect.text import counted
 
@@ -26,6 +31,55 @@ if TYPE_CHECKING:
 
 FAULTS_FOUND = 3
 LEDGER = "ledger.jsonl"
+
+
+@dataclass(kw_only=True)
+class DoctorSettings:
+    """Settings that all subcommands share."""
+
+    data: str = option(REQUIRED, DATA, metavar="DATA", positional=True)
+    data_root: Path | None = option(
+        None, "folder with the files of a dataset given by name (default: datasets/NAME)", metavar="DIR"
+    )
+    format: str = option("auto", "annotation format, for a folder that contains several", choices=FORMAT_CHOICES)
+    quiet: bool = option(False, "hide progress bars")
+
+
+@dataclass(kw_only=True)
+class CheckSettings(DoctorSettings):
+    """Report the statistics and all problems of a dataset; the exit status is 3 for errors or warnings."""
+
+    json: bool = option(False, "print the report as JSON")
+
+
+@dataclass(kw_only=True)
+class FixSettings(DoctorSettings):
+    """Write a repaired copy of a dataset as COCO JSON, with a ledger of every change."""
+
+    output_dir: Path = option(REQUIRED, "new folder for the repaired copy", metavar="DIR")
+
+
+@dataclass(kw_only=True)
+class ConvertSettings(DoctorSettings):
+    """Write a copy of a dataset in another annotation format."""
+
+    to: str = option(REQUIRED, "annotation format to write", choices=tuple(EXPORTERS))
+    output_dir: Path = option(REQUIRED, "new folder for the converted copy", metavar="DIR")
+
+
+@dataclass(kw_only=True)
+class PreviewSettings(DoctorSettings):
+    """Draw images with their annotations, each as annotated and as augmented for training."""
+
+    split: str = option("train", "split whose images are drawn", choices=("train", "val", "test"))
+    images: int = option(12, "number of images", low=1, high=200)
+    aug: str = option(
+        "default", "augmentation preset of the augmented images, as `aug` of train.py", choices=PRESET_NAMES
+    )
+    seed: int = option(0, "seed of the choice of images and of the augmentation", low=0, high=2**32 - 1)
+    output_dir: Path = option(Path("outputs/doctor"), "folder in which a new folder is created", metavar="DIR")
+
+
 COMMANDS = {"check": CheckSettings, "fix": FixSettings, "convert": ConvertSettings, "preview": PreviewSettings}
 
 

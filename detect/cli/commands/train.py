@@ -11,17 +11,35 @@ trains in two processes, each with half of every step's batches.
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
-from detect.cli.settings.train import TrainSettings
+from detect.options import option
 from detect.progress import report
-from detect.training.config import complete_config
+from detect.training.config import TrainConfig, complete_config
 
 if TYPE_CHECKING:
     from detect.training.trainer import TrainResult
 
 NOT_OVERFITTED = 3  # exit status if the overfit test fails
+
+
+@dataclass
+class TrainSettings(TrainConfig):
+    """train.py"""
+
+    overfit: int | None = option(
+        None,
+        "instead of training, test whether the model can overfit this number of images, and print possible causes if"
+        " it cannot",
+        low=1,
+        metavar="N",
+    )
+    debug_step: Path | None = option(
+        None, "instead of training, repeat the failed step in this file and print a report", metavar="FILE"
+    )
 
 
 def main() -> int:

@@ -1,1 +1,1 @@
-"""Settings of the programs: one module for each, with every flag and its help."""
+"""Settings that several programs share."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from detect.data.readers import READERS
 from detect.models.zoo import BUNDLED, DETECTORS
 from detect.options import option
 
-FORMATS = ("auto", *READERS)
 DATA = "dataset: a folder, a name in datasets/ or a YAML file"
 
 

@@ -26,6 +26,8 @@ READERS = {
     "voc": "voc",
     "yolo": "yolo",
 }
+FORMAT_CHOICES = ("auto", *READERS)
+"""Values of the setting ``format``; auto recognizes the format."""
 
 
 def get_reader(name: str) -> Reader:
