@@ -1,4 +1,4 @@
-"""Find objects in images, and write them again with boxes, masks and labels drawn on them."""
+"""Detect objects in images and save annotated copies: ``python detect_image.py --help``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Find objects in a video, a camera or a stream, and write it again with boxes, masks and labels drawn on it."""
+"""Detect objects in a video and save an annotated copy: ``python detect_video.py --help``."""
 
 import sys
 

@@ -1,7 +1,4 @@
-"""Score a checkpoint on a split of a dataset, by the COCO protocol, on the original pixels.
-
-Writes outputs/evaluate/NAME/metrics.json.
-"""
+"""Evaluate a model on a split of a dataset with COCO's metrics: ``python evaluate.py --help``."""
 
 import sys
 

@@ -1,9 +1,4 @@
-"""Serve models over HTTP: a REST API and a web page.
-
-    python serve.py --model balloon
-
-listens on http://127.0.0.1:8000/ and describes its API at http://127.0.0.1:8000/docs.
-"""
+"""Serve models over HTTP: ``python serve.py --help``."""
 
 import sys
 
