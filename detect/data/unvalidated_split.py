@@ -168,7 +168,12 @@ class UnvalidatedSplitBuilder:
         self.skip(problem.kind, Location(file, f"{self.entry_word} {number}", str(problem)), image, raw)
 
     def skip_file(self, kind: str, file: str, message: str, image: int = -1) -> None:
-        """Record a file in the folder ``annotations`` that is not used, see ``skip``."""
+        """Record that a file in the folder ``annotations`` is not used.
+
+        kind, image: see ``SkippedEntry``.
+        file: path relative to ``annotations``.
+        message: the reason in words.
+        """
         self.skip(kind, Location(file, "", message), image, read_text_or_empty(self.annotations / file))
 
     @property

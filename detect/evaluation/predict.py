@@ -62,4 +62,4 @@ def check_shared_classes(model: ClassNames, data: ClassNames, data_name: str) ->
             f"the model has {first_few(model.names)}"
         )
     if missing:
-        warn(f"{data_name}: the model does not have {first_few(missing)}, which will score 0")
+        warn(f"{data_name}: the model lacks these classes and detects none of their objects: {first_few(missing)}")

@@ -63,7 +63,9 @@ def receive(url: str, partial: Path) -> None:
             raise OSError(f"the server responds with status {status}")
         elif _validator(response) != validator or not content_range.startswith(f"bytes {start}-"):
             partial.unlink()
-            raise BrokenOffError("the server does not continue where the last request ended")
+            raise BrokenOffError(
+                f"the server did not send the rest of the same file from byte {start} on; the next try starts over"
+            )
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         with partial.open("ab") as file, _progress_bar(partial.stem, start, total) as bar:

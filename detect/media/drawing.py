@@ -46,13 +46,15 @@ def draw(
     color_instances: with a single class, whether each instance gets its own color. Set it to False for videos, where
         the order of instances, and so their colors, would change from frame to frame. With several classes each class
         has its color.
-    show_scores: whether labels show the score behind the class name.
+    show_scores: whether each label shows the class name and the score; otherwise it shows only the class name.
     tint: whether masks are filled; otherwise only their contours are drawn.
 
     Raises ValueError if the image does not have the size of the detections.
     """
     if image.shape[:2] != tuple(detections.image_hw):
-        raise ValueError(f"detections of {detections.image_hw} on an image of {image.shape[:2]} (h, w)")
+        raise ValueError(
+            f"the detections are of an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"
+        )
     canvas = image.copy()
     by_rank = color_instances and len(class_names) == 1
     colors = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]

@@ -63,12 +63,12 @@ class Detections:
         if n and not (self.scores.min() >= 0 and self.scores.max() <= 1 and np.all(np.diff(self.scores) <= 0)):
             raise ValueError("scores must lie in 0..1 and descend")
         if n and self.labels.min() < 1:
-            raise ValueError("labels start at 1; 0 is background and never leaves the model")
+            raise ValueError(f"labels must be at least 1, not {self.labels.min()}; 0 is background, never a detection")
         if n and self.class_names is not None and self.labels.max() > len(self.class_names):
             raise ValueError(f"label {self.labels.max()} is not in 1..{len(self.class_names)}")
         for rle in self.masks or []:
             if tuple(rle["size"]) != tuple(self.image_hw):
-                raise ValueError(f"a mask of size {rle['size']} on an image of {self.image_hw} (h, w)")
+                raise ValueError(f"masks must have the size {self.image_hw} (h, w) of the image, not {rle['size']}")
         shape = (*self.image_hw, 3)
         if self.image is not None and (self.image.shape != shape or self.image.dtype != np.uint8):
             raise ValueError(f"image must be uint8 {list(shape)}, not {self.image.dtype} {list(self.image.shape)}")

@@ -79,7 +79,10 @@ class StepCallback:
 
     @contextmanager
     def validation(self, progress: EpochProgress) -> Iterator[None]:
-        """Time the validation, which runs in the block; if it is interrupted, save the state of the finished steps."""
+        """Run the validation of an epoch inside a ``with`` block of this context manager, which measures its duration.
+
+        When a run with one process is interrupted in the block, the state after the last step of the epoch is saved.
+        """
         try:
             with self.eta.validation():
                 yield

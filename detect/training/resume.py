@@ -63,8 +63,8 @@ def check_resumable(
     if (processes := saved.get("num_processes", 1)) != num_processes:
         start = "without torchrun" if processes == 1 else f"with torchrun --nproc_per_node={processes}"
         raise UsageError(
-            f"{folder} was trained by {counted(processes, 'process', 'processes')}, on which its batches depend;"
-            f" resume it {start}"
+            f"{folder} was trained by {counted(processes, 'process', 'processes')}, not {num_processes}, and its "
+            f"batches depend on this number; resume it {start}"
         )
     former = saved.get("settings", {})
     changed = sorted(k for k in former.keys() & settings.keys() - {"epochs"} if former[k] != settings[k])

@@ -180,8 +180,8 @@ def test_a_run_of_several_processes_says_how_to_resume_it(train_py, finished_cop
     state = checkpoint.load_training_state(finished_copy / "last_state.pt")
     checkpoint.save_training_state(state | {"num_processes": 2}, finished_copy / "last_state.pt")
     assert train_py("--resume", finished_copy, "--epochs", 3) == 2
-    way = f"{finished_copy} was trained by 2 processes, on which its batches depend; resume it with torchrun"
-    assert way in one_line(capsys.readouterr().err)
+    reason = f"{finished_copy} was trained by 2 processes, not 1, and its batches depend on this number"
+    assert f"{reason}; resume it with torchrun" in one_line(capsys.readouterr().err)
 
 
 def test_resuming_a_finished_run_reports_it(train_py, data, tmp_path, capsys):

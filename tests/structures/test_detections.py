@@ -89,7 +89,7 @@ def test_selection_of_detections_without_masks_has_none():
         ({"masks": []}, "3 boxes but 0 masks"),
         ({"class_names": ClassNames(("one",))}, r"label 2 is not in 1\.\.1"),
         ({"image": np.zeros((60, 40, 3), np.uint8)}, r"image must be uint8 \[40, 60, 3\]"),
-        ({"image_hw": (60, 40)}, r"a mask of size \[40, 60\] on an image of \(60, 40\)"),
+        ({"image_hw": (60, 40)}, r"size \(60, 40\) \(h, w\) of the image, not \[40, 60\]"),
     ],
 )
 def test_invalid_parts_are_an_error(changes, message):

@@ -12,7 +12,7 @@ SIDES = 0.05, 0.25  # range of a rectangle's sides as fractions of the image's
 
 
 class Cutout(Transform):
-    """One to MAX_RECTANGLES rectangles of noise, with the probability ``strength``."""
+    """Covers an image with one to MAX_RECTANGLES rectangles of noise, with the probability ``strength``."""
 
     def __call__(
         self, image: np.ndarray, ground_truth: GroundTruth, rng: np.random.Generator, another: Another | None
@@ -26,10 +26,10 @@ class Cutout(Transform):
 def cut_out(image: np.ndarray, ground_truth: GroundTruth, rng: np.random.Generator) -> tuple[np.ndarray, GroundTruth]:
     """Return ``image``, uint8 RGB [H, W, 3], with rectangles of noise, and the ground truth that stays visible.
 
-    Cutout (DeVries and Taylor, https://arxiv.org/abs/1708.04552) with the random values that Random Erasing found best
-    (Zhong et al., https://arxiv.org/abs/1708.04896). Both leave boxes unchanged. Here covered pixels are removed from
-    boxes and masks, since COCO annotates the visible part of an object. (CoarseDropout of albumentations would round
-    all boxes to whole pixels and ignore the masks.)
+    This is Cutout (DeVries and Taylor, https://arxiv.org/abs/1708.04552), but each covered pixel gets a random color,
+    which worked best in Random Erasing (Zhong et al., https://arxiv.org/abs/1708.04896). Both papers leave boxes
+    unchanged. Here covered pixels are removed from boxes and masks, since COCO annotates the visible part of an
+    object. (CoarseDropout of albumentations would round all boxes to whole pixels and ignore the masks.)
     """
     height, width = image.shape[:2]
     image, covered = image.copy(), np.zeros((height, width), bool)

@@ -33,7 +33,7 @@ class Source:
 
 
 def sources_of_folders(files: Iterable[PurePosixPath], images: Sequence[PurePosixPath]) -> list[Source]:
-    """Return the sources of a format with one annotation file per image.
+    """Return each ``Source`` of a dataset whose format has one annotation file per image.
 
     Each folder of annotation ``files`` is paired with the folder that holds most of the ``images`` of the same names.
     Pairs such as labels/a with images/a and labels/b with images/b are merged into labels with images, except for
@@ -64,9 +64,12 @@ def sources_of_folders(files: Iterable[PurePosixPath], images: Sequence[PurePosi
 
 
 def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[PurePosixPath]) -> Source:
-    """Return the source of an annotation file for many images: the folder below which most of ``names`` exist.
+    """Return the ``Source`` of ``file``, one annotation file for many images.
 
-    names: image names as written in the file; absolute ones, from another machine, count by their last part.
+    Its folder of images is the one below which most of ``names`` exist; a folder of the same split is preferred.
+
+    names: image names as written in the file. Of an absolute path, which is from another machine, only the last part
+        is compared.
     images: all images of the dataset's folder.
     """
     by_name = defaultdict(list)
@@ -85,7 +88,7 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
 
 
 def merge_sources(sources: Sequence[Source]) -> Source | None:
-    """Return one source that covers all ``sources``, or None when there is none."""
+    """Return one source that covers all ``sources``; None when no such source exists."""
     pairs = _merge({(source.images, source.annotations) for source in sources})
     return Source(*pairs[0], None) if len(pairs) == 1 else None
 

@@ -133,9 +133,10 @@ def _read_classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str],
 
 
 def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dict[int, int]:
-    """Add the images and return the row of each image id.
+    """Add the images and return {image id: index of the image, as ``add_object`` takes it}.
 
-    Images of different files with the same id are skipped, since it is unknown which of them is annotated.
+    Entries that share an id but name different files are all skipped, since it is unknown which file is annotated. Of
+    entries with the same id and the same file, the first is used.
     """
     images: dict[int, list[_Image]] = {}
     for position, entry in enumerate(entries):

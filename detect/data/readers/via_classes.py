@@ -42,7 +42,7 @@ class ClassAttribute:
 
     Attributes:
         class_names: ClassNames.
-        key: name of the attribute, or None if all regions have the only class.
+        key: name of the attribute; None if no attribute holds the class, and every region has the only class.
         displayed: {option id: class name} if the attribute has options.
         in_use: bool, whether the classes are only the values that the regions have.
     """
@@ -90,7 +90,7 @@ def find_class_attribute(
     classes: Sequence[str] | None,
     annotations: Path,
 ) -> ClassAttribute:
-    """Return the class attribute by the rules above.
+    """Return the class attribute, chosen by the rules in the docstring of this module.
 
     regions: ``attribute_values`` of all regions.
     options: ``attribute_options`` of the file.
@@ -137,7 +137,10 @@ def _with_given_classes(
 
 
 def _choose(keys: list[str], options: _Options, annotations: Path) -> str | None:
-    """Return one of the attributes ``keys`` by the rules above, None without any. Raises DataError if ambiguous."""
+    """Return one of the attributes ``keys`` by rules 1 and 2 of this module; None if ``keys`` is empty.
+
+    Raises DataError if neither rule applies.
+    """
     if len(keys) < 2:
         return keys[0] if keys else None
     candidates = [key for key in keys if key.strip().lower() in _CLASS_ATTRIBUTES]

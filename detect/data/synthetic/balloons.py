@@ -56,15 +56,16 @@ class Balloon:
     """One balloon.
 
     center_xy: center of the body, px.
-    radius: half of its width, px.
+    radius: half of the width of the body, px.
     color: RGB, 0..1.
     angle: rotation, radians; the knot points down at 0 and right at -pi/2.
-    stretch: ratio of length and width of the body.
+    stretch: length of the body divided by its width.
     taper: 0 for a sphere, 1 for a drop.
-    knot: position of the knot along the axis; ``stretch`` at the end of the body, less if it faces the viewer.
+    knot: distance of the knot from the center along the axis, in multiples of the radius. It equals ``stretch`` when
+        the knot is at the end of the body, and is smaller when the knot is turned towards the viewer.
     opacity: 1 is opaque.
     pearl: 0 for latex, 1 for mother-of-pearl.
-    blur: sigma, px.
+    blur: sigma of the Gaussian blur, px.
     shadow: strength of the shadow on the background, 0..1.
     print_map: print on the front half, float32 [h, w, 4] (color and alpha), or None.
     string: points of the string [K, 2], px, or None.

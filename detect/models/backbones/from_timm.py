@@ -43,8 +43,8 @@ def backbone(name: str) -> Backbone:
 
     Its stages are the maps of stride 4, 8, 16 and 32; ``Stage.layer`` is their index among the ``features_only`` maps.
 
-    Raises UsageError if timm is not installed or does not know the name, and if the network has no such maps or does
-    not accept images of any size.
+    Raises UsageError if timm is not installed or does not know the name, and if the network has no such maps or
+    accepts images of certain sizes only.
     """
     _config(name)
     # By default Swin accepts only images of its training size.
@@ -124,7 +124,11 @@ def _check_maps(name: str, backbone: Backbone) -> None:
         with torch.inference_mode():
             maps = body.eval()(torch.zeros(1, 3, *PROBE_HW)).values()
     except Exception as error:  # networks raise many kinds
-        raise UsageError(f"{TIMM}{name} does not accept images of any size: {_one_line(error)}") from error
+        height, width = PROBE_HW
+        raise UsageError(
+            f"{TIMM}{name} failed on an image of {height}x{width} pixels, but a backbone must accept images of every "
+            f"size: {_one_line(error)}"
+        ) from error
     finally:
         body.train()
     for stage, one in zip(backbone.stages, maps, strict=True):

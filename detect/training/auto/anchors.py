@@ -52,7 +52,8 @@ def fit_anchors(
 ) -> FittedDefault[Anchors]:
     """Return anchors for images whose short side is ``imgsz`` times a factor in the range ``jitter``.
 
-    The default anchors are kept unless others, at most as many, raise the recall by at least half a point.
+    The default anchors are kept unless other anchors raise the recall (see ``Coverage``) by at least half a percentage
+    point. There are never more anchors per location than by default.
     """
     default = Anchors(anchor_sizes(imgsz), ASPECT_RATIOS)
     if len(statistics.boxes) < _MIN_OBJECTS:
@@ -118,7 +119,7 @@ def scale_objects(statistics: DatasetStatistics, imgsz: int, jitter: Sequence[fl
 
 
 def anchor_coverage(boxes: np.ndarray, image_hw: np.ndarray, anchors: Anchors) -> Coverage:
-    """Return how well ``anchors`` cover the ``boxes`` from ``scale_objects``; 1 without boxes."""
+    """Return how well ``anchors`` cover the ``boxes`` from ``scale_objects``; without boxes both values are 1."""
     if not len(boxes):
         return Coverage(1.0, 1.0)
     best = best_ious(boxes, image_hw, anchors)

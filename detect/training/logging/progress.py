@@ -48,7 +48,7 @@ class EtaEstimator:
 
     @contextmanager
     def validation(self) -> Iterator[None]:
-        """Time the validation of an epoch, which runs in the block."""
+        """Measure the duration of the validation of an epoch, which runs inside the ``with`` block."""
         start = self._clock()
         yield
         self._validation_seconds = self._clock() - start

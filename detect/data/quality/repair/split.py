@@ -30,7 +30,7 @@ class SplitRepair:
 
     @classmethod
     def start(cls, original: UnvalidatedSplit) -> SplitRepair:
-        """Return the state before the first change."""
+        """Return the repair of ``original`` before its first change: in its table, row numbers replace the ids."""
         table = original.table
         numbered = replace(table, image_ids=np.arange(len(table)), annotation_ids=np.arange(len(table.labels)))
         return cls(original, numbered)
@@ -41,13 +41,16 @@ class SplitRepair:
         return replace(self.original, table=self.table)
 
     def note(self, problem: Problem) -> None:
-        """Record the kind of a problem for its images or objects."""
+        """Record the kind of ``problem`` for each image or object that has it."""
         reasons = self.image_reasons if KINDS[problem.kind].subject == "image" else self.object_reasons
         for row in problem.ids.tolist():
             reasons[row][problem.kind] = None
 
     def with_original_ids(self) -> Table:
-        """Return the table with the ids of the original, and new ids for objects whose id an earlier object has."""
+        """Return the current table with the ids of the original table instead of its row numbers.
+
+        An object whose id an earlier object of the original table has gets a new id, and this problem is recorded.
+        """
         original = self.original.table
         ids, duplicates = renumber_duplicates(original.annotation_ids)
         kept = self.table.annotation_ids
