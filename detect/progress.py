@@ -30,13 +30,14 @@ def bar(items: Iterable[Any] | None = None, *, min_items: int = 0, **arguments: 
 
     On a terminal the bar is updated five times per second and fits the width; a log file gets a line every 10 s.
 
-    min_items: with fewer items no bar is shown.
+    min_items: with fewer items no bar is shown. An unknown number of items counts as enough.
     """
-    count = arguments.get("total", len(items) if isinstance(items, Sized) else min_items)
+    count = arguments.get("total", len(items) if isinstance(items, Sized) else None)
     nowhere = sys.stderr is None or sys.stderr.closed
     interval = 0.2 if not nowhere and sys.stderr.isatty() else 10.0
     usual = {"dynamic_ncols": True, "leave": False, "mininterval": interval}
-    hidden = count < min_items or arguments.pop("disable", False) or _hidden or nowhere
+    too_few = count is not None and count < min_items
+    hidden = arguments.pop("disable", False) or too_few or _hidden or nowhere
     return tqdm(items, disable=hidden, **usual | arguments)
 
 

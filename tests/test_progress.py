@@ -48,3 +48,12 @@ def test_messages_are_spelled_as_the_program_asks(capsys):
     progress.report("`imgsz` is 480")
     progress.warn("`imgsz` is small")
     assert capsys.readouterr() == ("--imgsz is 480\n", "warning: --imgsz is small\n")
+
+
+@pytest.mark.parametrize(("total", "is_shown"), [(3, False), (4, True), (None, True)])
+def test_bar_is_shown_from_a_minimum_number_of_items(capsys, total, is_shown):
+    with progress.bar(total=total, min_items=4, mininterval=0, desc="work") as bar:
+        bar.update()
+    assert ("work" in capsys.readouterr().err) is is_shown
+    with progress.bar(total=3, min_items=4, disable=True) as bar:
+        assert bar.disable
