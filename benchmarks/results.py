@@ -70,9 +70,17 @@ def run(settings: ResultsSettings) -> Result:
 def read_records(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Return the records of all finished runs by name, and the measured speedups by dataset."""
     paths = {name: folder / f"{name}.json" for name in RUNS}
-    records = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+    records = {name: read_json(path) for name, path in paths.items() if path.exists()}
     speeds = {data: speed_file(data, folder) for data in DATASETS}
     return records, {data: read_speedup(path) for data, path in speeds.items() if path.exists()}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a record. Raises DataError for a damaged file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); delete it to measure the run again") from None
 
 
 def choose(names: Sequence[str] | None) -> list[str]:
@@ -131,7 +139,7 @@ def epochs_of(data: str, variant: str, settings: ResultsSettings) -> int | None:
     first = settings.records / f"{data}_{DEFAULT}_{SEEDS[0]}.json"
     if not first.exists():
         raise UsageError(f"train {first.stem} first; the other runs need its fitted epochs (`runs={first.stem}`)")
-    epochs = json.loads(first.read_text(encoding="utf-8"))["settings"]["epochs"] / 3
+    epochs = read_json(first)["settings"]["epochs"] / 3
     if variant == EQUAL_TIME:
         path = speed_file(data, settings.records)
         if not path.exists():
@@ -149,7 +157,7 @@ def speed_file(data: str, records: Path) -> Path:
 
 def read_speedup(path: Path) -> float:
     """Return the images per second of train.py relative to torchvision's loop."""
-    runs = json.loads(path.read_text(encoding="utf-8"))["runs"][BACKBONE]
+    runs = read_json(path)["runs"][BACKBONE]
     ours, reference = ([Run(**one) for one in runs[variant]] for variant in (DEFAULT, REFERENCE))
     return statistics.median(training.speedups(ours, reference))
 

@@ -171,3 +171,9 @@ def test_command_prints_the_tables_of_finished_runs(monkeypatch, settings, calls
     flags = [word for pair in folders.items() for word in pair]
     assert run_benchmark(monkeypatch, "results", "--runs", FIRST, "--device", "cpu", *flags) == 0
     assert "| train.py with its defaults | 1 | 2 | 50.0 | 70.0 | 50.0 | 70.0 |" in capsys.readouterr().out
+
+
+def test_damaged_record_is_one_clear_error(settings):
+    (settings.records / f"{FIRST}.json").write_text('{"metrics": ')
+    with pytest.raises(DataError, match=rf"{FIRST}\.json is not valid JSON.*delete it"):
+        read_records(settings.records)
