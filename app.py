@@ -237,8 +237,11 @@ def annotate_video(
 def comparison_page() -> None:
     """Show the metrics of the visitor's own models, and the benchmark results of all models."""
     st.title("Models compared")
-    st.subheader("Evaluated on this machine")
-    st.caption("Results of evaluate.py in outputs/, AP in percent; --intervals adds 95 % confidence intervals.")
+    st.subheader("Evaluated after fine-tuning")
+    st.caption(
+        "Results of evaluate.py in outputs/ (--intervals adds 95 % confidence intervals), and of the measured runs in"
+        " docs/results.md. AP in percent."
+    )
     st.dataframe(evaluated_rows(), hide_index=True, placeholder="–")
     benchmark = json.loads(MODELS_FILE.read_text(encoding="utf-8"))
     st.subheader("Size, computation and speed")
@@ -267,18 +270,37 @@ def model_row(model: dict[str, Any]) -> dict[str, str | float | None]:
 
 
 def evaluated_rows() -> list[dict[str, str | float]]:
-    """Return one row per result of evaluate.py in outputs/, newest first, with AP and AP50 in percent."""
-    rows: list[dict[str, str | float]] = []
-    for path in newest_first("metrics.json"):
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        row: dict[str, str | float] = {"evaluation": run_of(path)}
-        for (kind, title), name in product((("bbox", "box"), ("segm", "mask")), ("AP", "AP50")):
-            if (value := metrics.get(kind, {}).get(name)) is not None:
-                row[f"{title} {name}"] = round(100 * value, 1)
-            if interval := metrics.get("intervals", {}).get(kind, {}).get(name):
-                row[f"{title} {name}, 95 %"] = "{:.1f} to {:.1f}".format(*(100 * end for end in interval))
-        rows.append(row)
+    """Return one row per evaluation: those in outputs/, newest first, then those in docs/results/."""
+    results = {run_of(path): path for path in newest_first("metrics.json")}
+    rows = [metrics_row(name, metrics) for name, path in results.items() if (metrics := read_metrics(path))]
+    for path in sorted((ROOT / "docs" / "results").glob("*_default_0.json")):
+        by_split = read_metrics(path).get("metrics", {})
+        rows += [metrics_row(f"docs/results/{path.stem}, {split}", metrics) for split, metrics in by_split.items()]
     return rows
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file with metrics; {} after a warning on the page if it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+        reason = "not a JSON object"
+    except ValueError as error:
+        reason = str(error)
+    st.warning(f"{path.relative_to(ROOT)} holds no metrics: {reason}")
+    return {}
+
+
+def metrics_row(name: str, metrics: dict[str, Any]) -> dict[str, str | float]:
+    """Return the table row of one evaluation: AP and AP50 of boxes and masks, with their intervals if known."""
+    row: dict[str, str | float] = {"evaluation": name}
+    for (kind, title), metric in product((("bbox", "box"), ("segm", "mask")), ("AP", "AP50")):
+        if (value := metrics.get(kind, {}).get(metric)) is not None:
+            row[f"{title} {metric}"] = round(100 * value, 1)
+        if interval := metrics.get("intervals", {}).get(kind, {}).get(metric):
+            row[f"{title} {metric}, 95 %"] = "{:.1f} to {:.1f}".format(*(100 * end for end in interval))
+    return row
 
 
 @st.cache_resource(max_entries=4, show_spinner="loading the model")

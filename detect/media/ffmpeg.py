@@ -44,6 +44,12 @@ def start(*arguments: str, **pipes: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command(*arguments), **{"stdin": subprocess.DEVNULL, **pipes}, **separate_process_group())
 
 
+def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg with ``arguments`` to its end, with its log in ``stderr``. An exception such as Ctrl-C kills it."""
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.run(command(*arguments), check=False, **pipes, **separate_process_group())
+
+
 def crash_message(code: int) -> str | None:
     """Return a message when the return code says that a signal ended ffmpeg, else None."""
     if code >= 0:

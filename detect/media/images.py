@@ -82,7 +82,7 @@ def decode(path: Path | Encoded, min_hw: tuple[int, int] | None = None) -> Decod
         png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
         full_hw = image.height, image.width  # of a JPEG; the size of an icon may change when it is loaded
         divisor = _reduce(image, min_hw) if min_hw and image.format in _REDUCIBLE else 1
-        with libtiff_silenced() if image.format == "TIFF" else nullcontext():
+        with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
             image.load()
         rgb = color.to_rgb(image, png_bits)
         # The orientation is read after loading, since a PNG may store it behind its pixels.
@@ -130,7 +130,8 @@ def read_header(path: Path | Encoded, max_pixels: int | None = None) -> Header:
             return Header((height, width), 1, image.format or "", image.mode, 8)
         # The list of sizes in an icon may be wrong, and a PNG may store its orientation behind its pixels.
         if image.format == "ICO" or (image.format == "PNG" and png_chunks.has_metadata_behind_pixels(path)):
-            image.load()
+            with _as_media_errors(path):
+                image.load()
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have swapped the sides already
             width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
@@ -176,11 +177,11 @@ def orientation_of(image: Image.Image) -> int:
 
 @contextmanager
 def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image.Image]:
-    """Open an image and read its header. Raises MediaError, which names the file, for any exception of the block too.
+    """Open an image and read its header. Raises MediaError when it cannot be read, also for a ColorError of the block.
 
     without: Pillow's names of formats that are refused.
     """
-    try:
+    with _as_media_errors(path):
         _check_file(path)
         names = [form for form in formats.readable_formats() if form not in without]
         try:
@@ -190,13 +191,23 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
                 raise
             # Pillow refuses color profiles of more than 1 MiB, which printers have. The profile is not used here.
             image = Image.open(Encoded(png_chunks.without_color_profile(path)).open(), formats=names)
-        with image:
-            if 0 in image.size:
-                raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+    with image:
+        if 0 in image.size:
+            raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
+        if image.width * image.height > MAX_PIXELS:
+            raise _media_error(path, Image.DecompressionBombError())
+        try:
             color.check(image)
             yield image
+        except color.ColorError as error:
+            raise _media_error(path, error) from None
+
+
+@contextmanager
+def _as_media_errors(path: Path | Encoded) -> Iterator[None]:
+    """Turn any exception of the block, in which only Pillow works, into a MediaError that names the file."""
+    try:
+        yield
     except Exception as error:  # Pillow's decoders raise many types of exceptions for damaged files
         raise _media_error(path, error) from None
 

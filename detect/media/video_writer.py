@@ -16,7 +16,7 @@ import numpy as np
 
 from detect.errors import DiskError, MediaError
 from detect.io.files import DISK_FULL, fit_file_name, replace_file
-from detect.media.ffmpeg import crash_message, last_error, start
+from detect.media.ffmpeg import crash_message, last_error, run, start
 from detect.media.video_decoder import plausible_rate
 from detect.progress import warn
 
@@ -143,7 +143,7 @@ class VideoWriter:
 
     def _encoder_failure(self) -> DiskError:
         self._log.seek(0)
-        return self._failure(_error_message(self._process, self._log.read()))
+        return self._failure(_error_message(self._process.returncode, self._log.read()))
 
     def _failure(self, why: str) -> DiskError:
         kept = f"; {self._part} can be played up to that point" if self.frames and self._part.is_file() else ""
@@ -170,10 +170,9 @@ class VideoWriter:
         ]
         # fmt: on
         try:
-            process = start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            _, log = process.communicate()
-            if process.returncode != 0:
-                return _error_message(process, log)
+            second_pass = run(*arguments)
+            if second_pass.returncode != 0:
+                return _error_message(second_pass.returncode, second_pass.stderr)
             replace_file(done, self.path)
             return None
         except OSError as error:
@@ -185,8 +184,8 @@ class VideoWriter:
         return self.path.with_name(fit_file_name(self.path.stem, ending))
 
 
-def _error_message(process: subprocess.Popen[bytes], log: bytes) -> str:
-    return crash_message(process.returncode) or last_error(log.decode(errors="replace").splitlines())
+def _error_message(returncode: int, log: bytes) -> str:
+    return crash_message(returncode) or last_error(log.decode(errors="replace").splitlines())
 
 
 def letterbox(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

@@ -107,6 +107,11 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} holds weights but no model description; such a file can only start a training, as `pretrained`"
         )
+    return parse(path, state, description)
+
+
+def parse(path: Path, state: dict[str, Tensor], description: str) -> Checkpoint:
+    """Return the checkpoint with the content that ``read_safetensors`` read from ``path``. Raises CheckpointError."""
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
     try:
         header = _with_current_keys(json.loads(description))

@@ -117,7 +117,7 @@ def _read_safetensors(path: Path) -> Weights:
     state, description = checkpoint.read_safetensors(path)
     if description is None:
         return Weights(str(path), state)
-    saved = checkpoint.load(path)
+    saved = checkpoint.parse(path, state, description)
     architecture = Architecture.from_json(saved.architecture)
     names = ("norm_eps", "head", "mean", "std", "anchors", "aspect_ratios")
     facts = {name: getattr(architecture, name) for name in names}

@@ -120,6 +120,10 @@ def test_models_are_compared_with_their_measured_figures():
     models = page.dataframe[-1].value
     assert {"mobilenet_v2", "resnet50", "resnet101", "vovnet19_dw"} <= set(models["model"])
     assert models["ms per image"].min() > 0
+    evaluations = page.dataframe[0].value.set_index("evaluation")
+    record = json.loads((ROOT / "docs" / "results" / "balloon_default_0.json").read_text())
+    shown = evaluations.loc["docs/results/balloon_default_0, test"]
+    assert shown["box AP"] == round(100 * record["metrics"]["test"]["bbox"]["AP"], 1)
 
 
 def test_results_of_evaluate_py_are_listed(tmp_path, monkeypatch):
@@ -131,6 +135,19 @@ def test_results_of_evaluate_py_are_listed(tmp_path, monkeypatch):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (row,) = app.evaluated_rows()
     assert row == {"evaluation": "evaluate/kites", "box AP": 50.0, "box AP, 95 %": "40.0 to 60.0"}
+
+
+@pytest.mark.parametrize("content", ['{"bbox": ', "[1]"])
+def test_damaged_result_is_skipped_with_a_warning(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(app, "ROOT", tmp_path)
+    warnings: list[str] = []
+    monkeypatch.setattr(app.st, "warning", warnings.append)
+    folder = tmp_path / "outputs" / "evaluate" / "kites"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(content)
+    assert app.evaluated_rows() == []
+    (warning,) = warnings
+    assert "outputs/evaluate/kites/metrics.json" in warning
 
 
 def comparison() -> None:

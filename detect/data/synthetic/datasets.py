@@ -98,6 +98,7 @@ def render_split(
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m detect.data.synthetic.datasets FOLDER")
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print("usage: python -m detect.data.synthetic.datasets FOLDER", file=sys.stderr)
+        sys.exit(2)
     render_inputs(make_folder(Path(sys.argv[1])))
