@@ -105,6 +105,7 @@ def test_header_gives_the_size_of_the_decoded_image(hostile):
 
 
 def test_every_unsupported_file_is_refused_with_its_reason(hostile, capfd):
+    silence_codecs()  # as programs do
     wrong = {}
     for odd in hostile.refused:
         found = outcome(read_image, hostile.folder / odd.name)
