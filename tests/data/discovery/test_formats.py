@@ -156,6 +156,14 @@ def test_paths_of_other_machines_are_resolved(tmp_path, written):
         (lambda folder: coco(folder / "a.json", NAMES), "no image in .*a.json"),
         (lambda folder: put(folder, "coco", "", "a.json", NAMES[:1]), "1 image; train and val need at least 2"),
         (
+            lambda folder: (put_images(folder, *NAMES), put_text(folder / "a.json", '{"annotations": []}')),
+            "a.json lacks 'images' and 'categories'",
+        ),
+        (
+            lambda folder: (put_images(folder, *NAMES[:1]), put_text(folder / "0.xml", "<annotation><object>")),
+            r"0 images; .*skipped: 0\.xml: ",
+        ),
+        (
             lambda folder: (put_images(folder, *NAMES), put_text(folder / "a.json", '{"images": [')),
             "a.json cannot be read",
         ),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,22 +17,11 @@ from helpers.coco_files import (
     annotation,
     assert_one_line,
     content,
-    reader,
 )
 from helpers.reading import read_problems
-from helpers.via_files import BITMAP, HW, bitmap_of, write_images
+from helpers.via_files import BITMAP, HW, bitmap_of
 
 from detect.errors import DataError, UsageError
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
-
-
-@pytest.fixture
-def read(images: Path) -> Callable:
-    return reader(images)
 
 
 def test_all_parts_of_the_ground_truth_are_read(read, images):

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 from helpers.reading import read_problems, read_split
-from helpers.via_files import HW, write_images
+from helpers.via_files import HW
 
 from detect.data.readers import csv_boxes
 from detect.errors import DataError
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax"
 LINE = "a.png,60,40,kite,10,5,30,20"
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
 
 
 @pytest.fixture

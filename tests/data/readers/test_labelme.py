@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.labelme_files import BOX, document, masked, read, shape, write
 from helpers.reading import read_problems
-from helpers.via_files import BITMAP, HW, write_images
+from helpers.via_files import BITMAP, HW
 
 from detect.data.readers import labelme
 from detect.errors import DataError
 from detect.media.images import write_image
 
 NAN = float("nan")
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Three images: a.png, b.png, more/c.png."""
-    return write_images(tmp_path)
 
 
 def test_images_without_shapes_have_no_objects(images):

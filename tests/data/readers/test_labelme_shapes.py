@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.labelme_files import BOX, CORNERS, masked, png, read, shape, write
 from helpers.reading import read_problems
-from helpers.via_files import BITMAP, HW, bitmap_of, write_images
+from helpers.via_files import BITMAP, HW, bitmap_of
 
 from detect.data.readers import labelme
 
@@ -22,11 +21,6 @@ BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
     struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"0")))
 )
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.coco_files import assert_one_line, content, reader
+from helpers.coco_files import assert_one_line, content
 from helpers.folders import ROOT
 from helpers.reading import read_split
-from helpers.via_files import write_images
 
 from detect.data.exporters import EXPORTERS
 from detect.data.readers import READERS, get_reader, parsing
 from detect.data.readers.parsing import image_name
 from detect.errors import DataError
 from detect.media.images import write_image
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
-
-
-@pytest.fixture
-def read(images: Path) -> Callable:
-    return reader(images)
 
 
 @pytest.mark.parametrize("reader", ["coco", "via"])

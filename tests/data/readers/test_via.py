@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,8 @@ from helpers.via_files import (
     bitmap_of,
     entries,
     project,
-    reader,
     region,
     shaped,
-    write_images,
 )
 
 from detect.data.augmentation import Augmentation
@@ -38,21 +34,11 @@ from detect.errors import DataError
 GONE = "gone"
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
-
-
-@pytest.fixture
-def read(images: Path) -> Callable:
-    return reader(images)
-
-
 # Versions
 
 
 @pytest.mark.parametrize("kind", ["1", "2", "project", "csv 1", "csv 2"])
-def test_every_version_is_read_the_same_sorted_by_name(read, images, kind):
+def test_every_version_is_read_the_same_sorted_by_name(read_via, images, kind):
     regions = [region(), region(SQUARE | {"all_points_x": [0, 8, 0], "all_points_y": [0, 0, 6]})]
     files = {
         "1": (entries(*regions, version=1),),
@@ -62,7 +48,7 @@ def test_every_version_is_read_the_same_sorted_by_name(read, images, kind):
         "csv 2": (as_csv(entries(*regions)), "ANNOTATIONS.CSV"),
     }
     content, *name = files[kind]
-    names, (a, b) = read(content, ["balloon"], *name)
+    names, (a, b) = read_via(content, ["balloon"], *name)
     assert names.names == ("balloon",) and names.ids == (1,)
     assert [r.path for r in (a, b)] == [images / "a.png", images / "b.png"]
     assert a.image_id != b.image_id and a.image_hw == b.image_hw == HW
@@ -72,7 +58,7 @@ def test_every_version_is_read_the_same_sorted_by_name(read, images, kind):
     assert b.areas[0] == 300 and len(set(b.annotation_ids.tolist())) == 2
 
 
-def test_square_equals_that_of_coco_and_a_rectangle(read, images, tmp_path):
+def test_square_equals_that_of_coco_and_a_rectangle(read_via, images, tmp_path):
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 5, 20, 15], "area": 300}
     annotation["segmentation"] = [[10, 5, 30, 5, 30, 20, 10, 20]]
     image = {"id": 1, "file_name": "b.png", "height": 40, "width": 60}
@@ -80,7 +66,7 @@ def test_square_equals_that_of_coco_and_a_rectangle(read, images, tmp_path):
     categories = [{"id": 1, "name": "square"}]
     path.write_text(json.dumps({"images": [image], "annotations": [annotation], "categories": categories}))
     _, (from_coco,) = read_split("coco", images, path)
-    _, (_, from_via) = read(entries(region(), region(RECT)), ["square"])
+    _, (_, from_via) = read_via(entries(region(), region(RECT)), ["square"])
     for i in (0, 1):
         np.testing.assert_array_equal(from_coco.boxes[0], from_via.boxes[i])
         np.testing.assert_array_equal(from_coco.areas[0], from_via.areas[i])
@@ -94,15 +80,15 @@ def test_square_equals_that_of_coco_and_a_rectangle(read, images, tmp_path):
     "name",
     ["more/c.png", "more\\c.png", "./more/c.png", "C:\\mine\\a.png", "c:/mine/a.png", "/no/such/folder/a.png"],
 )
-def test_paths_of_other_machines_are_resolved(read, images, name):
-    _, (record,) = read({"x": {"filename": name, "size": -1, "regions": [region()]}}, ["balloon"])
+def test_paths_of_other_machines_are_resolved(read_via, images, name):
+    _, (record,) = read_via({"x": {"filename": name, "size": -1, "regions": [region()]}}, ["balloon"])
     assert record.path == images / ("more/c.png" if "c.png" in name else "a.png")
 
 
 @pytest.mark.parametrize("name", ["nowhere.png", "", "x" * 5000, "a\0.png", "more", "C:\\"])
-def test_missing_images_are_named(read, name):
+def test_missing_images_are_named(read_via, name):
     with pytest.raises(DataError, match=r"ground truth\.json: 1 of .*missing"):
-        read({"x": {"filename": name, "size": 1, "regions": []}}, ["balloon"])
+        read_via({"x": {"filename": name, "size": 1, "regions": []}}, ["balloon"])
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -154,9 +140,9 @@ def entry(**changes: Any) -> dict[str, Any]:
         (entries(shaped(ELLIPSE, theta=[1])), r"region 1: 'theta' is '\[1\]'; expected a number"),
     ],
 )
-def test_bad_file_is_a_one_line_error_with_file_and_reason(read, bad, said):
+def test_bad_file_is_a_one_line_error_with_file_and_reason(read_via, bad, said):
     with pytest.raises(DataError, match=said) as error:
-        read(bad, ["balloon"])
+        read_via(bad, ["balloon"])
     assert "ground truth.json" in str(error.value) and "\n" not in str(error.value)
 
 

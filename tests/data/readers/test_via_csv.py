@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from helpers.reading import read_split
-from helpers.via_files import SQUARE, as_csv, entries, reader, region, write_images
+from helpers.via_files import SQUARE, as_csv, entries, region
 
 from detect.data.readers.parsing import MAX_CELL_CHARACTERS
 from detect.errors import DataError
@@ -15,29 +12,19 @@ from detect.errors import DataError
 HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
-
-
-@pytest.fixture
-def read(images: Path) -> Callable:
-    return reader(images)
-
-
-def test_cell_may_exceed_the_default_limit_of_csv(read):
+def test_cell_may_exceed_the_default_limit_of_csv(read_via):
     points = 20_000
     shape = SQUARE | {"all_points_x": [10, 30, 30] * points, "all_points_y": [5, 5, 20] * points}
     content = as_csv(entries(region(shape)))
     assert max(map(len, content.splitlines())) > 1 << 17
-    _, (_, b) = read(content, ["balloon"], "ground truth.csv")
+    _, (_, b) = read_via(content, ["balloon"], "ground truth.csv")
     assert b.boxes.tolist() == [[10, 5, 30, 20]]
 
 
-def test_enormous_cell_is_an_error(read, monkeypatch):
+def test_enormous_cell_is_an_error(read_via, monkeypatch):
     cell = "x" * (MAX_CELL_CHARACTERS + 1)
     with pytest.raises(DataError, match=r"ground truth\.csv is not CSV: field larger than"):
-        read(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "ground truth.csv")
+        read_via(f'{HEADER}a.png,1,"{cell}",0,0,"{{}}","{{}}"\n', ["balloon"], "ground truth.csv")
 
 
 @pytest.mark.parametrize(
@@ -56,9 +43,9 @@ def test_enormous_cell_is_an_error(read, monkeypatch):
         (HEADER + 'a.png,1,"{}",1,0,"{}\n', "is not CSV"),
     ],
 )
-def test_bad_file_is_a_one_line_error_with_file_and_reason(read, bad, said):
+def test_bad_file_is_a_one_line_error_with_file_and_reason(read_via, bad, said):
     with pytest.raises(DataError, match=said) as error:
-        read(bad, ["balloon"], "ground truth.csv")
+        read_via(bad, ["balloon"], "ground truth.csv")
     assert "ground truth.csv" in str(error.value) and "\n" not in str(error.value)
 
 

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.coco_files import COMPRESSED, IMAGES, NAN, SQUARE, UNCOMPRESSED, annotation, content, reader
-from helpers.via_files import BITMAP, HW, bitmap_of, write_images
+from helpers.coco_files import COMPRESSED, IMAGES, NAN, SQUARE, UNCOMPRESSED, annotation, content
+from helpers.via_files import BITMAP, HW, bitmap_of
 from PIL import Image
 
 from detect.media.images import write_image
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    return write_images(tmp_path)
-
-
-@pytest.fixture
-def read(images: Path) -> Callable:
-    return reader(images)
 
 
 def test_problems_of_unselected_classes_are_not_reported(read, capsys):
