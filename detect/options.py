@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import numbers
 import os
 import types
 import typing
@@ -44,6 +45,7 @@ RENAMED = {
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
+MIN_IMGSZ, MAX_IMGSZ = 32, 8192  # pixels of the short side of a resized image
 _MAX_NAME_BYTES = 200  # a number is appended to names that are taken
 
 C = TypeVar("C")
@@ -66,6 +68,12 @@ def device_option() -> Any:
     return option("auto", "device that runs the model; auto: a GPU if present", metavar="auto|cpu|cuda|cuda:0|mps")
 
 
+def imgsz_option(help: str) -> Any:
+    """Return the field ``imgsz``: the short side of the resized images in pixels. None, the default, is explained by
+    ``help``."""
+    return option(None, help, low=MIN_IMGSZ, high=MAX_IMGSZ)
+
+
 def output_dir_option(default: str) -> Any:
     """Return the field ``output_dir``: the folder in which each run gets a folder of its own."""
     return option(Path(default), "folder that receives one folder per run", metavar="D")
@@ -78,6 +86,19 @@ def check_run_name(name: str | None) -> None:
     ):
         short = name if len(name) <= 60 else f"{name[:60]}..."
         raise UsageError(f"`name={short!r}` must be a folder name of at most {_MAX_NAME_BYTES} bytes, not a path")
+
+
+def check_imgsz(imgsz: object) -> None:
+    """Raise UsageError unless ``imgsz``, the short side of the resized images in pixels, is in the supported range."""
+    if not isinstance(imgsz, int) or not MIN_IMGSZ <= imgsz <= MAX_IMGSZ:
+        raise UsageError(f"`imgsz={imgsz!r}` must be a whole number in {MIN_IMGSZ}..{MAX_IMGSZ}")
+
+
+def check_threshold(threshold: object) -> None:
+    """Raise UsageError unless ``threshold``, the minimum score of a detection, is a number in 0..1."""
+    # Written as "not inside the range" because every comparison with NaN is false.
+    if not isinstance(threshold, numbers.Real) or not 0 <= float(threshold) <= 1:
+        raise UsageError(f"`threshold={threshold!r}` must be a number in 0..1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MAX_GAP = 0.15  # names that resemble a name less than the nearest one by more than this are not suggested
+
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return at most three of the ``known`` names that resemble ``name``, ignoring case, nearest first."""
+    """Return at most three of the ``known`` names that resemble ``name`` most, ignoring case, nearest first."""
     by_lower = {k.lower(): k for k in map(str, known)}
-    return [by_lower[k] for k in difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.6)]
+    name = str(name).lower()
+    near = difflib.get_close_matches(name, by_lower, n=3, cutoff=0.6)
+    similarity = [difflib.SequenceMatcher(None, k, name).ratio() for k in near]
+    return [by_lower[k] for k, value in zip(near, similarity, strict=True) if value >= similarity[0] - _MAX_GAP]
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -31,3 +36,11 @@ def first_few(items: Iterable[object], n: int = 5) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: ``1 epoch``, ``2 epochs``; ``many`` is an irregular plural."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def type_in_words(value: object) -> str:
+    """Return the type of a value for a message: ``None``, ``str`` or ``torch.Tensor``."""
+    if value is None:
+        return "None"
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

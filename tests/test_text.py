@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from detect.text import counted, first_few, near_names, unknown
+from detect.text import counted, first_few, near_names, type_in_words, unknown
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,15 @@ def test_unknown_name_lists_near_names_first(typed, near):
 def test_no_guess_is_made_for_a_name_without_near_names():
     assert near_names("zebra", ["resnet50"]) == []
     assert "did you mean" not in unknown("backbone", "zebra", ["resnet50"])
+
+
+def test_only_names_about_as_near_as_the_nearest_are_suggested():
+    assert near_names("inpt", ["input", "quiet"]) == ["input"]
+    assert near_names("resnet5", ["resnet50", "resnet18", "vovnet19"])[0] == "resnet50"
+
+
+def test_types_are_named_as_users_know_them():
+    assert [type_in_words(value) for value in (None, 3, Path())] == ["None", "int", "pathlib.PosixPath"]
 
 
 def test_long_lists_are_cut():

@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from detect.errors import UsageError
 from detect.io.downloads import fetch
 from detect.io.files import new_temporary_folder
 from detect.io.links import is_link
 from detect.media import color
 from detect.media.images import orientation_of, read_image, upright
+from detect.text import type_in_words
 
 ImageInput = str | Path | Image.Image | np.ndarray | Tensor
 
@@ -26,7 +28,7 @@ def to_rgb_array(image: ImageInput) -> np.ndarray:
     image: a path or a URL of an image file; a PIL image of any mode; a uint8 RGB array [H, W, 3]; or an RGB tensor
         [3, H, W], uint8 in 0..255 or floating point in 0..1.
 
-    Raises TypeError for any other type, ValueError for an array or tensor of another dtype, shape or range, MediaError
+    Raises TypeError for any other type, UsageError for an array or tensor of another dtype, shape or range, MediaError
     for a file that is not a readable image, and FetchError for a URL that cannot be downloaded.
     """
     if isinstance(image, str | Path):
@@ -36,15 +38,19 @@ def to_rgb_array(image: ImageInput) -> np.ndarray:
     elif isinstance(image, Tensor):
         image = _from_tensor(image)
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"an image must be {ACCEPTED}, not {type(image).__module__}.{type(image).__qualname__}")
+        raise TypeError(f"an image must be {ACCEPTED}, not {type_in_words(image)}")
     check_rgb_array(image)
     return np.require(image, requirements=["C", "W"])  # torch warns of read-only arrays and refuses negative strides
 
 
 def check_rgb_array(image: np.ndarray) -> None:
-    """Raise ValueError unless ``image`` is uint8 [H, W, 3] with at least one pixel."""
+    """Raise UsageError unless ``image`` is uint8 [H, W, 3] with at least one pixel."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"an image array must be uint8 RGB [H, W, 3], not {image.dtype} {list(image.shape)}")
+        hint = "; convert floating point in 0..1 with (image * 255).round().astype('uint8')"
+        raise UsageError(
+            f"an image array must be uint8 RGB [H, W, 3], not {image.dtype} {list(image.shape)}"
+            f"{hint if image.dtype.kind == 'f' else ''}"
+        )
 
 
 def _from_url(url: str) -> np.ndarray:
@@ -60,14 +66,14 @@ def _from_pil(image: Image.Image) -> np.ndarray:
 def _from_tensor(image: Tensor) -> np.ndarray:
     described = f"{str(image.dtype).removeprefix('torch.')} {list(image.shape)}"
     if image.ndim != 3 or image.shape[0] != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
-        raise ValueError(
+        raise UsageError(
             f"an image tensor must be uint8 in 0..255 or floating point in 0..1, RGB [3, H, W], not {described}"
         )
     image = image.detach().cpu()
     if image.is_floating_point():
         # Written as "not inside the range" because every comparison with NaN is false.
         if image.numel() and not (image.min() >= 0 and image.max() <= 1):
-            raise ValueError(
+            raise UsageError(
                 f"the values of a floating-point image tensor must lie in 0..1, not in "
                 f"{float(image.min()):g}..{float(image.max()):g}; do not normalize it, the model does"
             )

@@ -16,8 +16,9 @@ from detect.models.builder import build
 from detect.models.checkpoint import Checkpoint
 from detect.models.cpu.fuse_bn import fuse_for_inference
 from detect.models.zoo import BUNDLED, DETECTORS, check_model
-from detect.options import suggest_keywords
+from detect.options import check_imgsz, check_threshold, suggest_keywords
 from detect.runtime import pick_device
+from detect.text import type_in_words
 
 
 @suggest_keywords
@@ -29,12 +30,19 @@ def load_model(
     model: name of a bundled model ("balloon"), name of a torchvision detector with COCO weights ("v2", "maskrcnn_v2"
         ...), path of a checkpoint (.safetensors), or URL of one.
     device: "auto", "cpu", "cuda", "cuda:0" or "mps".
-    imgsz: length in pixels to which the short side of an image is resized; by default the checkpoint's.
+    imgsz: length in pixels to which the short side of an image is resized, 32..8192; by default the checkpoint's.
     threshold: minimum score of a detection, 0..1; by default the checkpoint's, else 0.5.
 
-    Raises UsageError for an unknown name or a size that the model does not support, FetchError for a failed download
-    and CheckpointError for a file that is not a valid checkpoint.
+    Raises TypeError for a model of another type, UsageError for an unknown name, an invalid threshold or a size that
+    the model does not support, FetchError for a failed download and CheckpointError for a file that is not a valid
+    checkpoint.
     """
+    if not isinstance(model, str | Path):
+        raise TypeError(f"a model must be a name, a path or a URL, not {type_in_words(model)}")
+    if imgsz is not None:
+        check_imgsz(imgsz)
+    if threshold is not None:
+        check_threshold(threshold)
     name = str(model)
     check_model(name)
     target = pick_device(device)

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detect.errors import UsageError
 from detect.inference import score_threshold
 from detect.inference.image_input import ImageInput, check_rgb_array, to_rgb_array
 from detect.inference.mask_pasting import paste_mask
 from detect.models.builder import Detector, score_owner
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.options import suggest_keywords
+from detect.options import check_threshold, suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
@@ -100,14 +101,14 @@ class Predictor:
 
         Returns the Detections of one image, or a list with one Detections per image. Boxes and masks are in pixels of
         the original image, and each result keeps its image for ``draw``.
-        Raises TypeError for an unsupported type of image, ValueError for an array or tensor of the wrong dtype, shape
-        or range and for a threshold outside 0..1, UsageError for an unknown class, and MediaError or FetchError for a
-        file that cannot be read or downloaded.
+        Raises TypeError for an unsupported type of image, UsageError for an array or tensor of the wrong dtype, shape
+        or range, for a threshold outside 0..1 and for an unknown class, and MediaError or FetchError for a file that
+        cannot be read or downloaded.
         """
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold must lie in 0..1, not {threshold}")
+        if threshold is not None:
+            check_threshold(threshold)
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+            raise UsageError(f"`batch_size={batch_size}` must be at least 1")
         labels = None
         if classes is not None:
             labels = self.class_names.labels([classes] if isinstance(classes, str | int) else classes)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from detect.errors import UsageError
 from detect.options import suggest_keywords
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -49,10 +50,10 @@ def draw(
     show_scores: whether each label shows the class name and the score; otherwise it shows only the class name.
     tint: whether masks are filled; otherwise only their contours are drawn.
 
-    Raises ValueError if the image does not have the size of the detections.
+    Raises UsageError if the image does not have the size of the detections.
     """
     if image.shape[:2] != tuple(detections.image_hw):
-        raise ValueError(
+        raise UsageError(
             f"the detections are of an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"
         )
     canvas = image.copy()

@@ -167,7 +167,7 @@ def _describe(offered: dict[str, Tensor], used: set[str], weights: Weights, clas
         text += f"; not used: {first_few(unused, 4)}"
     known = weights.class_names.names if weights.class_names else ()
     if new := [name for name in class_names.names if name not in known]:
-        text += f"; new for {first_few(new)}"
+        text += f"; new in the head: {first_few(new)}"
     return text
 
 

@@ -175,8 +175,8 @@ def check_model(model: str) -> None:
     path = file_of_model(model)
     if path.suffix in (".pth", ".pt"):
         raise UsageError(
-            f"`model`: {path.name} holds bare weights, without architecture and class names: train with these weights "
-            "as `pretrained`, then give the .safetensors file of that run as `model`"
+            f"`model`: {path.name} holds bare weights, without architecture and class names; expected a checkpoint, "
+            "such as best.safetensors in the folder of a run. To train with bare weights, give them as `pretrained`"
         )
     # os.path, since Path raises for names that are too long.
     if is_link(model) or os.path.isfile(path):  # noqa: PTH113

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detect.errors import UsageError
 from detect.models.zoo import check_model, file_of_model
-from detect.options import device_option, option
+from detect.options import device_option, imgsz_option, option
 
 KEY_VARIABLE = "DETECT_API_KEY"
 MAX_RESULTS = 16
@@ -36,9 +36,7 @@ class ServeConfig:
     )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 listens on all networks of this machine")
     port: int = option(8000, "port to listen on; 0 chooses a free one", low=0, high=65535)
-    imgsz: int | None = option(
-        None, "short side in pixels to which images are resized (default: each checkpoint's)", low=32, high=8192
-    )
+    imgsz: int | None = imgsz_option("short side in pixels to which images are resized (default: each checkpoint's)")
     threshold: float | None = option(
         None, "minimum score, 0..1, of requests that state none (default: each checkpoint's)", low=0, high=1
     )
@@ -135,8 +133,10 @@ class ServeConfig:
             return os.environ.get(KEY_VARIABLE) or None
         try:
             key = self.api_key_file.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise UsageError(f"`api_key_file={self.api_key_file}` cannot be read: {error}") from None
+        except OSError as error:
+            raise UsageError(f"`api_key_file={self.api_key_file}` cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise UsageError(f"`api_key_file={self.api_key_file}` is not UTF-8 text") from None
         if not key:
             raise UsageError(f"`api_key_file={self.api_key_file}` is empty; it must hold the key")
         return key

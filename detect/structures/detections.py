@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detect.errors import UsageError
+from detect.options import check_threshold, suggest_keywords
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
@@ -88,9 +89,9 @@ class Detections:
         total = counted(len(self), "detection")
         return f"<{': '.join([total, ', '.join(parts)]) if parts else total}; image {height}x{width} (h x w)>"
 
-    def __getitem__(self, index: Sequence[int] | np.ndarray | slice) -> Detections:
-        """Return the detections at ``index``: integers, a boolean mask [N] or a slice."""
-        kept = np.arange(len(self))[index]
+    def __getitem__(self, index: int | Sequence[int] | np.ndarray | slice) -> Detections:
+        """Return the detections at ``index``: one integer, several, a boolean mask [N] or a slice."""
+        kept = np.atleast_1d(np.arange(len(self))[index])
         return replace(
             self,
             boxes=self.boxes[kept],
@@ -121,19 +122,33 @@ class Detections:
         return ", ".join(parts) or "no detections"
 
     def filter(self, threshold: float = 0.0, labels: Sequence[int] | None = None) -> Detections:
-        """Return the detections that score at least ``threshold`` and, if given, have one of ``labels``."""
+        """Return the detections that score at least ``threshold`` (0..1) and, if given, have one of ``labels``.
+
+        Raises UsageError for a threshold outside 0..1.
+        """
+        check_threshold(threshold)
         keep = self.scores >= threshold
         if labels is not None:
             keep &= np.isin(self.labels, labels)
         return self[keep]
 
-    def draw(self, image: np.ndarray | None = None, **options: Any) -> Image.Image:
+    @suggest_keywords
+    def draw(
+        self,
+        image: np.ndarray | None = None,
+        *,
+        color_instances: bool = True,
+        show_scores: bool = True,
+        tint: bool = True,
+    ) -> Image.Image:
         """Return a PIL image with boxes, masks, keypoints and labels drawn on it.
 
         image: uint8 RGB [H, W, 3] to draw on; by default the image that was given to the predictor.
-        options: keywords of ``detect.media.drawing.draw``: color_instances, show_scores, tint.
+        color_instances: whether each instance of a single class has its own color.
+        show_scores: whether each label shows the score after the class name.
+        tint: whether masks are filled; otherwise only their contours are drawn.
 
-        Raises ValueError if there is no image or its size is not ``image_hw``.
+        Raises UsageError if there is no image or its size is not ``image_hw``.
         """
         from PIL import Image
 
@@ -141,9 +156,10 @@ class Detections:
 
         canvas = self.image if image is None else image
         if canvas is None:
-            raise ValueError("these detections keep no image; pass one: draw(image)")
+            raise UsageError("these detections keep no image; pass one: draw(image)")
         labels = range(1, int(self.labels.max(initial=1)) + 1)
         class_names = self.class_names or ClassNames(tuple(f"class {i}" for i in labels))
+        options = {"color_instances": color_instances, "show_scores": show_scores, "tint": tint}
         return Image.fromarray(draw(canvas, self, class_names, **options))
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:

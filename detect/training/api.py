@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detect import options, runtime
+from detect.errors import UsageError
 from detect.training import debug_step as failed_steps
 from detect.training import overfit, trainer
 from detect.training.config import TrainConfig, complete_config
@@ -19,15 +20,15 @@ def train(data: str | Path | None = None, **settings: Any) -> TrainResult:
         result = detect.train("path/to/data", backbone="mobilenet_v2", epochs=20)
         result = detect.train(resume=result.folder, epochs=30)
 
-    data: folder, name of a dataset in datasets/, or YAML file; by default the rendered dataset ``sample``.
+    data: folder, name of a dataset in datasets/, or YAML file. Required unless ``resume`` names a run.
     settings: any fields of ``detect.TrainConfig``; a setting that is not given is fitted to the dataset.
 
     Writes a folder below ``output_dir`` with best.safetensors, last.safetensors, last_state.pt (for ``resume``),
     settings.yaml, metrics.jsonl, curves.png and tensorboard/.
 
-    Sets the number of threads and the random seeds of this process. Raises TypeError for an unknown setting,
-    UsageError for an invalid value, DataError for a dataset that cannot be used, TrainingError if the loss diverges,
-    and KeyboardInterrupt after Ctrl-C, once the state is saved.
+    Sets the number of threads and the random seeds of this process. Raises TypeError for an unknown setting and
+    without ``data``, UsageError for an invalid value, DataError for a dataset that cannot be used, TrainingError if
+    the loss diverges, and KeyboardInterrupt after Ctrl-C, once the state is saved.
     """
     return trainer.train(_config("train", data, settings))
 
@@ -35,8 +36,10 @@ def train(data: str | Path | None = None, **settings: Any) -> TrainResult:
 def overfit_test(data: str | Path | None = None, num_images: int = 8, **settings: Any) -> OverfitResult:
     """Train on a few images until the model reproduces their annotations, and report possible causes if it cannot.
 
-    data, settings: as for ``train``.  num_images: number of images.
+    data, settings: as for ``train``.  num_images: number of images, at least 1.
     """
+    if not isinstance(num_images, int) or num_images < 1:
+        raise UsageError(f"`num_images={num_images!r}` must be a whole number of at least 1")
     return overfit.overfit_test(_config("overfit_test", data, settings), num_images)
 
 
@@ -51,4 +54,10 @@ def debug_step(path: str | Path, device: str = "auto") -> str:
 
 def _config(function: str, data: str | Path | None, settings: dict[str, Any]) -> TrainConfig:
     given = settings if data is None else {"data": data, **settings}
-    return complete_config(options.build(TrainConfig, f"detect.{function}", **given), given)
+    config = options.build(TrainConfig, f"detect.{function}", **given)
+    if data is None and "resume" not in settings:
+        raise TypeError(
+            f"detect.{function}() is missing the argument 'data': a folder, the name of a dataset or a YAML file, such"
+            " as 'sample'"
+        )
+    return complete_config(config, given)

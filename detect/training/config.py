@@ -12,7 +12,15 @@ from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
 from detect.io.yaml_files import load_yaml, save_config
 from detect.models.zoo import BACKBONES, HEADS, TIMM, TRAINED_DETECTORS, check_trained_model
-from detect.options import check_run_name, device_option, fields_of, from_yaml_values, option, output_dir_option
+from detect.options import (
+    check_run_name,
+    device_option,
+    fields_of,
+    from_yaml_values,
+    imgsz_option,
+    option,
+    output_dir_option,
+)
 from detect.training.resume import AUGMENTATION, SETTINGS_FILE, translate_settings
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -68,12 +76,9 @@ class _DataModelSchedule:
     )
     weight_decay: float = option(1e-4, "weight decay; not applied to biases and norms", low=0)
     clip: float = option(10.0, "maximum norm of the gradients; 0 for no limit", low=0)
-    imgsz: int | None = option(
-        None,
+    imgsz: int | None = imgsz_option(
         "short side of the resized images in pixels; the long side is at most 1.666 times that (default: fitted to the"
-        " size of the objects; whole models keep their own, at most 480)",
-        low=32,
-        high=8192,
+        " size of the objects; whole models keep their own, at most 480)"
     )
     anchors: str | None = option(
         None,

@@ -30,7 +30,7 @@ from detect.training.signals import DeferredInterrupt
 from detect.training.validation import Validator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult:
     """Files and metrics of a finished run.
 
@@ -49,6 +49,11 @@ class TrainResult:
     best_epoch: int
     config: TrainConfig
     evaluation_split: str
+
+    def __repr__(self) -> str:
+        score = self.metrics.get(self.config.metric)
+        shown = "" if score is None else f", {self.config.metric} {score:.3f} on val"
+        return f"<TrainResult {self.folder}: best epoch {self.best_epoch}{shown}>"
 
 
 def train(config: TrainConfig) -> TrainResult:

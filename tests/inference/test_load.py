@@ -34,6 +34,20 @@ def test_unknown_model_is_an_error_with_the_near_names():
         load_model("runs/none.safetensors")
 
 
+@pytest.mark.parametrize("model", [None, 3, ["balloon"]])
+def test_model_of_another_type_is_a_type_error_that_names_what_is_accepted(model):
+    with pytest.raises(TypeError, match=r"a name, a path or a URL, not (None|int|list)"):
+        load_model(model)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"imgsz": -1}, {"imgsz": 320.5}, {"imgsz": "320"}, {"threshold": 2}, {"threshold": "0.5"}]
+)
+def test_invalid_size_or_threshold_is_refused_before_anything_is_loaded(settings):
+    with pytest.raises(UsageError, match=next(iter(settings))):
+        load_model("runs/none.safetensors", **settings)
+
+
 @pytest.mark.parametrize("change", [{"fpn": 64}, {"model": "resnet18"}, {"color": "red"}])
 def test_architecture_that_does_not_fit_the_weights_is_an_error(saved, change):
     saved = replace(saved, architecture=saved.architecture | change)

@@ -208,18 +208,18 @@ def test_unsupported_types_are_a_type_error_that_names_the_supported_ones(predic
         (torch.zeros(3, 0, 8), r"not uint8 \[0, 8, 3\]"),
     ],
 )
-def test_arrays_and_tensors_of_the_wrong_kind_are_a_value_error(predictor, image, described):
-    with pytest.raises(ValueError, match=described):
+def test_arrays_and_tensors_of_the_wrong_kind_are_a_usage_error(predictor, image, described):
+    with pytest.raises(UsageError, match=described):
         predictor(image)
 
 
 def test_unreadable_files_and_bad_options_are_refused(predictor, images, tmp_path):
     with pytest.raises(MediaError, match=r"none\.jpg"):
         predictor(tmp_path / "none.jpg")
-    for threshold in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"threshold must lie in 0\.\.1"):
+    for threshold in (-0.1, 1.1, float("nan"), "0.5"):
+        with pytest.raises(UsageError, match=r"`threshold=.*0\.\.1"):
             predictor(images[0], threshold=threshold)
-    with pytest.raises(ValueError, match="batch_size"):
+    with pytest.raises(UsageError, match="batch_size"):
         predictor(images[0], batch_size=0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detect.errors import UsageError
 from detect.media.drawing import MIN_KEYPOINT_SCORE, color, draw, gray_around
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -159,7 +160,7 @@ def test_neighboring_colors_of_the_palette_differ():
 
 
 def test_detections_of_another_image_size_are_refused():
-    with pytest.raises(ValueError, match=r"\(40, 60\).*\(60, 40\)"):
+    with pytest.raises(UsageError, match=r"\(40, 60\).*\(60, 40\)"):
         draw(flat((60, 40)), Detections((40, 60)), ONE)
 
 

@@ -45,7 +45,7 @@ def test_rows_of_known_classes_are_matched_for_every_anchor(name, capsys):
         assert (brush, person) == (1000 * anchor + 90, 1000 * anchor + 1)
         assert -6 < unseen < -4  # the initial score is 0.01
     assert (architecture.norm, architecture.norm_eps) == ("frozen", DETECTORS[name].norm_eps)
-    assert "new for unseen" in words and "not used" not in words and not capsys.readouterr().err
+    assert "new in the head: unseen" in words and "not used" not in words and not capsys.readouterr().err
 
     own = build(detector_architecture(name, 64), 91)
     own.load_state_dict(weights.state)  # torchvision translates old names itself

@@ -109,9 +109,9 @@ def test_bundled_model_can_be_named_and_new_classes_are_reported(trained, tmp_pa
     monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
     weights = choose_weights("mobilenet_v2", "balloon")
     *_, same = start(weights, classes=trained.class_names)
-    assert "new for" not in same
+    assert "new in" not in same
     *_, more = start(weights, classes=ClassNames((*trained.class_names.names, "zebra")))
-    assert more.endswith("; new for zebra")
+    assert more.endswith("; new in the head: zebra")
 
 
 @pytest.mark.parametrize("name", ["resnet50", "v1", "maskrcnn_v2"])

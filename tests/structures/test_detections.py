@@ -150,10 +150,24 @@ def test_draw_returns_a_pil_image_of_the_kept_or_given_image():
     np.testing.assert_array_equal(np.asarray(replace(Detections(HW), image=image).draw()), image)
 
 
+def test_one_index_gives_one_detection_and_all_can_be_iterated():
+    found = three()
+    assert [one.scores.tolist() for one in found] == [[score] for score in found.scores.tolist()]
+    assert found[-1].scores.tolist() == [found.scores[-1]]
+    with pytest.raises(IndexError):
+        found[3]
+
+
+@pytest.mark.parametrize("threshold", [2, -0.1, float("nan"), "0.5", None])
+def test_filter_refuses_a_threshold_outside_of_its_range(threshold):
+    with pytest.raises(UsageError, match=r"0\.\.1"):
+        three().filter(threshold)
+
+
 def test_draw_without_an_image_or_with_one_of_another_size_is_an_error():
-    with pytest.raises(ValueError, match="image"):
+    with pytest.raises(UsageError, match="image"):
         three().draw()
-    with pytest.raises(ValueError, match=r"\(40, 60\).*\(9, 9\)"):
+    with pytest.raises(UsageError, match=r"\(40, 60\).*\(9, 9\)"):
         three().draw(np.zeros((9, 9, 3), np.uint8))
 
 

@@ -78,6 +78,7 @@ def test_train_returns_files_and_metrics(data, tmp_path, capsys):
     assert result.folder == tmp_path / "x" and result.best.is_file() and result.last.is_file()
     assert {"bbox_AP", "bbox_AP50", "loss"} <= set(result.metrics) and "segm_AP" not in result.metrics
     assert all(isinstance(value, float) for value in result.metrics.values())
+    assert len(repr(result)) < 300 and "bbox_AP" in repr(result)
     assert result.best_epoch in (1, 2) and result.config.epochs == 2 and result.evaluation_split == "val"
     printed = capsys.readouterr().out
     assert "`anchors='fitted'`: " in printed and "--" not in printed
@@ -96,6 +97,19 @@ def test_an_unknown_setting_is_a_type_error_that_names_the_nearest():
             detect.train(**{name: 3})
     with pytest.raises(TypeError, match="color"):
         detect.train(colours="strong")  # vocabulary: old name
+
+
+def test_training_without_data_is_a_type_error():
+    for function in (detect.train, detect.overfit_test):
+        for data in ((), (None,)):
+            with pytest.raises(TypeError, match=r"missing the argument 'data'"):
+                function(*data, epochs=1)
+
+
+@pytest.mark.parametrize("number", [0, -1, "4", 2.5])
+def test_the_overfit_test_needs_a_positive_number_of_images(number):
+    with pytest.raises(UsageError, match="num_images"):
+        detect.overfit_test("shapes", num_images=number)
 
 
 @pytest.mark.parametrize(

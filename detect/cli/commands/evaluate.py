@@ -14,7 +14,7 @@ from detect.cli.startup import start_program
 from detect.data.readers import FORMAT_CHOICES
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS
 from detect.models.zoo import check_model, file_of_model
-from detect.options import check_run_name, device_option, option, output_dir_option
+from detect.options import check_run_name, device_option, imgsz_option, option, output_dir_option
 from detect.text import counted
 
 
@@ -27,7 +27,7 @@ class EvaluateSettings:
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
     format: str = option("auto", "annotation format, for a folder with several", choices=FORMAT_CHOICES)
     split: str = option(DEFAULT_SPLIT, "split to evaluate", choices=("train", "val", "test"))
-    imgsz: int | None = option(None, "short side of images in pixels (default: the checkpoint's)", low=32, high=8192)
+    imgsz: int | None = imgsz_option("short side of images in pixels (default: the checkpoint's)")
     device: str = device_option()
     evaluator: str = option(
         DEFAULT_EVALUATOR, "library that computes the metrics; both agree", choices=tuple(EVALUATORS)

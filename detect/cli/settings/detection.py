@@ -9,7 +9,7 @@ from typing import TypeVar
 from detect.cli.settings.shared import model_option
 from detect.inference.writers import FORMATS
 from detect.models.zoo import check_model
-from detect.options import REQUIRED, check_run_name, device_option, option, output_dir_option
+from detect.options import REQUIRED, check_run_name, device_option, imgsz_option, option, output_dir_option
 
 C = TypeVar("C")
 
@@ -27,11 +27,8 @@ def _with_format_fields(settings_class: type[C]) -> type[C]:
 class _DetectSettings:
     input: str = option(REQUIRED, "image or video to process")
     model: str = model_option()
-    imgsz: int | None = option(
-        None,
-        "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)",
-        low=32,
-        high=8192,
+    imgsz: int | None = imgsz_option(
+        "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)"
     )
     threshold: float | None = option(
         None, "minimum score of a detection, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from detect.data.discovery.image_folders import Source, source_of_file, sources_of_folders
-from detect.data.discovery.recognition import files_by_format
+from detect.data.discovery.recognition import files_by_format, incomplete_coco_files
 from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
 from detect.data.splits import split_from_path
@@ -65,9 +65,10 @@ def _only_format(files: dict[str, list[PurePosixPath]], errors: dict[PurePosixPa
         raise UsageError(f"{listing.folder} holds {found}; choose one with {choices}")
     if not files:
         supported = ", ".join(get_reader(name).title for name in READERS)
+        reason = _first_error(errors) or "".join(f"; {text}" for text in incomplete_coco_files(listing)[:1])
         raise DataError(
             f"no annotations in {listing.folder}, only images ({len(listing.images)}); supported are {supported}"
-            f"{_first_error(errors)}"
+            f"{reason}"
         )
     return next(iter(files))
 

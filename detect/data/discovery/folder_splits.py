@@ -158,7 +158,9 @@ def _draw_at_random(pool: UnvalidatedSplit, names: set[str], splits: list[str]) 
     """Return the image names of each split except the first, which gets all others."""
     table = pool.table.take_images(np.array([i for i, n in enumerate(pool.table.names) if n in names], np.int64))
     if len(table) < 2:
-        raise DataError(f"{pool.annotations} describes {counted(len(table), 'image')}; train and val need at least 2")
+        skipped = f"; skipped: {first_few([entry.location for entry in pool.skipped], 2)}" if pool.skipped else ""
+        images = counted(len(table), "image")
+        raise DataError(f"{pool.annotations} describes {images}; train and val need at least 2{skipped}")
     counts = np.zeros((len(table), len(pool.names)), np.int64)
     np.add.at(counts, (table.images, table.labels - 1), 1)
     groups = _near_duplicate_groups([table.path(i) for i in range(len(table))])

@@ -12,6 +12,7 @@ from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
 from detect.data.readers.reader import AnnotationFile
 
+_COCO_KEYS = ("images", "annotations", "categories")
 _EXAMINED = 100  # files per folder and suffix, evenly spaced, and as many of the largest
 
 
@@ -90,6 +91,23 @@ def _unsupported(file: AnnotationFile) -> str:
     if file.suffix == ".csv":
         return "its header line does not name filename, class, xmin, ymin, xmax and ymax"
     return ""
+
+
+def incomplete_coco_files(listing: FileListing) -> list[str]:
+    """Return, for each JSON file with some keys of COCO but not all, which ones it lacks, in words.
+
+    COCO itself publishes such files (captions, image lists), so they are an error only without other annotations.
+    """
+    lacking = []
+    for name in listing.files.get(".json", [])[:_EXAMINED]:
+        try:
+            content = msgspec.json.decode((listing.folder / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        missing = [f"'{key}'" for key in _COCO_KEYS if not isinstance(content, dict) or key not in content]
+        if 0 < len(missing) < len(_COCO_KEYS):
+            lacking.append(f"{name} lacks {' and '.join(missing)}, which COCO JSON requires")
+    return lacking
 
 
 def _is_label_studio(file: AnnotationFile) -> bool:
