@@ -23,6 +23,7 @@ class Server(ThreadingHTTPServer):
         self.body = BODY
         self.etag: str | None = '"one"'
         self.knows_ranges = True
+        self.states_length = True
         self.checks_if_range = True
         self.cuts: list[int] = []  # numbers of bytes after which the next responses stop
         self.stall = Event()  # while set, a truncated response stays open without sending more
@@ -63,7 +64,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", self.server.content_type)
-        self.send_header("Content-Length", str(len(body) - start))
+        if self.server.states_length:
+            self.send_header("Content-Length", str(len(body) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         if etag:

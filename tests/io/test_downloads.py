@@ -28,6 +28,11 @@ def test_new_download_is_complete_and_leaves_no_other_file(server, tmp_path):
     assert server.ranges == [None]
 
 
+def test_response_without_a_length_is_downloaded(server, tmp_path):
+    server.states_length = False
+    assert fetch(server.url("model.bin"), tmp_path).read_bytes() == BODY
+
+
 def test_existing_file_is_used_without_a_request(server, tmp_path):
     (tmp_path / f"model-{DIGEST[:8]}.pth").write_bytes(BODY)
     fetch(server.url(f"model-{DIGEST[:8]}.pth"), tmp_path)
