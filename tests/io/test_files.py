@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from detect.errors import UsageError
-from detect.io.files import atomic_replacement, make_folder, new_folder, write_text
+from detect.io.files import atomic_replacement, filled_folder, make_folder, new_folder, write_text
 
 
 def test_new_file_has_the_mode_that_the_umask_gives(tmp_path):
@@ -57,3 +57,20 @@ def test_folder_that_cannot_be_created_is_an_error(tmp_path, make):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write to the folder"):
         make(tmp_path / "file" / "x")
+
+
+def test_filled_folder_appears_complete_and_others_can_read_it(tmp_path):
+    (tmp_path / "existing").mkdir()
+    for name in ("new", "existing"):
+        with filled_folder(tmp_path / name) as temporary:
+            (temporary / "a.txt").write_text("x")
+            assert not (tmp_path / name / "a.txt").exists()
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["a.txt"]
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o755
+
+
+def test_filled_folder_is_unchanged_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), filled_folder(tmp_path / "new") as temporary:
+        (temporary / "a.txt").write_text("x")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
