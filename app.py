@@ -177,7 +177,7 @@ def show_image(name: str, content: bytes, selection: Selection) -> None:
 def show_video(name: str, content: bytes, selection: Selection) -> None:
     """Process the video when the visitor asks for it, and show the result until a setting changes."""
     max_frames = st.number_input("Frames", 1, 3000, 150, help="number of frames to process; a second has 25 to 30")
-    stride = st.number_input("Stride", 1, 30, 3, help="process every Nth frame; those between repeat its detections")
+    stride = st.number_input("Stride", 1, 30, 3, help="run the model on every Nth frame; others repeat its detections")
     key = (name, hash(content), selection, max_frames, stride)
     if st.button("Detect objects", type="primary"):
         st.session_state.video = key, *annotate_video(name, content, selection, max_frames, stride)
@@ -339,7 +339,7 @@ def trained_models() -> dict[str, str]:
 
 
 def newest_first(name: str) -> list[Path]:
-    """Return the files in folders of outputs/ that have this name, newest first."""
+    """Return the files called ``name`` in all folders below outputs/, newest first."""
     return sorted((ROOT / "outputs").glob(f"*/**/{name}"), key=lambda path: -path.stat().st_mtime)
 
 

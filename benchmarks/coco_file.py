@@ -1,7 +1,8 @@
-"""A generated annotation file of COCO's size. Only its keys and sizes are COCO's.
+"""Generation of an annotation file as large as COCO's, with random content.
 
-What matters to a reader is like COCO: the keys, the number of polygon points and their digits, polygons in several
-parts, crowds as RLE, ids with gaps, annotations in no order. Shapes repeat, which no reader uses.
+Everything that affects the cost of reading is as in COCO: the keys, the number of polygon points and of their digits,
+polygons in several parts, crowds as RLE, ids with gaps, annotations in no order. Masks repeat, which makes reading no
+faster, since no reader looks for equal masks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from detect.io.files import new_temporary_folder, write_bytes
 _SIDES_HW = ((480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 375))
 _NO_CATEGORY = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # COCO's 80 ids in 1..90 leave these out
 _CATEGORIES = [i for i in range(1, 91) if i not in _NO_CATEGORY]
-_SHAPES = 500  # per image size
+_SHAPES = 500  # different masks per image size
 _CROWDS = 0.01  # fraction of the shapes
 _TWO_PARTS = 0.1
 _POINTS = 22  # mean of one part of a polygon; 24 per annotation
@@ -73,7 +74,7 @@ def _image(number: int, hw: tuple[int, int]) -> dict[str, Any]:
 
 
 def _shape(rng: np.random.Generator, hw: tuple[int, int], is_crowd: bool) -> dict[str, Any]:
-    """Return a random mask with its area and box: a disc as RLE, or one or two dented stars."""
+    """Return a random mask with its area and box: a disc as RLE for a crowd, else one or two polygons."""
     side = min(max(4, rng.lognormal(np.log(_SIDE[0]), _SIDE[1])), 0.8 * min(hw))
     center_yx = side / 2 + rng.random(2) * (np.array(hw) - side)
     mask: Any
@@ -94,7 +95,7 @@ def _shape(rng: np.random.Generator, hw: tuple[int, int], is_crowd: bool) -> dic
 
 
 def _star(rng: np.random.Generator, center_yx: np.ndarray, side: float, hw: tuple[int, int]) -> np.ndarray:
-    """Return the points of a polygon near ``center_yx``, float64 [n, 2], y and x in hundredths of pixels."""
+    """Return a random polygon near ``center_yx``: float64 [n, 2], y and x in pixels, rounded to hundredths."""
     count = min(2 + rng.geometric(1 / (_POINTS - 2)), _MAX_POINTS)
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     radius = side / 2 * rng.uniform(0.7, 1.3, count)

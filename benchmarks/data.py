@@ -17,7 +17,7 @@ from benchmarks.settings import DataSettings
 from detect import progress
 from detect.text import counted
 
-# Title of each reader of ``loading``.
+# Reader in ``benchmarks.loading`` -> title of its row in the table.
 TITLES = {
     "pycocotools": "pycocotools",
     "read": "this toolkit, reading",
@@ -29,7 +29,7 @@ Loads = Mapping[str, Sequence[Load]]
 
 
 def run(settings: DataSettings) -> Result:
-    """Read a generated file with each reader, in turns."""
+    """Measure each reader on a generated file. The readers take turns."""
     with generated(settings.images, settings.objects) as path:
         size = path.stat().st_size
         loads = measure(path, settings.objects, settings.rounds)
@@ -58,7 +58,7 @@ def measure(path: Path, objects: int, rounds: int) -> dict[str, list[Load]]:
 
 
 def table(loads: Loads) -> str:
-    """Return the memory before reading, and the table, as Markdown."""
+    """Return a sentence with the memory used before reading, and the table, as Markdown."""
     ratio = "of pycocotools'"
     header = ("", "seconds", ratio, "CPU seconds", "peak MB", ratio, "loaded MB", f"with {WORKERS} workers MB", ratio)
     medians = {name: _medians(loads[name]) for name in TITLES}
@@ -70,7 +70,7 @@ def table(loads: Loads) -> str:
         row += [memory["peak_bytes"], ratios["peak_bytes"], memory["alone_bytes"]]
         rows.append([*row, memory["workers_bytes"], ratios["workers_bytes"]])
     base = " or ".join(sorted({report.megabytes(ours["base_bytes"]) for ours in medians.values()}))
-    text = f"{base} MB of the memory are Python and libraries before reading."
+    text = f"Before reading, Python and the imported libraries use {base} MB."
     return f"{text}\n\n{report.table(header, rows)}"
 
 

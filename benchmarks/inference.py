@@ -43,13 +43,13 @@ class Entry:
     """One measured model.
 
     name: of the backbone or torchvision model.  kind: ``backbone`` or ``model``.  head: of HEADS.
-    parameters: number of parameters. As in torchvision's ``num_params``, frozen batch norms have none.
+    parameters: number of parameters. Frozen batch norms do not count, as in torchvision's ``num_params``.
     input_hw: pixels that the backbone processes, padded to whole strides.
     proposals: number of proposals that reach the box head; None for one-stage models.
     objects: number of detections in the image, and so of masks that are predicted and pasted.
-    multiply_adds: for one image, in convolutions and matrix products. A multiplication with its addition counts once,
-        as in the GFLOPS that torchvision publishes. Biases, norms, activations, resizing, RoIAlign and NMS do not
-        count, as there.
+    multiply_adds: number of multiply-add operations in convolutions and matrix products for one image. As in the
+        GFLOPS that torchvision publishes, a multiplication with its addition counts once, and biases, norms,
+        activations, resizing, RoIAlign and NMS do not count.
     ap: COCO AP in percent (``box_map``, and ``mask_map`` or ``kp_map``), and top1: ImageNet accuracy of the backbone
         in percent, both as torchvision publishes them with its weights; empty or None for other weights.
     seconds: of each round, from the decoded image to its Detections.
@@ -94,10 +94,12 @@ def choose(names: Sequence[str] | None, every_head: bool) -> list[tuple[str, str
 
 
 def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.device) -> tuple[Entry, Predictor]:
-    """Return the Entry of a model, without its seconds, and the model, which has run once under the stated load.
+    """Return the Entry of a model, still without ``seconds``, and its Predictor, which has processed ``image``.
 
-    head: of a backbone; a torchvision model has its own.  imgsz: short side in pixels; torchvision models made for
-    less keep their own.  image: uint8 RGB [H, W, 3].
+    The predictor has a threshold at which it detects OBJECTS objects in ``image``, or all if it finds fewer.
+
+    head: detection head of a backbone; ignored for a torchvision model.  imgsz: short side in pixels; torchvision
+    models with a fixed or a smaller size keep it.  image: uint8 RGB [H, W, 3].
     """
     torch.manual_seed(0)
     is_backbone = name not in DETECTORS
@@ -170,12 +172,12 @@ def _detector(name: str, imgsz: int) -> Architecture:
 
 
 def _published(builder: str, weights: str) -> dict[str, Any]:
-    """Return what torchvision publishes with the ``weights`` of a model: classes, metrics, and more."""
+    """Return torchvision's metadata of the ``weights`` of a model, such as categories and metrics."""
     return torchvision.models.get_model_weights(builder)[weights].meta
 
 
 def _settle_norm(module: Any, inputs: tuple[Tensor, ...]) -> None:
-    """Give a batch norm, frozen or not, the statistics of its input."""
+    """Set the running statistics of a batch norm, frozen or not, to those of its input."""
     is_norm: bool = isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d)
     if is_norm and inputs[0].numel():
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)

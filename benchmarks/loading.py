@@ -1,4 +1,4 @@
-"""Measurement of one reader of annotations; imports only what the reader needs, so that memory is the reader's."""
+"""Measurement of one annotation reader. Only its own imports are loaded, so that the memory is that of the reader."""
 
 from __future__ import annotations
 
@@ -60,14 +60,20 @@ def measure(name: str, path: Path) -> Load:
 
 
 def proportional_set_size(process: int) -> int | None:
-    """Return the memory of a process in bytes, in which a shared page is divided; None off Linux."""
+    """Return the proportional set size of a process in bytes; None where the system is not Linux.
+
+    A memory page that n processes share counts as 1/n of a page.
+    """
     path = Path(f"/proc/{process}/smaps_rollup")  # since Linux 4.14
     match = re.search(r"^Pss: +(\d+) kB", path.read_text(), re.MULTILINE) if path.is_file() else None
     return 1024 * int(match[1]) if match else None
 
 
 def with_workers(walk: Walk, count: int) -> int:
-    """Return the bytes of this process and ``count`` forked ones, after each has read every record (Linux only)."""
+    """Return the summed proportional set size, in bytes, of this process and ``count`` forked ones (Linux only).
+
+    Each forked process has read every record before it is measured.
+    """
     fork = multiprocessing.get_context("fork")
     all_done = fork.Barrier(count)
 

@@ -33,7 +33,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def publish(settings: Any, run: Callable[[Any], Result]) -> None:
     """Measure, print the table with its description, and write all measurements to the file ``settings.json``.
 
-    Raises UsageError, before any work, when the folder of the file is not writable, and DiskError.
+    Raises UsageError, before any measurement, when the folder of the file is not writable, and DiskError when the
+    file cannot be written.
     """
     path: Path | None = settings.json
     if path:
@@ -79,7 +80,7 @@ def megabytes(count: float | None) -> str:
 
 
 def ratio(ours: float | None, theirs: float | None) -> str:
-    """Return a quotient, or ``not measured``."""
+    """Return ``ours / theirs`` as text, or ``not measured`` when one of them is None."""
     return NOT_MEASURED if ours is None or theirs is None else f"{ours / theirs:.2f}"
 
 

@@ -49,12 +49,12 @@ _PLAIN = {
 }
 # Variant of the training -> settings that differ from the defaults, besides the epochs.
 VARIANTS: dict[str, dict[str, Any]] = {DEFAULT: {}, SHORT: _SHORT, PLAIN: _PLAIN, EQUAL_TIME: _PLAIN}
-# Name of a run -> (dataset, variant, seed). The first runs are needed by the others.
+# Name of a run -> (dataset, variant, seed). The first run of a dataset sets the epochs of the others, see epochs_of.
 RUNS = {"_".join(map(str, run)): run for run in product(DATASETS, VARIANTS, SEEDS)}
 
 
 def run(settings: ResultsSettings) -> Result:
-    """Train and evaluate what has no record yet, and return the tables of all records."""
+    """Train and evaluate the chosen runs that have no record yet, and return the tables of all records."""
     chosen = choose(settings.runs)
     make_folder(settings.records)
     machine = report.machine(runtime.pick_device(settings.device))
@@ -122,7 +122,10 @@ def train_and_evaluate(name: str, settings: ResultsSettings) -> dict[str, Any]:
 
 
 def source_of(data: str, data_root: Path | None) -> dict[str, Any]:
-    """Return the settings that select a dataset. Raises DataError when it has to be downloaded by hand."""
+    """Return the settings that select a dataset.
+
+    Raises DataError when it is missing and has to be downloaded by hand.
+    """
     if data == "balloon":  # its description downloads it
         return {"data": data, "data_root": data_root / data if data_root else None}
     folder = (data_root or datasets_folder()) / data
@@ -133,7 +136,10 @@ def source_of(data: str, data_root: Path | None) -> dict[str, Any]:
 
 
 def epochs_of(data: str, variant: str, settings: ResultsSettings) -> int | None:
-    """Return the number of epochs of a run; None fits it to the dataset. Raises UsageError before the first run."""
+    """Return the number of epochs of a run; None fits it to the dataset.
+
+    Raises UsageError when the run that the number is computed from has no record yet.
+    """
     if variant == DEFAULT:
         return None
     first = settings.records / f"{data}_{DEFAULT}_{SEEDS[0]}.json"
@@ -143,7 +149,7 @@ def epochs_of(data: str, variant: str, settings: ResultsSettings) -> int | None:
     if variant == EQUAL_TIME:
         path = speed_file(data, settings.records)
         if not path.exists():
-            # On a trained model: before a model detects anything, its mask head has almost nothing to do.
+            # Starts from a trained model: the mask head of one that detects nothing yet has almost nothing to compute.
             speed = TrainSettings(imgsz=SMALL, device=settings.device, json=path, quiet=settings.quiet)
             report.publish(replace(speed, **source_of(data, settings.data_root)), training.run)
         epochs /= read_speedup(path)

@@ -84,7 +84,7 @@ class DataSettings:
 
     images: int = option(118_000, "number of images in the generated file", low=1, high=10_000_000)
     objects: int = option(
-        860_000, "number of annotations in the file; a million take pycocotools 12 GB", low=1, high=10_000_000
+        860_000, "number of annotations in the file; pycocotools needs 12 GB for a million", low=1, high=10_000_000
     )
     rounds: int = _rounds(3)
     json: Path | None = _json()
@@ -113,7 +113,7 @@ class ResultsSettings:
     """Train and score the runs of docs/results.md; finished runs are kept, interrupted ones continue."""
 
     runs: list[str] | None = option(
-        None, "only runs whose names begin so, such as balloon_default (default: all)", metavar="NAME"
+        None, "runs whose names begin with NAME, such as balloon_default (default: all)", metavar="NAME"
     )
     data_root: Path | None = option(None, "folder that holds balloon/ and bccd/ (default: datasets)", metavar="DIR")
     pretrained: str = option("auto", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")

@@ -1,4 +1,7 @@
-"""Time of each stage of a training step on a CPU; other devices return from a module before it is computed."""
+"""Time of each stage of a training step on a CPU.
+
+Other devices cannot be measured this way: a module returns there before its computation has finished.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 READING, BACKWARD, OPTIMIZER = "reading and augmenting", "backward, clipping", "optimizer, EMA"
-# Modules of two-stage detectors by their names in torchvision. The time of inner modules is not that of outer ones.
+# Modules of two-stage detectors by their names in torchvision. Time in an inner module is not part of the outer one.
 _MODULES = {
     "transform": "resizing, padding",
     "backbone.body": "backbone",
@@ -25,10 +28,11 @@ _MODULES = {
 
 
 class StageTimer:
-    """Sums the seconds of each stage in ``seconds``, in the order of a step. One stage runs at a time.
+    """Measures the seconds of each stage and adds them up in ``seconds``, in the order of a step.
 
-    The caller starts the stages ``READING`` and None (before the model is called, whose time does not count). Hooks
-    start the others: the time from the losses to the optimizer is the backward pass.
+    One stage is measured at a time. The caller starts the stage ``READING``, and the stage None before it calls the
+    model; time in None does not count. Hooks start the other stages. The backward pass is the time from the losses
+    to the optimizer step.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
@@ -45,7 +49,7 @@ class StageTimer:
         optimizer.register_step_pre_hook(lambda *_: self.start(OPTIMIZER))
 
     def start(self, stage: str | None) -> None:
-        """End the current stage and start another one."""
+        """End the current stage and start another one; None for time that does not count."""
         now = time.perf_counter()
         if self._stage is not None:
             self.seconds[self._stage] += now - self._start

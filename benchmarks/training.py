@@ -94,7 +94,7 @@ def run(settings: TrainSettings) -> Result:
 
 
 def measure(settings: TrainSettings, model: str, variants: Sequence[str]) -> dict[str, list[Run]]:
-    """Train the model in each variant once per round, each in a new process and with a seed of the round.
+    """Train the model in each variant once per round, each in a new process. The number of the round is the seed.
 
     The variants take turns, so that other load on the machine affects all equally. Raises UsageError when there is
     not enough memory.
@@ -138,7 +138,7 @@ def tables_of(model: str, runs: Runs) -> str:
 
 
 def _milliseconds(runs: Sequence[Run], stage: str) -> str:
-    """Return the median time of a stage, or of ``all`` stages, per step."""
+    """Return the median time of a stage, or of ``all`` stages, in milliseconds per step."""
     seconds = [{**one.stages, "all": sum(one.stages.values())}[stage] / len(one.losses) for one in runs]
     return f"{1000 * statistics.median(seconds):.0f}"
 
@@ -169,14 +169,17 @@ def config_of(settings: TrainSettings, model: str, variant: str, seed: int) -> T
 
 
 def start(config: TrainConfig) -> tuple[FittedConfig, Detector, Architecture]:
-    """Return what a training starts from. Nothing is printed but warnings."""
+    """Return the fitted config, the initial model and its architecture. Only warnings are printed."""
     with redirect_stdout(io.StringIO()):
         fitted = FittedConfig(config, read_training_data(config.data, config.data_root, config.format))
         return fitted, *build_initial_model(fitted)
 
 
 def measure_steps(config: TrainConfig, is_reference: bool, steps: int, threads: int) -> Run:
-    """Run and measure the steps in this process, which should be a new one. threads: of torch, for the reference."""
+    """Run and measure the steps in this process, which should be a new one.
+
+    threads: number of threads of torch for the reference loop.
+    """
     device, workers = runtime.pick_device(config.device), runtime.default_workers()
     if is_reference:
         torch.set_num_threads(threads)

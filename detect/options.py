@@ -189,7 +189,7 @@ class Field:
 
 
 def fields_of(config_class: type) -> dict[str, Field]:
-    """Return the fields made with ``option`` of a config dataclass by name.
+    """Return {name: Field} for the fields of a config dataclass that were made with ``option``.
 
     Raises TypeError for a field of an unsupported type.
     """

@@ -30,7 +30,7 @@ def bar(items: Iterable[Any] | None = None, *, min_items: int = 0, **arguments: 
 
     On a terminal the bar is updated five times per second and fits the width; a log file gets a line every 10 s.
 
-    min_items: with fewer items no bar is shown. An unknown number of items counts as enough.
+    min_items: with fewer items no bar is shown. With an unknown number of items it is shown.
     """
     count = arguments.get("total", len(items) if isinstance(items, Sized) else None)
     nowhere = sys.stderr is None or sys.stderr.closed

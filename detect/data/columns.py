@@ -49,7 +49,7 @@ class StringColumn(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | StringColumn:
         """Return one string, or a column with copies of the strings of a slice; negative indices count from the end.
 
-        Raises IndexError when there is no such string.
+        Raises IndexError for an integer that is out of range.
         """
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])

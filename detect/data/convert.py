@@ -25,8 +25,9 @@ def convert(
     names: Mapping[str, Sequence[str]] | None = None,
     extra_files: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
-    """Write the splits ``parts`` into ``folder`` and return {what the format cannot hold: number of cases}.
+    """Write the splits ``parts`` into ``folder`` and return what was lost: {plural noun: number of cases}.
 
+    The nouns name information that the format cannot hold, such as "masks".
     Image files are copied unchanged. After an error ``folder`` is as before.
 
     to: key of ``detect.data.exporters.EXPORTERS``.

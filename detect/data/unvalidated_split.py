@@ -32,7 +32,7 @@ class InvalidEntryError(ValueError):
 
 
 class SkippedEntry(NamedTuple):
-    """An image or annotation of the files that is not a row of the table.
+    """An entry of the annotation files that cannot become a row of the table.
 
     Attributes:
         kind: str, a key of ``detect.data.validation.problems.KINDS``.

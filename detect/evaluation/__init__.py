@@ -1,4 +1,4 @@
-"""Evaluation of detectors. This module imports nothing, so that command lines read its tables for ``--help``."""
+"""Evaluation of detectors. This module imports nothing, so that ``--help`` stays fast."""
 
 DEFAULT_SPLIT = "test"
 

@@ -91,6 +91,6 @@ def _ground_truth_rows(records: Sequence[ImageRecord], with_masks: bool) -> list
 def _detection_rows(detections: Sequence[Detections], with_masks: bool) -> list[Row]:
     rows: list[Row] = []
     for image_id, one in enumerate(detections, start=1):
-        # Without class names a category id is the label.
+        # Without class names, to_coco writes the label as category id.
         rows += replace(one, class_names=None, masks=one.masks if with_masks else None).to_coco(image_id)
     return rows

@@ -73,9 +73,9 @@ def new_temporary_folder(prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def filled_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder whose content becomes that of ``folder``, a new or empty one, when the block succeeds.
+    """Yield a temporary folder; when the block succeeds, its content is moved to ``folder``, which is new or empty.
 
-    When the block fails, the content is deleted and ``folder`` is unchanged. Raises OSError.
+    When the block fails, the temporary folder is deleted and ``folder`` is unchanged. Raises OSError.
     """
     exists = folder.is_dir()
     # An existing folder may be a mounted disk, so the temporary folder goes inside.

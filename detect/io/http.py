@@ -64,7 +64,7 @@ def receive(url: str, partial: Path) -> None:
         elif _validator(response) != validator or not content_range.startswith(f"bytes {start}-"):
             partial.unlink()
             raise BrokenOffError(
-                f"the server did not send the rest of the same file from byte {start} on; the next try starts over"
+                f"the server did not continue the same file at byte {start}; the next try downloads it from the start"
             )
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None

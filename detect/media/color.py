@@ -38,7 +38,7 @@ def check(image: Image.Image) -> None:
     if _tag(image, _NEW_SUBFILE_TYPE) & 1:
         raise ColorError("its first page is only a small preview, as in camera raw; save the image as JPEG or PNG")
     if image.mode == "I" or _tag(image, _SAMPLE_FORMAT) == _SIGNED:
-        raise ColorError("signed or 32-bit whole numbers have no defined black and white; save it with 8 or 16 bits")
+        raise ColorError("signed or 32-bit integer pixels have no defined black and white; save it with 8 or 16 bits")
 
 
 def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:

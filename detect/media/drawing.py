@@ -54,7 +54,7 @@ def draw(
     """
     if image.shape[:2] != tuple(detections.image_hw):
         raise UsageError(
-            f"the detections are of an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"
+            f"the detections belong to an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"
         )
     canvas = image.copy()
     by_rank = color_instances and len(class_names) == 1
@@ -123,7 +123,7 @@ def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: 
 
 def _draw_box(canvas: np.ndarray, box: list[int], rgb: Color, line: int) -> None:
     x0, y0, x1, y1 = box
-    if line > 1:  # a dark rim separates the line from a background of its color; small images have no space for it
+    if line > 1:  # a dark rim keeps the line visible on a background of the same color, except in small images
         cv2.rectangle(canvas, (x0, y0), (x1, y1), tuple(c // 4 for c in rgb), line + 2)
     cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, line)
 

@@ -40,12 +40,18 @@ def separate_process_group() -> dict[str, Any]:
 
 
 def start(*arguments: str, **pipes: Any) -> subprocess.Popen[bytes]:
-    """Start ffmpeg with ``arguments``, out of reach of Ctrl-C. pipes: stdin, stdout and stderr of subprocess.Popen."""
+    """Start ffmpeg with ``arguments`` in a process group of its own, which Ctrl-C does not reach.
+
+    pipes: stdin, stdout and stderr of subprocess.Popen.
+    """
     return subprocess.Popen(command(*arguments), **{"stdin": subprocess.DEVNULL, **pipes}, **separate_process_group())
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg with ``arguments`` to its end, with its log in ``stderr``. An exception such as Ctrl-C kills it."""
+    """Run ffmpeg with ``arguments`` and return the finished process, with its log in ``stderr``.
+
+    An exception while it runs, such as KeyboardInterrupt, kills it.
+    """
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     return subprocess.run(command(*arguments), check=False, **pipes, **separate_process_group())
 

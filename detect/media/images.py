@@ -177,7 +177,9 @@ def orientation_of(image: Image.Image) -> int:
 
 @contextmanager
 def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image.Image]:
-    """Open an image and read its header. Raises MediaError when it cannot be read, also for a ColorError of the block.
+    """Open an image and read its header. Raises MediaError when it cannot be read.
+
+    A ColorError that is raised in the block becomes a MediaError that names the file.
 
     without: Pillow's names of formats that are refused.
     """
@@ -205,7 +207,7 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
 
 @contextmanager
 def _as_media_errors(path: Path | Encoded) -> Iterator[None]:
-    """Turn any exception of the block, in which only Pillow works, into a MediaError that names the file."""
+    """Turn any exception of the block into a MediaError that names the file. The block must only call Pillow."""
     try:
         yield
     except Exception as error:  # Pillow's decoders raise many types of exceptions for damaged files

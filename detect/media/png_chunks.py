@@ -1,4 +1,4 @@
-"""The parts of PNG files that Pillow does not tell."""
+"""Access to parts of PNG files that Pillow does not report, or refuses to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detect.media.encoding import Encoded
 
 
 def bits_per_sample(path: Path | Encoded) -> int:
-    """Return the bits per sample in the header of a PNG."""
+    """Return the bits per sample of a PNG, as its header states them."""
     with path.open("rb") as file:
         return file.read(25)[24]
 

@@ -55,7 +55,7 @@ class VideoWriter:
         self.size_hw = size_hw
         self.sound_from = sound_from
         self.frames = 0
-        # Per second; a frame is a whole number of ticks.
+        # Ticks per second, chosen so that each frame lasts a whole number of ticks.
         self._ticks = self.fps.numerator * ceil(_MIN_TICKS / self.fps.numerator)
         self._last = self._step = 0  # in ticks: time of the last frame, duration of the one before
         self._duration: Fraction | None = None

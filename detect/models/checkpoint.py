@@ -111,7 +111,10 @@ def load(path: Path) -> Checkpoint:
 
 
 def parse(path: Path, state: dict[str, Tensor], description: str) -> Checkpoint:
-    """Return the checkpoint with the content that ``read_safetensors`` read from ``path``. Raises CheckpointError."""
+    """Return the checkpoint with the given tensors and model description (JSON), as ``read_safetensors`` returns them.
+
+    path: the file, for messages. Raises CheckpointError for an invalid description.
+    """
     state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
     try:
         header = _with_current_keys(json.loads(description))
@@ -130,7 +133,7 @@ def parse(path: Path, state: dict[str, Tensor], description: str) -> Checkpoint:
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
     """Return the tensors of a .safetensors file, and the JSON with the model description if it is a checkpoint.
 
-    Raises CheckpointError for any other or damaged file.
+    Raises CheckpointError for a file of another format and for a damaged file.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -205,7 +205,7 @@ def match_class_rows(
             layer = own[key].clone()
             target = _by_class(layer, len(class_names) + 1, width)
             source = _by_class(state[key], 1 + max(rows), width)
-            if len(target) == len(source):  # else another number of anchors
+            if len(target) == len(source):  # otherwise the numbers of anchors differ
                 for new, old in pairs:
                     target[:, new] = source[:, old]
                 result[key] = layer

@@ -25,7 +25,7 @@ class ServeConfig:
         ``memory_requests * max_request_bytes`` bytes and ``memory_requests * max_pixels`` pixels.
     upload_timeout: seconds for a request with images to arrive completely. Larger videos get proportionally more.
     stall_timeout: seconds without a byte from the caller, after which the request is aborted.
-    max_results: finished jobs whose files are kept.
+    max_results: maximum number of finished jobs whose files are kept.
     """
 
     model: list[str] = option(
@@ -38,7 +38,7 @@ class ServeConfig:
     port: int = option(8000, "port to listen on; 0 chooses a free one", low=0, high=65535)
     imgsz: int | None = imgsz_option("short side in pixels to which images are resized (default: each checkpoint's)")
     threshold: float | None = option(
-        None, "minimum score, 0..1, of requests that state none (default: each checkpoint's)", low=0, high=1
+        None, "minimum score, 0..1, for requests without a threshold (default: each checkpoint's)", low=0, high=1
     )
     device: str = device_option()
     api_key_file: Path | None = option(
@@ -61,14 +61,18 @@ class ServeConfig:
     max_video_megabytes: int = option(512, "maximum size of a video, in megabytes", low=1, high=100_000)
     max_megapixels: int = option(40, "maximum size of an image or video frame, in megapixels", low=1, high=178)
     max_images: int = option(16, "maximum number of images per request", low=1, high=1000)
-    max_frames: int = option(18_000, "frames per video; later frames are skipped", low=1)
+    max_frames: int = option(18_000, "maximum number of frames per video; later frames are skipped", low=1)
     max_jobs: int = option(4, "maximum number of videos that wait or are being processed", low=1)
     queue: int = option(32, "maximum number of images that wait for a model; more are refused with status 503", low=1)
     batch_size: int = option(4, "maximum number of images of equal size per batch", low=1)
     timeout: float = option(60.0, "seconds after which a request with images is aborted with status 503", low=0.1)
-    job_timeout: float = option(3600.0, "seconds of work per video; frames after that are skipped", low=1)
+    job_timeout: float = option(
+        3600.0, "maximum processing time per video, in seconds; the remaining frames are skipped", low=1
+    )
     keep: float = option(
-        3600.0, f"seconds for which the results of a video are kept; only the {MAX_RESULTS} newest are", low=1
+        3600.0,
+        f"seconds for which the results of a video are kept, at most those of the {MAX_RESULTS} newest videos",
+        low=1,
     )
     quiet: bool = option(False, "do not print a line per request")
     # Not made with option(), so these are no flags.
@@ -95,21 +99,21 @@ class ServeConfig:
 
     @property
     def max_request_bytes(self) -> int:
-        """Maximum size of a request with images."""
+        """Maximum size of a request with images, in bytes."""
         return self.max_megabytes * 2**20
 
     @property
     def max_video_bytes(self) -> int:
-        """Maximum size of a video."""
+        """Maximum size of a video, in bytes."""
         return self.max_video_megabytes * 2**20
 
     @property
     def max_pixels(self) -> int:
-        """Maximum size of an image or video frame, read from the file header before anything is decoded."""
+        """Maximum number of pixels of an image or video frame; checked in the file header, before decoding."""
         return self.max_megapixels * 1_000_000
 
     def models_by_name(self) -> dict[str, str]:
-        """Return the setting ``model`` by the names under which the models are served.
+        """Return {name under which a model is served: model}, from the setting ``model``.
 
         Without ``NAME=`` a model keeps its own name; a checkpoint is named after its file without the suffix, or after
         its folder if the file is called ``best`` or ``last``.

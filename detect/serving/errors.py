@@ -23,7 +23,7 @@ class ProblemError(Exception):
 
 
 class ServerBusyError(ProblemError):
-    """Status 503: the queue or another resource is in use. A later attempt can succeed.
+    """Status 503: the queue is full or another resource is in use. A later attempt can succeed.
 
     seconds: time after which the caller should try again.
     """

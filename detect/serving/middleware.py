@@ -35,7 +35,7 @@ class ServerMiddleware:
     ``request.state.resources`` is an ExitStack. It is closed after the response has been sent, which releases what the
     request has reserved.
 
-    timeout: seconds for a client to read a part of the response.
+    timeout: seconds within which a client must read each part of the response.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, timeout: float) -> None:

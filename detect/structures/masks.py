@@ -119,7 +119,7 @@ def to_bitmap(rle: Rle) -> np.ndarray:
 
 
 def to_json(mask: Polygons | Rle) -> Any:
-    """Return polygons as lists of numbers, and an RLE with its counts as text, which JSON can hold."""
+    """Return a mask in a form that JSON can hold: polygons as lists of numbers, an RLE with its counts as text."""
     if not isinstance(mask, dict):
         return [np.asarray(polygon).tolist() for polygon in mask]
     size, counts = [int(n) for n in mask["size"]], mask["counts"]

@@ -62,7 +62,7 @@ def autocast_layers(model: nn.Module, dtype: torch.dtype | None) -> Iterator[Non
     modules = dict(model.named_modules())
     with ExitStack() as stack:
         for part in filter(None, map(modules.get, _PARTS)):
-            stack.callback(delattr, part, "forward")  # uncovers the method of the class again
+            stack.callback(delattr, part, "forward")  # restores the method of the class
             part.forward = _float32_outputs(autocast(part.forward))
         yield
 

@@ -37,6 +37,7 @@ def overfit_test(data: str | Path | None = None, num_images: int = 8, **settings
     """Train on a few images until the model reproduces their annotations, and report possible causes if it cannot.
 
     data, settings: as for ``train``.  num_images: number of images, at least 1.
+    Raises the errors of ``train``, and UsageError for an invalid ``num_images``.
     """
     if not isinstance(num_images, int) or num_images < 1:
         raise UsageError(f"`num_images={num_images!r}` must be a whole number of at least 1")
@@ -47,6 +48,7 @@ def debug_step(path: str | Path, device: str = "auto") -> str:
     """Repeat a failed step of a training and return a report on where it stopped being finite.
 
     path: file failed_step_*.pt in the folder of a run. Raises CheckpointError for another file.
+    device: "auto", "cpu", "cuda", "cuda:0" or "mps".
     """
     runtime.configure_process()
     return failed_steps.analyze_failed_step(Path(path), runtime.pick_device(device))
@@ -57,7 +59,7 @@ def _config(function: str, data: str | Path | None, settings: dict[str, Any]) ->
     config = options.build(TrainConfig, f"detect.{function}", **given)
     if data is None and "resume" not in settings:
         raise TypeError(
-            f"detect.{function}() is missing the argument 'data': a folder, the name of a dataset or a YAML file, such"
-            " as 'sample'"
+            f"detect.{function}() is missing the argument 'data': a folder, the name of a dataset such as 'sample', or"
+            " a YAML file"
         )
     return complete_config(config, given)

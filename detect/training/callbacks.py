@@ -79,7 +79,7 @@ class StepCallback:
 
     @contextmanager
     def validation(self, progress: EpochProgress) -> Iterator[None]:
-        """Run the validation of an epoch inside a ``with`` block of this context manager, which measures its duration.
+        """Measure the duration of the validation of an epoch, which runs inside the ``with`` block.
 
         When a run with one process is interrupted in the block, the state after the last step of the epoch is saved.
         """

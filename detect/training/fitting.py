@@ -50,7 +50,7 @@ class FittedConfig:
     def image_repeats(self) -> np.ndarray | None:
         """Expected number of times that each image occurs per epoch; None if each occurs once.
 
-        It must not be asked for before ``repeat_threshold`` is fitted.
+        Read it only after ``repeat_threshold`` is fitted, since the first value is kept.
         """
         if not self.config.repeat_threshold:
             return None

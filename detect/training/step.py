@@ -29,7 +29,8 @@ def compute_losses(
 ) -> dict[str, Tensor]:
     """Return the losses of one batch.
 
-    dtype: 16-bit type of the layers in mixed precision; None for float32.  forward: wrapper of ``model`` to call.
+    dtype: 16-bit type of the layers in mixed precision; None for float32.
+    forward: wrapper of ``model`` to call instead, such as DistributedDataParallel.
     """
     device = next(model.parameters()).device
     images, targets = batch

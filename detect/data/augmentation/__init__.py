@@ -18,7 +18,7 @@ from detect.errors import UsageError
 from detect.options import option
 
 COLORS = ("none", "mild", "strong")
-PRESET_NAMES = ("light", "default", "strong")  # that users choose from
+PRESET_NAMES = ("light", "default", "strong")  # the presets that users can choose
 
 _OFF = {"jitter": (1.0, 1.0), "color": "none"}  # strengths that change nothing; 0 for every other augmentation
 # Preset -> strengths of the augmentations that it uses.
@@ -56,7 +56,7 @@ def as_text(value: Any) -> str:
 def _help(name: str, meaning: str) -> str:
     """Return the help text of the field ``name``: its meaning, and its strength in each preset."""
     values = ", ".join(f"{preset} {as_text(preset_strength(preset, name))}" for preset in PRESET_NAMES)
-    return f"{meaning} (default: that of aug: {values})"
+    return f"{meaning} (default: set by aug: {values})"
 
 
 def _probability(name: str, meaning: str) -> Any:
@@ -70,9 +70,7 @@ class Augmentation:
     A field that is None has the strength of the preset ``aug``. Raises UsageError for an invalid range.
     """
 
-    aug: str = option(
-        "default", "augmentation preset; the settings that follow change parts of it", choices=PRESET_NAMES
-    )
+    aug: str = option("default", "augmentation preset; the settings below override parts of it", choices=PRESET_NAMES)
     jitter: list[float] | None = option(
         None,
         _help(

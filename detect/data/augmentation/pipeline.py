@@ -23,13 +23,13 @@ from detect.structures.image_size import resized_hw
 
 
 class TrainTransform:
-    """Scale jitter, mosaic, and all other augmentations of ``detect.data.augmentation``, in their order.
+    """Applies scale jitter, mosaic and all other augmentations, in the order of the fields of ``Augmentation``.
 
     imgsz: short side in pixels at jitter factor 1. An enlarged image is cropped at random to its size at factor 1, so
         that zooming in costs the model no time (large-scale jitter, Ghiasi et al., https://arxiv.org/abs/2012.07177).
         A mosaic is as large as its first image at factor 1.
-    augmentation: its settings.
-    epochs: length of the training, the last part of which has no mosaics; None: every epoch has mosaics.
+    augmentation: preset and strengths.
+    epochs: number of epochs of the training; the last fifth has no mosaics. None: every epoch has mosaics.
     mosaic_epochs: number of epochs with mosaics, counted from the first.
     needs_masks: whether an active transform needs masks, even when the model does not.
     """

@@ -94,7 +94,7 @@ def _unsupported(file: AnnotationFile) -> str:
 
 
 def incomplete_coco_files(listing: FileListing) -> list[str]:
-    """Return, for each JSON file with some keys of COCO but not all, which ones it lacks, in words.
+    """Return a message with the missing keys for each JSON file that has some keys of COCO, but not all.
 
     COCO itself publishes such files (captions, image lists), so they are an error only without other annotations.
     """

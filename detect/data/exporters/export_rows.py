@@ -1,4 +1,4 @@
-"""What several exporters share: images with their objects, and detection of lost information."""
+"""Functions that several exporters share: they iterate over images with objects and count lost information."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def image_rows(export: Export) -> Iterator[ImageRow]:
 def one_polygon(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str], *, cut: bool) -> list[float]:
     """Return one polygon [x0, y0, ...] for the mask of an object; [] when only the box can be written.
 
-    losses: what the polygon or the box cannot hold is added.  cut: whether to clip the polygon to the image.
+    losses: counter to which information that the polygon or the box cannot hold is added.
+    cut: whether to clip the polygon to the image.
     """
     polygon = [] if one.mask is None else single_polygon(one.mask, image_hw, clip=cut)
     if not polygon:
@@ -117,14 +118,16 @@ def clip_to_image(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str
 
 
 def count_lost_category_ids(export: Export) -> None:
-    """Count category ids other than 1..K as losses: readers of formats without ids number the classes."""
+    """Count the category ids as losses unless they are 1..K, as readers number classes in formats without ids."""
     class_names = export.class_names
     if class_names.ids != tuple(range(1, len(class_names) + 1)):
         export.losses[CATEGORY_IDS] = len(class_names)
 
 
 def class_texts(export: Export) -> list[str]:
-    """Return the class names in label order for formats without a list of classes, whose readers strip spaces.
+    """Return the class names in label order, as formats without a list of classes can hold them.
+
+    Control characters become ``_`` and runs of spaces one space, since readers of these formats strip spaces.
 
     Category ids and classes without objects count as losses.
     Raises UsageError when a name becomes empty or two names become equal.

@@ -20,8 +20,8 @@ class Export:
         parts: tables as ``DatasetSpec.read`` returns them: every object has a box and an area.
         class_names: ClassNames of all splits.
         names: {split: name of each image in the new dataset, relative to ``Exporter.image_folder(split)``}.
-        losses: {information that the format cannot hold, a plural noun such as "masks": number of cases}, counted by
-            the exporter. Image ids and annotation ids do not count as information.
+        losses: what the format cannot hold, counted by the exporter: {plural noun such as "masks": number of cases}.
+            Image ids and annotation ids are not counted.
     """
 
     parts: Parts

@@ -31,7 +31,10 @@ _MIN_SIDE_PX = 1.02  # a box of one pixel has equal coordinates, which readers t
 
 
 def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield the annotation files, see ``Exporter.files``. A name in two splits is one image with equal objects."""
+    """Yield the annotation files, see ``Exporter.files``.
+
+    An image that is in several splits with equal objects gets one file.
+    """
     texts = class_texts(export)
     written = set()
     for image in image_rows(export):

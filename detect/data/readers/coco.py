@@ -95,7 +95,10 @@ READER = Reader("COCO JSON", (".json",), _recognize, parse, sample_image_names)
 
 
 def _read_document(annotations: Path) -> tuple[_Document, mmap.mmap | None]:
-    """Return the entries and the mapped file that they refer to, None for Python objects. Raises DataError."""
+    """Return the entries, and the memory-mapped file that they refer to (None for Python objects).
+
+    Raises DataError.
+    """
     try:
         with annotations.open("rb") as file:
             text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

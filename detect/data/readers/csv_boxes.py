@@ -42,7 +42,7 @@ class _Line:
         image_hw: (height, width) of the image in pixels, (0, 0) if not given.
         label: class name.
         box: xyxy in pixels, or None for an image without objects.
-        problem: why the line is invalid.
+        problem: why the line is invalid; None for a valid line.
         raw: text of an invalid line.
     """
 

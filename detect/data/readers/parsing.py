@@ -29,7 +29,11 @@ _T = TypeVar("_T")
 
 @contextmanager
 def _errors_naming(path: Path, form: str, *invalid: type[Exception]) -> Iterator[None]:
-    """Raise DataError that names an annotation file for OSError and for ``invalid``, errors of other content."""
+    """Turn OSError and the exceptions ``invalid`` into a DataError that names the annotation file.
+
+    form: the expected format, for messages.
+    invalid: types of exceptions that mean that the file has another format.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -64,8 +68,8 @@ def read_annotation_files(
 ) -> Iterator[tuple[str, _T, str]]:
     """Yield each file of a format with one annotation file per image, its content, and the image of the same name.
 
-    The name of the image is "" if there is none. Files for which ``load`` raises DataError are recorded as unreadable,
-    and at the end images that ``builder`` does not have as unannotated.
+    The name of the image is "" if there is none. Files for which ``load`` raises DataError are recorded as unreadable.
+    After the last file, images that were not added to ``builder`` are recorded as unannotated.
 
     files: paths relative to the folder of the annotations.
     load: function that returns the content, or None for a file of another kind.
@@ -94,7 +98,7 @@ def read_annotation_files(
 
 
 def parse_number(key: str, text: str) -> float:
-    """Return the number that ``text``, the value of ``key``, holds. Raises InvalidEntryError."""
+    """Return ``text``, the value of ``key``, as a number. Raises InvalidEntryError."""
     try:
         return float(text)
     except ValueError:

@@ -42,7 +42,7 @@ class ClassAttribute:
 
     Attributes:
         class_names: ClassNames.
-        key: name of the attribute; None if no attribute holds the class, and every region has the only class.
+        key: name of the attribute; None if no attribute holds the class; every region then has the only class.
         displayed: {option id: class name} if the attribute has options.
         in_use: bool, whether the classes are only the values that the regions have.
     """

@@ -128,7 +128,10 @@ def _read_box(entry: Element) -> tuple[float, float, float, float]:
 
 
 def _pixel_edges(one: float, other: float) -> tuple[float, float]:
-    """Return the edges of the span from one pixel, counted from 1, to the other; 0 is the first pixel too."""
+    """Return the edges of the span between two pixels, counted from 0, in the order of the arguments.
+
+    The arguments count pixels from 1; 0 also means the first pixel.
+    """
     first = min(one, other)
     edge = 0.0 if 0 <= first < 1 else first - 1
     return (one, edge) if one > other else (edge, other)

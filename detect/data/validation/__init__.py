@@ -1,1 +1,1 @@
-"""What is checked whenever a dataset is read, and how invalid images and annotations are handled."""
+"""Checks that run whenever a dataset is read, and the handling of invalid images and annotations."""

@@ -22,8 +22,9 @@ def write_annotated_image(
 ) -> Path:
     """Draw ``detections`` on ``image`` (uint8 RGB [H, W, 3]) and return the file in ``folder`` that was written.
 
-    It has the file name of ``source``. No file is overwritten: if ``x.jpg`` exists, whether from another source or
-    not, the name becomes ``x_2.jpg``, ``x_3.jpg`` ... Raises MediaError or DiskError if it cannot be written.
+    The file is named after ``source``. A suffix that is not in KEPT_SUFFIXES becomes .jpg. An image with a side of
+    more than JPEG_MAX_SIDE pixels is written as .png. No file is overwritten: if ``x.jpg`` exists, the name becomes
+    ``x_2.jpg``, ``x_3.jpg`` ... Raises MediaError or DiskError if the file cannot be written.
     """
     suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".jpg"
     if max(detections.image_hw) > JPEG_MAX_SIDE:

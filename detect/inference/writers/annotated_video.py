@@ -51,7 +51,7 @@ def write_annotated_video(
     gray: whether everything outside the objects loses its color.
 
     A frame of another size than the first is drawn at its own size and then letterboxed to that of the first.
-    KeyboardInterrupt ends the video; before the end of the first frame it is raised.
+    KeyboardInterrupt ends the video early and keeps the frames so far. Before the end of the first frame it is raised.
     """
     detections, interrupted = Detections(video.size_hw), False
     with (

@@ -52,7 +52,7 @@ WIDTHS = {
 
 
 def conv_norm_relu(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Return a convolution that keeps the size except for its stride, batch norm and ReLU."""
+    """Return a convolution, padded so that only the stride changes the size, a batch norm and a ReLU."""
     conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(channels_out), act=nn.ReLU(inplace=True)))
 

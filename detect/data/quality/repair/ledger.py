@@ -4,8 +4,8 @@ Each line is an object with ``split``, ``change``, ``reasons`` (kinds of problem
 
 - "image removed", "object removed": ``image`` and ``before``, all its values.
 - "image changed", "object changed": ``image``, its ``id`` in the new file, and ``before`` and ``after`` with the
-  values that changed. Values that the original does not state are null there. An entry for which only missing values
-  were computed has no line.
+  values that changed. Values that the original does not state are null there. An image or object for which
+  only missing values were computed has no line.
 - "entry skipped": ``location`` and ``text`` of an entry in the original file that could not be read.
 - "class renamed": ``before`` and ``after``. Each object of the class has a line too.
 

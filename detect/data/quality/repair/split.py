@@ -49,7 +49,7 @@ class SplitRepair:
     def with_original_ids(self) -> Table:
         """Return the current table with the ids of the original table instead of its row numbers.
 
-        An object whose id an earlier object of the original table has gets a new id, and this problem is recorded.
+        An object with the id of an earlier object of the original table gets a new id, and this problem is recorded.
         """
         original = self.original.table
         ids, duplicates = renumber_duplicates(original.annotation_ids)
