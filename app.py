@@ -270,26 +270,21 @@ def model_row(model: dict[str, Any]) -> dict[str, str | float | None]:
 
 
 def evaluated_rows() -> list[dict[str, str | float]]:
-    """Return one row per evaluation: those in outputs/, newest first, then those in docs/results/."""
-    results = {run_of(path): path for path in newest_first("metrics.json")}
-    rows = [metrics_row(name, metrics) for name, path in results.items() if (metrics := read_metrics(path))]
-    for path in sorted((ROOT / "docs" / "results").glob("*_default_0.json")):
-        by_split = read_metrics(path).get("metrics", {})
-        rows += [metrics_row(f"docs/results/{path.stem}, {split}", metrics) for split, metrics in by_split.items()]
+    """Return one row per evaluation: those in outputs/, newest first, then those in docs/results/.
+
+    A file that holds no metrics is skipped, with a warning on the page.
+    """
+    rows = []
+    for path in [*newest_first("metrics.json"), *sorted((ROOT / "docs" / "results").glob("*_default_0.json"))]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if path.name == "metrics.json":
+                rows.append(metrics_row(run_of(path), content))
+            else:  # a record of benchmark.py results
+                rows += [metrics_row(f"{path.stem}, {split}", part) for split, part in content["metrics"].items()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            st.warning(f"{path.relative_to(ROOT)} holds no metrics: {error}")
     return rows
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file with metrics; {} after a warning on the page if it is damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-        reason = "not a JSON object"
-    except ValueError as error:
-        reason = str(error)
-    st.warning(f"{path.relative_to(ROOT)} holds no metrics: {reason}")
-    return {}
 
 
 def metrics_row(name: str, metrics: dict[str, Any]) -> dict[str, str | float]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import numbers
 import os
 import types
@@ -88,17 +89,23 @@ def check_run_name(name: str | None) -> None:
         raise UsageError(f"`name={short!r}` must be a folder name of at most {_MAX_NAME_BYTES} bytes, not a path")
 
 
+def check_number(name: str, value: object, kind: type[int] | type[float], low: float, high: float = math.inf) -> None:
+    """Raise UsageError unless the setting ``name`` is a number of type ``kind`` (also of NumPy) in low..high."""
+    numeric = numbers.Integral if kind is int else numbers.Real
+    # Written as "not inside the range" because every comparison with NaN is false.
+    if not isinstance(value, numeric) or isinstance(value, bool) or not low <= value <= high:  # type: ignore[operator]
+        limits = f"of at least {low}" if high == math.inf else f"in {low}..{high}"
+        raise UsageError(f"`{name}={value!r}` must be {_TYPE_WORDS[kind]} {limits}")
+
+
 def check_imgsz(imgsz: object) -> None:
     """Raise UsageError unless ``imgsz``, the short side of the resized images in pixels, is in the supported range."""
-    if not isinstance(imgsz, int) or not MIN_IMGSZ <= imgsz <= MAX_IMGSZ:
-        raise UsageError(f"`imgsz={imgsz!r}` must be a whole number in {MIN_IMGSZ}..{MAX_IMGSZ}")
+    check_number("imgsz", imgsz, int, MIN_IMGSZ, MAX_IMGSZ)
 
 
 def check_threshold(threshold: object) -> None:
     """Raise UsageError unless ``threshold``, the minimum score of a detection, is a number in 0..1."""
-    # Written as "not inside the range" because every comparison with NaN is false.
-    if not isinstance(threshold, numbers.Real) or not 0 <= float(threshold) <= 1:
-        raise UsageError(f"`threshold={threshold!r}` must be a number in 0..1")
+    check_number("threshold", threshold, float, 0, 1)
 
 
 @dataclasses.dataclass(frozen=True)

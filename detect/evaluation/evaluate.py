@@ -102,7 +102,7 @@ def evaluate(
         raise UsageError(unknown("evaluator", evaluator, EVALUATORS))
     spec = data if isinstance(data, DatasetSpec) else find_spec(str(data), data_root, format)
     spec.check_split(split)
-    if model is None or isinstance(model, str | Path):
+    if not isinstance(model, Predictor):
         predictor = load_model(model, device=device or "auto", imgsz=imgsz)
     elif device is None and imgsz is None:
         predictor = model

@@ -14,6 +14,7 @@ from detect.io.downloads import fetch
 from detect.io.files import new_temporary_folder
 from detect.io.links import is_link
 from detect.media import color
+from detect.media.color import check_rgb_array
 from detect.media.images import orientation_of, read_image, upright
 from detect.text import type_in_words
 
@@ -41,16 +42,6 @@ def to_rgb_array(image: ImageInput) -> np.ndarray:
         raise TypeError(f"an image must be {ACCEPTED}, not {type_in_words(image)}")
     check_rgb_array(image)
     return np.require(image, requirements=["C", "W"])  # torch warns of read-only arrays and refuses negative strides
-
-
-def check_rgb_array(image: np.ndarray) -> None:
-    """Raise UsageError unless ``image`` is uint8 [H, W, 3] with at least one pixel."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        hint = "; convert floating point in 0..1 with (image * 255).round().astype('uint8')"
-        raise UsageError(
-            f"an image array must be uint8 RGB [H, W, 3], not {image.dtype} {list(image.shape)}"
-            f"{hint if image.dtype.kind == 'f' else ''}"
-        )
 
 
 def _from_url(url: str) -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detect.errors import UsageError
 from detect.inference import score_threshold
-from detect.inference.image_input import ImageInput, check_rgb_array, to_rgb_array
+from detect.inference.image_input import ImageInput, to_rgb_array
 from detect.inference.mask_pasting import paste_mask
+from detect.media.color import check_rgb_array
 from detect.models.builder import Detector, score_owner
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.options import check_threshold, suggest_keywords
+from detect.options import check_number, check_threshold, suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
@@ -107,8 +107,7 @@ class Predictor:
         """
         if threshold is not None:
             check_threshold(threshold)
-        if batch_size < 1:
-            raise UsageError(f"`batch_size={batch_size}` must be at least 1")
+        check_number("batch_size", batch_size, int, low=1)
         labels = None
         if classes is not None:
             labels = self.class_names.labels([classes] if isinstance(classes, str | int) else classes)

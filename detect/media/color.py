@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageCms
 
-from detect.errors import MediaError
+from detect.errors import MediaError, UsageError
 
 _STRIP_PIXELS = 2**20  # converted in one piece, so that intermediate results need little memory
 
@@ -125,3 +125,13 @@ def _tag(image: Image.Image, tag: int, missing: int = 0) -> int:
     value = getattr(image, "tag_v2", {}).get(tag, missing)
     value = value[0] if isinstance(value, tuple) and value else value
     return value if isinstance(value, int) else missing
+
+
+def check_rgb_array(image: np.ndarray) -> None:
+    """Raise UsageError unless ``image`` is uint8 [H, W, 3] with at least one pixel."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        hint = "; convert floating point in 0..1 with (image * 255).round().astype('uint8')"
+        raise UsageError(
+            f"an image array must be uint8 RGB [H, W, 3], not {image.dtype} {list(image.shape)}"
+            f"{hint if image.dtype.kind == 'f' else ''}"
+        )

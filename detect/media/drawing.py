@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from detect.errors import UsageError
+from detect.media.color import check_rgb_array
 from detect.options import suggest_keywords
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -50,8 +51,9 @@ def draw(
     show_scores: whether each label shows the class name and the score; otherwise it shows only the class name.
     tint: whether masks are filled; otherwise only their contours are drawn.
 
-    Raises UsageError if the image does not have the size of the detections.
+    Raises UsageError if the image is not uint8 [H, W, 3] or does not have the size of the detections.
     """
+    check_rgb_array(image)
     if image.shape[:2] != tuple(detections.image_hw):
         raise UsageError(
             f"the detections belong to an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"

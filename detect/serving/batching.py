@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -68,10 +66,8 @@ class Batcher:
         self._lock = threading.RLock()
         self.is_closed = False
         self._seconds_per_image = 1.0  # until the first measurement
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # None ends the thread
-        # A daemon, so that a program that is interrupted while a model loads does not wait for it.
-        self._thread = threading.Thread(target=self._work, args=(torch.get_num_threads(),), name="models", daemon=True)
-        self._thread.start()
+        # OpenMP has its own number of threads in every thread.
+        self._thread = ThreadPoolExecutor(1, "models", torch.set_num_threads, (torch.get_num_threads(),))
 
     def submit(
         self, predictor: Predictor, images: Sequence[np.ndarray], threshold: float, timeout: float
@@ -88,15 +84,14 @@ class Batcher:
             self.check_capacity(len(queued))
             self._queue.extend(queued)
             for _ in queued:  # at most as many batches as images
-                self._calls.put(self._process_batch)
+                self._thread.submit(self._process_batch)
         return [one.result for one in queued]
 
     def run(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the thread of the models and return its result, or raise its exception."""
-        result: Future[T] = Future()
         with self._lock:
             self._check_open()
-            self._calls.put(partial(_set_result, result, function))
+            result = self._thread.submit(function)
         return result.result()
 
     def check_capacity(self, num_images: int) -> None:
@@ -114,17 +109,11 @@ class Batcher:
         """Accept no more images, and return when all waiting images have been processed. May be called twice."""
         with self._lock:
             self.is_closed = True
-            self._calls.put(None)
-        self._thread.join()
+        self._thread.shutdown()
 
     def _check_open(self) -> None:
         if self.is_closed:
             raise RuntimeError("the server is shutting down: it takes no more images")
-
-    def _work(self, num_threads: int) -> None:
-        torch.set_num_threads(num_threads)  # OpenMP has its own number of threads in every thread
-        while call := self._calls.get():
-            call()
 
     def _process_batch(self) -> None:
         """Process the oldest image that is still wanted, and later ones that can share its batch."""
@@ -138,14 +127,6 @@ class Batcher:
             seconds = time.perf_counter() - start
             self._seconds_per_image += _SMOOTHING * (seconds / len(batch) - self._seconds_per_image)
             self._on_batch(len(batch), seconds)
-
-
-def _set_result(result: Future[T], function: Callable[[], T]) -> None:
-    """Set the result of ``function``, or its exception."""
-    try:
-        result.set_result(function())
-    except BaseException as error:  # the caller raises it
-        result.set_exception(error)
 
 
 def _is_wanted(queued: _QueuedImage) -> bool:

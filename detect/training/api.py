@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from detect import options, runtime
-from detect.errors import UsageError
 from detect.training import debug_step as failed_steps
 from detect.training import overfit, trainer
 from detect.training.config import TrainConfig, complete_config
@@ -39,8 +38,7 @@ def overfit_test(data: str | Path | None = None, num_images: int = 8, **settings
     data, settings: as for ``train``.  num_images: number of images, at least 1.
     Raises the errors of ``train``, and UsageError for an invalid ``num_images``.
     """
-    if not isinstance(num_images, int) or num_images < 1:
-        raise UsageError(f"`num_images={num_images!r}` must be a whole number of at least 1")
+    options.check_number("num_images", num_images, int, low=1)
     return overfit.overfit_test(_config("overfit_test", data, settings), num_images)
 
 
@@ -57,7 +55,7 @@ def debug_step(path: str | Path, device: str = "auto") -> str:
 def _config(function: str, data: str | Path | None, settings: dict[str, Any]) -> TrainConfig:
     given = settings if data is None else {"data": data, **settings}
     config = options.build(TrainConfig, f"detect.{function}", **given)
-    if data is None and "resume" not in settings:
+    if data is None and config.resume is None:
         raise TypeError(
             f"detect.{function}() is missing the argument 'data': a folder, the name of a dataset such as 'sample', or"
             " a YAML file"

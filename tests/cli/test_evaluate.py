@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.tiny_models import as_checkpoint, random_model, render_shapes
 
 from detect import runtime
@@ -17,6 +18,7 @@ from detect.data.dataset import read_record
 from detect.data.description import find_spec
 from detect.data.spec import DatasetSpec
 from detect.evaluation.coco_metrics import NAMES
+from detect.inference.predictor import Predictor
 from detect.models import checkpoint
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -57,9 +59,9 @@ def oracle(monkeypatch, folder):
         ground_truth_names, records = find_spec(str(folder / "few.yaml")).read("test")
         ground_truth = {read_record(record).tobytes(): record for record in records}
 
-        class Oracle:
-            class_names = ClassNames(names)
-            device = "cpu"
+        class Oracle(Predictor):
+            def __init__(self) -> None:  # it has no model
+                self.class_names, self.device = ClassNames(names), torch.device("cpu")
 
             def predict_batch(self, images: list[np.ndarray], labels=None, threshold=None) -> list[Detections]:
                 return [self.find(ground_truth[image.tobytes()]) for image in images]

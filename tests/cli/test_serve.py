@@ -152,3 +152,31 @@ def test_a_failed_start_leaves_no_files(model, tmp_path):
         server = start("--model", model, "--port", listener.getsockname()[1], TMPDIR=str(tmp_path))
         assert "cannot listen" in server.communicate(timeout=600)[1]
     assert not list(tmp_path.glob("detect_*"))
+
+
+LOADS_FOREVER = """
+import sys
+import torch
+from detect.cli.commands import serve
+from detect.cli.exit_status import exit_status
+from detect.serving import model_registry
+
+def load(*_):
+    print("loading", flush=True)
+    while True:
+        torch.randn(300, 300) @ torch.randn(300, 300)
+
+model_registry.load_models = load
+sys.argv = ["serve.py", "--port", "0"]
+sys.exit(exit_status(serve.main))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_while_a_model_loads_does_not_wait_for_it(number):
+    command = [sys.executable, "-c", LOADS_FOREVER]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout.readline() == "loading\n"
+        server.send_signal(number)
+        _, errors = server.communicate(timeout=600)
+    assert (server.returncode, errors.splitlines()[-1]) == (128 + number, "stopped")

@@ -76,3 +76,9 @@ def test_wrong_arguments_are_errors(folder):
         evaluate(predictor, data, imgsz=320)
     with pytest.raises(CheckpointError, match=r"none\.safetensors"):
         evaluate(folder / "none.safetensors", data)
+
+
+@pytest.mark.parametrize("model", [None, 3])
+def test_model_of_another_type_is_a_type_error(folder, model):
+    with pytest.raises(TypeError, match="a name, a path or a URL"):
+        evaluate(model, folder / "few.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers.tiny_models import CLASSES, TINY_ARCHITECTURE, as_checkpoint, random_model
 
@@ -25,6 +26,8 @@ def test_checkpoint_gives_classes_size_and_threshold(saved, tmp_path):
     assert predictor.imgsz == TINY_ARCHITECTURE.min_size and str(predictor.device) == "cpu"
     other = load_model(str(path), device="cpu", imgsz=160, threshold=0.0)
     assert (other.threshold, other.imgsz, other.model.transform.max_size) == (0.0, 160, 266)
+    of_numpy = load_model(path, device="cpu", imgsz=np.int64(160), threshold=np.float32(0.5))
+    assert (of_numpy.threshold, of_numpy.imgsz) == (0.5, 160)
 
 
 def test_unknown_model_is_an_error_with_the_near_names():
@@ -41,7 +44,8 @@ def test_model_of_another_type_is_a_type_error_that_names_what_is_accepted(model
 
 
 @pytest.mark.parametrize(
-    "settings", [{"imgsz": -1}, {"imgsz": 320.5}, {"imgsz": "320"}, {"threshold": 2}, {"threshold": "0.5"}]
+    "settings",
+    [{"imgsz": -1}, {"imgsz": 320.5}, {"imgsz": "320"}, {"threshold": 2}, {"threshold": True}, {"threshold": "0.5"}],
 )
 def test_invalid_size_or_threshold_is_refused_before_anything_is_loaded(settings):
     with pytest.raises(UsageError, match=next(iter(settings))):

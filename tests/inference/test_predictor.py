@@ -219,8 +219,9 @@ def test_unreadable_files_and_bad_options_are_refused(predictor, images, tmp_pat
     for threshold in (-0.1, 1.1, float("nan"), "0.5"):
         with pytest.raises(UsageError, match=r"`threshold=.*0\.\.1"):
             predictor(images[0], threshold=threshold)
-    with pytest.raises(UsageError, match="batch_size"):
-        predictor(images[0], batch_size=0)
+    for batch_size in (0, 1.5, "2", None):
+        with pytest.raises(UsageError, match="batch_size"):
+            predictor(images[0], batch_size=batch_size)
 
 
 # State and threads

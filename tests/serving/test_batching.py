@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from concurrent.futures import wait
 
@@ -127,15 +125,3 @@ def test_functions_run_in_the_thread_of_the_models(predictor):
     batcher.close()
     with pytest.raises(RuntimeError, match="shutting down"):
         batcher.run(threading.current_thread)
-
-
-def test_program_that_ends_does_not_wait_for_a_model_that_loads():
-    code = """
-import threading
-from detect.serving.batching import Batcher
-batcher, started = Batcher(1, 1), threading.Event()
-loading = lambda: started.set() or threading.Event().wait()
-threading.Thread(target=batcher.run, args=(loading,), daemon=True).start()
-started.wait()
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

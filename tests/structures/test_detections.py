@@ -169,6 +169,9 @@ def test_draw_without_an_image_or_with_one_of_another_size_is_an_error():
         three().draw()
     with pytest.raises(UsageError, match=r"\(40, 60\).*\(9, 9\)"):
         three().draw(np.zeros((9, 9, 3), np.uint8))
+    for array in (np.zeros(HW, np.uint8), np.zeros((*HW, 4), np.uint8), np.zeros((*HW, 3), np.float32)):
+        with pytest.raises(UsageError, match="uint8 RGB"):
+            three().draw(array)
 
 
 def test_unknown_option_of_draw_is_a_type_error_with_the_nearest_name():

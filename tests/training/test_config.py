@@ -102,11 +102,12 @@ def test_an_unknown_setting_is_a_type_error_that_names_the_nearest():
 def test_training_without_data_is_a_type_error():
     for function in (detect.train, detect.overfit_test):
         for data in ((), (None,)):
-            with pytest.raises(TypeError, match=r"missing the argument 'data'"):
-                function(*data, epochs=1)
+            for settings in ({}, {"resume": None}):
+                with pytest.raises(TypeError, match=r"missing the argument 'data'"):
+                    function(*data, epochs=1, **settings)
 
 
-@pytest.mark.parametrize("number", [0, -1, "4", 2.5])
+@pytest.mark.parametrize("number", [0, -1, "4", 2.5, True])
 def test_the_overfit_test_needs_a_positive_number_of_images(number):
     with pytest.raises(UsageError, match="num_images"):
         detect.overfit_test("shapes", num_images=number)

@@ -12,9 +12,11 @@ import importlib.util
 import ipaddress
 import math
 import os
+import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from detect.cli.flags import parse
@@ -48,7 +50,8 @@ def main() -> None:
     start_program(settings.quiet)
     load = partial(load_models, models, settings.device, settings.imgsz, settings.threshold)
     with listen(settings.host, settings.port) as listener:
-        app = create_app(load, settings, key)
+        with stopping_at_once():
+            app = create_app(load, settings, key)
         if key is None and not is_loopback(settings.host):
             warn(
                 f"with `host={settings.host}` everyone who reaches this machine can use the server; `api_key_file`"
@@ -70,6 +73,23 @@ def main() -> None:
                 uvicorn.Server(config).run([listener])
         finally:
             app.state.service.close()  # a second Ctrl-C makes uvicorn skip its own shutdown
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process during the block, without waiting for the thread that loads a model."""
+
+    def stop(number: int, _: object) -> None:
+        print("stopped", file=sys.stderr, flush=True)
+        os._exit(128 + number)
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def listen(host: str, port: int) -> socket.socket:

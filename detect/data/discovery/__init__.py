@@ -65,7 +65,7 @@ def _only_format(files: dict[str, list[PurePosixPath]], errors: dict[PurePosixPa
         raise UsageError(f"{listing.folder} holds {found}; choose one with {choices}")
     if not files:
         supported = ", ".join(get_reader(name).title for name in READERS)
-        reason = _first_error(errors) or "".join(f"; {text}" for text in incomplete_coco_files(listing)[:1])
+        reason = _first_error(errors) or next((f"; {text}" for text in incomplete_coco_files(listing)), "")
         raise DataError(
             f"no annotations in {listing.folder}, only images ({len(listing.images)}); supported are {supported}"
             f"{reason}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -93,12 +94,11 @@ def _unsupported(file: AnnotationFile) -> str:
     return ""
 
 
-def incomplete_coco_files(listing: FileListing) -> list[str]:
-    """Return a message with the missing keys for each JSON file that has some keys of COCO, but not all.
+def incomplete_coco_files(listing: FileListing) -> Iterator[str]:
+    """Yield a message with the missing keys for each JSON file that has some keys of COCO, but not all.
 
     COCO itself publishes such files (captions, image lists), so they are an error only without other annotations.
     """
-    lacking = []
     for name in listing.files.get(".json", [])[:_EXAMINED]:
         try:
             content = msgspec.json.decode((listing.folder / name).read_bytes())
@@ -106,8 +106,7 @@ def incomplete_coco_files(listing: FileListing) -> list[str]:
             continue
         missing = [f"'{key}'" for key in _COCO_KEYS if not isinstance(content, dict) or key not in content]
         if 0 < len(missing) < len(_COCO_KEYS):
-            lacking.append(f"{name} lacks {' and '.join(missing)}, which COCO JSON requires")
-    return lacking
+            yield f"{name} lacks {' and '.join(missing)}, which COCO JSON requires"
 
 
 def _is_label_studio(file: AnnotationFile) -> bool:
