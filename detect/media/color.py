@@ -133,5 +133,5 @@ def check_rgb_array(image: np.ndarray) -> None:
         hint = "; convert floating point in 0..1 with (image * 255).round().astype('uint8')"
         raise UsageError(
             f"an image array must be uint8 RGB [H, W, 3], not {image.dtype} {list(image.shape)}"
-            f"{hint if image.dtype.kind == 'f' else ''}"
+            f"{hint if image.dtype.kind == 'f' and image.ndim == 3 else ''}"
         )
