@@ -15,7 +15,6 @@ from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
-from detect.data.validation.image_headers import with_names_on_disk
 from detect.errors import DataError, UsageError
 from detect.io.downloads import sha256_of
 from detect.progress import warn
@@ -133,7 +132,7 @@ class DatasetSpec:
         images, annotations = self.root / part["images"], self.root / part["annotations"]
         if (images, annotations) not in self._unvalidated:
             unvalidated = get_reader(self.format).parse(images, annotations, self.classes)
-            self._unvalidated[images, annotations] = replace(unvalidated, table=with_names_on_disk(unvalidated.table))
+            self._unvalidated[images, annotations] = unvalidated.with_names_on_disk()
         return self._unvalidated[images, annotations]
 
     def _classes_of(self, unvalidated: UnvalidatedSplit) -> ClassNames:

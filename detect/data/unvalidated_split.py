@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.data.columns import MaskBuilder, StringColumn
-from detect.data.file_listing import read_text_or_empty
+from detect.data.file_listing import images_below, read_text_or_empty
+from detect.data.image_names import match_names
 from detect.data.table import Table, object_starts
 from detect.data.validation.problems import Location
 from detect.structures.masks import Polygons, Rle
@@ -31,8 +33,8 @@ class InvalidEntryError(ValueError):
         self.kind = kind
 
 
-class SkippedEntry(NamedTuple):
-    """An entry of the annotation files that cannot become a row of the table.
+class ReportedEntry(NamedTuple):
+    """An entry of the annotation files that cannot become a row of the table, or that is read with a change.
 
     Attributes:
         kind: str, a key of ``detect.data.validation.problems.KINDS``.
@@ -60,6 +62,7 @@ class UnvalidatedSplit:
             classes of the annotated objects.
         entry_word: str, what messages call one annotated object: "annotation", "line", ...
         skipped: entries that are not rows of the table.
+        notes: entries that are read otherwise than they are written, such as rotated boxes.
     """
 
     annotations: Path
@@ -68,7 +71,8 @@ class UnvalidatedSplit:
     ids: tuple[int, ...]
     classes_listed: bool
     entry_word: str
-    skipped: tuple[SkippedEntry, ...] = ()
+    skipped: tuple[ReportedEntry, ...] = ()
+    notes: tuple[ReportedEntry, ...] = ()
 
     def location(self, row: int, value: object = "") -> Location:
         """Return where object ``row`` is annotated, with ``value`` for display."""
@@ -77,13 +81,38 @@ class UnvalidatedSplit:
         file = table.names[image] if table.sources is None else table.sources[image]
         return Location(file, f"{self.entry_word} {table.numbers[row]}", _shown(value))
 
-    def take_images(self, rows: np.ndarray) -> UnvalidatedSplit:
-        """Return the images at ``rows``, int [n], with their objects and their skipped entries.
+    def with_names_on_disk(self) -> UnvalidatedSplit:
+        """Return the split with image names corrected to those on disk, where exactly one image fits.
 
-        Skipped entries that belong to no image are kept."""
-        row_of = {int(old): new for new, old in enumerate(rows)}
-        kept = [e._replace(image=row_of.get(e.image, -1)) for e in self.skipped if e.image in {-1, *row_of}]
-        return replace(self, table=self.table.take_images(rows), skipped=tuple(kept))
+        Each corrected name is noted. See ``detect.data.image_names`` for the differences that are bridged.
+        """
+        table, folder = self.table, str(self.table.folder)  # joined as text: creating 118,000 Path objects is slow
+        is_there = os.path.isfile
+        missing = [row for row, name in enumerate(table.names) if not is_there(os.path.join(folder, name))]  # noqa: PTH118
+        if not missing or not table.folder.is_dir():
+            return self
+        names, rows = list(table.names), set(missing)
+        used = {name for row, name in enumerate(names) if row not in rows}
+        found = match_names((names[row] for row in missing), [n for n in images_below(table.folder) if n not in used])
+        notes = []
+        for row in missing:
+            if file := found.get(names[row]):
+                notes.append(ReportedEntry("renamed_image", Location(file, "", f"annotated as {names[row]}"), row))
+                names[row] = file
+        if not notes:
+            return self
+        return replace(self, table=replace(table, names=StringColumn.of(names)), notes=(*self.notes, *notes))
+
+    def take_images(self, rows: np.ndarray) -> UnvalidatedSplit:
+        """Return the images at ``rows``, int [n], with their objects and their reported entries.
+
+        Reported entries that belong to no image are kept."""
+        row_of = {int(old): new for new, old in enumerate(rows)} | {-1: -1}
+        skipped, notes = (
+            tuple(e._replace(image=row_of[e.image]) for e in entries if e.image in row_of)
+            for entries in (self.skipped, self.notes)
+        )
+        return replace(self, table=self.table.take_images(rows), skipped=skipped, notes=notes)
 
 
 def _shown(value: object) -> str:
@@ -105,7 +134,8 @@ class UnvalidatedSplitBuilder:
         self._areas, self._iscrowd = array("d"), bytearray()
         self._annotation_ids, self._numbers = array("q"), array("q")
         self._masks = MaskBuilder()
-        self._skipped: list[SkippedEntry] = []
+        self._skipped: list[ReportedEntry] = []
+        self._notes: list[ReportedEntry] = []
         self._label_of: dict[str, int] = {}
 
     def add_image(
@@ -159,18 +189,34 @@ class UnvalidatedSplitBuilder:
         return self._label_of.setdefault(name, len(self._label_of) + 1)
 
     def skip(self, kind: str, location: Location, image: int = -1, raw: str = "") -> None:
-        """Record an entry that cannot become a row; the arguments are the attributes of ``SkippedEntry``."""
-        self._skipped.append(SkippedEntry(kind, location, image, raw))
+        """Record an entry that cannot become a row; the arguments are the attributes of ``ReportedEntry``."""
+        self._skipped.append(ReportedEntry(kind, location, image, raw))
 
     def skip_object(self, problem: InvalidEntryError, image: int, number: int, raw: str) -> None:
         """Record an annotated object that cannot become a row; ``image`` and ``number`` as in ``add_object``."""
+        self.skip(problem.kind, self._location(image, number, str(problem)), image, raw)
+
+    def note(self, kind: str, image: int = -1, number: int | None = None, value: str = "", file: str = "") -> None:
+        """Record that an entry is read otherwise than it is written.
+
+        kind: a key of ``detect.data.validation.problems.KINDS``, whose ``when_read`` says how it is read.
+        image, number: of the object as in ``add_object``, of the image without ``number``.
+        value: what is written, or an explanation.
+        file: name of the file or class that the note is about, if it is about no image.
+        """
+        location = (
+            Location(file or self.annotations.name, "", value) if image < 0 else self._location(image, number, value)
+        )
+        self._notes.append(ReportedEntry(kind, location, image))
+
+    def _location(self, image: int, number: int | None, value: str) -> Location:
         file = self._sources[image] if self._sources else self._names[image]
-        self.skip(problem.kind, Location(file, f"{self.entry_word} {number}", str(problem)), image, raw)
+        return Location(file, "" if number is None else f"{self.entry_word} {number}", value)
 
     def skip_file(self, kind: str, file: str, message: str, image: int = -1) -> None:
         """Record that a file in the folder ``annotations`` is not used.
 
-        kind, image: see ``SkippedEntry``.
+        kind, image: see ``ReportedEntry``.
         file: path relative to ``annotations``.
         message: the reason in words.
         """
@@ -222,4 +268,5 @@ class UnvalidatedSplitBuilder:
             classes_listed,
             self.entry_word,
             tuple(self._skipped),
+            tuple(self._notes),
         )

@@ -32,7 +32,7 @@ _BAR_MIN_MASKS = 20_000  # number of masks from which a progress bar is shown
 
 def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     """Return the valid images and objects of a split, and the problems found."""
-    problems = list(_skipped_entries(split))
+    problems = list(_reported_entries(split))
     lost = [e.image for e in split.skipped if KINDS[e.kind].subject == "image" and e.image >= 0]
     split = split.take_images(np.setdiff1d(np.arange(len(split.table)), lost))
     headers = read_headers(split.table)
@@ -52,7 +52,7 @@ def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
 
 
 def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit) -> Iterator[str]:
-    """Yield one warning that lists the problems and their handling, if there are any.
+    """Yield one warning per kind of problem with its handling.
 
     Raises DataError if more than half of the images are missing; then the image folder is wrong.
     """
@@ -62,13 +62,10 @@ def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit) -> Iterato
             files = first_few(split.table.folder / location.file for location in problem.locations[-missing:])
             are = "is" if missing == 1 else "are"
             raise DataError(f"{split.annotations}: {missing} of its {counted(total, 'image')} {are} missing: {files}")
-    if problems:
-        parts = "; ".join(
-            f"{KINDS[p.kind].title}: {len(p.locations)} {KINDS[p.kind].when_read or 'kept'}"
-            f" ({first_few(p.locations, 3)})"
-            for p in problems
-        )
-        yield f"{split.annotations}: {parts}"
+    for problem in problems:
+        kind = KINDS[problem.kind]
+        handling = f"{len(problem.locations)} {kind.when_read or 'kept'} ({first_few(problem.locations, 3)})"
+        yield f"{split.annotations}: {kind.title}: {handling}"
 
 
 def check_enough_left(problems: Sequence[Problem], split: UnvalidatedSplit, table: Table) -> None:
@@ -113,10 +110,12 @@ def _pairs(finding: Finding) -> Iterator[tuple[int, Any]]:
     return zip(finding.rows.tolist(), finding.values, strict=True)
 
 
-def _skipped_entries(split: UnvalidatedSplit) -> Iterator[Problem]:
+def _reported_entries(split: UnvalidatedSplit) -> Iterator[Problem]:
     """Yield the problems that the reader met."""
-    for kind in dict.fromkeys(entry.kind for entry in split.skipped):
-        yield Problem(kind, [entry.location for entry in split.skipped if entry.kind == kind])
+    by_kind: dict[str, list[Location]] = {}
+    for entry in (*split.skipped, *split.notes):
+        by_kind.setdefault(entry.kind, []).append(entry.location)
+    yield from (Problem(kind, locations) for kind, locations in by_kind.items())
 
 
 def _corrected(table: Table, findings: Sequence[Finding]) -> Table:

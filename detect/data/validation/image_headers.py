@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from detect import progress
-from detect.data.columns import StringColumn
-from detect.data.file_listing import images_below, is_file
+from detect.data.file_listing import is_file
 from detect.data.table import Table
 from detect.data.validation.annotations import Finding
 from detect.errors import MediaError
@@ -20,30 +18,6 @@ from detect.media.images import Header, read_header
 
 _BAR_MIN_IMAGES = 5000  # number of images from which a progress bar is shown
 _THREADS = 4  # they mostly wait for the disk
-
-
-def with_names_on_disk(table: Table) -> Table:
-    """Return the table with file names corrected to those on disk.
-
-    Corrected are names in another case, as written on case-insensitive file systems, and names that lead out of the
-    image folder by "..", which are matched by their last part if it is unique.
-    """
-    folder = str(table.folder)  # joined as text: creating 118,000 Path objects is slow
-    is_there = os.path.isfile
-    missing = [row for row, name in enumerate(table.names) if not is_there(os.path.join(folder, name))]  # noqa: PTH118
-    if not missing or not table.folder.is_dir():
-        return table
-    on_disk = images_below(table.folder)
-    by_name = {name.casefold(): name for name in on_disk}
-    by_last: dict[str, set[str]] = {}
-    for name in on_disk:
-        by_last.setdefault(PurePosixPath(name).name.casefold(), set()).add(name)
-    names = list(table.names)
-    for row in missing:
-        written = PurePosixPath(names[row])
-        same = by_last.get(written.name.casefold(), set()) if ".." in written.parts else set()
-        names[row] = by_name.get(names[row].casefold(), min(same) if len(same) == 1 else names[row])
-    return replace(table, names=StringColumn.of(names))
 
 
 def read_headers(table: Table) -> list[Header | str]:

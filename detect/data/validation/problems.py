@@ -72,6 +72,8 @@ KINDS: dict[str, Kind] = {
         "copy the files again; doctor.py fix removes them"),
     "unannotated_image": Kind(NOTE, "image", "images without annotations",
         "annotate them, also images without objects", SKIPPED),
+    "renamed_image": Kind(NOTE, "image", "image names that differ from the file",
+        "none needed, if the files are the right ones", "matched to the only file that fits"),
     "image_listed_twice": Kind(WARNING, "image", "images listed twice",
         "doctor.py fix keeps the entry with the most objects"),
     "duplicate_image": Kind(WARNING, "image", "byte-identical images",

@@ -1,0 +1,99 @@
+"""Image files for the names that annotations write, which may differ from the names on disk.
+
+Other programs write names percent-encoded, with backslashes, in another case, with another suffix or none, with
+accents as separate characters, and with the folders or the prefix of a server: ``/data/upload/3/1a2b3c4d-a.jpg``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from detect.data.splits import split_from_path
+from detect.media import formats
+
+_IMAGE_SUFFIXES = tuple(formats.SUFFIXES)
+_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{4,32}[-_](?=.)")  # of files uploaded to Label Studio and similar servers
+_QUERY = re.compile(r"[?#].*$")
+
+
+def match_names(written: Iterable[str], on_disk: Collection[str]) -> dict[str, str]:
+    """Return {written name: image file} for the names of which exactly one image file fits and no other name does.
+
+    Names are compared in steps, from almost equal to equal in the last part only. A file that fits at an earlier step
+    is not considered at later ones.
+
+    written: names without an equal image file, with or without a suffix.
+    on_disk: image files that no name equals, as relative paths with forward slashes.
+    """
+    names, files = dict.fromkeys(written), dict.fromkeys(on_disk)
+    found: dict[str, str] = {}
+    for key in _STEPS:
+        names_of, files_of = _by_key(names, key), _by_key(files, key)
+        for value, same in names_of.items():
+            candidates = [file for file in files_of.get(value, ()) if not _splits_differ(same[0], file)]
+            if len(same) == len(candidates) == 1:
+                found[same[0]] = candidates[0]
+                del names[same[0]], files[candidates[0]]
+        if not names or not files:
+            break
+    return found
+
+
+def comparable(name: str) -> str:
+    """Return a path in the form in which paths are compared: decoded, with forward slashes, lower case, no suffix."""
+    return _without_image_suffix(_decoded(name))
+
+
+def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    groups = defaultdict(list)
+    for name in names:
+        groups[key(name)].append(name)
+    return groups
+
+
+def _splits_differ(written: str, file: str) -> bool:
+    """Return whether the folders of the two paths name different splits."""
+    one, other = (split_from_path(PurePosixPath(_decoded(path)).parent) for path in (written, file))
+    return one is not None and other is not None and one != other
+
+
+def _folded(name: str) -> str:
+    """Return a name without differences of case and of the encoding of accents."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _decoded(name: str) -> str:
+    """Return a path without percent-encoding, backslashes and parts such as ``./``."""
+    for _ in range(2):  # %2520 is a space that was encoded twice
+        name = unquote(name, errors="replace")
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return _folded("/".join(parts)).strip()
+
+
+def _without_image_suffix(path: str) -> str:
+    name, _, suffix = path.rpartition(".")
+    return name if name and f".{suffix}" in _IMAGE_SUFFIXES else path
+
+
+def _last_part(name: str) -> str:
+    """Return the last part of a path or of an address, without the query of an address."""
+    return _QUERY.sub("", _decoded(name).rpartition("/")[2]) or _decoded(name)
+
+
+def _without_prefix(name: str) -> str:
+    return _UPLOAD_PREFIX.sub("", _without_image_suffix(_last_part(name)))
+
+
+_STEPS: tuple[Callable[[str], str], ...] = (
+    _folded,
+    _decoded,
+    comparable,
+    _last_part,
+    lambda name: _without_image_suffix(_last_part(name)),
+    _without_prefix,
+)
