@@ -276,6 +276,12 @@ def from_yaml_values(fields: Mapping[str, Field], content: Mapping[str, Any]) ->
     return values
 
 
+def text_places(fields: Mapping[str, Field]) -> list[tuple[str]]:
+    """Return the places of a YAML file of settings that hold texts, see ``detect.io.yaml_files.read_yaml``."""
+    names = [name for name, field in fields.items() if field.kind in (str, Path)]
+    return [(key,) for name in names for key in dict.fromkeys((name, name.replace("_", "-")))]
+
+
 def shown(value: Any) -> str:
     """Return a value as the user would type it on a command line."""
     if value is None:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 from detect import progress
 from detect.errors import DetectError, UsageError
 from detect.io.yaml_files import load_yaml
-from detect.options import RENAMED, Field, fields_of, from_yaml_values, shown
+from detect.options import RENAMED, Field, fields_of, from_yaml_values, shown, text_places
 from detect.text import unknown
 
 S = TypeVar("S")
@@ -204,7 +204,7 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
 
 
 def _from_yaml(path: Path, fields: Mapping[str, Field]) -> dict[str, Any]:
-    content = load_yaml(path)
+    content = load_yaml(path, text_places(fields))
     try:
         return from_yaml_values(fields, content)
     except UsageError as error:

@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from detect.data.discovery.folder_splits import spec_of_folder
 from detect.data.file_listing import is_file
 from detect.data.readers import READERS
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, UsageError
 from detect.io.resources import datasets_folder, resource
+from detect.io.yaml_files import YamlError, read_yaml
 from detect.progress import warn
 from detect.text import first_few, unknown
 
@@ -29,6 +28,13 @@ _KEYS = {"name": str, "format": str, "classes": list, "root": str, "download": d
 _SPLIT_KEYS = {"images": str, "annotations": str, "files": list, "without": list}
 _DOWNLOAD_KEYS = {"url": str, "sha256": dict, "images": dict, "via_sizes": list}
 _RENDER_KEYS = {"kind": str, "seed": int}
+# Places of texts: a class may be called ``no`` and an image ``007``.
+_TEXTS = [
+    *((key,) for key in ("name", "format", "classes", "root")),
+    *(("splits", "*", key) for key in _SPLIT_KEYS),
+    *(("download", key) for key in ("url", "sha256", "via_sizes")),
+    ("render", "kind"),
+]
 _TYPE_WORDS = {str: "text", int: "a whole number", list: "a list of texts", dict: "a mapping"}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
@@ -110,9 +116,11 @@ def _spec_of_folder(folder: Path, data_root: str | Path | None, format: str, sav
 def _load(path: Path) -> dict[str, Any]:
     """Return the checked content of a description. Raises DataError for invalid YAML, UsageError for wrong content."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        content = read_yaml(path, _TEXTS)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except YamlError as error:
+        raise DataError(str(error)) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} does not describe a dataset: it should hold 'format' and 'splits'")
     if "names" in content and "format" not in content:

@@ -14,6 +14,7 @@ import yaml
 
 from detect.errors import DataError
 from detect.io.files import disk_errors_naming, write_text
+from detect.io.yaml_files import YamlError, read_yaml
 from detect.text import first_few
 
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -91,11 +92,13 @@ def _fill_empty_splits(split: np.ndarray, sizes: np.ndarray, count: int) -> None
 def read_splits(path: Path) -> dict[str, list[str]] | None:
     """Return the image names of the splits val and test from a file of ``write_splits``; None without such a file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path, [("val",), ("test",)])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except YamlError as error:
+        raise DataError(str(error)) from None
     valid = isinstance(content, dict) and set(content) <= {"val", "test"} and content.get("val")
     if not valid or not all(isinstance(v, list) and all(isinstance(n, str) for n in v) for v in content.values()):
         raise DataError(f"{path} should hold lists of image names under 'val' and 'test'; delete it to split again")

@@ -20,6 +20,7 @@ from detect.options import (
     imgsz_option,
     option,
     output_dir_option,
+    text_places,
 )
 from detect.training.resume import AUGMENTATION, SETTINGS_FILE, translate_settings
 
@@ -198,7 +199,8 @@ def resumed_config(folder: Path, changes: Mapping[str, Any]) -> TrainConfig:
             f"`resume={str(folder)!r}` is not the folder of a run, such as outputs/train/NAME: it has no {path.name}"
         )
     try:
-        values = from_yaml_values(fields_of(TrainConfig), translate_settings(load_yaml(path)))
+        known = fields_of(TrainConfig)
+        values = from_yaml_values(known, translate_settings(load_yaml(path, text_places(known))))
         return TrainConfig(**values | dict(changes) | {"resume": folder})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

@@ -85,7 +85,11 @@ def test_yaml_accepts_common_spellings_of_numbers(tmp_path):
     ("text", "words"),
     [
         ("dta: x", ["unknown key 'dta'", "did you mean data"]),
-        ("data: yes", ["data: yes must be text", "quotes"]),
+        ("data: ~", ["data: none must be text"]),
+        ("data: x\nclasses: [cat, ~]", ["line 2", "'~' means no value"]),
+        ("data: x\nclasses:\n- cat\n-\n", ["line 4", "an item is empty"]),
+        ("data: x\ndata: y", ["line 2", "'data' is given twice"]),
+        ("data: x\nlr: 2024-13-45", ["not usable YAML"]),
         ("data: x\nbatch_size: 1.5", ["batch_size: 1.5 must be a whole number"]),
         ("data: x\nbatch_size: true", ["batch_size: yes must be a whole number"]),
         ("data: x\nlr: fast", ["lr: fast must be a number"]),
@@ -103,6 +107,13 @@ def test_yaml_error_names_file_key_and_value(tmp_path, text, words):
     path = yaml_file(tmp_path, text)
     message = refused(f"--config {path}")
     assert all(word in message for word in [str(path), *words]), message
+
+
+def test_yaml_texts_are_kept_as_typed(tmp_path):
+    typed = ["no", "yes", "007", "1e3", "12:30", "1_000", "0x10", "2024-01-01", "1.0", "="]
+    path = yaml_file(tmp_path, f"data: 007\nclasses: [{', '.join(typed)}, 'null', \"~\"]\noutput-dir: 1e3\nlr: 0.5\n")
+    got, _ = settings(f"--config {path}")
+    assert got == Settings(data="007", classes=[*typed, "null", "~"], output_dir=Path("1e3"), lr=0.5)
 
 
 def test_missing_or_binary_config_file_is_a_usage_error(tmp_path):

@@ -175,6 +175,18 @@ def test_objects_of_unlisted_images_do_not_count_as_invalid(folder):
     assert len(find(folder, described(splits={"train": part})).read("train")[1].labels) == 5
 
 
+@pytest.mark.parametrize("typed", ["no", "007", "1e3", "12:30", "1_000", "0x10", "2024-01-01"])
+def test_classes_and_image_names_are_the_text_that_was_typed(folder, typed):
+    ground_truth = json.loads((folder / "files" / "ground truth.json").read_text())
+    ground_truth["categories"][0]["name"] = ground_truth["images"][0]["file_name"] = typed
+    (folder / "files" / "ground truth.json").write_text(json.dumps(ground_truth))
+    (folder / "files" / "images" / "a.png").rename(folder / "files" / "images" / typed)
+    part = f"{{images: images, annotations: ground truth.json, files: [{typed}]}}"
+    found = find(folder, f"format: coco\nroot: files\nclasses: [{typed}]\nsplits: {{train: {part}}}")
+    classes, records = found.read("train")
+    assert classes.names == (typed,) and [r.path.name for r in records] == [typed]
+
+
 def test_unknown_split_suggests_similar_names(folder):
     with pytest.raises(UsageError, match=r"dataset 'set': unknown split 'trian': did you mean train\?"):
         find(folder, described()).read("trian")
@@ -198,8 +210,9 @@ PART = {"images": "images", "annotations": "ground truth.json"}
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("format: [coco", "is not YAML: .* line 1"),
-        ("a: b: c", "is not YAML"),
+        ("format: [coco", "line 1: not YAML"),
+        ("a: b: c", "line 1: not YAML"),
+        ("format: coco\nformat: voc", "line 2: the key 'format' is given twice"),
         ("", "does not describe a dataset"),
         ("- coco", "does not describe a dataset"),
         (described(formt="coco"), r"unknown key 'formt': did you mean format\?"),
@@ -207,9 +220,10 @@ PART = {"images": "images", "annotations": "ground truth.json"}
         (described(splits=None), "lacks the key 'splits'"),
         (described(format="coko"), r"unknown format 'coko': did you mean coco\?"),
         (described(format=["coco"]), r"'format' is \['coco'\]; expected text"),
-        (described(root=5), "'root' is 5; expected text"),
+        (described(root=[5]), r"'root' is \['5'\]; expected text"),
         (described(classes="kite"), "'classes' is 'kite'; expected a list of texts"),
-        (described(classes=[False, "kite"]), r"'classes' is \[False, 'kite'\]; expected a list of texts"),
+        (described(classes=[["kite"]]), r"'classes' is \[\['kite'\]\]; expected a list of texts"),
+        (described(classes=[None, "kite"]), r"line \d+: 'null' means no value"),
         (described(classes=["kite", "kite"]), "'classes' lists a name twice: kite, kite"),
         (described(splits=["train"]), r"'splits' is \['train'\]; expected a mapping"),
         (described(splits={"train": None}), "split train is None; expected a mapping with the keys images, annot"),
@@ -227,7 +241,7 @@ PART = {"images": "images", "annotations": "ground truth.json"}
             r"split train: 'images' is \['x'\]; expected text",
         ),
         (described(splits={"train": {**PART, "files": "a.png"}}), "'files' is 'a.png'; expected a list of texts"),
-        (described(splits={"train": {**PART, "without": [5]}}), r"'without' is \[5\]; expected a list of texts"),
+        (described(splits={"train": {**PART, "without": 5}}), "'without' is '5'; expected a list of texts"),
         (described(download="http://x/y.zip"), "'download' is 'http.*'; expected a mapping"),
         (described(download={"ulr": "x"}), r"download: unknown key 'ulr': did you mean url\?"),
         (described(download={"sha256": {}}), "download lacks the key 'url'"),
@@ -243,7 +257,7 @@ def test_mistake_in_a_description_is_a_one_line_error_with_file_and_key(folder, 
 
 def test_binary_description_is_a_one_line_error(folder):
     (folder / "set.yaml").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(DataError, match=r"set\.yaml is not YAML") as error:
+    with pytest.raises(DataError, match=r"set\.yaml is not a YAML file") as error:
         find_spec(str(folder / "set.yaml"))
     assert "\n" not in str(error.value)
 

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from detect.data.file_listing import FileListing
 from detect.data.splits import read_name_list, split_from_path
 from detect.errors import DataError
+from detect.io.yaml_files import MissingTextError, YamlError, read_yaml
 from detect.progress import warn
 from detect.text import first_few
 
 _CLASS_LISTS = ("classes.txt", "obj.names", "labels.txt", "predefined_classes.txt", "_darknet.labels")
+# Keys of data.yaml whose values are texts: a class may be called ``no`` and a folder ``2024``.
+_TEXTS = [(key,) for key in ("names", "path", "train", "val", "valid", "test")]
 _SPLIT_LISTS = {"train.txt": "train", "val.txt": "val", "valid.txt": "val", "test.txt": "test"}
 
 
@@ -26,15 +27,21 @@ def find_classes(listing: FileListing) -> tuple[str, ...]:
     for path, content in _descriptions(listing):
         names = content.get("names")
         if isinstance(names, dict):  # {0: "kite", 1: "balloon"}
-            if set(names) != set(range(len(names))):
-                numbers = first_few(map(str, names))
-                raise DataError(f"{path}: the numbers of 'names' must be 0, 1, ..., not {numbers}")
-            names = [names[number] for number in range(len(names))]
+            names = _in_order(names, path)
         if isinstance(names, list) and names:
-            if not all(isinstance(name, str | int | float) for name in names):
-                raise DataError(f"{path}: 'names' must be strings")
-            return tuple(map(str, names))
+            if wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
+                raise DataError(f"{path}: 'names' has the item {reprlib.repr(wrong[0])}; expected the name of a class")
+            return tuple(names)
     return _read_class_list(listing)
+
+
+def _in_order(names: dict[str, Any], path: Path) -> list[Any]:
+    """Return class names in the order of the class numbers that are their keys. Raises DataError for other keys."""
+    by_number = {int(key): name for key, name in names.items() if str(key).isdecimal()}
+    if len(by_number) < len(names) or set(by_number) != set(range(len(names))):
+        numbers = first_few(map(str, names))
+        raise DataError(f"{path}: the numbers of 'names' must be 0, 1, ..., not {numbers}")
+    return [by_number[number] for number in range(len(names))]
 
 
 def _read_class_list(listing: FileListing) -> tuple[str, ...]:
@@ -85,6 +92,7 @@ def _descriptions(listing: FileListing) -> Iterator[tuple[Path, dict[str, Any]]]
     """Yield the YAML files and darknet's ``obj.data`` with their content, those nearest to the folder first.
 
     An unreadable file gives a warning and is skipped, since it may have nothing to do with the dataset.
+    Raises DataError for a class name or a path that is empty.
     """
     names = [name for suffix in (".yaml", ".yml", ".data") for name in listing.files.get(suffix, ())]
     for name in sorted(names, key=lambda name: len(name.parts)):
@@ -94,9 +102,14 @@ def _descriptions(listing: FileListing) -> Iterator[tuple[Path, dict[str, Any]]]
             yield path, {key.strip(): value.strip() for key, value in pairs if value}
             continue
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            warn(f"{path} cannot be read: {' '.join(str(error).split())}")
+            content = read_yaml(path, _TEXTS)
+        except MissingTextError as error:
+            raise DataError(str(error)) from None
+        except OSError as error:
+            warn(f"{path} cannot be read: {error.strerror}")
+            continue
+        except YamlError as error:
+            warn(f"{error}; the file is ignored")
             continue
         if isinstance(content, dict):
             yield path, content

@@ -36,9 +36,14 @@ def test_every_format_has_a_sample_for_these_tests():
     [
         (None, "", "no file names them; add classes.txt"),
         ("data.yaml", "names: {0: kite, 2: bird}", "must be 0, 1, ..., not 0, 2"),
-        ("data.yaml", "names: [[kite]]", "'names' must be strings"),
+        ("data.yaml", "names: [[kite]]", "the name of a class"),
         ("data.yaml", "names: [", "no file names them"),
         ("data.yaml", "names: {0: kite, x: bird}", "must be 0, 1, ..., not 0, x"),
+        ("data.yaml", "names: {0: kite, 00: bird}", "must be 0, 1, ..., not 0, 00"),
+        ("data.yaml", "names: [kite, '']", "the name of a class"),
+        ("data.yaml", "names:\n- kite\n-\n", "data.yaml, line 3: an item is empty"),
+        ("data.yaml", "names: {0: kite, 1: ~}", "data.yaml, line 1: '~' means no value"),
+        ("data.yaml", "names: [kite, null]", "data.yaml, line 1: 'null' means no value"),
         ("data.yaml", "date: 2020-13-45", "no file names them"),
         ("data.yaml", "[" * 3000, "no file names them"),
     ],
@@ -60,14 +65,14 @@ def test_yaml_bomb_is_refused(tmp_path):
     put(tmp_path / "set", "yolo", "images", "labels", NAMES)
     (tmp_path / "set" / "classes.txt").unlink()
     put_text(tmp_path / "set" / "data.yaml", bomb)
-    with pytest.raises(DataError, match="'names' must be strings"):
+    with pytest.raises(DataError, match="the name of a class"):
         find_spec(str(tmp_path / "set"))
     put_text(tmp_path / "set.yaml", f"{bomb}format: *a9\nsplits: {{}}\n")
     with pytest.raises(UsageError) as error:
         find_spec(str(tmp_path / "set.yaml"))
     assert len(str(error.value)) < 500
     put_text(tmp_path / "set.yaml", "format: coco\nsplits: !!python/object/apply:os.system [echo hello]\n")
-    with pytest.raises(DataError, match="is not YAML"):
+    with pytest.raises(DataError, match="line 2: not YAML"):
         find_spec(str(tmp_path / "set.yaml"))
 
 
@@ -181,7 +186,7 @@ def test_paths_of_other_machines_are_resolved(tmp_path, written):
                 (f"val: [{', '.join(NAMES)}]", "leaves no image for train"),
                 ("val: [gone.png]", "leaves no image for val"),
                 ("val: [0.png, 1.png]\ntest: [1.png]", "has images in both val and test: 1.png"),
-                ("val: [", "splits.yaml cannot be read"),
+                ("val: [", "splits.yaml, line 1: not YAML"),
             )
         ],
         *[

@@ -138,6 +138,42 @@ def test_yaml_of_yolo_declares_splits_and_class_names(tmp_path, declared):
     }
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["names: [{}]", "names:\n- {}\n", "names: {{0: {}}}", "names: {{'0': {}}}", "names:\n  0: {} # first\n"],
+)
+@pytest.mark.parametrize("typed", ["off", "Yes", "007", "1e3", "12:30", "1_000", "0x10", "2024-01-01", "'null'", "no"])
+def test_class_names_of_yolo_are_the_text_that_was_typed(tmp_path, text, typed):
+    put(tmp_path / "set", "yolo", "images/train", "labels/train", NAMES)
+    put_text(tmp_path / "set" / "data.yaml", text.format(typed))
+    spec = find_spec(str(tmp_path / "set"), save_splits=False)
+    assert spec.read("train")[0].names == (typed.strip("'"),)
+
+
+def test_folders_of_splits_may_have_the_names_of_numbers(tmp_path):
+    for part in ("2024", "007"):
+        put(tmp_path / "set", "yolo", f"images/{part}", f"labels/{part}", NAMES[:2])
+    for path in ("images/2024", "2024"):
+        put_text(tmp_path / "set" / "data.yaml", f"path: images\nnames: [kite]\ntrain: {path}\nval: [007]\n")
+        found = members(find_spec(str(tmp_path / "set")))
+        assert found == {
+            "train": [f"images/2024/{n}" for n in NAMES[:2]],
+            "val": [f"images/007/{n}" for n in NAMES[:2]],
+        }
+
+
+def test_saved_splits_may_list_names_that_look_like_numbers(tmp_path):
+    names = ["1e3", "007", "2024-01-01", "x.png"]
+    put_images(tmp_path / "set", *(f"{n}.png" for n in names))
+    for name in names[:3]:
+        (tmp_path / "set" / f"{name}.png").rename(tmp_path / "set" / name)
+    (tmp_path / "set" / "x.png.png").rename(tmp_path / "set" / "x.png")
+    coco(tmp_path / "set" / "a.json", names)
+    put_text(tmp_path / "set" / "splits.yaml", "val:\n- 007\ntest:\n- 1e3\n- 2024-01-01\n")
+    found = members(find_spec(str(tmp_path / "set")))
+    assert found == {"train": ["x.png"], "val": ["007"], "test": ["1e3", "2024-01-01"]}
+
+
 def test_outdated_yaml_of_yolo_gives_a_warning(tmp_path, capsys):
     for split in ("train", "val"):
         put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", NAMES[:2])
