@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import mmap
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,9 @@ COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 _TYPE_WORDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict"}
 _PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
 _FILE_NAME_IN_JSON = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
+_NO_OBJECT_NAMES = frozenset(
+    ("", "background", "bg", "none", "null", "nan", "na", "noobject", "noobjects", "negative", "empty", "nothing")
+)
 _SAMPLED = 200  # lines or file names of one annotation file
 _T = TypeVar("_T")
 
@@ -103,6 +107,22 @@ def parse_number(key: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None
+
+
+def is_no_object(class_name: str, box: Sequence[float] | None) -> bool:
+    """Return whether an object only says that its image has no objects, as some programs and people write it.
+
+    class_name: as written, "" if there is none.
+    box: four numbers as written, in any format; None if there are none.
+
+    Four times -1 says so with any class. All zeros, all NaN, and no box say so with a class such as "background" or
+    "none".
+    """
+    if box is not None and all(number == -1 for number in box):
+        return True
+    if box is not None and any(number != 0 and not math.isnan(number) for number in box):
+        return False
+    return re.sub(r"[\W_]+", "", class_name.casefold()) in _NO_OBJECT_NAMES
 
 
 def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:

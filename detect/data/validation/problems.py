@@ -88,6 +88,8 @@ KINDS: dict[str, Kind] = {
         "doctor.py fix renames them"),
     "not_8bit_rgb": Kind(NOTE, "image", "images that are not 8-bit RGB",
         "none needed: they are converted to 8-bit RGB on white"),
+    "no_object": Kind(NOTE, "image", "entries that say that an image has no objects",
+        "none needed", "read as images without objects"),
     # objects
     "malformed_object": Kind(ERROR, "object", "objects that violate the annotation format", _REWRITE, SKIPPED),
     "unknown_image": Kind(ERROR, "object", "objects of unlisted images",
