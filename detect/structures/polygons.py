@@ -1,4 +1,5 @@
-"""Masks as polygons: the exact boundary of an RLE, and a single polygon for a mask with several parts and holes.
+"""Masks as polygons: the exact boundary of an RLE, and a single polygon for a mask with several parts and holes;
+rotated rectangles.
 
 Boundaries follow the edges of pixels: a square of 3 x 3 pixels has sides of length 3, and x = 0 is the left edge of
 the image. pycocotools rounds coordinates to a fifth of a pixel and fills, by the even-odd rule, the pixels with their
@@ -39,6 +40,26 @@ def mask_rings(rle: Rle) -> list[list[Ring]]:
     _, bottom = np.nonzero(steps == -1)
     runs = shapely.box(left + x, upper + top, left + x + 1, upper + bottom)
     return _parts(shapely.simplify(shapely.union_all(runs), 0))
+
+
+def rotated_rectangle(
+    center_xy: tuple[float, float], size_wh: tuple[float, float], degrees: float
+) -> tuple[list[float], list[float]]:
+    """Return a rotated rectangle as the upright box around it, xyxy, and as a polygon [x0, y0, ..., x3, y3].
+
+    center_xy, size_wh: of the rectangle before its rotation, in pixels.
+    degrees: rotation around the center, clockwise on the screen, where y points down.
+
+    The polygon begins at the corner that is the upper left one without rotation, and goes clockwise.
+    """
+    (x, y), (width, height) = center_xy, size_wh
+    # Rounded, so that a rotation by 90 degrees gives exact coordinates: cos(pi / 2) is 6e-17.
+    cos, sin = (round(f(math.radians(degrees % 360)), 15) for f in (math.cos, math.sin))
+    xs, ys = [], []
+    for along, across in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)):
+        xs.append(x + along * width * cos - across * height * sin)
+        ys.append(y + along * width * sin + across * height * cos)
+    return [min(xs), min(ys), max(xs), max(ys)], [n for point in zip(xs, ys, strict=True) for n in point]
 
 
 def single_polygon(segmentation: Polygons | Rle, image_hw: tuple[int, int], *, clip: bool = False) -> list[float]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from detect.structures import masks
-from detect.structures.polygons import join_rings, mask_rings, single_polygon
+from detect.structures.polygons import join_rings, mask_rings, rotated_rectangle, single_polygon
 
 DATA = SHARED / "data"
 HW = (40, 60)
@@ -157,3 +157,21 @@ def test_masks_of_real_datasets_are_kept(name, split):
             polygon = single_polygon(mask, record.image_hw)
             min_iou = 1 if isinstance(mask, dict) or polygon == list(mask[0]) else 0.995
             assert iou(polygon, mask, record.image_hw) >= min_iou
+
+
+@pytest.mark.parametrize(
+    ("degrees", "box", "first_edge"),
+    [
+        (0, [20, 15, 40, 25], [20, 15, 40, 15]),
+        (90, [25, 10, 35, 30], [35, 10, 35, 30]),
+        (-90, [25, 10, 35, 30], [25, 30, 25, 10]),
+        (450, [25, 10, 35, 30], [35, 10, 35, 30]),
+        (180, [20, 15, 40, 25], [40, 25, 20, 25]),
+        (30, [18.839746, 10.669873, 41.160254, 29.330127], [23.839746, 10.669873, 41.160254, 20.669873]),
+    ],
+)
+def test_rectangle_rotates_clockwise_around_its_center(degrees, box, first_edge):
+    found, polygon = rotated_rectangle((30, 20), (20, 10), degrees)
+    assert found == pytest.approx(box, abs=1e-6) and polygon[:4] == pytest.approx(first_edge, abs=1e-6)
+    assert degrees % 90 or found == box
+    assert np.mean(np.reshape(polygon, (-1, 2)), axis=0) == pytest.approx((30, 20))
