@@ -149,3 +149,11 @@ class MaskBuilder:
                 np.frombuffer(self._rle_counts, np.uint8), np.frombuffer(self._count_ends, np.int64)
             ),
         )
+
+
+def no_masks(count: int) -> MaskColumn:
+    """Return a column of ``count`` objects without a mask."""
+    builder = MaskBuilder()
+    for _ in range(count):
+        builder.add(None)
+    return builder.finish()

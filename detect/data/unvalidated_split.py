@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detect.data.columns import MaskBuilder, StringColumn
+from detect.data.columns import MaskBuilder, StringColumn, no_masks
 from detect.data.file_listing import images_below, read_text_or_empty
 from detect.data.image_names import match_names
 from detect.data.table import Table, object_starts
@@ -134,6 +134,7 @@ class UnvalidatedSplitBuilder:
         self._areas, self._iscrowd = array("d"), bytearray()
         self._annotation_ids, self._numbers = array("q"), array("q")
         self._masks = MaskBuilder()
+        self._has_masks = False  # other than outlines of boxes
         self._skipped: list[ReportedEntry] = []
         self._notes: list[ReportedEntry] = []
         self._label_of: dict[str, int] = {}
@@ -163,6 +164,7 @@ class UnvalidatedSplitBuilder:
         *,
         box: Sequence[float] | None = None,
         mask: Polygons | Rle | None = None,
+        mask_from_box: bool = False,
         area: float | None = None,
         iscrowd: bool = False,
         annotation_id: int | None = None,
@@ -172,6 +174,8 @@ class UnvalidatedSplitBuilder:
         number: what a person searches for in the annotation file, see ``Table.numbers``.
         box: four numbers xyxy in absolute pixels.
         mask: a list of polygons, or a compressed RLE whose size is two integers.
+        mask_from_box: whether ``mask`` is only the outline of an annotated box, upright or rotated. Such masks are kept
+            if other objects have real ones, and dropped otherwise: boxes alone do not make a dataset with masks.
         area: square pixels.
         annotation_id: by default objects are numbered from 1.
         """
@@ -183,6 +187,7 @@ class UnvalidatedSplitBuilder:
         self._areas.append(_NO_BOX[0] if area is None else area)
         self._iscrowd.append(iscrowd)
         self._masks.add(mask)
+        self._has_masks |= mask is not None and not mask_from_box
 
     def label(self, name: str) -> int:
         """Return the label of a class name. The first name gets 1, each new name the next integer."""
@@ -256,7 +261,7 @@ class UnvalidatedSplitBuilder:
             annotation_ids=by_image(self._annotation_ids, np.int64),
             numbers=by_image(self._numbers, np.int64),
             mask_rows=order,
-            masks=self._masks.finish(),
+            masks=self._masks.finish() if self._has_masks else no_masks(len(images)),
         )
         classes_listed = classes_listed and names is not None
         names = tuple(self._label_of if names is None else names)
