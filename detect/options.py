@@ -139,12 +139,19 @@ class Field:
         return self.default is REQUIRED
 
     @property
+    def holds_text(self) -> bool:
+        """Whether the value, or each item of a list, is a text or a path."""
+        return self.kind in (str, Path)
+
+    @property
     def type_in_words(self) -> str:
         """Type of one value in words, such as ``a whole number``."""
         return _TYPE_WORDS[self.kind]
 
     def checked(self, value: Any, where: str) -> Any:
         """Return a value from YAML or from Python as the type of the field.
+
+        A single text or path stands for a list of one.
 
         where: how a message names the value, such as ``lr: fast``. Raises UsageError for a value of another type, and
         as ``check`` does.
@@ -155,6 +162,8 @@ class Field:
             value = self._convert_one(value, where)
         elif isinstance(value, (list, tuple)):
             value = [self._convert_one(v, where) for v in value]
+        elif self.holds_text and isinstance(value, (str, Path)):
+            value = [self._convert_one(value, where)]
         else:
             raise UsageError(f"{where} must be a list like [a, b]")
         self.check(value, where)
@@ -278,7 +287,7 @@ def from_yaml_values(fields: Mapping[str, Field], content: Mapping[str, Any]) ->
 
 def text_places(fields: Mapping[str, Field]) -> list[tuple[str]]:
     """Return the places of a YAML file of settings that hold texts, see ``detect.io.yaml_files.read_yaml``."""
-    names = [name for name, field in fields.items() if field.kind in (str, Path)]
+    names = [name for name, field in fields.items() if field.holds_text]
     return [(key,) for name in names for key in dict.fromkeys((name, name.replace("_", "-")))]
 
 

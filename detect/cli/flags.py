@@ -8,7 +8,8 @@
     settings, given = parse(Settings, "Train a detector.")
 
 The field ``batch_size`` is the flag ``--batch-size`` and the YAML key ``batch_size`` or ``batch-size``. A bool is
-``--amp`` and ``--no-amp``. A ``positional`` field takes a word without a flag.
+``--amp`` and ``--no-amp``. A list of texts takes several values, and its flag may be repeated:
+``--classes cat dog`` is ``--classes cat --classes dog``. A ``positional`` field takes a word without a flag.
 """
 
 from __future__ import annotations
@@ -147,6 +148,8 @@ def _parser(fields: Mapping[str, Field], description: str, prog: str | None) -> 
         else:
             nargs = "?" if f.positional else "+" if f.is_list else None
             kind = {"type": _converter(f), "nargs": nargs, "metavar": f.shown_metavar()}
+            if f.is_list and f.holds_text:  # --input a --input b is --input a b
+                kind["action"] = "extend"
         # The default is always None, never the real one: this shows what the user gave.
         parser.add_argument(f.name if f.positional else flag(f.name), default=None, help=_help_text(f), **kind)
     return parser
@@ -193,7 +196,7 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     """Raise UsageError for the first unknown flag, or else for the first word without a flag."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        hint = "; --input takes one path, or a pattern in quotes such as '*.jpg'" if "input" in fields else ""
+        hint = "; images and videos follow --input" if "input" in fields else ""
         raise UsageError(f"'{extra[0]}' follows no flag (see --help){hint}")
     new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"), "")
     if new in fields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from detect.errors import MediaError
 from detect.io.files import fit_file_name
+from detect.media.image_paths import existing_path, shown
 from detect.text import unknown
 
 STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
@@ -48,7 +50,7 @@ class Source:
             return cls("camera", text, f"camera {int(text)}", f"camera_{int(text)}")
         if isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
             return _stream(text)
-        path = Path(text).expanduser()
+        path = existing_path(str(text))
         if path.is_char_device():
             return cls("camera", str(path), f"camera {path}", _safe(f"camera_{path.name}"))
         if path.is_dir():
@@ -56,7 +58,8 @@ class Source:
         if path.is_fifo():
             raise MediaError(f"{path} is a pipe; a video must be a file")
         if not path.is_file():
-            raise MediaError(f"no such video file: {path}")
+            hint = "; a pattern is not possible here, give one video" if glob.has_magic(str(path)) else ""
+            raise MediaError(f"no such video file: {shown(path)}{hint}")
         return cls(
             "file", str(path), str(path), fit_file_name(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING)
         )

@@ -46,6 +46,43 @@ def test_runs_write_to_different_folders(run_script, predictor, images, tmp_path
     ]  # fmt: skip
 
 
+def test_several_inputs_are_processed_in_their_order_and_each_image_once(run_script, predictor, images, tmp_path):
+    for more in ("one/b.jpg", "two/b.jpg"):
+        (tmp_path / more).parent.mkdir()
+        (tmp_path / more).write_bytes((images / "b.jpg").read_bytes())
+    inputs = [images / "c.png", tmp_path / "two", "--input", images / "*.png", "--input", tmp_path / "one" / "b.jpg"]
+    assert run_script(detect_image, "--input", *inputs, "--save-json", "--name", "x") == 0
+    rows = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())
+    assert [Path(row["source"]).relative_to(tmp_path).as_posix() for row in rows] == [
+        "in/c.png", "two/b.jpg", "in/a.png", "one/b.jpg",
+    ]  # fmt: skip
+
+
+def test_default_name_of_a_run_is_that_of_the_input(run_script, predictor, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    square = tmp_path / "photos [2024]"
+    square.mkdir()
+    (square / "a.png").write_bytes((images / "a.png").read_bytes())
+    for name, inputs in (
+        ("a", ["a.png"]),
+        ("in", ["a.png", "b.jpg"]),
+        ("photos [2024]", [square]),
+        ("photos [2024]_2", [square / "*.png"]),
+        (tmp_path.name, [square, "."]),
+    ):
+        assert run_script(detect_image, "--input", *inputs, "--quiet") == 0
+        assert (tmp_path / "out" / name).is_dir(), (name, files(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("text", ["input: [a.png, '*.jpg']", "input:\n- a.png\n- b.jpg", "input: 007.png"])
+def test_input_in_a_config_file_is_a_list_or_one_text(run_script, predictor, images, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(images)
+    (images / "c.png").rename(images / "007.png")
+    (tmp_path / "c.yaml").write_text(text)
+    assert run_script(detect_image, "--config", tmp_path / "c.yaml", "--name", "x") == 0
+    assert files(tmp_path / "out" / "x") == (["007.png"] if "007" in text else ["a.png", "b.jpg"])
+
+
 def test_batch_size_is_passed_to_the_predictor(run_script, predictor, images):
     assert run_script(detect_image, "--input", images, "--batch-size", 2) == 0
     assert predictor.batches == [2, 1]

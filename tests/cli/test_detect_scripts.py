@@ -48,17 +48,25 @@ def test_help_and_errors_in_flags_do_not_import_torch(script):
     assert missing.returncode == 2 and "none.jpg" in missing.stderr
 
 
-@pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
-def test_several_inputs_are_an_error_that_suggests_a_pattern(script):
-    command = [sys.executable, script, "--input", "a.jpg", "b.jpg"]
+@pytest.mark.parametrize(
+    ("script", "words", "said"),
+    [
+        ("detect_image.py", ["a.jpg"], "'a.jpg' follows no flag"),
+        ("detect_video.py", ["--input", "a.mp4", "b.mp4"], "--input takes one video, not 2"),
+        ("detect_video.py", ["--input", "a.mp4", "--input", "b.mp4"], "--input takes one video, not 2"),
+        ("detect_video.py", ["--input", "clips/*.mp4"], "give one video"),
+    ],
+)
+def test_unusable_number_of_inputs_is_a_one_line_error(script, words, said):
+    command = [sys.executable, script, *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: 'b.jpg' ") and "--input" in done.stderr and "'*.jpg'" in done.stderr
+    assert done.stderr.startswith("error: ") and said in done.stderr
 
 
 @pytest.mark.parametrize("settings", [DetectImageSettings, DetectVideoSettings])
 def test_every_output_format_has_a_flag(settings):
     fields = settings.__dataclass_fields__
     assert {name for name in fields if name.startswith("save_")} == {f"save_{name}" for name in FORMATS}
-    assert settings(input="x").formats == []
-    assert settings(input="x", **{f"save_{name}": True for name in FORMATS}).formats == list(FORMATS)
+    assert settings(input=["x"]).formats == []
+    assert settings(input=["x"], **{f"save_{name}": True for name in FORMATS}).formats == list(FORMATS)

@@ -95,7 +95,7 @@ def test_yaml_accepts_common_spellings_of_numbers(tmp_path):
         ("data: x\nlr: fast", ["lr: fast must be a number"]),
         ("data: x\nlr: null", ["lr: none must be a number"]),
         ("data: x\namp: 1", ["amp: 1 must be true or false"]),
-        ("data: x\nclasses: cat", ["classes: cat must be a list"]),
+        ("data: x\nsizes: 3", ["sizes: 3 must be a list"]),
         ("data: x\nlr: 2", ["lr: 2 must be at most 1"]),
         ("data: x\nbackbone: resnet5", ["unknown backbone 'resnet5'", "did you mean resnet50"]),
         ("batch_size: 1\nbatch-size: 2", ["batch-size is given twice"]),
@@ -114,6 +114,16 @@ def test_yaml_texts_are_kept_as_typed(tmp_path):
     path = yaml_file(tmp_path, f"data: 007\nclasses: [{', '.join(typed)}, 'null', \"~\"]\noutput-dir: 1e3\nlr: 0.5\n")
     got, _ = settings(f"--config {path}")
     assert got == Settings(data="007", classes=[*typed, "null", "~"], output_dir=Path("1e3"), lr=0.5)
+
+
+def test_text_stands_for_a_list_of_one_and_flags_of_lists_may_be_repeated(tmp_path):
+    assert settings(f"--config {yaml_file(tmp_path, 'data: x')} --classes a b --classes c")[0].classes == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert settings(f"--config {yaml_file(tmp_path, 'data: x')} --sizes 1 2 --sizes 3")[0].sizes == [3]
+    assert settings(f"--config {yaml_file(tmp_path, 'classes: no')} --data x")[0].classes == ["no"]
 
 
 def test_missing_or_binary_config_file_is_a_usage_error(tmp_path):

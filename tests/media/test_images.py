@@ -12,7 +12,7 @@ from PIL import Image
 
 from detect.errors import DiskError, MediaError, UsageError
 from detect.io.files import make_folder
-from detect.media.image_paths import find_images
+from detect.media.image_paths import find_all_images, find_images
 from detect.media.images import image_hw, read_image, write_image
 
 RED, GREEN, BLUE = (230, 20, 40), (30, 200, 60), (20, 40, 220)
@@ -112,6 +112,69 @@ def test_images_are_found_by_file_folder_and_pattern(tmp_path):
     assert names("/*.png") == ["a.png"]
     assert names("/**/*.jpg") == ["[1].jpg", "sub/c.jpg"]
     assert names("/*") == ["[1].jpg", "a.png", "b.JPG"]
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("photos [2024]/*.jpg", ["a.jpg", "b [1].jpg", "b [2].jpg"]),
+        ("photos [[]2024]/*.jpg", ["a.jpg", "b [1].jpg", "b [2].jpg"]),
+        ("*/*.jpg", ["a.jpg", "b [1].jpg", "b [2].jpg"]),
+        ("photos [2024]/b [1].jpg", ["b [1].jpg"]),
+        ("photos [2024]/b [*].jpg", ["b [1].jpg", "b [2].jpg"]),
+        ("photos [2024]/[a].jpg", ["a.jpg"]),
+        ("*/b [[]1].jpg", ["b [1].jpg"]),
+        ("**/b [?].jpg", ["b [1].jpg", "b [2].jpg"]),
+        ("photos [2024]", ["a.jpg", "b [1].jpg", "b [2].jpg"]),
+        (" photos [2024]/a.jpg ", ["a.jpg"]),
+        ("'photos [2024]/a.jpg'", ["a.jpg"]),
+        ("photos [2024]\\a.jpg", ["a.jpg"]),
+        ("photos\\ [2024]/a.jpg", ["a.jpg"]),
+        ("photos [2024]\\*.jpg", ["a.jpg", "b [1].jpg", "b [2].jpg"]),
+        ("photos [2024]/ ", ["a.jpg", "b [1].jpg", "b [2].jpg"]),
+    ],
+)
+def test_existing_names_are_taken_literally_and_other_spellings_are_tried(tmp_path, monkeypatch, source, names):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos [2024]").mkdir()
+    for name in ("a.jpg", "b [1].jpg", "b [2].jpg"):
+        (tmp_path / "photos [2024]" / name).touch()
+    assert [path.name for path in find_images(source)] == names
+    (tmp_path / "photos 2").mkdir()
+    (tmp_path / "photos 2" / "other.jpg").touch()  # what the pattern means if its folder is not taken literally
+    if "*/" not in source:
+        assert [path.name for path in find_images(source)] == names
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("photos [2024]/*.png", ["the folder photos [2024] exists, but not *.png"]),
+        ("photos [2024]/a[1]*.png", ["the folder photos [2024] exists", "photos [2024]/a[[]1]*.png"]),
+        ("photo [2024]/*.jpg", ["'photo [[]2024]/*.jpg'"]),
+        ("photos [2024]/b.jpg", ["no such file", "the folder photos [2024] exists, but not b.jpg"]),
+        ("C:\\photos\\a.jpg", ["a path of Windows"]),
+        ("photos\\a.jpg", ["a path of Windows"]),
+        ("  ", ["the input is empty"]),
+    ],
+)
+def test_input_that_names_nothing_is_explained_in_one_line(tmp_path, monkeypatch, source, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos [2024]").mkdir()
+    (tmp_path / "photos [2024]" / "a.jpg").touch()
+    with pytest.raises(MediaError) as error:
+        find_images(source)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value), error.value
+
+
+def test_folder_without_images_is_an_error_only_if_no_other_input_has_one(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.jpg").touch()
+    assert find_all_images([str(tmp_path / "empty"), str(tmp_path / "a.jpg")]) == [tmp_path / "a.jpg"]
+    assert "no image in the folder" in capsys.readouterr().err
+    for sources in ([str(tmp_path / "empty")], [], [str(tmp_path / "a.jpg"), str(tmp_path / "gone.jpg")]):
+        with pytest.raises(MediaError):
+            find_all_images(sources)
 
 
 @pytest.mark.parametrize(("source", "words"), [("/none", "no such"), ("", "no image in"), ("/*.jpg", "no image")])

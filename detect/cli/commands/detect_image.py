@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import glob
+import os
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectImageSettings
@@ -19,9 +21,9 @@ def main() -> None:
 
     # Imported late so that --help and errors in flags and paths come before the seconds that torch takes to load.
     from detect.io.files import make_folder, new_run_folder
-    from detect.media.image_paths import find_images, shown
+    from detect.media.image_paths import find_all_images, shown
 
-    paths = find_images(settings.input)
+    paths = find_all_images(settings.input)
     make_folder(settings.output_dir)
 
     from detect.inference.annotate import UnreadableImage, annotate_images
@@ -31,7 +33,7 @@ def main() -> None:
     predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold)
     images, objects, unreadable = 0, 0, []
     started = time.perf_counter()
-    with new_run_folder(settings.output_dir, settings.name or run_name(settings.input)) as folder:
+    with new_run_folder(settings.output_dir, settings.name or run_name(settings.input, paths)) as folder:
         try:
             annotated = annotate_images(
                 predictor,
@@ -70,13 +72,9 @@ def main() -> None:
         raise MediaError(f"{len(unreadable)} of {len(paths)} images could not be read:{lines}")
 
 
-def run_name(source: str) -> str:
-    """Return the default name of a run: the stem of the input file, else the name of its folder."""
-    from detect.media.image_paths import expanded
-
-    path = expanded(source)
-    if path.is_file():
-        return path.stem
-    while glob.has_magic(str(path)):
-        path = path.parent
-    return path.resolve().name or "run"
+def run_name(sources: Sequence[str], paths: Sequence[Path]) -> str:
+    """Return the default name of a run: the stem of a single input file, else the name of the folder of all images."""
+    if len(sources) == len(paths) == 1 and paths[0].name in sources[0]:  # not in a folder or a pattern
+        return paths[0].stem
+    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH120 - keeps links
+    return Path(os.path.commonpath(folders)).name or "run"

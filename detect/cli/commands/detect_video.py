@@ -19,7 +19,7 @@ def main() -> None:
     from detect.media.video_reader import VideoReader
 
     with ExitStack() as stack:
-        video = stack.enter_context(VideoReader(settings.input))
+        video = stack.enter_context(VideoReader(settings.input[0]))
         make_folder(settings.output_dir)
 
         from detect.inference.annotate import annotate_video

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from detect.cli.settings.shared import model_option
+from detect.errors import UsageError
 from detect.inference.writers import FORMATS
 from detect.models.zoo import check_model
 from detect.options import REQUIRED, check_run_name, device_option, imgsz_option, option, output_dir_option
@@ -25,7 +26,7 @@ def _with_format_fields(settings_class: type[C]) -> type[C]:
 @dataclass(kw_only=True)
 @_with_format_fields
 class _DetectSettings:
-    input: str = option(REQUIRED, "image or video to process")
+    input: list[str] = option(REQUIRED, "images or video to process")
     model: str = model_option()
     imgsz: int | None = imgsz_option(
         "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)"
@@ -57,9 +58,9 @@ class _DetectSettings:
 
 @dataclass(kw_only=True)
 class DetectImageSettings(_DetectSettings):
-    input: str = option(
+    input: list[str] = option(
         REQUIRED,
-        "an image, a folder of images or a quoted pattern such as 'in/*.jpg'",
+        "images, folders of images and patterns such as 'in/*.jpg'",
         metavar="FILE|DIR|GLOB",
     )
     batch_size: int = option(1, "number of images per forward pass", low=1)
@@ -67,7 +68,7 @@ class DetectImageSettings(_DetectSettings):
 
 @dataclass(kw_only=True)
 class DetectVideoSettings(_DetectSettings):
-    input: str = option(
+    input: list[str] = option(
         REQUIRED,
         "a video file, the number of a camera, or the URL of a stream such as rtsp://...; frames of cameras and live"
         " streams that arrive while the model is busy are skipped, and Ctrl-C ends the recording",
@@ -75,3 +76,8 @@ class DetectVideoSettings(_DetectSettings):
     )
     stride: int = option(1, "run the model on every Nth frame and repeat its detections on the others", low=1)
     max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.input) != 1:
+            raise UsageError(f"`input` takes one video, not {len(self.input)}; run the program once for each video")
