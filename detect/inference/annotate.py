@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from detect.errors import MediaError
+from detect.inference.image_input import warn_truncated
 from detect.inference.predictor import Predictor
 from detect.inference.writers import Source
 from detect.inference.writers.annotated_images import write_annotated_image
@@ -66,6 +68,7 @@ def annotate_images(
     batch_size: number of images per forward pass.
     formats: names in FORMATS of further files to write to ``folder``, such as "json".
 
+    Of a truncated JPEG the part that could be decoded is used, with a warning.
     Close the iterator (``contextlib.closing``) if you stop early, so that the files of ``formats`` are written.
     Raises UsageError for an unknown class or format, and DiskError or MediaError for a file that cannot be written.
     """
@@ -76,13 +79,14 @@ def annotate_images(
             batch = []
             for path in paths[first : first + batch_size]:
                 try:
-                    batch.append((path, read_image(path)))
+                    batch.append((path, read_image(path, on_truncated=partial(warn_truncated, path))))
                 except MediaError as error:
                     yield UnreadableImage(path, str(error))
             results = predictor.predict_batch([image for _, image in batch], labels) if batch else []
             for (path, image), detections in zip(batch, results, strict=True):
                 output = write_annotated_image(folder, path, image, detections, class_names)
-                files.write(Source(str(path), image), detections)
+                name = output.relative_to(folder).as_posix()
+                files.write(Source(str(path), image, annotated_file=name), detections)
                 yield AnnotatedImage(path, detections, output)
 
 

@@ -43,7 +43,8 @@ class ImageResult:
 def to_json(results: Sequence[ImageResult], class_names: ClassNames, model: str, seconds: float) -> dict[str, Any]:
     """Return ``{"model", "seconds", "images": [{"source", "height", "width", "detections"}]}``.
 
-    The entries of ``images`` equal those of the file detections.json that detect_image.py writes.
+    The entries of ``images`` equal those of the file detections.json that detect_image.py writes, without
+    ``annotated_file``.
     """
     images = []
     for result in results:

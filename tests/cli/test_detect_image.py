@@ -56,6 +56,8 @@ def test_several_inputs_are_processed_in_their_order_and_each_image_once(run_scr
     assert [Path(row["source"]).relative_to(tmp_path).as_posix() for row in rows] == [
         "in/c.png", "two/b.jpg", "in/a.png", "one/b.jpg",
     ]  # fmt: skip
+    assert [row["annotated_file"] for row in rows] == ["c.png", "b.jpg", "a.png", "b_2.jpg"]
+    assert set(files(tmp_path / "out" / "x")) == {"detections.json", *(row["annotated_file"] for row in rows)}
 
 
 def test_default_name_of_a_run_is_that_of_the_input(run_script, predictor, images, tmp_path, monkeypatch):

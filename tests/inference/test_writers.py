@@ -69,13 +69,14 @@ def test_json_rows_have_segmentation_if_the_model_has_masks():
 
 def test_json_document_lists_each_image_with_its_size(tmp_path):
     with DetectionFiles(tmp_path, NAMES, ["json"]) as files:
-        files.write(Source("a/x.jpg", IMAGE), detections())
+        files.write(Source("a/x.jpg", IMAGE, annotated_file="x_2.jpg"), detections())
         files.write(Source("y.jpg", IMAGE), Detections(HW))
         assert not list(tmp_path.iterdir())
     first, second = read_json(tmp_path / "detections.json")
-    assert (first["source"], first["height"], first["width"]) == ("a/x.jpg", 40, 60)
+    assert (first["source"], first["annotated_file"]) == ("a/x.jpg", "x_2.jpg")
+    assert (first["height"], first["width"]) == (40, 60)
     assert first["detections"] == detection_rows(detections(), NAMES)
-    assert second == {"source": "y.jpg", "height": 40, "width": 60, "detections": []}
+    assert second == {"source": "y.jpg", "annotated_file": None, "height": 40, "width": 60, "detections": []}
 
 
 def test_json_line_of_a_frame_is_written_at_once(tmp_path):

@@ -22,6 +22,8 @@ class Source:
 
     name: path or name of the image, or name of the video.
     image: uint8 RGB [H, W, 3].
+    annotated_file: name, relative to the output folder, of the copy of the image with its detections drawn on it; None
+        without such a copy.
     frame: number of the frame in its video, from 0; None for an image.
     time: time of the frame in its video, in seconds.
     detected: False where the detections of an earlier frame are repeated, as with a stride above 1.
@@ -32,6 +34,7 @@ class Source:
     frame: int | None = None
     time: float = 0.0
     detected: bool = True
+    annotated_file: str | None = None
 
 
 class Writer(ABC):

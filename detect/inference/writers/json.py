@@ -19,13 +19,14 @@ class JsonWriter(Writer):
 
     The document for images is a list with one entry per image::
 
-        {"source": "a.jpg", "height": 480, "width": 640, "detections": [...]}
+        {"source": "in/a.jpg", "annotated_file": "a.jpg", "height": 480, "width": 640, "detections": [...]}
 
     A line for a frame is::
 
         {"frame": 0, "time": 0.0, "height": 480, "width": 640, "detected": true, "detections": [...]}
 
     source: path of the image.
+    annotated_file: name of its annotated copy, relative to the folder of this document; null if none was written.
     frame: number of the frame, from 0.  time: its time in seconds.
     height, width: size of the image or frame in pixels.
     detected: false where the detections of an earlier frame are repeated.
@@ -45,7 +46,8 @@ class JsonWriter(Writer):
         entry = {"height": height, "width": width}
         rows = {"detections": detection_rows(detections, self.class_names)}
         if source.frame is None:
-            self._images.append({"source": source.name} | entry | rows)
+            files = {"source": source.name, "annotated_file": source.annotated_file}
+            self._images.append(files | entry | rows)
             return
         line = {"frame": source.frame, "time": round(source.time, 6)} | entry | {"detected": source.detected} | rows
         yield f"{self.stem}.jsonl", f"{json.dumps(line, ensure_ascii=False)}\n".encode()
