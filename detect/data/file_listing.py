@@ -29,17 +29,21 @@ class FileListing:
 
     @classmethod
     def of(cls, folder: Path) -> FileListing:
-        """Return the files of ``folder``. Raises DataError when there is no image."""
+        """Return the files of ``folder``. Raises DataError for a folder that cannot be read."""
         files: dict[str, list[PurePosixPath]] = {}
         images: list[PurePosixPath] = []
         for name in map(PurePosixPath, files_below(folder)):
             suffix = name.suffix.lower()
             (images if suffix in _IMAGE_SUFFIXES else files.setdefault(suffix, [])).append(name)
-        if not images:
-            others = [str(name) for names in files.values() for name in names] or [p.name for p in folder.iterdir()]
-            found = f"; found {first_few(sorted(others), 3)}" if others else ""
-            raise DataError(f"no image in {folder} or its subfolders (JPEG, PNG, TIFF, WebP, ...){found}")
         return cls(folder, images, files)
+
+    def check_has_images(self) -> None:
+        """Raise DataError when there is no image."""
+        if not self.images:
+            others = [str(name) for names in self.files.values() for name in names]
+            others = others or [path.name for path in self.folder.iterdir()]
+            found = f"; found {first_few(sorted(others), 3)}" if others else ""
+            raise DataError(f"no image in {self.folder} or its subfolders (JPEG, PNG, TIFF, WebP, ...){found}")
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...] = ("",)) -> list[str]:

@@ -97,6 +97,8 @@ class DatasetSpec:
 
         class_names: classes to use instead of those of the split, such as ``all_classes()``. Objects are assigned by
             class name; objects of other classes are dropped.
+
+        Without a real mask in any split, masks that are outlines of annotated boxes are removed.
         """
         self.check_split(split)
         part, unvalidated = self.splits[split], self.read_unvalidated(split)
@@ -105,6 +107,8 @@ class DatasetSpec:
         unvalidated = unvalidated.take_images(
             np.array([i for i, name in enumerate(names) if name in chosen], np.int64)
         )
+        if not unvalidated.table.lacks_mask.all() and not self._has_real_masks(split):
+            unvalidated = replace(unvalidated, table=unvalidated.table.without_masks())
         class_names = class_names or self._classes_of(unvalidated)
         return class_names, replace(unvalidated, table=unvalidated.table.relabel(class_names, unvalidated.names))
 
@@ -134,6 +138,10 @@ class DatasetSpec:
             unvalidated = get_reader(self.format).parse(images, annotations, self.classes)
             self._unvalidated[images, annotations] = unvalidated.with_names_on_disk()
         return self._unvalidated[images, annotations]
+
+    def _has_real_masks(self, split: str) -> bool:
+        """Return whether the annotations of any split have real masks; other splits than ``split`` are read last."""
+        return any(self.read_unvalidated(name).has_real_masks for name in (split, *self.splits))
 
     def _classes_of(self, unvalidated: UnvalidatedSplit) -> ClassNames:
         """Return the classes of a split.

@@ -10,7 +10,8 @@ from typing import overload
 
 import numpy as np
 
-from detect.data.columns import NO_MASK, MaskColumn, StringColumn
+from detect.data.columns import NO_MASK, MaskColumn, StringColumn, no_masks
+from detect.data.file_listing import is_file
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
@@ -25,6 +26,8 @@ class Table(Sequence[ImageRecord]):
 
     Attributes:
         folder: Path, folder of the images.
+        unpacked: Path, folder of the images that annotation files hold, for names without a file in ``folder``; or
+            None.
         names: N file names relative to ``folder``, with forward slashes. An absolute path replaces the folder.
         sources: N annotation file names when each image has its own annotation file, else None.
         image_hw: int32 [N, 2], (height, width) in pixels; (0, 0) when the annotations do not say.
@@ -55,6 +58,7 @@ class Table(Sequence[ImageRecord]):
     numbers: np.ndarray
     mask_rows: np.ndarray
     masks: MaskColumn
+    unpacked: Path | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -83,7 +87,10 @@ class Table(Sequence[ImageRecord]):
 
     def path(self, image: int) -> Path:
         """Path of the file of image ``image``."""
-        return self.folder / self.names[image]
+        path = self.folder / self.names[image]
+        if self.unpacked and not is_file(path) and is_file(inside := self.unpacked / self.names[image]):
+            return inside
+        return path
 
     def objects(self, image: int) -> slice:
         """Rows of the objects of image ``image``."""
@@ -154,6 +161,10 @@ class Table(Sequence[ImageRecord]):
         mask_rows = self.mask_rows.copy()
         mask_rows[rows] = len(self.masks) + np.arange(len(rows))
         return replace(self, mask_rows=mask_rows, masks=self.masks + new)
+
+    def without_masks(self) -> Table:
+        """Return the table without masks."""
+        return replace(self, mask_rows=np.zeros_like(self.mask_rows), masks=no_masks(1))
 
     def append_images(self, paths: Sequence[Path], image_hw: np.ndarray) -> Table:
         """Return the table followed by n images without objects, which get new ids.

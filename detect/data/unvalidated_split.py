@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detect.data.columns import MaskBuilder, StringColumn, no_masks
+from detect.data.columns import MaskBuilder, StringColumn
 from detect.data.file_listing import images_below, read_text_or_empty
 from detect.data.image_names import match_names
 from detect.data.table import Table, object_starts
@@ -63,6 +63,7 @@ class UnvalidatedSplit:
         entry_word: str, what messages call one annotated object: "annotation", "line", ...
         skipped: entries that are not rows of the table.
         notes: entries that are read otherwise than they are written, such as rotated boxes.
+        has_real_masks: bool, whether a mask is more than the outline of an annotated box.
     """
 
     annotations: Path
@@ -73,6 +74,7 @@ class UnvalidatedSplit:
     entry_word: str
     skipped: tuple[ReportedEntry, ...] = ()
     notes: tuple[ReportedEntry, ...] = ()
+    has_real_masks: bool = False
 
     def location(self, row: int, value: object = "") -> Location:
         """Return where object ``row`` is annotated, with ``value`` for display."""
@@ -89,6 +91,8 @@ class UnvalidatedSplit:
         table, folder = self.table, str(self.table.folder)  # joined as text: creating 118,000 Path objects is slow
         is_there = os.path.isfile
         missing = [row for row, name in enumerate(table.names) if not is_there(os.path.join(folder, name))]  # noqa: PTH118
+        if table.unpacked:
+            missing = [row for row in missing if not is_there(table.path(row))]
         if not missing or not table.folder.is_dir():
             return self
         names, rows = list(table.names), set(missing)
@@ -101,7 +105,15 @@ class UnvalidatedSplit:
                 names[row] = file
         if not notes:
             return self
-        return replace(self, table=replace(table, names=StringColumn.of(names)), notes=(*self.notes, *notes))
+        matched = {note.location.file for note in notes}
+        return replace(
+            self,
+            table=replace(table, names=StringColumn.of(names)),
+            skipped=tuple(
+                e for e in self.skipped if not (e.kind == "unannotated_image" and e.location.file in matched)
+            ),
+            notes=(*self.notes, *notes),
+        )
 
     def take_images(self, rows: np.ndarray) -> UnvalidatedSplit:
         """Return the images at ``rows``, int [n], with their objects and their reported entries.
@@ -134,10 +146,11 @@ class UnvalidatedSplitBuilder:
         self._areas, self._iscrowd = array("d"), bytearray()
         self._annotation_ids, self._numbers = array("q"), array("q")
         self._masks = MaskBuilder()
-        self._has_masks = False  # other than outlines of boxes
+        self._has_real_masks = False
         self._skipped: list[ReportedEntry] = []
         self._notes: list[ReportedEntry] = []
         self._label_of: dict[str, int] = {}
+        self.unpacked: Path | None = None  # as in Table
 
     def add_image(
         self, name: str, image_hw: tuple[int, int] = (0, 0), image_id: int | None = None, source: str | None = None
@@ -174,8 +187,8 @@ class UnvalidatedSplitBuilder:
         number: what a person searches for in the annotation file, see ``Table.numbers``.
         box: four numbers xyxy in absolute pixels.
         mask: a list of polygons, or a compressed RLE whose size is two integers.
-        mask_from_box: whether ``mask`` is only the outline of an annotated box, upright or rotated. Such masks are kept
-            if other objects have real ones, and dropped otherwise: boxes alone do not make a dataset with masks.
+        mask_from_box: whether ``mask`` is only the outline of an annotated box, upright or rotated. Such masks are
+            used if other objects of the dataset have real ones, and ignored otherwise (see ``DatasetSpec.select``).
         area: square pixels.
         annotation_id: by default objects are numbered from 1.
         """
@@ -187,7 +200,7 @@ class UnvalidatedSplitBuilder:
         self._areas.append(_NO_BOX[0] if area is None else area)
         self._iscrowd.append(iscrowd)
         self._masks.add(mask)
-        self._has_masks |= mask is not None and not mask_from_box
+        self._has_real_masks |= mask is not None and not mask_from_box
 
     def label(self, name: str) -> int:
         """Return the label of a class name. The first name gets 1, each new name the next integer."""
@@ -261,7 +274,8 @@ class UnvalidatedSplitBuilder:
             annotation_ids=by_image(self._annotation_ids, np.int64),
             numbers=by_image(self._numbers, np.int64),
             mask_rows=order,
-            masks=self._masks.finish() if self._has_masks else no_masks(len(images)),
+            masks=self._masks.finish(),
+            unpacked=self.unpacked,
         )
         classes_listed = classes_listed and names is not None
         names = tuple(self._label_of if names is None else names)
@@ -274,4 +288,5 @@ class UnvalidatedSplitBuilder:
             self.entry_word,
             tuple(self._skipped),
             tuple(self._notes),
+            self._has_real_masks,
         )

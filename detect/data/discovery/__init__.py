@@ -39,6 +39,8 @@ def discover(folder: Path, format: str = "auto") -> Discovery:
     """
     listing = FileListing.of(folder)
     files, errors = files_by_format(listing)
+    if not any(get_reader(name).embeds_images for name in files):
+        listing.check_has_images()
     if format == "auto":
         format = _only_format(files, errors, listing)
     elif format not in files:

@@ -2,7 +2,9 @@
 
 Format: https://github.com/wkentaro/labelme, ``{"shapes": [{"label", "points", "shape_type", "group_id", ...}],
 "imagePath", "imageHeight", "imageWidth", "imageData", ...}``. Shapes with the same label and group_id are one object,
-as in labelme's own exports. The image in ``imageData`` is ignored; the file in the folder of the images is used.
+as in labelme's own exports. The file in the folder of the images is used; without one, the image in ``imageData`` is
+unpacked (``embedded_images``). Shapes labeled ``__ignore__`` or ``_background_``, and points and lines, are left out.
+Rectangles, upright or rotated, are boxes; they are masks only in a dataset that also has other shapes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import msgspec
 import numpy as np
 
 from detect.data.file_listing import files_below, is_file, without_suffix
-from detect.data.readers.labelme_shapes import Geometry, parse_shape, shape_geometry
+from detect.data.readers.embedded_images import unpack_images
+from detect.data.readers.labelme_shapes import Geometry, parse_shape, shape_geometry, why_left_out
 from detect.data.readers.parsing import image_name, load_json, read_annotation_files
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
@@ -37,6 +40,10 @@ class _Document(msgspec.Struct, rename="camel"):
     image_width: Any = None
 
 
+class _EmbeddedImage(msgspec.Struct, rename="camel"):
+    image_data: Any = None
+
+
 class _Part(NamedTuple):
     """One shape of an object; ``number`` is its position in the file, counted from 1."""
 
@@ -45,6 +52,7 @@ class _Part(NamedTuple):
     geometry: Geometry
 
 
+_decode_image = msgspec.json.Decoder(_EmbeddedImage).decode
 _decode = msgspec.json.Decoder(_Document).decode
 
 
@@ -58,6 +66,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     files = files_below(annotations, (".json",))
     file_named = {without_suffix(file): file for file in files}
     file_of: dict[str, str] = {}
+    described: list[str] = []  # file of each image
     none_found = f"no labelme file in {annotations} (a .json file with a list of 'shapes')"
     for file, document, same_name in read_annotation_files(builder, files, _load, none_found):
         name = _image_of_file(images, annotations, file, document.image_path, same_name)
@@ -65,9 +74,11 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             name, file_named.get(without_suffix(name), file)
         )  # a.json wins over "a (copy).json"
         if other == file:
+            described.append(file)
             _add_image(builder, name, file, document)
         else:
             builder.skip_file("malformed_image_entry", file, f"describes {name}, like {other}, which is used")
+    unpack_images(builder, described, _load_image)
     return builder.finish()
 
 
@@ -75,7 +86,7 @@ def _recognize(file: AnnotationFile) -> bool:
     return {"shapes", "imagePath"} <= file.json_object.keys()
 
 
-READER = Reader("labelme JSON", (".json",), _recognize, parse)
+READER = Reader("labelme JSON", (".json",), _recognize, parse, embeds_images=True)
 
 
 def _load(path: Path) -> _Document | None:
@@ -87,9 +98,20 @@ def _load(path: Path) -> _Document | None:
         document = msgspec.convert(content, _Document) if isinstance(content, dict) else _Document()
     if document.shapes is msgspec.UNSET:
         return None
+    if document.shapes is None:
+        document.shapes = []
     if not isinstance(document.shapes, list):
         raise DataError(f"{path} has {str(document.shapes)[:60]!r} for 'shapes'; expected a list")
     return document
+
+
+def _load_image(path: Path) -> str:
+    """Return the image in a file that was loaded before as base64 text, "" if there is none."""
+    try:
+        data = _decode_image(path.read_bytes()).image_data
+    except ValueError:  # with NaN or a byte order mark
+        data = load_json(path).get("imageData")
+    return data if isinstance(data, str) else ""
 
 
 def _image_of_file(images: Path, annotations: Path, file: str, written: Any, same_name: str) -> str:
@@ -127,16 +149,30 @@ def _add_image(builder: UnvalidatedSplitBuilder, name: str, file: str, document:
     for number, entry in enumerate(document.shapes, start=1):
         try:
             shape = parse_shape(entry)
+            if kind := why_left_out(shape):
+                builder.note(kind, image, number, shape.label if kind == "background_shape" else str(shape.shape_type))
+                continue
             part = _Part(number, shape.label, shape_geometry(shape, hw))
         except InvalidEntryError as problem:
             builder.skip_object(problem, image, number, json.dumps(entry))
             continue
         key = number if shape.group_id is None else (shape.label, shape.group_id)
         objects.setdefault(key, []).append(part)
+        if part.geometry.is_rotated:
+            builder.note("rotated_box", image, number, str(shape.shape_type))
     for parts in objects.values():
-        box = parts[0].geometry.box if len(parts) == 1 else None  # of several parts the box follows from the mask
+        is_box = all(part.geometry.is_box for part in parts)
+        boxes = [box for part in parts if (box := part.geometry.box)]
+        # Otherwise the box follows from the mask.
+        box = _box_around(boxes) if is_box or len(boxes) == len(parts) == 1 else None
         mask = _merge_masks(builder, image, parts, hw)
-        builder.add_object(image, builder.label(parts[0].label), parts[0].number, box=box, mask=mask)
+        label, number = builder.label(parts[0].label), parts[0].number
+        builder.add_object(image, label, number, box=box, mask=mask, mask_from_box=is_box)
+
+
+def _box_around(boxes: Sequence[list[float]]) -> list[float]:
+    lefts, uppers, rights, lowers = zip(*boxes, strict=True)
+    return [min(lefts), min(uppers), max(rights), max(lowers)]
 
 
 def _merge_masks(

@@ -2,12 +2,12 @@
 
 Format: https://github.com/wkentaro/labelme. Coordinates are absolute pixels, y down. The points of a shape are
 
-- polygon, also without a type; oriented_rectangle, and rotation in X-AnyLabeling: the vertices,
+- polygon, also without a type; oriented_rectangle, and rotation and quadrilateral in X-AnyLabeling: the vertices,
 - rectangle: two opposite corners in any order, or all four,
 - circle: the center and a point on the circle,
 - mask: the upper left and the lower right pixel of a PNG that is 0 outside the object.
 
-Lines and points have no area.
+Lines, points and the cuboids of X-AnyLabeling have no area.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import math
 from io import BytesIO
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,7 +29,10 @@ from detect.structures import masks
 from detect.structures.masks import Rle
 from detect.text import unknown
 
-_WITHOUT_AREA = ("line", "linestrip", "point", "points")
+_WITHOUT_AREA = ("line", "linestrip", "point", "points", "cuboid")
+_BACKGROUND_LABELS = ("__ignore__", "_background_", "__background__")  # the first two lines of labelme's labels.txt
+_ALIGNED_PX = 0.01  # of corners that should have the same coordinate
+_VERTICAL, _HORIZONTAL = (True, False), (False, True)  # sides with equal x, and with equal y
 _SIZE_TOLERANCE_PX = 2  # corners are rounded, and some programs count the last pixel while others do not
 
 
@@ -39,42 +42,61 @@ class Geometry(NamedTuple):
     Attributes:
         box: xyxy, or None for a mask.
         mask: polygon [x0, y0, x1, y1, ...] or RLE.
+        is_box: bool, whether the shape was drawn as a box, upright or rotated.
+        is_rotated: bool, whether it was drawn as a box that is not upright.
     """
 
     box: list[float] | None
     mask: list[float] | Rle
+    is_box: bool = False
+    is_rotated: bool = False
 
 
 class Shape(msgspec.Struct):
     """A shape as labelme writes it: ``points`` are pairs (x, y), ``mask`` is a PNG in base64."""
 
-    label: str
     points: list[tuple[float, float]]
+    label: Any = ""
     shape_type: str | None = None
-    group_id: int | float | str | None = None
+    group_id: Any = None
     mask: str | None = None
 
 
 def parse_shape(entry: Any) -> Shape:
-    """Return an entry of ``shapes``. Raises InvalidEntryError for missing keys, wrong types and an empty label."""
+    """Return an entry of ``shapes``, whose label may be empty. Raises InvalidEntryError for wrong types.
+
+    Numbers in quotes are accepted as coordinates.
+    """
     try:
-        shape = msgspec.convert(entry, Shape)
+        shape = msgspec.convert(entry, Shape, strict=False)
     except msgspec.ValidationError as problem:
         raise InvalidEntryError("malformed_object", str(problem)) from None
-    shape.label = " ".join(shape.label.split())
-    if not shape.label:
-        raise InvalidEntryError("malformed_object", "no label")
+    if not isinstance(shape.label, str | int | float | None) or isinstance(shape.label, bool):
+        raise InvalidEntryError("malformed_object", f"the label is {str(shape.label)[:60]!r}; expected text")
+    if not isinstance(shape.group_id, str | int | float | None):
+        raise InvalidEntryError("malformed_object", f"the group_id is {str(shape.group_id)[:60]!r}; expected a number")
+    shape.label = "" if shape.label is None else " ".join(str(shape.label).split())
+    shape.shape_type = (shape.shape_type or "polygon").strip().lower()
+    if shape.group_id == "":
+        shape.group_id = None
     return shape
 
 
+def why_left_out(shape: Shape) -> str:
+    """Return the kind of problem of a shape that is not an object, see ``problems.KINDS``; "" for an object."""
+    if shape.label.lower() in _BACKGROUND_LABELS:
+        return "background_shape"
+    return "shape_without_area" if shape.shape_type in _WITHOUT_AREA else ""
+
+
 def shape_geometry(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
-    """Return what a shape covers. Raises InvalidEntryError if that is nothing.
+    """Return what an object covers. Raises InvalidEntryError if that is nothing, and for an object without a label.
 
     image_hw: (height, width) of the image in pixels, (0, 0) if unknown.
     """
-    kind = shape.shape_type or "polygon"
-    if kind in _WITHOUT_AREA:
-        raise InvalidEntryError("malformed_object", f"a shape of type {kind} has no area")
+    if not shape.label:
+        raise InvalidEntryError("no_class", "the label is empty")
+    kind = shape.shape_type or ""
     if kind not in _GEOMETRIES:
         raise InvalidEntryError("malformed_object", unknown("shape", kind[:60], (*_GEOMETRIES, *_WITHOUT_AREA)))
     if not all(map(math.isfinite, chain(*shape.points))):
@@ -90,9 +112,24 @@ def _polygon(shape: Shape, _: tuple[int, int]) -> Geometry:
 
 def _rectangle(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
     if len(shape.points) == 4:
-        return _polygon(shape, image_hw)
+        return _rotated(shape, image_hw)
     (left, right), (upper, lower) = _edges(shape, "2 or 4 corners")
-    return _from_vertices([(left, upper), (right, upper), (right, lower), (left, lower)])
+    corners = [(left, upper), (right, upper), (right, lower), (left, lower)]
+    return _from_vertices(corners)._replace(is_box=True)
+
+
+def _rotated(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
+    if len(shape.points) != 4:
+        raise InvalidEntryError("malformed_object", f"a {shape.shape_type} has 4 vertices, not {len(shape.points)}")
+    return _polygon(shape, image_hw)._replace(is_box=True, is_rotated=not _is_upright(shape.points))
+
+
+def _is_upright(corners: list[tuple[float, float]]) -> bool:
+    """Return whether the sides between four vertices are horizontal and vertical by turns."""
+    sides = [
+        (abs(x - u) <= _ALIGNED_PX, abs(y - v) <= _ALIGNED_PX) for (x, y), (u, v) in pairwise([*corners, corners[0]])
+    ]
+    return sides in ([_VERTICAL, _HORIZONTAL] * 2, [_HORIZONTAL, _VERTICAL] * 2)
 
 
 def _circle(shape: Shape, _: tuple[int, int]) -> Geometry:
@@ -124,8 +161,9 @@ def _mask(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
 _GEOMETRIES = {
     "polygon": _polygon,
     "rectangle": _rectangle,
-    "oriented_rectangle": _polygon,
-    "rotation": _polygon,
+    "oriented_rectangle": _rotated,
+    "rotation": _rotated,
+    "quadrilateral": _polygon,
     "circle": _circle,
     "mask": _mask,
 }

@@ -82,6 +82,7 @@ class Reader:
             annotation file per image.
         needs_matching_image: bool, whether a file counts only if an image has the same name except for the suffix,
             because files of other kinds look the same.
+        embeds_images: bool, whether annotation files may hold the images, so that image files are not needed.
         find_classes: for a format whose annotations hold class numbers: function that returns the class names, found
             in a folder. Raises DataError when they are missing.
         declared_splits: function (names, images, listing) -> {split: names of its images} for splits that are
@@ -96,6 +97,7 @@ class Reader:
     parse: Callable[[Path, Path, Sequence[str] | None], UnvalidatedSplit]
     sample_image_names: Callable[[Path], Iterator[str]] | None = None
     needs_matching_image: bool = False
+    embeds_images: bool = False
     find_classes: Callable[[FileListing], tuple[str, ...]] | None = None
     declared_splits: Callable[[Sequence[str], PurePosixPath, FileListing], dict[str, set[str]]] | None = None
     splits_source: str = ""

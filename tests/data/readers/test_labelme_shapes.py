@@ -13,6 +13,7 @@ from helpers.reading import read_problems
 from helpers.via_files import BITMAP, HW, bitmap_of
 
 from detect.data.readers import labelme
+from detect.data.spec import DatasetSpec
 
 NAN = float("nan")
 TRIANGLE = np.tri(15, 20, dtype=np.uint8)
@@ -28,13 +29,9 @@ BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
     [
         (CORNERS, "polygon"),
         (CORNERS, None),
-        (CORNERS, "oriented_rectangle"),
-        (CORNERS, "rotation"),
-        (CORNERS, "rectangle"),
-        ([[10, 5], [30, 20]], "rectangle"),
-        ([[30, 20], [10, 5]], "rectangle"),
-        ([[30.0, 5], [10, 20.0]], "rectangle"),
-        ([[10, 20], [30, 5]], "rectangle"),
+        (CORNERS, "Polygon"),
+        (CORNERS, "quadrilateral"),
+        ([["10", "5.0"], ["30", 5], [30, "20"], [10, 20]], "polygon"),
     ],
 )
 def test_polygons_are_masks_with_their_boxes(images, points, kind):
@@ -45,15 +42,88 @@ def test_polygons_are_masks_with_their_boxes(images, points, kind):
     assert read_problems("labelme", images, images) == [("unannotated_image", n) for n in ("b.png", "more/c.png")]
 
 
-def test_type_and_group_are_optional(images):
-    _, (a,) = read(images, {"label": "kite", "line_color": None, "fill_color": None, "points": CORNERS})
-    assert a.boxes.tolist() == [BOX]
+FOUR_CORNERS = [CORNERS, [*CORNERS[2:], *CORNERS[:2]], CORNERS[::-1], [[10, 5.001], [30, 5], [30, 20], [10, 20]]]
+TWO_CORNERS = [[[10, 5], [30, 20]], [[30, 20], [10, 5]], [["30.0", 5], [10, "20.0"]], [[10, 20], [30, 5]]]
 
 
-def test_oriented_rectangles_keep_their_corners(images):
-    points = [[20, 5], [30, 15], [20, 25], [10, 15]]
-    _, (a,) = read(images, shape(points, "oriented_rectangle"))
-    assert a.boxes.tolist() == [[10, 5, 30, 25]] and a.areas[0] == pytest.approx(200, abs=20)
+@pytest.mark.parametrize(
+    ("kind", "points"),
+    [
+        *(("rectangle", points) for points in TWO_CORNERS),
+        *((kind, points) for kind in ("rectangle", "rotation", "oriented_rectangle") for points in FOUR_CORNERS),
+    ],
+)
+def test_upright_rectangles_are_boxes_and_get_masks_beside_other_shapes(images, kind, points):
+    names, (a,) = read(images, shape(points, kind))
+    assert names.names == ("kite",) and a.boxes.tolist() == [BOX] and a.areas.tolist() == [300] and a.masks is None
+    assert {kind for kind, _ in read_problems("labelme", images, images)} == {"unannotated_image"}
+    _, (a,) = read(images, shape(points, kind), shape([[30, 20], [36, 28]], "circle"))
+    np.testing.assert_array_equal(bitmap_of(a), BITMAP)
+
+
+@pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "rectangle"])
+def test_rotated_rectangles_are_the_boxes_around_their_corners(images, kind):
+    tilted = shape([[20, 5], [30, 15], [20, 25], [10, 15]], kind, direction=0.785)
+    _, (a,) = read(images, tilted)
+    assert a.boxes.tolist() == [[10, 5, 30, 25]] and a.masks is None
+    assert ("rotated_box", f"a.json, shape 1: {kind}") in read_problems("labelme", images, images)
+    _, (a,) = read(images, tilted, shape())
+    assert a.boxes.tolist() == [[10, 5, 30, 25], BOX] and a.areas[0] == pytest.approx(200, abs=20)
+
+
+def test_masks_of_one_split_make_rectangles_of_all_splits_masks(images):
+    write(images.parent / "one" / "a.json", shape())
+    write(images.parent / "two" / "b.json", shape([[10, 5], [30, 20]], "rectangle"))
+    parts = {name: {"images": str(images), "annotations": str(images.parent / name)} for name in ("one", "two")}
+    spec = DatasetSpec("set", "labelme", images, parts)
+    assert [spec.read(name)[1].has_masks for name in parts] == [True, True]
+    spec = DatasetSpec("set", "labelme", images, {"two": parts["two"]})
+    assert not spec.read("two")[1].has_masks
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"shape_type": "polygon", "line_color": None, "fill_color": None},
+        {"flags": None, "description": None, "difficult": "false", "attributes": {}, "kie_linking": [], "score": None},
+        {"group_id": 3},
+        {"group_id": "3"},
+        {"group_id": ""},
+    ],
+)
+def test_other_keys_of_a_shape_are_optional(images, more):
+    _, (a,) = read(images, {"label": "kite", "points": CORNERS} | more)
+    assert a.boxes.tolist() == [BOX] and len(a.masks) == 1
+
+
+def test_shapes_without_a_group_are_separate_objects(images):
+    for group in (None, ""):
+        _, (a,) = read(images, shape(group_id=group), shape(group_id=group))
+        assert a.boxes.tolist() == [BOX, BOX]
+
+
+@pytest.mark.parametrize("label", ["__ignore__", "_background_", "__BACKGROUND__ "])
+def test_background_labels_are_no_classes(images, label):
+    names, (a,) = read(images, shape(), *[shape(label=label), shape([[1, 2]], "point", label=label)] * 2)
+    assert names.names == ("kite",) and len(a) == 1
+    found = [place for kind, place in read_problems("labelme", images, images) if kind == "background_shape"]
+    assert found == [f"a.json, shape {i}: {label.strip()}" for i in (2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize("kind", ["line", "linestrip", "point", "points", "cuboid", "Point"])
+def test_shapes_without_an_area_are_left_out(images, kind):
+    names, (a,) = read(images, shape(), *[shape([[1, 2]], kind, label="nose")] * 3)
+    assert names.names == ("kite",) and len(a) == 1
+    found = [place for kind, place in read_problems("labelme", images, images) if kind == "shape_without_area"]
+    assert found == [f"a.json, shape {i}: {kind.lower()}" for i in (2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [(7, "7"), ("007", "007"), (1.5, "1.5"), ("KITE", "KITE"), (" a  b\n", "a b")]
+)
+def test_labels_are_the_text_as_written_without_superfluous_spaces(images, label, name):
+    names, (a,) = read(images, shape(), shape(label=label))
+    assert names.names == tuple(sorted(("kite", name))) and len(a) == 2
 
 
 def test_circle_is_given_by_center_and_a_point_on_it(images):
@@ -104,6 +174,12 @@ def test_shapes_with_the_same_label_and_group_are_one_object(images):
     assert len(a.masks[0]) == 2 and a.areas.tolist() == [300, 300, 300, 300, 150]
 
 
+def test_group_of_rectangles_alone_is_the_box_around_them(images):
+    corners = ([[x, 5], [x + 10, 20]] for x in (5, 40))
+    _, (a,) = read(images, *(shape(points, "rectangle", group_id=1) for points in corners))
+    assert a.boxes.tolist() == [[5, 5, 50, 20]] and a.masks is None
+
+
 def test_group_of_mask_and_polygon_is_their_union(images):
     _, (a,) = read(images, shape(group_id=0), masked(np.ones((10, 10), np.uint8), 25, 15, group_id=0))
     ground_truth = BITMAP.copy()
@@ -132,10 +208,6 @@ SMALL = png(np.ones((5, 5), np.uint8))
 @pytest.mark.parametrize(
     ("bad", "kind", "detail"),
     [
-        (shape(kind="line"), "malformed_object", "line has no area"),
-        (shape(kind="linestrip"), "malformed_object", "linestrip has no area"),
-        (shape([[1, 2]], "point"), "malformed_object", "point has no area"),
-        (shape(kind="points"), "malformed_object", "points has no area"),
         (shape(kind="polygone"), "malformed_object", "unknown shape 'polygone': did you mean polygon"),
         (shape([]), "too_few_points", "0"),
         (shape([[1, 2], [3, 4]]), "too_few_points", "2"),
@@ -152,11 +224,15 @@ SMALL = png(np.ones((5, 5), np.uint8))
         (shape([[1, 2], [NAN, 4], [5, 6]]), "non_finite_box", "[(1.0, 2.0), (nan"),
         (shape([[1, 2], [10**400, 4], [5, 6]]), "malformed_object", "Number out of range"),
         (shape([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), "malformed_object", "length 2, got 3 - at `$.points[0]`"),
-        (shape([[1, "2"], [3, 4], [5, 6]]), "malformed_object", "Expected `float`, got `str` - at `$.points[0][1]`"),
+        (shape([[1, "2px"], [3, 4], [5, 6]]), "malformed_object", "Expected `float`, got `str` - at `$.points[0][1]`"),
+        (shape(CORNERS[:3], "rotation"), "malformed_object", "a rotation has 4 vertices, not 3"),
         (shape(None), "malformed_object", "Expected `array`, got `null` - at `$.points`"),
-        ({"points": CORNERS}, "malformed_object", "Object missing required field `label`"),
-        (shape(label=" \n"), "malformed_object", "no label"),
-        (shape(group_id=[1]), "malformed_object", "- at `$.group_id`"),
+        ({"label": "kite"}, "malformed_object", "Object missing required field `points`"),
+        ({"points": CORNERS}, "no_class", "the label is empty"),
+        (shape(label=" \n"), "no_class", "the label is empty"),
+        (shape(label=None), "no_class", "the label is empty"),
+        (shape(label=["kite"]), "malformed_object", "the label is \"['kite']\"; expected text"),
+        (shape(group_id=[1]), "malformed_object", "the group_id is '[1]'; expected a number"),
         ("kite", "malformed_object", "Expected `object`, got `str`"),
         (shape(CORNERS, "mask", mask=SMALL), "malformed_object", "a mask has 2 corners, not 4"),
         (shape(BOX, "mask"), "malformed_object", "Expected `array`, got `int`"),
