@@ -2,8 +2,8 @@
 
 Format: https://cocodataset.org/#format-data. A file of hundreds of megabytes is converted to columns one entry at a
 time: it is memory-mapped, msgspec locates the entries without creating objects for them, and decodes each valid entry
-directly into a typed struct. Invalid entries are parsed again with Python's ``json``, which also accepts NaN, to state
-what is wrong.
+directly into a typed struct. Other entries are parsed again with Python's ``json``, which also accepts NaN, and what
+other programs write is converted: numbers as text, text as ids, missing sizes and ids (``coco_shapes``, ``coco_ids``).
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ import json
 import math
 import mmap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from detect import progress
-from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
+from detect.data.readers.coco_ids import Categories, Id, as_number, integer_ids
+from detect.data.readers.coco_shapes import read_box, read_shape
+from detect.data.readers.parsing import image_name, is_no_object, load_json, require, sample_image_names
 from detect.data.readers.reader import HEAD_BYTES, AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
 from detect.errors import DataError
-from detect.structures import masks
-from detect.structures.masks import Polygons, Rle
 
 _MANY = 50_000  # annotations: larger files show a progress bar, and memory is released after every this many entries
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+_IDS = ("id", "image_id", "category_id")
+_NUMBERS = (*_IDS, "height", "width", "area", "iscrowd")
 _T = TypeVar("_T")
 
 
@@ -42,46 +46,60 @@ class _Document(msgspec.Struct):
 
 
 class _Image(msgspec.Struct):
-    id: _Int
+    id: _Int | str
     file_name: str
-    height: _Side
-    width: _Side
+    height: _Side | None = None
+    width: _Side | None = None
 
 
 class _Category(msgspec.Struct):
-    id: _Int
+    id: _Int | str
     name: str
+    supercategory: Any = None
 
 
 class _Annotation(msgspec.Struct):
-    id: _Int
-    image_id: _Int
-    category_id: _Int
+    image_id: _Int | str
+    category_id: _Int | str
+    id: _Int | str | None = None
     bbox: tuple[float, float, float, float] | None = None
     area: float | None = None
     iscrowd: bool | int | None = 0
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
+    attributes: Any = None
+    keypoints: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """Read a COCO file, see ``Reader.parse``. The classes are the categories of the file; ``classes`` is ignored."""
     document, text = _read_document(annotations)
-    names, ids = _read_classes(document.categories, annotations)
+    categories = _read_categories(document.categories, annotations)
     builder = UnvalidatedSplitBuilder(images, annotations, "annotation")
     row_of = _add_images(builder, document.images)
-    label_of = {category: label for label, category in enumerate(ids, start=1)}
     entries = progress.bar(document.annotations, desc=f"reading {annotations.name}", min_items=_MANY)
     for position, entry in enumerate(entries):
         if position % _MANY == 0 and text is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             text.madvise(mmap.MADV_DONTNEED)  # frees the memory until it is accessed again
         try:
-            _add_object(builder, entry, row_of, label_of)
+            _add_object(builder, entry, position, row_of, categories)
         except InvalidEntryError as problem:
             _skip_object(builder, problem, _to_python(entry), position, row_of)
-    return builder.finish(names, ids)
+    return _finish(builder, categories)
+
+
+def _finish(builder: UnvalidatedSplitBuilder, categories: Categories) -> UnvalidatedSplit:
+    """Return the split with the categories that are classes."""
+    for category, reason in categories.unused():
+        builder.note("dropped_category", value=reason, file=category.name)
+    kept = categories.kept()
+    ids, renumbered = integer_ids([category.id for category in kept])
+    if renumbered:
+        builder.note("renumbered_ids", value=f"category ids: {renumbered}")
+    split = builder.finish(categories.names, range(1, len(categories.names) + 1))
+    label_of = np.zeros(len(categories.names) + 1, np.int64)
+    label_of[[category.label for category in kept]] = np.arange(len(kept)) + 1
+    table = replace(split.table, labels=label_of[split.table.labels])
+    return replace(split, table=table, names=tuple(category.name for category in kept), ids=tuple(ids))
 
 
 def _recognize(file: AnnotationFile) -> bool:
@@ -122,26 +140,26 @@ def _to_text(entry: Any) -> str:
     return entry if isinstance(entry, str) else json.dumps(entry)
 
 
-def _read_classes(entries: Sequence[Any], annotations: Path) -> tuple[list[str], list[int]]:
-    """Return the names and the category ids of the classes."""
+def _read_categories(entries: Sequence[Any], annotations: Path) -> Categories:
     if not entries:
         raise DataError(f"{annotations} lists no categories")
-    categories = []
+    categories = Categories()
     for position, entry in enumerate(entries):
         try:
-            categories.append(_to_struct(entry, _Category))
+            category = _to_struct(entry, _Category)
         except InvalidEntryError as problem:
             raise DataError(f"{annotations}: categories[{position}]: {problem}") from None
-    return [c.name for c in categories], [c.id for c in categories]
+        categories.add(category.id, category.name, category.supercategory)
+    return categories
 
 
-def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dict[int, int]:
+def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dict[Id, int]:
     """Add the images and return {image id: index of the image, as ``add_object`` takes it}.
 
     Entries that share an id but name different files are all skipped, since it is unknown which file is annotated. Of
     entries with the same id and the same file, the first is used.
     """
-    images: dict[int, list[_Image]] = {}
+    images: dict[Id, list[_Image]] = {}
     for position, entry in enumerate(entries):
         try:
             image = _to_struct(entry, _Image)
@@ -149,13 +167,17 @@ def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dic
         except InvalidEntryError as problem:
             location = Location(builder.annotations.name, f"images[{position}]", str(problem))
             builder.skip("malformed_image_entry", location, raw=_to_text(_to_python(entry)))
+    numbers, renumbered = integer_ids(list(images))
+    if renumbered:
+        builder.note("renumbered_ids", value=f"image ids: {renumbered}")
     rows = {}
-    for image_id, same_id in images.items():
+    for number, (image_id, same_id) in zip(numbers, images.items(), strict=True):
         kind, reason, skipped = "duplicate_image_id", "several images have this id", same_id
         if len({image.file_name for image in same_id}) == 1:
             first, *others = same_id
             name = image_name(builder.images, first.file_name)
-            rows[image_id] = builder.add_image(name, (first.height, first.width), image_id)
+            hw = (first.height, first.width) if first.height and first.width else (0, 0)
+            rows[image_id] = builder.add_image(name, hw, number)
             kind, reason, skipped = "image_listed_twice", "", others
         for image in skipped:
             location = Location(image.file_name, f"image {image_id}", reason)
@@ -164,45 +186,53 @@ def _add_images(builder: UnvalidatedSplitBuilder, entries: Sequence[Any]) -> dic
 
 
 def _add_object(
-    builder: UnvalidatedSplitBuilder, entry: Any, row_of: dict[int, int], label_of: dict[int, int]
+    builder: UnvalidatedSplitBuilder, entry: Any, position: int, row_of: dict[Id, int], categories: Categories
 ) -> None:
-    """Add one annotation. Raises InvalidEntryError when it cannot be used."""
+    """Add one annotation. Raises InvalidEntryError when it cannot be used.
+
+    position: of the annotation in its list, counted from 0.
+    """
     annotation = _to_struct(entry, _Annotation)
     if annotation.image_id not in row_of:
         raise InvalidEntryError("unknown_image", f"image {annotation.image_id}")
-    if annotation.category_id not in label_of:
+    image = row_of[annotation.image_id]
+    if (category := categories.get(annotation.category_id)) is None:
         raise InvalidEntryError("unknown_class", f"category {annotation.category_id}")
-    box = None
-    if annotation.bbox is not None:
-        x, y, w, h = annotation.bbox
-        box = (x, y, x + w, y + h)
-        if not all(map(math.isfinite, box)):
-            raise InvalidEntryError("non_finite_box", f"bbox {list(annotation.bbox)}")
-    mask = _read_mask(annotation.segmentation)
-    if box is None and mask is None:
-        raise InvalidEntryError("malformed_object", "neither a box nor a mask")
+    annotation_id = annotation.id if isinstance(annotation.id, int) else None
+    number = position + 1 if annotation_id is None else annotation_id
+    if annotation.bbox and is_no_object(category.name, annotation.bbox):
+        builder.note("no_object", image, number, f"{category.name}, bbox {list(annotation.bbox)}")
+        category.no_object = True
+        return
+    shape = read_shape(annotation.bbox, annotation.segmentation, annotation.attributes)
+    if shape.mask_from_box:
+        builder.note("rotated_box", image, number)
+    if bytes(annotation.keypoints) not in (b"null", b"[]"):
+        builder.note("keypoints", image, number)
     area = annotation.area
     if area is not None and math.isnan(area):  # in the table NaN means "not annotated"; this is an invalid area
         area = -1.0
     builder.add_object(
-        row_of[annotation.image_id],
-        label_of[annotation.category_id],
-        annotation.id,
-        box=box,
-        mask=mask,
-        area=area,
+        image,
+        category.label,
+        number,
+        box=shape.box,
+        mask=shape.mask,
+        mask_from_box=shape.mask_from_box,
+        area=None if shape.mask_from_box else area,
         iscrowd=bool(annotation.iscrowd),
-        annotation_id=annotation.id,
+        annotation_id=annotation_id,
     )
+    category.num_objects += 1
 
 
 def _skip_object(
-    builder: UnvalidatedSplitBuilder, problem: InvalidEntryError, entry: Any, position: int, row_of: dict[int, int]
+    builder: UnvalidatedSplitBuilder, problem: InvalidEntryError, entry: Any, position: int, row_of: dict[Id, int]
 ) -> None:
     known = entry if isinstance(entry, dict) else {}
     where = f"annotation {known['id']}" if "id" in known else f"annotations[{position}]"
-    image_id = known.get("image_id")
-    image = row_of.get(image_id, -1) if isinstance(image_id, int) else -1
+    image_id = as_number(known.get("image_id"))
+    image = row_of.get(image_id, -1) if isinstance(image_id, int | str) else -1
     file = builder.annotations.name if image < 0 else builder.names[image]
     builder.skip(problem.kind, Location(file, where[:60], str(problem)), image, _to_text(entry))
 
@@ -211,29 +241,27 @@ def _to_struct(entry: Any, kind: type[_T]) -> _T:
     """Return an entry as the struct ``kind``. Raises InvalidEntryError for missing keys and wrong types."""
     if isinstance(entry, msgspec.Raw):
         with contextlib.suppress(ValueError):  # a wrong type, or invalid UTF-8
-            return msgspec.json.decode(entry, type=kind)
+            return _with_numeric_ids(msgspec.json.decode(entry, type=kind))
     entry = _to_python(entry)
-    if isinstance(entry, dict):  # spreadsheets write ids as floats: 3.0 is accepted as 3
-        entry = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in entry.items()}
-        if kind is _Annotation and "segmentation" in entry:
-            entry["segmentation"] = msgspec.Raw(json.dumps(entry["segmentation"]).encode())
+    if isinstance(entry, dict):
+        entry = {key: as_number(value) if key in _NUMBERS else value for key, value in entry.items()}
+        if kind is _Category and type(entry.get("name")) in (int, float):
+            entry["name"] = str(entry["name"])
+        if kind is _Annotation:
+            entry["bbox"] = read_box(entry.get("bbox"))
+            for key in ("segmentation", "keypoints"):
+                entry[key] = msgspec.Raw(json.dumps(entry.get(key)).encode())
+        if kind is _Image:
+            entry |= {side: None for side in ("height", "width") if entry.get(side) == 0}
     try:
-        return msgspec.convert(entry, kind)
+        return _with_numeric_ids(msgspec.convert(entry, kind))
     except msgspec.ValidationError as problem:
         raise InvalidEntryError("malformed_object", str(problem)) from None
 
 
-def _read_mask(text: msgspec.Raw) -> Polygons | Rle | None:
-    """Return polygons, a compressed RLE, or None. Raises InvalidEntryError for anything else."""
-    try:
-        return _decode_polygons(text) or None  # COCO writes [] for an object without a mask
-    except ValueError:
-        segmentation = _to_python(text)
-    if isinstance(segmentation, list):
-        raise InvalidEntryError(
-            "invalid_mask", "a segmentation is a list of polygons, each a flat list of finite numbers"
-        )
-    try:
-        return masks.from_rle(segmentation) if segmentation else None
-    except ValueError as problem:
-        raise InvalidEntryError("invalid_mask", str(problem)) from None
+def _with_numeric_ids(struct: _T) -> _T:
+    """Return the struct with ids such as "7" as the number 7, so that they match ids without quotes."""
+    for key in _IDS:
+        if isinstance(value := getattr(struct, key, None), str):
+            setattr(struct, key, as_number(value))
+    return struct
