@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.any_format import BOX, HW, WRITE, put, put_text
+from helpers.any_format import BOX, HW, SUFFIXES, WRITE, put, put_text
 from helpers.converted import one_image
 from torch.utils.data import DataLoader
 
@@ -47,7 +47,7 @@ def test_unknown_format_suggests_similar_names(folder):
 
 @pytest.mark.parametrize("format", WRITE)
 def test_every_format_gives_torchvisions_items(tmp_path, format):
-    put(tmp_path / "set", format, "", {"csv": "a.csv", "coco": "a.json", "via": "a.json"}.get(format, ""), NAMES)
+    put(tmp_path / "set", format, "", f"a{SUFFIXES[format]}" if format in SUFFIXES else "", NAMES)
     split = load_dataset(tmp_path / "set", format=format).split("train")
     assert len(list(split)) == 7
     image, target = split[0]

@@ -79,14 +79,28 @@ def labelme(path: Path, names: Sequence[str]) -> None:
         put_text(path / Path(name).with_suffix(".json"), json.dumps(content | {"imageData": None}))
 
 
+def cvat(path: Path, names: Sequence[str]) -> None:
+    x0, y0, x1, y1 = BOX
+    box = f'<box label="kite" occluded="0" xtl="{x0}.00" ytl="{y0}.00" xbr="{x1}.00" ybr="{y1}.00" z_order="0"></box>'
+    sides = f'width="{HW[1]}" height="{HW[0]}"'
+    images = "".join(f'<image id="{i}" name="{n}" {sides}>{box}</image>' for i, n in enumerate(names))
+    labels = "<labels><label><name>kite</name><type>any</type></label></labels>"
+    meta = f"<meta><task><name>a</name>{labels}</task></meta>"
+    put_text(path, f"<?xml version='1.0'?><annotations><version>1.1</version>{meta}{images}</annotations>")
+
+
 WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "coco": coco,
     "via": via,
     "csv": csv_boxes,
+    "cvat": cvat,
     "voc": voc,
     "yolo": yolo,
     "labelme": labelme,
 }
+
+
+SUFFIXES = {"coco": ".json", "csv": ".csv", "cvat": ".xml", "via": ".json"}  # of one annotation file for many images
 
 
 def put(folder: Path, format: str, images: str, annotations: str, names: list[str]) -> None:

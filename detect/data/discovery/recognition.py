@@ -85,8 +85,6 @@ def _unsupported(file: AnnotationFile) -> str:
     """Return the reason why a file of a known but unsupported annotation format cannot be read, "" for other files."""
     if file.suffix == ".json" and _is_label_studio(file):
         return "Label Studio's own JSON is not supported; export COCO instead"
-    if file.suffix == ".xml" and b"<annotations>" in file.head and b"<meta>" in file.head:
-        return "CVAT's own XML is not supported; export COCO or Pascal VOC instead"
     if file.suffix == ".xml" and b"<polygon>" in file.head and b"<bndbox>" not in file.head:
         return "XML of the LabelMe web page is not supported; export COCO instead"
     if file.suffix == ".csv":

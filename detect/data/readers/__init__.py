@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 READERS = {
     "coco": "coco",
     "csv": "csv_boxes",
+    "cvat": "cvat",
     "labelme": "labelme",
     "via": "via",
     "voc": "voc",

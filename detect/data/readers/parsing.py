@@ -12,11 +12,16 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, TextIO, TypeVar
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.file_listing import images_below, is_file, without_suffix
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
-from detect.errors import DataError
+from detect.errors import DataError, MediaError
+from detect.media.images import image_hw
 
 MAX_CELL_CHARACTERS = 1 << 24  # a polygon of a million points; the default limit of csv, 1 << 17, is about 10,000
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
@@ -53,6 +58,15 @@ def load_json(path: Path) -> Any:
     with _errors_naming(path, "JSON", ValueError, RecursionError):  # numbers of thousands of digits, deep nesting
         content = json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows programs write a byte order mark
     return content
+
+
+def load_xml(path: Path) -> Element:
+    """Return the root of an XML file. Raises DataError; a file that defines entities is refused."""
+    try:
+        root: Element = parse_xml(path).getroot()
+    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError) as error:  # Lookup: unknown encoding
+        raise DataError(str(error)) from None
+    return root
 
 
 @contextmanager
@@ -107,6 +121,20 @@ def parse_number(key: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a number") from None
+
+
+def whole_size(height: str, width: str) -> tuple[int, int]:
+    """Return (height, width) in pixels from two texts, (0, 0) unless both are positive whole numbers."""
+    valid = height.isdecimal() and width.isdecimal() and max(len(height), len(width)) < 9
+    return (int(height), int(width)) if valid and int(height) and int(width) else (0, 0)
+
+
+def size_on_disk(path: Path) -> tuple[int, int]:
+    """Return (height, width) of an image file, EXIF orientation applied; (0, 0) if it cannot be read."""
+    try:
+        return image_hw(path)
+    except MediaError:  # reported when the images are checked
+        return 0, 0
 
 
 def is_no_object(class_name: str, box: Sequence[float] | None) -> bool:

@@ -12,17 +12,13 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from xml.etree.ElementTree import Element, ParseError, tostring
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse as parse_xml
+from xml.etree.ElementTree import Element, tostring
 
 from detect.data.file_listing import FileListing, files_below, without_suffix
-from detect.data.readers.parsing import COORDINATES, parse_number, read_annotation_files
+from detect.data.readers.parsing import COORDINATES, load_xml, parse_number, read_annotation_files, whole_size
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import read_name_list
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
-from detect.errors import DataError
 from detect.progress import warn
 from detect.text import counted, first_few
 
@@ -37,7 +33,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "object")
     files = files_below(annotations, (".xml",))
-    for file, root, name in read_annotation_files(builder, files, _load, f"no XML file in {annotations}"):
+    for file, root, name in read_annotation_files(builder, files, load_xml, f"no XML file in {annotations}"):
         image = builder.add_image(name or _written_image_name(root, file), _read_size(root), source=file)
         for number, entry in enumerate(root.findall("object"), start=1):
             _add_object(builder, image, number, entry)
@@ -90,15 +86,6 @@ READER = Reader(
 )
 
 
-def _load(path: Path) -> Element:
-    """Return the root of an XML file. Raises DataError."""
-    try:
-        root: Element = parse_xml(path).getroot()
-    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError) as error:  # Lookup: unknown encoding
-        raise DataError(str(error)) from None
-    return root
-
-
 def _add_object(builder: UnvalidatedSplitBuilder, image: int, number: int, entry: Element) -> None:
     try:
         name = _text(entry, "name")
@@ -140,11 +127,7 @@ def _pixel_edges(one: float, other: float) -> tuple[float, float]:
 def _read_size(root: Element) -> tuple[int, int]:
     """Return (height, width) of the image in pixels, (0, 0) when missing or invalid."""
     size = root.find("size")
-    if size is None:
-        return 0, 0
-    height, width = (_text(size, key) for key in ("height", "width"))
-    valid = height.isdecimal() and width.isdecimal() and max(len(height), len(width)) < 9
-    return (int(height), int(width)) if valid and int(height) and int(width) else (0, 0)
+    return (0, 0) if size is None else whole_size(_text(size, "height"), _text(size, "width"))
 
 
 def _written_image_name(root: Element, file: str) -> str:

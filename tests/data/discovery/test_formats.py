@@ -193,7 +193,6 @@ def test_paths_of_other_machines_are_resolved(tmp_path, written):
             (lambda folder, name=name, text=text: (put_images(folder, *NAMES), put_text(folder / name, text)), said)
             for name, text, said in (
                 ("a.csv", "0.png,1,2,3,4,kite\n", "a.csv cannot be read: its header line does not name filename"),
-                ("a.xml", "<annotations>\n<meta>", "CVAT.* export COCO"),
                 ("a.xml", "<annotation><object><polygon>", "LabelMe.* export COCO"),
                 ("a.json", '[{"id": 1, "annotations": [], "data": {}}]', "Label Studio.* export COCO"),
             )

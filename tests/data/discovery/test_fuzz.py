@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.any_format import WRITE, put_images, put_text
+from helpers.any_format import SUFFIXES, WRITE, put_images, put_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,8 +66,7 @@ def test_random_folder_gives_a_dataset_or_a_one_line_error(folder, files, form):
     shutil.rmtree(folder, ignore_errors=True)
     put_images(folder, *NAMES)
     if form:
-        in_one = {"coco": "labels.json", "via": "labels.json", "csv": "labels.csv"}
-        WRITE[form](folder / in_one.get(form, ""), NAMES)
+        WRITE[form](folder / (f"labels{SUFFIXES[form]}" if form in SUFFIXES else ""), NAMES)
     for name, text in files.items():
         put_text(folder / name, text)
     try:
@@ -81,7 +80,7 @@ def test_random_folder_gives_a_dataset_or_a_one_line_error(folder, files, form):
 
 @FUZZ
 @given(
-    form=st.sampled_from(["coco", "csv", "voc", "yolo", "labelme"]),
+    form=st.sampled_from(["coco", "csv", "cvat", "voc", "yolo", "labelme"]),
     cuts=st.lists(st.tuples(st.integers(0, 2000), st.text(max_size=4)), max_size=3),
 )
 def test_fixed_dataset_has_no_errors(folder, form, cuts):
@@ -90,7 +89,7 @@ def test_fixed_dataset_has_no_errors(folder, form, cuts):
     shutil.rmtree(folder.parent / "new", ignore_errors=True)
     names = [f"{i}.png" for i in range(6)]
     put_images(folder, *names)
-    target = {"coco": "labels.json", "csv": "labels.csv"}.get(form, "")
+    target = f"labels{SUFFIXES[form]}" if form in SUFFIXES else ""
     WRITE[form](folder / target, names)
     put_text(folder / "classes.txt", "kite\n")
     put_text(folder / "splits.yaml", "val: [4.png]\ntest: [5.png]\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.any_format import WRITE, coco, members, put, put_images, put_text, yolo
+from helpers.any_format import SUFFIXES, WRITE, coco, members, put, put_images, put_text, yolo
 from helpers.folders import SHARED
 
 from detect.data import description
@@ -18,6 +18,7 @@ from detect.errors import DiskError
 DATA = SHARED / "data"
 NAMES = [f"{i}.png" for i in range(10)]
 ONE_FILE_FORMATS = [name for name in READERS if get_reader(name).one_file_per_split]
+assert set(SUFFIXES) == set(ONE_FILE_FORMATS)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
         images = {"beside": word, "separate": f"images/{word}", "nested": f"{word}/images"}[layout]
         annotations = {"beside": word, "separate": f"labels/{word}", "nested": f"{word}/labels"}[layout]
         if form in ONE_FILE_FORMATS:
-            annotations += "/_annotations" + (".csv" if form == "csv" else ".json")
+            annotations += f"/_annotations{SUFFIXES[form]}"
         put(tmp_path / "set", form, images, annotations, [f"{split}_{n}" for n in NAMES[:2]])
     found = members(find_spec(str(tmp_path / "set")))
     assert {s: [Path(n).name for n in names] for s, names in found.items()} == {
@@ -47,7 +48,7 @@ def test_folders_named_after_splits_are_splits(tmp_path, form, layout):
 @pytest.mark.parametrize("form", ONE_FILE_FORMATS)
 def test_files_named_after_splits_are_splits(tmp_path, form):
     """The layout of COCO itself; both image folders have files of the same names."""
-    suffix = ".csv" if form == "csv" else ".json"
+    suffix = SUFFIXES[form]
     for split in ("train", "val"):
         put(tmp_path / "set", form, f"images/{split}2017", f"annotations/instances_{split}2017{suffix}", NAMES[:2])
     found = members(find_spec(str(tmp_path / "set")))
@@ -56,7 +57,7 @@ def test_files_named_after_splits_are_splits(tmp_path, form):
 
 @pytest.mark.parametrize("form", WRITE)
 def test_random_splits_are_saved_and_stay_the_same(tmp_path, form, capsys):
-    name = {"csv": "labels.csv"}.get(form, "labels.json") if form in ONE_FILE_FORMATS else "labels"
+    name = f"labels{SUFFIXES.get(form, '')}"
     put(tmp_path / "set", form, "images", name, NAMES)
     spec = find_spec(str(tmp_path / "set"))
     first = members(spec)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import cvat_files
 from helpers.labelme_files import document, masked, shape
 from helpers.reading import read_split
 from helpers.via_files import CIRCLE, ELLIPSE, KINDS, LINE, RECT, project, region
@@ -154,6 +155,40 @@ def test_voc(cut, text, folder):
     (folder / "xml").mkdir(exist_ok=True)
     (folder / "xml" / "a.xml").write_text(whole[:at] + text + whole[at + cut % 7 :])
     check("voc", folder, folder / "xml")
+
+
+CVAT = cvat_files.document(
+    cvat_files.image(
+        cvat_files.shape(more='rotation="30"'),
+        cvat_files.polygon(more='group_id="1"'),
+        cvat_files.mask(np.eye(9, dtype=bool), 3, 4, more='group_id="1"'),
+        cvat_files.shape("ellipse", 'cx="20" cy="15" rx="10" ry="5"'),
+        cvat_files.shape("points", 'points="1,2"'),
+    ),
+    cvat_files.image(cvat_files.polygon(label="bird"), name="b.png"),
+)
+
+
+@FUZZ
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.integers(0, len(CVAT)),
+            st.integers(0, 9),
+            st.sampled_from(
+                ["", "<", '"', "nan", "-9e9", "1e400", ";", ",", "</image>", "<box/>", "9" * 30, "é", "\0"]
+            ),
+        ),
+        min_size=1,
+        max_size=2,
+    )
+)
+def test_cvat(changes, folder):
+    text = CVAT
+    for at, length, new in changes:
+        text = text[:at] + new + text[at + length :]
+    (folder / "cvat.xml").write_text(text)
+    check("cvat", folder, folder / "cvat.xml")
 
 
 LABELME = document(
