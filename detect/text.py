@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 _MAX_GAP = 0.15  # names that resemble a name less than the nearest one by more than this are not suggested
@@ -44,3 +45,28 @@ def type_in_words(value: object) -> str:
         return "None"
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def one_line(text: str, length: int = 80) -> str:
+    """Return a text of unknown origin for a message: at most ``length`` characters, and ? for unprintable ones."""
+    shown = "".join(c if c.isprintable() else "?" for c in text[: length + 1])
+    return shown if len(shown) <= length else f"{shown[: length - 3]}..."
+
+
+def display_width(text: str) -> int:
+    """Return the number of columns that a text takes on a terminal.
+
+    Wide characters of East Asia and emoji take two (https://www.unicode.org/reports/tr11/), combining marks none.
+    """
+    return sum(_columns(c) for c in unicodedata.normalize("NFC", text))
+
+
+def pad(text: str, width: int) -> str:
+    """Return a text with spaces after it, so that it takes at least ``width`` columns on a terminal."""
+    return text + " " * (width - display_width(text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detect.text import counted, first_few, near_names, type_in_words, unknown
+from detect.text import counted, display_width, first_few, near_names, pad, type_in_words, unknown
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,15 @@ def test_long_lists_are_cut():
 def test_counts_agree_with_their_nouns():
     assert [counted(n, "epoch") for n in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
     assert counted(2, "box", "boxes") == "2 boxes" and counted(1, "box", "boxes") == "1 box"
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [
+        *(("", 0), ("dog", 3), ("собака", 6), ("狗", 2), ("ＡＢ", 4), ("イヌ", 4), ("ｲﾇ", 2), ("개", 2), ("🐕", 2)),
+        *(("cafe\u0301", 4), ("e\u0327\u0301", 1), ("กี่", 1), ("\u1100\u1161", 2), ("a\u200db", 2)),
+    ],
+)
+def test_display_width_counts_terminal_columns(text, width):
+    assert display_width(text) == width
+    assert pad(text, 6) == text + " " * (6 - width)

@@ -12,6 +12,7 @@ from detect.evaluation.coco_rows import to_coco_rows
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
+from detect.text import display_width, pad
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Scores = dict[str, float | None]
@@ -72,8 +73,8 @@ def table(metrics: dict[str, dict[str, Any]]) -> str:
     for title, scores, own in _table_rows(metrics, intervals):
         cells = [f"{_value(scores.get(name))}{_interval(own.get(name)) if name in wide else ''}" for name in names]
         rows.append((title, cells))
-    width = max(len(title) for title, _ in rows)
-    lines = [title.ljust(width) + "".join(cells) for title, cells in rows]
+    width = max(display_width(title) for title, _ in rows)
+    lines = [pad(title, width) + "".join(cells) for title, cells in rows]
     return "\n".join([*lines, bootstrap.explanation(intervals)] if intervals else lines)
 
 

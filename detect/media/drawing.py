@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import colorsys
-import importlib.util
 from functools import cache, lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from detect.errors import UsageError
 from detect.media.color import check_rgb_array
+from detect.media.fonts import font_of_size, warn_of_missing_glyphs
 from detect.options import suggest_keywords
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -51,6 +50,7 @@ def draw(
     show_scores: whether each label shows the class name and the score; otherwise it shows only the class name.
     tint: whether masks are filled; otherwise only their contours are drawn.
 
+    Characters that the font lacks appear as boxes, with one warning per process that names their scripts.
     Raises UsageError if the image is not uint8 [H, W, 3] or does not have the size of the detections.
     """
     check_rgb_array(image)
@@ -58,6 +58,8 @@ def draw(
         raise UsageError(
             f"the detections belong to an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"
         )
+    if len(detections):
+        warn_of_missing_glyphs(class_names.names)
     canvas = image.copy()
     by_rank = color_instances and len(class_names) == 1
     colors = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
@@ -168,7 +170,8 @@ def _overlap(a: PixelBox, b: PixelBox) -> bool:
 @lru_cache(maxsize=1024)
 def _render_label(text: str, font_size: int, rgb: Color) -> np.ndarray:
     """Return ``text`` on a background of color ``rgb``, uint8 RGB [h, w, 3]. Cached, since a video repeats labels."""
-    font = _font(font_size)
+    font = font_of_size(font_size)
+    text = " ".join(text.splitlines())  # a class name may hold line breaks, which Pillow cannot measure
     margin = max(1, font_size // 5)
     _, top, _, bottom = font.getbbox("Ágpj(")  # ascenders and descenders, so that all labels have the same height
     width = round(font.getlength(text)) + 2 * margin
@@ -176,18 +179,3 @@ def _render_label(text: str, font_size: int, rgb: Color) -> np.ndarray:
     label = Image.new("RGB", (width, round(bottom - top) + 2 * margin), rgb)
     ImageDraw.Draw(label).text((margin, margin - top), text, "black" if luminance > 128 else "white", font)
     return np.asarray(label)
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return DejaVu Sans, which covers most alphabets of Europe; Pillow's built-in font only has ASCII letters."""
-    matplotlib = importlib.util.find_spec("matplotlib")  # locates the package without the cost of importing it
-    paths = ["DejaVuSans.ttf"]
-    if matplotlib is not None and matplotlib.origin is not None:
-        paths.insert(0, str(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"))
-    for path in paths:
-        try:
-            return ImageFont.truetype(path, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)

@@ -14,6 +14,7 @@ from detect.cli.exit_status import exit_status
 from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
 from detect.data.validation.problems import ERROR, KINDS, NOTE, WARNING
+from detect.text import display_width
 
 # Problems of formats with one annotation file per image; the others are planted in COCO files.
 TESTED_WITH_VOC = {"unreadable_annotations", "unannotated_image"}
@@ -45,6 +46,19 @@ def test_dataset_without_problems_exits_0(folder, monkeypatch, capsys):
     assert check(monkeypatch, folder) == 0
     printed = capsys.readouterr()
     assert "no problems found" in printed.out and "set: no errors or warnings" in printed.out and not printed.err
+
+
+@pytest.mark.parametrize("names", [["狗", "🐕 e\u0301", "x"], ["a", "b", "c"], ["ｆｕｌｌｗｉｄｔｈ", "dog", "สุนัข"]])
+def test_columns_of_the_class_table_are_aligned_whatever_the_script(folder, names, monkeypatch, capsys):
+    for split in SPLITS:
+        content = load(folder, split)
+        for category, name in zip(content["categories"], names, strict=False):
+            category["name"] = name
+        save(folder, split, content)
+    assert check(monkeypatch, folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("objects of"))
+    assert len({display_width(line) for line in lines[first : first + 1 + len(CLASSES)]}) == 1
 
 
 @pytest.mark.parametrize("kind", PLANTS)

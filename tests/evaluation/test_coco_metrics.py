@@ -11,6 +11,7 @@ from helpers.scenes import HW, SHAPES, drawn, noisy_scene, nothing, perfect, rec
 from detect.evaluation.coco_metrics import NAMES, one_line, score, table
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.text import display_width
 
 # Rules for every metric
 
@@ -148,6 +149,12 @@ def test_table_has_a_dash_for_metrics_without_ground_truth():
     assert rows[("segm", "triangle")] == ["-"] * 7
     assert len(rows) == 2 + 2 * 3
     assert len({len(line) for line in lines}) == 1
+
+
+def test_columns_are_aligned_whatever_the_script_of_the_class_names():
+    names = ClassNames(("square", "圆形状的东西", "สามเหลี่ยม"), SHAPES.ids)
+    lines = table(score(scene(), perfect(scene()), names)).splitlines()
+    assert len({display_width(line) for line in lines}) == 1
 
 
 def test_table_of_a_single_class_has_no_rows_per_class():

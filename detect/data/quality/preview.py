@@ -18,6 +18,7 @@ from detect.data.table import Table
 from detect.errors import DetectError
 from detect.io.files import write_bytes
 from detect.media.drawing import draw
+from detect.media.fonts import warn_of_missing_glyphs, without_glyph_warnings
 from detect.media.image_paths import shown
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -57,8 +58,10 @@ def write_sheet(
             _show(axes[2 * index + 1], _as_augmented(dataset, row, class_names), "as augmented for training")
         except DetectError:  # such as a truncated image, which doctor.py check reports
             axes[2 * index].set_title(f"{title}\ncannot be read", fontsize=8, parse_math=False)
+    warn_of_missing_glyphs(table.names[row] for row in order.tolist())
     content = BytesIO()
-    figure.savefig(content, format="png")
+    with without_glyph_warnings():
+        figure.savefig(content, format="png")
     write_bytes(path, content.getvalue())
     return [table.names[row] for row in order.tolist()]
 

@@ -9,7 +9,7 @@ from typing import Any
 from detect.data.quality.diagnosis import Diagnosis
 from detect.data.quality.summary import objects_per_class
 from detect.data.validation.problems import ERROR, KINDS, Problem
-from detect.text import counted
+from detect.text import counted, display_width, pad
 
 _MAX_LOCATIONS = 5  # shown per kind
 _MAX_CLASSES = 30  # shown in the table of classes
@@ -83,11 +83,12 @@ def _summary(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"{'':{width}}  {objects}, {per_image}; {counted(s.masks, 'mask')}, {counted(s.crowds, 'crowd')}"
     yield ""
     rows = objects_per_class(summaries)
-    longest = max([len(name) for name, _ in rows[:_MAX_CLASSES]], default=0)
-    yield f"{'objects of':{longest}}  " + "  ".join(f"{split:>{max(6, len(split))}}" for split in summaries)
+    title = "objects of"
+    longest = max(display_width(name) for name in (title, *(name for name, _ in rows[:_MAX_CLASSES])))
+    yield f"{pad(title, longest)}  " + "  ".join(f"{split:>{max(6, len(split))}}" for split in summaries)
     for name, counts in rows[:_MAX_CLASSES]:
         cells = zip(counts, summaries, strict=True)
-        yield f"{name:{longest}}  " + "  ".join(f"{count:>{max(6, len(split))}}" for count, split in cells)
+        yield f"{pad(name, longest)}  " + "  ".join(f"{count:>{max(6, len(split))}}" for count, split in cells)
     if len(rows) > _MAX_CLASSES:
         yield f"and {len(rows) - _MAX_CLASSES} more classes"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from detect.io.files import write_bytes
+from detect.media.fonts import warn_of_missing_glyphs, without_glyph_warnings
 from detect.media.image_paths import shown
 
 # The first import of matplotlib logs warnings about missing fonts and about a home folder that it cannot write to.
@@ -54,9 +54,9 @@ def write_curves(rows: Rows, path: Path, title: str, best: int = 0, metric: str 
     if with_classes:
         _plot_classes(axes[2, 0], axes[2, 1], rows, classes)
     figure.suptitle(shown(title), fontsize=13, parse_math=False)
+    warn_of_missing_glyphs([title, *(classes if with_classes else ())])
     content = BytesIO()
-    with warnings.catch_warnings():  # the font may lack characters of a class name
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+    with without_glyph_warnings():
         figure.savefig(content, format="png")
     write_bytes(path, content.getvalue())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from detect.errors import DiskError
+from detect.media import fonts
 from detect.training.logging.plots import write_curves
 
 
@@ -70,6 +72,18 @@ def test_few_classes_have_a_curve_each_whatever_their_names(tmp_path):
     assert size(tmp_path / "few.png")[1] > 1.4 * size(tmp_path / "many.png")[1]
 
 
+@pytest.mark.parametrize("title", ["run", "ทดสอบ"])
+def test_characters_without_a_glyph_give_one_warning_of_ours(tmp_path, monkeypatch, capsys, title):
+    monkeypatch.setattr(fonts, "_warned", set())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            write_curves(rows([0.1, 0.2], ("狗", "кот", "कुत्ता")), tmp_path / "curves.png", title)
+    printed = capsys.readouterr().err
+    assert not caught and printed.count("\n") == 1
+    assert "Han (Chinese, Japanese)" in printed and ("Thai" in printed) == (title != "run")
+
+
 def test_without_epochs_nothing_is_plotted(tmp_path):
     write_curves([], tmp_path / "curves.png", "nothing")
     assert not (tmp_path / "curves.png").exists()
@@ -100,6 +114,7 @@ def test_losses_of_very_different_size_get_a_logarithmic_axis(tmp_path, monkeypa
 
 DRAW = """
 import sys
+import warnings
 from pathlib import Path
 from detect.training.logging.plots import write_curves
 from test_plots import rows
