@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -13,13 +13,17 @@ from torch.utils.data import Dataset
 
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample
+from detect.data.image_problems import HINT, ImageProblems, UnreadableImageError
 from detect.data.table import Table
 from detect.errors import DataError, MediaError
-from detect.media.images import read_image
+from detect.media.images import OnTruncated, read_image
 from detect.media.scaled_decoding import read_resized
 from detect.structures.image_record import ImageRecord
 
 Target = dict[str, Tensor]
+
+_MAX_SUBSTITUTES = 30  # per item; if half of the images are unreadable, all of them are so once in 10**9 items
+_SUBSTITUTE_SEED = 2**31 + 1  # behind an item's index: seeds the choice of its substitutes
 
 
 class DetectionDataset(Dataset):
@@ -38,6 +42,7 @@ class DetectionDataset(Dataset):
         with_masks: bool, whether targets have masks. Transforms may use masks even when targets have none.
         seed: int.
         epoch: int, the current epoch, which the items depend on.
+        problems: ImageProblems, images that could not be read completely since it was last taken.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class DetectionDataset(Dataset):
         self.with_masks = with_masks
         self.seed = seed
         self.epoch = 0
+        self.problems = ImageProblems()
         self._image_hw = records.image_hw if isinstance(records, Table) else np.array([r.image_hw for r in records])
         self._source_images = _images_with_objects(records)  # for mosaics and copy-paste
 
@@ -61,10 +67,34 @@ class DetectionDataset(Dataset):
         """Return item ``index`` in ``epoch``.
 
         repetition: how often the item came before in this epoch; each repetition is augmented differently.
+        Raises UnreadableImageError. Of a truncated JPEG the part that is there is used, see ``media.read_image``.
         """
+        return self._item(index, epoch, repetition, ())
+
+    def item_or_substitute(self, index: int, epoch: int, repetition: int = 0) -> tuple[Tensor, Target]:
+        """Return item ``index`` in ``epoch`` like ``item``, with other images in place of those that cannot be read.
+
+        The substitutes depend only on the seed, the index and which images are unreadable. Each unreadable image is
+        recorded in ``problems``. Raises UnreadableImageError if none of 30 images can be read.
+        """
+        unreadable: set[int] = set()
+        while True:
+            try:
+                key = index, epoch, repetition
+                return self._item(*key, unreadable) if unreadable else self.item(*key)
+            except UnreadableImageError as error:
+                if error.index in unreadable or len(unreadable) == _MAX_SUBSTITUTES:
+                    raise
+                unreadable.add(error.index)
+
+    def _item(self, index: int, epoch: int, repetition: int, unreadable: Collection[int]) -> tuple[Tensor, Target]:
+        def source_sample(number: int) -> Sample:  # for mosaics and copy-paste
+            return self._sample(self._usable(self._source_images, number, unreadable))
+
         rng = self._rng(index, epoch, repetition)
+        index = self._usable(range(len(self.records)), index, unreadable)
         num_sources = len(self._source_images)
-        image, ground_truth = self.transform(self._sample(index), rng, self._source_sample, num_sources, epoch)
+        image, ground_truth = self.transform(self._sample(index), rng, source_sample, num_sources, epoch)
         ground_truth = ground_truth.only(~ground_truth.iscrowd)
 
         target = {
@@ -76,6 +106,17 @@ class DetectionDataset(Dataset):
             target["masks"] = stack_masks(ground_truth.masks, image.shape[:2])
         return to_tensor(image), target
 
+    def _usable(self, images: Sequence[int] | np.ndarray, position: int, unreadable: Collection[int]) -> int:
+        """Return ``images[position]``, or a random other one of ``images`` if that image is ``unreadable``.
+
+        If all are, the image itself is returned, so that reading it raises the error.
+        """
+        if images[position] not in unreadable:
+            return int(images[position])
+        rng = np.random.default_rng([self.seed, position, _SUBSTITUTE_SEED])
+        others = (int(images[other]) for other in rng.permutation(len(images)).tolist())
+        return next((other for other in others if other not in unreadable), int(images[position]))
+
     def size_hw(self, index: int, epoch: int, repetition: int = 0) -> tuple[int, int]:
         """Return the (height, width) of the image that ``item`` returns, without reading the image."""
         rng, image_hw = self._rng(index, epoch, repetition), tuple(self._image_hw[index].tolist())
@@ -84,22 +125,27 @@ class DetectionDataset(Dataset):
     def _rng(self, index: int, epoch: int, repetition: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, index, *([repetition] if repetition else [])])
 
-    def _source_sample(self, number: int) -> Sample:
-        return self._sample(int(self._source_images[number]))
-
     def _sample(self, index: int) -> Sample:
         record = self.records[index]
         if self.with_masks and record.masks is None:
             raise DataError(f"{record.path} has no masks, which Mask R-CNN needs")
         needs_masks = self.with_masks or self.transform.needs_masks
         return Sample(
-            partial(read_resized_record, record),
+            partial(self._read, record, index),
             record.image_hw,
             record.boxes,
             record.labels,
             record.iscrowd,
             record.masks if needs_masks else None,
         )
+
+    def _read(self, record: ImageRecord, index: int, hw: tuple[int, int]) -> np.ndarray:
+        try:
+            return read_resized_record(record, hw, partial(self.problems.add_truncated, record.path))
+        except UnreadableImageError as error:
+            error.index = index
+            self.problems.add_unreadable(record.path, error)
+            raise
 
 
 def _images_with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
@@ -114,40 +160,47 @@ def stack_masks(masks: Sequence[np.ndarray], hw: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.stack(masks) if len(masks) else np.zeros((0, *hw), np.uint8))
 
 
-def read_record(record: ImageRecord) -> np.ndarray:
-    """Return the image of a record, uint8 RGB [H, W, 3]. Raises DataError if its size is not the annotated one."""
+def read_record(record: ImageRecord, on_truncated: OnTruncated | None = None) -> np.ndarray:
+    """Return the image of a record, uint8 RGB [H, W, 3].
+
+    Raises UnreadableImageError if the file cannot be read or its size is not the annotated one.
+
+    on_truncated: see ``media.read_image``; without it a truncated image is an error.
+    """
     with _media_errors_as_data_errors():
-        image = read_image(record.path)
+        image = read_image(record.path, on_truncated)
     _check_size(record, image.shape[:2])
     return image
 
 
-def read_resized_record(record: ImageRecord, hw: tuple[int, int]) -> np.ndarray:
-    """Return the image of a record resized to ``hw``, uint8 RGB [*hw, 3]. Raises the errors of ``read_record``.
+def read_resized_record(
+    record: ImageRecord, hw: tuple[int, int], on_truncated: OnTruncated | None = None
+) -> np.ndarray:
+    """Return the image of a record resized to ``hw``, uint8 RGB [*hw, 3]; arguments and errors as in ``read_record``.
 
     A large JPEG is decoded at reduced size, which is faster.
     """
     with _media_errors_as_data_errors():
-        image, original_hw = read_resized(record.path, hw)
+        image, original_hw = read_resized(record.path, hw, on_truncated)
     _check_size(record, original_hw)
     return image
 
 
 @contextmanager
 def _media_errors_as_data_errors() -> Iterator[None]:
-    """Turn a MediaError into a DataError that says how to find all damaged images.
+    """Turn a MediaError into an error that says how to find all damaged images.
 
     Reading a dataset checks only the headers of images, so truncated files are noticed here.
     """
     try:
         yield
     except MediaError as error:
-        raise DataError(f"{error}; doctor.py check finds all such images, doctor.py fix removes them") from None
+        raise UnreadableImageError(f"{error}{HINT}") from None
 
 
 def _check_size(record: ImageRecord, image_hw: tuple[int, int]) -> None:
     if image_hw != record.image_hw:
-        raise DataError(
+        raise UnreadableImageError(
             f"{record.path} has {image_hw[1]}x{image_hw[0]} pixels, "
             f"but its annotations are for {record.image_hw[1]}x{record.image_hw[0]}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from detect.data.dataset import read_record, stack_masks, to_tensor
 from detect.data.description import find_spec
 from detect.data.spec import DatasetSpec
 from detect.options import suggest_keywords
+from detect.progress import warn
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
@@ -92,6 +93,9 @@ class SplitDataset(Dataset):
     - ``area``: float32 [N], square pixels, as annotated,
     - ``iscrowd``: int64 [N], 1 for a region with many objects, which should not be trained on.
 
+    Of a truncated JPEG the part that could be decoded is used, with one warning; any other image that cannot be read
+    raises DataError.
+
     Attributes:
         records: sequence of ImageRecord, which hold the path of each image and its annotations.
         class_names: ClassNames.
@@ -100,6 +104,7 @@ class SplitDataset(Dataset):
     def __init__(self, records: Sequence[ImageRecord], class_names: ClassNames) -> None:
         self.records = records
         self.class_names = class_names
+        self._warned: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -116,4 +121,9 @@ class SplitDataset(Dataset):
         if record.masks is not None:
             bitmaps = [masks.to_bitmap(masks.from_coco(mask, record.image_hw)) for mask in record.masks]
             target["masks"] = stack_masks(bitmaps, record.image_hw)
-        return to_tensor(read_record(record)), target
+        return to_tensor(read_record(record, partial(self._warn_truncated, index))), target
+
+    def _warn_truncated(self, index: int) -> None:
+        if index not in self._warned:
+            self._warned.add(index)
+            warn(f"{self.records[index].path} is truncated; its missing rows are gray")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from detect.data.dataset import DetectionDataset, Target, collate
+from detect.data.image_problems import ImageProblems
 from detect.data.sampling import sample_epoch, similar_size_batches
 from detect.runtime import worker_init
 
@@ -15,6 +18,9 @@ _EPOCH_SEED = 2**31  # in place of an item's index, which is smaller: seeds the 
 
 class TrainLoader:
     """Batches of images of similar size. The batches of an epoch depend only on the seed and the epoch.
+
+    Another image takes the place of an image that cannot be read, so that the number of batches stays the same.
+    ``problems`` holds such images, since the caller last took them.
 
     Worker processes are started once and serve all epochs. Where processes are not forked (Python 3.14, macOS,
     Windows), a start takes seconds, longer than a small epoch.
@@ -45,18 +51,21 @@ class TrainLoader:
         self.repeats = repeats
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         # Batches of (index, epoch, repetition). The DataLoader reads this list again for each epoch.
+        self.problems = ImageProblems()
         self._batches: list[list[tuple[int, int, int]]] = []
         self._loader = DataLoader(
             _ItemsByKey(dataset),
             batch_sampler=self._batches,
             num_workers=workers,
             persistent_workers=workers > 0,
-            collate_fn=collate,
+            collate_fn=_collate_with_problems,
             worker_init_fn=worker_init,
         )
 
-    def epoch(self, epoch: int, batches_done: int = 0) -> DataLoader:
+    def epoch(self, epoch: int, batches_done: int = 0) -> EpochBatches:
         """Return the batches of ``epoch``. Iterate over them before asking for another epoch.
+
+        Iterating raises DataError as soon as more than half of the images of the dataset cannot be read.
 
         batches_done: number of batches, over all processes, to skip because a resumed run has trained on them.
         """
@@ -68,7 +77,7 @@ class TrainLoader:
         steps = similar_size_batches(numbers, sizes_hw, self.batch_size * self._batches_per_step, rng)
         batches = [batch for step in steps for batch in self._batches_of_rank(step)]
         self._batches[:] = [[keys[number] for number in batch] for batch in batches[batches_done // self.world_size :]]
-        return self._loader
+        return EpochBatches(self._loader, self.problems, len(self.dataset))
 
     @property
     def _batches_per_step(self) -> int:
@@ -82,11 +91,36 @@ class TrainLoader:
         return [batch.tolist() for batch in np.array_split(images, count)[self.rank :: self.world_size]]
 
 
+class EpochBatches:
+    """The batches of one epoch, (images, targets) each as ``collate`` returns them."""
+
+    def __init__(self, loader: DataLoader, problems: ImageProblems, num_images: int) -> None:
+        self._loader, self._problems, self._num_images = loader, problems, num_images
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], list[Target]]]:
+        for images, targets, problems in self._loader:
+            self._problems.update(problems)
+            self._problems.check(self._num_images, "training images")
+            yield images, targets
+
+
 class _ItemsByKey(Dataset):
-    """Items by (index, epoch, repetition), so that running worker processes learn the epoch."""
+    """Items by (index, epoch, repetition), so that running worker processes learn the epoch; with image problems."""
 
     def __init__(self, dataset: DetectionDataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Target]:
-        return self.dataset.item(*key)
+    def __getitem__(self, key: tuple[int, int, int]) -> tuple[Tensor, Target, ImageProblems]:
+        return *self.dataset.item_or_substitute(*key), self.dataset.problems.take()
+
+
+def _collate_with_problems(
+    items: list[tuple[Tensor, Target, ImageProblems]],
+) -> tuple[list[Tensor], list[Target], ImageProblems]:
+    problems = ImageProblems()
+    for *_, found in items:
+        problems.update(found)
+    return *collate([(image, target) for image, target, _ in items]), problems

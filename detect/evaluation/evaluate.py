@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from detect.data.description import find_spec
+from detect.data.image_problems import ImageProblems
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, UsageError
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS, bootstrap, coco_metrics
-from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset
+from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset, only_readable
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
 from detect.io.files import write_text
 from detect.options import suggest_keywords
+from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
@@ -32,7 +34,7 @@ class Evaluation:
     dataset: name of the dataset.
     split: name of the split.
     class_names: ClassNames of the dataset.
-    records: ground truth, one ImageRecord per image.
+    records: ground truth, one ImageRecord per image that could be read.
     detections: Detections of every image, with labels of ``class_names`` and scores of at least 0.05.
     scores: nested metrics as ``coco_metrics.score`` returns them, with ``speed`` ({"seconds_per_image", "device"})
         and, if requested, ``intervals`` (see ``bootstrap.intervals``). ``save`` writes them.
@@ -94,7 +96,8 @@ def evaluate(
     evaluator: "faster-coco-eval" or "pycocotools", which compute the same.
     intervals: whether to compute 95 % bootstrap intervals of AP and AP50.
 
-    Classes of model and dataset are matched by name. Every image is evaluated at all scores of at least 0.05.
+    Classes of model and dataset are matched by name. Every image is evaluated at all scores of at least 0.05. An image
+    that cannot be read is left out with a warning; of a truncated JPEG the part that is there is used.
     Raises UsageError for an unknown model, dataset, split or evaluator and for a model without any class of the
     dataset, DataError for invalid annotations and a split without objects, and what ``load_model`` raises.
     """
@@ -112,16 +115,25 @@ def evaluate(
         spec.prepare()
     class_names, records = spec.read(split)
     check_shared_classes(predictor.class_names, class_names, f"dataset '{spec.name}'")
-    if not any(map(len, records)):
-        raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an annotated object")
+    _check_objects(spec, split, records)
+    problems = ImageProblems()
     started = time.perf_counter()
-    detections = detect_for_dataset(predictor, records, class_names, threshold=EVALUATION_THRESHOLD)
+    found = detect_for_dataset(predictor, records, class_names, threshold=EVALUATION_THRESHOLD, problems=problems)
     seconds = (time.perf_counter() - started) / len(records)
+    for line in problems.lines("left out"):
+        warn(f"dataset '{spec.name}': {line}")
+    records, detections = only_readable(records, found)
+    _check_objects(spec, split, records)
     scores = coco_metrics.score(records, detections, class_names, evaluator=evaluator)
     scores["speed"] = {"seconds_per_image": round(seconds, 4), "device": str(predictor.device)}
     if intervals:
         scores["intervals"] = bootstrap.intervals(records, detections, class_names)
     return Evaluation(spec.name, split, class_names, records, detections, scores)
+
+
+def _check_objects(spec: DatasetSpec, split: str, records: Sequence[ImageRecord]) -> None:
+    if not any(map(len, records)):
+        raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an annotated object")
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import overload
 
 import numpy as np
 
 from detect import distributed
 from detect.data.dataset import read_record
+from detect.data.image_problems import ImageProblems, UnreadableImageError
+from detect.data.table import Table
 from detect.errors import UsageError
 from detect.inference.predictor import Predictor
 from detect.progress import bar, warn
@@ -28,11 +32,15 @@ def detect_for_dataset(
     *,
     threshold: float | None = None,
     title: str = "evaluate",
-) -> list[Detections]:
+    problems: ImageProblems | None = None,
+) -> list[Detections | None]:
     """Return the detections in every image of ``records``, with labels of the dataset's ``class_names``.
 
     threshold: minimum score, 0..1; by default the predictor's.
     title: text of the progress bar.
+    problems: receives the images that cannot be read completely. The result of an unreadable image is None; see
+        ``only_readable``.  Of a truncated JPEG the part that is there is used.
+    Raises DataError if more than half of the images cannot be read.
 
     Classes are matched by name; detections of classes that the dataset does not have are dropped. Images are read one
     at a time. With several processes each one runs the model on a part of the images; every process gets all results.
@@ -40,14 +48,43 @@ def detect_for_dataset(
     names = enumerate(predictor.class_names.names, 1)
     label_of = {label: class_names.label(name) for label, name in names if name in class_names.names}
     process = distributed.world()
-    own = {}
+    own: dict[int, Detections | None] = {}
+    found_problems = ImageProblems()
     for i in bar(range(process.rank, len(records), process.size), desc=title):
-        (found,) = predictor.predict_batch([read_record(records[i])], threshold=threshold)
+        try:
+            image = read_record(records[i], partial(found_problems.add_truncated, records[i].path))
+        except UnreadableImageError as error:
+            found_problems.add_unreadable(records[i].path, error)
+            own[i] = None
+            continue
+        (found,) = predictor.predict_batch([image], threshold=threshold)
         found = found.filter(labels=list(label_of))
         labels = np.array([label_of[label] for label in found.labels.tolist()], np.int64)
         own[i] = replace(found, labels=labels, class_names=class_names)
-    every = {i: one for part in distributed.all_gather(own) for i, one in part.items()}
+    every: dict[int, Detections | None] = {}
+    for part, others in distributed.all_gather((own, found_problems)):
+        every |= part
+        found_problems.update(others)
+    found_problems.check(len(records), "images")
+    if problems is not None:
+        problems.update(found_problems)
     return [every[i] for i in range(len(records))]
+
+
+@overload
+def only_readable(records: Table, detections: Sequence[Detections | None]) -> tuple[Table, list[Detections]]: ...
+@overload
+def only_readable(
+    records: Sequence[ImageRecord], detections: Sequence[Detections | None]
+) -> tuple[Sequence[ImageRecord], list[Detections]]: ...
+def only_readable(
+    records: Sequence[ImageRecord], detections: Sequence[Detections | None]
+) -> tuple[Sequence[ImageRecord], list[Detections]]:
+    """Return the records and the detections of ``detect_for_dataset`` without the images that could not be read."""
+    kept = [i for i, found in enumerate(detections) if found is not None]
+    if len(kept) < len(records):
+        records = records.take_images(np.array(kept)) if isinstance(records, Table) else [records[i] for i in kept]
+    return records, [found for found in detections if found is not None]
 
 
 def check_shared_classes(model: ClassNames, data: ClassNames, data_name: str) -> None:

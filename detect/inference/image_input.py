@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from detect.io.files import new_temporary_folder
 from detect.io.links import is_link
 from detect.media import color
 from detect.media.color import check_rgb_array
+from detect.media.image_paths import shown
 from detect.media.images import orientation_of, read_image, upright
+from detect.progress import warn
 from detect.text import type_in_words
 
 ImageInput = str | Path | Image.Image | np.ndarray | Tensor
@@ -29,11 +32,12 @@ def to_rgb_array(image: ImageInput) -> np.ndarray:
     image: a path or a URL of an image file; a PIL image of any mode; a uint8 RGB array [H, W, 3]; or an RGB tensor
         [3, H, W], uint8 in 0..255 or floating point in 0..1.
 
+    Of a truncated JPEG the part that could be decoded is used, with a warning; the missing rows are gray.
     Raises TypeError for any other type, UsageError for an array or tensor of another dtype, shape or range, MediaError
     for a file that is not a readable image, and FetchError for a URL that cannot be downloaded.
     """
     if isinstance(image, str | Path):
-        return _from_url(image) if isinstance(image, str) and is_link(image) else read_image(Path(image))
+        return _from_url(image) if isinstance(image, str) and is_link(image) else _from_file(Path(image))
     if isinstance(image, Image.Image):
         image = _from_pil(image)
     elif isinstance(image, Tensor):
@@ -42,6 +46,15 @@ def to_rgb_array(image: ImageInput) -> np.ndarray:
         raise TypeError(f"an image must be {ACCEPTED}, not {type_in_words(image)}")
     check_rgb_array(image)
     return np.require(image, requirements=["C", "W"])  # torch warns of read-only arrays and refuses negative strides
+
+
+def warn_truncated(path: Path) -> None:
+    """Warn that only a part of an image was decoded."""
+    warn(f"{shown(path)} is truncated; its missing rows are gray")
+
+
+def _from_file(path: Path) -> np.ndarray:
+    return read_image(path, on_truncated=partial(warn_truncated, path))
 
 
 def _from_url(url: str) -> np.ndarray:

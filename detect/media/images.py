@@ -7,7 +7,7 @@ EXIF, color modes and file formats. No state of Pillow or of the process is chan
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from detect.errors import MediaError
 from detect.io.files import write_bytes
-from detect.media import color, formats, png_chunks
+from detect.media import color, formats, png_chunks, truncated_jpeg
 from detect.media.encoding import Encoded, encode
 from detect.media.image_paths import shown
 from detect.media.quiet import libtiff_silenced
@@ -31,17 +31,27 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _REDUCIBLE = ("JPEG", "MPO")
 
 
-def read_image(path: Path | Encoded) -> np.ndarray:
+OnTruncated = Callable[[], object]
+"""Function that is called when an image is truncated and the part that is there is used."""
+
+
+class _DamagedError(MediaError):
+    """A file whose pixels cannot be decoded completely."""
+
+
+def read_image(path: Path | Encoded, on_truncated: OnTruncated | None = None) -> np.ndarray:
     """Return an image as uint8 RGB [H, W, 3], rotated as its EXIF orientation says.
 
     The content of the file decides its format, not its suffix. Of an animation or a file with several pages, the first
     image is read. media/color.py describes how other colors and depths become 8-bit RGB. Reading takes 8 bytes of
     memory per pixel, 12 for progressive JPEG and AVIF, 20 for WebP and JPEG 2000: 3.3 GiB for the largest image.
 
+    on_truncated: called for a JPEG whose end is missing, if at least three quarters of its rows can be decoded; the
+        others become gray. Without this function such a file is an error.
     Raises MediaError for a file that is missing, truncated or not an image, for an image of more than MAX_PIXELS
     pixels, and for pixels without a defined black and white.
     """
-    decoded = decode(path)  # Pillow's copy of the pixels is freed before they are rotated
+    decoded = decode(path, on_truncated=on_truncated)  # Pillow's copy of the pixels is freed before they are rotated
     return decoded.upright(decoded.rgb)
 
 
@@ -71,13 +81,32 @@ class Decoded:
         return np.ascontiguousarray(upright(rgb, self.orientation))
 
 
-def decode(path: Path | Encoded, min_hw: tuple[int, int] | None = None) -> Decoded:
+def decode(
+    path: Path | Encoded, min_hw: tuple[int, int] | None = None, on_truncated: OnTruncated | None = None
+) -> Decoded:
     """Return the pixels of an image as stored; a JPEG may be decoded at a reduced size.
 
     min_hw: (height, width) of the upright image that suffices. A JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and
         1/8 of its size that is not smaller than this. None decodes at full size.
-    Memory and errors are those of ``read_image``.
+    ``on_truncated``, memory and errors are those of ``read_image``.
     """
+    try:
+        return _decode(path, min_hw)
+    except _DamagedError as error:
+        if on_truncated is None or (completed := truncated_jpeg.with_end_marker(path)) is None:
+            raise
+        problem = error
+    try:
+        decoded = _decode(completed, min_hw)
+    except MediaError:
+        raise problem from None
+    if truncated_jpeg.missing_fraction(decoded.rgb) > truncated_jpeg.MAX_MISSING:
+        raise problem
+    on_truncated()
+    return decoded
+
+
+def _decode(path: Path | Encoded, min_hw: tuple[int, int] | None) -> Decoded:
     with _opened(path) as image:
         png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
         full_hw = image.height, image.width  # of a JPEG; the size of an icon may change when it is loaded
@@ -234,7 +263,9 @@ def _media_error(path: Path | Encoded, error: Exception) -> MediaError:
     elif isinstance(error, color.ColorError):
         reason = str(error)
     else:
-        reason = getattr(error, "strerror", None) or f"damaged or truncated image ({error})"
+        reason = getattr(error, "strerror", None) or ""
+        if not reason:
+            return _DamagedError(f"cannot read {name}: damaged or truncated image ({error})")
     return MediaError(f"cannot read {name}: {reason}")
 
 

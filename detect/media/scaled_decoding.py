@@ -8,21 +8,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detect.media.images import Decoded, decode
+from detect.media.images import Decoded, OnTruncated, decode
 
 # A JPEG is decoded to at least this many times the wanted size. With a smaller factor the result is softer than the
 # full image resized, which costs a detector accuracy (docs/data.md), and saves hardly more time.
 _MARGIN = 2.0
 
 
-def read_resized(path: Path, hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+def read_resized(
+    path: Path, hw: tuple[int, int], on_truncated: OnTruncated | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Return an image resized to ``hw``, uint8 RGB [*hw, 3], and its original (height, width), both upright.
 
     A JPEG that is much larger is decoded at a half, a quarter or an eighth of its size, which saves about half of the
     decoding time of large photographs. Pixels keep their positions to a fraction of a pixel. Memory (besides the
-    result) and errors are those of ``read_image``.
+    result), ``on_truncated`` and errors are those of ``read_image``.
     """
-    decoded = decode_for(path, hw)
+    decoded = decode_for(path, hw, on_truncated)
     if decoded.divisor == 1:
         full = decoded.upright(decoded.rgb)
         return cv2.resize(full, hw[::-1], interpolation=cv2.INTER_LINEAR), full.shape[:2]
@@ -30,10 +32,10 @@ def read_resized(path: Path, hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int
     return decoded.upright(resized), decoded.full_hw[::-1] if decoded.is_sideways else decoded.full_hw
 
 
-def decode_for(path: Path, hw: tuple[int, int]) -> Decoded:
+def decode_for(path: Path, hw: tuple[int, int], on_truncated: OnTruncated | None = None) -> Decoded:
     """Return the pixels of an image, decoded at the smallest size that ``read_resized`` needs for ``hw``."""
     height, width = hw
-    return decode(path, (math.ceil(_MARGIN * height), math.ceil(_MARGIN * width)))
+    return decode(path, (math.ceil(_MARGIN * height), math.ceil(_MARGIN * width)), on_truncated)
 
 
 def _resized(decoded: Decoded, hw: tuple[int, int]) -> np.ndarray:

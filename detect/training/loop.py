@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from detect import distributed
+from detect.data.image_problems import UnreadableImageError
 from detect.models.torchvision_internals import BatchNorm, GeneralizedRCNNTransform
 from detect.progress import bar
 from detect.runtime import seed_all
@@ -101,6 +102,7 @@ def validation_losses(
 ) -> dict[str, float]:
     """Return the mean over all images of ``dataset`` of each loss and of their sum (``loss``).
 
+    Images that cannot be read are left out. Raises UnreadableImageError if no image can be read.
     Norms and dropout run in evaluation mode, and the proposals that the losses sample are seeded per image, so that
     the values of two epochs differ because of the weights only.
     dtype: type of the layers in mixed precision, as in training.  title: of the progress bar.
@@ -108,16 +110,23 @@ def validation_losses(
     here = distributed.world()
     was_training = model.training
     _set_mode_for_losses(model)
-    rows = {}
+    rows, problem = {}, None
     indices = range(here.rank, len(dataset), here.size)  # type: ignore[arg-type]
     for i in bar(indices, desc=title):
-        image, target = dataset[i]
+        try:
+            image, target = dataset[i]
+        except UnreadableImageError as error:
+            problem = problem or str(error)
+            continue
         seed_all(seed, i)
         losses = compute_losses(model, ([image], [target]), dtype)
         rows[i] = {name: float(value) for name, value in losses.items()}
     model.train(was_training)
     everywhere = {i: row for part in distributed.all_gather(rows) for i, row in part.items()}
-    means = {name: float(np.mean([everywhere[i][name] for i in sorted(everywhere)])) for name in everywhere[0]}
+    if not everywhere:
+        raise UnreadableImageError(f"no image can be read: {problem}")
+    names = next(iter(everywhere.values()))
+    means = {name: float(np.mean([everywhere[i][name] for i in sorted(everywhere)])) for name in names}
     return means | {"loss": sum(means.values())}
 
 

@@ -30,7 +30,7 @@ from detect.evaluation.error_analysis import (
     ErrorAnalysis,
     analyze_errors,
 )
-from detect.evaluation.predict import EVALUATION_THRESHOLD, detect_for_dataset
+from detect.evaluation.predict import EVALUATION_THRESHOLD, detect_for_dataset, only_readable
 from detect.inference.predictor import Predictor
 from detect.models.builder import Detector
 from detect.progress import report
@@ -127,8 +127,9 @@ def _overfit(
     for steps in range(STEPS_PER_CHECK, MAX_STEPS + 1, STEPS_PER_CHECK):
         loss = train_one_epoch(train_step, islice(batches, STEPS_PER_CHECK), on_step=on_step)["loss"]
         model.eval()
-        detections = detect_for_dataset(predictor, records, class_names, title="detecting")
-        ap50 = coco_metrics.score(records, detections, class_names)["bbox"]["AP50"]
+        found = detect_for_dataset(predictor, records, class_names, title="detecting")
+        readable, detections = only_readable(records, found)
+        ap50 = coco_metrics.score(readable, detections, class_names)["bbox"]["AP50"]
         checks.append(OverfitCheck(steps, loss, ap50))
         report(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}")
         if ap50 > SUFFICIENT_AP50:
@@ -137,7 +138,7 @@ def _overfit(
                 " right, since wrong labels can be overfitted too: check them with doctor.py preview"
             )
             return OverfitResult(True, tuple(checks))
-    causes = possible_causes(checks, records, detections, class_names, config.imgsz)
+    causes = possible_causes(checks, readable, detections, class_names, config.imgsz)
     report(f"failed: bbox AP50 {ap50:.3f} after {steps} steps; above {SUFFICIENT_AP50} is expected")
     for line in causes:
         report(f"- {line}")

@@ -19,6 +19,7 @@ from detect.training.callbacks import StepCallback
 from detect.training.config import TrainConfig
 from detect.training.data import TrainingData, image_names, read_training_data
 from detect.training.fitting import FittedConfig
+from detect.training.image_reports import ImageReports
 from detect.training.logging.images import choose_examples, example_images
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.logging.plots import write_curves
@@ -85,7 +86,7 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
     if distributed.world().is_first:
         tensorboard = TensorBoardLogger(run.folder / TENSORBOARD, epoch=run.epoch, steps=train_step.num_steps)
     callback = StepCallback(run, image_names(data.train), config.max_skipped_steps, eta, tensorboard)
-    examples = choose_examples(data.val)
+    examples, image_reports = choose_examples(data.val), ImageReports(len(data.train))
     patience, first_epoch = config.patience or math.inf, patience_start(config, run)
 
     while run.epoch < config.epochs and run.epoch - max(first_epoch, run.best_epoch) < patience:
@@ -103,8 +104,10 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
             )
             distributed.broadcast_buffers(train_step.model, run.evaluated_model)
             callback.epoch_trained(progress)
+        image_reports.trained(run.epoch + 1, loader.problems.take())
         with callback.validation(progress):
             val = validate(title)
+        image_reports.validated(run.epoch + 1, val.problems)
         with DeferredInterrupt():  # the files of an epoch are written completely or not at all
             row = run.finish_epoch(losses, val.metrics, val.losses, peak_memory_bytes(str(train_step.device)))
         if tensorboard:

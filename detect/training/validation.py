@@ -9,6 +9,7 @@ from typing import Any
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
+from detect.data.image_problems import ImageProblems
 from detect.distributed import compute_on_first
 from detect.evaluation import coco_metrics, predict
 from detect.evaluation.predict import EVALUATION_THRESHOLD
@@ -26,12 +27,14 @@ class ValidationResult:
 
     losses: mean of each loss; None if the model learns masks and the val split has none.
     metrics: see ``coco_metrics.score``.
-    detections: one entry per image, with the labels of the val split.
+    detections: one entry per image, with the labels of the val split; None for an image that could not be read.
+    problems: images of the val split that could not be read completely.
     """
 
     losses: dict[str, float] | None
     metrics: dict[str, dict[str, Any]]
-    detections: list[Detections]
+    detections: list[Detections | None]
+    problems: ImageProblems
 
 
 class Validator:
@@ -59,7 +62,12 @@ class Validator:
         if self._has_losses:
             dtype = self._run.train_step.dtype
             losses = validation_losses(model, self._dataset, dtype=dtype, seed=self._seed, title=f"{title} val loss")
+        self._dataset.problems.take()  # those of the losses are found again
         model.eval()
-        detections = predict.detect_for_dataset(self._predictor, records, class_names, title=f"{title} val")
-        metrics = compute_on_first(partial(coco_metrics.score, records, detections, class_names))
-        return ValidationResult(losses, metrics, detections)
+        problems = ImageProblems()
+        detections = predict.detect_for_dataset(
+            self._predictor, records, class_names, title=f"{title} val", problems=problems
+        )
+        readable, found = predict.only_readable(records, detections)
+        metrics = compute_on_first(partial(coco_metrics.score, readable, found, class_names))
+        return ValidationResult(losses, metrics, detections, problems)

@@ -101,10 +101,10 @@ def test_an_interrupt_waits_for_the_step_and_loses_nothing(train_py, data, tmp_p
     assert train_py(*flags, "--name", "whole") == 0
     read, left = dataset.read_resized_record, iter(range(3))
 
-    def asked(record, hw):
+    def asked(*arguments):
         if next(left, None) is None:
             signal.raise_signal(signal.SIGINT)
-        return read(record, hw)
+        return read(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(dataset, "read_resized_record", asked)

@@ -271,6 +271,6 @@ def test_large_photograph_of_another_size_or_truncated_is_an_error(tmp_path):
         items.records = [replace(record, image_hw=wrong)]
         with pytest.raises(DataError, match=f"has 1601x1203 pixels, .* {wrong[1]}x{wrong[0]}"):
             items[0]
-    record.path.write_bytes(record.path.read_bytes()[:-2000])
+    record.path.write_bytes(record.path.read_bytes()[: record.path.stat().st_size // 2])
     with pytest.raises(DataError, match=r"x\.jpg: damaged or truncated.*doctor.py check"):
         items[0]

@@ -68,7 +68,7 @@ def write_sheet(
 
 def _as_annotated(table: Table, row: int, class_names: ClassNames) -> np.ndarray:
     record = table[row]
-    return _drawn(read_record(record), Detections.of_record(record), class_names)
+    return _drawn(read_record(record, on_truncated=bool), Detections.of_record(record), class_names)
 
 
 def _as_augmented(dataset: DetectionDataset, row: int, class_names: ClassNames) -> np.ndarray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
 
 from detect.data.dataset import read_record
+from detect.data.image_problems import UnreadableImageError
 from detect.media.drawing import draw
 from detect.models.checkpoint import DEFAULT_THRESHOLD
 from detect.structures.class_names import ClassNames
@@ -32,13 +34,22 @@ def choose_examples(records: Sequence[ImageRecord], count: int = NUM_EXAMPLES) -
 
 
 def example_images(
-    records: Sequence[ImageRecord], detections: Sequence[Detections], class_names: ClassNames, chosen: Sequence[int]
+    records: Sequence[ImageRecord],
+    detections: Sequence[Detections | None],
+    class_names: ClassNames,
+    chosen: Sequence[int],
 ) -> dict[str, np.ndarray]:
-    """Return title -> image for the records with the indices ``chosen``; ``detections`` has one entry per record."""
-    return {
-        f"{number} {records[i].path.name}": draw_beside_ground_truth(records[i], detections[i], class_names)
-        for number, i in enumerate(chosen, 1)
-    }
+    """Return title -> image for the records with the indices ``chosen``, except for images that cannot be read.
+
+    detections: one entry per record, None for an image that could not be read.
+    """
+    images = {}
+    for number, i in enumerate(chosen, 1):
+        found = detections[i]
+        with suppress(UnreadableImageError):
+            if found is not None:
+                images[f"{number} {records[i].path.name}"] = draw_beside_ground_truth(records[i], found, class_names)
+    return images
 
 
 def draw_beside_ground_truth(
@@ -49,7 +60,7 @@ def draw_beside_ground_truth(
     uint8 RGB [H, W, 3]. The ground truth is on the right, or below if the image is wider than high. Each half has at
     most 640 pixels per side. Raises DataError as ``read_record`` does.
     """
-    image = read_record(record)
+    image = read_record(record, on_truncated=bool)  # the caller knows of truncated images
     halves = (
         _shrink(draw(image, detections.filter(threshold), class_names)),
         _shrink(draw(image, Detections.of_record(record), class_names, show_scores=False)),
