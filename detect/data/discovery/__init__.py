@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from detect.data.discovery.image_folders import Source, source_of_file, sources_of_folders
-from detect.data.discovery.recognition import files_by_format, incomplete_coco_files
+from detect.data.discovery.recognition import files_by_format, incomplete_coco_files, tables_without_boxes
 from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
 from detect.data.splits import split_from_path
@@ -67,7 +68,8 @@ def _only_format(files: dict[str, list[PurePosixPath]], errors: dict[PurePosixPa
         raise UsageError(f"{listing.folder} holds {found}; choose one with {choices}")
     if not files:
         supported = ", ".join(get_reader(name).title for name in READERS)
-        reason = _first_error(errors) or next((f"; {text}" for text in incomplete_coco_files(listing)), "")
+        hints = chain(incomplete_coco_files(listing), tables_without_boxes(listing))
+        reason = _first_error(errors) or next((f"; {text}" for text in hints), "")
         raise DataError(
             f"no annotations in {listing.folder}, only images ({len(listing.images)}); supported are {supported}"
             f"{reason}"

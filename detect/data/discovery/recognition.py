@@ -11,6 +11,7 @@ import msgspec
 
 from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
+from detect.data.readers.csv_layout import EXAMPLE_HEADER, why_unclear
 from detect.data.readers.reader import AnnotationFile
 
 _COCO_KEYS = ("images", "annotations", "categories")
@@ -83,13 +84,15 @@ def recognize_format(path: Path) -> str:
 
 def _unsupported(file: AnnotationFile) -> str:
     """Return the reason why a file of a known but unsupported annotation format cannot be read, "" for other files."""
-    if file.suffix == ".json" and _is_label_studio(file):
-        return "Label Studio's own JSON is not supported; export COCO instead"
     if file.suffix == ".xml" and b"<polygon>" in file.head and b"<bndbox>" not in file.head:
         return "XML of the LabelMe web page is not supported; export COCO instead"
-    if file.suffix == ".csv":
-        return "its header line does not name filename, class, xmin, ymin, xmax and ymax"
-    return ""
+    return why_unclear(file.first_line) if file.suffix in (".csv", ".tsv") else ""
+
+
+def tables_without_boxes(listing: FileListing) -> Iterator[str]:
+    """Yield a message for each CSV file, which may hold anything, with the columns that a file of boxes needs."""
+    for name in (*listing.files.get(".csv", ()), *listing.files.get(".tsv", ())):
+        yield f"the header line of {name} names no columns such as {EXAMPLE_HEADER}"
 
 
 def incomplete_coco_files(listing: FileListing) -> Iterator[str]:
@@ -105,10 +108,3 @@ def incomplete_coco_files(listing: FileListing) -> Iterator[str]:
         missing = [f"'{key}'" for key in _COCO_KEYS if not isinstance(content, dict) or key not in content]
         if 0 < len(missing) < len(_COCO_KEYS):
             yield f"{name} lacks {' and '.join(missing)}, which COCO JSON requires"
-
-
-def _is_label_studio(file: AnnotationFile) -> bool:
-    if not file.head.lstrip().startswith(b"["):
-        return False
-    entries = msgspec.json.decode(file.path.read_bytes())
-    return bool(entries) and isinstance(entries[0], dict) and {"annotations", "data"} <= set(entries[0])

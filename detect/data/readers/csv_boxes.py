@@ -3,33 +3,46 @@
     filename,width,height,class,xmin,ymin,xmax,ymax
     a.jpg,640,480,cat,10,20,110,220
 
-Columns may have any order; unknown columns are ignored. Coordinates are pixels counted from 0, and the right and lower
-edges are exclusive: xmin 0 and xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV
-often keep its numbers. That cannot be detected; such boxes are shifted by one pixel. A line with a file name but
-neither class nor coordinates is an image without objects.
+``csv_layout`` lists the names that columns may have, and the programs that write no header line. Columns may have any
+order; unknown columns are ignored. The delimiter is a comma, a semicolon or a tab; beside the latter two, numbers may
+have a decimal comma. Coordinates are pixels counted from 0, and the right and lower edges are exclusive: xmin 0 and
+xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV often keep its numbers. That
+cannot be detected; such boxes are shifted by one pixel. If no coordinate exceeds 1, all are fractions of the image
+size. A line with a file name but neither class nor coordinates is an image without objects.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from detect.data.readers.parsing import COORDINATES, image_name, open_csv, parse_number, sample_image_names
-from detect.data.readers.reader import CSV_DELIMITERS, AnnotationFile, Reader
+from detect.data.file_listing import FileListing, images_below, is_file
+from detect.data.image_names import match_names
+from detect.data.readers.csv_layout import EXAMPLE_HEADER, Layout, fits, layout_of, looks_like_boxes, split_of
+from detect.data.readers.parsing import (
+    COORDINATES,
+    first_csv_line,
+    image_name,
+    is_no_object,
+    open_csv,
+    parse_number,
+)
+from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
-from detect.errors import DataError
+from detect.errors import DataError, MediaError
+from detect.media.images import image_hw
 
-_OPTIONAL = ("height", "width")
-# Accepted names of each column, the first one present wins. Case and surrounding spaces do not matter.
-_COLUMN_NAMES = {
-    "filename": ("filename", "image", "image_path", "path"),
-    "class": ("class", "label", "name"),
-    **{key: (key,) for key in (*COORDINATES, *_OPTIONAL)},
-}
+_DEFAULT_CLASS = "object"
+_SAMPLED = 200  # lines
+_DECIMAL_COMMA = re.compile(r"(-?\d*),(\d+)")
+_EMPTY = ("", "nan", "none", "null", "[]")  # pandas writes nan for a missing value
+_KEYS = {"xyxy": COORDINATES, "xywh": ("x", "y", "width", "height"), "cxcywh": ("x", "y", "width", "height")}
 
 
 @dataclass(slots=True)
@@ -37,11 +50,13 @@ class _Line:
     """One line that is not empty.
 
     Attributes:
-        number: line number; 1 is the header.
+        number: line number, counted from 1.
         path: image path as written, or "".
         image_hw: (height, width) of the image in pixels, (0, 0) if not given.
         label: class name.
-        box: xyxy in pixels, or None for an image without objects.
+        box: xyxy, or None for an image without objects.
+        says_no_object: whether the line has a class or coordinates that mean that there is no object.
+        split: split of the image as written, or "".
         problem: why the line is invalid; None for a valid line.
         raw: text of an invalid line.
     """
@@ -51,6 +66,8 @@ class _Line:
     image_hw: tuple[int, int] = (0, 0)
     label: str = ""
     box: tuple[float, ...] | None = None
+    says_no_object: bool = False
+    split: str = ""
     problem: InvalidEntryError | None = None
     raw: str = ""
 
@@ -58,33 +75,72 @@ class _Line:
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
     """Read a CSV file, see ``Reader.parse``. Images keep the order in which the file names them.
 
-    An image whose lines state different sizes is skipped like an image of the wrong size. Raises DataError also when
-    all coordinates are fractions of the image size.
+    An image whose lines state different sizes is skipped like an image of the wrong size. Without a column of the
+    class, all objects have the only class in ``classes``, or "object".
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "line")
     lines_of: dict[str, list[_Line]] = {}  # by image path as written
     largest = 0.0
-    for line in _read_lines(annotations):
+    layout, lines = _read_lines(annotations)
+    only_class = classes[0] if classes and len(classes) == 1 else _DEFAULT_CLASS
+    for line in lines:
+        if layout.label is None and line.box:
+            line.label = only_class
         if line.path:
             lines_of.setdefault(line.path, []).append(line)
         else:
             location = Location(annotations.name, f"line {line.number}", str(line.problem))
             builder.skip("malformed_object", location, raw=line.raw)
         largest = max(largest, *map(abs, line.box or (0,)))
+    if layout.order:
+        builder.note("no_header", value=layout.order)
+    if layout.label is None:
+        builder.note("no_class_column", value=only_class)
+    groups = _group_by_image(lines_of, images, annotations)
+    sizes = None
     if 0 < largest <= 1:
-        raise DataError(f"{annotations}: no coordinate exceeds 1; coordinates should be pixels, not fractions")
-    for name, paths in _group_by_image(lines_of, images, annotations).items():
-        _add_image(builder, name, [line for path in paths for line in lines_of[path]])
+        builder.note("fractional_boxes", value=f"the largest coordinate is {largest:g}")
+        sizes = _Sizes(images, groups)
+    for name, paths in groups.items():
+        _add_image(builder, name, [line for path in paths for line in lines_of[path]], sizes)
     return builder.finish()
 
 
 def _recognize(file: AnnotationFile) -> bool:
-    return any(
-        set(COORDINATES) <= columns and "region_shape_attributes" not in columns for columns in file.csv_columns
-    )
+    return looks_like_boxes(file.first_line)
 
 
-READER = Reader("CSV boxes", (".csv",), _recognize, parse, sample_image_names)
+def _sample_image_names(annotations: Path) -> Iterator[str]:
+    for line in islice(_read_lines(annotations)[1], _SAMPLED):
+        yield line.path
+
+
+def _declared_splits(names: Sequence[str], images: PurePosixPath, listing: FileListing) -> dict[str, set[str]]:
+    """Return the images of each split that a column states. Lines without a split, beside others, are for training."""
+    word_of: dict[str, str] = {}  # by image path as written
+    for file in (*listing.files.get(".csv", ()), *listing.files.get(".tsv", ())):
+        if _recognize(AnnotationFile(listing.folder / file)):
+            word_of |= {line.path: line.split for line in _read_lines(listing.folder / file)[1] if line.path}
+    split_by_path = {path: split_of(word) for path, word in word_of.items()}
+    if None in split_by_path.values() or not any(split_by_path.values()):
+        return {}
+    written = {path: image_name(listing.folder / images, path) for path in split_by_path}
+    matched = match_names(set(written.values()).difference(names), set(names).difference(written.values()))
+    members: dict[str, set[str]] = {}
+    for path, split in split_by_path.items():
+        members.setdefault(split or "train", set()).add(matched.get(written[path], written[path]))
+    return {split: found.intersection(names) for split, found in members.items()}
+
+
+READER = Reader(
+    "CSV boxes",
+    (".csv", ".tsv"),
+    _recognize,
+    parse,
+    _sample_image_names,
+    declared_splits=_declared_splits,
+    splits_source="a column of the CSV file",
+)
 
 
 def _group_by_image(paths: Iterable[str], images: Path, annotations: Path) -> dict[str, list[str]]:
@@ -104,78 +160,143 @@ def _group_by_image(paths: Iterable[str], images: Path, annotations: Path) -> di
     return groups
 
 
-def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[_Line]) -> None:
-    """Add an image with the objects of its ``lines``."""
+class _Sizes:
+    """Sizes of images that a CSV file does not state, read from the files."""
+
+    def __init__(self, images: Path, names: Iterable[str]) -> None:
+        self._images = images
+        missing = [name for name in names if not is_file(images / name)]
+        unused = set(images_below(images)).difference(names) if missing and images.is_dir() else ()
+        self._matched = match_names(missing, unused)
+
+    def of(self, name: str) -> tuple[int, int]:
+        """Return (height, width) of an image, (0, 0) if it cannot be read, which is reported later."""
+        try:
+            return image_hw(self._images / self._matched.get(name, name))
+        except MediaError:
+            return 0, 0
+
+
+def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[_Line], sizes: _Sizes | None) -> None:
+    """Add an image with the objects of its ``lines``.
+
+    sizes: sizes of the images if coordinates are fractions of them, else None.
+    """
     first_line_of: dict[tuple[int, int], int] = {}  # by size
     for line in lines:
         if line.image_hw[0]:
             first_line_of.setdefault(line.image_hw, line.number)
-    image = builder.add_image(name, next(iter(first_line_of), (0, 0)))
+    hw = next(iter(first_line_of), (0, 0))
+    image = builder.add_image(name, hw)
     if len(first_line_of) > 1:
-        sizes = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in first_line_of.items())
-        builder.skip("image_size_mismatch", Location(name, "", f"annotated as {sizes}"), image)
+        stated = ", ".join(f"{width}x{height} in line {number}" for (height, width), number in first_line_of.items())
+        builder.skip("image_size_mismatch", Location(name, "", f"annotated as {stated}"), image)
+    height, width = (1, 1) if sizes is None else hw if hw[0] else sizes.of(name)
     for line in lines:
         if line.problem:
             builder.skip_object(line.problem, image, line.number, line.raw)
-        elif line.box:
-            builder.add_object(image, builder.label(line.label), line.number, box=line.box)
+        elif line.says_no_object:
+            builder.note("no_object", image, line.number, line.label)
+        elif line.box and height:
+            left, upper, right, lower = line.box
+            box = (left * width, upper * height, right * width, lower * height)
+            builder.add_object(image, builder.label(line.label), line.number, box=box)
 
 
-def _read_lines(annotations: Path) -> Iterator[_Line]:
-    """Yield the lines that are not empty."""
+def _read_lines(annotations: Path) -> tuple[Layout, Iterator[_Line]]:
+    """Return the layout of a file, and its lines that are not empty.
+
+    Raises DataError for a file of another kind, and for a line that does not fit a layout without header line.
+    """
     with open_csv(annotations) as file:
-        columns, num_columns, delimiter = _read_header(file.readline(), annotations)
-        rows = csv.reader(file, delimiter=delimiter, strict=True)
+        layout = layout_of(first_csv_line(file)[0])
+    if isinstance(layout, str):
+        raise DataError(f"{annotations} {layout}")
+    return layout, _lines_of(annotations, layout)
+
+
+def _lines_of(annotations: Path, layout: Layout) -> Iterator[_Line]:
+    with open_csv(annotations) as file:
+        first, number = first_csv_line(file)
+        rows = csv.reader(chain([first], file), delimiter=layout.delimiter, strict=True)
+        if not layout.order:
+            next(rows)
         for row in rows:
             cells = [cell.strip() for cell in row]
             if not any(cells):
                 continue
-            line = _Line(rows.line_num + 1)  # csv counts lines after the header
+            line = _Line(rows.line_num + number - 1)
+            if layout.order and not fits(layout, cells):
+                raise DataError(
+                    f"{annotations} has no header line, but line {line.number} does not fit the columns of its first "
+                    f"line, {layout.order}; add a header line such as {EXAMPLE_HEADER}"
+                )
             try:
-                if len(cells) < num_columns or any(cells[num_columns:]):
-                    raise InvalidEntryError(
-                        "malformed_object", f"{len(cells)} cells, but the header has {num_columns}"
-                    )
-                _parse_cells(line, {key: cells[position] for key, position in columns.items()})
+                _parse_cells(line, cells, layout)
             except InvalidEntryError as problem:
-                line.problem, line.raw = problem, delimiter.join(row)
+                line.problem, line.raw = problem, layout.delimiter.join(row)
             yield line
 
 
-def _read_header(line: str, annotations: Path) -> tuple[dict[str, int], int, str]:
-    """Return the position of each known column by its key in ``_COLUMN_NAMES``, the number of all columns, and the
-    delimiter."""
-    candidates = []
-    for delimiter in CSV_DELIMITERS:
-        cells = [cell.strip().lower() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-        named = {key: next((n for n in names if n in cells), None) for key, names in _COLUMN_NAMES.items()}
-        candidates.append(({key: cells.index(name) for key, name in named.items() if name}, len(cells), delimiter))
-    columns, num_columns, delimiter = max(candidates, key=lambda candidate: len(candidate[0]))
-    if missing := [key for key in _COLUMN_NAMES if key not in columns and key not in _OPTIONAL]:
-        raise DataError(f"{annotations} is not a CSV file of boxes: its header line lacks {', '.join(missing)}")
-    return columns, num_columns, delimiter
-
-
-def _parse_cells(line: _Line, cells: Mapping[str, str]) -> None:
-    """Set the content of a line from its cells by column key. Raises InvalidEntryError."""
-    line.path = cells["filename"]
+def _parse_cells(line: _Line, cells: list[str], layout: Layout) -> None:
+    """Set the content of a line. Raises InvalidEntryError."""
+    if layout.form == "vertices":
+        cells = [*cells, *[""] * (layout.num_columns - len(cells))]
+    if len(cells) < layout.num_columns or any(cells[layout.num_columns :]):
+        raise InvalidEntryError("malformed_object", f"{len(cells)} cells, but the header has {layout.num_columns}")
+    line.path = cells[layout.image]
     if not line.path:
         raise InvalidEntryError("malformed_object", "no image name")
-    height, width = (_parse_side(key, cells.get(key, "")) for key in _OPTIONAL)
-    box, label = None, cells["class"]
-    if label or any(cells[key] for key in COORDINATES):
-        if not label:
-            raise InvalidEntryError("malformed_object", "no class name")
-        box = tuple(parse_number(key, cells[key]) for key in COORDINATES)
-        if not all(map(math.isfinite, box)):
-            raise InvalidEntryError("non_finite_box", str(box))
+    line.split = "" if layout.split is None else cells[layout.split]
+    sizes = zip(("width", "height"), layout.size_wh, strict=False)
+    width, height = [_parse_side(key, cells[column]) for key, column in sizes] or (0, 0)
     line.image_hw = (height, width) if height and width else (0, 0)
-    line.label, line.box = label, box
+    line.label = "" if layout.label is None else cells[layout.label]
+    numbers = _parse_numbers([cells[column] for column in layout.box], layout)
+    if is_no_object(line.label, numbers):
+        line.says_no_object = bool(line.label or numbers)
+    elif numbers is None and layout.label is not None:
+        raise InvalidEntryError("malformed_object", "no coordinates")
+    elif numbers is not None:
+        if not line.label and layout.label is not None:
+            raise InvalidEntryError("no_class", "no class name")
+        if not all(map(math.isfinite, numbers)):
+            raise InvalidEntryError("non_finite_box", str(numbers))
+        line.box = _corners(numbers, layout.form)
+
+
+def _parse_numbers(cells: list[str], layout: Layout) -> tuple[float, ...] | None:
+    """Return the numbers of a box as written; None if all cells are empty. Raises InvalidEntryError."""
+    if all(cell.lower() in _EMPTY for cell in cells):
+        return None
+    if len(cells) == 1:
+        cells = [part for part in re.split(r"[,;\s]+", cells[0].strip("[](){} ")) if part]
+        if len(cells) != 4:
+            raise InvalidEntryError("malformed_object", f"the box has {len(cells)} numbers; expected 4")
+    if layout.form == "vertices":
+        cells = [cell for cell in cells if cell]
+    if layout.delimiter != ",":
+        cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
+    keys = _KEYS.get(layout.form, ("x", "y") * 4)
+    return tuple(parse_number(key, cell) for key, cell in zip(keys, cells, strict=False))
+
+
+def _corners(numbers: tuple[float, ...], form: str) -> tuple[float, ...]:
+    """Return a box of one of the forms of ``Layout`` as xyxy."""
+    if form == "vertices":
+        xs, ys = numbers[0::2], numbers[1::2]
+        return min(xs), min(ys), max(xs), max(ys)
+    x, y, right, lower = numbers
+    if form == "xywh":
+        return x, y, x + right, y + lower
+    if form == "cxcywh":
+        return x - right / 2, y - lower / 2, x + right / 2, y + lower / 2
+    return numbers
 
 
 def _parse_side(key: str, text: str) -> int:
     """Return a width or height in pixels, 0 for an empty cell."""
-    number = parse_number(key, text) if text else 0.0
+    number = parse_number(key, text) if text.lower() not in _EMPTY else 0.0
     if not (number.is_integer() and 0 <= number < 2**31):
         raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a whole number")
     return int(number)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import math
 import mmap
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, TextIO, TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
+import msgspec
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
@@ -30,7 +32,7 @@ _TYPE_WORDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict
 _PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
 _FILE_NAME_IN_JSON = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _NO_OBJECT_NAMES = frozenset(
-    ("", "background", "bg", "none", "null", "nan", "na", "noobject", "noobjects", "negative", "empty", "nothing")
+    ("", "background", "bg", "none", "null", "nan", "na", "noobject", "noobjects", "nofinding", "negative", "empty")
 )
 _SAMPLED = 200  # lines or file names of one annotation file
 _T = TypeVar("_T")
@@ -69,16 +71,56 @@ def load_xml(path: Path) -> Element:
     return root
 
 
+def first_list_item(path: Path) -> Any:
+    """Return the first item of a JSON file that holds a list, None for an empty list and other content.
+
+    The other items are located, not decoded. Raises ValueError when the file is not JSON.
+    """
+    content: Any
+    try:
+        content = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
+        return msgspec.json.decode(content[0]) if content else None
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:  # NaN or a byte order mark, which Python's parser accepts
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        return content[0] if content and isinstance(content, list) else None
+
+
 @contextmanager
 def open_csv(path: Path) -> Iterator[TextIO]:
-    """Open a CSV file for reading. Raises DataError when it cannot be read, also for csv errors in the block."""
+    """Open a CSV file for reading. Raises DataError when it cannot be read, also for csv errors in the block.
+
+    The encoding is UTF-8, or UTF-16 with a byte order mark, as Excel writes it.
+    """
     # The limit is a setting of the process: raise it, never lower it.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
     with (
-        _errors_naming(path, "CSV", csv.Error, UnicodeDecodeError),
-        path.open(encoding="utf-8-sig", newline="") as file,
+        _errors_naming(path, "CSV", csv.Error, UnicodeError),
+        path.open(encoding=_encoding_of(path), newline="") as file,
     ):
         yield file
+
+
+def _encoding_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return text_encoding(file.read(2))
+
+
+def text_encoding(head: bytes) -> str:
+    """Return the encoding of a text file by its first bytes: UTF-16 with a byte order mark, else UTF-8."""
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def first_csv_line(lines: Iterable[str]) -> tuple[str, int]:
+    """Return the first line of a CSV file that is not empty, and its number; ("", 0) without one.
+
+    The line ``sep=;``, which tells Excel the delimiter, is skipped.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.lower().startswith("sep="):
+            return line, number
+    return "", 0
 
 
 def read_annotation_files(
@@ -177,15 +219,18 @@ def image_name(images: Path, written: str) -> str:
     """Return the file name, relative to the folder ``images``, of an image that an annotation file names.
 
     The annotations may come from another machine. The name is used unchanged when that file exists. Otherwise
-    backslashes become forward slashes, and only the last part of an absolute path counts. The disk is accessed only
-    for names with backslashes or a root, because a COCO file may list 118,000 images.
+    backslashes become forward slashes, and of an absolute path only its longest end that exists counts, or the last
+    part. The disk is accessed only for names with backslashes or a root, because a COCO file may list 118,000 images.
     """
     if _PLAIN_NAME.fullmatch(written):
         return written
     path = PureWindowsPath(written)  # splits at both kinds of slash
     if (path.anchor or "\\" in written) and is_file(images / written):
         return Path(written).as_posix()
-    return path.name if path.anchor else path.as_posix()
+    if not path.anchor:
+        return path.as_posix()
+    ends = (PureWindowsPath(*path.parts[i:]).as_posix() for i in range(1, len(path.parts)))
+    return next((end for end in ends if is_file(images / end)), path.name)
 
 
 def sample_image_names(annotations: Path) -> Iterator[str]:
@@ -194,7 +239,7 @@ def sample_image_names(annotations: Path) -> Iterator[str]:
     The file is searched, not parsed. For CSV all cells of the first lines are returned.
     """
     if annotations.suffix.lower() == ".csv":
-        with annotations.open(encoding="utf-8-sig", errors="replace") as lines:
+        with annotations.open(encoding=_encoding_of(annotations), errors="replace") as lines:
             for line in islice(lines, _SAMPLED):
                 yield from (cell.strip().strip('"') for cell in re.split("[,;]", line))
         return

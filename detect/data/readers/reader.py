@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from detect.data.file_listing import FileListing
+from detect.data.readers.parsing import first_csv_line, text_encoding
 from detect.data.unvalidated_split import UnvalidatedSplit
 
 HEAD_BYTES = 4096  # read from the beginning of a file to recognize its format
-CSV_DELIMITERS = (",", ";")
+CSV_DELIMITERS = (",", ";", "\t")
 
 
 class AnnotationFile:
@@ -35,7 +36,12 @@ class AnnotationFile:
     @cached_property
     def head_text(self) -> str:
         """The first 4096 bytes as text."""
-        return self.head.decode("utf-8-sig", errors="replace")
+        return self.head.decode(text_encoding(self.head), errors="replace")
+
+    @cached_property
+    def first_line(self) -> str:
+        """The first line of a CSV file that is not empty."""
+        return first_csv_line(self.head_text.splitlines())[0]
 
     @cached_property
     def json_object(self) -> dict[str, bytes | memoryview]:
@@ -56,9 +62,8 @@ class AnnotationFile:
 
     @cached_property
     def csv_columns(self) -> list[set[str]]:
-        """Lower-case column names of the first line: once split at commas, once at semicolons."""
-        first = self.head_text.partition("\n")[0]
-        rows = (next(csv.reader([first], delimiter=delimiter), []) for delimiter in CSV_DELIMITERS)
+        """Lower-case column names of the first line, split at each delimiter."""
+        rows = (next(csv.reader([self.first_line], delimiter=delimiter), []) for delimiter in CSV_DELIMITERS)
         return [{name.strip().lstrip("#").lower() for name in row} for row in rows]
 
 

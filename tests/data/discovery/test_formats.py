@@ -192,9 +192,14 @@ def test_paths_of_other_machines_are_resolved(tmp_path, written):
         *[
             (lambda folder, name=name, text=text: (put_images(folder, *NAMES), put_text(folder / name, text)), said)
             for name, text, said in (
-                ("a.csv", "0.png,1,2,3,4,kite\n", "a.csv cannot be read: its header line does not name filename"),
+                (
+                    "a.csv",
+                    "0.png,kite,1,2,3,4\n",
+                    "a.csv cannot be read: .* header line lacks filename, .* add one such as",
+                ),
+                ("a.csv", "place,date\n", "the header line of a.csv names no columns such as filename,class"),
                 ("a.xml", "<annotation><object><polygon>", "LabelMe.* export COCO"),
-                ("a.json", '[{"id": 1, "annotations": [], "data": {}}]', "Label Studio.* export COCO"),
+                ("a.json", '[{"id": 1, "annotations": [], "data": {"image": "0.png"}}]', "tasks without annotations"),
             )
         ],
     ],
