@@ -80,6 +80,10 @@ def _without_image_suffix(path: str) -> str:
     return name if name and f".{suffix}" in _IMAGE_SUFFIXES else path
 
 
+def _last_parts(count: int) -> Callable[[str], str]:
+    return lambda name: "/".join(_decoded(name).split("/")[-count:])
+
+
 def _last_part(name: str) -> str:
     """Return the last part of a path or of an address, without the query of an address."""
     return _QUERY.sub("", _decoded(name).rpartition("/")[2]) or _decoded(name)
@@ -93,6 +97,8 @@ _STEPS: tuple[Callable[[str], str], ...] = (
     _folded,
     _decoded,
     comparable,
+    _last_parts(3),
+    _last_parts(2),
     _last_part,
     lambda name: _without_image_suffix(_last_part(name)),
     _without_prefix,

@@ -72,3 +72,12 @@ def test_a_matched_name_is_counted_in_one_note(images, read, capsys):
     assert "1 matched" in warning and "B.jpg" in warning
     problems = read_problems("coco", images, images.parent / "ground truth.json")
     assert problems == [("renamed_image", "b.png: annotated as B.jpg")]
+
+
+def test_the_longest_equal_end_of_a_path_counts():
+    written = ["set/train/a.png", "set/val/a.png", "C:\\mine\\x\\1\\b.png"]
+    assert match_names(written, ["train/a.png", "val/a.png", "1/b.png", "2/b.png"]) == {
+        "set/train/a.png": "train/a.png",
+        "set/val/a.png": "val/a.png",
+        "C:\\mine\\x\\1\\b.png": "1/b.png",
+    }

@@ -89,6 +89,20 @@ def cvat(path: Path, names: Sequence[str]) -> None:
     put_text(path, f"<?xml version='1.0'?><annotations><version>1.1</version>{meta}{images}</annotations>")
 
 
+def label_studio(path: Path, names: Sequence[str]) -> None:
+    """Write tasks of images that were uploaded, which gives their names a prefix."""
+    (x0, y0, x1, y1), (height, width) = BOX, HW
+    sides = {"x": x0 / width, "y": y0 / height, "width": (x1 - x0) / width, "height": (y1 - y0) / height}
+    value = {key: 100 * side for key, side in sides.items()} | {"rotation": 0, "rectanglelabels": ["kite"]}
+    result = {"id": "a", "type": "rectanglelabels", "value": value, "original_width": width, "original_height": height}
+    done = {"id": 1, "result": [result], "was_cancelled": False, "ground_truth": False, "created_at": "2024-05-01"}
+    tasks = [
+        {"id": i, "annotations": [done], "data": {"image": f"/data/upload/3/{i:08x}-{name}"}}
+        for i, name in enumerate(names, 1)
+    ]
+    put_text(path, json.dumps(tasks))
+
+
 WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "coco": coco,
     "via": via,
@@ -96,11 +110,13 @@ WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "cvat": cvat,
     "voc": voc,
     "yolo": yolo,
+    "label_studio": label_studio,
     "labelme": labelme,
 }
 
 
-SUFFIXES = {"coco": ".json", "csv": ".csv", "cvat": ".xml", "via": ".json"}  # of one annotation file for many images
+# Suffix of one annotation file for many images.
+SUFFIXES = {"coco": ".json", "csv": ".csv", "cvat": ".xml", "label_studio": ".json", "via": ".json"}
 
 
 def put(folder: Path, format: str, images: str, annotations: str, names: list[str]) -> None:

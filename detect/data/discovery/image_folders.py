@@ -6,7 +6,7 @@ import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import PurePath, PurePosixPath
 
 from detect.data.splits import split_from_path
@@ -69,7 +69,7 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
     Its folder of images is the one below which most of ``names`` exist; a folder of the same split is preferred.
 
     names: image names as written in the file. Of an absolute path, which is from another machine, only the last part
-        is compared.
+        is compared. A relative path may begin with folders that do not exist here, if two parts or more are equal.
     images: all images of the dataset's folder.
     """
     by_name = defaultdict(list)
@@ -78,13 +78,26 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
     votes: Counter[PurePosixPath] = Counter()
     for name in islice(names, _COMPARED):
         parts = PurePosixPath(name.replace("\\", "/").casefold()).parts
-        for image in by_name.get(parts[-1] if parts else "", ()):
-            if tuple(map(str.casefold, image.parts[-len(parts) :])) == parts:
-                votes[PurePosixPath(*image.parts[: -len(parts)])] += 1
-            elif parts[0].endswith(("/", ":")) or ".." in parts:
+        same_name = {image: _num_common_ends(image, parts) for image in by_name.get(parts[-1] if parts else "", ())}
+        longest = max(same_name.values(), default=0)
+        for image, count in same_name.items():
+            if count == len(parts) or (1 < count == longest < len(parts) and not _is_elsewhere(parts)):
+                votes[PurePosixPath(*image.parts[:-count])] += 1
+            elif _is_elsewhere(parts):
                 votes[image.parent] += 1
     folder = _best_folder(votes, file) if votes else _only_folder(images, file.parent)
     return Source(folder, file, split_from_path(file) or split_from_path(folder))
+
+
+def _num_common_ends(image: PurePosixPath, parts: Sequence[str]) -> int:
+    """Return how many of the last parts of a path equal the last of ``parts``, which are in lower case."""
+    equal = (one.casefold() == other for one, other in zip(reversed(image.parts), reversed(parts), strict=False))
+    return sum(1 for _ in takewhile(bool, equal))
+
+
+def _is_elsewhere(parts: Sequence[str]) -> bool:
+    """Return whether the parts are those of an absolute path, or of one that leaves its folder."""
+    return parts[0].endswith(("/", ":")) or ".." in parts
 
 
 def merge_sources(sources: Sequence[Source]) -> Source | None:

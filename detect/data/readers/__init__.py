@@ -22,6 +22,7 @@ READERS = {
     "coco": "coco",
     "csv": "csv_boxes",
     "cvat": "cvat",
+    "label_studio": "label_studio",
     "labelme": "labelme",
     "via": "via",
     "voc": "voc",

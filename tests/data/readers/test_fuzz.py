@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import cvat_files
+from helpers import label_studio_files as studio
 from helpers.labelme_files import document, masked, shape
 from helpers.reading import read_split
 from helpers.via_files import CIRCLE, ELLIPSE, KINDS, LINE, RECT, project, region
@@ -189,6 +190,33 @@ def test_cvat(changes, folder):
         text = text[:at] + new + text[at + length :]
     (folder / "cvat.xml").write_text(text)
     check("cvat", folder, folder / "cvat.xml")
+
+
+LABEL_STUDIO = [
+    studio.task(
+        studio.done(
+            studio.result(),
+            studio.result(studio.POLYGON, "polygonlabels"),
+            studio.result({"x": 50, "y": 50, "radiusX": 20, "radiusY": 10, "rotation": 20}, "ellipselabels"),
+            studio.brush(np.eye(40, 60, dtype=bool)),
+            studio.result({"choices": ["a"]}, "choices", None),
+        ),
+        studio.done(studio.result(label="bird"), ground_truth=True),
+    ),
+    studio.task(studio.done(studio.result(kind="labels")), image="b.png"),
+]
+
+
+@FUZZ
+@given(
+    changes=st.lists(st.tuples(st.sampled_from(paths(LABEL_STUDIO)[1:]), ODD | st.just(GONE)), min_size=1, max_size=2)
+)
+def test_label_studio(folder, changes):
+    whole = deepcopy(LABEL_STUDIO)
+    for path, value in changes:
+        put(whole, path, value)
+    (folder / "project.json").write_text(text_of(whole))
+    check("label_studio", folder, folder / "project.json")
 
 
 LABELME = document(
