@@ -103,6 +103,22 @@ def label_studio(path: Path, names: Sequence[str]) -> None:
     put_text(path, json.dumps(tasks))
 
 
+def openimages(path: Path, names: Sequence[str]) -> None:
+    x0, y0, x1, y1 = BOX
+    box = f"{x0 / HW[1]},{x1 / HW[1]},{y0 / HW[0]},{y1 / HW[0]}"
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction"
+    lines = [f"{Path(name).stem},xclick,/m/0k,1,{box},0,0,0,0" for name in names]
+    put_text(path, "\n".join([header, *lines]))
+    put_text(path.parent / "class-descriptions-boxable.csv", "/m/0k,kite\n/m/0b,bird\n")
+
+
+def dota(path: Path, names: Sequence[str]) -> None:
+    x0, y0, x1, y1 = BOX
+    for name in names:
+        line = f"{x0}.0 {y0}.0 {x1}.0 {y0}.0 {x1}.0 {y1}.0 {x0}.0 {y1}.0 kite 0"
+        put_text(path / Path(name).with_suffix(".txt"), f"imagesource:GoogleEarth\ngsd:0.146\n{line}\n")
+
+
 WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "coco": coco,
     "via": via,
@@ -110,13 +126,22 @@ WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "cvat": cvat,
     "voc": voc,
     "yolo": yolo,
+    "dota": dota,
     "label_studio": label_studio,
+    "openimages": openimages,
     "labelme": labelme,
 }
 
 
 # Suffix of one annotation file for many images.
-SUFFIXES = {"coco": ".json", "csv": ".csv", "cvat": ".xml", "label_studio": ".json", "via": ".json"}
+SUFFIXES = {
+    "coco": ".json",
+    "csv": ".csv",
+    "cvat": ".xml",
+    "label_studio": ".json",
+    "openimages": ".csv",
+    "via": ".json",
+}
 
 
 def put(folder: Path, format: str, images: str, annotations: str, names: list[str]) -> None:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 # Format name -> module in this folder. When two readers recognize the same file, the first one in the table wins.
 READERS = {
     "coco": "coco",
+    "openimages": "openimages",
     "csv": "csv_boxes",
     "cvat": "cvat",
+    "dota": "dota",
     "label_studio": "label_studio",
     "labelme": "labelme",
     "via": "via",

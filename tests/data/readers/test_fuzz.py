@@ -219,6 +219,29 @@ def test_label_studio(folder, changes):
     check("label_studio", folder, folder / "project.json")
 
 
+WORDS_OF_LINES = st.lists(
+    st.floats() | st.integers() | st.sampled_from(["", "x", "a", "0.5", "1", "\n", "\0", '"', "½", "kite"]),
+    max_size=14,
+)
+
+
+@FUZZ
+@given(words=WORDS_OF_LINES)
+def test_dota(words, folder):
+    (folder / "dota").mkdir(exist_ok=True)
+    (folder / "dota" / "a.txt").write_text("gsd:1\n1 1 9 1 9 9 1 9 kite 0\n" + " ".join(map(str, words)))
+    check("dota", folder, folder / "dota")
+
+
+@FUZZ
+@given(words=WORDS_OF_LINES)
+def test_openimages(words, folder):
+    header = "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf"
+    text = f"{header}\na,kite,0,.5,0,.5,0\n{','.join(map(str, words))}"
+    (folder / "ground truth.csv").write_bytes(text.encode())
+    check("openimages", folder, folder / "ground truth.csv")
+
+
 LABELME = document(
     shape(),
     shape([[10, 5], [30, 20]], "rectangle"),
