@@ -8,8 +8,8 @@ Format: https://www.robots.ox.ac.uk/~vgg/software/via/. These files are read and
 - the CSV export of both (``via_csv``), recognized by its suffix.
 
 VIA does not store the size of an image, so it is read from the image file; ``size`` is the number of bytes, or -1.
-Images are searched in the folder that the description of the dataset names. ``default_filepath`` of a project is
-ignored, since it is a path on the annotator's machine.
+Images are searched in the folder that the description of the dataset names, also those with a web address.
+``default_filepath`` of a project is ignored, since it is a path on the annotator's machine.
 
 VIA has no crowds. A region with the attribute "iscrowd" equal to "1" is read as a crowd; exporters/via.py writes it.
 """
@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from detect.data.file_listing import images_below
+from detect.data.image_names import match_names
 from detect.data.readers import via_csv
 from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
 from detect.data.readers.reader import AnnotationFile, Reader
@@ -60,6 +62,8 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     attributes = [_without_crowd(region.attributes) for regions in regions_of.values() for region in regions]
     class_attribute = find_class_attribute(attributes, _without_crowd(options), classes, annotations)
     builder = UnvalidatedSplitBuilder(images, annotations, "region")
+    for attribute in class_attribute.flags:
+        builder.note("class_attribute", file=attribute)
     num_closed, annotation_id = 0, 0
     for name, regions in regions_of.items():
         image = builder.add_image(name)
@@ -104,21 +108,46 @@ def _read_content(annotations: Path) -> tuple[dict[str, Any], dict[str, dict[str
 def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> list[tuple[str, Any]]:
     """Return pairs (image name in the folder ``images``, entry), sorted.
 
-    Raises DataError for an image that is listed twice and for an image on the web.
+    Raises DataError for an image that is listed twice with different regions, and for an image on the web that is not
+    in the folder.
     """
     by_name: dict[str, Any] = {}
+    on_the_web: dict[str, str] = {}  # key of each address
     for key, entry in entries.items():
         written = require(entry, "filename", f"{annotations}: {key}", str)
-        if _WEB_ADDRESS.match(written):
-            raise DataError(
-                f"{annotations}: {key[:100]}: 'filename' is the URL {written[:100]}; download the image "
-                f"to {images} and write its file name there"
-            )
-        name = image_name(images, written)
-        if name in by_name:
-            raise DataError(f"{annotations}: {key}: {written} is listed twice")
-        by_name[name] = entry
+        is_address = _WEB_ADDRESS.match(written) is not None
+        if is_address:
+            on_the_web[written] = key
+        name = written if is_address else image_name(images, written)
+        if name in by_name and not _same_regions(by_name[name], entry):
+            raise DataError(f"{annotations}: {key}: {written} is listed twice, with different regions")
+        by_name[name] = by_name[name] if name in by_name and not entry.get("regions") else entry
+    _check_downloaded(on_the_web, by_name, images, annotations)
     return sorted(by_name.items())
+
+
+def _same_regions(one: Any, other: Any) -> bool:
+    """Return whether two entries of one image do not contradict each other."""
+    held = [entry.get("regions") for entry in (one, other)]
+    lists = [list(regions.values()) if isinstance(regions, dict) else regions for regions in held]
+    return not all(lists) or lists[0] == lists[1]
+
+
+def _check_downloaded(addresses: Mapping[str, str], names: Iterable[str], images: Path, annotations: Path) -> None:
+    """Raise DataError for an image on the web to which no file in ``images`` fits.
+
+    addresses: key of the entry of each address.
+    names: the images of all entries, as names or addresses.
+    """
+    if not addresses:
+        return
+    unused = set(images_below(images)).difference(names) if images.is_dir() else set()
+    found = match_names(addresses, unused)
+    for address, key in addresses.items():
+        if address not in found:
+            raise DataError(
+                f"{annotations}: {key[:100]}: 'filename' is the URL {address[:100]}; download the image to {images}"
+            )
 
 
 def _read_regions(entry: Any, annotations: Path) -> list[_Region]:
@@ -155,8 +184,21 @@ def _add_object(
             return False
         box, polygon = box_and_polygon(region.shape, where)
     except InvalidEntryError as problem:
+        if problem.kind == "shape_without_area":
+            builder.note(problem.kind, image, number, str(problem))
+            return False
         builder.skip_object(problem, image, number, json.dumps(region))
         return False
     crowd = region.attributes.get(CROWD_ATTRIBUTE) == ["1"]
-    builder.add_object(image, label, number, box=box, mask=[polygon], iscrowd=crowd, annotation_id=annotation_id)
+    is_box = region.shape["name"] == "rect"
+    builder.add_object(
+        image,
+        label,
+        number,
+        box=box,
+        mask=[polygon],
+        mask_from_box=is_box,
+        iscrowd=crowd,
+        annotation_id=annotation_id,
+    )
     return region.shape["name"] == "polyline"

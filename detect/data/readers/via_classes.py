@@ -9,6 +9,10 @@ also defines the type of each attribute and, for dropdowns, radio buttons and ch
    then this order decides; a warning names the choice if there are several.
 3. If the description of the dataset gives ``classes``, only attributes with one of these values are considered.
 
+Some people make each class an attribute of its own: ``{"head": "1", "helmet": ""}``. The names of the attributes are
+the classes if the regions use several, if all values are "1", "yes", the attribute's own name or the like, or empty,
+and if most regions have one class. If the description names attributes as ``classes``, other attributes do not count.
+
 The classes are the displayed texts of the options in their order, else the values in use, sorted. Without any
 attribute all regions have the same class: the only one in the description, or "object".
 """
@@ -29,6 +33,7 @@ from detect.text import counted, unknown
 
 _CLASS_ATTRIBUTES = ("class", "name", "label", "category", "type", "object")
 _DEFAULT_CLASS = "object"
+_ON, _OFF = ("1", "yes", "y", "true", "x", "on", "checked"), ("", "0", "no", "n", "false", "off", "unchecked")
 _TYPES_WITH_OPTIONS = ("dropdown", "radio", "checkbox")
 
 AttributeValues = list[str]
@@ -45,24 +50,27 @@ class ClassAttribute:
         key: name of the attribute; None if no attribute holds the class; every region then has the only class.
         displayed: {option id: class name} if the attribute has options.
         in_use: bool, whether the classes are only the values that the regions have.
+        flags: {attribute: values that say that a region has this class} if each attribute is a class; ``key`` is None.
     """
 
     class_names: ClassNames
     key: str | None = None
     displayed: Mapping[str, str] = field(default_factory=dict)
     in_use: bool = False
+    flags: Mapping[str, set[str]] = field(default_factory=dict)
 
     def label(self, attributes: Mapping[str, AttributeValues]) -> int | None:
         """Return the label of a region, or None for an option that is not among the classes.
 
         Raises InvalidEntryError for a region without a class, with several, or with an unknown one.
         """
+        if self.flags:
+            return self.class_names.label(
+                _one_line(_only(_attributes_on(attributes, self.flags), "of the attributes"))
+            )
         if self.key is None:
             return 1
-        values = attributes.get(self.key, [])
-        if len(values) != 1:
-            listed = f": {', '.join(values)}" if values else ""
-            raise InvalidEntryError("unknown_class", f"'{self.key}' has {len(values)} values{listed}")
+        values = [_only(attributes.get(self.key, []), f"of '{self.key}'")]
         name = self.displayed.get(values[0], values[0])
         if name in self.class_names.names:
             return self.class_names.label(name)
@@ -102,6 +110,9 @@ def find_class_attribute(
         for name, values in region.items():
             if values:
                 used.setdefault(name, set()).update(values)
+    if flags := _flags(regions, used, options, classes):
+        given = tuple(classes or sorted({*map(_one_line, flags)}))
+        return ClassAttribute(ClassNames(given), in_use=not classes, flags=flags)
     if classes:
         return _with_given_classes(used, len(regions), options, classes, annotations)
     # Without regions the classes are those of the project's options. Regions that use no attribute have no class.
@@ -116,6 +127,43 @@ def find_class_attribute(
     return ClassAttribute(names, key, displayed, in_use=not displayed)
 
 
+def _flags(
+    regions: Sequence[Mapping[str, AttributeValues]],
+    used: _UsedValues,
+    options: _Options,
+    classes: Sequence[str] | None,
+) -> dict[str, set[str]]:
+    """Return the attributes each of which is a class, with the values that say so; {} if another rule applies.
+
+    classes: if given, only attributes with these names are considered.
+    """
+    names = [name for name in used if not classes or _one_line(name) in classes]
+    if len(names) < 2 and not (names and classes and len(classes) > 1):
+        return {}
+    flags: dict[str, set[str]] = {}
+    for name in names:
+        words = {value: options.get(name, {}).get(value, value).lower() for value in used[name]}
+        flags[name] = {value for value, word in words.items() if word in (*_ON, _one_line(name).lower())}
+        if any(value not in flags[name] and word not in _OFF for value, word in words.items()):
+            return {}
+    num_with_one = sum(len(_attributes_on(region, flags)) == 1 for region in regions)
+    return flags if num_with_one > len(regions) / 2 else {}
+
+
+def _attributes_on(region: Mapping[str, AttributeValues], flags: Mapping[str, set[str]]) -> list[str]:
+    """Return the attributes among ``flags`` whose values say that the region has this class."""
+    return [name for name, values in flags.items() if not values.isdisjoint(region.get(name, ()))]
+
+
+def _only(values: Sequence[str], where: str) -> str:
+    """Return the only value. Raises InvalidEntryError for a region with none or several."""
+    if not values:
+        raise InvalidEntryError("no_class", f"no value {where}")
+    if len(values) > 1:
+        raise InvalidEntryError("no_class", f"{len(values)} values {where}: {', '.join(values)}")
+    return values[0]
+
+
 def _with_given_classes(
     used: _UsedValues, num_regions: int, options: _Options, classes: Sequence[str], annotations: Path
 ) -> ClassAttribute:
@@ -125,7 +173,7 @@ def _with_given_classes(
         if used:
             warn(f"{annotations}: all regions get the class {classes[0]}; ignored attributes: {', '.join(used)}")
         return ClassAttribute(class_names)
-    key = _choose(holding or list(used), options, annotations)
+    key = _choose(holding or list(used), options, annotations, holding and classes)
     if key is None and num_regions:
         raise DataError(
             f"{annotations}: {counted(num_regions, 'region')} without a class, so 'classes' in the YAML file should "
@@ -136,18 +184,22 @@ def _with_given_classes(
     return ClassAttribute(class_names, key, _displayed_of_given(key, used, options, classes, annotations))
 
 
-def _choose(keys: list[str], options: _Options, annotations: Path) -> str | None:
+def _choose(keys: list[str], options: _Options, annotations: Path, classes: Sequence[str] | None = None) -> str | None:
     """Return one of the attributes ``keys`` by rules 1 and 2 of this module; None if ``keys`` is empty.
 
+    classes: classes of the description that each of ``keys`` has among its values.
     Raises DataError if neither rule applies.
     """
     if len(keys) < 2:
         return keys[0] if keys else None
     candidates = [key for key in keys if key.strip().lower() in _CLASS_ATTRIBUTES]
     if not candidates:
+        rename = f"rename the attribute of the class to one of {', '.join(_CLASS_ATTRIBUTES)}"
+        if classes:
+            raise DataError(f"{annotations}: several attributes have the given classes: {', '.join(keys)}; {rename}")
         raise DataError(
             f"{annotations}: which of the attributes {', '.join(keys)} is the class? List the class names under "
-            f"'classes' in the YAML file, or call the attribute one of {', '.join(_CLASS_ATTRIBUTES)}"
+            f"'classes' in a YAML file that describes the dataset, or {rename}"
         )
     candidates.sort(key=lambda key: (not options.get(key), _CLASS_ATTRIBUTES.index(key.strip().lower())))
     if len(candidates) > 1:

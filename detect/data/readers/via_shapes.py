@@ -27,8 +27,8 @@ class BoxAndPolygon(NamedTuple):
 def box_and_polygon(shape: Any, where: str) -> BoxAndPolygon:
     """Return the box and the polygon of ``shape_attributes``; ``where`` names the region in messages.
 
-    Raises DataError for a shape that VIA would not write, and InvalidEntryError for a shape without area: a point, a
-    line of fewer than 3 points, a radius of 0, or numbers that are not finite.
+    Raises DataError for a shape that VIA would not write. Raises InvalidEntryError for a radius of 0, for numbers that
+    are not finite, and, with the kind "shape_without_area", for a point and a line of fewer than 3 points.
     """
     name = require(shape, "name", where, str)
     if name not in _SHAPES:
@@ -53,7 +53,7 @@ def _polyline(shape: Any, where: str) -> BoxAndPolygon:
     closed = _polygon(shape, where)
     num_points = len(set(zip(closed.polygon[0::2], closed.polygon[1::2], strict=True)))
     if num_points < 3:
-        raise InvalidEntryError("zero_area_box", f"a line of {num_points} different points has no area")
+        raise InvalidEntryError("shape_without_area", f"a line of {num_points} different points has no area")
     return closed
 
 
@@ -75,7 +75,7 @@ def _ellipse(shape: Any, where: str) -> BoxAndPolygon:
 
 
 def _point(shape: Any, where: str) -> BoxAndPolygon:
-    raise InvalidEntryError("zero_area_box", "a point has no area")
+    raise InvalidEntryError("shape_without_area", "a point has no area")
 
 
 _SHAPES = {

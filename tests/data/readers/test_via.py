@@ -85,6 +85,31 @@ def test_paths_of_other_machines_are_resolved(read_via, images, name):
     assert record.path == images / ("more/c.png" if "c.png" in name else "a.png")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["https://x.org/1/c.png", "http://x.org/a/more/c.png?w=100#x", "https://x.org/more%2Fc.PNG", "gs://x/c.png"],
+)
+def test_images_on_the_web_are_matched_to_the_only_file_that_fits(read_via, images, name):
+    held = {"x": {"filename": name, "size": -1, "regions": [region()]}}
+    _, (record,) = read_via(held, ["balloon"])
+    assert record.path == images / "more/c.png" and len(record) == 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("one", "two"), [([region()], [region()]), ([], [region()]), ([region()], []), ([region()], {})]
+)
+def test_entries_of_one_image_are_merged_unless_they_differ(read_via, one, two, version):
+    if version == 1:
+        one, two = ({str(i): r for i, r in enumerate(regions)} for regions in (one, two))
+    held = {
+        "a.png4711": {"filename": "a.png", "size": 4711, "regions": one},
+        "a.png-1": {"filename": "a.png", "size": -1, "regions": two},
+    }
+    _, (a,) = read_via(held, ["balloon"])
+    assert a.boxes.tolist() == [[10, 5, 30, 20]]
+
+
 @pytest.mark.parametrize("name", ["nowhere.png", "", "x" * 5000, "a\0.png", "more", "C:\\"])
 def test_missing_images_are_named(read_via, name):
     with pytest.raises(DataError, match=r"ground truth\.json: 1 of .*missing"):
@@ -107,14 +132,20 @@ def entry(**changes: Any) -> dict[str, Any]:
         (entry(filename=GONE), r"ground truth\.json: a lacks the key 'filename'"),
         (entry(filename=5), "a: 'filename' is '5'; expected text"),
         (
-            entry(filename="https://x.org/a.png"),
-            "the URL https://x.org/a.png; download the image to .*images",
+            entry(filename="https://x.org/z.png"),
+            "the URL https://x.org/z.png; download the image to .*images",
         ),
         (entry(filename="data:image/png;base64,AAAA"), "the URL"),
         (entry(regions=GONE), r"a\.png lacks the key 'regions'"),
         (entry(regions=None), r"a\.png: 'regions' is 'None'; expected a list"),
-        (entries() | {"x": {"filename": "a.png", "regions": {}}}, r"a\.png is listed twice"),
-        (entries() | {"x": {"filename": "C:\\a.png", "regions": {}}}, r"a\.png is listed twice"),
+        (
+            entries(region()) | {"x": {"filename": "b.png", "regions": [region(RECT)]}},
+            r"b\.png is listed twice, with different regions",
+        ),
+        (
+            entries(region()) | {"x": {"filename": "C:\\b.png", "regions": {"0": region(RECT)}}},
+            r"b\.png is listed twice, with different regions",
+        ),
         ({"_via_settings": {}}, "lacks the key '_via_img_metadata'"),
         (project() | {"_via_img_metadata": []}, "'_via_img_metadata' is .* expected a dict"),
         ({"project": {}, "config": {}, "file": {}, "metadata": {}, "view": {}}, "is a VIA 3 project"),

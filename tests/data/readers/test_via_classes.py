@@ -77,12 +77,12 @@ def test_regions_without_a_class_are_skipped_with_one_warning(read, capsys):
     _, (_, b) = read(entries(*regions))
     assert b.annotation_ids.tolist() == [1]
     warning = one_warning(capsys)
-    assert "4 skipped (b.png, region 2: 'kind' has 0 values" in warning
+    assert "4 skipped (b.png, region 2: no value of 'kind'" in warning
     _, (_, b) = read(entries(*regions[::4]))
     assert b.annotation_ids.tolist() == [1]
-    assert "region 2: 'kind' has 2 values: a, b" in one_warning(capsys)
+    assert "region 2: 2 values of 'kind': a, b" in one_warning(capsys)
     _, (_, b) = read(entries(*regions[:2]), ["kite"])
-    assert b.annotation_ids.tolist() == [1] and "region 2: 'kind'" in one_warning(capsys)
+    assert b.annotation_ids.tolist() == [1] and "region 2: no value of 'kind'" in one_warning(capsys)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,59 @@ def test_regions_without_any_class_get_the_class_object(read, capsys):
     names, (_, b) = read(entries(region(), region()))
     assert names.names == ("object",) and b.labels.tolist() == [1, 1]
     assert "all 2 get the class 'object'" in one_warning(capsys)
+
+
+@pytest.mark.parametrize(
+    ("head", "helmet"),
+    [
+        ({"head": "head"}, {"helmet": "helmet"}),
+        ({"head": "1", "helmet": ""}, {"head": "", "helmet": "1"}),
+        ({"head": "yes", "helmet": "no"}, {"head": "No", "helmet": "YES"}),
+        ({"head": "x"}, {"helmet": " on\n"}),
+        ({"head": True, "helmet": False}, {"head": False, "helmet": True}),
+        ({"head": 1, "helmet": 0}, {"head": 0, "helmet": 1}),
+        ({"head": {"1": True}}, {"helmet": {"helmet": True}, "head": {"1": False}}),
+        ({"head ": "Head"}, {"helmet": "1"}),
+    ],
+)
+def test_names_of_attributes_are_classes_if_their_values_say_only_yes_or_no(read, capsys, head, helmet):
+    content = entries(*(region(**one) for one in (head, helmet, head, {})))
+    for text in (content, as_csv(content)):
+        names, (_, b) = read(text, None, *(["ground truth.csv"] if text is not content else []))
+        assert names.names == ("head", "helmet") and b.labels.tolist() == [1, 2, 1]
+        err = capsys.readouterr().err
+        assert "2 read as classes (head" in err and "1 skipped (b.png, region 4: no value of the attributes" in err
+    names, (_, b) = read(content, ["helmet", "head"])
+    assert names.names == ("helmet", "head") and b.labels.tolist() == [2, 1, 2]
+
+
+def test_options_can_say_yes(read):
+    flag = {"type": "checkbox", "options": {"0": "yes"}}
+    content = project(region(head={"0": True}), region(helmet={"0": True}), head=flag, helmet=flag)
+    names, (_, b) = read(content)
+    assert names.names == ("head", "helmet") and b.labels.tolist() == [1, 2]
+
+
+def test_given_classes_that_name_attributes_choose_them(read):
+    content = entries(region(head="1", note="big"), region(helmet="1", note="far"), region(head="1"))
+    names, (_, b) = read(content, ["head", "helmet"])
+    assert names.names == ("head", "helmet") and b.labels.tolist() == [1, 2, 1]
+    names, (_, b) = read(entries(region(head="1")), ["head", "helmet"])
+    assert b.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("regions", "classes"),
+    [
+        ([region(occluded="yes"), region(), region(), region(dark="yes")], None),
+        ([region(head="1", note="big"), region(helmet="1")], None),
+        ([region(a="1", b="1"), region(a="1", b="1")], None),
+        ([region(first="kite", second="kite"), region(first="bird", second="kite")], ["kite", "bird"]),
+    ],
+)
+def test_other_values_of_several_attributes_are_refused_with_a_way_out(read, regions, classes):
+    with pytest.raises(DataError, match="rename the attribute of the class to one of class, name"):
+        read(entries(*regions), classes)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,24 @@ def test_shapes_may_extend_beyond_the_image(read):
         (region({"name": "point", "cx": 3, "cy": 4}), "a point has no area"),
         (shaped(LINE, all_points_x=[1, 9], all_points_y=[1, 9]), "a line of 2 different points"),
         (shaped(LINE, all_points_x=[1, 9, 1], all_points_y=[1, 9, 1]), "a line of 2 different points"),
+    ],
+)
+def test_points_and_lines_are_left_out_with_a_note(read, capsys, bad, said):
+    _, (_, b) = read(entries(region(), bad, bad, bad), ["kite"])
+    assert b.annotation_ids.tolist() == [1]
+    assert f"3 left out (b.png, region 2: {said}" in one_warning(capsys)
+
+
+def test_rectangles_alone_are_boxes_and_get_masks_beside_other_shapes(read):
+    _, (_, b) = read(entries(region(RECT), region(RECT)), ["kite"])
+    assert b.boxes.tolist() == [[10, 5, 30, 20]] * 2 and b.masks is None and b.areas.tolist() == [300, 300]
+    _, (_, b) = read(entries(region(RECT), region(CIRCLE)), ["kite"])
+    np.testing.assert_array_equal(bitmap_of(b), BITMAP)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
         (shaped(all_points_x=[1, 9], all_points_y=[1, 9]), "2"),
         (shaped(all_points_x=[1, NAN, 3], all_points_y=[1, 2, 3]), "nan is not finite"),
         (shaped(all_points_x=[1, INF, 3], all_points_y=[1, 2, 3]), "inf is not finite"),
