@@ -16,7 +16,7 @@ from io import TextIOWrapper
 
 from detect.errors import DetectError
 from detect.io.files import DISK_FULL
-from detect.progress import spelled
+from detect.progress import close_bars, spelled
 
 
 def exit_status(main: Callable[[], int | None]) -> int:
@@ -35,7 +35,7 @@ def exit_status(main: Callable[[], int | None]) -> int:
 
     try:
         with _termination_signals_call(interrupt):
-            status = main() or 0
+            status = _closing_bars(main) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -55,6 +55,15 @@ def exit_status(main: Callable[[], int | None]) -> int:
         print(spelled(str(stop)) or "stopped", file=sys.stderr)
         return 128 + stopped_by
     return status
+
+
+def _closing_bars(main: Callable[[], int | None]) -> int | None:
+    """Run ``main``, and remove its progress bars before an error is printed."""
+    try:
+        return main()
+    except BaseException:
+        close_bars()
+        raise
 
 
 @contextmanager
