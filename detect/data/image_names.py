@@ -21,26 +21,29 @@ _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{4,32}[-_](?=.)")  # of files uploaded to
 _QUERY = re.compile(r"[?#].*$")
 
 
-def match_names(written: Iterable[str], on_disk: Collection[str]) -> dict[str, str]:
+def match_names(written: Iterable[str], on_disk: Collection[str], used: Collection[str] = ()) -> dict[str, str]:
     """Return {written name: image file} for the names of which exactly one image file fits and no other name does.
 
     Names are compared in steps, from almost equal to equal in the last part only. A file that fits at an earlier step
-    is not considered at later ones.
+    is not considered at later ones. Names that differ in case or encoding alone mean the same file.
 
     written: names without an equal image file, with or without a suffix.
     on_disk: image files that no name equals, as relative paths with forward slashes.
+    used: image files that some name equals.
     """
     names, files = dict.fromkeys(written), dict.fromkeys(on_disk)
     found: dict[str, str] = {}
-    for key in _STEPS:
+    for key in (_folded, _decoded):
+        files_of = _by_key((*files, *used), key)
+        found |= {name: files_of[key(name)][0] for name in names if len(files_of.get(key(name), ())) == 1}
+        names, files = _without(names, found), _without(files, set(found.values()))
+    for key in (comparable, _last_parts(3), _last_parts(2), _last_part, _last_stem, _without_prefix):
         names_of, files_of = _by_key(names, key), _by_key(files, key)
         for value, same in names_of.items():
             candidates = [file for file in files_of.get(value, ()) if not _splits_differ(same[0], file)]
             if len(same) == len(candidates) == 1:
                 found[same[0]] = candidates[0]
-                del names[same[0]], files[candidates[0]]
-        if not names or not files:
-            break
+        names, files = _without(names, found), _without(files, set(found.values()))
     return found
 
 
@@ -54,6 +57,10 @@ def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[s
     for name in names:
         groups[key(name)].append(name)
     return groups
+
+
+def _without(names: Iterable[str], matched: Collection[str]) -> dict[str, None]:
+    return dict.fromkeys(name for name in names if name not in matched)
 
 
 def _splits_differ(written: str, file: str) -> bool:
@@ -89,17 +96,9 @@ def _last_part(name: str) -> str:
     return _QUERY.sub("", _decoded(name).rpartition("/")[2]) or _decoded(name)
 
 
+def _last_stem(name: str) -> str:
+    return _without_image_suffix(_last_part(name))
+
+
 def _without_prefix(name: str) -> str:
-    return _UPLOAD_PREFIX.sub("", _without_image_suffix(_last_part(name)))
-
-
-_STEPS: tuple[Callable[[str], str], ...] = (
-    _folded,
-    _decoded,
-    comparable,
-    _last_parts(3),
-    _last_parts(2),
-    _last_part,
-    lambda name: _without_image_suffix(_last_part(name)),
-    _without_prefix,
-)
+    return _UPLOAD_PREFIX.sub("", _last_stem(name))

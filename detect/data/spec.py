@@ -15,6 +15,7 @@ from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
+from detect.data.validation.repeated_images import merge_repeated_images
 from detect.errors import DataError, UsageError
 from detect.io.downloads import sha256_of
 from detect.progress import warn
@@ -38,6 +39,7 @@ class DatasetSpec:
         render: ``kind`` and ``seed`` of a rendered dataset, for missing files.
         root_given: bool, whether the user gave ``root``. Then files are verified and never downloaded or rendered.
         discovery_note: one line about what was found, if the dataset is a folder without a description.
+        splits_file: file of the random splits, if they were drawn at random and saved.
     """
 
     name: str
@@ -49,6 +51,7 @@ class DatasetSpec:
     render: dict[str, Any] | None = None
     root_given: bool = False
     discovery_note: str = ""
+    splits_file: Path | None = None
     _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
@@ -136,7 +139,7 @@ class DatasetSpec:
         images, annotations = self.root / part["images"], self.root / part["annotations"]
         if (images, annotations) not in self._unvalidated:
             unvalidated = get_reader(self.format).parse(images, annotations, self.classes)
-            self._unvalidated[images, annotations] = unvalidated.with_names_on_disk()
+            self._unvalidated[images, annotations] = merge_repeated_images(unvalidated.with_names_on_disk())
         return self._unvalidated[images, annotations]
 
     def _has_real_masks(self, split: str) -> bool:

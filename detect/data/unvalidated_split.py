@@ -97,7 +97,9 @@ class UnvalidatedSplit:
             return self
         names, rows = list(table.names), set(missing)
         used = {name for row, name in enumerate(names) if row not in rows}
-        found = match_names((names[row] for row in missing), [n for n in images_below(table.folder) if n not in used])
+        found = match_names(
+            (names[row] for row in missing), [n for n in images_below(table.folder) if n not in used], used
+        )
         notes = []
         for row in missing:
             if file := found.get(names[row]):

@@ -122,6 +122,11 @@ def _renamed_to_jpg(folder: Path, content: Content) -> None:
     content["images"][0]["file_name"] = "train_1.jpg"
 
 
+def _augmented_copy_of_val(folder: Path, content: Content) -> None:
+    _image(folder).rename(_image(folder).with_name("val_1_aug2.png"))
+    content["images"][0]["file_name"] = "val_1_aug2.png"
+
+
 def _gray(folder: Path, content: Content) -> None:
     with Image.open(_image(folder)) as image:
         image.convert("L").save(_image(folder))
@@ -178,8 +183,26 @@ def _untrained(folder: Path, content: Content) -> None:
     content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 1]
 
 
-def _classes(*more: Content) -> Callable[[Path, Content], None]:
+def _other_suffix(folder: Path, content: Content) -> None:
+    content["images"][0]["file_name"] = "train_1.JPG"
+
+
+def _text_id(folder: Path, content: Content) -> None:
+    """Replace an image id by text."""
+    content["images"][0]["id"] = "first"
+    for entry in content["annotations"]:
+        entry["image_id"] = "first" if entry["image_id"] == 1 else entry["image_id"]
+
+
+def _classes(*more: Content, supercategory: str | None = None) -> Callable[[Path, Content], None]:
+    """Add categories to all splits; the categories that are there get a supercategory."""
+
     def change(folder: Path, content: Content) -> None:
+        for split in SPLITS if supercategory else ():
+            other = content if split == "train" else load(folder, split)
+            for entry in other["categories"]:
+                entry["supercategory"] = supercategory
+            save(folder, split, other)
         for split in ("val", "test"):
             other = load(folder, split)
             save(folder, split, other | {"categories": [*other["categories"], *more]})
@@ -237,10 +260,14 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "exif_rotation_ignored": _rotated,
     "truncated_image": _truncated,
     "image_listed_twice": _listed_twice,
+    "renamed_image": _other_suffix,
+    "no_object": _first(bbox=[-1, -1, -1, -1], segmentation=None),
+    "renumbered_ids": _text_id,
     "duplicate_image": _same_file("train"),
     "leaked_image": _same_file("val"),
     "near_duplicate": _brighter_copy("train"),
     "near_duplicate_leak": _brighter_copy("val"),
+    "sibling_leak": _augmented_copy_of_val,
     "wrong_extension": _renamed_to_jpg,
     "not_8bit_rgb": _gray,
     "malformed_object": _first(bbox=[1, 2, 3]),
@@ -263,6 +290,9 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "duplicate_annotation_id": _add(id=1, bbox=[50, 40, 20, 15], segmentation=None, image_id=2),
     "tiny_box": _box(10, 10, 1, 5),
     "full_image_box": _box(0, 0, 80, 60),
+    "rotated_box": _first(bbox=[20, 20, 20, 15], segmentation=None, area=None, attributes={"rotation": 45}),
+    "keypoints": _first(keypoints=[10, 10, 2]),
+    "dropped_category": _classes({"id": 0, "name": "animals"}, supercategory="animals"),
     "split_without_objects": _no_objects,
     "unused_class": _classes({"id": 3, "name": "plane"}),
     "class_not_in_train": _untrained,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from detect.data.file_listing import images_below
 from detect.data.quality.checks.classes import check_classes, check_lists
-from detect.data.quality.checks.duplicates import check_copies, check_listed_twice
+from detect.data.quality.checks.duplicates import check_copies
 from detect.data.quality.checks.geometry import check_shapes
 from detect.data.quality.checks.image_files import check_files
+from detect.data.quality.checks.siblings import check_siblings
 from detect.data.quality.summary import Summary, summarize
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
@@ -86,7 +87,8 @@ def diagnose(spec: DatasetSpec) -> Diagnosis:
     problems[next(iter(problems))].append(_unannotated_images(spec, splits))
     for split, found in check_copies(tables, fingerprints).items():
         problems[split] += found
-    for split, problem in (*check_lists(spec.classes_per_split()), *check_classes(tables, class_names)):
+    more = (*check_siblings(tables), *check_lists(spec.classes_per_split()), *check_classes(tables, class_names))
+    for split, problem in more:
         problems.setdefault(split, []).append(problem)
     return Diagnosis(
         spec.name,
@@ -104,7 +106,6 @@ def _split_problems(split: UnvalidatedSplit, table: Table, fingerprints: Sequenc
     """Yield the problems inside one split that reading it for training does not look for."""
     cleaned = replace(split, table=table)
     yield from (image_problem(table, finding) for finding in check_files(table, read_headers(table), fingerprints))
-    yield check_listed_twice(table)
     yield _duplicate_annotation_ids(split)
     yield from (object_problem(cleaned, finding) for finding in check_shapes(table))
 
@@ -137,7 +138,8 @@ def _without_repetition(problems: dict[str, list[Problem]]) -> dict[str, list[Pr
     kept: dict[str, list[Problem]] = {}
     for split, found in problems.items():
         for problem in found:
-            if not len(problem.ids) and KINDS[problem.kind].subject != "class":
+            found_by_reader = KINDS[problem.kind].subject != "class" or KINDS[problem.kind].when_read
+            if not len(problem.ids) and found_by_reader:
                 new = [location for location in problem.locations if (problem.kind, location) not in seen]
                 seen.update((problem.kind, location) for location in new)
                 problem = replace(problem, locations=new)

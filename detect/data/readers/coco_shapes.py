@@ -117,8 +117,10 @@ def _flat_polygon(points: Any) -> list[float]:
         for point in points:
             if isinstance(point, dict) and {"x", "y"} <= point.keys():
                 flat += [point["x"], point["y"]]
+            elif isinstance(point, list):
+                flat += point if len(point) == 2 else [point]
             else:
-                flat += point if isinstance(point, list) else [point]
+                flat.append(point)
         numbers = list(map(_number, flat))
         if all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers) and all(
             map(math.isfinite, numbers)

@@ -20,13 +20,6 @@ Row = tuple[str, int]
 """A split and the index of an image in its table."""
 
 
-def check_listed_twice(table: Table) -> Problem:
-    """Return the images whose file name an earlier entry of the split has."""
-    first: dict[str, int] = {}
-    rows = [row for row, name in enumerate(table.names) if first.setdefault(name, row) != row]
-    return image_problem(table, Finding.of_pairs("image_listed_twice", [(row, "") for row in rows]))
-
-
 def check_copies(
     tables: Mapping[str, Table], fingerprints: Mapping[str, Sequence[Fingerprint]]
 ) -> dict[str, list[Problem]]:

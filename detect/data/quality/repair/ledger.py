@@ -7,6 +7,8 @@ Each line is an object with ``split``, ``change``, ``reasons`` (kinds of problem
   values that changed. Values that the original does not state are null there. An image or object for which
   only missing values were computed has no line.
 - "entry skipped": ``location`` and ``text`` of an entry in the original file that could not be read.
+- "entry read differently": ``location`` of an entry that was read otherwise than it is written, and ``text``, which
+  says how it is written. The reason says how it was read.
 - "class renamed": ``before`` and ``after``. Each object of the class has a line too.
 
 The values of an image are ``file_name``, ``width``, ``height`` and ``id``. The values of an object are ``image`` (file
@@ -59,6 +61,7 @@ def entries(
     seen: kinds and locations of skipped entries that another split has reported already; updated.
     """
     yield from _skipped(name, repair, seen)
+    yield from _notes(name, repair, seen)
     yield from _images(name, repair, result)
     yield from _objects(name, repair, class_names, listed, result)
 
@@ -75,6 +78,17 @@ def _skipped(name: str, repair: SplitRepair, seen: set[tuple[str, str]]) -> Iter
             text = entry.raw or entry.location.value
             yield {
                 "split": name, "change": "entry skipped", "reasons": [entry.kind], "location": location, "text": text
+            }  # fmt: skip
+
+
+def _notes(name: str, repair: SplitRepair, seen: set[tuple[str, str]]) -> Iterator[Entry]:
+    for entry in repair.original.notes:
+        location = str(entry.location)
+        if (entry.kind, location) not in seen:
+            seen.add((entry.kind, location))
+            yield {
+                "split": name, "change": "entry read differently", "reasons": [entry.kind],
+                "location": ", ".join(filter(None, entry.location[:2])), "text": entry.location.value
             }  # fmt: skip
 
 

@@ -74,8 +74,7 @@ def remove_copies(splits: Mapping[str, SplitRepair], fingerprints: Mapping[str, 
         for row in sorted(rows, key=(-counts).__getitem__):  # a stable sort: of equal copies the first is kept
             kept = best.setdefault(fingerprints[name][row].digest, row)
             if kept != row:
-                kind = "image_listed_twice" if table.path(row) == table.path(kept) else "duplicate_image"
-                split.image_reasons[int(table.image_ids[row])][kind] = None
+                split.image_reasons[int(table.image_ids[row])]["duplicate_image"] = None
         split.table = table.take_images(np.array(sorted(best.values()), np.int64))
 
 
