@@ -14,6 +14,7 @@ import numpy as np
 from detect.errors import MediaError
 from detect.inference.image_input import warn_truncated
 from detect.inference.predictor import Predictor
+from detect.inference.scale_warning import ShrinkCounter
 from detect.inference.writers import Source
 from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.annotated_video import VideoSummary, write_annotated_video
@@ -74,7 +75,7 @@ def annotate_images(
     """
     class_names = predictor.class_names
     labels = None if classes is None else class_names.labels(classes)
-    with DetectionFiles(folder, class_names, formats) as files:
+    with ShrinkCounter(predictor) as shrinking, DetectionFiles(folder, class_names, formats) as files:
         for first in range(0, len(paths), batch_size):
             batch = []
             for path in paths[first : first + batch_size]:
@@ -84,6 +85,7 @@ def annotate_images(
                     yield UnreadableImage(path, str(error))
             results = predictor.predict_batch([image for _, image in batch], labels) if batch else []
             for (path, image), detections in zip(batch, results, strict=True):
+                shrinking.add(detections.image_hw)
                 output = write_annotated_image(folder, path, image, detections, class_names)
                 name = output.relative_to(folder).as_posix()
                 files.write(Source(str(path), image, annotated_file=name), detections)
@@ -115,7 +117,8 @@ def annotate_video(
     """
     labels = None if classes is None else predictor.class_names.labels(classes)
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
-    with bar(total=total if total < sys.maxsize else None, unit="frame", leave=True) as progress:
+    number = total if total < sys.maxsize else None
+    with ShrinkCounter(predictor, "frame") as shrinking, bar(total=number, unit="frame", leave=True) as progress:
 
         def frames() -> Iterator[Frame]:
             former_hw = video.size_hw
@@ -125,6 +128,7 @@ def annotate_video(
                         sizes = f"{_size(former_hw)} to {_size(frame.hw)}"
                         warn(f"{video.source.shown} changes from {sizes} at frame {index}")
                     former_hw = frame.hw
+                shrinking.add(frame.hw)
                 yield frame
                 progress.update()
 

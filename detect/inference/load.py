@@ -91,5 +91,6 @@ def predictor_from_checkpoint(
         saved.class_names,
         class_rows=saved.class_rows,
         threshold=saved.threshold if threshold is None else threshold,
+        training_shrink=float(saved.data.get("train_shrink", 1.0)),
         device=device,
     )

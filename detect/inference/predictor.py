@@ -35,6 +35,8 @@ class Predictor:
     class_names: ClassNames of the model.
     threshold: score in 0..1 below which a detection is not returned, unless a call gives its own. It is applied inside
         the model, so that the mask head only runs on boxes that are returned.
+    training_shrink: median factor by which the training images were shrunk, such as 2.0 for images of twice the size
+        that the model processes; 1 if it is unknown.
     device: torch.device of the weights.
     """
 
@@ -45,6 +47,7 @@ class Predictor:
         *,
         class_rows: Sequence[int] | None = None,
         threshold: float = DEFAULT_THRESHOLD,
+        training_shrink: float = 1.0,
         device: torch.device | str = "cpu",
     ) -> None:
         """class_rows: for each class the row of the box head that scores it, 1..K by default. Detections of other
@@ -52,6 +55,7 @@ class Predictor:
         self.model = model.to(device).eval()
         self.class_names = class_names
         self.threshold = threshold
+        self.training_shrink = training_shrink
         self.device = torch.device(device)
         score_threshold.allow_override(score_owner(model))
         rows = tuple(class_rows or range(1, len(class_names) + 1))

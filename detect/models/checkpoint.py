@@ -47,7 +47,7 @@ class Checkpoint:
             COCO heads have 91 rows for 80 classes.
         threshold: minimum score, 0..1, of the detections that are shown by default.
         training: settings of the training run.
-        data: name, number and digests of the training images.
+        data: name, number and digests of the training images, and the median factor by which they were shrunk.
         metrics: split -> COCO metric -> value in 0..1.
         versions: versions of torch and torchvision in training.
     """

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from detect import distributed, progress, runtime
@@ -24,6 +25,7 @@ from detect.progress import report, warn
 from detect.training import amp
 from detect.training.auto.precision import fit_mixed_precision
 from detect.training.auto.schedule import fit_learning_rate, fit_warmup_steps
+from detect.training.auto.statistics import DatasetStatistics
 from detect.training.config import TrainConfig
 from detect.training.data import TrainingData
 from detect.training.fitting import FittedConfig
@@ -67,6 +69,7 @@ def start_run(
             "name": data.name,
             "train_images": len(data.train),
             "train_fingerprint": fingerprint(data.train),
+            "train_shrink": _shrink_factor(data, config.imgsz),
         },
         compared_settings=config.settings_to_compare(),
         reasons=fitted.reasons,
@@ -89,6 +92,12 @@ def start_run(
         run.delete_if_empty()
         raise
     return run, fitted
+
+
+def _shrink_factor(data: TrainingData, imgsz: int | None) -> float:
+    """Return the median factor by which the training images are shrunk to ``imgsz``; below 1 they are enlarged."""
+    sizes = DatasetStatistics.from_table(data.train).native_sizes
+    return round(float(np.median(sizes)) / (imgsz or 1), 3)
 
 
 def _check_metric(metric: str, architecture: Architecture, data: TrainingData) -> None:

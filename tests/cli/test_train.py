@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,6 +15,7 @@ from helpers.folders import ROOT
 from helpers.tiny_models import render_shapes
 from helpers.training import TINY, rows, without_masks
 
+from detect.data.description import find_spec
 from detect.evaluation import coco_metrics
 from detect.inference.load import load_model
 from detect.models import checkpoint
@@ -54,6 +56,8 @@ def test_checkpoints_describe_their_training_and_load_without_settings(train_py,
     assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
     predictor = load_model(str(tmp_path / "x" / "best.safetensors"), device="cpu")
     assert predictor.model.transform.min_size == (64,)
+    sizes = [min(record.image_hw) for record in find_spec(str(data)).read("train")[1]]
+    assert predictor.training_shrink == pytest.approx(np.median(sizes) / 64, rel=0.1)
 
 
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")

@@ -10,6 +10,7 @@ import numpy as np
 
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.image_size import resized_hw
 
 NAMES = ClassNames(("balloon", "kite"), (7, 9))
 
@@ -23,10 +24,15 @@ class FakePredictor:
 
     class_names = NAMES
     threshold = 0.5
+    imgsz = 480
+    training_shrink = 1.0
 
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.interrupt_at = sys.maxsize
+
+    def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        return resized_hw(image_hw, self.imgsz)
 
     def predict_batch(self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None) -> list[Detections]:
         self.batches.append(len(images))
