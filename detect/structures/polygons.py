@@ -62,6 +62,14 @@ def rotated_rectangle(
     return [min(xs), min(ys), max(xs), max(ys)], [n for point in zip(xs, ys, strict=True) for n in point]
 
 
+def polygon_with_holes(exterior: Sequence[Sequence[float]], holes: Iterable[Sequence[Sequence[float]]]) -> list[float]:
+    """Return a polygon with holes as one polygon [x0, y0, ...], whose parts are joined by bridges; [] without area.
+
+    exterior, holes: rings of points (x, y) in pixels, each of at least 3 points. Fill rules differ where holes cross.
+    """
+    return join_rings(_parts(shapely.Polygon(exterior, list(holes))))
+
+
 def single_polygon(segmentation: Polygons | Rle, image_hw: tuple[int, int], *, clip: bool = False) -> list[float]:
     """Return one polygon [x0, y0, x1, y1, ...] for a mask; [] for a mask without a pixel.
 

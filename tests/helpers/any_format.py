@@ -119,6 +119,16 @@ def dota(path: Path, names: Sequence[str]) -> None:
         put_text(path / Path(name).with_suffix(".txt"), f"imagesource:GoogleEarth\ngsd:0.146\n{line}\n")
 
 
+def supervisely(path: Path, names: Sequence[str]) -> None:
+    """Write one JSON file per image into the folder ``path``; the corners are the first and the last pixel."""
+    x0, y0, x1, y1 = BOX
+    points = {"exterior": [[x0, y0], [x1 - 1, y1 - 1]], "interior": []}
+    entry = {"classTitle": "kite", "geometryType": "rectangle", "points": points, "tags": []}
+    content = {"description": "", "tags": [], "size": {"height": HW[0], "width": HW[1]}, "objects": [entry]}
+    for name in names:
+        put_text(path / f"{name}.json", json.dumps(content))
+
+
 WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "coco": coco,
     "via": via,
@@ -129,6 +139,7 @@ WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "dota": dota,
     "label_studio": label_studio,
     "openimages": openimages,
+    "supervisely": supervisely,
     "labelme": labelme,
 }
 

@@ -49,7 +49,9 @@ def discover(folder: Path, format: str = "auto") -> Discovery:
         found = f"; found {' and '.join(sorted(files))}" if files else _first_error(errors)
         raise UsageError(f"`format='{format}'`: {folder} has no annotations of this format{found}")
     reader = get_reader(format)
-    if reader.sample_image_names:
+    if reader.find_sources:
+        sources = reader.find_sources(files[format], listing)
+    elif reader.sample_image_names:
         _check_neighbors(folder, files[format], errors)
         sources = [
             source_of_file(file, reader.sample_image_names(folder / file), listing.images)

@@ -11,7 +11,9 @@ from pathlib import PurePath, PurePosixPath
 
 from detect.data.splits import split_from_path
 from detect.errors import DataError
+from detect.media import formats
 
+_IMAGE_SUFFIXES = tuple(formats.SUFFIXES)
 _COMPARED = 200  # image names of one annotation file or folder
 
 _Pair = tuple[PurePosixPath, PurePosixPath]  # folder of images, annotation file or folder
@@ -41,7 +43,8 @@ def sources_of_folders(files: Iterable[PurePosixPath], images: Sequence[PurePosi
     """
     folders_of = defaultdict(set)
     for image in images:
-        folders_of[image.stem].add(image.parent)
+        for name in (image.stem, image.name):  # a.jpg.json is also a file of a.jpg
+            folders_of[name].add(image.parent)
     names_in = defaultdict(list)
     for file in files:
         names_in[file.parent].append(file.stem)
@@ -70,15 +73,20 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
 
     names: image names as written in the file. Of an absolute path, which is from another machine, only the last part
         is compared. A relative path may begin with folders that do not exist here, if two parts or more are equal.
+        The suffix may differ or be missing, if no image has the name with this suffix.
     images: all images of the dataset's folder.
     """
-    by_name = defaultdict(list)
+    by_name, by_stem = defaultdict(list), defaultdict(list)
     for image in images:
         by_name[image.name.casefold()].append(image)
+        by_stem[image.stem.casefold()].append(image)
     votes: Counter[PurePosixPath] = Counter()
     for name in islice(names, _COMPARED):
         parts = PurePosixPath(name.replace("\\", "/").casefold()).parts
-        same_name = {image: _num_common_ends(image, parts) for image in by_name.get(parts[-1] if parts else "", ())}
+        last = parts[-1] if parts else ""
+        stem = last.rpartition(".")[0] if last.endswith(_IMAGE_SUFFIXES) else last
+        same = by_name.get(last) or by_stem.get(stem, ())
+        same_name = {image: _num_common_ends(image.parent / last, parts) for image in same}
         longest = max(same_name.values(), default=0)
         for image, count in same_name.items():
             if count == len(parts) or (1 < count == longest < len(parts) and not _is_elsewhere(parts)):

@@ -29,6 +29,7 @@ MAX_CELL_CHARACTERS = 1 << 24  # a polygon of a million points; the default limi
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 
 _TYPE_WORDS = {int: "a whole number", str: "text", list: "a list", dict: "a dict"}
+WEB_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r"[^\\/:.][^\\/:]*(/[^\\/:.][^\\/:]*)*")
 _FILE_NAME_IN_JSON = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _NO_OBJECT_NAMES = frozenset(
@@ -124,7 +125,11 @@ def first_csv_line(lines: Iterable[str]) -> tuple[str, int]:
 
 
 def read_annotation_files(
-    builder: UnvalidatedSplitBuilder, files: Sequence[str], load: Callable[[Path], _T | None], none_found: str
+    builder: UnvalidatedSplitBuilder,
+    files: Sequence[str],
+    load: Callable[[Path], _T | None],
+    none_found: str,
+    images_of: Callable[[str], Iterable[str]] = lambda file: (without_suffix(file),),
 ) -> Iterator[tuple[str, _T, str]]:
     """Yield each file of a format with one annotation file per image, its content, and the image of the same name.
 
@@ -134,12 +139,13 @@ def read_annotation_files(
     files: paths relative to the folder of the annotations.
     load: function that returns the content, or None for a file of another kind.
     none_found: message of the DataError that is raised when no file adds an image.
+    images_of: function that returns the names that the image of a file may have, with or without suffix.
     """
     image_names = images_below(builder.images)
-    image_of = {without_suffix(name): name for name in reversed(image_names)}
+    image_of = {key: name for name in reversed(image_names) for key in (without_suffix(name), name)}
     unreadable = set()
     for file in files:
-        same_name = image_of.get(without_suffix(file), "")
+        same_name = next((image_of[name] for name in images_of(file) if name in image_of), "")
         try:
             content = load(builder.annotations / file)
         except DataError as error:
@@ -218,11 +224,12 @@ def require(entry: Any, key: str, where: str, kind: type | None = None) -> Any:
 def image_name(images: Path, written: str) -> str:
     """Return the file name, relative to the folder ``images``, of an image that an annotation file names.
 
-    The annotations may come from another machine. The name is used unchanged when that file exists. Otherwise
-    backslashes become forward slashes, and of an absolute path only its longest end that exists counts, or the last
-    part. The disk is accessed only for names with backslashes or a root, because a COCO file may list 118,000 images.
+    The annotations may come from another machine. A web address, and a name whose file exists, is used unchanged.
+    Otherwise backslashes become forward slashes, and of an absolute path only its longest end that exists counts, or
+    the last part. The disk is accessed only for names with backslashes or a root, because a COCO file may list 118,000
+    images.
     """
-    if _PLAIN_NAME.fullmatch(written):
+    if _PLAIN_NAME.fullmatch(written) or WEB_ADDRESS.match(written):
         return written
     path = PureWindowsPath(written)  # splits at both kinds of slash
     if (path.anchor or "\\" in written) and is_file(images / written):
@@ -234,14 +241,15 @@ def image_name(images: Path, written: str) -> str:
 
 
 def sample_image_names(annotations: Path) -> Iterator[str]:
-    """Yield some image names of a CSV file, or of a JSON file with keys ``file_name`` or ``filename``.
+    """Yield some image names of a CSV file, whose first column they are, or of a JSON file with keys ``file_name`` or
+    ``filename``.
 
-    The file is searched, not parsed. For CSV all cells of the first lines are returned.
+    The file is searched, not parsed.
     """
     if annotations.suffix.lower() == ".csv":
         with annotations.open(encoding=_encoding_of(annotations), errors="replace") as lines:
             for line in islice(lines, _SAMPLED):
-                yield from (cell.strip().strip('"') for cell in re.split("[,;]", line))
+                yield line.partition(",")[0].strip().strip('"')
         return
     with annotations.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
         for match in islice(_FILE_NAME_IN_JSON.finditer(text), _SAMPLED):

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from detect.data.file_listing import FileListing
 from detect.data.readers.parsing import first_csv_line, text_encoding
 from detect.data.unvalidated_split import UnvalidatedSplit
+
+if TYPE_CHECKING:
+    from detect.data.discovery.image_folders import Source
 
 HEAD_BYTES = 4096  # read from the beginning of a file to recognize its format
 CSV_DELIMITERS = (",", ";", "\t")
@@ -88,6 +92,9 @@ class Reader:
         needs_matching_image: bool, whether a file counts only if an image has the same name except for the suffix,
             because files of other kinds look the same.
         embeds_images: bool, whether annotation files may hold the images, so that image files are not needed.
+        find_sources: for a format whose images are not found by the names of its annotation files: function
+            (annotation files, listing) -> the sources in a folder. A format without ``suffixes`` consists of images;
+            it is recognized by its sources, [] for a folder without them.
         find_classes: for a format whose annotations hold class numbers: function that returns the class names, found
             in a folder. Raises DataError when they are missing.
         declared_splits: function (names, images, listing) -> {split: names of its images} for splits that are
@@ -103,6 +110,7 @@ class Reader:
     sample_image_names: Callable[[Path], Iterator[str]] | None = None
     needs_matching_image: bool = False
     embeds_images: bool = False
+    find_sources: Callable[[Sequence[PurePosixPath], FileListing], list[Source]] | None = None
     find_classes: Callable[[FileListing], tuple[str, ...]] | None = None
     declared_splits: Callable[[Sequence[str], PurePosixPath, FileListing], dict[str, set[str]]] | None = None
     splits_source: str = ""

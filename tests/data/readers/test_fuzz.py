@@ -16,6 +16,9 @@ from helpers import cvat_files
 from helpers import label_studio_files as studio
 from helpers.labelme_files import document, masked, shape
 from helpers.reading import read_split
+from helpers.supervisely_files import bitmap as supervisely_bitmap
+from helpers.supervisely_files import document as supervisely_document
+from helpers.supervisely_files import shape as supervisely_shape
 from helpers.via_files import CIRCLE, ELLIPSE, KINDS, LINE, RECT, project, region
 from helpers.via_files import SQUARE as VIA_SQUARE
 from hypothesis import HealthCheck, given, settings
@@ -217,6 +220,27 @@ def test_label_studio(folder, changes):
         put(whole, path, value)
     (folder / "project.json").write_text(text_of(whole))
     check("label_studio", folder, folder / "project.json")
+
+
+SUPERVISELY = supervisely_document(
+    supervisely_shape(),
+    supervisely_shape([[10, 5], [29, 5], [29, 19]], "polygon", [[15, 6], [25, 6], [25, 9]]),
+    supervisely_shape([[3, 4]], "point"),
+    supervisely_bitmap(np.eye(9, dtype=bool), 3, 4),
+)
+
+
+@FUZZ
+@given(
+    changes=st.lists(st.tuples(st.sampled_from(paths(SUPERVISELY)[1:]), ODD | st.just(GONE)), min_size=1, max_size=2)
+)
+def test_supervisely(folder, changes):
+    whole = deepcopy(SUPERVISELY)
+    for path, value in changes:
+        put(whole, path, value)
+    (folder / "ann").mkdir(exist_ok=True)
+    (folder / "ann" / "a.png.json").write_text(text_of(whole))
+    check("supervisely", folder, folder / "ann")
 
 
 WORDS_OF_LINES = st.lists(
