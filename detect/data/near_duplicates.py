@@ -8,11 +8,13 @@ exceeds 0.835. A slow test in tests/data/test_splits.py verifies these numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from detect.media.fingerprint import SIDE, Fingerprint
 
 _THRESHOLDS = (0.95, 0.98, 0.99, 0.995, 0.999)  # minimum correlation of near-duplicates, tried in turn
 _CHUNK = 256  # rows compared with all other images at a time
@@ -28,6 +30,13 @@ def signatures(thumbnails: np.ndarray) -> np.ndarray:
     pixels -= pixels.mean(axis=1, keepdims=True)
     flat = pixels.reshape(len(pixels), -1)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1.0)
+
+
+def fingerprint_signatures(fingerprints: Sequence[Fingerprint]) -> np.ndarray:
+    """Return one vector per image as ``signatures`` does; zeros for an image that could not be read."""
+    blank = np.zeros((SIDE, SIDE, 3), np.uint8)
+    thumbnails = [blank if one.thumbnail is None else one.thumbnail for one in fingerprints]
+    return signatures(np.array(thumbnails, np.uint8).reshape(-1, SIDE, SIDE, 3))
 
 
 def group_near_duplicates(signatures: np.ndarray, max_fraction: float = 0.15) -> tuple[np.ndarray, float]:

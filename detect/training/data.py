@@ -12,6 +12,7 @@ from detect import distributed
 from detect.data.backgrounds import with_backgrounds
 from detect.data.description import find_spec
 from detect.data.quality.checks.classes import classes_in_use
+from detect.data.quality.checks.siblings import describe_leak
 from detect.data.table import Table
 from detect.errors import DataError
 from detect.evaluation.predict import check_shared_classes
@@ -58,6 +59,9 @@ def read_training_data(
             raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an object")
     if untrained := sorted(classes_in_use(val, val_class_names) - classes_in_use(train, class_names)):
         warn(f"dataset '{spec.name}': val has objects of classes without objects in train: {first_few(untrained)}")
+    if leak := describe_leak(train, val):
+        again = f"; delete {spec.splits_file} to split again" if spec.splits_file else ""
+        warn(f"dataset '{spec.name}': {leak}{again}; doctor.py check lists them")
     count, added = len(train), ""
     if backgrounds is not None:
         train = with_backgrounds(train, backgrounds, annotated=spec.image_paths())

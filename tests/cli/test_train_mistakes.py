@@ -125,3 +125,12 @@ def test_an_output_folder_that_cannot_be_written_is_an_error(train_py, data, tmp
     (tmp_path / "file").touch()
     assert train_py("--data", data, "--output-dir", tmp_path / "file" / "runs", *TINY) == 2
     assert "Not a directory" in one_line(capsys.readouterr().err)
+
+
+def test_an_augmented_copy_of_a_val_image_in_train_gives_a_warning(tmp_path, capsys):
+    """Such copies make the metrics too high."""
+    write_clean(tmp_path)
+    plant("sibling_leak", tmp_path)
+    read_training_data(str(tmp_path))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "too high" in line]
+    assert "1 of 3 val images has a copy" in line and "val_1_aug2.png" in line

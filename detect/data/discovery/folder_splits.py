@@ -12,19 +12,17 @@ import numpy as np
 
 from detect.data.discovery import Discovery, discover
 from detect.data.discovery.image_folders import Source, merge_sources
-from detect.data.near_duplicates import group_near_duplicates, merge_groups, signatures
+from detect.data.discovery.split_groups import split_groups
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
 from detect.data.splits import SPLIT_FRACTIONS, read_splits, split_at_random, split_from_path, write_splits
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.errors import DataError, DiskError
-from detect.media.fingerprint import fingerprint_images
 from detect.progress import warn
 from detect.text import counted, first_few
 
 SPLITS_FILE = "splits.yaml"
 _POOL = "train"  # the split of images that no file or name assigns to a split, which may be split further
-_BLANK = np.zeros((16, 16, 3), np.uint8)  # thumbnail of an unreadable image
 
 Part = dict[str, Any]  # one split as in datasets/NAME.yaml: images, annotations and optionally files
 
@@ -43,16 +41,17 @@ def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool 
     found = discover(folder, format)
     spec = DatasetSpec(folder.resolve().name, found.format, folder, {}, found.classes)
     splits, how = _declared_splits(spec, found) or _splits_from_paths(found)
+    splits_file = None
     if "val" not in splits and _POOL in splits:  # a folder with only a test split stays as it is
         spec = replace(spec, splits={_POOL: splits[_POOL]})
         missing = [split for split in SPLIT_FRACTIONS if split not in splits or split == _POOL]
-        drawn, how_drawn = _draw_splits(spec, missing, fallback, save_splits)
+        drawn, how_drawn, splits_file = _draw_splits(spec, missing, fallback, save_splits)
         splits = {**splits, **drawn}
         how = ", ".join(filter(None, (how, f"{' and '.join(missing[1:])} {how_drawn}")))
     splits = {split: splits[split] for split in SPLIT_FRACTIONS if split in splits}
     sources = dict.fromkeys(f"{s.annotations}, images in {s.images}" for s in found.sources)
     note = f"{folder}: {found.format} ({first_few(sources, 3)}); splits {', '.join(splits)}: {how}"
-    return replace(spec, splits=splits, discovery_note=note)
+    return replace(spec, splits=splits, discovery_note=note, splits_file=splits_file)
 
 
 def _part(source: Source) -> Part:
@@ -110,22 +109,25 @@ def _splits_from_paths(found: Discovery) -> tuple[dict[str, Part], str]:
     return {split: _part(same_split[0]) for split, same_split in by_split.items() if split}, how
 
 
-def _draw_splits(spec: DatasetSpec, splits: list[str], fallback: Path, save: bool) -> tuple[dict[str, Part], str]:
-    """Divide the pool into ``splits``, as saved before or at random, and return them and how."""
+def _draw_splits(
+    spec: DatasetSpec, splits: list[str], fallback: Path, save: bool
+) -> tuple[dict[str, Part], str, Path | None]:
+    """Divide the pool into ``splits``, as saved before or at random, and return them, how, and the file of them."""
     part = spec.splits[_POOL]
     pool = spec.read_unvalidated(_POOL)
     names = part.get("files") or list(pool.table.names)
     paths = (spec.root / SPLITS_FILE, fallback)
     for path in paths:
         if (saved := read_splits(path)) is not None:
-            return _parts_of(part, names, saved, splits, path), f"from {path}"
-    drawn = _draw_at_random(pool, set(names), splits)
+            return _parts_of(part, names, saved, splits, path), f"from {path}", path
+    drawn, together = _draw_at_random(pool, set(names), splits)
+    together = together and f" ({together})"
     if not save:
-        return _parts_of(part, names, drawn, splits, spec.root), "drawn at random"
+        return _parts_of(part, names, drawn, splits, spec.root), f"drawn at random{together}", None
     for path in paths:
         try:
             write_splits(path, drawn)
-            return _parts_of(part, names, drawn, splits, path), f"drawn at random and saved in {path}"
+            return _parts_of(part, names, drawn, splits, path), f"drawn at random{together} and saved in {path}", path
         except DiskError as error:
             problem = error
     raise problem
@@ -154,8 +156,8 @@ def _parts_of(
     return {split: {**part, "files": files} for split, files in {_POOL: sorted(rest), **listed}.items() if files}
 
 
-def _draw_at_random(pool: UnvalidatedSplit, names: set[str], splits: list[str]) -> dict[str, list[str]]:
-    """Return the image names of each split except the first, which gets all others."""
+def _draw_at_random(pool: UnvalidatedSplit, names: set[str], splits: list[str]) -> tuple[dict[str, list[str]], str]:
+    """Return the image names of each split except the first, which gets all others, and what is kept together."""
     table = pool.table.take_images(np.array([i for i, n in enumerate(pool.table.names) if n in names], np.int64))
     if len(table) < 2:
         skipped = f"; skipped: {first_few([entry.location for entry in pool.skipped], 2)}" if pool.skipped else ""
@@ -163,22 +165,9 @@ def _draw_at_random(pool: UnvalidatedSplit, names: set[str], splits: list[str]) 
         raise DataError(f"{pool.annotations} describes {images}; train and val need at least 2{skipped}")
     counts = np.zeros((len(table), len(pool.names)), np.int64)
     np.add.at(counts, (table.images, table.labels - 1), 1)
-    groups = _near_duplicate_groups([table.path(i) for i in range(len(table))])
+    groups, together = split_groups(list(table.names), [table.path(i) for i in range(len(table))])
     split = split_at_random(counts, groups, {split: SPLIT_FRACTIONS[split] for split in splits})
     members = {
         name: [n for n, of in zip(table.names, split, strict=True) if splits[of] == name] for name in splits[1:]
     }
-    return {split: sorted(files) for split, files in members.items() if files}
-
-
-def _near_duplicate_groups(paths: list[Path]) -> np.ndarray:
-    """Return a group number per image, int64 [N], equal for copies and near-duplicates.
-
-    If all images are near-duplicates, each is its own group, since a single group cannot be split.
-    """
-    prints = fingerprint_images(paths)
-    thumbnails = np.stack([_BLANK if one.thumbnail is None else one.thumbnail for one in prints])
-    first: dict[str, int] = {}
-    copies = np.array([first.setdefault(one.digest or str(i), i) for i, one in enumerate(prints)])
-    groups = merge_groups(group_near_duplicates(signatures(thumbnails))[0], copies)
-    return groups if groups.any() else np.arange(len(paths))
+    return {split: sorted(files) for split, files in members.items() if files}, together

@@ -87,8 +87,9 @@ def diagnose(spec: DatasetSpec) -> Diagnosis:
     problems[next(iter(problems))].append(_unannotated_images(spec, splits))
     for split, found in check_copies(tables, fingerprints).items():
         problems[split] += found
-    more = (*check_siblings(tables), *check_lists(spec.classes_per_split()), *check_classes(tables, class_names))
-    for split, problem in more:
+    for split, problem in check_siblings(tables, fingerprints):
+        problems[split].append(problem)
+    for split, problem in (*check_lists(spec.classes_per_split()), *check_classes(tables, class_names)):
         problems.setdefault(split, []).append(problem)
     return Diagnosis(
         spec.name,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
-from helpers.any_format import SUFFIXES, WRITE, coco, members, put, put_images, put_text, yolo
+from helpers.any_format import HW, SUFFIXES, WRITE, coco, members, put, put_images, put_text, yolo
 from helpers.folders import SHARED
 
 from detect.data import description
 from detect.data.description import find_spec
 from detect.data.readers import READERS, get_reader
 from detect.errors import DiskError
+from detect.media.images import write_image
 
 DATA = SHARED / "data"
 NAMES = [f"{i}.png" for i in range(10)]
@@ -230,6 +232,37 @@ def test_copies_are_in_the_same_split(tmp_path):
     assert sum(NAMES[0] in names for names in members(find_spec(str(tmp_path / "set"))).values()) == 1
     found = members(find_spec(str(tmp_path / "set")))
     assert any(set(NAMES[:4]) <= set(names) for names in found.values())
+
+
+def write_different_images(folder: Path, names: list[str]) -> None:
+    for pixels, name in zip(
+        np.random.default_rng(0).integers(0, 256, (len(names), *HW, 3), np.uint8), names, strict=True
+    ):
+        write_image(folder / name, pixels)
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_augmented_copies_of_an_image_are_in_the_same_split(tmp_path, form):
+    names = [f"photo{i}_jpg.rf.{i:x}{copy}{'0' * 20}.png" for i in range(12) for copy in "abc"]
+    put(tmp_path / "set", form, "", "" if form == "voc" else "a.json", names)
+    write_different_images(tmp_path / "set", names)
+    spec = find_spec(str(tmp_path / "set"))
+    found = {split: {name.partition(".")[0] for name in of} for split, of in members(spec).items()}
+    assert sum(map(len, found.values())) == 12 and all(found.values())
+    assert "the copies of 12 images kept together" in spec.discovery_note
+
+
+@pytest.mark.parametrize("clips", [1, 2, 10])
+def test_frames_of_clips_are_split_by_clip_or_by_ranges(tmp_path, clips):
+    names = [f"clip{c}_{i:04d}.png" for c in range(clips) for i in range(60 // clips)]
+    put(tmp_path / "set", "coco", "", "a.json", names)
+    write_different_images(tmp_path / "set", names)
+    split_of = {name: split for split, of in members(find_spec(str(tmp_path / "set"))).items() for name in of}
+    assert set(split_of.values()) == {"train", "val", "test"}
+    changes = sum(split_of[one] != split_of[next_one] for one, next_one in pairwise(names))
+    assert changes <= 20
+    if clips == 10:
+        assert all(len({split_of[name] for name in names if name.startswith(f"clip{c}_")}) == 1 for c in range(clips))
 
 
 def test_later_test_set_replaces_the_random_one_with_a_warning(tmp_path, capsys):
