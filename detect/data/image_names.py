@@ -18,6 +18,7 @@ from detect.media import formats
 
 _IMAGE_SUFFIXES = tuple(formats.SUFFIXES)
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{4,32}[-_](?=.)")  # of files uploaded to Label Studio and similar servers
+_Key = Callable[[str], str]
 _QUERY = re.compile(r"[?#].*$")
 
 
@@ -33,7 +34,8 @@ def match_names(written: Iterable[str], on_disk: Collection[str], used: Collecti
     """
     names, files = dict.fromkeys(written), dict.fromkeys(on_disk)
     found: dict[str, str] = {}
-    for key in (_folded, _decoded):
+    same_path: tuple[_Key, ...] = (_folded, _decoded)
+    for key in same_path:
         files_of = _by_key((*files, *used), key)
         found |= {name: files_of[key(name)][0] for name in names if len(files_of.get(key(name), ())) == 1}
         names, files = _without(names, found), _without(files, set(found.values()))
@@ -52,7 +54,7 @@ def comparable(name: str) -> str:
     return _without_image_suffix(_decoded(name))
 
 
-def _by_key(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+def _by_key(names: Iterable[str], key: _Key) -> dict[str, list[str]]:
     groups = defaultdict(list)
     for name in names:
         groups[key(name)].append(name)
@@ -87,7 +89,7 @@ def _without_image_suffix(path: str) -> str:
     return name if name and f".{suffix}" in _IMAGE_SUFFIXES else path
 
 
-def _last_parts(count: int) -> Callable[[str], str]:
+def _last_parts(count: int) -> _Key:
     return lambda name: "/".join(_decoded(name).split("/")[-count:])
 
 

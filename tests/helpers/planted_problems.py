@@ -117,6 +117,12 @@ def _truncated(folder: Path, content: Content) -> None:
     path.write_bytes(path.read_bytes()[:-150])
 
 
+def _twelve_bits(folder: Path, content: Content) -> None:
+    """Store gray values of 12 bits in a PNG of 16 bits."""
+    path = _image(folder)
+    Image.fromarray(read_image(path).mean(axis=2).astype(np.uint16) * 16).save(path)
+
+
 def _renamed_to_jpg(folder: Path, content: Content) -> None:
     _image(folder).rename(_image(folder).with_suffix(".jpg"))
     content["images"][0]["file_name"] = "train_1.jpg"
@@ -136,13 +142,18 @@ def _smaller(folder: Path, content: Content) -> None:
     write_image(_image(folder), read_image(_image(folder))[::2, ::2])
 
 
-def _rotated(folder: Path, content: Content) -> None:
-    """Store an EXIF rotation that the annotations ignore."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    with Image.open(_image(folder)) as image:
-        image.load()
-        image.save(_image(folder), exif=exif)
+def _rotated(*box: float) -> Callable[[Path, Content], None]:
+    """Store an EXIF rotation that the annotated size ignores, and change the first box."""
+
+    def change(folder: Path, content: Content) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(_image(folder)) as image:
+            image.load()
+            image.save(_image(folder), exif=exif)
+        _box(*box)(folder, content)
+
+    return change
 
 
 def _same_file(split: str) -> Callable[[Path, Content], None]:
@@ -257,7 +268,9 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "malformed_image_entry": lambda folder, content: content["images"].append({"id": 77, "file_name": 5}),
     "duplicate_image_id": _doubled_image_id,
     "image_size_mismatch": _smaller,
-    "exif_rotation_ignored": _rotated,
+    "exif_rotation_ignored": _rotated(62, 10, 15, 20),
+    "exif_size_ignored": _rotated(10, 62, 20, 15),
+    "exif_rotation_unclear": _rotated(20, 20, 20, 15),
     "truncated_image": _truncated,
     "image_listed_twice": _listed_twice,
     "renamed_image": _other_suffix,
@@ -269,6 +282,7 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "near_duplicate_leak": _brighter_copy("val"),
     "sibling_leak": _augmented_copy_of_val,
     "wrong_extension": _renamed_to_jpg,
+    "few_gray_levels": _twelve_bits,
     "not_8bit_rgb": _gray,
     "malformed_object": _first(bbox=[1, 2, 3]),
     "unknown_image": _add(image_id=4711),

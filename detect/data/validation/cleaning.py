@@ -20,6 +20,7 @@ from detect.data.columns import MaskBuilder
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.annotations import Finding, check_boxes, check_objects, valid_polygons
+from detect.data.validation.exif_rotation import fit_exif_rotation
 from detect.data.validation.image_headers import check_headers, read_headers, with_sizes
 from detect.data.validation.problems import KINDS, SKIPPED, Location, Problem
 from detect.errors import DataError
@@ -36,8 +37,9 @@ def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     lost = [e.image for e in split.skipped if KINDS[e.kind].subject == "image" and e.image >= 0]
     split = split.take_images(np.setdiff1d(np.arange(len(split.table)), lost))
     headers = read_headers(split.table)
-    split = replace(split, table=with_sizes(split.table, headers))
-    findings = list(check_headers(split.table, headers))
+    table, turned = fit_exif_rotation(split.table, headers)
+    split = replace(split, table=with_sizes(table, headers))
+    findings = [*turned, *check_headers(split.table, headers)]
     problems += [image_problem(split.table, finding) for finding in findings]
     split = split.take_images(np.flatnonzero(_kept(len(split.table), findings)))
 

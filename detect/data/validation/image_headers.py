@@ -49,11 +49,10 @@ def _problems(path: Path, header: Header | str, annotated_hw: tuple[int, int]) -
     if isinstance(header, str):
         yield ("unreadable_image", header) if is_file(path) else ("missing_image", "")
         return
-    (height, width), (annotated_height, annotated_width) = header.image_hw, annotated_hw
     if header.image_hw != annotated_hw:
-        rotated = header.is_sideways and annotated_hw == (width, height)
+        (height, width), (annotated_height, annotated_width) = header.image_hw, annotated_hw
         value = f"the image has {width}x{height} pixels, its annotations are for {annotated_width}x{annotated_height}"
-        yield "exif_rotation_ignored" if rotated else "image_size_mismatch", value
+        yield "image_size_mismatch", value
 
 
 def _header(path: Path) -> Header | str:

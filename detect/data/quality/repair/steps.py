@@ -11,11 +11,12 @@ from detect.data.columns import MaskBuilder
 from detect.data.quality.checks.duplicates import check_copies
 from detect.data.quality.checks.geometry import check_duplicate_objects, check_fit, check_self_intersections
 from detect.data.quality.checks.image_files import check_files
-from detect.data.quality.repair.coordinates import rotated, scaled
 from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
 from detect.data.validation.annotations import Finding, check_boxes
 from detect.data.validation.cleaning import clean, image_problem, object_problem, warnings_of
+from detect.data.validation.coordinates import scaled
+from detect.data.validation.exif_rotation import fit_exif_rotation
 from detect.data.validation.image_headers import check_headers, read_headers, with_sizes
 from detect.data.validation.problems import KINDS, SKIPPED
 from detect.media.fingerprint import Fingerprint, fingerprint_images
@@ -26,12 +27,14 @@ from detect.structures.polygons import join_rings, mask_rings
 def fit_to_images(split: SplitRepair) -> None:
     """Rotate and scale annotations to the size of their images."""
     headers = read_headers(split.table)
-    table = with_sizes(split.table, headers)
+    table, turned = fit_exif_rotation(split.table, headers)
+    for finding in turned:
+        split.note(image_problem(split.table, finding))
+    table = with_sizes(table, headers)
     for finding in check_headers(table, headers):
-        move = {"exif_rotation_ignored": rotated, "image_size_mismatch": scaled}.get(finding.kind)
-        if move:
+        if finding.kind == "image_size_mismatch":
             split.note(image_problem(split.table, finding))
-            table = move(table, finding.rows.tolist(), headers)
+            table = scaled(table, finding.rows.tolist(), headers)
     split.table = table
 
 

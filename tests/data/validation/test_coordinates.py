@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detect.data.quality.repair.coordinates import rotated, scaled
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplitBuilder
+from detect.data.validation.coordinates import rotated, scaled
 from detect.media.images import Header, upright
 from detect.structures import masks
 
