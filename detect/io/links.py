@@ -16,7 +16,7 @@ from urllib.parse import quote, urldefrag, urlsplit
 from detect.errors import CheckpointError, UsageError
 from detect.io.downloads import checkpoints_folder, fetch, file_name, redacted_url
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")  # as in model_best.pth.tar
 _DIGEST = re.compile(r"sha256=([0-9a-f]{8,64})")
 _NOT_ENCODED = "!$%&'()*+,/:;=?@[]~"  # characters of a URL that are not percent-encoded; spaces and umlauts are
 # Sites on which the page about a file and the file itself differ by a part of the path: (page, file).

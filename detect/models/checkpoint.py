@@ -21,6 +21,7 @@ from detect import options
 from detect.errors import CheckpointError
 from detect.io.files import atomic_replacement, disk_errors_naming, write_bytes
 from detect.models import architecture
+from detect.models.weight_files.file_kinds import describe, starts_as_safetensors, starts_as_torch_file
 from detect.structures.class_names import ClassNames
 
 FORMAT = 3  # 2 added models with a fixed input size, 3 renamed keys (RENAMED_KEYS)
@@ -140,7 +141,19 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return state, (file.metadata() or {}).get(METADATA_KEY)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint (a .safetensors file), or it is damaged: {error}") from None
+        raise CheckpointError(f"{path} {_not_safetensors(path, error)}") from None
+
+
+def _not_safetensors(path: Path, error: Exception) -> str:
+    """Return what a file is that safetensors cannot read: the end of a message that starts with its name."""
+    try:
+        if starts_as_safetensors(path):
+            return f"is a damaged or incomplete .safetensors file ({error}); copy or download it again"
+        if starts_as_torch_file(path):
+            return "is a file of torch.save, not a checkpoint (.safetensors); it can start a training, as `pretrained`"
+        return f"is not a checkpoint (.safetensors): it is {describe(path)}"
+    except OSError as unreadable:
+        return f"cannot be read: {unreadable.strerror}"
 
 
 def _with_current_keys(header: dict[str, Any]) -> dict[str, Any]:

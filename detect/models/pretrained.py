@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torchvision
@@ -14,12 +15,14 @@ from detect.io.downloads import checkpoints_folder, fetch
 from detect.io.links import fetch_link, is_link, naming_origin
 from detect.io.resources import resource
 from detect.models.architecture import Architecture
-from detect.models.backbones import build_backbone, from_timm
+from detect.models.backbones import Backbone, build_backbone, from_timm
 from detect.models.builder import Detector, build
 from detect.models.norms import set_norms
+from detect.models.weight_files.architectures import describe_difference, recognize
 from detect.models.weights import (
     COUNTER,
     Weights,
+    count_fitting_backbone,
     fitting_names,
     load_matching,
     match_class_rows,
@@ -29,7 +32,7 @@ from detect.models.weights import (
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM, PublishedWeights
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
-from detect.text import first_few
+from detect.text import first_few, one_line
 
 OFFLINE_HINT = "`model='balloon'` works offline"
 NO_WEIGHTS_HINT = (
@@ -84,8 +87,13 @@ def choose_weights(name: str, pretrained: str) -> Weights | None:
     if pretrained == "auto":
         return published_detector(name, NO_WEIGHTS_HINT) if name in DETECTORS else _published_backbone(name)
     path = fetch_link(pretrained, hint=NO_WEIGHTS_HINT) if is_link(pretrained) else Path(pretrained)
+
+    @cache
+    def backbone() -> Backbone:  # built only for a file with several dictionaries of tensors
+        return build_backbone(_backbone_of(name))
+
     with naming_origin(pretrained):
-        weights = read_weights(path)
+        weights = read_weights(path, lambda tensors: count_fitting_backbone(tensors, backbone()))
     published = None if weights.is_detector or name in DETECTORS else published_weights(name)
     if weights.mean is None and published:  # bare backbone files do not state it; the published values are most likely
         weights = replace(weights, mean=published.mean, std=published.std)
@@ -149,8 +157,8 @@ def build_from_weights(
     if {weights.head, architecture.head} & {"retinanet", "fcos"} and weights.head not in (None, architecture.head):
         offered = {k: t for k, t in offered.items() if not k.startswith("head.")}  # equal names, different meaning
     state = match_class_rows(offered, model, weights, class_names)
-    used = load_matching(model, state, weights.source)
-    description = f"{weights.source}: {_describe(offered, used, weights, class_names)}"
+    used = load_matching(model, state, weights)
+    description = f"{weights.source}: {_describe(offered, used, weights, class_names)}{_other_head(weights, model)}"
     if norm == "batch":  # with the eps of 0 of torchvision's V1 models, a constant channel would divide by zero
         architecture = replace(architecture, norm="batch", norm_eps=max(eps, _MIN_LEARNED_EPS))
     else:
@@ -163,12 +171,22 @@ def _describe(offered: dict[str, Tensor], used: set[str], weights: Weights, clas
     """Return how many tensors of the file are used, which ones are not, and which classes have new rows."""
     unused = [k for k in offered if k not in used and not k.endswith(COUNTER)]
     text = f"{len(offered) - len(unused)} of its {len(offered)} tensors used"
+    if weights.origin:
+        text += f", {weights.origin}"
     if unused:
-        text += f"; not used: {first_few(unused, 4)}"
+        text += f"; not used: {first_few(map(one_line, unused), 4)}"
     known = weights.class_names.names if weights.class_names else ()
     if new := [name for name in class_names.names if name not in known]:
         text += f"; new in the head: {first_few(new)}"
     return text
+
+
+def _other_head(weights: Weights, model: nn.Module) -> str:
+    """Return what the file of another program holds, if it has another detection head than the model; else ""."""
+    held, wanted = recognize(weights.state), recognize(model.state_dict())
+    if weights.norm_eps is not None or not held.head or (held.head, held.version) == (wanted.head, wanted.version):
+        return ""
+    return f"; {describe_difference(held, wanted)}"
 
 
 def _norm_kind(model: nn.Module, state: dict[str, Tensor]) -> str:

@@ -10,15 +10,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from detect.errors import CheckpointError, UsageError
 from detect.models import checkpoint
 from detect.models.architecture import Architecture
 from detect.models.backbones import Backbone
+from detect.models.weight_files.architectures import describe_difference, recognize
+from detect.models.weight_files.file_kinds import starts_as_safetensors
+from detect.models.weight_files.reading import FoundWeights, found_weights, read_torch_file
+from detect.models.weight_files.state_dicts import Tensors, choose, count_plain_names
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.text import counted, first_few
@@ -56,6 +58,7 @@ class Weights:
         head: kind of detection head, as in ``Architecture.head``.
         mean, std: RGB normalization for values in 0..1.
         anchors, aspect_ratios: anchors of the RPN, as in ``Architecture``.
+        origin: where in the file the tensors were found and what was ignored, for messages; "" for nothing to say.
     """
 
     source: str
@@ -68,6 +71,7 @@ class Weights:
     std: tuple[float, ...] | None = None
     anchors: tuple[tuple[int, ...], ...] | None = None
     aspect_ratios: tuple[float, ...] | None = None
+    origin: str = ""
 
     @property
     def is_detector(self) -> bool:
@@ -84,39 +88,41 @@ class Weights:
         return scores is not None and (self.anchors is not None or len(scores) == anchors_per_location)
 
 
-def read_weights(path: Path) -> Weights:
-    """Return the content of a .safetensors file, or of a .pth file of tensors; no code of the file is executed.
+def read_weights(path: Path, count_fitting: Callable[[Tensors], int] = count_plain_names) -> Weights:
+    """Return the content of a .safetensors file or of one that ``torch.save`` wrote; no code of the file is executed.
+
+    count_fitting: returns how many tensors fit the model; it chooses among several dictionaries of tensors.
 
     Raises UsageError for a missing file and CheckpointError for one that holds no weights.
     """
+    if path.is_dir():
+        raise UsageError(f"`pretrained`: {path} is a folder; name a weights file in it")
     if not path.is_file():
         raise UsageError(
             f"`pretrained`: no such file: {path}; expected auto, none, balloon, a weights file or its URL"
         )
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise CheckpointError(
-            f"{path} is not a weights file; expected .safetensors, or a .pth file that holds nothing but tensors"
-        ) from error
-    if isinstance(content, dict) and {"architecture", "optimizer", "schedule"} <= set(content):
-        raise CheckpointError(
-            f"{path} is the resume state of a training run, without class names; use last.safetensors beside it"
-        )
-    while isinstance(content, dict):
-        if state := {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}:
-            return Weights(str(path), state)
-        content = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), None)
-    raise CheckpointError(f"{path} holds no dictionary of tensors")
+        if starts_as_safetensors(path):
+            return _read_safetensors(path, count_fitting)
+        found = read_torch_file(path, count_fitting)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    return _as_weights(path, found)
 
 
-def _read_safetensors(path: Path) -> Weights:
+def _as_weights(path: Path, found: FoundWeights) -> Weights:
+    names, rows = found.class_names, found.class_rows
+    return Weights(str(path), found.state, names, rows, head=found.head, origin=found.origin)
+
+
+def _read_safetensors(path: Path, count_fitting: Callable[[Tensors], int]) -> Weights:
     """Return the content of a .safetensors file, with all known facts if it is a checkpoint of this package."""
     state, description = checkpoint.read_safetensors(path)
     if description is None:
-        return Weights(str(path), state)
+        chosen = choose(state, count_fitting)
+        if chosen is None:
+            raise CheckpointError(f"{path} holds no tensors; copy or download it again")
+        return _as_weights(path, found_weights(chosen.tensors, chosen, state))
     saved = checkpoint.parse(path, state, description)
     architecture = Architecture.from_json(saved.architecture)
     names = ("norm_eps", "head", "mean", "std", "anchors", "aspect_ratios")
@@ -124,31 +130,61 @@ def _read_safetensors(path: Path) -> Weights:
     return Weights(str(path), saved.state, saved.class_names, saved.class_rows, **facts)
 
 
-def load_matching(model: nn.Module, state: dict[str, Tensor], source: str) -> set[str]:
+def load_matching(model: nn.Module, state: dict[str, Tensor], weights: Weights) -> set[str]:
     """Load the tensors whose name and shape occur in the model, in place. Returns their names.
 
-    Raises CheckpointError if no tensor fits the backbone, and warns if some tensors of the backbone are missing.
-    source: description of the file for messages.
+    state: tensors of ``weights`` under the names that they have in the model.
+
+    Raises CheckpointError if fewer than half of the backbone's tensors are among them, if they belong to another
+    backbone, and if a value is not finite. Warns if some tensors of the backbone are missing.
     """
     used = fitting_names(model, state)
-    if not any(name.startswith("backbone.body.") for name in used):
-        raise CheckpointError(
-            f"{source}: none of its {counted(len(state), 'tensor')} fits the backbone of this model; "
-            "the file may belong to another backbone"
-        )
-    model.load_state_dict({name: state[name] for name in used}, strict=False)
     backbone = [k for k in model.state_dict() if k.startswith("backbone.body.") and not k.endswith(COUNTER)]
     missing = [name for name in backbone if name not in used]
+    held, wanted = recognize(weights.state), recognize(model.state_dict())
+    is_other = held.backbone and wanted.backbone and held.backbone != wanted.backbone
+    if 2 * len(missing) > len(backbone) or is_other:
+        fitting = len(backbone) - len(missing)
+        of_its = f"of its {counted(len(state), 'tensor')}"
+        count = f"{fitting} {of_its} fit the {len(backbone)}" if fitting else f"none {of_its} fits the {len(backbone)}"
+        raise CheckpointError(f"{weights.source}: {count} of the backbone; {describe_difference(held, wanted)}")
+    infinite = [k for k in sorted(used) if state[k].is_floating_point() and not state[k].isfinite().all()]
+    if infinite:
+        raise CheckpointError(
+            f"{weights.source}: {counted(len(infinite), 'tensor')} with NaN or infinite values, such as {infinite[0]};"
+            " the training that wrote them diverged, so use an earlier file of it"
+        )
+    model.load_state_dict({name: state[name] for name in used}, strict=False)
     if missing:
         names = first_few(missing, 3)
-        warn(f"{source} has no values for {len(missing)} of {len(backbone)} tensors of the backbone: {names}")
+        warn(f"{weights.source} has no values for {len(missing)} of {len(backbone)} tensors of the backbone: {names}")
     return used
 
 
 def fitting_names(model: nn.Module, state: dict[str, Tensor]) -> set[str]:
-    """Return the names in ``state`` that the model has too, with the same shape."""
+    """Return the names in ``state`` that the model has too, with the same shape, and with floats for floats.
+
+    Integers for floats are quantized weights, which mean nothing without their scales.
+    """
     own = model.state_dict()
-    return {k for k, t in state.items() if k in own and own[k].shape == t.shape}
+    return {
+        k
+        for k, t in state.items()
+        if k in own and own[k].shape == t.shape and own[k].is_floating_point() == t.is_floating_point()
+    }
+
+
+def count_fitting_backbone(tensors: Tensors, backbone: Backbone) -> int:
+    """Return how many tensors have the name and shape of one in a backbone, either of a bare one or in a detector."""
+    body = {f"backbone.body.{k}": t.shape for k, t in _body(backbone).state_dict().items()}
+    bare = {_flat(k): t.shape for k, t in backbone.module.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    in_detector = sum(body.get(name) == shape for name, shape in shapes.items())
+    return max(in_detector, sum(bare.get(_flat(k.removeprefix(backbone.prefix))) == s for k, s in shapes.items()))
+
+
+def _body(backbone: Backbone) -> nn.Module:
+    return backbone.body([stage.layer for stage in backbone.stages])
 
 
 def match_names(weights: Weights, backbone: Backbone, model: nn.Module) -> dict[str, Tensor]:
@@ -161,8 +197,7 @@ def match_names(weights: Weights, backbone: Backbone, model: nn.Module) -> dict[
         own = model.state_dict()  # names that exist are kept: FCOS has one today that RetinaNet had before
         return {k if k in own else _current_name(k): t for k, t in weights.state.items()}
     # The body and the module share their tensors, so the address of a tensor leads from one name to the other.
-    body = backbone.body([stage.layer for stage in backbone.stages])
-    body_names = {t.data_ptr(): k for k, t in body.state_dict().items()}
+    body_names = {t.data_ptr(): k for k, t in _body(backbone).state_dict().items()}
     names = {_flat(k): f"backbone.body.{body_names[t.data_ptr()]}" for k, t in backbone.module.state_dict().items()}
     plain = {k.removeprefix(backbone.prefix): t for k, t in weights.state.items()}
     return {names.get(_flat(k), k): t for k, t in plain.items()}
@@ -200,10 +235,13 @@ def match_class_rows(
     own = model.state_dict()
     for prefix, width in _CLASS_ROWS.items():
         for key in [k for k in state if k.startswith(prefix)]:
-            if key not in own or own[key].shape[1:] != state[key].shape[1:] or len(pairs) == 1:
+            is_usable = state[key].ndim and state[key].is_floating_point()
+            if key not in own or own[key].shape[1:] != state[key].shape[1:] or len(pairs) == 1 or not is_usable:
                 continue
             layer = own[key].clone()
             target = _by_class(layer, len(class_names) + 1, width)
+            if len(state[key]) % ((1 + max(rows)) * width):  # boxes without classes, or a layer of another number
+                continue
             source = _by_class(state[key], 1 + max(rows), width)
             if len(target) == len(source):  # otherwise the numbers of anchors differ
                 for new, old in pairs:

@@ -62,17 +62,11 @@ def test_missing_and_invalid_weight_files_are_named(tmp_path):
         choose_weights("mobilenet_v2", str(tmp_path / "none.pth"))
     for name in ("a.pth", "a.safetensors"):
         (tmp_path / name).write_bytes(b"junk" * 20)
-        with pytest.raises(CheckpointError, match=rf"{name} is not a "):
+        with pytest.raises(CheckpointError, match=rf"{name} .*a text file; expected \.safetensors"):
             read_weights(tmp_path / name)
     torch.save({"epoch": 3}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=r"a\.pth holds no dictionary of tensors"):
         read_weights(tmp_path / "a.pth")
-
-
-def test_pickle_with_code_is_rejected(tmp_path):
-    torch.save({"model": ClassNames(("a",))}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match=r"evil\.pth is not a weights file; [^\n]*$"):
-        read_weights(tmp_path / "evil.pth")
 
 
 def test_none_means_random_weights_and_missing_published_weights_give_a_warning(capsys):
