@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 
@@ -24,16 +24,18 @@ def convert(
     folder: Path,
     names: Mapping[str, Sequence[str]] | None = None,
     extra_files: Mapping[str, str] | None = None,
+    copy: Callable[[Path, Path], None] | None = None,
 ) -> dict[str, int]:
     """Write the splits ``parts`` into ``folder`` and return what was lost: {plural noun: number of cases}.
 
     The nouns name information that the format cannot hold, such as "masks".
-    Image files are copied unchanged. After an error ``folder`` is as before.
+    Image files are copied unchanged by default. After an error ``folder`` is as before.
 
     to: key of ``detect.data.exporters.EXPORTERS``.
     folder: a new or empty folder.
     names: split -> new path of each image in its image folder, one per image. By default the exporter's choice.
     extra_files: {file name: text} to write into ``folder``.
+    copy: function that writes an image; by default the file is copied.
     Raises UsageError for an unknown format, a folder that is not empty and a split name that cannot be a file name,
     DataError for an unreadable image, DiskError when the disk is full.
     """
@@ -60,15 +62,16 @@ def convert(
             for i, name in enumerate(export.names[split])
         }
         for target, source in progress.bar(copies.items(), desc="copying images"):
-            _copy(source, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (copy or copy_image)(source, target)
     return dict(export.losses)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_image(source: Path, target: Path) -> None:
+    """Copy an image file unchanged. Raises DataError if it cannot be read."""
     try:
         with source.open("rb"):
             pass
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror}") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from detect.errors import MediaError
+from detect.inference.gray_levels import GrayLevelCounter
 from detect.inference.image_input import warn_truncated
 from detect.inference.predictor import Predictor
 from detect.inference.scale_warning import ShrinkCounter
@@ -19,7 +20,8 @@ from detect.inference.writers import Source
 from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.annotated_video import VideoSummary, write_annotated_video
 from detect.inference.writers.files import DetectionFiles
-from detect.media.images import read_image
+from detect.media.color import GrayRange
+from detect.media.images import decode
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.progress import bar, warn
@@ -60,6 +62,7 @@ def annotate_images(
     classes: Iterable[str | int] | None = None,
     batch_size: int = 1,
     formats: Iterable[str] = (),
+    rescale_16bit: GrayRange | None = None,
 ) -> Generator[AnnotatedImage | UnreadableImage, None, None]:
     """Detect objects in every image, save annotated copies to ``folder``, and yield one result per image.
 
@@ -68,6 +71,8 @@ def annotate_images(
     classes: names or category ids of the classes to keep; by default all.
     batch_size: number of images per forward pass.
     formats: names in FORMATS of further files to write to ``folder``, such as "json".
+    rescale_16bit: gray values of 16-bit images that become black and white; by default 0 and 65535. One warning counts
+        the 16-bit images that use few gray levels.
 
     Of a truncated JPEG the part that could be decoded is used, with a warning.
     Close the iterator (``contextlib.closing``) if you stop early, so that the files of ``formats`` are written.
@@ -75,12 +80,18 @@ def annotate_images(
     """
     class_names = predictor.class_names
     labels = None if classes is None else class_names.labels(classes)
-    with ShrinkCounter(predictor) as shrinking, DetectionFiles(folder, class_names, formats) as files:
+    with (
+        ShrinkCounter(predictor) as shrinking,
+        GrayLevelCounter() as levels,
+        DetectionFiles(folder, class_names, formats) as files,
+    ):
         for first in range(0, len(paths), batch_size):
             batch = []
             for path in paths[first : first + batch_size]:
                 try:
-                    batch.append((path, read_image(path, on_truncated=partial(warn_truncated, path))))
+                    decoded = decode(path, None, partial(warn_truncated, path), rescale_16bit)
+                    levels.add(decoded)
+                    batch.append((path, decoded.upright(decoded.rgb)))
                 except MediaError as error:
                     yield UnreadableImage(path, str(error))
             results = predictor.predict_batch([image for _, image in batch], labels) if batch else []

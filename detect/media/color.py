@@ -4,7 +4,7 @@ Where file formats leave a choice:
 
 * 16-bit samples are scaled by the range of their type, and not by the brightest pixel, which would make equal objects
   look different in different images. 12-bit samples are scaled by 4095 if the file states 12 bits; 12-bit values
-  stored as 16 bits without that statement stay as dark as they are stored.
+  stored as 16 bits without that statement stay as dark as they are stored, unless the caller gives their range.
 * Floating-point samples are read if all lie in 0..1. Other ranges have no defined white.
 * Signed and 32-bit integers (heights, label maps) have no defined white and are refused.
 * Transparent pixels are blended with white.
@@ -19,6 +19,12 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from detect.errors import MediaError, UsageError
+
+FEW_GRAY_LEVELS = 64
+"""A 16-bit image that uses fewer of the 256 levels of 8 bits than this loses much: 12-bit values use 16, 14-bit 64."""
+
+GrayRange = tuple[int, int]
+"""The 16-bit gray values that become black (0) and white (255), such as (0, 4095); values outside are clipped."""
 
 _STRIP_PIXELS = 2**20  # converted in one piece, so that intermediate results need little memory
 
@@ -41,15 +47,16 @@ def check(image: Image.Image) -> None:
         raise ColorError("signed or 32-bit integer pixels have no defined black and white; save it with 8 or 16 bits")
 
 
-def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:
+def to_rgb(image: Image.Image, png_bits: int = 8, gray_range: GrayRange | None = None) -> np.ndarray:
     """Return the loaded ``image`` as uint8 RGB [H, W, 3].
 
     png_bits: bits per sample in the header of a PNG.
+    gray_range: range of 16-bit gray values; by default 0..65535. Other images ignore it.
     Raises ColorError for floating-point pixels outside of 0..1.
     """
     width, height = image.size
     _fix_transparency(image, png_bits)
-    convert = _conversion(image)
+    convert = _conversion(image, gray_range)
     rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
@@ -58,10 +65,37 @@ def to_rgb(image: Image.Image, png_bits: int = 8) -> np.ndarray:
     return rgb
 
 
-def _conversion(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+def gray_histogram(image: Image.Image) -> np.ndarray | None:
+    """Return how often each value 0..65535 is in a loaded 16-bit gray image, int64 [65536]; None for others."""
+    if not image.mode.startswith("I") or _white(image) != 65535:
+        return None
+    values = np.asarray(image)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    strips = (values[top : top + rows] for top in range(0, image.height, rows))
+    return sum((np.bincount(strip.clip(0, 65535).ravel(), minlength=65536) for strip in strips), np.zeros(65536, int))
+
+
+def num_gray_levels(rgb: np.ndarray) -> int:
+    """Return the number of levels, 1..256, between the darkest and the brightest 0.5 % of the samples of an image."""
+    step = max(1, int((rgb.size / (3 * _STRIP_PIXELS)) ** 0.5))  # a sample of a large image suffices
+    low, high = range_of_histogram(np.bincount(rgb[::step, ::step].ravel(), minlength=256))
+    return high - low + 1
+
+
+def range_of_histogram(counts: np.ndarray, outside: float = 0.005) -> GrayRange:
+    """Return the values below and above which the fraction ``outside`` of the samples lies.
+
+    counts: int64 [N], number of samples of each value.
+    """
+    cumulative = np.cumsum(counts)
+    low, high = np.searchsorted(cumulative, [outside * cumulative[-1], (1 - outside) * cumulative[-1]])
+    return int(low), int(high)
+
+
+def _conversion(image: Image.Image, gray_range: GrayRange | None) -> Callable[[Image.Image], np.ndarray]:
     """Return the function that converts a strip of ``image`` to RGB [h, w, 3] or gray [h, w, 1]."""
     if image.mode.startswith("I"):
-        return _deep_gray(image)
+        return _deep_gray(image, gray_range)
     if image.mode == "F":
         return _floating_gray(image)
     if image.mode == "LAB":
@@ -75,10 +109,15 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     return lambda strip: np.asarray(strip.convert("RGB"))
 
 
-def _deep_gray(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+def _white(image: Image.Image) -> int:
+    return 4095 if _tag(image, _BITS_PER_SAMPLE) == 12 else 65535
+
+
+def _deep_gray(image: Image.Image, gray_range: GrayRange | None) -> Callable[[Image.Image], np.ndarray]:
     """Return the conversion of gray with up to 16 bits; Pillow's own would clip at 255 instead of scaling."""
-    white = 4095 if _tag(image, _BITS_PER_SAMPLE) == 12 else 65535
-    gray = (np.arange(65536) * (255 / white)).round().clip(0, 255).astype(np.uint8)
+    white = _white(image)
+    black, white = gray_range if gray_range and white == 65535 else (0, white)
+    gray = ((np.arange(65536) - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
     if image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits only
         gray = 255 - gray
     clear = image.info.get("transparency")

@@ -28,11 +28,13 @@ class Fingerprint:
     digest: SHA-256 of the file's bytes, as hex; '' when the image cannot be read.
     thumbnail: uint8 RGB [16, 16, 3], upright; None when the image cannot be read.
     problem: why the image cannot be read, or ''.
+    has_few_gray_levels: whether it is a 16-bit image that uses few levels of 8 bits.
     """
 
     digest: str
     thumbnail: np.ndarray | None
     problem: str = ""
+    has_few_gray_levels: bool = False
 
 
 def fingerprint_image(path: Path) -> Fingerprint:
@@ -41,7 +43,8 @@ def fingerprint_image(path: Path) -> Fingerprint:
         decoded = decode(path, (_DECODED_SIDE, _DECODED_SIDE))  # reads and checks the file to its end
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         thumbnail = cv2.resize(decoded.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        return Fingerprint(digest, decoded.upright(thumbnail))
+        few_levels = decoded.has_few_gray_levels
+        return Fingerprint(digest, decoded.upright(thumbnail), has_few_gray_levels=few_levels)
     except (MediaError, OSError) as error:
         return Fingerprint("", None, str(error))
 

@@ -68,7 +68,7 @@ def find_images(source: str) -> list[Path]:
         raise MediaError(f"cannot list {shown(source)}: {error.strerror}") from None
     if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):  # not shown, since it may hold a key
         raise MediaError("an image cannot be given as a URL here; download it and give the file")
-    if not glob.has_magic(os.sep.join(_existing_part(source)[1])):
+    if not glob.has_magic(str(Path(*_existing_part(source)[1]))):
         raise MediaError(f"no such file or folder: {shown(source)}{_hint(source)}")
     for pattern in _patterns(source):
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern

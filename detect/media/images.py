@@ -64,12 +64,19 @@ class Decoded:
     full_hw: (height, width) of the image at full size, as stored.
     divisor: full size / size of ``rgb``: 1, 2, 4 or 8. h and w are rounded up, so the last row and column of ``rgb``
         may extend beyond the image.
+    bits: bits per sample in the file, 8 or 16.
     """
 
     rgb: np.ndarray
     orientation: int
     full_hw: tuple[int, int]
     divisor: int
+    bits: int = 8
+
+    @property
+    def has_few_gray_levels(self) -> bool:
+        """Whether the image has 16 bits and uses so few levels of 8 bits that much of it is lost."""
+        return self.bits == 16 and color.num_gray_levels(self.rgb) < color.FEW_GRAY_LEVELS
 
     @property
     def is_sideways(self) -> bool:
@@ -82,16 +89,20 @@ class Decoded:
 
 
 def decode(
-    path: Path | Encoded, min_hw: tuple[int, int] | None = None, on_truncated: OnTruncated | None = None
+    path: Path | Encoded,
+    min_hw: tuple[int, int] | None = None,
+    on_truncated: OnTruncated | None = None,
+    gray_range: color.GrayRange | None = None,
 ) -> Decoded:
     """Return the pixels of an image as stored; a JPEG may be decoded at a reduced size.
 
     min_hw: (height, width) of the upright image that suffices. A JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and
         1/8 of its size that is not smaller than this. None decodes at full size.
+    gray_range: 16-bit gray values that become black and white; by default 0 and 65535.
     ``on_truncated``, memory and errors are those of ``read_image``.
     """
     try:
-        return _decode(path, min_hw)
+        return _decode(path, min_hw, gray_range)
     except _DamagedError as error:
         if on_truncated is None or (completed := truncated_jpeg.with_end_marker(path)) is None:
             raise
@@ -106,16 +117,32 @@ def decode(
     return decoded
 
 
-def _decode(path: Path | Encoded, min_hw: tuple[int, int] | None) -> Decoded:
+def gray_histogram(path: Path) -> np.ndarray | None:
+    """Return how often each value is in a 16-bit gray image, int64 [65536]; None for other and unreadable images."""
+    try:
+        with _opened(path) as image:
+            if not image.mode.startswith("I"):
+                return None
+            with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
+                image.load()
+            return color.gray_histogram(image)
+    except MediaError:
+        return None
+
+
+def _decode(
+    path: Path | Encoded, min_hw: tuple[int, int] | None, gray_range: color.GrayRange | None = None
+) -> Decoded:
     with _opened(path) as image:
         png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
         full_hw = image.height, image.width  # of a JPEG; the size of an icon may change when it is loaded
         divisor = _reduce(image, min_hw) if min_hw and image.format in _REDUCIBLE else 1
         with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
             image.load()
-        rgb = color.to_rgb(image, png_bits)
+        bits = 16 if _is_deep(image, png_bits) else 8
+        rgb = color.to_rgb(image, png_bits, gray_range)
         # The orientation is read after loading, since a PNG may store it behind its pixels.
-        return Decoded(rgb, orientation_of(image), full_hw if divisor > 1 else rgb.shape[:2], divisor)
+        return Decoded(rgb, orientation_of(image), full_hw if divisor > 1 else rgb.shape[:2], divisor, bits)
 
 
 @dataclass(frozen=True)
@@ -166,8 +193,13 @@ def read_header(path: Path | Encoded, max_pixels: int | None = None) -> Header:
             width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
         orientation = orientation_of(image)
         hw = (width, height) if orientation in _SIDEWAYS else (height, width)
-        is_deep = image.mode[:1] in "IF" or (image.format == "PNG" and png_chunks.bits_per_sample(path) == 16)
-        return Header(hw, orientation, image.format or "", image.mode, 16 if is_deep else 8)
+        png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
+        return Header(hw, orientation, image.format or "", image.mode, 16 if _is_deep(image, png_bits) else 8)
+
+
+def _is_deep(image: Image.Image, png_bits: int) -> bool:
+    """Return whether the samples of an image have more than 8 bits."""
+    return image.mode[:1] in "IF" or png_bits == 16
 
 
 def write_image(path: Path, rgb: np.ndarray) -> None:

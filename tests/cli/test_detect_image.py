@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.fake_predictor import FakePredictor, files
+from PIL import Image
 
 from detect.cli.commands import detect_image
 from detect.errors import DiskError
@@ -153,3 +155,27 @@ def test_video_or_url_as_input_is_an_error_and_leaves_no_folder(run_script, pred
     assert run_script(detect_image, "--input", "https://host/x.jpg?key=secret") == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and "download" in error and "secret" not in error
+
+
+def test_16_bit_images_with_few_gray_levels_are_counted_and_can_be_rescaled(run_script, images, monkeypatch, capsys):
+    values = np.linspace(0, 4095, 41 * 60).reshape(41, 60).astype(np.uint16)
+    Image.fromarray(values).save(images / "d.png")
+    Image.fromarray(values * 16).save(images / "e.png")
+    seen = []
+
+    class Seeing(FakePredictor):
+        def predict_batch(self, given, labels=None):
+            seen.extend(image.max() for image in given)
+            return super().predict_batch(given, labels)
+
+    monkeypatch.setattr("detect.inference.load.load_model", lambda *_, **__: Seeing())
+    assert run_script(detect_image, "--input", images / "[de].png") == 0
+    assert seen == [16, 255] and "1 of 2 images with 16 bits" in capsys.readouterr().err
+    assert run_script(detect_image, "--input", images / "[de].png", "--rescale-16bit", 0, 4095) == 0
+    assert seen[2:] == [255, 255] and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("values", [[5], [5, 5], [9, 5], [1, 2, 3], [0, 65536], [-1, 5]])
+def test_range_of_gray_values_is_two_ascending_numbers_of_16_bits(run_script, predictor, images, capsys, values):
+    assert run_script(detect_image, "--input", images, "--rescale-16bit", *values) == 2
+    assert "--rescale-16bit" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from helpers.any_format import put_images, put_text, voc, yolo
 from helpers.planted_problems import PLANTS, SPLITS, load, plant, save, write_clean
+from PIL import Image
 
 from detect.cli.commands import doctor
 from detect.cli.exit_status import exit_status
@@ -19,6 +21,7 @@ from detect.data.description import find_spec
 from detect.data.quality.diagnosis import diagnose
 from detect.data.validation.problems import ERROR, KINDS
 from detect.errors import MediaError
+from detect.media.images import decode, read_header, read_image
 from detect.structures import masks
 
 FIXED = {kind for kind in PLANTS if "doctor.py fix" in KINDS[kind].fix}
@@ -265,3 +268,35 @@ def test_output_folder_must_be_empty_and_is_required(folder, monkeypatch, capsys
         assert exit_status(doctor.main) == 2
     message = capsys.readouterr().err
     assert "is not empty" in message and "--output-dir" in message
+
+
+def test_16_bit_gray_images_are_rescaled_with_constants_of_the_dataset(tmp_path, monkeypatch, capsys):
+    write_clean(tmp_path / "set")
+    brightest = {}
+    for number, path in enumerate(sorted((tmp_path / "set").rglob("*.png"))):
+        values = np.linspace(100 + number, 3000 + number, 60 * 80).reshape(60, 80).astype(np.uint16)
+        Image.fromarray(values).save(path)
+        brightest[path.name] = values[-10, 0]
+    line = ["doctor.py", "fix", str(tmp_path / "set"), "--rescale-16bit", "--output-dir", str(tmp_path / "new")]
+    monkeypatch.setattr(sys, "argv", line)
+    assert exit_status(doctor.main) == 0
+    low, high = map(int, re.search(r"detect_image\.py --rescale-16bit (\d+) (\d+)", capsys.readouterr().out).groups())
+    assert 100 <= low <= 130 and 2980 <= high <= 3011
+    written = sorted((tmp_path / "new").rglob("*.png"))
+    assert len(written) == len(brightest)
+    for path in written:
+        expected = (int(brightest[path.name]) - low) * 255 / (high - low)
+        assert read_header(path).bits == 8 and abs(int(read_image(path)[-10, 0, 0]) - expected) <= 1
+    original = next((tmp_path / "set").rglob(written[0].name))
+    same = decode(original, gray_range=(low, high))
+    assert (same.rgb == read_image(written[0])).all()
+    ledger = (tmp_path / "new" / "ledger.jsonl").read_text()
+    assert f'"before": [{low}, {high}]' in ledger
+
+
+def test_rescaling_a_dataset_without_16_bit_images_is_an_error(tmp_path, monkeypatch, capsys):
+    write_clean(tmp_path / "set")
+    line = ["doctor.py", "fix", str(tmp_path / "set"), "--rescale-16bit", "--output-dir", str(tmp_path / "new")]
+    monkeypatch.setattr(sys, "argv", line)
+    assert exit_status(doctor.main) == 2 and not (tmp_path / "new").exists()
+    assert "no 16-bit gray images" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_every_flag_that_is_named_exists(page: str) -> None:
     } | {"--config", "--help", "--no-amp"}
     others = {"--index-url", "--extra-index-url", "--logdir", "--server"}
     text = re.sub(r"torchrun .* train\.py", "", (ROOT / page).read_text())  # the flags of torchrun
-    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known | others
+    assert set(re.findall(r"--[a-z][a-z0-9-]+", text)) <= known | others
 
 
 def test_readme_names_every_model() -> None:

@@ -42,6 +42,7 @@ def main() -> None:
                 classes=settings.classes,
                 batch_size=settings.batch_size,
                 formats=settings.formats,
+                rescale_16bit=settings.gray_range,
             )
             with closing(annotated) as results:
                 for result in results:

@@ -57,6 +57,14 @@ class FixSettings(DoctorSettings):
     """Write a repaired copy of a dataset as COCO JSON, with a ledger of every change."""
 
     output_dir: Path = option(REQUIRED, "new folder for the repaired copy", metavar="DIR")
+    iscrowd: str = option(
+        "keep", "'ignore' makes single objects of crowds, as CVAT marks brush masks", choices=("keep", "ignore")
+    )
+    rescale_16bit: bool = option(
+        False,
+        "write 16-bit gray images as 8 bits, scaled so that 99 % of all pixels of the dataset use all levels; prints"
+        " the two constants for detect_image.py",
+    )
 
 
 @dataclass(kw_only=True)
@@ -125,10 +133,20 @@ def fix(spec: DatasetSpec, settings: FixSettings) -> int:
     """Write a repaired copy and the ledger of the changes."""
     from detect.data.convert import convert
     from detect.data.quality.repair import FORMAT, ledger, repair
+    from detect.data.quality.repair.gray_levels import dataset_gray_range, rescaling_copy
 
-    repaired = repair(spec)
+    repaired, copy = repair(spec, settings.iscrowd), None
+    if settings.rescale_16bit:
+        (low, high), number = dataset_gray_range(repaired.tables.values())
+        copy = rescaling_copy((low, high))
+        change = {"change": "16-bit images rescaled", "reasons": ["few_gray_levels"], "before": [low, high]}
+        repaired.entries.append({"split": None, **change, "after": [0, 255]})
+        report(
+            f"{counted(number, '16-bit image')}: the gray values {low} to {high} become 0 to 255; for new images use"
+            f" the same constants: detect_image.py --rescale-16bit {low} {high}"
+        )
     text = ledger.to_jsonl(repaired.entries)
-    convert(repaired.tables, repaired.class_names, FORMAT, settings.output_dir, repaired.names, {LEDGER: text})
+    convert(repaired.tables, repaired.class_names, FORMAT, settings.output_dir, repaired.names, {LEDGER: text}, copy)
     for line in ledger.summary_lines(repaired.entries):
         report(line)
     report(f"-> {settings.output_dir}; {LEDGER} in it lists every change")

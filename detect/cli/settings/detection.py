@@ -64,6 +64,25 @@ class DetectImageSettings(_DetectSettings):
         metavar="FILE|DIR|GLOB",
     )
     batch_size: int = option(1, "number of images per forward pass", low=1)
+    rescale_16bit: list[int] | None = option(
+        None,
+        "gray values of 16-bit images that become black and white, such as 0 4095 for 12-bit cameras; doctor.py fix"
+        " prints those of a dataset (default: 0 65535)",
+        metavar="N",
+        low=0,
+        high=65535,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.rescale_16bit
+        if given is not None and (len(given) != 2 or given[0] >= given[1]):
+            raise UsageError("`rescale_16bit` takes two gray values, the lower one first, such as 0 4095")
+
+    @property
+    def gray_range(self) -> tuple[int, int] | None:
+        """``rescale_16bit`` as (black, white); None if it is not given."""
+        return None if self.rescale_16bit is None else (self.rescale_16bit[0], self.rescale_16bit[1])
 
 
 @dataclass(kw_only=True)
