@@ -44,7 +44,7 @@ def unpack_images(builder: UnvalidatedSplitBuilder, files: Sequence[str], load: 
                 continue
             if unpacked:
                 builder.unpacked = folder
-                builder.note("embedded_image", row, value=f"unpacked into {folder}")
+                builder.note("embedded_image", row, value=f"in {folder.name}")
 
 
 def _folder_for(annotations: Path) -> Path:

@@ -17,7 +17,6 @@ VIA has no crowds. A region with the attribute "iscrowd" equal to "1" is read as
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 from detect.data.file_listing import images_below
 from detect.data.image_names import match_names
 from detect.data.readers import via_csv
-from detect.data.readers.parsing import image_name, load_json, require, sample_image_names
+from detect.data.readers.parsing import WEB_ADDRESS, image_name, load_json, require, sample_image_names
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.readers.via_classes import (
     AttributeValues,
@@ -41,7 +40,6 @@ from detect.progress import warn
 from detect.text import counted
 
 CROWD_ATTRIBUTE = "iscrowd"
-_WEB_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 _PROJECT_KEYS_OF_VIA_3 = {"project", "metadata", "file"}
 _CSV_COLUMNS = {"filename", "region_shape_attributes"}
 
@@ -115,10 +113,9 @@ def _by_name(entries: Mapping[str, Any], images: Path, annotations: Path) -> lis
     on_the_web: dict[str, str] = {}  # key of each address
     for key, entry in entries.items():
         written = require(entry, "filename", f"{annotations}: {key}", str)
-        is_address = _WEB_ADDRESS.match(written) is not None
-        if is_address:
+        if WEB_ADDRESS.match(written):
             on_the_web[written] = key
-        name = written if is_address else image_name(images, written)
+        name = image_name(images, written)
         if name in by_name and not _same_regions(by_name[name], entry):
             raise DataError(f"{annotations}: {key}: {written} is listed twice, with different regions")
         by_name[name] = by_name[name] if name in by_name and not entry.get("regions") else entry

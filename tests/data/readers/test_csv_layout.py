@@ -128,6 +128,14 @@ def test_wheat_has_one_class_and_boxes_as_text(read, notes):
     assert names.names == ("wheat",)
 
 
+def test_names_without_suffix_lead_to_the_folder_of_the_images(read, images):
+    copyfile(images / "a.png", images / "more" / "z.png")
+    read("image_id,width,height,bbox,source", *(f'{name},60,40,"[10, 5, 20, 15]",x' for name in "ab"))
+    (images.parent / "sample_submission.csv").write_text("image_id,PredictionString\nz,1.0 0 0 50 50\n")
+    spec = find_spec(str(images.parent), save_splits=False)
+    assert "images in images)" in spec.discovery_note
+
+
 @pytest.mark.parametrize(
     ("header", "line"),
     [
