@@ -51,6 +51,7 @@ def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool 
     splits = {split: splits[split] for split in SPLIT_FRACTIONS if split in splits}
     sources = dict.fromkeys(f"{s.annotations}, images in {s.images}" for s in found.sources)
     note = f"{folder}: {found.format} ({first_few(sources, 3)}); splits {', '.join(splits)}: {how}"
+    note += found.remark and f"; {found.remark}"
     return replace(spec, splits=splits, discovery_note=note, splits_file=splits_file)
 
 

@@ -6,8 +6,9 @@ import json
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers.any_format import WRITE, coco, members, put, put_images, put_text, via, yolo
+from helpers.any_format import BOX, SUFFIXES, WRITE, coco, members, put, put_images, put_text, via, yolo
 from helpers.folders import SHARED
 
 from detect.data import description
@@ -109,27 +110,95 @@ def test_format_of_many_files_is_that_of_most_examined_ones(tmp_path):
     for name in names:
         (tmp_path / "set" / name).with_suffix(".txt").unlink()
     WRITE["labelme"](tmp_path / "set", names)
-    coco(tmp_path / "set" / "annotations.json", names)
+    coco(tmp_path / "set" / "annotations.json", names, classes=["bird"])
     with pytest.raises(UsageError, match=r"holds coco .* and labelme"):
         find_spec(str(tmp_path / "set"))
 
 
-def test_several_formats_are_an_error_and_one_can_be_chosen(tmp_path):
+def test_formats_that_differ_are_an_error_and_one_can_be_chosen(tmp_path):
     put(tmp_path / "set", "voc", "images", "xml", NAMES)
     coco(tmp_path / "set" / "more.json", [])
     via(tmp_path / "set" / "other.json", NAMES)
-    with pytest.raises(UsageError, match=r"holds coco \(more.json\) and via \(other.json\) and voc \(xml/0.xml\)"):
+    path = tmp_path / "set" / "xml" / "0.xml"
+    path.write_text(path.read_text().replace("kite", "bird"))
+    with pytest.raises(
+        UsageError, match=r"holds coco \(more.json\) and via \(other.json\) and voc \(xml/0.xml\)"
+    ) as error:
         find_spec(str(tmp_path / "set"))
+    assert "0.png has kite at (10, 5, 30, 20) in via, and the class bird in voc" in str(error.value)
     assert find_spec(str(tmp_path / "set"), format="voc").format == "voc"
     with pytest.raises(UsageError, match=r"`format='yolo'`: .* found coco and via and voc"):
         find_spec(str(tmp_path / "set"), format="yolo")
 
 
-def test_several_files_of_one_split_are_an_error(tmp_path):
-    put(tmp_path / "set", "coco", "images", "one.json", NAMES)
-    coco(tmp_path / "set" / "two.json", NAMES)
-    with pytest.raises(DataError, match=r"has several annotations .*one.json, two.json"):
+@pytest.mark.parametrize(
+    ("forms", "used", "reason"),
+    [
+        (("voc", "csv"), "csv", "comes first"),
+        (("voc", "yolo"), "yolo", "lists the classes"),
+        (("coco", "voc"), "coco", "lists the classes"),
+        (("voc", "via"), "via", ""),
+        (("yolo", "coco", "csv"), "coco", ""),
+    ],
+)
+def test_of_formats_that_agree_the_richest_is_used(tmp_path, forms, used, reason):
+    for form in forms:
+        annotations = f"all{SUFFIXES[form]}" if form in SUFFIXES else {"voc": "xml", "yolo": "labels"}[form]
+        put(tmp_path / "set", form, "images", annotations, NAMES)
+    spec = find_spec(str(tmp_path / "set"))
+    assert spec.format == used and reason in spec.discovery_note
+    assert "of the same content not used" in spec.discovery_note and spec.discovery_note.count("\n") == 0
+    assert sum(map(len, members(spec).values())) == len(NAMES)
+
+
+def test_a_format_with_more_of_the_images_is_used(tmp_path):
+    put(tmp_path / "set", "coco", "images", "some.json", NAMES[:3])
+    put(tmp_path / "set", "voc", "images", "xml", NAMES)
+    spec = find_spec(str(tmp_path / "set"))
+    assert spec.format == "voc" and f"has all {len(NAMES)} images" in spec.discovery_note
+
+
+def test_formats_of_different_images_are_an_error(tmp_path):
+    put(tmp_path / "set", "coco", "images", "some.json", NAMES[:3])
+    put(tmp_path / "set", "voc", "images", "xml", NAMES[3:])
+    with pytest.raises(
+        UsageError, match=r"choose one with `format='coco'` or `format='voc'`.*has images that another"
+    ):
         find_spec(str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "used"), [(NAMES, NAMES, "one.json"), (NAMES[:2], NAMES, "two.json"), (NAMES, [], "one.json")]
+)
+def test_of_several_files_that_agree_the_one_with_all_images_is_used(tmp_path, first, second, used):
+    put(tmp_path / "set", "coco", "images", "one.json", first)
+    coco(tmp_path / "set" / "two.json", second)
+    put_images(tmp_path / "set" / "images", *set(NAMES).difference(first))
+    spec = find_spec(str(tmp_path / "set"))
+    assert {part["annotations"] for part in spec.splits.values()} == {used}
+    assert f"{used} is used instead of" in spec.discovery_note
+
+
+@pytest.mark.parametrize("classes", [["kite"], ["bird"]])
+def test_several_files_that_differ_are_an_error(tmp_path, classes):
+    put(tmp_path / "set", "coco", "images", "one.json", NAMES[:3])
+    coco(tmp_path / "set" / "two.json", NAMES if classes == ["bird"] else NAMES[2:], classes)
+    put_images(tmp_path / "set" / "images", *NAMES[3:])
+    with pytest.raises(DataError, match=r"has several annotations .*one.json, two.json") as error:
+        find_spec(str(tmp_path / "set"))
+    assert ("bird" if classes == ["bird"] else "lacks") in str(error.value)
+
+
+@pytest.mark.parametrize("backup", ["labels_old", "backup/labels"])
+@pytest.mark.parametrize("layout", ["images", "train/images"])
+def test_labels_of_yolo_are_those_that_its_programs_read(tmp_path, layout, backup):
+    put(tmp_path / "set", "yolo", layout, layout.replace("images", "labels"), NAMES)
+    put(tmp_path / "set", "yolo", layout, backup, NAMES)
+    for path in (tmp_path / "set" / backup).glob("*.txt"):
+        path.write_text("0 0.5 0.5 1 1\n")
+    spec = find_spec(str(tmp_path / "set"))
+    assert np.allclose(spec.read("train")[1].boxes, BOX, atol=0.1)
+    assert f"ignored {len(NAMES)} other label files in {backup}" in spec.discovery_note
 
 
 def test_instances_are_preferred_among_cocos_own_files(tmp_path):
