@@ -16,8 +16,9 @@ from detect.data.quality.diagnosis import diagnose
 from detect.data.validation.problems import ERROR, KINDS, NOTE, WARNING
 from detect.text import display_width
 
-# Problems of formats with one annotation file per image; the others are planted in COCO files.
+# Problems of formats with one annotation file or mask per image; the others are planted in COCO files.
 TESTED_WITH_VOC = {"unreadable_annotations", "unannotated_image"}
+TESTED_WITH_MASKS = {"assumed_instances"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def check(monkeypatch, *arguments) -> int:
 
 
 def test_every_kind_is_tested():
-    assert set(PLANTS) | TESTED_WITH_VOC == set(KINDS)
+    assert set(PLANTS) | TESTED_WITH_VOC | TESTED_WITH_MASKS == set(KINDS)
 
 
 def test_dataset_without_problems_exits_0(folder, monkeypatch, capsys):

@@ -129,6 +129,21 @@ def supervisely(path: Path, names: Sequence[str]) -> None:
         put_text(path / f"{name}.json", json.dumps(content))
 
 
+def masks(path: Path, names: Sequence[str]) -> None:
+    """Write panoptic masks into the folder ``path``, and the JSON file of their segments."""
+    (x0, y0, x1, y1), entries = BOX, []
+    for number, name in enumerate(names, 1):
+        pixels = np.zeros((*HW, 3), np.uint8)
+        pixels[y0:y1, x0:x1] = (3, 2, 0)
+        mask = (path / name).with_name(f"{Path(name).stem}_mask.png")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        write_image(mask, pixels)
+        segment = {"id": 3 + 256 * 2, "category_id": 4, "iscrowd": 0, "area": (x1 - x0) * (y1 - y0)}
+        entries.append({"image_id": number, "file_name": mask.name, "segments_info": [segment]})
+    categories = [{"id": 4, "name": "kite", "isthing": 1}, {"id": 7, "name": "sky", "isthing": 0}]
+    put_text(path / "panoptic.json", json.dumps({"images": [], "annotations": entries, "categories": categories}))
+
+
 WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "coco": coco,
     "via": via,
@@ -138,6 +153,7 @@ WRITE: dict[str, Callable[[Path, Sequence[str]], None]] = {
     "yolo": yolo,
     "dota": dota,
     "label_studio": label_studio,
+    "masks": masks,
     "openimages": openimages,
     "supervisely": supervisely,
     "labelme": labelme,

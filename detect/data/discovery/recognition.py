@@ -37,6 +37,20 @@ def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]
     return files, errors
 
 
+def formats_of_images(listing: FileListing, format: str) -> dict[str, list[PurePosixPath]]:
+    """Return the formats whose annotations are images, with the folders of the annotations; all, or the given one.
+
+    format: "auto" or the name of a format.
+    Raises DataError for images that look like annotations but cannot be used.
+    """
+    found = {}
+    for name in READERS:
+        reader = get_reader(name)
+        if format in ("auto", name) and reader.find_sources and not reader.suffixes:
+            found[name] = [source.annotations for source in reader.find_sources((), listing)]
+    return {name: folders for name, folders in found.items() if folders}
+
+
 def _suffixes() -> list[str]:
     return list(dict.fromkeys(suffix for name in READERS for suffix in get_reader(name).suffixes))
 

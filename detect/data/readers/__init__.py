@@ -26,6 +26,7 @@ READERS = {
     "dota": "dota",
     "label_studio": "label_studio",
     "labelme": "labelme",
+    "masks": "instance_masks",
     "supervisely": "supervisely",
     "via": "via",
     "voc": "voc",
