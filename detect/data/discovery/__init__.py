@@ -15,6 +15,7 @@ from detect.data.discovery.recognition import (
     tables_without_boxes,
 )
 from detect.data.discovery.same_content import Content, ContradictionError, best_content, prefer_usual_labels
+from detect.data.discovery.unsupported import class_folders
 from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
 from detect.data.splits import split_from_path
@@ -144,7 +145,7 @@ def _several_formats(names: Sequence[str], files: dict[str, list[PurePosixPath]]
 
 def _why_no_annotations(errors: dict[PurePosixPath, str], listing: FileListing) -> str:
     supported = ", ".join(get_reader(name).title for name in READERS)
-    hints = chain(incomplete_coco_files(listing), tables_without_boxes(listing))
+    hints = chain(incomplete_coco_files(listing), tables_without_boxes(listing), class_folders(listing))
     reason = _first_error(errors) or next((f"; {text}" for text in hints), "")
     return (
         f"no annotations in {listing.folder}, only images ({len(listing.images)}); supported are {supported}{reason}"

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from detect.data.discovery.unsupported import unsupported_suffixes, why_unsupported
 from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
 from detect.data.readers.csv_layout import EXAMPLE_HEADER, why_unclear
@@ -26,7 +27,7 @@ def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]
     files: dict[str, list[PurePosixPath]] = {}
     errors: dict[PurePosixPath, str] = {}
     image_names = {image.stem for image in listing.images}
-    for suffix in _suffixes():
+    for suffix in (*_suffixes(), *unsupported_suffixes(listing)):
         by_folder = defaultdict(list)
         for name in listing.files.get(suffix, []):
             by_folder[name.parent].append(name)
@@ -98,9 +99,7 @@ def recognize_format(path: Path) -> str:
 
 def _unsupported(file: AnnotationFile) -> str:
     """Return the reason why a file of a known but unsupported annotation format cannot be read, "" for other files."""
-    if file.suffix == ".xml" and b"<polygon>" in file.head and b"<bndbox>" not in file.head:
-        return "XML of the LabelMe web page is not supported; export COCO instead"
-    return why_unclear(file.first_line) if file.suffix in (".csv", ".tsv") else ""
+    return why_unclear(file.first_line) if file.suffix in (".csv", ".tsv") else why_unsupported(file)
 
 
 def tables_without_boxes(listing: FileListing) -> Iterator[str]:
