@@ -52,6 +52,8 @@ def read_training_data(
     if spec.discovery_note:
         report(spec.discovery_note)
     class_names, train = spec.read("train")
+    if "val" not in spec.splits and len(train) == 1:
+        raise DataError(f"dataset '{spec.name}' has 1 image; train and val need at least 2")
     val_class_names, val = spec.read("val")
     check_shared_classes(class_names, val_class_names, f"the val split of '{spec.name}'")
     for split, records in (("train", train), ("val", val)):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.any_format import put
 from helpers.planted_problems import plant, write_clean
 from helpers.tiny_models import render_shapes
 from helpers.training import TINY, one_line, without_masks
@@ -134,3 +135,9 @@ def test_an_augmented_copy_of_a_val_image_in_train_gives_a_warning(tmp_path, cap
     read_training_data(str(tmp_path))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "too high" in line]
     assert "1 of 3 val images has a copy" in line and "val_1_aug2.png" in line
+
+
+def test_training_needs_two_images(train_py, tmp_path, capsys):
+    put(tmp_path / "set", "voc", "", "", ["a.png"])
+    assert train_py("--data", tmp_path / "set", "--output-dir", tmp_path, *TINY) == 2
+    assert "has 1 image; train and val need at least 2" in one_line(capsys.readouterr().err)

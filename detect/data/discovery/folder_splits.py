@@ -13,6 +13,7 @@ import numpy as np
 from detect.data.discovery import Discovery, discover
 from detect.data.discovery.image_folders import Source, merge_sources
 from detect.data.discovery.split_groups import split_groups
+from detect.data.image_names import match_names
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
 from detect.data.splits import SPLIT_FRACTIONS, read_splits, split_at_random, split_from_path, write_splits
@@ -117,6 +118,8 @@ def _draw_splits(
     part = spec.splits[_POOL]
     pool = spec.read_unvalidated(_POOL)
     names = part.get("files") or list(pool.table.names)
+    if len(names) == 1:
+        return {_POOL: part}, "not drawn, since there is 1 image", None
     paths = (spec.root / SPLITS_FILE, fallback)
     for path in paths:
         if (saved := read_splits(path)) is not None:
@@ -139,13 +142,22 @@ def _parts_of(
 ) -> dict[str, Part]:
     """Divide the images of ``part`` into the ``saved`` splits. Images that no saved split lists go to training.
 
-    Listed images that no longer exist are left out, with a warning.
+    Names that other folders or suffixes changed are matched. Listed images that no longer exist are left out, with a
+    warning. Raises DataError if these are the most.
 
     path: file of the saved splits, for messages.
     """
-    existing = set(names)
+    existing, every = set(names), set().union(*saved.values())
+    found = match_names(sorted(every - existing), sorted(existing - every))
+    saved = {split: [found.get(name, name) for name in files] for split, files in saved.items()}
     listed = {split: [name for name in files if name in existing] for split, files in saved.items()}
-    if gone := sorted(set().union(*saved.values()) - existing):
+    gone = sorted(set().union(*saved.values()) - existing)
+    if len(gone) > len(every) / 2:
+        raise DataError(
+            f"{path} was made for another version of the folder: of the {counted(len(every), 'image')} that it lists, "
+            f"{len(gone)} are not annotated here ({first_few(gone, 3)}); delete the file to split again"
+        )
+    if gone:
         warn(f"{path}: no annotations any more for {counted(len(gone), 'listed image')}: {first_few(gone)}")
     for split in [split for split in listed if split not in splits]:
         images = counted(len(listed.pop(split)), "image")

@@ -14,7 +14,7 @@ from helpers.folders import SHARED
 from detect.data import description
 from detect.data.description import find_spec
 from detect.data.readers import READERS, get_reader
-from detect.errors import DiskError
+from detect.errors import DataError, DiskError
 from detect.media.images import write_image
 
 DATA = SHARED / "data"
@@ -194,6 +194,42 @@ def test_removed_image_gives_a_warning_and_splits_stay(tmp_path, capsys):
     later = members(find_spec(str(tmp_path / "set")))
     assert later == {**first, "val": first["val"][1:]}
     assert f"1 listed image: {first['val'][0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda name: f"images/{name}",
+        lambda name: name.replace(".png", ".jpg"),
+        lambda name: f"old\\set\\{name}",
+        lambda name: name.removesuffix(".png"),
+    ],
+)
+def test_saved_splits_with_names_of_another_format_are_matched(tmp_path, capsys, changed):
+    put(tmp_path / "set", "coco", "", "a.json", NAMES)
+    first = members(find_spec(str(tmp_path / "set")))
+    path = tmp_path / "set" / "splits.yaml"
+    saved = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({split: [changed(name) for name in names] for split, names in saved.items()}))
+    assert members(find_spec(str(tmp_path / "set"))) == first
+    assert "no annotations" not in capsys.readouterr().err
+
+
+def test_saved_splits_of_another_version_of_the_folder_are_an_error(tmp_path):
+    put(tmp_path / "set", "coco", "", "a.json", NAMES)
+    (tmp_path / "set" / "splits.yaml").write_text("val: [x.png, y.png, 1.png]\ntest: [z.png]\n")
+    with pytest.raises(
+        DataError, match=r"splits\.yaml was made for another version .* 3 are not .*x\.png.* delete the file"
+    ):
+        find_spec(str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "labelme"])
+def test_a_single_image_is_in_train(tmp_path, form):
+    put(tmp_path / "set", form, "", "a.json" if form == "coco" else "", NAMES[:1])
+    spec = find_spec(str(tmp_path / "set"))
+    assert {split: [Path(name).name for name in of] for split, of in members(spec).items()} == {"train": NAMES[:1]}
+    assert "1 image" in spec.discovery_note and not (tmp_path / "set" / "splits.yaml").exists()
 
 
 def test_splits_of_a_read_only_folder_are_saved_in_the_datasets_folder(tmp_path, datasets, monkeypatch):
