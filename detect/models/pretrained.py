@@ -153,12 +153,12 @@ def build_from_weights(
     if weights.mean and weights.std:
         architecture = replace(architecture, mean=weights.mean, std=weights.std)
     model = build(replace(architecture, norm="batch"), num_rows)
-    offered = match_names(weights, backbone, model)
+    named = offered = match_names(weights, backbone, model)
     if {weights.head, architecture.head} & {"retinanet", "fcos"} and weights.head not in (None, architecture.head):
         offered = {k: t for k, t in offered.items() if not k.startswith("head.")}  # equal names, different meaning
     state = match_class_rows(offered, model, weights, class_names)
     used = load_matching(model, state, weights)
-    description = f"{weights.source}: {_describe(offered, used, weights, class_names)}{_other_head(weights, model)}"
+    description = f"{weights.source}: {_describe(named, used, weights, class_names)}{_other_head(weights, model)}"
     if norm == "batch":  # with the eps of 0 of torchvision's V1 models, a constant channel would divide by zero
         architecture = replace(architecture, norm="batch", norm_eps=max(eps, _MIN_LEARNED_EPS))
     else:
@@ -167,10 +167,10 @@ def build_from_weights(
     return model, architecture, description
 
 
-def _describe(offered: dict[str, Tensor], used: set[str], weights: Weights, class_names: ClassNames) -> str:
+def _describe(named: dict[str, Tensor], used: set[str], weights: Weights, class_names: ClassNames) -> str:
     """Return how many tensors of the file are used, which ones are not, and which classes have new rows."""
-    unused = [k for k in offered if k not in used and not k.endswith(COUNTER)]
-    text = f"{len(offered) - len(unused)} of its {len(offered)} tensors used"
+    unused = [k for k in named if k not in used and not k.endswith(COUNTER)]
+    text = f"{len(named) - len(unused)} of its {len(named)} tensors used"
     if weights.origin:
         text += f", {weights.origin}"
     if unused:

@@ -145,7 +145,7 @@ def load_matching(model: nn.Module, state: dict[str, Tensor], weights: Weights) 
     is_other = held.backbone and wanted.backbone and held.backbone != wanted.backbone
     if 2 * len(missing) > len(backbone) or is_other:
         fitting = len(backbone) - len(missing)
-        of_its = f"of its {counted(len(state), 'tensor')}"
+        of_its = f"of its {counted(len(weights.state), 'tensor')}"
         count = f"{fitting} {of_its} fit the {len(backbone)}" if fitting else f"none {of_its} fits the {len(backbone)}"
         raise CheckpointError(f"{weights.source}: {count} of the backbone; {describe_difference(held, wanted)}")
     infinite = [k for k in sorted(used) if state[k].is_floating_point() and not state[k].isfinite().all()]

@@ -23,6 +23,7 @@ _RESNET_DEPTHS = {
 _BACKBONES = (
     (r"(^|\.)17\.conv\.[23]\.(weight|bias)$", "MobileNetV2"),
     (r"(^|\.)15\.block\.[23]\.0\.weight$", "MobileNetV3-Large"),
+    (r"(^|\.)11\.block\.[23]\.0\.weight$", "MobileNetV3-Small"),
     (r"(^|\.)(stages\.\d|stage\d)\.blocks\.\d\.conv_concat\.", "VoVNet"),
     (r"^features\.denseblock1\.", "DenseNet"),
     (r"relative_position_bias_table$", "Swin Transformer"),
@@ -123,27 +124,35 @@ def recognize(tensors: Shapes) -> Network:
         has_fpn = head == "ssd" or _any(r"^backbone\.fpn\.", names)
         if not has_fpn:
             title += " without an FPN, or with a backbone of another program"
-        text = " ".join(filter(None, (title, version))) + (f" with a {backbone}" if backbone else "")
+        text = " ".join(filter(None, (title, version))) + (f" with {_with_article(backbone)}" if backbone else "")
         return Network(backbone, head, version, text, is_foreign=not has_fpn)
     foreign = next((title for patterns, title in _FOREIGN if all(_any(p, names) for p in patterns)), "")
-    return Network(backbone, "", "", foreign or (f"a {backbone}" if backbone else ""), bool(foreign))
+    return Network(backbone, "", "", foreign or _with_article(backbone), bool(foreign))
 
 
 def describe_difference(file: Network, model: Network) -> str:
     """Return what a file holds that does not fit a model, and what would be right: a part of a message."""
     if not file.title:
-        wanted = f"a {model.backbone} of torchvision or timm" if model.backbone else "the same backbone"
+        wanted = f"{_with_article(model.backbone)} of torchvision or timm" if model.backbone else "the same backbone"
         return f"the file may belong to another network; expected {wanted}, or a detector of torchvision with it"
-    setting = _MODEL_SETTINGS.get((file.head, file.version, file.backbone)) if file.head else None
-    setting = setting or ("" if file.is_foreign else _BACKBONE_SETTINGS.get(file.backbone, ""))
+    whole = _MODEL_SETTINGS.get((file.head, file.version, file.backbone), "")
+    setting = whole or ("" if file.is_foreign else _BACKBONE_SETTINGS.get(file.backbone, ""))
     text = f"the file seems to hold {file.title}"
     if file.backbone != model.backbone and setting:
-        this = f", but this model has a {model.backbone}" if model.backbone else ""
+        this = f", but this model has {_with_article(model.backbone)}" if model.backbone else ""
         return f"{text}{this}; use it with {setting}"
     if file.is_foreign or not setting:
-        wanted = f"a {model.backbone} of torchvision or timm" if model.backbone else "the weights of this backbone"
+        wanted = (
+            f"{_with_article(model.backbone)} of torchvision or timm"
+            if model.backbone
+            else "the weights of this backbone"
+        )
         return f"{text}, which this model cannot use; expected {wanted}, or a detector of torchvision with it"
-    return f"{text}; all of it is used with {setting}"
+    return f"{text}; all of it is used with {whole}" if whole else text
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'EI' else 'a'} {name}" if name else ""
 
 
 def _any(pattern: str, names: list[str]) -> bool:
