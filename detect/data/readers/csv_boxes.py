@@ -4,34 +4,24 @@
     a.jpg,640,480,cat,10,20,110,220
 
 ``csv_layout`` lists the names that columns may have, and the programs that write no header line. Columns may have any
-order; unknown columns are ignored. The delimiter is a comma, a semicolon or a tab; beside the latter two, numbers may
-have a decimal comma. Coordinates are pixels counted from 0, and the right and lower edges are exclusive: xmin 0 and
-xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV often keep its numbers. That
-cannot be detected; such boxes are shifted by one pixel. If no coordinate exceeds 1, all are fractions of the image
-size. A line with a file name but neither class nor coordinates is an image without objects.
+order; unknown columns are ignored. The delimiter is a comma, a semicolon, a tab or a vertical bar; beside the latter
+three, numbers may have a decimal comma. Coordinates are pixels counted from 0, and the right and lower edges are exclusive:
+xmin 0 and xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV often keep its
+numbers. That cannot be detected; such boxes are shifted by one pixel. If no coordinate exceeds 1, all are fractions of
+the image size. A line with a file name but neither class nor coordinates is an image without objects.
 """
 
 from __future__ import annotations
 
-import csv
-import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from detect.data.file_listing import FileListing, images_below, is_file
 from detect.data.image_names import match_names
-from detect.data.readers.csv_layout import EXAMPLE_HEADER, Layout, fits, layout_of, looks_like_boxes, split_of
-from detect.data.readers.parsing import (
-    COORDINATES,
-    first_csv_line,
-    image_name,
-    is_no_object,
-    open_csv,
-    parse_number,
-)
+from detect.data.readers.csv_layout import looks_like_boxes, split_of
+from detect.data.readers.csv_lines import Line, read_lines
+from detect.data.readers.parsing import image_name
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
@@ -40,36 +30,6 @@ from detect.media.images import image_hw
 
 _DEFAULT_CLASS = "object"
 _SAMPLED = 200  # lines
-_DECIMAL_COMMA = re.compile(r"(-?\d*),(\d+)")
-_EMPTY = ("", "nan", "none", "null", "[]")  # pandas writes nan for a missing value
-_KEYS = {"xyxy": COORDINATES, "xywh": ("x", "y", "width", "height"), "cxcywh": ("x", "y", "width", "height")}
-
-
-@dataclass(slots=True)
-class _Line:
-    """One line that is not empty.
-
-    Attributes:
-        number: line number, counted from 1.
-        path: image path as written, or "".
-        image_hw: (height, width) of the image in pixels, (0, 0) if not given.
-        label: class name.
-        box: xyxy, or None for an image without objects.
-        says_no_object: whether the line has a class or coordinates that mean that there is no object.
-        split: split of the image as written, or "".
-        problem: why the line is invalid; None for a valid line.
-        raw: text of an invalid line.
-    """
-
-    number: int
-    path: str = ""
-    image_hw: tuple[int, int] = (0, 0)
-    label: str = ""
-    box: tuple[float, ...] | None = None
-    says_no_object: bool = False
-    split: str = ""
-    problem: InvalidEntryError | None = None
-    raw: str = ""
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
@@ -79,9 +39,9 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     class, all objects have the only class in ``classes``, or "object".
     """
     builder = UnvalidatedSplitBuilder(images, annotations, "line")
-    lines_of: dict[str, list[_Line]] = {}  # by image path as written
+    lines_of: dict[str, list[Line]] = {}  # by image path as written
     largest = 0.0
-    layout, lines = _read_lines(annotations)
+    layout, lines = read_lines(annotations)
     only_class = classes[0] if classes and len(classes) == 1 else _DEFAULT_CLASS
     for line in lines:
         if layout.label is None and line.box:
@@ -96,6 +56,8 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         builder.note("no_header", value=layout.order)
     if layout.label is None:
         builder.note("no_class_column", value=only_class)
+    if largest > 1:
+        _mark_fractions(line for lines in lines_of.values() for line in lines)
     groups = _group_by_image(lines_of, images, annotations)
     sizes = None
     if 0 < largest <= 1:
@@ -111,7 +73,7 @@ def _recognize(file: AnnotationFile) -> bool:
 
 
 def _sample_image_names(annotations: Path) -> Iterator[str]:
-    for line in islice(_read_lines(annotations)[1], _SAMPLED):
+    for line in islice(read_lines(annotations)[1], _SAMPLED):
         yield line.path
 
 
@@ -120,7 +82,7 @@ def _declared_splits(names: Sequence[str], images: PurePosixPath, listing: FileL
     word_of: dict[str, str] = {}  # by image path as written
     for file in (*listing.files.get(".csv", ()), *listing.files.get(".tsv", ())):
         if _recognize(AnnotationFile(listing.folder / file)):
-            word_of |= {line.path: line.split for line in _read_lines(listing.folder / file)[1] if line.path}
+            word_of |= {line.path: line.split for line in read_lines(listing.folder / file)[1] if line.path}
     split_by_path = {path: split_of(word) for path, word in word_of.items()}
     if None in split_by_path.values() or not any(split_by_path.values()):
         return {}
@@ -160,6 +122,14 @@ def _group_by_image(paths: Iterable[str], images: Path, annotations: Path) -> di
     return groups
 
 
+def _mark_fractions(lines: Iterable[Line]) -> None:
+    """Mark boxes of less than a pixel beside the origin as invalid: in a file of pixels they are fractions."""
+    for line in lines:
+        if line.box and max(map(abs, line.box)) <= 1 and not all(number.is_integer() for number in line.box):
+            problem = f"{line.box} are fractions, but coordinates of other lines are pixels"
+            line.problem = InvalidEntryError("malformed_object", problem)
+
+
 class _Sizes:
     """Sizes of images that a CSV file does not state, read from the files."""
 
@@ -177,7 +147,7 @@ class _Sizes:
             return 0, 0
 
 
-def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[_Line], sizes: _Sizes | None) -> None:
+def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[Line], sizes: _Sizes | None) -> None:
     """Add an image with the objects of its ``lines``.
 
     sizes: sizes of the images if coordinates are fractions of them, else None.
@@ -201,102 +171,3 @@ def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[_Lin
             left, upper, right, lower = line.box
             box = (left * width, upper * height, right * width, lower * height)
             builder.add_object(image, builder.label(line.label), line.number, box=box)
-
-
-def _read_lines(annotations: Path) -> tuple[Layout, Iterator[_Line]]:
-    """Return the layout of a file, and its lines that are not empty.
-
-    Raises DataError for a file of another kind, and for a line that does not fit a layout without header line.
-    """
-    with open_csv(annotations) as file:
-        layout = layout_of(first_csv_line(file)[0])
-    if isinstance(layout, str):
-        raise DataError(f"{annotations} {layout}")
-    return layout, _lines_of(annotations, layout)
-
-
-def _lines_of(annotations: Path, layout: Layout) -> Iterator[_Line]:
-    with open_csv(annotations) as file:
-        first, number = first_csv_line(file)
-        rows = csv.reader(chain([first], file), delimiter=layout.delimiter, strict=True)
-        if not layout.order:
-            next(rows)
-        for row in rows:
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            line = _Line(rows.line_num + number - 1)
-            if layout.order and not fits(layout, cells):
-                raise DataError(
-                    f"{annotations} has no header line, but line {line.number} does not fit the columns of its first "
-                    f"line, {layout.order}; add a header line such as {EXAMPLE_HEADER}"
-                )
-            try:
-                _parse_cells(line, cells, layout)
-            except InvalidEntryError as problem:
-                line.problem, line.raw = problem, layout.delimiter.join(row)
-            yield line
-
-
-def _parse_cells(line: _Line, cells: list[str], layout: Layout) -> None:
-    """Set the content of a line. Raises InvalidEntryError."""
-    if layout.form == "vertices":
-        cells = [*cells, *[""] * (layout.num_columns - len(cells))]
-    if len(cells) < layout.num_columns or any(cells[layout.num_columns :]):
-        raise InvalidEntryError("malformed_object", f"{len(cells)} cells, but the header has {layout.num_columns}")
-    line.path = cells[layout.image]
-    if not line.path:
-        raise InvalidEntryError("malformed_object", "no image name")
-    line.split = "" if layout.split is None else cells[layout.split]
-    sizes = zip(("width", "height"), layout.size_wh, strict=False)
-    width, height = [_parse_side(key, cells[column]) for key, column in sizes] or (0, 0)
-    line.image_hw = (height, width) if height and width else (0, 0)
-    line.label = "" if layout.label is None else cells[layout.label]
-    numbers = _parse_numbers([cells[column] for column in layout.box], layout)
-    if is_no_object(line.label, numbers):
-        line.says_no_object = bool(line.label or numbers)
-    elif numbers is None and layout.label is not None:
-        raise InvalidEntryError("malformed_object", "no coordinates")
-    elif numbers is not None:
-        if not line.label and layout.label is not None:
-            raise InvalidEntryError("no_class", "no class name")
-        if not all(map(math.isfinite, numbers)):
-            raise InvalidEntryError("non_finite_box", str(numbers))
-        line.box = _corners(numbers, layout.form)
-
-
-def _parse_numbers(cells: list[str], layout: Layout) -> tuple[float, ...] | None:
-    """Return the numbers of a box as written; None if all cells are empty. Raises InvalidEntryError."""
-    if all(cell.lower() in _EMPTY for cell in cells):
-        return None
-    if len(cells) == 1:
-        cells = [part for part in re.split(r"[,;\s]+", cells[0].strip("[](){} ")) if part]
-        if len(cells) != 4:
-            raise InvalidEntryError("malformed_object", f"the box has {len(cells)} numbers; expected 4")
-    if layout.form == "vertices":
-        cells = [cell for cell in cells if cell]
-    if layout.delimiter != ",":
-        cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
-    keys = _KEYS.get(layout.form, ("x", "y") * 4)
-    return tuple(parse_number(key, cell) for key, cell in zip(keys, cells, strict=False))
-
-
-def _corners(numbers: tuple[float, ...], form: str) -> tuple[float, ...]:
-    """Return a box of one of the forms of ``Layout`` as xyxy."""
-    if form == "vertices":
-        xs, ys = numbers[0::2], numbers[1::2]
-        return min(xs), min(ys), max(xs), max(ys)
-    x, y, right, lower = numbers
-    if form == "xywh":
-        return x, y, x + right, y + lower
-    if form == "cxcywh":
-        return x - right / 2, y - lower / 2, x + right / 2, y + lower / 2
-    return numbers
-
-
-def _parse_side(key: str, text: str) -> int:
-    """Return a width or height in pixels, 0 for an empty cell."""
-    number = parse_number(key, text) if text.lower() not in _EMPTY else 0.0
-    if not (number.is_integer() and 0 <= number < 2**31):
-        raise InvalidEntryError("malformed_object", f"{key} is {text[:60]!r}; expected a whole number")
-    return int(number)

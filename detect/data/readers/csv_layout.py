@@ -4,7 +4,8 @@ Two exports and one import format have no header line:
 
 - makesense.ai: label, x, y, width, height, image, image width, image height,
 - keras-retinanet: image, xmin, ymin, xmax, ymax, class; only the image for an image without objects,
-- Google AutoML: set, image, label, and four vertices x, y as fractions, of which two or four are given.
+- Google AutoML: set, image, label, and four vertices x, y as fractions, two or four of them given; the set may be
+  missing.
 
 Nothing is guessed: a header that fits several meanings, and lines in another order, are refused.
 """
@@ -129,12 +130,13 @@ def why_unclear(line: str) -> str:
 
 def split_line(line: str, delimiter: str) -> list[str]:
     """Return the cells of one line, without surrounding spaces."""
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
 
 
 def fits(layout: Layout, cells: Sequence[str]) -> bool:
     """Return whether a line of a file without header line has the order of columns of ``layout``."""
-    cells = [*cells, *[""] * (layout.num_columns - len(cells))] if layout.form == "vertices" else cells
+    if layout.form == "vertices" and len(cells) in (layout.num_columns - 2, layout.num_columns - 1):
+        cells = [*cells, *[""] * (layout.num_columns - len(cells))]  # commas at the end are often left out
     if len(cells) != layout.num_columns or not cells[layout.image].lower().endswith(_IMAGE_SUFFIXES):
         return False
     if layout.split is not None and split_of(cells[layout.split]) is None:
@@ -143,7 +145,8 @@ def fits(layout: Layout, cells: Sequence[str]) -> bool:
     if any(cell and not _NUMBER.fullmatch(cell) for cell in box):
         return False
     if layout.form == "vertices":
-        return any(box) == bool(label) and all(bool(x) == bool(y) for x, y in zip(box[::2], box[1::2], strict=True))
+        pairs = all(bool(x) == bool(y) for x, y in zip(box[::2], box[1::2], strict=True))
+        return pairs and any(box) == bool(label) and all(float(cell) <= 1 for cell in box if cell)
     if layout.form == "xyxy" and all(box) and not (float(box[0]) < float(box[2]) and float(box[1]) < float(box[3])):
         return False  # perhaps x, y, width, height
     sizes = [cells[column] for column in layout.size_wh]
@@ -170,6 +173,7 @@ def _headerless(mark: str) -> tuple[Layout, ...]:
         ),
         Layout(0, 5, (1, 2, 3, 4), "xyxy", 6, mark, order="image, xmin, ymin, xmax, ymax, class"),
         Layout(1, 2, tuple(range(3, 11)), "vertices", 11, mark, split=0, order=f"set, image, class, {vertices}"),
+        Layout(0, 1, tuple(range(2, 10)), "vertices", 10, mark, order=f"image, class, {vertices}"),
     )
 
 

@@ -73,6 +73,8 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         other = file_of.setdefault(
             name, file_named.get(without_suffix(name), file)
         )  # a.json wins over "a (copy).json"
+        if other != file and (own := _own_name(builder, name, file, other)):
+            name, other = own, file
         if other == file:
             described.append(file)
             _add_image(builder, name, file, document)
@@ -80,6 +82,18 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             builder.skip_file("malformed_image_entry", file, f"describes {name}, like {other}, which is used")
     unpack_images(builder, described, _load_image)
     return builder.finish()
+
+
+def _own_name(builder: UnvalidatedSplitBuilder, name: str, file: str, other: str) -> str:
+    """Return another name for the image inside ``file`` if that differs from the image of the same name, else "".
+
+    name: image that both ``file`` and ``other`` describe.
+    """
+    own = PurePosixPath(file).with_suffix(PurePosixPath(name).suffix).as_posix()
+    if is_file(builder.images / name) or own in builder.names:
+        return ""
+    inside, other_inside = (_load_image(builder.annotations / path) for path in (file, other))
+    return own if inside and inside != other_inside else ""
 
 
 def _recognize(file: AnnotationFile) -> bool:

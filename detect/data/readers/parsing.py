@@ -97,7 +97,8 @@ def open_csv(path: Path) -> Iterator[TextIO]:
     # The limit is a setting of the process: raise it, never lower it.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
     with (
-        _errors_naming(path, "CSV", csv.Error, UnicodeError),
+        _errors_naming(path, "CSV in UTF-8, as which Excel and other programs can save it", UnicodeError),
+        _errors_naming(path, "CSV", csv.Error),
         path.open(encoding=_encoding_of(path), newline="") as file,
     ):
         yield file
@@ -133,7 +134,7 @@ def read_annotation_files(
 ) -> Iterator[tuple[str, _T, str]]:
     """Yield each file of a format with one annotation file per image, its content, and the image of the same name.
 
-    The name of the image is "" if there is none. Files for which ``load`` raises DataError are recorded as unreadable.
+    The name of the image is "" if there is none. An image in another subfolder counts if no other has its name. Files for which ``load`` raises DataError are recorded as unreadable.
     After the last file, images that were not added to ``builder`` are recorded as unannotated.
 
     files: paths relative to the folder of the annotations.
@@ -144,8 +145,9 @@ def read_annotation_files(
     image_names = images_below(builder.images)
     image_of = {key: name for name in reversed(image_names) for key in (without_suffix(name), name)}
     unreadable = set()
+    elsewhere = match_stems(files, image_names)
     for file in files:
-        same_name = next((image_of[name] for name in images_of(file) if name in image_of), "")
+        same_name = next((image_of[name] for name in images_of(file) if name in image_of), elsewhere.get(file, ""))
         try:
             content = load(builder.annotations / file)
         except DataError as error:
@@ -161,6 +163,25 @@ def read_annotation_files(
     for name in image_names:
         if name not in annotated:
             builder.skip("unannotated_image", Location(name, "", ""))
+
+
+def match_stems(files: Iterable[str], image_names: Iterable[str]) -> dict[str, str]:
+    """Return {annotation file: image} for images in another subfolder than their file.
+
+    Both are relative paths. A name without suffix must be unique among the images, and among the files.
+    """
+    groups: list[dict[str, list[str]]] = []
+    for paths in (files, image_names):
+        by_stem: dict[str, list[str]] = {}
+        for path in paths:
+            by_stem.setdefault(without_suffix(path).rpartition("/")[2], []).append(path)
+        groups.append(by_stem)
+    files_of, images_of = groups
+    return {
+        same[0]: images_of[stem][0]
+        for stem, same in files_of.items()
+        if len(same) == 1 and len(images_of.get(stem, ())) == 1
+    }
 
 
 def parse_number(key: str, text: str) -> float:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detect.data.discovery.image_folders import Source
 
 HEAD_BYTES = 4096  # read from the beginning of a file to recognize its format
-CSV_DELIMITERS = (",", ";", "\t")
+CSV_DELIMITERS = (",", ";", "\t", "|")
 
 
 class AnnotationFile:

@@ -134,7 +134,7 @@ def test_spellings_of_one_path_are_one_image(read):
         (LINE, [LINE], "its header line lacks filename"),
         ("filename,class,xmin,ymin,xmax", [LINE], "its header line lacks ymax"),
         ("", ["c.png,kite,10,5,30,20"], "lacks filename.*; if it has no header line, add one such as filename,class"),
-        (HEADER.replace(",", "|"), [LINE], "its header line lacks filename"),
+        (HEADER.replace(",", "^"), [LINE], "its header line lacks filename"),
         (HEADER, ['a.png,60,40,"kite,10,5,30,20'], "is not CSV: unexpected end of data"),
         (HEADER, ['a.png,60,40,"kite"s,10,5,30,20'], "is not CSV: "),
         (HEADER, [f"a.png,60,40,{'x' * (1 << 24)}x,10,5,30,20"], "is not CSV: field larger than"),

@@ -55,6 +55,8 @@ def notes(images: Path) -> Callable:
         ("image_id,bbox_xywh,label", 'a,"[10, 5.0, 20, 15]",kite'),
         ("image_id,bbox_xyxy,label", "a,10 5 30 20,kite"),
         (",filename,class,xmin,ymin,xmax,ymax", "0,a.png,kite,10,5,30,20"),
+        ("filename, class, xmin, ymin, xmax, ymax", 'a.png, "kite", 10, 5, 30, 20'),
+        ("filename|class|xmin|ymin|xmax|ymax", "a.png|kite|10|5|30|20,0"),
         ("sep=;\nfilename;class;xmin;ymin;xmax;ymax", "a.png;kite;10,0;5;30;20,0"),
         ("filename\tclass\txmin\tymin\txmax\tymax", "a.png\tkite\t10,0\t5\t30\t20"),
         ("\n\nfilename;class;xmin;ymin;xmax;ymax", '"a.png";"kite";"10";"5";"30";"20"'),
@@ -105,6 +107,24 @@ def test_automl_has_fractions_and_vertices_and_a_split(read, images, notes):
         "val": ["b.png"],
         "test": ["c.png"],
     }
+
+
+def test_automl_may_lack_the_set(read):
+    _, (a, b) = read("gs://bucket/a.png,kite,0.1,0.125,,,0.5,0.5,,", "gs://bucket/b.png,,,,,,,,,")
+    assert a.boxes.tolist() == [[6, 5, 30, 20]] and len(b) == 0
+
+
+def test_fractions_among_pixels_are_invalid(read, notes):
+    lines = ["a.png,kite,10,5,30,20", "b.png,kite,0.1,0.2,0.5,1", "b.png,kite,0,0,1,1"]
+    _, (a, b) = read("filename,class,xmin,ymin,xmax,ymax", *lines)
+    assert a.boxes.tolist() == [BOX] and b.boxes.tolist() == [[0, 0, 1, 1]]
+    ((kind, place),) = notes()
+    assert kind == "malformed_object" and place.startswith("b.png, line 3: ") and "fractions" in place
+
+
+def test_another_encoding_is_named_with_a_way_out(read):
+    with pytest.raises(DataError, match=r"labels\.csv is not CSV in UTF-8, as which Excel"):
+        read("filename,class,xmin,ymin,xmax,ymax", "a.png,Tür,1,2,3,4", encoding="cp1252")
 
 
 @pytest.mark.parametrize("words", [("train", "val"), ("Training", "validation"), ("", "valid")])

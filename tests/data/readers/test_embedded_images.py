@@ -78,6 +78,14 @@ def test_a_changed_annotation_file_is_unpacked_again(folder):
         assert value_of(a.path) == value
 
 
+def test_different_images_of_one_name_are_kept_apart(folder):
+    for name, value in (("a", 70), ("b", 80), ("c", 70)):
+        write(folder / f"{name}.json", shape(), image="image.png", imageData=png(pixels(value)))
+    _, records = read_split("labelme", folder, folder)
+    assert [(record.path.name, value_of(record.path)) for record in records] == [("image.png", 70), ("b.png", 80)]
+    assert "malformed_image_entry" in {kind for kind, _ in read_problems("labelme", folder, folder)}
+
+
 def test_the_image_is_unpacked_once(folder):
     write(folder / "a.json", shape(), imageData=png(pixels(70)))
     _, (a,) = read_split("labelme", folder, folder)
