@@ -26,7 +26,7 @@ def signatures(thumbnails: np.ndarray) -> np.ndarray:
     thumbnails: uint8 RGB [N, 16, 16, 3]. The mean of each channel is subtracted, so that brightened copies correlate.
         An image of a single color correlates with no other image.
     """
-    pixels = thumbnails.reshape(len(thumbnails), -1, 3).astype(np.float32)
+    pixels = thumbnails.reshape(len(thumbnails), SIDE * SIDE, 3).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
     flat = pixels.reshape(len(pixels), -1)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1.0)

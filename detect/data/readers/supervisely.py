@@ -71,15 +71,13 @@ def _recognize(file: AnnotationFile) -> bool:
 def _find_sources(files: Sequence[PurePosixPath], listing: FileListing) -> list[Source]:
     """Return one source: the folders of a dataset, or the folder of all datasets, whose names may be splits."""
     folders = {file.parent for file in files}
-    if any(_ANNOTATIONS not in folder.parts for folder in folders):
-        return sources_of_folders(files, listing.images)
+    with_images = {folder for image in listing.images for folder in image.parents}
+    if any(_ANNOTATIONS not in folder.parts or _beside(folder) not in with_images for folder in folders):
+        return sources_of_folders(files, listing.images)  # images were moved
     if len(folders) > 1:
         return [Source(PurePosixPath(), PurePosixPath(), None)]
     folder = folders.pop()
-    images = _beside(folder)
-    if not any(images in image.parents for image in listing.images):
-        images = folder.parent
-    return [Source(images, folder, split_from_path(folder))]
+    return [Source(_beside(folder), folder, split_from_path(folder))]
 
 
 READER = Reader("Supervisely JSON", (".json",), _recognize, parse, find_sources=_find_sources)
