@@ -36,8 +36,8 @@ def load_dataset(data: str | Path, *, data_root: str | Path | None = None, forma
 
     data: a folder with images and annotations, the name of a dataset description such as "balloon", or a YAML file.
     data_root: folder of the files of a described dataset, if they are not in its usual place.
-    format: "auto", or the annotation format to use in a folder that holds several: "coco", "csv", "labelme", "via",
-        "voc" or "yolo".
+    format: "auto", or the annotation format to use in a folder that holds several, such as "coco" or "yolo"; the table
+        ``detect.data.readers.READERS`` lists them.
     Raises UsageError for an unknown name, format or split, DataError for missing or invalid files, FetchError for a
     failed download.
     """
