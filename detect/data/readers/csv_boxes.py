@@ -5,10 +5,10 @@
 
 ``csv_layout`` lists the names that columns may have, and the programs that write no header line. Columns may have any
 order; unknown columns are ignored. The delimiter is a comma, a semicolon, a tab or a vertical bar; beside the latter
-three, numbers may have a decimal comma. Coordinates are pixels counted from 0, and the right and lower edges are exclusive:
-xmin 0 and xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV often keep its
-numbers. That cannot be detected; such boxes are shifted by one pixel. If no coordinate exceeds 1, all are fractions of
-the image size. A line with a file name but neither class nor coordinates is an image without objects.
+three, numbers may have a decimal comma. Coordinates are pixels counted from 0, and the right and lower edges are
+exclusive: xmin 0 and xmax 10 is 10 pixels wide. Pascal VOC counts from 1, and converters from its XML to CSV often
+keep its numbers. That cannot be detected; such boxes are shifted by one pixel. If no coordinate exceeds 1, all are
+fractions of the image size. A line with a file name but neither class nor coordinates is an image without objects.
 """
 
 from __future__ import annotations
