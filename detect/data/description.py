@@ -1,7 +1,7 @@
 """Descriptions of datasets, files NAME.yaml, and the lookup of a dataset by name, file or folder.
 
 A description holds ``format``, ``splits`` (see ``DatasetSpec.splits``) and optionally ``name``, ``classes``, ``root``,
-and ``download`` or ``render`` for missing files.
+``iscrowd`` and ``download`` or ``render`` for missing files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from detect.progress import warn
 from detect.text import first_few, unknown
 
 # Allowed keys of a description and of its sections, with the type of their values.
-_KEYS = {"name": str, "format": str, "classes": list, "root": str, "download": dict, "render": dict, "splits": dict}
+_KEYS = {
+    "name": str, "format": str, "classes": list, "root": str, "iscrowd": str, "download": dict, "render": dict,
+    "splits": dict,
+}  # fmt: skip
 _SPLIT_KEYS = {"images": str, "annotations": str, "files": list, "without": list}
 _DOWNLOAD_KEYS = {"url": str, "sha256": dict, "images": dict, "via_sizes": list}
 _RENDER_KEYS = {"kind": str, "seed": int}
@@ -76,6 +79,7 @@ def find_spec(
         download=content.get("download"),
         render=content.get("render"),
         root_given=data_root is not None,
+        iscrowd=content.get("iscrowd", "keep"),
     )
 
 
@@ -131,6 +135,8 @@ def _load(path: Path) -> dict[str, Any]:
     classes = content.get("classes") or []
     if len(set(classes)) < len(classes):
         raise UsageError(f"{path}: 'classes' lists a name twice: {', '.join(classes)}")
+    if content.get("iscrowd", "keep") not in ("keep", "ignore"):
+        raise UsageError(f"{path}: {unknown('value of iscrowd', content['iscrowd'], ('keep', 'ignore'))}")
     if content.get("download") is not None:
         _check_download(content["download"], f"{path}: download")
     if content.get("render") is not None:

@@ -37,6 +37,7 @@ class DatasetSpec:
         classes: class names to use, in label order; None for all classes of the annotations.
         download: arguments of ``detect.data.download.fetch_archive`` for missing files.
         render: ``kind`` and ``seed`` of a rendered dataset, for missing files.
+        iscrowd: "ignore" to read crowds as single objects, "keep" to read them as crowds.
         root_given: bool, whether the user gave ``root``. Then files are verified and never downloaded or rendered.
         discovery_note: one line about what was found, if the dataset is a folder without a description.
         splits_file: file of the random splits, if they were drawn at random and saved.
@@ -50,6 +51,7 @@ class DatasetSpec:
     download: dict[str, Any] | None = None
     render: dict[str, Any] | None = None
     root_given: bool = False
+    iscrowd: str = "keep"
     discovery_note: str = ""
     splits_file: Path | None = None
     _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
@@ -112,6 +114,8 @@ class DatasetSpec:
         )
         if not unvalidated.table.lacks_mask.all() and not self._has_real_masks(split):
             unvalidated = replace(unvalidated, table=unvalidated.table.without_masks())
+        if self.iscrowd == "ignore":
+            unvalidated = replace(unvalidated, table=unvalidated.table.without_crowds())
         class_names = class_names or self._classes_of(unvalidated)
         return class_names, replace(unvalidated, table=unvalidated.table.relabel(class_names, unvalidated.names))
 

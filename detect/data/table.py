@@ -162,6 +162,10 @@ class Table(Sequence[ImageRecord]):
         mask_rows[rows] = len(self.masks) + np.arange(len(rows))
         return replace(self, mask_rows=mask_rows, masks=self.masks + new)
 
+    def without_crowds(self) -> Table:
+        """Return the table with all crowds as single objects."""
+        return replace(self, iscrowd=np.zeros_like(self.iscrowd))
+
     def without_masks(self) -> Table:
         """Return the table without masks."""
         return replace(self, mask_rows=np.zeros_like(self.mask_rows), masks=no_masks(1))

@@ -14,6 +14,7 @@ from detect.data.description import find_spec
 from detect.data.quality.checks.classes import classes_in_use
 from detect.data.quality.checks.siblings import describe_leak
 from detect.data.table import Table
+from detect.data.validation.crowds import describe_crowds, has_many_crowds, require_objects
 from detect.errors import DataError
 from detect.evaluation.predict import check_shared_classes
 from detect.progress import report, warn
@@ -57,8 +58,9 @@ def read_training_data(
     val_class_names, val = spec.read("val")
     check_shared_classes(class_names, val_class_names, f"the val split of '{spec.name}'")
     for split, records in (("train", train), ("val", val)):
-        if not any(map(len, records)):
-            raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an object")
+        require_objects(records, f"dataset '{spec.name}': split '{split}'")
+        if has_many_crowds(records):
+            warn(f"dataset '{spec.name}': split '{split}': {describe_crowds(records)}")
     if untrained := sorted(classes_in_use(val, val_class_names) - classes_in_use(train, class_names)):
         warn(f"dataset '{spec.name}': val has objects of classes without objects in train: {first_few(untrained)}")
     if leak := describe_leak(train, val):

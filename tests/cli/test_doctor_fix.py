@@ -168,12 +168,14 @@ def test_exif_rotation_is_applied_to_the_annotations(folder, fix):
     path = folder / "train" / "train_1.png"
     with Image.open(path) as image:
         pixels = np.zeros_like(np.asarray(image.convert("RGB")))
-    x0, y0, x1, y1 = 6, 10, 26, 25  # of the first object
+    x0, y0, x1, y1 = 56, 10, 76, 25  # outside the upright image, which is 60 pixels wide
+    content["annotations"][0] |= {"bbox": [x0, y0, x1 - x0, y1 - y0]}
+    content["annotations"][0]["segmentation"] = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+    save(folder, "train", content)
     pixels[y0:y1, x0:x1] = 255
     exif = Image.Exif()
     exif[0x0112] = 8
     Image.fromarray(pixels).save(path, exif=exif)
-    assert content["annotations"][0]["bbox"] == [x0, y0, x1 - x0, y1 - y0]
     new, _ = fix(folder)
     _, table = find_spec(str(new)).read("train")
     (record,) = (record for record in table if record.path.name == "train_1.png")

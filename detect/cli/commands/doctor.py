@@ -57,6 +57,9 @@ class FixSettings(DoctorSettings):
     """Write a repaired copy of a dataset as COCO JSON, with a ledger of every change."""
 
     output_dir: Path = option(REQUIRED, "new folder for the repaired copy", metavar="DIR")
+    iscrowd: str = option(
+        "keep", "'ignore' makes single objects of crowds, as CVAT marks brush masks", choices=("keep", "ignore")
+    )
     rescale_16bit: bool = option(
         False,
         "write 16-bit gray images as 8 bits, scaled so that 99 % of all pixels of the dataset use all levels; prints"
@@ -132,7 +135,7 @@ def fix(spec: DatasetSpec, settings: FixSettings) -> int:
     from detect.data.quality.repair import FORMAT, ledger, repair
     from detect.data.quality.repair.gray_levels import dataset_gray_range, rescaling_copy
 
-    repaired, copy = repair(spec), None
+    repaired, copy = repair(spec, settings.iscrowd), None
     if settings.rescale_16bit:
         (low, high), number = dataset_gray_range(repaired.tables.values())
         copy = rescaling_copy((low, high))

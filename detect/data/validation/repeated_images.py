@@ -16,7 +16,8 @@ from detect.text import counted
 def merge_repeated_images(split: UnvalidatedSplit) -> UnvalidatedSplit:
     """Return the split with one row per image file, which has the objects of all rows of that file.
 
-    Equal objects, which have the same class and the same box, are kept once. Each such image is noted.
+    Of equal objects in several rows, which have the same class and the same box, those of the first row are kept. Each
+    such image is noted.
     """
     first_of: dict[str, int] = {}
     target = np.array([first_of.setdefault(posixpath.normpath(n), i) for i, n in enumerate(split.table.names)], int)
@@ -42,8 +43,9 @@ def merge_repeated_images(split: UnvalidatedSplit) -> UnvalidatedSplit:
 
 
 def _united(table: Table, target: np.ndarray) -> Table:
-    """Return the table with the objects of image i moved to image target[i], without repeated objects there."""
-    images = target[table.images]
+    """Return the table with the objects of image i moved to image target[i], without objects that another row repeats."""
+    images_before = table.images
+    images = target[images_before]
     order = np.argsort(images, kind="stable")
     columns = ("boxes", "labels", "areas", "iscrowd", "annotation_ids", "numbers", "mask_rows")
     table = replace(
@@ -54,7 +56,8 @@ def _united(table: Table, target: np.ndarray) -> Table:
     has_several = np.bincount(target, minlength=len(target))[images[order]] > 1
     rows = np.flatnonzero(has_several & ~np.isnan(table.boxes[:, 0]))
     keys = np.column_stack([images[order][rows], table.labels[rows], table.iscrowd[rows], table.boxes[rows].round(2)])
-    _, first = np.unique(keys, axis=0, return_index=True)
+    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    source = images_before[order][rows]
     kept = np.ones(len(order), bool)
-    kept[np.delete(rows, first)] = False
+    kept[rows] = source == source[first][group.ravel()]
     return table.take_objects(kept)

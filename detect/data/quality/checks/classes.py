@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from detect.data.table import Table
+from detect.data.validation.crowds import has_many_crowds, has_objects
 from detect.data.validation.problems import Location, Problem
 from detect.structures.class_names import ClassNames
 from detect.text import counted
@@ -24,9 +25,14 @@ def check_classes(tables: Mapping[str, Table], class_names: ClassNames) -> Itera
     counts = {split: count_objects(table, class_names) for split, table in tables.items()}
     names, total = class_names.names, sum(counts.values(), np.zeros(len(class_names), np.int64))
     for split, split_counts in counts.items():
-        if not split_counts.any():
+        table = tables[split]
+        if has_many_crowds(table):
+            kind = "many_crowds" if has_objects(table) else "only_crowds"
+            crowds = counted(int(table.iscrowd.sum()), "crowd")
+            yield split, _problem(kind, {f"{crowds} of {counted(len(table.iscrowd), 'object')}": ""})
+        elif not split_counts.any():
             yield split, _problem("split_without_objects", {counted(len(tables[split]), "image"): ""})
-        elif split != "train" and "train" in counts:
+        if split != "train" and "train" in counts:
             untrained = np.flatnonzero((split_counts > 0) & (counts["train"] == 0))
             yield (
                 split,

@@ -40,9 +40,10 @@ class Repair:
     entries: list[ledger.Entry]
 
 
-def repair(spec: DatasetSpec) -> Repair:
+def repair(spec: DatasetSpec, iscrowd: str = "keep") -> Repair:
     """Return a repaired copy of all splits. Writes nothing.
 
+    iscrowd: "ignore" to make single objects of crowds.
     Raises DataError if annotation files cannot be read, if most images are missing, or if nothing is left.
     """
     splits, fingerprints = {}, {}
@@ -50,6 +51,8 @@ def repair(spec: DatasetSpec) -> Repair:
     for name in spec.splits:
         _, original = spec.select(name, before)
         splits[name] = SplitRepair.start(original)
+        if iscrowd == "ignore":
+            steps.make_crowds_objects(splits[name])
         steps.fit_to_images(splits[name])
         fingerprints[name] = steps.remove_invalid(splits[name])
     steps.remove_copies(splits, fingerprints)

@@ -24,6 +24,13 @@ from detect.structures import masks
 from detect.structures.polygons import join_rings, mask_rings
 
 
+def make_crowds_objects(split: SplitRepair) -> None:
+    """Make single objects of all crowds."""
+    for row in split.table.annotation_ids[split.table.iscrowd].tolist():
+        split.object_reasons[row]["many_crowds"] = None
+    split.table = split.table.without_crowds()
+
+
 def fit_to_images(split: SplitRepair) -> None:
     """Rotate and scale annotations to the size of their images."""
     headers = read_headers(split.table)
