@@ -18,6 +18,7 @@ from detect.data.discovery.same_content import Content, ContradictionError, best
 from detect.data.discovery.unsupported import class_folders
 from detect.data.file_listing import FileListing
 from detect.data.readers import READERS, get_reader
+from detect.data.readers.mask_pairs import without_masks
 from detect.data.splits import split_from_path
 from detect.errors import DataError, UsageError
 from detect.text import first_few
@@ -80,18 +81,18 @@ def _discover_format(
 ) -> Discovery:
     """Return the annotations of one format, whose files are ``files``."""
     reader, folder, remark = get_reader(format), listing.folder, ""
+    images = without_masks(listing.images)
     if format == "yolo":
-        files, remark = prefer_usual_labels(files, listing.images)
+        files, remark = prefer_usual_labels(files, images)
     if reader.find_sources:
         sources = reader.find_sources(files, listing)
     elif reader.sample_image_names:
         _check_neighbors(folder, files, errors)
         sources = [
-            source_of_file(file, reader.sample_image_names(folder / file), listing.images)
-            for file in _prefer_instances(files)
+            source_of_file(file, reader.sample_image_names(folder / file), images) for file in _prefer_instances(files)
         ]
     else:
-        sources = sources_of_folders(files, listing.images)
+        sources = sources_of_folders(files, images)
     classes = reader.find_classes(listing) if reader.find_classes else None
     sources = sorted(sources, key=lambda s: (s.split or "", s.annotations))
     sources, note = _without_repetition(format, sources, classes, listing)

@@ -20,7 +20,10 @@ from pathlib import PurePosixPath
 from detect.data.splits import split_from_path
 
 LOSSLESS_SUFFIXES = (".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".pbm", ".ppm", ".pnm")
-_FOLDER = re.compile(r"mask|segmentation|label|panoptic|instance|annotation|ground.?truth|(?<![a-z])gt(?![a-z])", re.I)
+_FOLDER = re.compile(
+    r"mask|segmentation|label|panoptic|instance|annotation|groundtruth|ground_truth|ground-truth|(?<![a-z])gt(?![a-z])",
+    re.IGNORECASE,
+)
 _WORDS = r"(?:cp_)?(?:masks?|instances?|inst|segmentations?|seg|labels?|gt|groundtruth|matte|panoptic)"
 _SUFFIX = re.compile(rf"[ ._-]{_WORDS}$", re.IGNORECASE)
 _PREFIX = re.compile(rf"^{_WORDS}[ ._-]", re.IGNORECASE)
@@ -33,6 +36,12 @@ def pair_masks(files: Iterable[PurePosixPath]) -> dict[PurePosixPath, list[PureP
     files = list(files)
     candidates = [file for file in files if looks_like_mask(file)]
     return match_masks([file for file in files if file not in set(candidates)], candidates)
+
+
+def without_masks(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Return the images that are not masks of other images by their names and formats."""
+    used = {mask for masks in pair_masks(files).values() for mask in masks if mask.suffix.lower() in LOSSLESS_SUFFIXES}
+    return [file for file in files if file not in used]
 
 
 def looks_like_mask(file: PurePosixPath) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.any_format import put_images
+from helpers.any_format import SUFFIXES, put, put_images
 from helpers.reading import read_problems, read_split
 from helpers.via_files import HW
 from PIL import Image
@@ -264,6 +264,16 @@ def test_semantic_masks_beside_instance_masks_are_ignored(tmp_path):
         palette(tmp_path / "set" / "SegmentationObject" / name, instances())
         palette(tmp_path / "set" / "SegmentationClass" / name, instances(15, 15))
     assert boxes_of(tmp_path / "set") == {"JPEGImages/0.jpg": BOXES, "JPEGImages/1.jpg": BOXES}
+
+
+@pytest.mark.parametrize("form", ["voc", "coco"])
+def test_other_annotations_beside_masks_are_used_with_the_photographs(tmp_path, form):
+    names = [f"{i}.png" for i in range(4)]
+    put(tmp_path / "set", form, "JPEGImages", "Annotations" + SUFFIXES.get(form, ""), names)
+    for name in names:
+        palette(tmp_path / "set" / "SegmentationObject" / name, instances())
+    spec = find_spec(str(tmp_path / "set"), save_splits=False)
+    assert spec.format == form and {path.parent.name for path in spec.image_paths()} == {"JPEGImages"}
 
 
 @pytest.mark.parametrize("folder", ["thumbnails", "masks"])

@@ -88,6 +88,14 @@ def test_datasets_of_a_project_are_found(tmp_path, suffix, datasets):
         assert {split: len(spec.read(split)[1]) for split in spec.splits} == {"train": 4, "val": 4}
 
 
+def test_images_that_were_moved_are_found_by_their_names(tmp_path):
+    put_images(tmp_path / "set" / "photos", *(f"{i}.png" for i in range(4)))
+    for i in range(4):
+        write(tmp_path / "set" / "ds" / "ann" / f"{i}.png.json", shape())
+    spec = find_spec(str(tmp_path / "set"), save_splits=False)
+    assert {path.parent.name for path in spec.image_paths()} == {"photos"} and len(spec.image_paths()) == 4
+
+
 @pytest.mark.parametrize(
     ("broken", "kind"),
     [
