@@ -28,7 +28,7 @@ def signatures(thumbnails: np.ndarray) -> np.ndarray:
     """
     pixels = thumbnails.reshape(len(thumbnails), SIDE * SIDE, 3).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
-    flat = pixels.reshape(len(pixels), -1)
+    flat = pixels.reshape(len(pixels), 3 * SIDE * SIDE)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from pathlib import PurePath, PurePosixPath
@@ -37,9 +37,10 @@ class Source:
 def sources_of_folders(files: Iterable[PurePosixPath], images: Sequence[PurePosixPath]) -> list[Source]:
     """Return each ``Source`` of a dataset whose format has one annotation file per image.
 
-    Each folder of annotation ``files`` is paired with the folder that holds most of the ``images`` of the same names.
-    Pairs such as labels/a with images/a and labels/b with images/b are merged into labels with images, except for
-    folders named after splits. Raises DataError when the images of one annotation folder are in several folders.
+    Each folder of annotation ``files`` is paired with the folder that holds most of the ``images`` of the same names,
+    or with the common parent of several such folders if each name is unique there. Pairs such as labels/a with
+    images/a and labels/b with images/b are merged into labels with images, except for folders named after splits. So
+    are all pairs of a split if each name is unique. Raises DataError when images of one name are in several folders.
     """
     folders_of = defaultdict(set)
     for image in images:
@@ -48,22 +49,53 @@ def sources_of_folders(files: Iterable[PurePosixPath], images: Sequence[PurePosi
     names_in = defaultdict(list)
     for file in files:
         names_in[file.parent].append(file.stem)
-    pairs = set()
+    stems_of: dict[_Pair, set[str]] = defaultdict(set)
     for folder, names in names_in.items():
-        compared = [folders_of[name] for name in islice(names, _COMPARED) if name in folders_of]
-        votes = Counter(chain(*compared))
-        image_folder = _best_folder(votes, folder) if votes else _only_folder(images, folder)
-        if elsewhere := [folders for folders in compared if image_folder not in folders]:
-            other = min(min(folders) for folders in elsewhere)
-            raise DataError(
-                f"the images of the annotations in {folder} are in several folders, {image_folder} and {other}; put "
-                "the annotations into folders of the same names, or all images into one folder"
-            )
-        pairs.add(_without_common_end(image_folder, folder))
+        stems_of[_without_common_end(_folder_of_images(folder, names, folders_of, images), folder)].update(names)
     by_split = defaultdict(set)
-    for pair in pairs:
+    for pair in stems_of:
         by_split[split_from_path(pair[1]) or split_from_path(pair[0])].add(pair)
-    return [Source(*pair, split) for split, same_split in by_split.items() for pair in _merge(same_split)]
+    return [
+        Source(*pair, split)
+        for split, pairs in by_split.items()
+        for pair in _merge_unique(pairs, stems_of, folders_of)
+    ]
+
+
+def _folder_of_images(
+    folder: PurePosixPath,
+    names: Sequence[str],
+    folders_of: Mapping[str, set[PurePosixPath]],
+    images: Sequence[PurePosixPath],
+) -> PurePosixPath:
+    """Return the folder of the images of the annotation files ``names``, without suffix, in ``folder``."""
+    found = [folders_of[name] for name in names if name in folders_of]
+    votes = Counter(chain(*found))
+    best = _best_folder(votes, folder) if votes else _only_folder(images, folder)
+    elsewhere = [folders for folders in found if best not in folders]
+    if not elsewhere:
+        return best
+    parent = _common_parent([best, *chain(*elsewhere)])
+    if all(sum(parent in (other, *other.parents) for other in folders) == 1 for folders in found):
+        return parent
+    other = min(min(folders) for folders in elsewhere)
+    raise DataError(
+        f"the images of the annotations in {folder} are in several folders, {best} and {other}, and some have the same"
+        " name; put the annotations into folders of the same names, or all images into one folder"
+    )
+
+
+def _merge_unique(
+    pairs: set[_Pair], stems_of: Mapping[_Pair, set[str]], folders_of: Mapping[str, set[PurePosixPath]]
+) -> list[_Pair]:
+    """Return ``_merge`` of the pairs, or the pair of their common parents if each name occurs once on both sides."""
+    merged = _merge(pairs)
+    stems = set().union(*(stems_of[pair] for pair in pairs))
+    if len(merged) == 1 or len(stems) < sum(len(stems_of[pair]) for pair in pairs):
+        return merged
+    images, annotations = (_common_parent(folders) for folders in zip(*pairs, strict=True))
+    below = (sum(images in (folder, *folder.parents) for folder in folders_of.get(stem, ())) for stem in stems)
+    return [(images, annotations)] if all(count <= 1 for count in below) else merged
 
 
 def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[PurePosixPath]) -> Source:
@@ -85,7 +117,7 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
         parts = PurePosixPath(name.replace("\\", "/").casefold()).parts
         last = parts[-1] if parts else ""
         stem = last.rpartition(".")[0] if last.endswith(_IMAGE_SUFFIXES) else last
-        same = by_name.get(last) or by_stem.get(stem, ())
+        same = by_name.get(last) or by_stem.get(stem, [])
         same_name = {image: _num_common_ends(image.parent / last, parts) for image in same}
         longest = max(same_name.values(), default=0)
         for image, count in same_name.items():

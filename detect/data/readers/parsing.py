@@ -8,10 +8,11 @@ import json
 import math
 import mmap
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TextIO, TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
@@ -134,7 +135,8 @@ def read_annotation_files(
 ) -> Iterator[tuple[str, _T, str]]:
     """Yield each file of a format with one annotation file per image, its content, and the image of the same name.
 
-    The name of the image is "" if there is none. An image in another subfolder counts if no other has its name. Files for which ``load`` raises DataError are recorded as unreadable.
+    The name of the image is "" if there is none. An image in another subfolder counts if no other has its name. Files
+    for which ``load`` raises DataError are recorded as unreadable.
     After the last file, images that were not added to ``builder`` are recorded as unannotated.
 
     files: paths relative to the folder of the annotations.
@@ -168,15 +170,16 @@ def read_annotation_files(
 def match_stems(files: Iterable[str], image_names: Iterable[str]) -> dict[str, str]:
     """Return {annotation file: image} for images in another subfolder than their file.
 
-    Both are relative paths. A name without suffix must be unique among the images, and among the files.
+    Both are relative paths. A name without suffix must be unique among the images, and among the files; the file may
+    also have the name of the image with its suffix, such as a.jpg.json.
     """
-    groups: list[dict[str, list[str]]] = []
-    for paths in (files, image_names):
-        by_stem: dict[str, list[str]] = {}
-        for path in paths:
-            by_stem.setdefault(without_suffix(path).rpartition("/")[2], []).append(path)
-        groups.append(by_stem)
-    files_of, images_of = groups
+    files_of: dict[str, list[str]] = defaultdict(list)
+    images_of: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        files_of[PurePosixPath(without_suffix(file)).name].append(file)
+    for image in image_names:
+        for name in (PurePosixPath(without_suffix(image)).name, PurePosixPath(image).name):
+            images_of[name].append(image)
     return {
         same[0]: images_of[stem][0]
         for stem, same in files_of.items()

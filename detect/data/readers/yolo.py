@@ -7,18 +7,22 @@ an empty one, has no objects. Classes are numbers from 0; their names are in oth
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from detect.data.file_listing import files_below, images_below, read_text_or_empty, without_suffix
+from detect.data.image_names import match_names
+from detect.data.readers.parsing import match_stems
 from detect.data.readers.reader import AnnotationFile, Reader
-from detect.data.readers.yolo_data_yaml import declared_splits, find_classes
+from detect.data.readers.yolo_data_yaml import declared_splits, find_classes, read_task
+from detect.data.readers.yolo_lines import LineFormat, find_line_format, parse_line
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 
+_SAMPLED_FILES = 2000
 # Text files that are no labels, unless an image has the same name.
 NOT_LABELS = ("classes.txt", "labels.txt", "notes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
 
@@ -35,7 +39,12 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     files = _label_files(annotations, names)
     if not files:
         raise DataError(f"no label file (.txt) in {annotations}")
+    for file, name in match_stems(files.values(), names).items():
+        files.setdefault(without_suffix(name), files.pop(without_suffix(file)))
+    renamed = _rename(files, names)
     seen = set()
+    form = find_line_format(_sampled_lines(annotations, sorted(files.values())), *read_task(annotations))
+    numbers: Counter[int] = Counter()
     for name in names:
         key = without_suffix(name)
         if key in seen:  # the label file belongs to the first image of this name
@@ -51,21 +60,44 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             builder.skip("unreadable_image", Location(name, "", str(error)), image, raw)
             continue
         image = builder.add_image(name, hw, source=file)
+        if name in renamed:
+            builder.note("renamed_image", image, value=f"its label file is {file}")
         if file:
-            _add_objects(builder, image, file, hw, len(classes))
+            numbers += _add_objects(builder, image, file, hw, form, len(classes))
     for file in files.values():
         builder.skip_file("missing_image", file, "no image has this name")
+    _check_counted_from_0(annotations, numbers, len(classes))
     return builder.finish(classes)
 
 
 def _recognize(file: AnnotationFile) -> bool:
-    """Return whether the first non-empty line is a whole number followed by at least four fractions."""
-    lines = [line for line in file.head_text.splitlines() if line.strip()]
+    """Return whether the first non-empty line is a whole number followed by at least four fractions.
+
+    Raises ValueError for lines in pixels and for lines with class names.
+    """
+    words = next((line.split() for line in file.head_text.splitlines() if line.strip()), [])
+    if len(words) < 5:
+        return False
     try:
-        values = [float(word) for word in lines[0].split()] if lines else []
+        values = [float(word) for word in words[1:]]
     except ValueError:
         return False
-    return len(values) >= 5 and values[0].is_integer() and all(-1 < v < 2 for v in values[1:])
+    fractions = all(-1 < value < 2 for value in values[:4])
+    if not words[0].lstrip("-").isdecimal():
+        if fractions and len(words) == 5 and not _is_number(words[0]):
+            raise ValueError(f"its lines begin with names instead of numbers of classes, such as {words[0][:60]!r}")
+        return _is_number(words[0]) and float(words[0]).is_integer() and fractions
+    if not fractions and len(words) == 5 and min(values) >= 0:
+        raise ValueError("its coordinates are pixels; YOLO's are fractions of the image size, 0 to 1")
+    return fractions
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 READER = Reader(
@@ -87,45 +119,63 @@ def _label_files(annotations: Path, image_names: Sequence[str]) -> dict[str, str
     return {key: name for key, name in files.items() if Path(name).name.lower() not in NOT_LABELS or key in images}
 
 
+def _rename(files: dict[str, str], names: Sequence[str]) -> set[str]:
+    """Give label files the names of the images that they mean, where the two differ in encoding or the like.
+
+    files: label files by their names without suffix; changed. Returns the images.
+    """
+    stems = set(map(without_suffix, names))
+    without_label = [name for name in names if without_suffix(name) not in files]
+    found = match_names([key for key in files if key not in stems], without_label)
+    for key, name in found.items():
+        files[without_suffix(name)] = files.pop(key)
+    return set(found.values())
+
+
+def _read_lines(annotations: Path, file: str) -> list[str]:
+    """Return the lines of a label file. Raises OSError or UnicodeDecodeError."""
+    return (annotations / file).read_text(encoding="utf-8-sig").splitlines()
+
+
+def _sampled_lines(annotations: Path, files: Sequence[str]) -> Iterator[str]:
+    """Yield lines of evenly spaced label files, from which the format of all is found."""
+    for file in files[:: max(len(files) // _SAMPLED_FILES, 1)]:
+        yield from (line for line in read_text_or_empty(annotations / file).splitlines() if line.strip())
+
+
 def _add_objects(
-    builder: UnvalidatedSplitBuilder, image: int, file: str, hw: tuple[int, int], num_classes: int
-) -> None:
-    """Add the objects of one label file."""
+    builder: UnvalidatedSplitBuilder, image: int, file: str, hw: tuple[int, int], form: LineFormat, num_classes: int
+) -> Counter[int]:
+    """Add the objects of one label file, and return how often each class number occurs."""
+    numbers: Counter[int] = Counter()
     try:
-        lines = (builder.annotations / file).read_text(encoding="utf-8-sig").splitlines()
+        lines = _read_lines(builder.annotations, file)
     except (OSError, UnicodeDecodeError) as error:
         builder.skip_file("unreadable_annotations", file, str(error), image)
-        return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        return numbers
+    for position, text in enumerate(lines, start=1):
+        if not text.strip():
             continue
         try:
-            label, box, polygon = _parse_line(line, hw, num_classes)
+            line = parse_line(text, hw, num_classes, form)
         except InvalidEntryError as problem:
-            builder.skip_object(problem, image, number, line)
+            if problem.kind == "unknown_class" and text.split()[0].isdecimal():
+                numbers[int(text.split()[0])] += 1
+            builder.skip_object(problem, image, position, text)
             continue
-        builder.add_object(image, label, number, box=box, mask=None if polygon is None else [polygon])
+        numbers[line.number] += 1
+        if line.note:
+            builder.note(line.note, image, position)
+        mask = None if line.polygon is None else [line.polygon]
+        builder.add_object(image, line.number + 1, position, box=line.box, mask=mask)
+    return numbers
 
 
-def _parse_line(
-    line: str, hw: tuple[int, int], num_classes: int
-) -> tuple[int, list[float] | None, list[float] | None]:
-    """Return the label, 1..K, and either a box xyxy or a polygon, in pixels."""
-    words = line.split()
-    try:
-        number, values = float(words[0]), [float(word) for word in words[1:]]
-    except ValueError:
-        raise InvalidEntryError("malformed_object", f"{line[:60]!r} is not a row of numbers") from None
-    if not number.is_integer() or not 0 <= number < num_classes:
-        raise InvalidEntryError("unknown_class", f"{words[0]}, classes are 0 to {num_classes - 1}")
-    if not all(map(math.isfinite, values)):
-        raise InvalidEntryError("non_finite_box", line[:60])
-    height, width = hw
-    if len(values) == 4:
-        x, y, w, h = values[0] * width, values[1] * height, values[2] * width, values[3] * height
-        return int(number) + 1, [x - w / 2, y - h / 2, x + w / 2, y + h / 2], None
-    if len(values) < 6 or len(values) % 2:
-        kind = "too_few_points" if len(values) == 2 else "malformed_object"
-        expected = "a box has 4, a polygon an even number of at least 6"
-        raise InvalidEntryError(kind, f"{len(values)} numbers after the class; {expected}")
-    return int(number) + 1, None, [v * (height if i % 2 else width) for i, v in enumerate(values)]
+def _check_counted_from_0(annotations: Path, numbers: Mapping[int, int], num_classes: int) -> None:
+    """Raise DataError if the class numbers are 1 to K, which would shift all names by one."""
+    if numbers and min(numbers) > 0 and max(numbers) == num_classes and num_classes > 1:
+        raise DataError(
+            f"{annotations}: the class numbers are {min(numbers)} to {max(numbers)} and never 0, but the "
+            f"{num_classes} names are for 0 to {num_classes - 1}; if the numbers count from 1, insert a name for 0 "
+            "before the others in data.yaml, such as 'unused'"
+        )

@@ -86,10 +86,37 @@ def test_contradicting_class_lists_are_an_error(tmp_path):
         find_spec(str(tmp_path / "set"))
 
 
-def test_annotation_folder_with_images_in_several_folders_is_an_error(tmp_path):
-    put_images(tmp_path / "set", "train/0.png", "val/1.png")
-    WRITE["voc"](tmp_path / "set" / "xml", ["0.png", "1.png"])
-    with pytest.raises(DataError, match=r"images of the annotations in xml are in several folders, .* and "):
+@pytest.mark.parametrize("form", ["voc", "yolo", "labelme"])
+@pytest.mark.parametrize(
+    "folders", [("JPEGImages/a", "JPEGImages/b"), ("train", "val"), ("images/train", "images/val/x")]
+)
+def test_images_of_one_annotation_folder_may_be_in_several_folders(tmp_path, form, folders):
+    names = [f"{folders[i // 3]}/{i}.png" for i in range(6)]
+    put_images(tmp_path / "set", *names)
+    WRITE[form](tmp_path / "set" / "annotations", [f"{i}.png" for i in range(6)])
+    if form == "yolo":
+        put_text(tmp_path / "set" / "classes.txt", "kite")
+    spec = find_spec(str(tmp_path / "set"))
+    found = members(spec)
+    assert sorted(chain(*found.values())) == names
+    if "val" in names[-1]:
+        assert [len(found[split]) for split in ("train", "val")] == [3, 3]
+    assert sum(len(spec.read(split)[1].boxes) for split in spec.splits) == 6
+
+
+@pytest.mark.parametrize("form", ["voc", "labelme"])
+def test_annotations_of_one_image_folder_may_be_in_several_folders(tmp_path, form):
+    put_images(tmp_path / "set" / "images", *NAMES)
+    for folder, some in (("a", NAMES[:4]), ("b", NAMES[4:])):
+        WRITE[form](tmp_path / "set" / "annotations" / folder, some)
+    spec = find_spec(str(tmp_path / "set"))
+    assert sum(len(spec.read(split)[1].boxes) for split in spec.splits) == len(NAMES)
+
+
+def test_images_of_equal_names_in_several_folders_are_an_error(tmp_path):
+    put_images(tmp_path / "set", "a/0.png", "b/0.png", "b/1.png", "a/2.png")
+    WRITE["voc"](tmp_path / "set" / "xml", ["0.png", "1.png", "2.png"])
+    with pytest.raises(DataError, match=r"annotations in xml are in several folders, .* and .* same name"):
         find_spec(str(tmp_path / "set"))
 
 
@@ -252,7 +279,7 @@ def test_paths_of_other_machines_are_resolved(tmp_path, written):
             for text, said in (
                 ("val: {}", "splits.yaml should hold lists"),
                 (f"val: [{', '.join(NAMES)}]", "leaves no image for train"),
-                ("val: [gone.png]", "leaves no image for val"),
+                ("val: [gone.png]", "made for another version of the folder"),
                 ("val: [0.png, 1.png]\ntest: [1.png]", "has images in both val and test: 1.png"),
                 ("val: [", "splits.yaml, line 1: not YAML"),
             )
