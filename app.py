@@ -160,7 +160,8 @@ def show_image(name: str, content: bytes, selection: Selection) -> None:
     drawn = draw(background, detections, class_names, tint=not selection.gray)
     before, after = st.columns(2)
     before.image(image, caption=name, width="stretch", alt="the original image")
-    after.image(drawn, caption=counted(len(detections), "object"), width="stretch", alt="the image with detections")
+    caption = counted(len(detections), "object") + " (the maximum of the model)" * detections.limit_reached
+    after.image(drawn, caption=caption, width="stretch", alt="the image with detections")
     if len(detections):
         columns = {"score": st.column_config.NumberColumn(format="%.3f")}
         st.dataframe(table_columns(detections), hide_index=True, column_config=columns)

@@ -47,6 +47,7 @@ _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", 
 _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 MIN_IMGSZ, MAX_IMGSZ = 32, 8192  # pixels of the short side of a resized image
+HIGHEST_MAX_DETECTIONS = 10_000  # with more, NMS takes minutes per image
 _MAX_NAME_BYTES = 200  # a number is appended to names that are taken
 
 C = TypeVar("C")
@@ -73,6 +74,12 @@ def imgsz_option(help: str) -> Any:
     """Return the field ``imgsz``: the short side of the resized images in pixels. None, the default, is explained by
     ``help``."""
     return option(None, help, low=MIN_IMGSZ, high=MAX_IMGSZ)
+
+
+def max_detections_option(help: str) -> Any:
+    """Return the field ``max_detections``: the maximum number of detections per image. None, the default, is explained
+    by ``help``."""
+    return option(None, help, low=1, high=HIGHEST_MAX_DETECTIONS)
 
 
 def output_dir_option(default: str) -> Any:
@@ -106,6 +113,11 @@ def check_imgsz(imgsz: object) -> None:
 def check_threshold(threshold: object) -> None:
     """Raise UsageError unless ``threshold``, the minimum score of a detection, is a number in 0..1."""
     check_number("threshold", threshold, float, 0, 1)
+
+
+def check_max_detections(max_detections: object) -> None:
+    """Raise UsageError unless ``max_detections``, a number of detections per image, is in the supported range."""
+    check_number("max_detections", max_detections, int, 1, HIGHEST_MAX_DETECTIONS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from detect.errors import MediaError
 from detect.inference.gray_levels import GrayLevelCounter
 from detect.inference.image_input import warn_truncated
+from detect.inference.limit_warning import LimitCounter
 from detect.inference.predictor import Predictor
 from detect.inference.scale_warning import ShrinkCounter
 from detect.inference.writers import Source
@@ -74,13 +75,15 @@ def annotate_images(
     rescale_16bit: gray values of 16-bit images that become black and white; by default 0 and 65535. One warning counts
         the 16-bit images that use few gray levels.
 
-    Of a truncated JPEG the part that could be decoded is used, with a warning.
+    Of a truncated JPEG the part that could be decoded is used, with a warning. At the end one warning counts the
+    images in which the model reached its maximum number of detections.
     Close the iterator (``contextlib.closing``) if you stop early, so that the files of ``formats`` are written.
     Raises UsageError for an unknown class or format, and DiskError or MediaError for a file that cannot be written.
     """
     class_names = predictor.class_names
     labels = None if classes is None else class_names.labels(classes)
     with (
+        LimitCounter(predictor) as limit,
         ShrinkCounter(predictor) as shrinking,
         GrayLevelCounter() as levels,
         DetectionFiles(folder, class_names, formats) as files,
@@ -96,6 +99,7 @@ def annotate_images(
                     yield UnreadableImage(path, str(error))
             results = predictor.predict_batch([image for _, image in batch], labels) if batch else []
             for (path, image), detections in zip(batch, results, strict=True):
+                limit.add(detections)
                 shrinking.add(detections.image_hw)
                 output = write_annotated_image(folder, path, image, detections, class_names)
                 name = output.relative_to(folder).as_posix()
@@ -122,14 +126,19 @@ def annotate_video(
     max_frames: number of frames after which to stop; by default the whole video.
     formats: names in FORMATS of further files to write beside ``out``, such as "json".
 
-    Shows a progress bar, and warns where the size of the frames changes and where the video is damaged or ends early.
+    Shows a progress bar, and warns where the size of the frames changes, where the video is damaged or ends early, and
+    if the model reached its maximum number of detections in some frames.
     KeyboardInterrupt ends the video after the current frame; before the first frame it is raised.
     Raises UsageError for an unknown class or format, MediaError for a video that cannot be decoded, and DiskError.
     """
     labels = None if classes is None else predictor.class_names.labels(classes)
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
     number = total if total < sys.maxsize else None
-    with ShrinkCounter(predictor, "frame") as shrinking, bar(total=number, unit="frame", leave=True) as progress:
+    with (
+        LimitCounter(predictor, "frame") as limit,
+        ShrinkCounter(predictor, "frame") as shrinking,
+        bar(total=number, unit="frame", leave=True) as progress,
+    ):
 
         def frames() -> Iterator[Frame]:
             former_hw = video.size_hw
@@ -144,7 +153,9 @@ def annotate_video(
                 progress.update()
 
         def detect(image: np.ndarray) -> Detections:
-            return predictor.predict_batch([image], labels)[0]
+            (found,) = predictor.predict_batch([image], labels)
+            limit.add(found)
+            return found
 
         summary = write_annotated_video(
             video, frames(), detect, predictor.class_names, out, stride=stride, formats=formats

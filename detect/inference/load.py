@@ -16,14 +16,19 @@ from detect.models.builder import build
 from detect.models.checkpoint import Checkpoint
 from detect.models.cpu.fuse_bn import fuse_for_inference
 from detect.models.zoo import BUNDLED, DETECTORS, check_model
-from detect.options import check_imgsz, check_threshold, suggest_keywords
+from detect.options import check_imgsz, check_max_detections, check_threshold, suggest_keywords
 from detect.runtime import pick_device
 from detect.text import type_in_words
 
 
 @suggest_keywords
 def load_model(
-    model: str | Path = "balloon", *, device: str = "auto", imgsz: int | None = None, threshold: float | None = None
+    model: str | Path = "balloon",
+    *,
+    device: str = "auto",
+    imgsz: int | None = None,
+    threshold: float | None = None,
+    max_detections: int | None = None,
 ) -> Predictor:
     """Load a model and return its Predictor.
 
@@ -32,8 +37,10 @@ def load_model(
     device: "auto", "cpu", "cuda", "cuda:0" or "mps".
     imgsz: length in pixels to which the short side of an image is resized, 32..8192; by default the checkpoint's.
     threshold: minimum score of a detection, 0..1; by default the checkpoint's, else 0.5.
+    max_detections: maximum number of detections per image, 1..10000, those with the highest scores; by default the
+        checkpoint's. More than the checkpoint's take more time.
 
-    Raises TypeError for a model of another type, UsageError for an unknown name, an invalid threshold or a size that
+    Raises TypeError for a model of another type, UsageError for an unknown name, an invalid number or a size that
     the model does not support, FetchError for a failed download and CheckpointError for a file that is not a valid
     checkpoint.
     """
@@ -43,10 +50,12 @@ def load_model(
         check_imgsz(imgsz)
     if threshold is not None:
         check_threshold(threshold)
+    if max_detections is not None:
+        check_max_detections(max_detections)
     name = str(model)
     check_model(name)
     target = pick_device(device)
-    options: Any = {"device": target, "imgsz": imgsz, "threshold": threshold}
+    options: Any = {"device": target, "imgsz": imgsz, "threshold": threshold, "max_detections": max_detections}
     if name in DETECTORS:
         architecture = detector_architecture(name, imgsz).to_json()
         weights = pretrained.published_detector(name)
@@ -66,6 +75,7 @@ def predictor_from_checkpoint(
     device: torch.device | str = "cpu",
     imgsz: int | None = None,
     threshold: float | None = None,
+    max_detections: int | None = None,
     source: str = "checkpoint",
 ) -> Predictor:
     """Build the model that a loaded checkpoint describes and return its Predictor.
@@ -92,5 +102,6 @@ def predictor_from_checkpoint(
         class_rows=saved.class_rows,
         threshold=saved.threshold if threshold is None else threshold,
         training_shrink=float(saved.data.get("train_shrink", 1.0)),
+        max_detections=max_detections,
         device=device,
     )

@@ -15,9 +15,9 @@ from detect.inference import score_threshold
 from detect.inference.image_input import ImageInput, to_rgb_array
 from detect.inference.mask_pasting import paste_mask
 from detect.media.color import check_rgb_array
-from detect.models.builder import Detector, score_owner
+from detect.models.builder import Detector, max_detections_of, score_owner, set_max_detections
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.options import check_number, check_threshold, suggest_keywords
+from detect.options import check_max_detections, check_number, check_threshold, suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
@@ -47,11 +47,18 @@ class Predictor:
         *,
         class_rows: Sequence[int] | None = None,
         threshold: float = DEFAULT_THRESHOLD,
+        max_detections: int | None = None,
         training_shrink: float = 1.0,
         device: torch.device | str = "cpu",
     ) -> None:
         """class_rows: for each class the row of the box head that scores it, 1..K by default. Detections of other
-        rows (COCO's "N/A" categories) are dropped."""
+        rows (COCO's "N/A" categories) are dropped.
+
+        max_detections: maximum number of detections per image, which is set in the model, once; by default the model
+        keeps its own. Raises UsageError for one outside 1..10000."""
+        if max_detections is not None:
+            check_max_detections(max_detections)
+            set_max_detections(model, int(max_detections))
         self.model = model.to(device).eval()
         self.class_names = class_names
         self.threshold = threshold
@@ -66,6 +73,11 @@ class Predictor:
     def imgsz(self) -> int:
         """Length in pixels to which the short side of an image is resized."""
         return int(self.model.transform.min_size[-1])
+
+    @property
+    def max_detections(self) -> int:
+        """Maximum number of detections per image."""
+        return max_detections_of(self.model)
 
     @property
     def has_masks(self) -> bool:
@@ -170,4 +182,13 @@ class Predictor:
         if "keypoints" in output:  # torchvision's third value per point is a visibility that is always 1
             points = torch.cat([output["keypoints"][..., :2], output["keypoints_scores"][..., None]], dim=-1)
             keypoints = points.numpy().astype(np.float32)[order]
-        return Detections(image_hw, boxes, scores[order], labels[order], rles, keypoints, self.class_names)
+        return Detections(
+            image_hw,
+            boxes,
+            scores[order],
+            labels[order],
+            rles,
+            keypoints,
+            self.class_names,
+            limit_reached=len(scores) >= self.max_detections,
+        )

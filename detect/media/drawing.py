@@ -21,6 +21,7 @@ Color = tuple[int, int, int]
 PixelBox = tuple[int, int, int, int]  # xyxy
 
 MASK_OPACITY = 0.45
+_FEW = 20  # detections whose labels fit on an image in large letters
 MIN_KEYPOINT_SCORE = 2.0  # logit from which a keypoint is drawn, as in Detectron (detectron/utils/vis.py)
 # Pairs of COCO's 17 keypoints of a person (https://cocodataset.org/#keypoints-2017) that are connected by a line.
 _SKELETON = (
@@ -63,7 +64,7 @@ def draw(
     canvas = image.copy()
     by_rank = color_instances and len(class_names) == 1
     colors = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
-    line, font_size = _scale(canvas)
+    line, font_size = _scale(canvas, len(detections))
     by_ascending_score = range(len(detections) - 1, -1, -1)  # so that high scores are drawn on top
     if detections.masks is not None:
         for i in by_ascending_score:
@@ -105,11 +106,14 @@ def color(index: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _scale(image: np.ndarray) -> tuple[int, int]:
-    """Return line width and font size in pixels, in proportion to the size of the image."""
+def _scale(image: np.ndarray, count: int) -> tuple[int, int]:
+    """Return line width and font size in pixels, in proportion to the size of the image.
+
+    With more than _FEW detections the letters get smaller, so that all labels together cover no more of the image.
+    """
     height, width = image.shape[:2]
     side = (height * width) ** 0.5
-    return max(1, round(side / 320)), max(9, round(side / 38))
+    return max(1, round(side / 320)), max(9, round(side / 38 * min(1, _FEW / max(count, 1)) ** 0.5))
 
 
 def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: bool) -> None:

@@ -14,10 +14,12 @@ from detect.models.zoo import (
     HEADS,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    MAX_DETECTIONS,
     SMALL_BACKBONE_PARAMETERS,
     TIMM,
     TIMM_NARROW,
     TIMM_WIDE,
+    own_max_detections,
 )
 from detect.structures.image_size import max_long_side
 from detect.text import unknown
@@ -55,9 +57,10 @@ class Architecture:
         feature_layers: names of the backbone layers whose outputs the FPN takes, fine to coarse.
         anchors: sizes of the anchors of each level, pixels of the resized image.
         aspect_ratios: height divided by width; every anchor size has all of these ratios.
-        max_proposals: proposals per image that reach the box head at inference.
+        max_proposals: proposals per image that reach the box head at inference, at least; more for more detections.
         rois_per_image: proposals per image that the box loss samples.
         has_fixed_size: whether inference resizes both sides to ``min_size``, whatever the aspect ratio of the image.
+        max_detections: detections per image that inference returns at most, those with the highest scores.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Architecture:
     max_proposals: int | None = None
     rois_per_image: int | None = None
     has_fixed_size: bool = False
+    max_detections: int = MAX_DETECTIONS
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as values that JSON can represent."""
@@ -86,9 +90,11 @@ class Architecture:
     def from_json(cls, values: dict[str, Any]) -> Architecture:
         """Return the Architecture that ``to_json`` described, with lists turned back into tuples.
 
-        Key names of earlier versions are accepted. Raises TypeError for unknown and missing keys.
+        Key names of earlier versions are accepted. In files without ``max_detections`` the limit is that of the model
+        itself. Raises TypeError for unknown and missing keys.
         """
-        return cls(**{RENAMED_KEYS.get(key, key): _tuples(value) for key, value in values.items()})
+        current = {RENAMED_KEYS.get(key, key): _tuples(value) for key, value in values.items()}
+        return cls(**{"max_detections": own_max_detections(str(current.get("model")))} | current)
 
     @property
     def has_masks(self) -> bool:
@@ -156,6 +162,7 @@ def detector_architecture(name: str, imgsz: int | None = None) -> Architecture:
         mean=spec.mean,
         std=spec.std,
         has_fixed_size=has_fixed_size,
+        max_detections=spec.max_detections,
     )
 
 

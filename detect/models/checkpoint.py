@@ -24,7 +24,7 @@ from detect.models import architecture
 from detect.models.weight_files.file_kinds import describe, starts_as_safetensors, starts_as_torch_file
 from detect.structures.class_names import ClassNames
 
-FORMAT = 3  # 2 added models with a fixed input size, 3 renamed keys (RENAMED_KEYS)
+FORMAT = 4  # 2 added models with a fixed input size, 3 renamed keys (RENAMED_KEYS), 4 added max_detections
 DEFAULT_THRESHOLD = 0.5  # minimum score of a detection, if neither the user nor the checkpoint states one
 METADATA_KEY = "detect"
 # Section of the header ("" for its top level) -> key in files of earlier versions -> key today.

@@ -52,7 +52,9 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
     BasicBlock: ("conv1", "bn1", "conv2", "bn2"),
     Bottleneck: ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"),
     BoxCoder: ("decode", "encode_single"),
-    FCOS: ("anchor_generator", "backbone", "head", "score_thresh", "transform"),
+    FCOS: (
+        "anchor_generator", "backbone", "detections_per_img", "head", "score_thresh", "topk_candidates", "transform",
+    ),
     FastRCNNPredictor: ("cls_score", "bbox_pred"),
     FeaturePyramidNetwork: ("layer_blocks",),
     GeneralizedRCNN: ("backbone", "rpn", "roi_heads", "transform"),
@@ -64,14 +66,17 @@ ATTRIBUTES: dict[type, tuple[str, ...]] = {
     MultiScaleRoIAlign: ("featmap_names", "map_levels", "output_size", "sampling_ratio", "scales"),
     RPNHead: ("bbox_pred", "cls_logits", "conv"),
     RegionProposalNetwork: (
-        "anchor_generator", "assign_targets_to_anchors", "box_coder", "fg_bg_sampler", "filter_proposals", "head",
+        "_post_nms_top_n", "_pre_nms_top_n", "anchor_generator", "assign_targets_to_anchors", "box_coder",
+        "fg_bg_sampler", "filter_proposals", "head",
     ),
-    RetinaNet: ("anchor_generator", "backbone", "head", "score_thresh", "transform"),
+    RetinaNet: (
+        "anchor_generator", "backbone", "detections_per_img", "head", "score_thresh", "topk_candidates", "transform",
+    ),
     RoIHeads: (
-        "box_head", "box_predictor", "keypoint_head", "keypoint_predictor", "mask_head", "mask_predictor",
-        "score_thresh",
+        "box_head", "box_predictor", "detections_per_img", "keypoint_head", "keypoint_predictor", "mask_head",
+        "mask_predictor", "score_thresh",
     ),
-    SSD: ("backbone", "score_thresh", "transform"),
+    SSD: ("backbone", "detections_per_img", "score_thresh", "topk_candidates", "transform"),
 }  # fmt: skip
 for _class, _names in ATTRIBUTES.items():
     # The names in the code of __init__ include the attributes that it sets.

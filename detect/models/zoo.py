@@ -21,6 +21,7 @@ from detect.text import unknown
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HUGGING_FACE = "https://huggingface.co"
+MAX_DETECTIONS = 100  # per image, of all models whose line in DETECTORS states no other number
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class DetectorSpec:
         norm_eps: eps of these batch norms. torchvision sets kind and eps only when it downloads the weights itself.
         short, long: sides in pixels that images are resized to; equal for models with one fixed input size.
         mean, std: RGB normalization for values in 0..1.
+        max_detections: number of detections that the model returns per image at most, unless a setting changes it.
     """
 
     builder: str
@@ -85,6 +87,7 @@ class DetectorSpec:
     long: int = 1333
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    max_detections: int = MAX_DETECTIONS
 
 
 def hugging_face_weights(
@@ -145,11 +148,11 @@ DETECTORS = {
     "maskrcnn_v2": DetectorSpec("maskrcnn_resnet50_fpn_v2", _MASK, "batch", 1e-5),
     "mobilenet": DetectorSpec("fasterrcnn_mobilenet_v3_large_fpn", _FASTER, "frozen", 1e-5),
     "mobilenet_320": DetectorSpec("fasterrcnn_mobilenet_v3_large_320_fpn", _FASTER, "frozen", 1e-5, 320, 640),
-    "retinanet": DetectorSpec("retinanet_resnet50_fpn", "retinanet", "frozen", 0.0),
-    "retinanet_v2": DetectorSpec("retinanet_resnet50_fpn_v2", "retinanet", "batch", 1e-5),
+    "retinanet": DetectorSpec("retinanet_resnet50_fpn", "retinanet", "frozen", 0.0, max_detections=300),
+    "retinanet_v2": DetectorSpec("retinanet_resnet50_fpn_v2", "retinanet", "batch", 1e-5, max_detections=300),
     "fcos": DetectorSpec("fcos_resnet50_fpn", "fcos", "frozen", 1e-5),
-    "ssd300": DetectorSpec("ssd300_vgg16", "ssd", "batch", 1e-5, 300, 300, _SSD300_MEAN, (1 / 255,) * 3),
-    "ssdlite": DetectorSpec("ssdlite320_mobilenet_v3_large", "ssd", "batch", 1e-3, 320, 320, _HALF, _HALF),
+    "ssd300": DetectorSpec("ssd300_vgg16", "ssd", "batch", 1e-5, 300, 300, _SSD300_MEAN, (1 / 255,) * 3, 200),
+    "ssdlite": DetectorSpec("ssdlite320_mobilenet_v3_large", "ssd", "batch", 1e-3, 320, 320, _HALF, _HALF, 300),
     "keypointrcnn": DetectorSpec("keypointrcnn_resnet50_fpn", "keypointrcnn", "frozen", 0.0),
 }
 
@@ -193,6 +196,11 @@ def check_model(model: str) -> None:
 def file_of_model(model: str) -> Path:
     """Return the path of a checkpoint, or the part of its URL that is a path."""
     return Path(urlsplit(model).path if is_link(model) else model)
+
+
+def own_max_detections(model: str) -> int:
+    """Return the number of detections per image at which ``model``, a backbone or a detector, stops by default."""
+    return DETECTORS[model].max_detections if model in DETECTORS else MAX_DETECTIONS
 
 
 def check_trained_model(model: str) -> None:

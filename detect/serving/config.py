@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detect.errors import UsageError
 from detect.models.zoo import check_model, file_of_model
-from detect.options import device_option, imgsz_option, option
+from detect.options import device_option, imgsz_option, max_detections_option, option
 
 KEY_VARIABLE = "DETECT_API_KEY"
 MAX_RESULTS = 16
@@ -39,6 +39,10 @@ class ServeConfig:
     imgsz: int | None = imgsz_option("short side in pixels to which images are resized (default: each checkpoint's)")
     threshold: float | None = option(
         None, "minimum score, 0..1, for requests without a threshold (default: each checkpoint's)", low=0, high=1
+    )
+    max_detections: int | None = max_detections_option(
+        "maximum number of detections per image, those with the highest scores (default: each checkpoint's, usually"
+        " 100)"
     )
     device: str = device_option()
     api_key_file: Path | None = option(

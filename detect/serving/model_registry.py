@@ -34,13 +34,15 @@ class ServedModel:
 
 
 def load_models(
-    models: Mapping[str, str], device: str, imgsz: int | None, threshold: float | None
+    models: Mapping[str, str],
+    device: str,
+    imgsz: int | None,
+    threshold: float | None,
+    max_detections: int | None = None,
 ) -> dict[str, ServedModel]:
     """Load ``models``, a mapping from names to models. Raises what ``load_model`` raises."""
-    return {
-        name: ServedModel(name, load_model(model, device=device, imgsz=imgsz, threshold=threshold))
-        for name, model in models.items()
-    }
+    settings: Any = {"device": device, "imgsz": imgsz, "threshold": threshold, "max_detections": max_detections}
+    return {name: ServedModel(name, load_model(model, **settings)) for name, model in models.items()}
 
 
 def select_model(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:

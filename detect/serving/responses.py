@@ -41,7 +41,7 @@ class ImageResult:
 
 
 def to_json(results: Sequence[ImageResult], class_names: ClassNames, model: str, seconds: float) -> dict[str, Any]:
-    """Return ``{"model", "seconds", "images": [{"source", "height", "width", "detections"}]}``.
+    """Return ``{"model", "seconds", "images": [{"source", "height", "width", "limit_reached", "detections"}]}``.
 
     The entries of ``images`` equal those of the file detections.json that detect_image.py writes, without
     ``annotated_file``.
@@ -49,8 +49,9 @@ def to_json(results: Sequence[ImageResult], class_names: ClassNames, model: str,
     images = []
     for result in results:
         height, width = result.detections.image_hw
-        rows = detection_rows(result.detections, class_names)
-        images.append({"source": result.name, "height": height, "width": width, "detections": rows})
+        entry: dict[str, Any] = {"source": result.name, "height": height, "width": width}
+        entry["limit_reached"] = result.detections.limit_reached
+        images.append(entry | {"detections": detection_rows(result.detections, class_names)})
     return {"model": model, "seconds": round(seconds, 4), "images": images}
 
 

@@ -17,6 +17,7 @@ _DETECT_EXAMPLE = {
             "source": "party.jpg",
             "height": 600,
             "width": 800,
+            "limit_reached": False,
             "detections": [
                 {
                     "name": "balloon",
@@ -104,11 +105,13 @@ class Detection(BaseModel):
 
 
 class Image(BaseModel):
-    """An image and its detections in descending order of score. source: name of the uploaded file."""
+    """An image and its detections in descending order of score. source: name of the uploaded file.  limit_reached:
+    whether the model stopped at its maximum number of detections, so that objects with lower scores may be missing."""
 
     source: str
     height: int
     width: int
+    limit_reached: bool
     detections: list[Detection]
 
 

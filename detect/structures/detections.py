@@ -35,6 +35,8 @@ class Detections:
         a logit); None from a model without keypoints.
     class_names: ClassNames of the model, which give each label its name and category id; None if unknown.
     image: uint8 RGB [H, W, 3], the image itself; None if it was not kept.
+    limit_reached: whether the model stopped at its maximum number of detections per image (``max_detections``), so
+        that objects with lower scores may be missing.
 
     Raises ValueError if the arrays have the wrong type, shape or range, or do not fit together.
     """
@@ -47,6 +49,7 @@ class Detections:
     keypoints: np.ndarray | None = None
     class_names: ClassNames | None = field(default=None, compare=False)
     image: np.ndarray | None = field(default=None, compare=False)
+    limit_reached: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -86,7 +89,7 @@ class Detections:
     def __repr__(self) -> str:
         height, width = self.image_hw
         parts = [f"{count} {name}" for name, count in Counter(self.names).most_common()]
-        total = counted(len(self), "detection")
+        total = counted(len(self), "detection") + (" (limit reached)" if self.limit_reached else "")
         return f"<{': '.join([total, ', '.join(parts)]) if parts else total}; image {height}x{width} (h x w)>"
 
     def __getitem__(self, index: int | Sequence[int] | np.ndarray | slice) -> Detections:
@@ -128,9 +131,11 @@ class Detections:
         """
         check_threshold(threshold)
         keep = self.scores >= threshold
+        # The detections that the model left out score less than all others, so none of them reaches the threshold.
+        limit_reached = self.limit_reached and bool(keep.all())
         if labels is not None:
             keep &= np.isin(self.labels, labels)
-        return self[keep]
+        return replace(self[keep], limit_reached=limit_reached)
 
     @suggest_keywords
     def draw(

@@ -29,11 +29,13 @@ def test_every_image_of_a_folder_is_annotated_and_reported_on_a_line(run_script,
 def test_settings_are_passed_to_load_model(run_script, predictor, images):
     (images / "m.safetensors").touch()
     flags = ["--model", images / "m.safetensors", "--imgsz", 320, "--threshold", 0.3, "--device", "cpu"]
+    flags += ["--max-detections", 300]
     assert run_script(detect_image, "--input", images / "a.png", *flags) == 0
     assert predictor.asked == {
         "model": str(images / "m.safetensors"),
         "imgsz": 320,
         "threshold": 0.3,
+        "max_detections": 300,
         "device": "cpu",
     }
 

@@ -20,6 +20,7 @@ class FakePredictor:
 
     batches: sizes of the batches it was called with.
     interrupt_at: number of the call, from 1, that raises KeyboardInterrupt.
+    max_detections: images reach this limit if it is 2 or less.
     """
 
     class_names = NAMES
@@ -30,6 +31,7 @@ class FakePredictor:
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.interrupt_at = sys.maxsize
+        self.max_detections = 100
 
     def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return resized_hw(image_hw, self.imgsz)
@@ -44,7 +46,8 @@ class FakePredictor:
             h, w = image.shape[:2]
             boxes = np.array([[1, 1, w / 2, h / 2], [w / 4, h / 4, w - 1, h - 1]], np.float32)
             scores, all_labels = np.array([0.91, 0.6], np.float32), np.array([1, 2])
-            every = Detections((h, w), boxes, scores, all_labels, class_names=NAMES)
+            limit = {"class_names": NAMES, "limit_reached": len(scores) >= self.max_detections}
+            every = Detections((h, w), boxes, scores, all_labels, **limit)
             results.append(every.filter(self.threshold, labels))
         return results
 

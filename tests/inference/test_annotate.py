@@ -73,6 +73,24 @@ def test_video_is_annotated_with_stride_classes_and_frame_limit(clip, tmp_path):
     assert all([one["name"] for one in row["detections"]] == ["kite"] for row in rows)
 
 
+def test_one_warning_counts_the_images_and_the_frames_that_reached_the_limit(images, clip, tmp_path, capsys):
+    predictor = FakePredictor()
+    list(annotate_images(predictor, sorted(images.iterdir()), tmp_path))
+    assert "limit" not in capsys.readouterr().err
+    predictor.max_detections = 2
+    list(annotate_images(predictor, sorted(images.iterdir()), tmp_path, classes=["kite"], formats=["json"]))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: 3 of 3 images") and "`max_detections=2`" in line
+    assert [row["limit_reached"] for row in json.loads((tmp_path / "detections.json").read_text())] == [True] * 3
+    with closing(annotate_images(predictor, sorted(images.iterdir()), tmp_path)) as results:
+        next(results)
+    assert "1 of 1 image " in capsys.readouterr().err
+    with VideoReader(clip) as video:
+        annotate_video(predictor, video, tmp_path / "out.mp4", stride=3, max_frames=7, formats=["json"])
+    assert "warning: 3 of 3 frames" in capsys.readouterr().err
+    assert all(row["limit_reached"] for row in lines(tmp_path / "out.jsonl"))
+
+
 def test_interrupted_video_keeps_its_frames(clip, tmp_path):
     predictor = FakePredictor()
     predictor.interrupt_at = 4

@@ -45,9 +45,13 @@ def test_model_of_another_type_is_a_type_error_that_names_what_is_accepted(model
 
 @pytest.mark.parametrize(
     "settings",
-    [{"imgsz": -1}, {"imgsz": 320.5}, {"imgsz": "320"}, {"threshold": 2}, {"threshold": True}, {"threshold": "0.5"}],
+    [
+        *({"imgsz": -1}, {"imgsz": 320.5}, {"imgsz": "320"}, {"threshold": 2}, {"threshold": True}),
+        *({"threshold": "0.5"}, {"max_detections": 0}, {"max_detections": "abc"}, {"max_detections": 2.0}),
+        *({"max_detections": True}, {"max_detections": 10_001}),
+    ],
 )
-def test_invalid_size_or_threshold_is_refused_before_anything_is_loaded(settings):
+def test_invalid_number_is_refused_before_anything_is_loaded(settings):
     with pytest.raises(UsageError, match=next(iter(settings))):
         load_model("runs/none.safetensors", **settings)
 

@@ -144,6 +144,7 @@ def test_keys_of_earlier_versions_are_translated():
     assert Architecture.from_json(saved.architecture).to_json() == {
         **saved.architecture,
         **as_tuples(saved.architecture),
+        "max_detections": 100,
     }
     renamed = {
         "fpn_channels": 8,

@@ -219,3 +219,13 @@ def test_missing_optional_package_is_an_error_that_says_how_to_install_it(monkey
     monkeypatch.setattr("importlib.import_module", fail)
     with pytest.raises(UsageError, match=f"pip install {package}"):
         getattr(named(), f"to_{package}")()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "labels", "expected"), [(0.0, None, True), (0.5, None, True), (0.6, None, False), (0.0, [2], True)]
+)
+def test_limit_counts_as_reached_unless_the_threshold_removes_detections_above_it(threshold, labels, expected):
+    boxes = np.tile(np.float32([0, 0, 4, 4]), (2, 1))
+    found = Detections((8, 8), boxes, np.float32([0.9, 0.5]), np.array([1, 2]), limit_reached=True)
+    kept = found.filter(threshold, labels)
+    assert kept.limit_reached == expected == ("limit" in repr(kept))

@@ -30,7 +30,7 @@ def main() -> None:
     from detect.inference.load import load_model
 
     start_program(settings.quiet)
-    predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold)
+    predictor = load_model(settings.model, **settings.model_settings())
     images, objects, unreadable = 0, 0, []
     started = time.perf_counter()
     with new_run_folder(settings.output_dir, settings.name or run_name(settings.input, paths)) as folder:

@@ -26,9 +26,7 @@ def main() -> None:
         from detect.inference.load import load_model
 
         start_program(settings.quiet)
-        predictor = load_model(
-            settings.model, device=settings.device, imgsz=settings.imgsz, threshold=settings.threshold
-        )
+        predictor = load_model(settings.model, **settings.model_settings())
         name = video.source.name
         folder = stack.enter_context(new_run_folder(settings.output_dir, settings.name or name))
         out = folder / f"{name}.mp4"

@@ -48,7 +48,8 @@ def main() -> None:
     from detect.serving.model_registry import load_models
 
     start_program(settings.quiet)
-    load = partial(load_models, models, settings.device, settings.imgsz, settings.threshold)
+    options = settings.device, settings.imgsz, settings.threshold, settings.max_detections
+    load = partial(load_models, models, *options)
     with listen(settings.host, settings.port) as listener:
         with stopping_at_once():
             app = create_app(load, settings, key)

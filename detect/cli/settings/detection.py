@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from detect.cli.settings.shared import model_option
+from detect.cli.settings.shared import detection_limit_option, model_option
 from detect.errors import UsageError
 from detect.inference.writers import FORMATS
 from detect.models.zoo import check_model
@@ -34,6 +34,7 @@ class _DetectSettings:
     threshold: float | None = option(
         None, "minimum score of a detection, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1
     )
+    max_detections: int | None = detection_limit_option()
     classes: list[str] | None = option(
         None, "only these classes, by name or category id (default: all)", metavar="NAME|ID"
     )
@@ -49,6 +50,10 @@ class _DetectSettings:
     def __post_init__(self) -> None:
         check_model(self.model)
         check_run_name(self.name)
+
+    def model_settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``detect.load_model``."""
+        return {name: getattr(self, name) for name in ("device", "imgsz", "threshold", "max_detections")}
 
     @property
     def formats(self) -> list[str]:

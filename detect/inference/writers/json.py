@@ -19,17 +19,21 @@ class JsonWriter(Writer):
 
     The document for images is a list with one entry per image::
 
-        {"source": "in/a.jpg", "annotated_file": "a.jpg", "height": 480, "width": 640, "detections": [...]}
+        {"source": "in/a.jpg", "annotated_file": "a.jpg", "height": 480, "width": 640,
+         "limit_reached": false, "detections": [...]}
 
     A line for a frame is::
 
-        {"frame": 0, "time": 0.0, "height": 480, "width": 640, "detected": true, "detections": [...]}
+        {"frame": 0, "time": 0.0, "height": 480, "width": 640, "detected": true,
+         "limit_reached": false, "detections": [...]}
 
     source: path of the image.
     annotated_file: name of its annotated copy, relative to the folder of this document; null if none was written.
     frame: number of the frame, from 0.  time: its time in seconds.
     height, width: size of the image or frame in pixels.
     detected: false where the detections of an earlier frame are repeated.
+    limit_reached: true if the model stopped at its maximum number of detections per image, so that objects with lower
+        scores may be missing.
     detections: as of ``detection_rows``.
     """
 
@@ -44,7 +48,10 @@ class JsonWriter(Writer):
     def add(self, source: Source, detections: Detections) -> Iterable[Part]:
         height, width = detections.image_hw
         entry = {"height": height, "width": width}
-        rows = {"detections": detection_rows(detections, self.class_names)}
+        rows = {
+            "limit_reached": detections.limit_reached,
+            "detections": detection_rows(detections, self.class_names),
+        }
         if source.frame is None:
             files = {"source": source.name, "annotated_file": source.annotated_file}
             self._images.append(files | entry | rows)

@@ -115,7 +115,10 @@ function show() {
   const rows = detections.map((one, i) => tableRow(one, colorOf(one, i, classes)));
   $("detections").tBodies[0].replaceChildren(...rows);
   const noun = detections.length === 1 ? "object" : "objects";
-  showStatus(`${detections.length} ${noun}, ${current.response.seconds.toFixed(2)} s`);
+  const [image] = current.response.images;
+  const atLimit = image.limit_reached && image.detections.every((one) => one.score >= Number($("threshold").value));
+  const limit = atLimit ? " (the maximum of the model)" : "";
+  showStatus(`${detections.length} ${noun}${limit}, ${current.response.seconds.toFixed(2)} s`);
 }
 
 function tableRow(detection, color) {
