@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from detect.evaluation.coco_rows import CocoRows, to_coco_rows
+from detect.evaluation.detection_limit import RECALLS, STANDARD_LIMIT
 from detect.evaluation.evaluators import REFERENCE, make_evaluation, stdout_suppressed
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -27,7 +28,6 @@ from detect.structures.image_record import ImageRecord
 INTERVAL_METRICS = ("AP", "AP50")
 Interval = tuple[float, float] | None
 
-_RECALLS = np.linspace(0, 1, 101)  # at which COCO samples the precision
 _BLOCK = 50  # resamples computed together; limits the memory
 
 
@@ -55,6 +55,7 @@ def intervals(
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    limit: int = STANDARD_LIMIT,
 ) -> dict[str, Any]:
     """Compute confidence intervals of AP and AP50, for all classes and for each class.
 
@@ -62,6 +63,7 @@ def intervals(
     detections: one Detections per record, with labels of ``class_names``.
     resamples: number of resamples.
     confidence: fraction of the resamples that lie between ``low`` and ``high``.
+    limit: number of detections per image and class that are scored.
 
     Returns ``{"bbox": {"AP": (low, high), "AP50": ..}, "segm": {..}, "classes": {NAME: {"bbox": {..}, "segm": {..}}},
     "confidence", "resamples", "seed", "images"}``. An interval is None if fewer than two images contain objects.
@@ -71,7 +73,7 @@ def intervals(
     result: dict[str, Any] = {}
     classes: dict[str, dict[str, dict[str, Interval]]] = {name: {} for name in class_names.names}
     for kind in rows.kinds:
-        matches = match_detections(rows, kind)
+        matches = match_detections(rows, kind, limit)
         blocks = image_weights(len(records), resamples, seed)
         values = np.concatenate([average_precisions(matches, block) for block in blocks], axis=-1)
         objects = np.sum([one.objects for one in matches], axis=0)
@@ -103,12 +105,12 @@ def image_weights(images: int, resamples: int, seed: int) -> Iterator[np.ndarray
         yield rng.multinomial(images, np.full(images, 1 / images), size=min(_BLOCK, resamples - first))
 
 
-def match_detections(rows: CocoRows, kind: str) -> list[Matches]:
-    """Match detections with ground truth by pycocotools, for objects of all sizes and 100 detections per image.
+def match_detections(rows: CocoRows, kind: str, limit: int = STANDARD_LIMIT) -> list[Matches]:
+    """Match the ``limit`` best detections of each image and class with ground truth of all sizes, by pycocotools.
 
     Returns one Matches per class. kind: "bbox" or "segm".
     """
-    evaluation = make_evaluation(rows, kind, REFERENCE)
+    evaluation = make_evaluation(rows, kind, REFERENCE, limit)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
     with stdout_suppressed():
         evaluation.evaluate()
@@ -159,8 +161,8 @@ def _mean_precision(
     correct = np.cumsum(repeats[:, at], axis=1)  # [R, H]
     precision = correct / (np.cumsum(repeats * counts, axis=1)[:, at] + np.spacing(1))
     best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    reached = np.searchsorted(_RECALLS, correct / np.maximum(objects, 1)[:, None], side="right")
-    return (best_from_here * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
+    reached = np.searchsorted(RECALLS, correct / np.maximum(objects, 1)[:, None], side="right")
+    return (best_from_here * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
 
 
 def _matches_of_class(images: Sequence[dict[str, Any] | None], thresholds: int) -> Matches:

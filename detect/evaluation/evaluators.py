@@ -14,6 +14,7 @@ import numpy as np
 
 from detect.evaluation import DEFAULT_EVALUATOR, EVALUATORS
 from detect.evaluation.coco_rows import CocoRows, Row
+from detect.evaluation.detection_limit import STANDARD_LIMIT
 
 REFERENCE = "pycocotools"
 
@@ -22,7 +23,7 @@ REFERENCE = "pycocotools"
 class CocoResult:
     """Arrays of an evaluator, 0..1, with -1 where there is no ground truth.
 
-    stats: float64 [12], in the order of ``coco_metrics.NAMES``.
+    stats: float64 [12], in the order of ``coco_metrics.metric_names``.
     precision: float64 [IoU thresholds, recalls, classes, area ranges, detection limits].
     recall: float64 [IoU thresholds, classes, area ranges, detection limits].
     """
@@ -32,22 +33,37 @@ class CocoResult:
     recall: np.ndarray
 
 
-def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT_EVALUATOR) -> CocoResult:
-    """Compute the metrics of boxes (``kind`` "bbox") or masks ("segm") with one of EVALUATORS."""
-    evaluation = make_evaluation(rows, kind, evaluator)
+def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT_EVALUATOR, limit: int = STANDARD_LIMIT) -> CocoResult:
+    """Compute the metrics of boxes (``kind`` "bbox") or masks ("segm") with one of EVALUATORS.
+
+    limit: number of detections per image and class that are scored.
+    """
+    evaluation = make_evaluation(rows, kind, evaluator, limit)
     with stdout_suppressed():
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    return CocoResult(evaluation.stats, evaluation.eval["precision"], evaluation.eval["recall"])
+    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
+    return CocoResult(_stats(precision, recall), precision, recall)
 
 
-def make_evaluation(rows: CocoRows, kind: str, evaluator: str) -> Any:
+def _stats(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """Return what ``COCOeval.summarize`` computes; that of pycocotools fails unless the limit is 100."""
+    selections = [precision[:, :, :, 0, -1], precision[0, :, :, 0, -1], precision[5, :, :, 0, -1]]
+    selections += [precision[:, :, :, area, -1] for area in (1, 2, 3)]
+    selections += [recall[:, :, 0, limit] for limit in (0, 1, 2)]
+    selections += [recall[:, :, area, -1] for area in (1, 2, 3)]
+    known = [selection[selection > -1] for selection in selections]
+    return np.array([values.mean() if values.size else -1.0 for values in known])
+
+
+def make_evaluation(rows: CocoRows, kind: str, evaluator: str, limit: int = STANDARD_LIMIT) -> Any:
     """Return the library's own evaluation object (COCOeval), loaded with ``rows`` and not run yet."""
     coco_class, evaluation_class = map(resolve_name, EVALUATORS[evaluator])
     ground_truth = _indexed(coco_class, rows, rows.ground_truth)
     detections = _indexed(coco_class, rows, rows.detections_as_annotations(kind))
-    return evaluation_class(ground_truth, detections, kind)
+    evaluation = evaluation_class(ground_truth, detections, kind)
+    evaluation.params.maxDets = [1, 10, limit]
+    return evaluation
 
 
 def name_and_version(evaluator: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from detect.options import (
     fields_of,
     from_yaml_values,
     imgsz_option,
+    max_detections_option,
     option,
     output_dir_option,
     text_places,
@@ -80,6 +81,10 @@ class _DataModelSchedule:
     imgsz: int | None = imgsz_option(
         "short side of the resized images in pixels; the long side is at most 1.666 times that (default: fitted to the"
         " size of the objects; whole models keep their own, at most 480)"
+    )
+    max_detections: int | None = max_detections_option(
+        "maximum number of detections per image of the model; if given and above 100, validation scores as many per"
+        " image and class, where COCO's protocol scores 100 (default: 100, or more to fit the most crowded image)"
     )
     anchors: str | None = option(
         None,

@@ -30,15 +30,17 @@ class FittedConfig:
         self.config, self.data = config, data
         self.reasons: dict[str, str] = {}
 
-    def fit(self, name: str, default: FittedDefault[T]) -> T:
-        """Return the setting ``name``; if it is None, set it to ``default`` first, and report that."""
+    def fit(self, name: str, default: FittedDefault[T], *, usual: T | None = None) -> T:
+        """Return the setting ``name``; if it is None, set it to ``default`` first, and report a value that is not
+        ``usual``."""
         if (given := getattr(self.config, name)) is not None:
             return given
         change: dict[str, Any] = {name: default.value}
         self.config = replace(self.config, **change)
         self.reasons[name] = default.reason
         shown = f"{default.value:g}" if isinstance(default.value, float) else repr(default.value)
-        report(f"`{name}={shown}`: {default.reason}")
+        if default.value != usual:
+            report(f"`{name}={shown}`: {default.reason}")
         return default.value
 
     @cached_property

@@ -19,6 +19,7 @@ from detect.training.auto.anchors import fit_anchors
 from detect.training.auto.backbone import fit_frozen_stages, fit_norm
 from detect.training.auto.fitted_default import FittedDefault
 from detect.training.auto.image_size import fit_image_size, native_image_size
+from detect.training.auto.max_detections import fit_max_detections
 from detect.training.auto.rare_classes import fit_repeat_threshold
 from detect.training.auto.schedule import fit_epochs
 from detect.training.config import TrainConfig
@@ -59,6 +60,9 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
     else:
         fitted.fit("imgsz", fit_image_size(fitted.statistics))
     architecture = _choose_architecture(fitted.config, has_masks)
+    usual = architecture.max_detections
+    limit = fitted.fit("max_detections", fit_max_detections(fitted.statistics, usual), usual=usual)
+    architecture = replace(architecture, max_detections=limit)
     weights = pretrained.choose_weights(architecture.model, config.pretrained)
     if weights is None and (config.freeze or config.norm == "frozen"):
         name = "freeze" if config.freeze else "norm='frozen'"

@@ -22,6 +22,7 @@ from detect.data.loader import TrainLoader
 from detect.data.table import Table
 from detect.errors import DataError, TrainingError
 from detect.evaluation import coco_metrics
+from detect.evaluation.detection_limit import scored_detections
 from detect.evaluation.error_analysis import (
     DETECTED,
     MISSED,
@@ -117,6 +118,7 @@ def _overfit(
     batches = (batch for epoch in range(MAX_STEPS) for batch in loader.epoch(epoch))
     predictor = Predictor(model, class_names, threshold=EVALUATION_THRESHOLD, device=train_step.device)
     names = image_names(records)
+    limit = scored_detections(config.max_detections)  # with COCO's, crowded images could not reach SUFFICIENT_AP50
 
     def on_step(result: StepResult, step_batches: list[Batch], _: EpochProgress) -> None:
         if result.failed:
@@ -129,7 +131,7 @@ def _overfit(
         model.eval()
         found = detect_for_dataset(predictor, records, class_names, title="detecting")
         readable, detections = only_readable(records, found)
-        ap50 = coco_metrics.score(readable, detections, class_names)["bbox"]["AP50"]
+        ap50 = coco_metrics.score(readable, detections, class_names, limit=limit)["bbox"]["AP50"]
         checks.append(OverfitCheck(steps, loss, ap50))
         report(f"step {steps}  loss {loss:.3f}  bbox AP50 {ap50:.3f}")
         if ap50 > SUFFICIENT_AP50:

@@ -12,9 +12,12 @@ from detect.data.dataset import DetectionDataset
 from detect.data.image_problems import ImageProblems
 from detect.distributed import compute_on_first
 from detect.evaluation import coco_metrics, predict
+from detect.evaluation.detection_limit import explain_limit, limit_facts, scored_detections
 from detect.evaluation.predict import EVALUATION_THRESHOLD
 from detect.inference.predictor import Predictor
+from detect.progress import report
 from detect.structures.detections import Detections
+from detect.text import counted
 from detect.training.config import TrainConfig
 from detect.training.data import TrainingData
 from detect.training.loop import validation_losses
@@ -50,6 +53,11 @@ class Validator:
             with_masks=with_masks,
             seed=config.seed,
         )
+        # A fitted number would make the metrics of a run incomparable with COCO's without anybody having asked for it.
+        given = None if "max_detections" in run.metadata.reasons else config.max_detections
+        self._limit = scored_detections(given)
+        if line := describe_limit(data, self._limit):
+            report(line)
         self._has_losses = data.val.has_masks or not with_masks
         self._predictor = Predictor(
             run.evaluated_model, data.class_names, threshold=EVALUATION_THRESHOLD, device=run.train_step.device
@@ -69,5 +77,18 @@ class Validator:
             self._predictor, records, class_names, title=f"{title} val", problems=problems
         )
         readable, found = predict.only_readable(records, detections)
-        metrics = compute_on_first(partial(coco_metrics.score, readable, found, class_names))
+        metrics = compute_on_first(partial(coco_metrics.score, readable, found, class_names, limit=self._limit))
         return ValidationResult(losses, metrics, detections, problems)
+
+
+def describe_limit(data: TrainingData, limit: int) -> str:
+    """Return one line if the limit of ``limit`` detections per image and class is not COCO's or excludes objects of
+    the val split, or else of the train split; "" otherwise."""
+    if lines := explain_limit(limit_facts(data.val, len(data.val_class_names), limit)):
+        return f"val: {'; '.join(lines)}"
+    if images := limit_facts(data.train, len(data.class_names), limit)["images_above"]:
+        return (
+            f"train: {counted(images, 'image has', 'images have')} more objects of one class than the {limit}"
+            " detections that are scored; a higher `max_detections` scores more"
+        )
+    return ""

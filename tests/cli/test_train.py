@@ -37,7 +37,7 @@ def test_a_run_writes_its_files(train_py, data, tmp_path, capsys):
     epochs = rows(folder)
     assert [row["epoch"] for row in epochs] == [1, 2]
     assert {"loss", "loss_classifier", "loss_mask"} <= set(epochs[0]["losses"])
-    assert {"bbox", "segm", "classes", "evaluator"} == set(epochs[0]["val"])
+    assert {"bbox", "segm", "classes", "evaluator", "detection_limit"} == set(epochs[0]["val"])
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
     assert settings["imgsz"] == 64 and settings["backbone"] == "mobilenet_v2"
 
@@ -98,7 +98,9 @@ def test_the_val_split_may_list_its_classes_in_another_order(train_py, data, tmp
     (tmp_path / "turned.yaml").write_text(yaml.safe_dump(spec))
 
     scored, score = [], coco_metrics.score
-    monkeypatch.setattr(coco_metrics, "score", lambda *given: (scored.append(given[2].ids), score(*given))[1])
+    monkeypatch.setattr(
+        coco_metrics, "score", lambda *given, **more: (scored.append(given[2].ids), score(*given, **more))[1]
+    )
     for name, description in (("turned", tmp_path / "turned.yaml"), ("as_train", data)):
         flags = ["--data", description, "--epochs", 1, "--output-dir", tmp_path, "--name", name]
         assert train_py(*flags, *TINY) == 0

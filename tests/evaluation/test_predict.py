@@ -79,7 +79,7 @@ def test_random_model_is_evaluated_on_original_pixels(record):
         found := detect_for_dataset(predictor, [record], CLASSES, threshold=0.0),
         CLASSES,
     )
-    assert set(metrics) == {"bbox", "classes", "evaluator"} and 0 <= metrics["bbox"]["AP"] <= 1
+    assert "segm" not in metrics and 0 <= metrics["bbox"]["AP"] <= 1
     assert found[0].image_hw == record.image_hw and len(found[0]) > len(found[0].filter(predictor.threshold))
 
 

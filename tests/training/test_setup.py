@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_fitted_defaults_are_reported_and_saved_with_their_reasons(settings_of_n
         reason = line.partition(": ")[2]
         assert reason and f"# {reason}\n{name}: " in text
     assert values["norm"] == "batch" and values["freeze"] == 0  # random weights have nothing to keep
+
+
+def test_detections_per_image_are_fitted_to_crowded_images_and_reported_only_then(
+    settings_of_new_run, data, tmp_path, capsys
+):
+    assert yaml.safe_load(settings_of_new_run("--data", data))["max_detections"] == 100
+    assert "--max-detections" not in capsys.readouterr().out
+    spec = yaml.safe_load(data.read_text())
+    content = json.loads((data.parent / "files" / "train.json").read_text())
+    (first, *_) = content["annotations"]
+    content["annotations"] += [first | {"id": 1000 + i} for i in range(120)]
+    spec["root"] = str(data.parent / "files")
+    spec["splits"]["train"]["annotations"] = str(tmp_path / "crowded.json")
+    (tmp_path / "crowded.json").write_text(json.dumps(content))
+    (tmp_path / "crowded.yaml").write_text(yaml.safe_dump(spec))
+    for flags, expected in (([], 200), (["--max-detections", 120], 120)):
+        text = settings_of_new_run("--data", tmp_path / "crowded.yaml", *flags)
+        assert yaml.safe_load(text)["max_detections"] == expected
+        assert (f"--max-detections {expected}: the most crowded" in capsys.readouterr().out) == (not flags)
 
 
 @pytest.mark.parametrize("name", [name for name in FITTED if name != "anchors"])

@@ -15,6 +15,7 @@ from detect.data.table import Table
 from detect.structures.class_names import ClassNames
 from detect.training.auto.backbone import fit_frozen_stages, fit_norm
 from detect.training.auto.image_size import fit_image_size
+from detect.training.auto.max_detections import fit_max_detections
 from detect.training.auto.rare_classes import fit_repeat_threshold
 from detect.training.auto.schedule import fit_epochs, fit_learning_rate, fit_warmup_steps
 from detect.training.auto.statistics import DatasetStatistics
@@ -130,6 +131,27 @@ def test_every_dataset_gets_a_size_in_range(objects, hw):
     for default in (320, 480, 640):
         size = fit_image_size(found, default).value
         assert size == default or (320 <= size <= 800 and size % 32 == 0)
+
+
+# Maximum number of detections
+
+
+@pytest.mark.parametrize(
+    ("objects", "default", "expected"),
+    [
+        *((0, 100, 100), (1, 100, 100), (80, 100, 100), (81, 100, 150), (120, 100, 150), (156, 100, 200)),
+        *((400, 100, 500), (156, 300, 300), (300, 300, 400), (20_000, 100, 10_000)),
+    ],
+)
+def test_more_detections_than_usual_are_for_images_with_more_objects(objects, default, expected):
+    crowded = replace(squares([30.0] * (objects + 3)), images=np.array([0] * objects + [1, 2, 3]))
+    choice = fit_max_detections(crowded, default)
+    assert choice.value == expected and (not objects or f"has {objects} object" in choice.reason)
+
+
+def test_crowds_do_not_count_as_detections():
+    assert fit_max_detections(DatasetStatistics.from_table(table([True] * 500)), 100).value == 100
+    assert fit_max_detections(DatasetStatistics.from_table(table([False] * 500)), 100).value == 650
 
 
 # Schedule

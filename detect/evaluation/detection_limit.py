@@ -1,0 +1,65 @@
+"""COCO's limit on the number of detections per image and class, and the highest scores that it allows.
+
+The protocol (https://cocodataset.org/#detection-eval) scores the 100 best detections of each image and class. In an
+image with more objects of a class some of them cannot be found, so that a perfect detector has an AP below 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from detect.structures.image_record import ImageRecord
+from detect.text import counted
+
+STANDARD_LIMIT = 100
+RECALLS = np.linspace(0, 1, 101)  # at which COCO samples the precision
+
+
+def scored_detections(max_detections: int | None) -> int:
+    """Return how many detections per image and class are scored: COCO's 100, or ``max_detections`` if it is larger."""
+    return max(STANDARD_LIMIT, max_detections or 0)
+
+
+def limit_facts(records: Sequence[ImageRecord], num_classes: int, limit: int = STANDARD_LIMIT) -> dict[str, Any]:
+    """Return what a limit of ``limit`` detections per image and class means for ground truth, crowds excluded:
+
+    ``{"per_image_and_class": limit, "images_above": number of images with more objects of one class, "max_AP",
+    "max_AR"}``. The last two are the scores of a perfect detector, means over the classes with objects; None without
+    any object.
+    """
+    counts = np.zeros((len(records), num_classes), np.int64)
+    for row, record in zip(counts, records, strict=True):
+        row += np.bincount(record.labels[~record.iscrowd], minlength=num_classes + 1)[1:]
+    objects = counts.sum(axis=0)
+    recall = (np.minimum(counts, limit).sum(axis=0) / np.maximum(objects, 1))[objects > 0]
+    reached = RECALLS[:, None] <= recall  # [101, classes]; the precision is 1 up to the recall, and 0 above it
+    return {
+        "per_image_and_class": limit,
+        "images_above": int((counts > limit).any(axis=1).sum()),
+        "max_AP": float(reached.mean()) if recall.size else None,
+        "max_AR": float(recall.mean()) if recall.size else None,
+    }
+
+
+def explain_limit(facts: dict[str, Any]) -> list[str]:
+    """Return at most two lines for the result of ``limit_facts``: one if the limit is not COCO's, and one if it
+    excludes objects."""
+    limit, images = facts["per_image_and_class"], facts["images_above"]
+    lines = []
+    if limit != STANDARD_LIMIT:
+        lines.append(
+            f"not COCO's standard: up to {limit} detections per image and class are scored, COCO's protocol scores"
+            f" {STANDARD_LIMIT}"
+        )
+    if images:
+        have = "has" if images == 1 else "have"
+        scored = "COCO's protocol scores" if limit == STANDARD_LIMIT else "are scored"
+        lines.append(
+            f"{counted(images, 'image')} {have} more objects of one class than the {limit} detections that {scored}:"
+            f" AP is at most {facts['max_AP']:.3f}, AR at most {facts['max_AR']:.3f}; a higher `max_detections` scores"
+            " more"
+        )
+    return lines
