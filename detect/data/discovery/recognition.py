@@ -11,6 +11,7 @@ import msgspec
 
 from detect.data.discovery.unsupported import unsupported_suffixes, why_unsupported
 from detect.data.file_listing import FileListing
+from detect.data.image_names import comparable
 from detect.data.readers import READERS, get_reader
 from detect.data.readers.csv_layout import EXAMPLE_HEADER, why_unclear
 from detect.data.readers.reader import AnnotationFile
@@ -26,14 +27,14 @@ def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]
     """
     files: dict[str, list[PurePosixPath]] = {}
     errors: dict[PurePosixPath, str] = {}
-    image_names = {image.stem for image in listing.images}
+    image_names = {comparable(image.name) for image in listing.images}
     for suffix in (*_suffixes(), *unsupported_suffixes(listing)):
         by_folder = defaultdict(list)
         for name in listing.files.get(suffix, []):
             by_folder[name.parent].append(name)
         for names in by_folder.values():
             for name, found in _formats_in_folder(listing.folder, names, errors):
-                if name.stem in image_names or not get_reader(found).needs_matching_image:
+                if comparable(name.stem) in image_names or not get_reader(found).needs_matching_image:
                     files.setdefault(found, []).append(name)
     return files, errors
 

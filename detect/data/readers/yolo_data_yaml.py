@@ -35,6 +35,24 @@ def find_classes(listing: FileListing) -> tuple[str, ...]:
     return _read_class_list(listing)
 
 
+def read_task(annotations: Path) -> tuple[list[int] | None, str]:
+    """Return ``kpt_shape``, [K, D], and ``task`` from data.yaml in a folder of labels or up to three folders above.
+
+    The first is None and the second "" if data.yaml does not state them.
+    """
+    for folder in (annotations, *annotations.absolute().parents[:3]):
+        for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+            try:
+                content = read_yaml(path)
+            except (OSError, YamlError):
+                continue
+            if isinstance(content, dict) and "names" in content:
+                shape, task = content.get("kpt_shape"), content.get("task")
+                valid = isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and n > 0 for n in shape)
+                return (shape if valid else None), (task if isinstance(task, str) else "")
+    return None, ""
+
+
 def _in_order(names: dict[str, Any], path: Path) -> list[Any]:
     """Return class names in the order of the class numbers that are their keys. Raises DataError for other keys."""
     by_number = {int(key): name for key, name in names.items() if str(key).isdecimal()}

@@ -28,6 +28,7 @@ from detect.structures import masks
 from detect.text import counted, first_few
 
 _POLYGON_KINDS = ("too_few_points", "invalid_mask")  # only the invalid polygons of an object are removed
+_MAX_UNMATCHED = 0.02  # fraction of the images
 _BAR_MIN_MASKS = 20_000  # number of masks from which a progress bar is shown
 
 
@@ -75,6 +76,7 @@ def check_enough_left(problems: Sequence[Problem], split: UnvalidatedSplit, tabl
 
     table: result of ``clean(split)``. Only objects on the images of ``table`` count.
     """
+    _check_label_files(split)
     images = np.isin(split.table.image_ids, table.image_ids)
     never_read = sum(KINDS[e.kind].subject == "object" and e.image >= 0 and images[e.image] for e in split.skipped)
     total = int(images[split.table.images].sum()) + int(never_read)
@@ -84,6 +86,21 @@ def check_enough_left(problems: Sequence[Problem], split: UnvalidatedSplit, tabl
         raise DataError(
             f"{split.annotations}: {lost} of {counted(total, 'object')} are invalid: {parts};"
             " doctor.py fix removes them"
+        )
+
+
+def _check_label_files(split: UnvalidatedSplit) -> None:
+    """Raise DataError if label files lack an image while images lack a label file; then their names do not match."""
+    if split.table.sources is None:
+        return
+    files = [e.location.file for e in split.skipped if e.kind == "missing_image" and e.image < 0]
+    images = [name for name, file in zip(split.table.names, split.table.sources, strict=True) if not file]
+    if min(len(files), len(images)) > _MAX_UNMATCHED * len(split.table):
+        have = "has" if len(images) == 1 else "have"
+        raise DataError(
+            f"{split.annotations}: {counted(len(files), 'label file')} without an image ({first_few(files, 2)}), and "
+            f"{counted(len(images), 'image')} {have} no label file ({first_few(images, 2)}); rename them alike, or "
+            "remove the label files"
         )
 
 

@@ -43,7 +43,7 @@ def merge_repeated_images(split: UnvalidatedSplit) -> UnvalidatedSplit:
 
 
 def _united(table: Table, target: np.ndarray) -> Table:
-    """Return the table with the objects of image i moved to image target[i], without objects that another row repeats."""
+    """Return the table with the objects of image i moved to image target[i], without those that others repeat."""
     images_before = table.images
     images = target[images_before]
     order = np.argsort(images, kind="stable")
