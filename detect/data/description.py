@@ -24,8 +24,8 @@ from detect.progress import warn
 from detect.text import first_few, unknown
 
 # Allowed keys of a description and of its sections, with the type of their values.
-_KEYS = {
-    "name": str, "format": str, "classes": list, "root": str, "iscrowd": str, "download": dict, "render": dict,
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "name": str, "format": str, "classes": (list, dict), "root": str, "iscrowd": str, "download": dict, "render": dict,
     "splits": dict,
 }  # fmt: skip
 _SPLIT_KEYS = {"images": str, "annotations": str, "files": list, "without": list}
@@ -34,11 +34,18 @@ _RENDER_KEYS = {"kind": str, "seed": int}
 # Places of texts: a class may be called ``no`` and an image ``007``.
 _TEXTS = [
     *((key,) for key in ("name", "format", "classes", "root")),
+    ("classes", "*"),
     *(("splits", "*", key) for key in _SPLIT_KEYS),
     *(("download", key) for key in ("url", "sha256", "via_sizes")),
     ("render", "kind"),
 ]
-_TYPE_WORDS = {str: "text", int: "a whole number", list: "a list of texts", dict: "a mapping"}
+_TYPE_WORDS: dict[type | tuple[type, ...], str] = {
+    str: "text",
+    int: "a whole number",
+    list: "a list of texts",
+    dict: "a mapping",
+    (list, dict): "a list of texts, or a mapping",
+}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -76,6 +83,7 @@ def find_spec(
         root=Path(data_root) if data_root else files,
         splits=content["splits"],
         classes=tuple(classes) if classes else None,
+        merged=_merged(classes),
         download=content.get("download"),
         render=content.get("render"),
         root_given=data_root is not None,
@@ -132,9 +140,7 @@ def _load(path: Path) -> dict[str, Any]:
     _check(content, _KEYS, ("format", "splits"), str(path))
     if content["format"] not in READERS:
         raise UsageError(f"{path}: {unknown('format', content['format'], READERS)}")
-    classes = content.get("classes") or []
-    if len(set(classes)) < len(classes):
-        raise UsageError(f"{path}: 'classes' lists a name twice: {', '.join(classes)}")
+    _check_classes(content.get("classes") or [], path)
     if content.get("iscrowd", "keep") not in ("keep", "ignore"):
         raise UsageError(f"{path}: {unknown('value of iscrowd', content['iscrowd'], ('keep', 'ignore'))}")
     if content.get("download") is not None:
@@ -146,6 +152,25 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
+def _merged(classes: list[str] | dict[str, list[str]] | None) -> dict[str, str]:
+    """Return {name in the annotations: class} of a mapping of classes, {} for a list."""
+    items = classes.items() if isinstance(classes, dict) else ()
+    return {name: new for new, names in items for name in names}
+
+
+def _check_classes(classes: list[str] | dict[str, Any], path: Path) -> None:
+    names = list(classes)
+    if isinstance(classes, dict):
+        for new, merged in classes.items():
+            if not isinstance(merged, list) or not merged or not all(isinstance(name, str) for name in merged):
+                raise UsageError(
+                    f"{path}: 'classes' has {new}: {reprlib.repr(merged)}; expected a list of class names"
+                )
+        names = [name for merged in classes.values() for name in merged]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{path}: 'classes' lists a name twice: {', '.join(names)}")
+
+
 def _check_download(download: Any, where: str) -> None:
     _check(download, _DOWNLOAD_KEYS, ("url",), where)
     for key, kind in (("sha256", str), ("images", int)):
@@ -154,7 +179,7 @@ def _check_download(download: Any, where: str) -> None:
             raise UsageError(f"{where}: {key} of {first_few(wrong)} should be {_TYPE_WORDS[kind]}")
 
 
-def _check(content: Any, types: Mapping[str, type], required: Sequence[str], where: str) -> None:
+def _check(content: Any, types: Mapping[str, type | tuple[type, ...]], required: Sequence[str], where: str) -> None:
     """Raise UsageError for a key that is unknown or missing, or whose value has the wrong type."""
     if not isinstance(content, dict):
         keys = ", ".join(required)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from detect.data.download import fetch_archive, verify_files
+from detect.data.numbered_classes import merge_classes
 from detect.data.readers import get_reader
 from detect.data.synthetic.datasets import render_dataset
 from detect.data.table import Table
@@ -40,6 +41,7 @@ class DatasetSpec:
         iscrowd: "ignore" to read crowds as single objects, "keep" to read them as crowds.
         root_given: bool, whether the user gave ``root``. Then files are verified and never downloaded or rendered.
         discovery_note: one line about what was found, if the dataset is a folder without a description.
+        merged: {class name in the annotations: one of ``classes``} for classes that are merged.
         splits_file: file of the random splits, if they were drawn at random and saved.
     """
 
@@ -53,6 +55,7 @@ class DatasetSpec:
     root_given: bool = False
     iscrowd: str = "keep"
     discovery_note: str = ""
+    merged: dict[str, str] = field(default_factory=dict)
     splits_file: Path | None = None
     _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
@@ -142,9 +145,17 @@ class DatasetSpec:
         part = self.splits[split]
         images, annotations = self.root / part["images"], self.root / part["annotations"]
         if (images, annotations) not in self._unvalidated:
-            unvalidated = get_reader(self.format).parse(images, annotations, self.classes)
+            unvalidated = get_reader(self.format).parse(images, annotations, tuple(self.merged) or self.classes)
+            if self.merged:
+                unvalidated = self._with_merged_classes(unvalidated)
             self._unvalidated[images, annotations] = merge_repeated_images(unvalidated.with_names_on_disk())
         return self._unvalidated[images, annotations]
+
+    def _with_merged_classes(self, unvalidated: UnvalidatedSplit) -> UnvalidatedSplit:
+        for name in self.merged if unvalidated.classes_listed else ():
+            if name not in unvalidated.names:
+                raise UsageError(f"{unvalidated.annotations}: {unknown('class', name, unvalidated.names)}")
+        return merge_classes(unvalidated, self.merged)
 
     def _has_real_masks(self, split: str) -> bool:
         """Return whether the annotations of any split have real masks; other splits than ``split`` are read last."""

@@ -11,6 +11,7 @@ import numpy as np
 from detect import distributed
 from detect.data.backgrounds import with_backgrounds
 from detect.data.description import find_spec
+from detect.data.numbered_classes import instance_number_groups
 from detect.data.quality.checks.classes import classes_in_use
 from detect.data.quality.checks.siblings import describe_leak
 from detect.data.table import Table
@@ -63,6 +64,11 @@ def read_training_data(
             warn(f"dataset '{spec.name}': split '{split}': {describe_crowds(records)}")
     if untrained := sorted(classes_in_use(val, val_class_names) - classes_in_use(train, class_names)):
         warn(f"dataset '{spec.name}': val has objects of classes without objects in train: {first_few(untrained)}")
+    for base, group in instance_number_groups([train], class_names).items():
+        warn(
+            f"dataset '{spec.name}': the classes {first_few(group)} seem to number the objects of each image;"
+            f" doctor.py fix --merge-suffixes writes a copy with one class, {base}"
+        )
     if leak := describe_leak(train, val):
         again = f"; delete {spec.splits_file} to split again" if spec.splits_file else ""
         warn(f"dataset '{spec.name}': {leak}{again}; doctor.py check lists them")

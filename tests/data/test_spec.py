@@ -225,6 +225,8 @@ PART = {"images": "images", "annotations": "ground truth.json"}
         (described(classes=[["kite"]]), r"'classes' is \[\['kite'\]\]; expected a list of texts"),
         (described(classes=[None, "kite"]), r"line \d+: 'null' means no value"),
         (described(classes=["kite", "kite"]), "'classes' lists a name twice: kite, kite"),
+        (described(classes={"a": ["kite"], "b": ["kite"]}), "'classes' lists a name twice: kite, kite"),
+        (described(classes={"a": "kite"}), "'classes' has a: 'kite'; expected a list of class names"),
         (described(splits=["train"]), r"'splits' is \['train'\]; expected a mapping"),
         (described(splits={"train": None}), "split train is None; expected a mapping with the keys images, annot"),
         (

@@ -222,6 +222,18 @@ def _classes(*more: Content, supercategory: str | None = None) -> Callable[[Path
     return change
 
 
+def _renamed(*names: str) -> Callable[[Path, Content], None]:
+    """Rename the classes in all splits."""
+
+    def change(folder: Path, content: Content) -> None:
+        for split in SPLITS:
+            other = content if split == "train" else load(folder, split)
+            other["categories"] = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
+            save(folder, split, other)
+
+    return change
+
+
 def _similar(folder: Path, content: Content) -> None:
     _classes({"id": 3, "name": "Kite "})(folder, content)
     content["annotations"][0]["category_id"] = 3
@@ -280,6 +292,8 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "leaked_image": _same_file("val"),
     "near_duplicate": _brighter_copy("train"),
     "near_duplicate_leak": _brighter_copy("val"),
+    "instance_numbers": _renamed("kite-0", "kite-1"),
+    "numbered_classes": _renamed("kite 5", "kite 6"),
     "sibling_leak": _augmented_copy_of_val,
     "wrong_extension": _renamed_to_jpg,
     "few_gray_levels": _twelve_bits,

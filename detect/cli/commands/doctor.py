@@ -56,6 +56,9 @@ class CheckSettings(DoctorSettings):
 class FixSettings(DoctorSettings):
     """Write a repaired copy of a dataset as COCO JSON, with a ledger of every change."""
 
+    merge_suffixes: bool = option(
+        False, "merge classes that number the objects of each image, such as cat-0 and cat-1 into cat"
+    )
     output_dir: Path = option(REQUIRED, "new folder for the repaired copy", metavar="DIR")
     iscrowd: str = option(
         "keep", "'ignore' makes single objects of crowds, as CVAT marks brush masks", choices=("keep", "ignore")
@@ -135,7 +138,7 @@ def fix(spec: DatasetSpec, settings: FixSettings) -> int:
     from detect.data.quality.repair import FORMAT, ledger, repair
     from detect.data.quality.repair.gray_levels import dataset_gray_range, rescaling_copy
 
-    repaired, copy = repair(spec, settings.iscrowd), None
+    repaired, copy = repair(spec, settings.iscrowd, merge_suffixes=settings.merge_suffixes), None
     if settings.rescale_16bit:
         (low, high), number = dataset_gray_range(repaired.tables.values())
         copy = rescaling_copy((low, high))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from detect.data.numbered_classes import instance_number_groups, numbered_groups
 from detect.data.table import Table
 from detect.data.validation.crowds import has_many_crowds, has_objects
 from detect.data.validation.problems import Location, Problem
 from detect.structures.class_names import ClassNames
-from detect.text import counted
+from detect.text import counted, first_few
 
 _RARE = 0.01  # fraction of the objects of the most frequent class
 
@@ -45,6 +46,10 @@ def check_classes(tables: Mapping[str, Table], class_names: ClassNames) -> Itera
     yield "", _problem("class_imbalance", explained)
     equal = {name: f"similar to {group[0]}" for group in similar_names(class_names) for name in group[1:]}
     yield "", _problem("similar_class_names", equal)
+    numbers = instance_number_groups(tables.values(), class_names)
+    for kind, wanted in (("instance_numbers", True), ("numbered_classes", False)):
+        groups = {b: names for b, names in numbered_groups(class_names.names).items() if (b in numbers) == wanted}
+        yield "", _problem(kind, {base: describe_group(group, total, class_names) for base, group in groups.items()})
     if class_names.ids != tuple(range(1, len(names) + 1)):
         ids = f"ids {min(class_names.ids)} to {max(class_names.ids)} for {counted(len(names), 'class', 'classes')}"
         yield "", _problem("irregular_category_ids", {names[0]: ids})
@@ -74,6 +79,11 @@ def similar_names(class_names: ClassNames) -> list[list[str]]:
     for name in class_names.names:
         groups.setdefault("".join(name.casefold().replace("_", " ").replace("-", " ").split()), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def describe_group(group: Sequence[str], total: np.ndarray, class_names: ClassNames) -> str:
+    """Return class names with their numbers of objects; ``total`` is int64 [K]."""
+    return first_few(f"{name} ({total[class_names.label(name) - 1]})" for name in group)
 
 
 def _problem(kind: str, values: Mapping[str, str]) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from detect.data.exporters import get_exporter
 from detect.data.exporters.file_names import choose_names
-from detect.data.quality.checks.classes import count_objects, similar_names
 from detect.data.quality.repair import ledger, steps
+from detect.data.quality.repair.class_merging import merge_similar_classes
 from detect.data.quality.repair.split import SplitRepair
 from detect.data.spec import DatasetSpec
 from detect.data.table import Table
@@ -40,11 +39,13 @@ class Repair:
     entries: list[ledger.Entry]
 
 
-def repair(spec: DatasetSpec, iscrowd: str = "keep") -> Repair:
+def repair(spec: DatasetSpec, iscrowd: str = "keep", *, merge_suffixes: bool = False) -> Repair:
     """Return a repaired copy of all splits. Writes nothing.
 
     iscrowd: "ignore" to make single objects of crowds.
-    Raises DataError if annotation files cannot be read, if most images are missing, or if nothing is left.
+    merge_suffixes: whether to merge classes that number the objects of each image.
+    Raises DataError if annotation files cannot be read, if most images are missing, if nothing is left, and if there
+    are no suffixes to merge.
     """
     splits, fingerprints = {}, {}
     before, listed = spec.all_classes(), spec.classes_per_split()
@@ -56,7 +57,8 @@ def repair(spec: DatasetSpec, iscrowd: str = "keep") -> Repair:
         steps.fit_to_images(splits[name])
         fingerprints[name] = steps.remove_invalid(splits[name])
     steps.remove_copies(splits, fingerprints)
-    class_names, label_of, renamed = _merge_similar_classes(before, [split.table for split in splits.values()])
+    current = [split.table for split in splits.values()]
+    class_names, label_of, renamed = merge_similar_classes(before, current, merge_suffixes=merge_suffixes)
     for split in splits.values():
         split.table = replace(split.table, labels=label_of[split.table.labels])
         steps.fix_shapes(split)
@@ -96,25 +98,3 @@ def _true_name(table: Table, image: int) -> str:
     name, form = PurePosixPath(table.names[image]), read_header(table.path(image)).form
     suffix = formats.usual_suffix(form)
     return table.names[image] if formats.suits(name.suffix, form) or not suffix else str(name.with_suffix(suffix))
-
-
-def _merge_similar_classes(
-    class_names: ClassNames, tables: Sequence[Table]
-) -> tuple[ClassNames, np.ndarray, list[ledger.Entry]]:
-    """Merge classes with similar names into the one with the most objects.
-
-    Returns the new classes, the new label of each old label, int64 [K + 1], and entries of the ledger.
-    """
-    counts = sum((count_objects(table, class_names) for table in tables), np.zeros(len(class_names), np.int64))
-    merged_into = {name: name for name in class_names.names}
-    for group in similar_names(class_names):
-        merged_into |= dict.fromkeys(group, max(group, key=lambda name: counts[class_names.label(name) - 1]))
-    kept = [name for name in class_names.names if merged_into[name] == name]
-    new = ClassNames(tuple(kept), tuple(class_names.ids[class_names.names.index(name)] for name in kept))
-    label_of = np.array([0, *(new.label(merged_into[name]) for name in class_names.names)], np.int64)
-    renamed = [
-        {"split": None, "change": "class renamed", "reasons": ["similar_class_names"], "before": name, "after": to}
-        for name, to in merged_into.items()
-        if name != to
-    ]
-    return new, label_of, renamed

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from detect.data.quality.checks.classes import similar_names
 from detect.data.quality.repair.split import SplitRepair
 from detect.data.table import Table
 from detect.data.validation.problems import KINDS
@@ -116,12 +117,17 @@ def _objects(
         if row in row_of:
             after = {**_object(result.table, row_of[row], 0, result.class_names), "image": before["image"]}
             if after["category"] != before["category"]:
-                reasons["similar_class_names"] = None
+                reasons[merge_reason(before["category"], after["category"])] = None
             elif after["category_id"] != before["category_id"]:
                 reasons["category_id_conflict"] = None
         yield from _difference(
             name, "object", before["image"], before, after, reasons or repair.image_reasons[images[row]]
         )
+
+
+def merge_reason(name: str, new: str) -> str:
+    """Return the kind of problem for which a class was renamed."""
+    return "similar_class_names" if similar_names(ClassNames((name, new))) else "instance_numbers"
 
 
 def _difference(
