@@ -6,7 +6,7 @@ Such images are too similar to stand in different splits: the metrics on val and
 - ``NAME_aug1``, ``NAME-augmented-2``, ``aug_3_NAME``,
 - beside an image ``NAME`` or each other: ``NAME copy``, ``NAME - Copy (2)``, ``Copy of NAME``, and names of
   transforms such as ``NAME_flipped``, ``NAME_rot90`` and ``NAME_blur``; beside ``NAME`` only: ``NAME (1)``,
-- ``CLIP_000123``, frames of a clip, if the name says so or neighboring frames look alike.
+- ``CLIP_000123``, frames of a clip, if the name says so or neighboring frames are similar.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def clip_groups(names: Sequence[str], vectors: np.ndarray | None = None) -> np.n
         name must contain a word such as "frame", "clip" or "mp4".
     """
     groups = np.arange(len(names))
-    for rows in _clips(names, vectors):
+    for rows in find_clips(names, vectors):
         length = max(_MIN_RANGE, _RANGE * len(names))
         parts = max(3, int(np.ceil(len(rows) / length))) if len(rows) > _LONG * len(names) else 1
         for part in np.array_split(rows, parts):
@@ -95,7 +95,7 @@ def sibling_leaks(
     every = [(split, row, name) for split, members in names.items() for row, name in enumerate(members)]
     texts, split_of = [name for *_, name in every], np.array([split for split, *_ in every])
     clips = np.arange(len(texts))
-    for rows in _clips(texts, None if vectors is None else np.concatenate([vectors[split] for split in names])):
+    for rows in find_clips(texts, None if vectors is None else np.concatenate([vectors[split] for split in names])):
         if len(rows) <= _LONG * len(texts) or _is_split_by_frame(split_of[rows]):
             clips[rows] = rows[0]
     groups = merge_groups(source_groups(texts), clips) if texts else clips
@@ -176,8 +176,8 @@ def _numbered(keys: Iterable[str]) -> np.ndarray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def _clips(names: Sequence[str], vectors: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Yield the rows of each clip in the order of its frame numbers, int64 [n]."""
+def find_clips(names: Sequence[str], vectors: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Yield the rows of each clip, int64 [n] in the order of its frames. Arguments as of ``clip_groups``."""
     frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row, name in enumerate(names):
         stem = _stem(name)
@@ -190,7 +190,7 @@ def _clips(names: Sequence[str], vectors: np.ndarray | None = None) -> Iterator[
         rows = np.array([row for _, row in sorted(members)])
         if len(rows) < _MIN_CLIP:
             continue
-        if _CLIP_WORDS.search(prefix) or (vectors is not None and _look_alike(vectors[rows], typical)):
+        if _CLIP_WORDS.search(prefix) or (vectors is not None and _are_similar(vectors[rows], typical)):
             yield rows
 
 
@@ -201,7 +201,7 @@ def _typical_difference(vectors: np.ndarray) -> float:
     return float(np.median(1 - (one * other).sum(axis=1)))
 
 
-def _look_alike(vectors: np.ndarray, typical: float | None) -> bool:
-    """Return whether neighbors, rows of ``vectors``, look more alike than random images."""
+def _are_similar(vectors: np.ndarray, typical: float | None) -> bool:
+    """Return whether neighbors, rows of ``vectors``, are more similar than random images."""
     difference = float(np.median(1 - (vectors[1:] * vectors[:-1]).sum(axis=1)))
     return difference < _MAX_DIFFERENCE and (typical is None or difference < _MAX_RATIO * typical)

@@ -71,7 +71,7 @@ def signatures(*clips: int) -> np.ndarray:
     return np.array([row / np.linalg.norm(row) for row in rows], np.float32)
 
 
-def test_frames_of_clips_are_grouped_if_neighbors_look_alike():
+def test_frames_of_clips_are_grouped_if_neighbors_are_similar():
     sizes = [12] * 8
     names = [f"cam{clip}_{frame:06d}.jpg" for clip, size in enumerate(sizes) for frame in range(size)]
     groups = clip_groups(names, signatures(*sizes))

@@ -11,6 +11,7 @@ from detect.data.quality.checks.duplicates import check_copies
 from detect.data.quality.checks.geometry import check_shapes
 from detect.data.quality.checks.image_files import check_files
 from detect.data.quality.checks.siblings import check_siblings
+from detect.data.quality.checks.stuck_boxes import check_stuck_boxes
 from detect.data.quality.summary import Summary, summarize
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
@@ -87,6 +88,8 @@ def diagnose(spec: DatasetSpec) -> Diagnosis:
     problems[next(iter(problems))].append(_unannotated_images(spec, splits))
     for split, found in check_copies(tables, fingerprints).items():
         problems[split] += found
+    for split, table in tables.items():
+        problems[split].append(check_stuck_boxes(table, class_names))
     for split, problem in check_siblings(tables, fingerprints):
         problems[split].append(problem)
     for split, problem in (*check_lists(spec.classes_per_split()), *check_classes(tables, class_names)):

@@ -177,6 +177,8 @@ KINDS: dict[str, Kind] = {
         "doctor.py fix --merge-suffixes makes each group one class"),
     "numbered_classes": Kind(NOTE, "class", "groups of classes whose names differ by a number alone",
         "none needed, if the numbers tell kinds of objects apart; otherwise merge them in a description of the dataset"),
+    "stuck_box": Kind(NOTE, "class", "boxes that do not move on most images, while others do",
+        "check them: a track may not have ended, or the object stands still before a fixed camera"),
     "irregular_category_ids": Kind(NOTE, "class", "category ids that are not 1, 2, ...",
         "none needed: category ids are kept"),
     "class_imbalance": Kind(NOTE, "class", "classes with less than 1 % of the objects of the largest class",
