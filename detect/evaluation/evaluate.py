@@ -15,7 +15,9 @@ from detect.data.image_problems import ImageProblems
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, UsageError
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS, bootstrap, coco_metrics
+from detect.evaluation.detection_limit import scored_detections
 from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset, only_readable
+from detect.inference.limit_warning import LimitCounter
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
 from detect.io.files import write_text
@@ -81,6 +83,7 @@ def evaluate(
     format: str = "auto",
     device: str | None = None,
     imgsz: int | None = None,
+    max_detections: int | None = None,
     evaluator: str = DEFAULT_EVALUATOR,
     intervals: bool = False,
 ) -> Evaluation:
@@ -93,6 +96,9 @@ def evaluate(
     data_root: folder of the files of a described dataset, if they lie elsewhere.
     format: annotation format, for a folder with several.
     device, imgsz: as of ``load_model``, for a model that is loaded here.
+    max_detections: maximum number of detections per image, as of ``load_model``. If it is above 100, the number of
+        detections that COCO's protocol scores per image and class, it replaces that number too, and the metrics cannot
+        be compared with COCO's. By default the model's and COCO's. A Predictor must have been loaded with it.
     evaluator: "faster-coco-eval" or "pycocotools", which compute the same.
     intervals: whether to compute 95 % bootstrap intervals of AP and AP50.
 
@@ -106,11 +112,16 @@ def evaluate(
     spec = data if isinstance(data, DatasetSpec) else find_spec(str(data), data_root, format)
     spec.check_split(split)
     if not isinstance(model, Predictor):
-        predictor = load_model(model, device=device or "auto", imgsz=imgsz)
+        predictor = load_model(model, device=device or "auto", imgsz=imgsz, max_detections=max_detections)
     elif device is None and imgsz is None:
         predictor = model
     else:
         raise UsageError("`device` and `imgsz` are for a model that is loaded here; pass them to load_model instead")
+    if max_detections is not None and max_detections != predictor.max_detections:
+        raise UsageError(
+            f"`max_detections={max_detections!r}`: this predictor returns at most {predictor.max_detections} per image"
+            "; pass `max_detections` to load_model too"
+        )
     if spec is not data:
         spec.prepare()
     class_names, records = spec.read(split)
@@ -124,10 +135,14 @@ def evaluate(
         warn(f"dataset '{spec.name}': {line}")
     records, detections = only_readable(records, found)
     _check_objects(spec, split, records)
-    scores = coco_metrics.score(records, detections, class_names, evaluator=evaluator)
+    with LimitCounter(predictor) as counter:
+        for one in detections:
+            counter.add(one)
+    limit = scored_detections(max_detections)
+    scores = coco_metrics.score(records, detections, class_names, evaluator=evaluator, limit=limit)
     scores["speed"] = {"seconds_per_image": round(seconds, 4), "device": str(predictor.device)}
     if intervals:
-        scores["intervals"] = bootstrap.intervals(records, detections, class_names)
+        scores["intervals"] = bootstrap.intervals(records, detections, class_names, limit=limit)
     return Evaluation(spec.name, split, class_names, records, detections, scores)
 
 

@@ -56,7 +56,7 @@ def test_save_writes_the_nested_metrics_with_null_for_missing_ground_truth(folde
     result = evaluate(folder / "m.safetensors", folder / "few.yaml", device="cpu", intervals=True)
     result.save(tmp_path / "metrics.json")
     saved = json.loads((tmp_path / "metrics.json").read_text())
-    assert set(saved) == {"bbox", "segm", "classes", "evaluator", "speed", "intervals"}
+    assert set(saved) == {"bbox", "segm", "classes", "evaluator", "detection_limit", "speed", "intervals"}
     for name, value in saved["bbox"].items():
         assert value == (None if math.isnan(result.metrics[f"bbox_{name}"]) else result.metrics[f"bbox_{name}"])
     assert "95 %" in result.table()
@@ -74,6 +74,10 @@ def test_wrong_arguments_are_errors(folder):
         evaluate(model, data, evaluator="coco")
     with pytest.raises(UsageError, match=r"`device` and `imgsz`.*load_model"):
         evaluate(predictor, data, imgsz=320)
+    with pytest.raises(UsageError, match=r"`max_detections=300`.*at most 100.*load_model"):
+        evaluate(predictor, data, max_detections=300)
+    with pytest.raises(UsageError, match=r"`max_detections=0`"):
+        evaluate(model, data, max_detections=0)
     with pytest.raises(CheckpointError, match=r"none\.safetensors"):
         evaluate(folder / "none.safetensors", data)
 

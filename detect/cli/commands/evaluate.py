@@ -14,7 +14,15 @@ from detect.cli.startup import start_program
 from detect.data.readers import FORMAT_CHOICES
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS
 from detect.models.zoo import check_model, file_of_model
-from detect.options import check_run_name, device_option, imgsz_option, option, output_dir_option
+from detect.options import (
+    check_run_name,
+    device_option,
+    imgsz_option,
+    max_detections_option,
+    option,
+    output_dir_option,
+)
+from detect.progress import report
 from detect.text import counted
 
 
@@ -28,6 +36,10 @@ class EvaluateSettings:
     format: str = option("auto", "annotation format, for a folder with several", choices=FORMAT_CHOICES)
     split: str = option(DEFAULT_SPLIT, "split to evaluate", choices=("train", "val", "test"))
     imgsz: int | None = imgsz_option("short side of images in pixels (default: the checkpoint's)")
+    max_detections: int | None = max_detections_option(
+        "maximum number of detections per image; above 100 also the number that is scored per image and class, which"
+        " is then not COCO's (default: the model's, and COCO's 100)"
+    )
     device: str = device_option()
     evaluator: str = option(
         DEFAULT_EVALUATOR, "library that computes the metrics; both agree", choices=tuple(EVALUATORS)
@@ -56,21 +68,27 @@ def main() -> None:
     make_folder(settings.output_dir)
     spec = find_spec(settings.data, settings.data_root, settings.format)
     spec.check_split(settings.split)
-    predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz)
+    limit = settings.max_detections
+    predictor = load_model(settings.model, device=settings.device, imgsz=settings.imgsz, max_detections=limit)
     spec.prepare()  # downloads or renders a dataset, so it comes after everything that may fail at once
     if spec.discovery_note:
         print(spec.discovery_note)
     name = settings.name or f"{model_name(settings.model)}_{spec.name}_{settings.split}"
     with new_run_folder(settings.output_dir, name) as folder:
         result = evaluate(
-            predictor, spec, split=settings.split, evaluator=settings.evaluator, intervals=settings.intervals
+            predictor,
+            spec,
+            split=settings.split,
+            max_detections=limit,
+            evaluator=settings.evaluator,
+            intervals=settings.intervals,
         )
         images, objects = len(result.records), sum(map(len, result.records))
         size = f"{counted(images, 'image')}, {counted(objects, 'object')}"
         print(f"{publishable_link(settings.model)} on {spec.name} {settings.split}: {size}")
         speed = result.scores["speed"]
         print(f"{speed['seconds_per_image']:.3g} s per image including reading, on {speed['device']}")
-        print(result.table())  # before it is written, since a full disk would lose it
+        report(result.table())  # before it is written, since a full disk would lose it
         result.save(folder / "metrics.json")
         print(f"-> {folder / 'metrics.json'}")
 
