@@ -126,7 +126,7 @@ def _stem(name: str) -> str:
     folders = [part for part in path.parent.parts if split_from_path(PurePosixPath(part)) is None]
     stem = path.stem
     if found := _ROBOFLOW.match(stem):
-        stem = f"{found[1]}.rf"  # told apart below from a name without a hash
+        stem = f"{found[1]}.rf"  # marks the name of an upload, see ``_source_keys``
     return "/".join([*folders, stem])
 
 
