@@ -80,6 +80,54 @@ def test_lines_that_may_be_keypoints_are_refused_by_name(folder):
 @pytest.mark.parametrize(
     "labels",
     [
+        {"a": f"{POSE_2}\n0 0.5 0.5 0.2 0.2"},  # beside boxes
+        {"a": "0 0.5 0.5 0.4 0.4 0.4 0.35 0.6 0.6"},  # two keypoints; as four corners this is no rectangle
+        dict.fromkeys("abc", "0 0.5 0.5 0.4 0.4 0.45 0.6"),  # one keypoint
+    ],
+)
+def test_keypoints_among_boxes_and_few_keypoints_are_refused_by_name(folder, labels):
+    _, found = read(folder, labels)
+    assert all("keypoints" in problem and "task: segment" in problem for problem in found["malformed_object"])
+
+
+def test_predictions_with_keypoints_keep_their_box(folder):
+    (record, *_), found = read(folder, {"a": f"{POSE_2} 0.91\n{POSE_2} 0.91 7"}, kpt_shape=[4, 2])
+    np.testing.assert_allclose(record.boxes, [[60, 60, 140, 140]] * 2, atol=1e-4)
+    assert list(found) == ["keypoints"]
+
+
+@pytest.mark.parametrize(
+    "lines", [[POSE_2], ["0 0.5 0.5 0.4 0.4 0.45 0.6"] * 3, ["0 0.5 0.9 0.3 0.2 0.6 1", "0 0.2 0.2 0.5 0.2 0.4 0.6"]]
+)
+def test_the_task_segment_says_that_lines_are_polygons(folder, lines):
+    records, found = read(folder, dict(zip("abc", lines, strict=False)), task="segment")
+    assert found == {} and sum(len(record) for record in records) == len(lines)
+    assert all(record.masks is not None for record in records)
+
+
+def test_triangles_among_other_polygons_are_not_taken_for_predictions(folder):
+    polygon = "0 0.1 0.1 0.4 0.1 0.4 0.4 0.1 0.4 0.05 0.2"
+    (record, *_), found = read(folder, {"a": f"{polygon}\n0 0.5 0.9 0.3 0.2 0.6 1", "b": "0 0.2 0.2 0.5 0.2 0.4 0.6"})
+    np.testing.assert_allclose(record.boxes[1], [60, 40, 120, 200], atol=2)  # of the pixels of the polygon
+    assert found == {}
+
+
+def test_the_confidence_and_track_id_of_polygons_are_ignored_with_a_note(folder):
+    polygon = "0 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6"
+    (one, other, *_), found = read(folder, {"a": f"{polygon} 0.88 1", "b": f"{polygon} 0.9 12\n{polygon} 0.9"})
+    np.testing.assert_allclose([*one.boxes, *other.boxes], [BOX] * 3, atol=1e-4)
+    assert list(found) == ["extra_columns"] and len(found["extra_columns"]) == 3
+
+
+@pytest.mark.parametrize("angles", [(0.785, -0.3, 1.2), (45, 30, -20), (45, 30, 12.5)])
+def test_boxes_with_an_angle_are_refused_by_name(folder, angles):
+    _, found = read(folder, {n: f"0 0.5 0.5 0.4 0.2 {angle}" for n, angle in zip("abc", angles, strict=True)})
+    assert len(found["malformed_object"]) == 3 and "rotated" in found["malformed_object"][0]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
         {"a": "0 0.1 0.1 0.5 0.1 0.6 0.3 0.5 0.5 0.1 0.5"},  # five vertices
         {"a": "0 0.5 0.5 0.6 0.5 0.62 0.55 0.6 0.6 0.5 0.6", "b": "0 0.4 0.4 0.6 0.4 0.62 0.55 0.6 0.6 0.5 0.6"},
         {"a": POSE_2, "b": "0 0.1 0.1 0.5 0.1 0.6 0.3 0.5 0.5 0.1 0.5"},  # polygons have different lengths
