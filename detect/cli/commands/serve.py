@@ -81,7 +81,7 @@ def stopping_at_once() -> Iterator[None]:
     """Let SIGINT and SIGTERM end the process during the block, without waiting for the thread that loads a model."""
 
     def stop(number: int, _: object) -> None:
-        print("stopped", file=sys.stderr, flush=True)
+        os.write(2, b"stopped\n")  # print() raises an error if the signal interrupts another print()
         os._exit(128 + number)
 
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]

@@ -70,7 +70,7 @@ def test_a_few_crowds_are_no_problem(folder, capsys):
 @pytest.mark.parametrize(("spared", "kind"), [(0, "only_crowds"), (1, "many_crowds")])
 def test_doctor_names_the_cause(folder, spared, kind):
     mark(folder, spared=spared)
-    found = {name: problems for name, problems in diagnose(find_spec(str(folder))).by_kind()}
+    found = dict(diagnose(find_spec(str(folder))).by_kind())
     assert [split for split, _ in found[kind]] == ["train", "val", "test"] and "split_without_objects" not in found
 
 
