@@ -3,14 +3,15 @@
 - ``bbox`` is [x, y, width, height] in pixels from 0. An empty list, null, and zeros beside a mask mean that it is not
   annotated. Numbers may be text.
 - ``segmentation`` is a list of polygons, each a flat list [x0, y0, x1, y1, ...], or a run-length encoding. One flat
-  list, and polygons as lists of points [[x0, y0], [x1, y1], ...] or [{"x": x0, "y": y0}, ...], are read too. Empty
-  polygons are ignored.
+  list, and polygons as lists of points [[x0, y0], [x1, y1], ...] or [{"x": x0, "y": y0}, ...], are read too, also with
+  more brackets around them. Empty polygons are ignored.
 - ``attributes.rotation`` is the clockwise rotation of ``bbox`` around its center in degrees, as CVAT exports it
   (https://docs.cvat.ai/docs/manual/advanced/formats/format-coco/).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any, NamedTuple
@@ -69,6 +70,9 @@ def read_box(value: Any) -> Any:
 
     Raises InvalidEntryError for a rotated box of five numbers, because programs disagree about their meaning.
     """
+    if isinstance(value, str):  # "[10, 5, 20, 15]", from a table
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
     if not value:
         return None
     if isinstance(value, list) and len(value) == 5:
@@ -103,11 +107,21 @@ def read_mask(text: msgspec.Raw) -> Polygons | Rle | None:
 
 def _polygons(segmentation: list[Any]) -> list[list[float]]:
     """Return the polygons of a list in any of the accepted forms, without empty ones."""
+    while _is_wrapped(segmentation):
+        segmentation = [part for inner in segmentation for part in inner]
     if segmentation and not any(isinstance(part, list) for part in segmentation):
         segmentation = [segmentation]  # one flat list, or a list of points as dicts
     elif len(segmentation) > 2 and all(isinstance(part, list) and len(part) == 2 for part in segmentation):
         segmentation = [segmentation]  # a list of points
     return [polygon for part in segmentation if (polygon := _flat_polygon(part))]
+
+
+def _is_wrapped(segmentation: list[Any]) -> bool:
+    """Return whether all items are lists whose items are lists of more than two numbers or of points."""
+    inner = [part for item in segmentation for part in (item if isinstance(item, list) else [None])]
+    return bool(inner) and all(
+        isinstance(part, list) and (len(part) > 2 or (part and isinstance(part[0], list))) for part in inner
+    )
 
 
 def _flat_polygon(points: Any) -> list[float]:

@@ -4,7 +4,7 @@ These layouts are known, and mixtures of them:
 
 - ``masks/a.png`` beside ``images/a.jpg``, in any folder whose name says that it holds masks, and with additions such
   as ``PedMasks/a_mask.png``,
-- ``a_mask.png`` beside ``a.jpg``,
+- ``a_mask.png`` beside ``a.jpg`` or ``a_img.png``,
 - one file per object: ``masks/a_0.png``, ``masks/a_obj1.png``, ``masks/a/0.png``, and ``a/masks/0.png`` for
   ``a/images/a.png``,
 - one folder per class: ``masks/kite/a.png``, ``masks/bird/a.png``.
@@ -25,6 +25,7 @@ _FOLDER = re.compile(
     re.IGNORECASE,
 )
 _WORDS = r"(?:cp_)?(?:masks?|instances?|inst|segmentations?|seg|labels?|gt|groundtruth|matte|panoptic)"
+_IMAGE_WORDS = ("img", "image", "rgb", "raw")
 _SUFFIX = re.compile(rf"[ ._-]{_WORDS}$", re.IGNORECASE)
 _PREFIX = re.compile(rf"^{_WORDS}[ ._-]", re.IGNORECASE)
 _NUMBER = re.compile(rf"(?:[ ._-](?:{_WORDS}|obj|object|id)?[ ._-]?\d+|[ ._-]?\(\d+\))$", re.IGNORECASE)
@@ -106,6 +107,8 @@ def _keys(mask: PurePosixPath) -> Iterator[str]:
     for pattern in (_SUFFIX, _NUMBER, _SUFFIX, _NUMBER):
         if (shorter := pattern.sub("", shorter)) != stem:
             yield shorter
+    if shorter != stem:  # a_img.png beside a_mask.png
+        yield from (f"{shorter}{separator}{word}" for separator in "_-. " for word in _IMAGE_WORDS)
     for folder in reversed(mask.parent.parts):
         yield folder
         if not _FOLDER.search(folder):

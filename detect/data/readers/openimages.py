@@ -5,8 +5,8 @@
 Format: https://storage.googleapis.com/openimages/web/download_v7.html. An image ID is the name of an image file
 without its suffix. The file usually describes many more images than were downloaded: those without a file are ignored.
 Boxes with IsGroupOf 1 are read as crowds. Label names such as ``/m/0k4j`` are translated to class names by a file
-``*class-descriptions*.csv`` in the folder of the annotations or the one above; without such a file they are the
-classes.
+``*class-descriptions*.csv`` or ``classes.csv`` in the folder of the annotations, the one above, or the folder
+``metadata`` beside it, as FiftyOne writes it; without such a file they are the classes.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ def _read_box(cells: Mapping[str, str], hw: tuple[int, int]) -> list[float]:
 def _class_names(annotations: Path) -> dict[str, str]:
     """Return {label name: class name} from the files with class descriptions."""
     names: dict[str, str] = {}
-    for folder in (annotations.parent.parent, annotations.parent):
-        for path in sorted(folder.glob("*class-descriptions*.csv")):
+    above = annotations.parent.parent
+    for folder in (above, above / "metadata", annotations.parent):
+        for path in sorted((*folder.glob("*class-descriptions*.csv"), *folder.glob("classes.csv"))):
             with open_csv(path) as file:
                 names |= {
                     row[0].strip(): row[1].strip() for row in csv.reader(file) if len(row) >= 2 and row[1].strip()

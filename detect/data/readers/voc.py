@@ -15,7 +15,14 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from xml.etree.ElementTree import Element, tostring
 
 from detect.data.file_listing import FileListing, files_below, without_suffix
-from detect.data.readers.parsing import COORDINATES, load_xml, parse_number, read_annotation_files, whole_size
+from detect.data.readers.parsing import (
+    COORDINATES,
+    is_no_object,
+    load_xml,
+    parse_number,
+    read_annotation_files,
+    whole_size,
+)
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import read_name_list
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
@@ -91,19 +98,30 @@ def _add_object(builder: UnvalidatedSplitBuilder, image: int, number: int, entry
         name = _text(entry, "name")
         if not name:
             raise InvalidEntryError("malformed_object", "no class name")
-        box = _read_box(entry)
+        written = _written_box(entry)
+        if is_no_object(name, written):
+            builder.note("no_object", image, number, name)
+            return
+        box = _pixel_box(written)
     except InvalidEntryError as problem:
         builder.skip_object(problem, image, number, tostring(entry, "unicode").strip())
         return
     builder.add_object(image, builder.label(name), number, box=box, iscrowd=_text(entry, "difficult") == "1")
 
 
-def _read_box(entry: Element) -> tuple[float, float, float, float]:
-    """Return the box xyxy in pixels counted from 0. Raises InvalidEntryError when there is none."""
+def _written_box(entry: Element) -> list[float]:
+    """Return xmin, ymin, xmax and ymax as written. Raises InvalidEntryError when one is missing or not a number."""
     bndbox = entry.find("bndbox")
     if bndbox is None:
         raise InvalidEntryError("malformed_object", "no bndbox")
-    values = [parse_number(key, _text(bndbox, key)) for key in COORDINATES]
+    return [parse_number(key, _text(bndbox, key)) for key in COORDINATES]
+
+
+def _pixel_box(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return the box xyxy in pixels counted from 0. Raises InvalidEntryError for a box without area.
+
+    values: first and last pixel of the object, counted from 1: xmin, ymin, xmax, ymax.
+    """
     if not all(map(math.isfinite, values)):
         raise InvalidEntryError("non_finite_box", str(values))
     left, upper, right, lower = values

@@ -7,13 +7,14 @@ an empty one, has no objects. Classes are numbers from 0; their names are in oth
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from detect.data.file_listing import files_below, images_below, read_text_or_empty, without_suffix
 from detect.data.image_names import match_names
-from detect.data.readers.parsing import match_stems
+from detect.data.readers.parsing import is_no_object, match_stems
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.readers.yolo_data_yaml import declared_splits, find_classes, read_task
 from detect.data.readers.yolo_lines import LineFormat, find_line_format, parse_line
@@ -63,7 +64,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         if name in renamed:
             builder.note("renamed_image", image, value=f"its label file is {file}")
         if file:
-            numbers += _add_objects(builder, image, file, hw, form, len(classes))
+            numbers += _add_objects(builder, image, file, hw, form, classes)
     for file in files.values():
         builder.skip_file("missing_image", file, "no image has this name")
     _check_counted_from_0(annotations, numbers, len(classes))
@@ -73,9 +74,11 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
 def _recognize(file: AnnotationFile) -> bool:
     """Return whether the first non-empty line is a whole number followed by at least four fractions.
 
-    Raises ValueError for lines in pixels and for lines with class names.
+    Raises ValueError for lines in pixels, lines with class names, and lines with commas.
     """
-    words = next((line.split() for line in file.head_text.splitlines() if line.strip()), [])
+    text = next((line for line in file.head_text.splitlines() if line.strip()), "")
+    _refuse_commas(text)
+    name, words = _split_name(text)
     if len(words) < 5:
         return False
     try:
@@ -84,12 +87,33 @@ def _recognize(file: AnnotationFile) -> bool:
         return False
     fractions = all(-1 < value < 2 for value in values[:4])
     if not words[0].lstrip("-").isdecimal():
-        if fractions and len(words) == 5 and not _is_number(words[0]):
-            raise ValueError(f"its lines begin with names instead of numbers of classes, such as {words[0][:60]!r}")
+        if len(words) == 5 and not _is_number(words[0]) and (fractions or min(values) >= 0):
+            pixels = "" if fractions else ", and its coordinates are pixels instead of fractions of the image size"
+            raise ValueError(
+                f"its lines begin with names instead of numbers of classes, such as {name[:60]!r}{pixels}"
+            )
         return _is_number(words[0]) and float(words[0]).is_integer() and fractions
     if not fractions and len(words) == 5 and min(values) >= 0:
         raise ValueError("its coordinates are pixels; YOLO's are fractions of the image size, 0 to 1")
     return fractions
+
+
+def _split_name(text: str) -> tuple[str, list[str]]:
+    """Return the class and the words of a line. A name of several words, before four numbers, counts as one word."""
+    words = text.split()
+    if len(words) > 5 and not any(map(_is_number, words[:-4])) and all(map(_is_number, words[-4:])):
+        words = [" ".join(words[:-4]), *words[-4:]]
+    return (words[0] if words else ""), words
+
+
+def _refuse_commas(text: str) -> None:
+    """Raise ValueError for a box whose numbers are separated by commas or semicolons, or have decimal commas."""
+    if "," not in text and ";" not in text:
+        return
+    for words in (re.split(r"[,;\s]+", text.strip()), text.replace(",", ".").split()):
+        is_row = len(words) == 5 and words[0].isdecimal() and all(map(_is_number, words))
+        if is_row and all(0 <= float(word) <= 1 for word in words[1:]):
+            raise ValueError("its numbers have commas; YOLO's are separated by spaces and have decimal points")
 
 
 def _is_number(word: str) -> bool:
@@ -144,7 +168,12 @@ def _sampled_lines(annotations: Path, files: Sequence[str]) -> Iterator[str]:
 
 
 def _add_objects(
-    builder: UnvalidatedSplitBuilder, image: int, file: str, hw: tuple[int, int], form: LineFormat, num_classes: int
+    builder: UnvalidatedSplitBuilder,
+    image: int,
+    file: str,
+    hw: tuple[int, int],
+    form: LineFormat,
+    classes: Sequence[str],
 ) -> Counter[int]:
     """Add the objects of one label file, and return how often each class number occurs."""
     numbers: Counter[int] = Counter()
@@ -157,13 +186,16 @@ def _add_objects(
         if not text.strip():
             continue
         try:
-            line = parse_line(text, hw, num_classes, form)
+            line = parse_line(text, hw, len(classes), form)
         except InvalidEntryError as problem:
             if problem.kind == "unknown_class" and text.split()[0].isdecimal():
                 numbers[int(text.split()[0])] += 1
             builder.skip_object(problem, image, position, text)
             continue
         numbers[line.number] += 1
+        if line.polygon is None and is_no_object(classes[line.number], line.box):
+            builder.note("no_object", image, position, classes[line.number])
+            continue
         if line.note:
             builder.note(line.note, image, position)
         mask = None if line.polygon is None else [line.polygon]

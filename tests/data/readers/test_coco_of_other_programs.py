@@ -13,7 +13,9 @@ from helpers.via_files import BITMAP, HW, bitmap_of
 BOX = [10, 5, 30, 20]  # of SQUARE, xyxy
 PAIRS = [[10, 5], [30, 5], [30, 20], [10, 20]]
 POINTS = [{"x": x, "y": y} for x, y in PAIRS]
-POLYGON_AND_BOX = pytest.mark.parametrize("bbox", [[10, 5, 20, 15], [], None, [0, 0, 0, 0], ["10", "5", "20", "15"]])
+POLYGON_AND_BOX = pytest.mark.parametrize(
+    "bbox", [[10, 5, 20, 15], [], None, [0, 0, 0, 0], ["10", "5", "20", "15"], "[10, 5, 20, 15]"]
+)
 
 
 def problems(images) -> dict[str, list[str]]:
@@ -25,7 +27,9 @@ def problems(images) -> dict[str, list[str]]:
 
 
 @POLYGON_AND_BOX
-@pytest.mark.parametrize("segmentation", [[SQUARE], SQUARE, [PAIRS], PAIRS, [POINTS], POINTS, [[], SQUARE]])
+@pytest.mark.parametrize(
+    "segmentation", [[SQUARE], SQUARE, [PAIRS], PAIRS, [POINTS], POINTS, [[], SQUARE], [[SQUARE]], [[PAIRS]]]
+)
 def test_box_and_polygon_survive_in_every_notation(read, images, segmentation, bbox):
     written = annotation(1, segmentation=segmentation) | {"bbox": bbox}
     _, (record, *_) = read(content(written))

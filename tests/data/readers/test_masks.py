@@ -60,6 +60,7 @@ LAYOUTS = {  # image -> its masks; one mask has both objects, of two each has on
     "VOC": lambda i: (f"JPEGImages/{i}.jpg", [f"SegmentationObject/{i}.png"]),
     "prefix": lambda i: (f"images/{i}.jpg", [f"masks/mask_{i}.bmp"]),
     "cellpose": lambda i: (f"{i}.tif", [f"{i}_cp_masks.png"]),
+    "cellpose without cp": lambda i: (f"{i}_img.png", [f"{i}_masks.png"]),
     "numbers": lambda i: (f"images/{i}.jpg", [f"masks/{i}_0.png", f"masks/{i}_1.png"]),
     "objects": lambda i: (f"images/{i}.jpg", [f"masks/{i}_obj1.png", f"masks/{i}_obj2.png"]),
     "numbered masks": lambda i: (f"{i}.jpg", [f"{i}_mask_1.png", f"{i}_mask_2.png"]),

@@ -41,6 +41,16 @@ def test_names_of_later_versions_have_a_header(images):
     assert names.names == ("kite",)
 
 
+def test_fiftyone_keeps_the_names_in_another_folder(images):
+    path = write(images, line(), names="")
+    moved = images.parent / "labels" / "detections.csv"
+    for file, text in ((moved, path.read_text()), (images.parent / "metadata" / "classes.csv", NAMES)):
+        file.parent.mkdir()
+        file.write_text(text)
+    names, (a,) = read_split("openimages", images, moved)
+    assert names.names == ("kite",) and len(a) == 1
+
+
 def test_labels_without_a_name_are_the_classes(images, capsys):
     names, _ = read_split("openimages", images, write(images, line(label="/m/09"), names=""))
     assert names.names == ("/m/09",) and "class-descriptions-boxable.csv" in capsys.readouterr().err

@@ -51,6 +51,14 @@ def test_coordinates_are_the_first_and_last_pixel_counted_from_1(folder):
     assert b.boxes.tolist() == [[10, 5, 30, 20]]
 
 
+@pytest.mark.parametrize(("name", "box"), [("background", (0, 0, 0, 0)), ("none", (0, 0, 0, 0)), ("kite", (-1,) * 4)])
+def test_an_object_that_says_no_object_makes_an_image_without_objects(folder, name, box):
+    write(folder, "a", object_xml(name, box))
+    names, (a, b) = read(folder)
+    assert names.names == ("kite",) and len(a) == 0 and len(b) == 1
+    assert [kind for kind, _ in read_problems("voc", folder / "images", folder / "xml")] == ["no_object"]
+
+
 def test_inverted_and_outlying_coordinates_are_kept_unvalidated(folder):
     """The smaller coordinate is the first pixel in either order; 0 comes from programs that count from 0."""
     write(

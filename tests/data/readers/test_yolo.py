@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.reading import read_problems, read_split
 
+from detect.data.discovery.recognition import recognize_format
 from detect.data.readers import yolo
 from detect.errors import DataError
 from detect.media.images import write_image
@@ -44,6 +45,32 @@ def test_boxes_are_centers_and_sides_as_fractions(folder):
     assert a.boxes.tolist() == [[15, 15, 45, 25], [0, 0, 30, 40]] and a.labels.tolist() == [2, 1]
     assert a.areas.tolist() == [300, 1200] and a.image_hw == (40, 60) and a.masks is None
     assert len(b) == 0 and more.path == folder / "images" / "more" / "a.png" and len(more) == 1
+
+
+def test_a_line_that_says_no_object_makes_an_image_without_objects(folder):
+    _, (a, b, _) = read(folder, ["kite", "background"], a="1 0 0 0 0", b="0 0.5 0.5 0.5 0.25")
+    assert len(a) == 0 and b.boxes.tolist() == [[15, 15, 45, 25]]
+    found = read_problems("yolo", folder / "images", folder / "labels", ["kite", "background"])
+    assert [kind for kind, _ in found] == ["no_object"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("0 100 50 40 30", "pixels"),
+        ("kite 0.5 0.5 0.2 0.2", "names instead of numbers of classes, such as 'kite'"),
+        ("traffic light 0.5 0.5 0.2 0.2", "names instead of numbers of classes, such as 'traffic light'"),
+        ("Apple 10.5 20.0 110.0 90.0", "names instead of numbers of classes, such as 'Apple', and.*pixels"),
+        ("0,0.5,0.5,0.2,0.2", "commas"),
+        ("0, 0.5, 0.5, 0.2, 0.2", "commas"),
+        ("0 0,5 0,5 0,2 0,2", "commas"),
+        ("0;0.5;0.5;0.2;0.2", "commas"),
+    ],
+)
+def test_lines_that_are_nearly_yolo_are_refused_with_the_reason(tmp_path, line, said):
+    (tmp_path / "a.txt").write_text(line)
+    with pytest.raises(ValueError, match=said):
+        recognize_format(tmp_path / "a.txt")
 
 
 def test_polygons_are_masks_with_their_boxes(folder):
