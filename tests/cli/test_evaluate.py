@@ -87,7 +87,7 @@ def metrics(tmp_path: Path) -> dict:
 def test_metrics_of_a_checkpoint_have_cocos_names(run, folder, tmp_path, capsys):
     assert run("--model", folder / "m.safetensors", "--data", folder / "few.yaml") == 0
     found = metrics(tmp_path)
-    assert set(found) == {"bbox", "segm", "classes", "evaluator", "speed"}
+    assert set(found) == {"bbox", "segm", "classes", "evaluator", "detection_limit", "speed"}
     assert list(found["bbox"]) == list(found["segm"]) == list(NAMES)
     assert set(found["classes"]) == set(SHAPES)
     assert all(v is None or 0 <= v <= 1 for kind in ("bbox", "segm") for v in found[kind].values())

@@ -62,6 +62,21 @@ def test_save_writes_the_nested_metrics_with_null_for_missing_ground_truth(folde
     assert "95 %" in result.table()
 
 
+@pytest.mark.parametrize(("max_detections", "scored"), [(1, 100), (150, 150)])
+def test_max_detections_limits_the_model_and_above_100_replaces_the_number_of_the_protocol(
+    folder, capsys, max_detections, scored
+):
+    predictor = load_model(folder / "m.safetensors", device="cpu", max_detections=max_detections)
+    of_file = evaluate(folder / "m.safetensors", folder / "few.yaml", device="cpu", max_detections=max_detections)
+    of_predictor = evaluate(predictor, folder / "few.yaml", max_detections=max_detections)
+    assert of_file.metrics == pytest.approx(of_predictor.metrics, nan_ok=True)
+    assert of_file.scores["detection_limit"]["per_image_and_class"] == scored and f"bbox_AR{scored}" in of_file.metrics
+    reached = sum(len(one) == max_detections for one in of_file.detections)
+    warned = [line for line in capsys.readouterr().err.splitlines() if f"`max_detections={max_detections}`" in line]
+    assert len(warned) == 2 * bool(reached) and all(f"{reached} of 2 images" in line for line in warned)
+    assert reached or max_detections > 1
+
+
 def test_wrong_arguments_are_errors(folder):
     data, model = folder / "few.yaml", folder / "m.safetensors"
     predictor = load_model(model, device="cpu")
