@@ -59,7 +59,7 @@ def enlarge(content: dict) -> None:
     ("edit", "words"),
     [
         (rename, "no class in common"),
-        (empty, "no image of split 'val' has an object"),
+        (empty, "split 'val' has no object"),
         (enlarge, "pixels, its annotations are"),
     ],
 )

@@ -249,7 +249,7 @@ def test_script_uses_a_downloaded_model_offline(cache, tmp_path):
     url = f"{server.url('x.safetensors')}#sha256={hashlib.sha256(server.body).hexdigest()[:12]}"
 
     def call(model: str) -> subprocess.CompletedProcess:
-        flags = ["--input", tmp_path / "x.jpg", "--output-dir", tmp_path / "out", "--threshold", "0", "--quiet"]
+        flags = ["--input", tmp_path / "x.jpg", "--output-dir", tmp_path / "out", "--threshold", "0.9", "--quiet"]
         command = [sys.executable, "detect_image.py", "--model", model, *flags, "--device", "cpu"]
         return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
 

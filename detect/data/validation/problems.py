@@ -176,7 +176,7 @@ KINDS: dict[str, Kind] = {
     "instance_numbers": Kind(WARNING, "class", "classes that seem to number the objects of each image",
         "doctor.py fix --merge-suffixes makes each group one class"),
     "numbered_classes": Kind(NOTE, "class", "groups of classes whose names differ by a number alone",
-        "none needed, if the numbers tell kinds of objects apart; otherwise merge them in a description of the dataset"),
+        "none needed, if the numbers tell kinds of objects apart; otherwise merge them in a dataset description"),
     "stuck_box": Kind(NOTE, "class", "boxes that do not move on most images, while others do",
         "check them: a track may not have ended, or the object stands still before a fixed camera"),
     "irregular_category_ids": Kind(NOTE, "class", "category ids that are not 1, 2, ...",
