@@ -22,8 +22,8 @@ TESTED_WITH_MASKS = {"assumed_instances"}
 TESTED_WITH_CROWDS = {"only_crowds", "many_crowds"}
 # Notes and problems of single formats, tested with their readers.
 TESTED_WITH_READERS = {
-    "background_shape", "class_attribute", "corner_label", "extra_columns", "embedded_image", "fractional_boxes", "no_class", "no_class_column",
-    "no_header", "shape_without_area",
+    "background_shape", "class_attribute", "corner_label", "embedded_image", "extra_columns", "fractional_boxes",
+    "no_class", "no_class_column", "no_header", "shape_without_area",
 }  # fmt: skip
 
 
