@@ -20,6 +20,7 @@ _IMAGE_SUFFIXES = tuple(formats.SUFFIXES)
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{4,32}[-_](?=.)")  # of files uploaded to Label Studio and similar servers
 _Key = Callable[[str], str]
 _QUERY = re.compile(r"[?#].*$")
+_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)  # a path may have lost one of the slashes
 
 
 def match_names(written: Iterable[str], on_disk: Collection[str], used: Collection[str] = ()) -> dict[str, str]:
@@ -95,6 +96,9 @@ def _last_parts(count: int) -> _Key:
 
 def _last_part(name: str) -> str:
     """Return the last part of a path or of an address, without the query of an address."""
+    if _ADDRESS.match(name):  # the query of a signed address may contain slashes; ``#`` may belong to a name
+        path, _, _ = name.partition("?")
+        name = path if PurePosixPath(path).suffix.lower() in _IMAGE_SUFFIXES else name
     return _QUERY.sub("", _decoded(name).rpartition("/")[2]) or _decoded(name)
 
 

@@ -185,7 +185,7 @@ def find_clips(names: Sequence[str], vectors: np.ndarray | None = None) -> Itera
             stem = _UPLOADED_SUFFIX.sub("", stem.removesuffix(".rf"))
         if found := _FRAME.match(stem):
             frames[found[1].rstrip("_-. ")].append((int(found[2]), row))
-    typical = None if vectors is None else _typical_difference(vectors)
+    typical = None if vectors is None or not len(vectors) else _typical_difference(vectors)
     for prefix, members in frames.items():
         rows = np.array([row for _, row in sorted(members)])
         if len(rows) < _MIN_CLIP:

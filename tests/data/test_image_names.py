@@ -36,6 +36,8 @@ DECOMPOSED = unicodedata.normalize("NFD", "décran.png")
         ("s3://bucket/folder/img.jpg", "img.jpg"),
         ("https://host/a/img.jpg?token=1", "img.jpg"),
         ("gs://bucket/img%20(1).jpg", "img (1).jpg"),
+        ("https://s3.host/a/img.jpg?X-Credential=AK%2F2024%2Fs3&X-Signature=1/2", "img.jpg"),
+        ("/data/local-files/?d=folder/img.jpg", "img.jpg"),
         ("../images/img.jpg", "img.jpg"),
         (r"C:\Users\me\img.jpg", "img.jpg"),
     ],

@@ -147,3 +147,10 @@ def test_clips_are_recognized_by_their_images_too():
 def test_no_names_have_no_siblings():
     assert sibling_leaks({"train": [], "val": []}) == {"train": [], "val": []}
     assert len(source_groups([])) == 0
+
+
+def test_splits_without_images_have_no_siblings():
+    assert sibling_leaks({"train": [], "val": []}, dict.fromkeys(("train", "val"), np.zeros((0, 4)))) == {
+        "train": [],
+        "val": [],
+    }

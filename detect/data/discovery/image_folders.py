@@ -112,7 +112,7 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
     for image in images:
         by_name[image.name.casefold()].append(image)
         by_stem[image.stem.casefold()].append(image)
-    votes: Counter[PurePosixPath] = Counter()
+    found: list[set[PurePosixPath]] = []  # for each name the folders that it may be in
     for name in islice(names, _COMPARED):
         parts = PurePosixPath(name.replace("\\", "/").casefold()).parts
         last = parts[-1] if parts else ""
@@ -120,12 +120,22 @@ def source_of_file(file: PurePosixPath, names: Iterable[str], images: Sequence[P
         same = by_name.get(last) or by_stem.get(stem, [])
         same_name = {image: _num_common_ends(image.parent / last, parts) for image in same}
         longest = max(same_name.values(), default=0)
+        folders: set[PurePosixPath] = set()
         for image, count in same_name.items():
             if count == len(parts) or (1 < count == longest < len(parts) and not _is_elsewhere(parts)):
-                votes[PurePosixPath(*image.parts[:-count])] += 1
+                folders.add(PurePosixPath(*image.parts[:-count]))
             elif _is_elsewhere(parts):
-                votes[image.parent] += 1
+                folders.add(image.parent)
+        found.append(folders)
+    votes = Counter(chain(*found))
     folder = _best_folder(votes, file) if votes else _only_folder(images, file.parent)
+    if not split_from_path(folder) and sum(votes.values()) > votes[folder] and all(len(f) < 2 for f in found):
+        folder = _common_parent(votes)  # in which the reader finds the images by their unique names
+    elif other := _equal_folder(votes, folder, file):
+        raise DataError(
+            f"the images that {file} names are in {min(folder, other)} and in {max(folder, other)}; move one of the"
+            " two out of the dataset, or name the folder in a YAML file that describes it"
+        )
     return Source(folder, file, split_from_path(file) or split_from_path(folder))
 
 
@@ -164,6 +174,20 @@ def _best_folder(votes: Counter[PurePosixPath], annotations: PurePosixPath) -> P
         )
 
     return max(votes, key=rank)
+
+
+def _equal_folder(
+    votes: Mapping[PurePosixPath, int], best: PurePosixPath, file: PurePosixPath
+) -> PurePosixPath | None:
+    """Return a folder that is as good as the ``best`` one and whose path tells nothing either, None without one.
+
+    Folders of annotated splits, of the annotations, and those that only one of the paths is nearer to, are better.
+    """
+    parts = set(file.parts)
+    if best in (file, file.parent) or split_from_path(best):
+        return None
+    same = (f for f in votes if f != best and votes[f] == votes[best] and len(f.parts) == len(best.parts))
+    return next((f for f in same if len(parts & set(f.parts)) == len(parts & set(best.parts))), None)
 
 
 def _only_folder(images: Sequence[PurePosixPath], default: PurePosixPath) -> PurePosixPath:

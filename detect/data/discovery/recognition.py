@@ -27,6 +27,7 @@ def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]
     """
     files: dict[str, list[PurePosixPath]] = {}
     errors: dict[PurePosixPath, str] = {}
+    unmatched: dict[PurePosixPath, str] = {}
     image_names = {comparable(image.name) for image in listing.images}
     for suffix in (*_suffixes(), *unsupported_suffixes(listing)):
         by_folder = defaultdict(list)
@@ -36,7 +37,9 @@ def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]
             for name, found in _formats_in_folder(listing.folder, names, errors):
                 if comparable(name.stem) in image_names or not get_reader(found).needs_matching_image:
                     files.setdefault(found, []).append(name)
-    return files, errors
+                else:
+                    unmatched.setdefault(name, f"no image has this name, which {get_reader(found).title} need")
+    return files, errors or ({} if files else unmatched)
 
 
 def formats_of_images(listing: FileListing, format: str) -> dict[str, list[PurePosixPath]]:

@@ -120,6 +120,28 @@ def test_images_of_equal_names_in_several_folders_are_an_error(tmp_path):
         find_spec(str(tmp_path / "set"))
 
 
+def test_images_of_one_annotation_file_may_be_in_several_folders_if_names_are_unique(tmp_path):
+    put_images(tmp_path / "set", *(f"images/{'ab'[i % 2]}/{name}" for i, name in enumerate(NAMES)))
+    WRITE["coco"](tmp_path / "set" / "all.json", NAMES)
+    spec = find_spec(str(tmp_path / "set"))
+    assert sum(len(spec.read(split)[1].boxes) for split in spec.splits) == len(NAMES)
+
+
+def test_two_folders_with_the_images_of_one_annotation_file_are_an_error(tmp_path):
+    put_images(tmp_path / "set", *(f"images/{folder}/{name}" for folder in "ab" for name in NAMES))
+    WRITE["coco"](tmp_path / "set" / "all.json", NAMES)
+    with pytest.raises(DataError, match=r"all.json names are in images/a and in images/b"):
+        find_spec(str(tmp_path / "set"))
+
+
+def test_label_files_of_other_names_than_the_images_are_named(tmp_path):
+    put(tmp_path / "set", "yolo", "images", "labels", NAMES)
+    for path in (tmp_path / "set" / "images").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_jpg.rf.0123456789abcdef"))
+    with pytest.raises(DataError, match=r"labels/.*no image has this name"):
+        find_spec(str(tmp_path / "set"))
+
+
 def test_linked_folder_is_visited_once(tmp_path):
     put(tmp_path / "far" / "away", "coco", "", "a.json", NAMES)
     (tmp_path / "set").mkdir()
