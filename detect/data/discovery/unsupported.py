@@ -54,6 +54,7 @@ _ITEMS: tuple[tuple[str, frozenset[str], str], ...] = (
             ("Labelbox", "Label|Labeled Data", _LABELBOX),
             ("Labelbox", "DataRow ID|Label", _LABELBOX),
             ("SuperAnnotate", "className|type|points", "export COCO JSON in SuperAnnotate"),
+            ("JSON-MIN of Label Studio", "annotation_id|lead_time", "export JSON in Label Studio"),
             ("createML", "image|annotations", "export COCO JSON instead of createML"),
         )
     ),

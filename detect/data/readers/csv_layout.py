@@ -121,6 +121,8 @@ def why_unclear(line: str) -> str:
     known = {prefix + name for prefix in _PREFIXES for names in (*_CORNERS, *_UPPER_LEFTS, *_SIDES) for name in names}
     for mark in CSV_DELIMITERS:
         cells = split_line(line, mark)
+        if {"annotation_id", "lead_time"} <= set(cells):
+            return "it seems to be CSV of Label Studio, which is not read; export JSON in Label Studio"
         numbers = sum(1 for cell in cells if _NUMBER.fullmatch(cell))
         has_image = any(cell.lower().endswith(_IMAGE_SUFFIXES) for cell in cells)
         if len(known.intersection(map(_plain, cells))) > 2 or (has_image and numbers > 3):

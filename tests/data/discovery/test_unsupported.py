@@ -32,6 +32,8 @@ FILES = {
     "hasty.json": (json.dumps({"project_name": "a", "label_classes": [], "images": []}), "Hasty"),
     "datumaro.json": (json.dumps({"info": {}, "categories": {}, "items": []}), "Datumaro"),
     "scale.json": (json.dumps([{"task_id": "a", "params": {}, "response": {}}]), "Scale AI"),
+    "min.json": (json.dumps([{"image": "a", "label": [], "annotation_id": 1, "lead_time": 2.0}]), "Label Studio"),
+    "min.csv": ("annotation_id,annotator,created_at,id,image,label,lead_time\n1,1,x,1,a.jpg,[],2\n", "Label Studio"),
     "createml.json": (json.dumps([{"image": "a", "annotations": []}]), "createML"),
     "web.xml": ("<annotation><object><polygon>", "LabelMe web page; export COCO"),
     "000001.txt": (KITTI, "KITTI"),
