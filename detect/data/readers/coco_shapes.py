@@ -108,7 +108,7 @@ def read_mask(text: msgspec.Raw) -> Polygons | Rle | None:
 def _polygons(segmentation: list[Any]) -> list[list[float]]:
     """Return the polygons of a list in any of the accepted forms, without empty ones."""
     while _is_wrapped(segmentation):
-        segmentation = [part for inner in segmentation for part in inner]
+        segmentation = [item[0] for item in segmentation]
     if segmentation and not any(isinstance(part, list) for part in segmentation):
         segmentation = [segmentation]  # one flat list, or a list of points as dicts
     elif len(segmentation) > 2 and all(isinstance(part, list) and len(part) == 2 for part in segmentation):
@@ -117,10 +117,10 @@ def _polygons(segmentation: list[Any]) -> list[list[float]]:
 
 
 def _is_wrapped(segmentation: list[Any]) -> bool:
-    """Return whether all items are lists whose items are lists of more than two numbers or of points."""
-    inner = [part for item in segmentation for part in (item if isinstance(item, list) else [None])]
-    return bool(inner) and all(
-        isinstance(part, list) and (len(part) > 2 or (part and isinstance(part[0], list))) for part in inner
+    """Return whether each item is a list of one polygon; several would be an outline with holes, as in GeoJSON."""
+    return bool(segmentation) and all(
+        isinstance(item, list) and len(item) == 1 and isinstance(item[0], list) and len(item[0]) > 2
+        for item in segmentation
     )
 
 

@@ -173,6 +173,7 @@ def to_jsonl(entries: Iterable[Mapping[str, Any]]) -> str:
 def summary_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield one line per kind of change, with its count and reasons."""
     counts = Counter((entry["change"], ", ".join(entry["reasons"])) for entry in entries)
-    yield from (f"{change}: {count} ({reasons})" for (change, reasons), count in counts.most_common())
+    for (change, reasons), count in counts.most_common():
+        yield f"{change}: {count}" + (f" ({reasons})" if reasons else "")
     if not counts:
         yield "no changes needed"
