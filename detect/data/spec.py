@@ -57,6 +57,7 @@ class DatasetSpec:
     discovery_note: str = ""
     merged: dict[str, str] = field(default_factory=dict)
     splits_file: Path | None = None
+    _noted: set[str] = field(default_factory=set, repr=False, compare=False)  # kinds that a warning named
     _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
@@ -83,7 +84,8 @@ class DatasetSpec:
     ) -> tuple[ClassNames, Table]:
         """Return the classes and the validated records of one split; call ``prepare`` first.
 
-        Invalid images and annotations are skipped or repaired with a warning (see ``validation.cleaning``).
+        Invalid images and annotations are skipped or repaired with a warning (see ``validation.cleaning``). What is
+        only noted is said once per dataset, for the first split that has it.
 
         class_names: classes to use instead of those of the split, see ``select``.
         lenient: whether to accept a split with more invalid than valid annotations.
@@ -94,7 +96,9 @@ class DatasetSpec:
         table, problems = clean(unvalidated)
         if not lenient:
             check_enough_left(problems, unvalidated, table)
-        for line in (*warnings_of(problems, unvalidated), *missing_mask_warnings(table, unvalidated.annotations)):
+        for line in warnings_of(problems, unvalidated, self._noted):
+            warn(line)
+        for line in missing_mask_warnings(table, unvalidated.annotations):
             warn(line)
         if not len(table):
             raise DataError(f"dataset '{self.name}': split '{split}' has no images in {unvalidated.annotations}")

@@ -57,6 +57,18 @@ def names(folder: Path, **choice: Any) -> list[str]:
     return [r.path.relative_to(folder / "files" / "images").as_posix() for r in records]
 
 
+def test_a_note_about_several_splits_is_one_warning(folder, capsys):
+    path = folder / "files" / "ground truth.json"
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["id"] = f"image {image['id']}"
+    path.write_text(json.dumps(content))
+    found = find(folder, described())
+    for split in found.splits:
+        found.read(split)
+    assert capsys.readouterr().err.count("ids that are not whole numbers") == 1
+
+
 def test_paths_are_relative_to_the_description(folder, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     found = find(folder, described())

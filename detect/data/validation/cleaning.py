@@ -22,7 +22,7 @@ from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.annotations import Finding, check_boxes, check_objects, valid_polygons
 from detect.data.validation.exif_rotation import fit_exif_rotation
 from detect.data.validation.image_headers import check_headers, read_headers, with_sizes
-from detect.data.validation.problems import KINDS, SKIPPED, Location, Problem
+from detect.data.validation.problems import KINDS, SKIPPED, Location, Problem, Severity
 from detect.errors import DataError
 from detect.structures import masks
 from detect.text import counted, first_few
@@ -54,9 +54,10 @@ def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     return table, [problem for problem in problems if problem.locations]
 
 
-def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit) -> Iterator[str]:
+def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit, said: set[str]) -> Iterator[str]:
     """Yield one warning per kind of problem with its handling.
 
+    said: kinds of notes about other splits of the dataset, which are left out here; those of this split are added.
     Raises DataError if more than half of the images are missing; then the image folder is wrong.
     """
     for problem in problems:
@@ -67,6 +68,10 @@ def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit) -> Iterato
             raise DataError(f"{split.annotations}: {missing} of its {counted(total, 'image')} {are} missing: {files}")
     for problem in problems:
         kind = KINDS[problem.kind]
+        if kind.severity is Severity.NOTE:
+            if problem.kind in said:
+                continue
+            said.add(problem.kind)
         handling = f"{len(problem.locations)} {kind.when_read or 'kept'} ({first_few(problem.locations, 3)})"
         yield f"{split.annotations}: {kind.title}: {handling}"
 

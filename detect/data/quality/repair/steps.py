@@ -52,7 +52,7 @@ def remove_invalid(split: SplitRepair) -> list[Fingerprint]:
     """
     before = split.current
     split.table, problems = clean(before)
-    list(warnings_of(problems, before))  # only for its error: the ledger reports the problems
+    list(warnings_of(problems, before, set()))  # only for its error: the ledger reports the problems
     for problem in problems:
         split.note(problem)
     headers = read_headers(split.table)
