@@ -95,7 +95,7 @@ KINDS: dict[str, Kind] = {
     "wrong_extension": Kind(NOTE, "image", "images whose file extension differs from their format",
         "doctor.py fix renames them"),
     "few_gray_levels": Kind(WARNING, "image", "16-bit images that use few gray levels",
-        "write 8-bit copies of gray images that use all levels, with `rescale_16bit` of doctor.py"),
+        "doctor.py fix --rescale-16bit writes 8-bit copies of gray images that use all levels"),
     "not_8bit_rgb": Kind(NOTE, "image", "images that are not 8-bit RGB",
         "none needed: they are converted to 8-bit RGB on white"),
     "no_header": Kind(NOTE, "image", "annotation files without a header line",
