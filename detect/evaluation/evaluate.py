@@ -13,7 +13,9 @@ from typing import Any
 from detect.data.description import find_spec
 from detect.data.image_problems import ImageProblems
 from detect.data.spec import DatasetSpec
-from detect.errors import DataError, UsageError
+from detect.data.table import Table
+from detect.data.validation.crowds import require_objects
+from detect.errors import UsageError
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS, bootstrap, coco_metrics
 from detect.evaluation.detection_limit import scored_detections
 from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset, only_readable
@@ -146,9 +148,8 @@ def evaluate(
     return Evaluation(spec.name, split, class_names, records, detections, scores)
 
 
-def _check_objects(spec: DatasetSpec, split: str, records: Sequence[ImageRecord]) -> None:
-    if not any(map(len, records)):
-        raise DataError(f"dataset '{spec.name}': no image of split '{split}' has an annotated object")
+def _check_objects(spec: DatasetSpec, split: str, records: Table) -> None:
+    require_objects(records, f"dataset '{spec.name}': split '{split}'")
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float]:

@@ -117,7 +117,7 @@ def script(monkeypatch, tmp_path) -> Callable[..., int]:
     monkeypatch.setattr(validation, "validation_losses", lambda *_, **__: {"loss": 1.0})
     monkeypatch.setattr(predict, "detect_for_dataset", lambda *_, **__: [Detections((96, 128))] * 2)
     monkeypatch.setattr(trainer, "example_images", lambda *_: {})
-    monkeypatch.setattr(coco_metrics, "score", lambda *_: {"bbox": {"AP": 0.5, "AP50": 0.5}})
+    monkeypatch.setattr(coco_metrics, "score", lambda *_, **__: {"bbox": {"AP": 0.5, "AP50": 0.5}})
     fresh = ["--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--name", "x y", "--output-dir", tmp_path]
     few = ["--fpn-channels", 8, "--imgsz", 64, "--epochs", 3]
 
