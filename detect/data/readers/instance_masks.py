@@ -96,8 +96,17 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
     if not builder.names:
         raise DataError(f"no mask in {annotations} has the name of an image in {images}")
     if seen.counts and not names:
-        builder.note("assumed_instances", value=seen.in_words())
+        builder.note("assumed_instances", value=seen.in_words() + _unread_classes(annotations))
     return builder.finish(names or None, list(panoptic.categories) or None)
+
+
+def _unread_classes(annotations: Path) -> str:
+    """Return a text if the classes of the objects are in semantic masks of Pascal VOC, "" otherwise."""
+    if any((folder / "SegmentationClass").is_dir() for folder in (annotations, annotations.parent)):
+        return (
+            f"; the classes in SegmentationClass are not read, all are '{CLASS_NAME}': export COCO JSON to keep them"
+        )
+    return ""
 
 
 def _recognize(_: AnnotationFile) -> bool:

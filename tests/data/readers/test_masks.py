@@ -259,12 +259,14 @@ def test_several_folders_of_masks_are_an_error(tmp_path):
         find_spec(str(tmp_path / "set"))
 
 
-def test_semantic_masks_beside_instance_masks_are_ignored(tmp_path):
+def test_semantic_masks_beside_instance_masks_are_ignored_with_a_note(tmp_path):
     put_images(tmp_path / "set" / "JPEGImages", "0.jpg", "1.jpg")
     for name in ("0.png", "1.png"):
         palette(tmp_path / "set" / "SegmentationObject" / name, instances())
         palette(tmp_path / "set" / "SegmentationClass" / name, instances(15, 15))
     assert boxes_of(tmp_path / "set") == {"JPEGImages/0.jpg": BOXES, "JPEGImages/1.jpg": BOXES}
+    ((kind, text),) = read_problems("masks", *(tmp_path / "set" / n for n in ("JPEGImages", "SegmentationObject")))
+    assert kind == "assumed_instances" and "SegmentationClass are not read" in text
 
 
 @pytest.mark.parametrize("form", ["voc", "coco"])
