@@ -90,15 +90,23 @@ def sibling_leaks(
 
     names: image names by split, the most important split to compare with, train, first.
     vectors: signatures of the images by split, see ``clip_groups``.
-    The frames of a long clip count only if it is split frame by frame instead of in ranges.
+    The frames of a long clip count only if it is split frame by frame instead of in ranges. A name that several splits
+    have, such as train/0001.jpg and val/0001.jpg, numbers the images of each split, so neither it nor names made from
+    it are evidence; equal files are found by their content.
     """
     every = [(split, row, name) for split, members in names.items() for row, name in enumerate(members)]
     texts, split_of = [name for *_, name in every], np.array([split for split, *_ in every])
+    is_shared = _are_in_several([_stem(text) for text in texts], split_of)
     clips = np.arange(len(texts))
     for rows in find_clips(texts, None if vectors is None else np.concatenate([vectors[split] for split in names])):
+        if is_shared[rows].any():
+            continue
         if len(rows) <= _LONG * len(texts) or _is_split_by_frame(split_of[rows]):
             clips[rows] = rows[0]
-    groups = merge_groups(source_groups(texts), clips) if texts else clips
+    groups = source_groups(texts)
+    separate = np.isin(groups, groups[is_shared])
+    groups[separate] = len(texts) + np.arange(len(texts))[separate]
+    groups = merge_groups(groups, clips) if texts else clips
     first: dict[int, tuple[str, str]] = {}
     leaks: dict[str, list[Leak]] = {split: [] for split in names}
     for (split, row, name), group in zip(every, groups.tolist(), strict=True):
@@ -106,6 +114,14 @@ def sibling_leaks(
         if other != split:
             leaks[split].append(Leak(row, sibling, other))
     return leaks
+
+
+def _are_in_several(stems: Sequence[str], split_of: np.ndarray) -> np.ndarray:
+    """Return which stems occur in several splits, bool [N]; those of Roboflow's copies do not count."""
+    splits = defaultdict(set)
+    for stem, split in zip(stems, split_of.tolist(), strict=True):
+        splits[stem].add(split)
+    return np.array([len(splits[stem]) > 1 and not stem.endswith(".rf") for stem in stems], bool)
 
 
 def _is_split_by_frame(splits: np.ndarray) -> bool:

@@ -116,6 +116,17 @@ def test_siblings_in_another_split_are_leaks_of_the_later_split():
     }
 
 
+@pytest.mark.parametrize("name", ["{:04d}.jpg", "{:04d}_flip.jpg", "img ({}).jpg", "frame_{:06d}.jpg", "{}_aug1.jpg"])
+def test_images_that_are_numbered_in_each_split_are_no_siblings(name):
+    names = [f"{i:04d}.jpg" for i in range(6)] + [name.format(i) for i in range(6)]
+    leaks = sibling_leaks({"train": [f"train/{n}" for n in names], "val": [f"val/{n}" for n in names[2:]]})
+    assert leaks == {"train": [], "val": []}
+
+
+def test_equal_names_of_roboflow_copies_are_siblings():
+    assert sibling_leaks({"train": ["a_jpg.rf.00000000.jpg"], "val": ["a_jpg.rf.11111111.jpg"]})["val"]
+
+
 def test_frames_of_one_of_many_clips_in_two_splits_are_leaks():
     several = {
         "train": [f"video_{clip}_{i:04d}.jpg" for clip in "abcdefgh" for i in range(5)],

@@ -31,7 +31,13 @@ def check_siblings(
 
 
 def describe_leak(train: Table, val: Table) -> str:
-    """Return one line if images of ``val`` have a sibling in ``train``, "" otherwise."""
+    """Return one line if images of ``val`` are in ``train`` or have a sibling there, "" otherwise."""
+    if train.folder == val.folder and (both := set(train.names) & set(val.names)):
+        are = "is" if len(both) == 1 else "are"
+        return (
+            f"{len(both)} of {counted(len(val), 'val image')} {are} in train too (such as {min(both)}), so that the"
+            " metrics on val are too high"
+        )
     leaks = sibling_leaks({"train": list(train.names), "val": list(val.names)})["val"]
     if not leaks:
         return ""
