@@ -201,7 +201,9 @@ def scores(monkeypatch):
 
     def ask(*values: float) -> None:
         left = iter(values)
-        monkeypatch.setattr(coco_metrics, "score", lambda *_, **__: {"bbox": {"AP": (ap := next(left)), "AP50": 1 - ap}})
+        monkeypatch.setattr(
+            coco_metrics, "score", lambda *_, **__: {"bbox": {"AP": (ap := next(left)), "AP50": 1 - ap}}
+        )
 
     return ask
 
