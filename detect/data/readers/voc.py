@@ -113,7 +113,9 @@ def _written_box(entry: Element) -> list[float]:
     """Return xmin, ymin, xmax and ymax as written. Raises InvalidEntryError when one is missing or not a number."""
     bndbox = entry.find("bndbox")
     if bndbox is None:
-        raise InvalidEntryError("malformed_object", "no bndbox")
+        rotated = entry.find("robndbox") is not None
+        why = "a rotated box (robndbox), which is not read; export bndbox, or CVAT XML" if rotated else "no bndbox"
+        raise InvalidEntryError("malformed_object", why)
     return [parse_number(key, _text(bndbox, key)) for key in COORDINATES]
 
 

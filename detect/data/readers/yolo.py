@@ -22,6 +22,7 @@ from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, U
 from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
+from detect.text import counted
 
 _SAMPLED_FILES = 2000
 # Text files that are no labels, unless an image has the same name.
@@ -62,7 +63,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
             continue
         image = builder.add_image(name, hw, source=file)
         if name in renamed:
-            builder.note("renamed_image", image, value=f"its label file is {file}")
+            builder.note("renamed_image", image, value=f"the labels of {name}")
         if file:
             numbers += _add_objects(builder, image, file, hw, form, classes)
     for file in files.values():
@@ -205,9 +206,9 @@ def _add_objects(
 
 def _check_counted_from_0(annotations: Path, numbers: Mapping[int, int], num_classes: int) -> None:
     """Raise DataError if the class numbers are 1 to K, which would shift all names by one."""
-    if numbers and min(numbers) > 0 and max(numbers) == num_classes and num_classes > 1:
+    if numbers and min(numbers) > 0 and max(numbers) == num_classes:
         raise DataError(
-            f"{annotations}: the class numbers are {min(numbers)} to {max(numbers)} and never 0, but the "
-            f"{num_classes} names are for 0 to {num_classes - 1}; if the numbers count from 1, insert a name for 0 "
-            "before the others in data.yaml, such as 'unused'"
+            f"{annotations}: class numbers go from {min(numbers)} to {max(numbers)} and are never 0, but those of the "
+            f"{counted(num_classes, 'name')} go from 0 to {num_classes - 1}; if the numbers count from 1, insert a name"
+            " for 0 before the others in data.yaml, such as 'unused'"
         )

@@ -108,6 +108,7 @@ def test_classes_are_those_of_all_splits_so_that_labels_agree(folder):
         (object_xml(box=("", 6, 7, 20)), "malformed_object", "xmin is ''"),
         (object_xml(""), "malformed_object", "name"),
         ("<object><name>kite</name></object>", "malformed_object", "bndbox"),
+        ("<object><name>kite</name><robndbox><cx>9</cx></robndbox></object>", "malformed_object", "rotated"),
         (object_xml(box=(30, 6, 11, 20)), "inverted_box", ""),
     ],
 )

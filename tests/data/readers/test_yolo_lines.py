@@ -182,6 +182,12 @@ def test_class_numbers_that_count_from_1_are_an_error(folder, numbers):
         read(folder, labels)
 
 
+def test_a_single_class_that_is_counted_from_1_is_an_error(folder):
+    write(folder, dict.fromkeys("abc", "1 0.5 0.5 0.2 0.2"))
+    with pytest.raises(DataError, match=r"never 0.*count from 1"):
+        read_split("yolo", folder / "images", folder / "labels", CLASSES[:1])
+
+
 @pytest.mark.parametrize("numbers", [[0, 1, 2], [1, 2], [2], [0, 3], [0, 1]])
 def test_other_class_numbers_are_read(folder, numbers):
     records, _ = read(folder, {n: f"{number} 0.5 0.5 0.2 0.2" for n, number in zip("abc", numbers, strict=False)})
