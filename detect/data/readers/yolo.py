@@ -209,6 +209,6 @@ def _check_counted_from_0(annotations: Path, numbers: Mapping[int, int], num_cla
     if numbers and min(numbers) > 0 and max(numbers) == num_classes:
         raise DataError(
             f"{annotations}: class numbers go from {min(numbers)} to {max(numbers)} and are never 0, but those of the "
-            f"{counted(num_classes, 'name')} go from 0 to {num_classes - 1}; if the numbers count from 1, insert a name"
-            " for 0 before the others in data.yaml, such as 'unused'"
+            f"{counted(num_classes, 'name')} go from 0 to {num_classes - 1}; if the numbers count from 1, insert a"
+            " name for 0 before the others in data.yaml, such as 'unused'"
         )
