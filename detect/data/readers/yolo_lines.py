@@ -211,7 +211,7 @@ def _look_like_keypoints(count: int, rows: Sequence[Sequence[str]]) -> bool:
     """Return whether in all rows the numbers after the first four are points that fill the box of those four.
 
     A single point fills nothing, so it must be in the box in several rows. Four points that are all corners of
-    rectangles are none.
+    rectangles are no keypoints.
     """
     if count == 6 and len(rows) < _MIN_LINES:
         return False
