@@ -104,8 +104,8 @@ def _check_label_files(split: UnvalidatedSplit) -> None:
         have = "has" if len(images) == 1 else "have"
         raise DataError(
             f"{split.annotations}: {counted(len(files), 'label file')} without an image ({first_few(files, 2)}), and "
-            f"{counted(len(images), 'image')} {have} no label file ({first_few(images, 2)}); rename them alike, or "
-            "remove the label files"
+            f"{counted(len(images), 'image')} {have} no label file ({first_few(images, 2)}); rename them, or "
+            "remove these label files"
         )
 
 
