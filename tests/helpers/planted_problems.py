@@ -319,6 +319,7 @@ PLANTS: dict[str, Callable[[Path, Content], None]] = {
     "tiny_box": _box(10, 10, 1, 5),
     "full_image_box": _box(0, 0, 80, 60),
     "rotated_box": _first(bbox=[20, 20, 20, 15], segmentation=None, area=None, attributes={"rotation": 45}),
+    "box_without_polygon": _first(segmentation=[[10, 10, 20, 20]]),
     "keypoints": _first(keypoints=[10, 10, 2]),
     "dropped_category": _classes({"id": 0, "name": "animals"}, supercategory="animals"),
     "split_without_objects": _no_objects,

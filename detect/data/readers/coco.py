@@ -205,8 +205,8 @@ def _add_object(
         category.no_object = True
         return
     shape = read_shape(annotation.bbox, annotation.segmentation, annotation.attributes)
-    if shape.mask_from_box:
-        builder.note("rotated_box", image, number)
+    if shape.note:
+        builder.note(shape.note, image, number)
     if bytes(annotation.keypoints) not in (b"null", b"[]"):
         builder.note("keypoints", image, number)
     area = annotation.area

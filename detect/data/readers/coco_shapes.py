@@ -35,12 +35,14 @@ class Shape(NamedTuple):
     Attributes:
         box: xyxy, or None if only the mask is annotated.
         mask: polygons, RLE or None.
-        mask_from_box: bool, whether the mask is the outline of a rotated box.
+        mask_from_box: bool, whether the mask is the outline of the box, upright or rotated.
+        note: kind of what was read otherwise than written, or "".
     """
 
     box: tuple[float, ...] | None
     mask: Polygons | Rle | None
     mask_from_box: bool = False
+    note: str = ""
 
 
 def read_shape(bbox: tuple[float, float, float, float] | None, segmentation: msgspec.Raw, attributes: Any) -> Shape:
@@ -61,7 +63,11 @@ def read_shape(bbox: tuple[float, float, float, float] | None, segmentation: msg
     degrees = _rotation(attributes)
     if box is not None and degrees % 360 and (mask is None or _is_outline(mask, box)):
         hull, polygon = rotated_rectangle(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), bbox[2:], degrees)  # type: ignore[index]
-        return Shape(tuple(hull), [polygon], mask_from_box=True)
+        return Shape(tuple(hull), [polygon], mask_from_box=True, note="rotated_box")
+    if box is not None and isinstance(mask, list) and not any(len(p) >= 6 and len(p) % 2 == 0 for p in mask):
+        x1, y1, x2, y2 = box
+        outline = [x1, y1, x2, y1, x2, y2, x1, y2]
+        return Shape(box, [outline], mask_from_box=True, note="box_without_polygon")
     return Shape(box, mask)
 
 

@@ -132,6 +132,8 @@ KINDS: dict[str, Kind] = {
     "invalid_mask": Kind(ERROR, "object", "invalid masks", _REDRAW, SKIPPED),
     "rotated_box": Kind(NOTE, "object", "rotated boxes",
         "none needed, if upright boxes are wanted", "read as the upright box around the object, and as a polygon"),
+    "box_without_polygon": Kind(WARNING, "object", "boxes with a polygon of fewer than 3 points",
+        "draw the polygons again", "read as boxes, whose outlines are the masks"),
     "keypoints": Kind(NOTE, "object", "objects with keypoints",
         "none needed, if boxes and masks are wanted", "read without their keypoints"),
     "corner_label": Kind(NOTE, "object", "labels with four corners",

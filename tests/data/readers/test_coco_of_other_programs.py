@@ -45,6 +45,17 @@ def test_a_box_without_a_polygon_survives(read, images, segmentation):
     assert not problems(images)
 
 
+@pytest.mark.parametrize("segmentation", [[[10, 5]], [[10, 5, 30, 20]], [10, 5, 30, 20], [[*SQUARE, 7]]])
+def test_a_box_with_an_unusable_polygon_survives_and_does_not_switch_masks_off(read, images, segmentation):
+    bad = annotation(1) | {"segmentation": segmentation}
+    _, (record, *_) = read(content(bad, annotation(2)))
+    assert record.boxes.tolist() == [BOX, BOX] and len(record.masks) == 2
+    np.testing.assert_array_equal(bitmap_of(record, 0), BITMAP)
+    assert problems(images)["box_without_polygon"] == ["b.png, annotation 1"]
+    _, (record, *_) = read(content(bad))
+    assert record.boxes.tolist() == [BOX] and record.masks is None
+
+
 @pytest.mark.parametrize("rotation", [45, 45.0, "45.0", -315, 405])
 @pytest.mark.parametrize("segmentation", [None, [], [SQUARE]])
 def test_a_rotated_box_is_read_as_the_upright_box_around_it(read, images, rotation, segmentation):
