@@ -24,7 +24,8 @@ from detect.errors import MediaError
 from detect.media.images import decode, read_header, read_image
 from detect.structures import masks
 
-FIXED = {kind for kind in PLANTS if "doctor.py fix" in KINDS[kind].fix} - {"instance_numbers"}  # on request only
+ON_REQUEST = "doctor.py fix --"  # with a further flag only
+FIXED = {kind for kind in PLANTS if "doctor.py fix" in KINDS[kind].fix.replace(ON_REQUEST, "")}
 READ_DIFFERENTLY = {
     "renamed_image",
     "no_object",
