@@ -27,7 +27,8 @@ def match_names(written: Iterable[str], on_disk: Collection[str], used: Collecti
     """Return {written name: image file} for the names of which exactly one image file fits and no other name does.
 
     Names are compared in steps, from almost equal to equal in the last part only. A file that fits at an earlier step
-    is not considered at later ones. Names that differ in case or encoding alone mean the same file.
+    is not considered at later ones. Names that differ in case or encoding alone mean the same file. Where several
+    folders have files of one name, a name in one of these folders does not mean a file in another one.
 
     written: names without an equal image file, with or without a suffix.
     on_disk: image files that no name equals, as relative paths with forward slashes.
@@ -40,10 +41,13 @@ def match_names(written: Iterable[str], on_disk: Collection[str], used: Collecti
         files_of = _by_key((*files, *used), key)
         found |= {name: files_of[key(name)][0] for name in names if len(files_of.get(key(name), ())) == 1}
         names, files = _without(names, found), _without(files, set(found.values()))
-    for key in (comparable, _last_parts(3), _last_parts(2), _last_part, _last_stem, _without_prefix):
-        names_of, files_of = _by_key(names, key), _by_key(files, key)
+    folders = _folders_that_matter((*on_disk, *used)) if names else set()
+    same_end: tuple[_Key, ...] = (comparable, _last_parts(3), _last_parts(2), _last_part, _last_stem)
+    steps = [*((key, key) for key in same_end), (_without_prefix, _last_stem), (_last_stem, _without_prefix)]
+    for key_of_name, key_of_file in steps:
+        names_of, files_of = _by_key(names, key_of_name), _by_key(files, key_of_file)
         for value, same in names_of.items():
-            candidates = [file for file in files_of.get(value, ()) if not _splits_differ(same[0], file)]
+            candidates = [file for file in files_of.get(value, ()) if _may_mean(same[0], file, folders)]
             if len(same) == len(candidates) == 1:
                 found[same[0]] = candidates[0]
         names, files = _without(names, found), _without(files, set(found.values()))
@@ -64,6 +68,30 @@ def _by_key(names: Iterable[str], key: _Key) -> dict[str, list[str]]:
 
 def _without(names: Iterable[str], matched: Collection[str]) -> dict[str, None]:
     return dict.fromkeys(name for name in names if name not in matched)
+
+
+def _folders_that_matter(files: Collection[str]) -> set[str]:
+    """Return the folders of ``files``, if files of different folders have the same name; otherwise none."""
+    folders_of_name = defaultdict(set)
+    for file in files:
+        folder, _, name = comparable(file).rpartition("/")
+        folders_of_name[name].add(folder)
+    if all(len(folders) == 1 for folders in folders_of_name.values()):
+        return set()
+    return set().union(*folders_of_name.values())
+
+
+def _may_mean(written: str, file: str, folders: Collection[str]) -> bool:
+    """Return whether nothing in the folders of the two paths contradicts that they are the same image.
+
+    folders: as returned by ``_folders_that_matter``.
+    """
+    if _splits_differ(written, file):
+        return False
+    parts = _decoded(written).split("/")[:-1] if folders else []
+    tails = ("/".join(parts[first:]) for first in range(len(parts)))
+    folder = next((tail for tail in tails if tail in folders), None)
+    return folder is None or folder == _decoded(file).rpartition("/")[0]
 
 
 def _splits_differ(written: str, file: str) -> bool:

@@ -33,6 +33,7 @@ DECOMPOSED = unicodedata.normalize("NFD", "décran.png")
         ("/data/upload/3/1a2b3c4d-img.jpg", "img.jpg"),
         ("1a2b3c4d-img.jpg", "sub/img.png"),
         ("img.jpg", "1a2b3c4d-img.jpg"),
+        ("1a2b3c4d-2024-img.jpg", "2024-img.jpg"),
         ("s3://bucket/folder/img.jpg", "img.jpg"),
         ("https://host/a/img.jpg?token=1", "img.jpg"),
         ("gs://bucket/img%20(1).jpg", "img (1).jpg"),
@@ -53,6 +54,9 @@ def test_a_name_is_matched_to_the_only_file_that_fits(written, file):
         (["a.png"], ["a.jpg", "a.bmp"]),  # two files fit
         (["x/a.png", "y/a.png"], ["a.png"]),  # two names fit
         (["train/a.png"], ["val/a.png"]),
+        (["0001_rgb.png"], ["0002_rgb.png"]),  # numbers of frames, not prefixes of a server
+        (["cam1/1.png"], ["cam1/2.png", "cam2/1.png", "cam2/2.png"]),  # folders number the cameras
+        (["set/cam1/1.png"], ["cam1/2.png", "cam2/1.png", "cam2/2.png"]),
         (["img_1.png"], ["img_10.png"]),
         (["a.png"], []),
     ],
