@@ -26,6 +26,7 @@ _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpo
 _CONTAINERS = (dict, list, tuple, Opaque)
 _MAX_DEPTH = 4
 _MAX_DICTS = 1000
+_MAX_TENSORS = 100_000  # in all dictionaries together; a file may refer to one dictionary over and over
 # Keys of a checkpoint -> the program that writes it; the first line whose keys all occur counts.
 _PROGRAMS = (
     ({"pytorch-lightning_version"}, "a Lightning checkpoint"),
@@ -99,14 +100,16 @@ def _rank(path: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _all_dicts(content: Any) -> Iterator[StateDict]:
-    """Yield all dictionaries that hold tensors, down to _MAX_DEPTH."""
+    """Yield the dictionaries that hold tensors, down to _MAX_DEPTH, until they hold _MAX_TENSORS."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    total = 0
     for path, value in waiting:  # grows meanwhile
         children = (
             {f"item {i}": v for i, v in enumerate(value[:10])} if isinstance(value, list | tuple) else as_dict(value)
         )
         tensors = {k: t for k, t in children.items() if isinstance(k, str) and isinstance(t, Tensor | StoredTensor)}
-        if tensors:
+        if tensors and total < _MAX_TENSORS:
+            total += len(tensors)
             unsupported = sum(is_unsupported_tensor(child) for child in children.values())
             yield StateDict(path, {_WRAPPERS.sub("", k): t for k, t in tensors.items()}, num_unsupported=unsupported)
         if len(path) < _MAX_DEPTH and len(waiting) < _MAX_DICTS:

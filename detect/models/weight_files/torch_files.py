@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from detect.models.weight_files.pickle_values import Name, Opaque, PickleError, read_pickle
-from detect.models.weight_files.stored_tensors import STORAGE_DTYPES, Storage, StoredTensor
+from detect.models.weight_files.stored_tensors import MAX_DIMENSIONS, STORAGE_DTYPES, Storage, StoredTensor
 
 # First bytes of the format of PyTorch 0.2 to 1.5: a pickle of torch.serialization.MAGIC_NUMBER, in protocols 2 and up.
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -212,10 +212,10 @@ def _read_sequence(file: mmap.mmap) -> TorchFile:
 
     content = read_pickle(stream, persistent_load)
     places: dict[str, tuple[int, int]] = {}
-    for key in read_pickle(stream):
-        if str(key) not in storages:
+    for key in map(_key, read_pickle(stream)):
+        if key not in storages:
             break  # of an unknown type, so that the size of its elements and the place of the next one are unknown
-        places[str(key)] = _skip_storage(file, storages[str(key)].dtype)
+        places[key] = _skip_storage(file, storages[key].dtype)
 
     def read_storage(key: str) -> bytearray:
         start, size = places[key]
@@ -268,11 +268,11 @@ def _read_tar(archive: tarfile.TarFile) -> TorchFile:
         dtype = _dtype(kind)
         if dtype is None:
             raise TorchFileError("holds tensors of an unsupported type; write it again with a current PyTorch")
-        places[str(key)] = start, size = _skip_storage(file, dtype)
-        objects[str(key)] = Storage(str(key), dtype, size // dtype.itemsize)
+        places[_key(key)] = start, size = _skip_storage(file, dtype)
+        objects[_key(key)] = Storage(_key(key), dtype, size // dtype.itemsize)
     for key, root, start, numel in read_pickle(file):
-        whole = objects[str(root)]
-        objects[str(key)] = Storage.checked(whole.key, whole.dtype, numel, start)
+        whole = objects[_key(root)]
+        objects[_key(key)] = Storage.checked(whole.key, whole.dtype, numel, start)
     tensors = _read_tar_tensors(member("tensors"), objects)
 
     def read_storage(key: str) -> bytearray:
@@ -281,7 +281,7 @@ def _read_tar(archive: tarfile.TarFile) -> TorchFile:
         return bytearray(_exactly(file, size))
 
     def persistent_load(identifier: Any) -> Any:
-        return identifier[0] if isinstance(identifier, tuple) and identifier else tensors[str(identifier)]
+        return identifier[0] if isinstance(identifier, tuple) and identifier else tensors[_key(identifier)]
 
     return TorchFile(read_pickle(member("pickle"), persistent_load), read_storage, sys.byteorder != "little")
 
@@ -291,10 +291,19 @@ def _read_tar_tensors(file: IO[bytes], storages: Mapping[str, Storage]) -> dict[
     for _ in range(_count(read_pickle(file))):
         key, storage, _ = read_pickle(file)
         (dimensions,) = struct.unpack("<i4x", _exactly(file, 8))
+        if not 0 <= dimensions <= MAX_DIMENSIONS:
+            raise PickleError("a tensor has an impossible number of dimensions")
         numbers = struct.unpack(f"<{2 * dimensions + 1}q", _exactly(file, 8 * (2 * dimensions + 1)))
         shape, strides, offset = numbers[:dimensions], numbers[dimensions:-1], numbers[-1]
-        result[str(key)] = StoredTensor.checked(storages[str(storage)], offset, shape, strides)
+        result[_key(key)] = StoredTensor.checked(storages[_key(storage)], offset, shape, strides)
     return result
+
+
+def _key(value: Any) -> str:
+    """Return the key of a storage or tensor as text; the text of any other value may be endless."""
+    if not isinstance(value, str | int):
+        raise PickleError("an impossible key of a storage or tensor")
+    return str(value)
 
 
 def _count(value: Any) -> int:

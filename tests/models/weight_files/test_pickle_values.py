@@ -7,10 +7,12 @@ import os
 import pickle
 import struct
 import time
+import tracemalloc
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.torch_archives import write_zip
 
 from detect.errors import CheckpointError
@@ -90,6 +92,8 @@ def tensor(size: str, strides: str, offset: str = "I0\n", storage: bytes = STORA
     return b"}Vw\n" + call + b"s."
 
 
+# Puts into the memo 60 tuples, each of which holds the one before it twice, so that its text has no end.
+ENDLESS = "(tp0\n0" + "(g0\ng0\ntp0\n0" * 60
 HARMFUL = {
     "absurd shape": tensor("I99999999999\nI99999999999\n", "I0\nI0\n"),
     "larger than its storage": tensor("I5\n", "I1\n"),
@@ -97,6 +101,7 @@ HARMFUL = {
     "negative offset": tensor("I2\n", "I1\n", "I-1\n"),
     "negative stride": tensor("I2\n", "I-1\n"),
     "shape of text": tensor("Vx\n", "I1\n"),
+    "shape of tuples in tuples": tensor(f"{ENDLESS}g0\n", "I1\n"),
     "shape and strides of different lengths": tensor("I2\nI2\n", "I1\n"),
     "too many dimensions": tensor("I1\n" * 100, "I1\n" * 100),
     "storage that is no storage": tensor("I1\n", "I1\n", storage=b"V7\n"),
@@ -133,6 +138,26 @@ def test_harmful_pickles_are_one_clear_error(name, tmp_path):
     message = str(raised.value)
     assert message.startswith(str(tmp_path)) and "\n" not in message and len(message) < 300 + len(str(tmp_path))
     assert time.monotonic() - begin < 30
+
+
+def test_a_key_without_end_in_a_file_of_pytorch_0_2_is_one_clear_error(tmp_path):
+    head = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}, {}))
+    (tmp_path / "w.pth").write_bytes(head + f"({ENDLESS}g0\nl.".encode())
+    with pytest.raises(CheckpointError, match="impossible key"):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_one_dictionary_under_many_keys_is_not_copied_without_end(tmp_path):
+    tensors = {str(number): torch.zeros(1) for number in range(1000)}
+    torch.save(
+        {str(number): {str(inner): tensors for inner in range(100)} for number in range(100)}, tmp_path / "w.pth"
+    )
+    tracemalloc.start()
+    try:
+        assert len(read_weights(tmp_path / "w.pth").state) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_cannot_fill_the_memory_with_empty_values(tmp_path, monkeypatch):
