@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from detect.data.table import Table
 from detect.structures.image_record import ImageRecord
 from detect.text import counted
 
@@ -30,18 +31,29 @@ def limit_facts(records: Sequence[ImageRecord], num_classes: int, limit: int = S
     "max_AR"}``. The last two are the scores of a perfect detector, means over the classes with objects; None without
     any object.
     """
-    counts = np.zeros((len(records), num_classes), np.int64)
-    for row, record in zip(counts, records, strict=True):
-        row += np.bincount(record.labels[~record.iscrowd], minlength=num_classes + 1)[1:]
-    objects = counts.sum(axis=0)
-    recall = (np.minimum(counts, limit).sum(axis=0) / np.maximum(objects, 1))[objects > 0]
+    images, labels = _images_and_labels(records)
+    pairs, counts = np.unique(images * num_classes + labels - 1, return_counts=True)  # of an image and a class
+    objects, scored = (
+        np.bincount(pairs % num_classes, weights=weights, minlength=num_classes)
+        for weights in (counts, np.minimum(counts, limit))
+    )
+    recall = scored[objects > 0] / objects[objects > 0]
     reached = RECALLS[:, None] <= recall  # [101, classes]; the precision is 1 up to the recall, and 0 above it
     return {
         "per_image_and_class": limit,
-        "images_above": int((counts > limit).any(axis=1).sum()),
+        "images_above": len(np.unique(pairs[counts > limit] // num_classes)),
         "max_AP": float(reached.mean()) if recall.size else None,
         "max_AR": float(recall.mean()) if recall.size else None,
     }
+
+
+def _images_and_labels(records: Sequence[ImageRecord]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of the image and the label of each object that is not a crowd, int64 [M] each."""
+    if isinstance(records, Table):  # without creating a record per image
+        return records.images[~records.iscrowd], records.labels[~records.iscrowd]
+    found = [record.labels[~record.iscrowd] for record in records]
+    images = np.repeat(np.arange(len(found)), [len(labels) for labels in found])
+    return images, np.concatenate([np.zeros(0, np.int64), *found])
 
 
 def explain_limit(facts: dict[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None)
         if name in renamed:
             builder.note("renamed_image", image, value=f"the labels of {name}")
         if file:
-            numbers += _add_objects(builder, image, file, hw, form, classes)
+            numbers.update(_add_objects(builder, image, file, hw, form, classes))
     for file in files.values():
         builder.skip_file("missing_image", file, "no image has this name")
     _check_counted_from_0(annotations, numbers, len(classes))

@@ -1,4 +1,4 @@
-"""Boxes of one class that do not move while others do, as a track that does not end leaves them."""
+"""Boxes that stay in one place on most images while others move, usually of a track whose end was not set."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ def check_stuck_boxes(table: Table, class_names: ClassNames) -> Problem:
 
 def _stuck(table: Table, images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield an object of each stuck box on ``images``, int [n], and the images that have the box."""
-    sides = table.boxes[:, 2:] - table.boxes[:, :2]
-    wh = table.image_hw[table.images][:, ::-1]
-    rows = np.flatnonzero(np.isin(table.images, images) & ~table.iscrowd & (sides < _FULL_IMAGE * wh).any(axis=1))
+    counts = np.diff(table.object_starts)[images]
+    image_of = np.repeat(images, counts)
+    rows = np.repeat(table.object_starts[images] - np.cumsum(counts) + counts, counts) + np.arange(len(image_of))
+    sides = table.boxes[rows, 2:] - table.boxes[rows, :2]
+    kept = ~table.iscrowd[rows] & (sides < _FULL_IMAGE * table.image_hw[image_of, ::-1]).any(axis=1)
+    rows, image_of = rows[kept], image_of[kept]
     if len(rows) < _MIN_IMAGES:
         return
     is_stuck, candidates = np.zeros(len(rows), bool), []
@@ -47,12 +50,12 @@ def _stuck(table: Table, images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]
         cells = np.column_stack([np.floor((table.boxes[rows] + offset) / _CELL), table.labels[rows]])
         _, cell_of = np.unique(cells, axis=0, return_inverse=True)
         cell_of = cell_of.reshape(-1)
-        pairs = np.unique(np.column_stack([cell_of, table.images[rows]]), axis=0)
+        pairs = np.unique(np.column_stack([cell_of, image_of]), axis=0)
         counts = np.bincount(pairs[:, 0])
         for cell in np.flatnonzero((counts >= _MIN_IMAGES) & (counts > _MOST * len(images))).tolist():
             is_stuck |= cell_of == cell
             candidates.append((int(rows[cell_of == cell][0]), pairs[pairs[:, 0] == cell, 1]))
-    with_moving = np.unique(table.images[rows[~is_stuck]])
+    with_moving = np.unique(image_of[~is_stuck])
     for row, on_images in sorted(candidates, key=lambda pair: -len(pair[1])):
         if np.isin(on_images, with_moving).sum() >= _MOST * len(on_images):
             yield row, on_images
