@@ -196,7 +196,7 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     """Raise UsageError for the first unknown flag, or else for the first word without a flag."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        hint = "; images and videos follow --input" if "input" in fields else ""
+        hint = "; give images and videos with --input" if "input" in fields else ""
         raise UsageError(f"'{extra[0]}' follows no flag (see --help){hint}")
     new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"), "")
     if new in fields:

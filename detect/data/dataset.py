@@ -22,8 +22,8 @@ from detect.structures.image_record import ImageRecord
 
 Target = dict[str, Tensor]
 
-_MAX_SUBSTITUTES = 30  # per item; if half of the images are unreadable, all of them are so once in 10**9 items
-_SUBSTITUTE_SEED = 2**31 + 1  # behind an item's index: seeds the choice of its substitutes
+_MAX_SUBSTITUTES = 30  # per item; with half of the images unreadable, all 30 are unreadable once in 10**9 items
+_SUBSTITUTE_SEED = 2**31 + 1  # with an item's index, the seed for choosing its substitutes
 
 
 class DetectionDataset(Dataset):
@@ -67,7 +67,7 @@ class DetectionDataset(Dataset):
         """Return item ``index`` in ``epoch``.
 
         repetition: how often the item came before in this epoch; each repetition is augmented differently.
-        Raises UnreadableImageError. Of a truncated JPEG the part that is there is used, see ``media.read_image``.
+        Raises UnreadableImageError. A truncated JPEG is used if most of it can be decoded, see ``media.read_image``.
         """
         return self._item(index, epoch, repetition, ())
 

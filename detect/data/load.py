@@ -93,7 +93,7 @@ class SplitDataset(Dataset):
     - ``area``: float32 [N], square pixels, as annotated,
     - ``iscrowd``: int64 [N], 1 for a region with many objects, which should not be trained on.
 
-    Of a truncated JPEG the part that could be decoded is used, with one warning; any other image that cannot be read
+    A truncated JPEG is used as far as it can be decoded, with one warning; any other image that cannot be read
     raises DataError.
 
     Attributes:

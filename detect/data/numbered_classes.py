@@ -25,7 +25,7 @@ _RARELY = 0.1  # fraction of the pairs of an image and a class with several obje
 def numbered_groups(names: Iterable[str]) -> dict[str, list[str]]:
     """Return {name without number: class names, by number} for names that differ by a number alone.
 
-    A class with the name without number belongs to the group, as its first.
+    A class that has the name without a number comes first in the group.
     """
     names = list(names)
     groups: dict[str, list[tuple[int, str]]] = {}

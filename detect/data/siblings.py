@@ -47,7 +47,7 @@ _MIN_CLIP = 3  # frames
 _MAX_DIFFERENCE, _MAX_RATIO = 0.3, 0.5
 _LONG = 0.15  # fraction of all images; a longer clip is divided into ranges of frames
 _RANGE, _MIN_RANGE = 0.05, 5  # length of a range: this fraction of all images, and at least so many
-# A long clip whose frames were split one by one leaks; of one that was split in ranges few frames have such neighbors.
+# A long clip leaks if it was split frame by frame. If it was split in ranges, few frames have such neighbors.
 _MAX_LEAKING_FRAMES = 0.6  # fraction of the frames of a split that are neighbors of a frame in another split
 
 

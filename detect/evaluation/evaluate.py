@@ -105,7 +105,7 @@ def evaluate(
     intervals: whether to compute 95 % bootstrap intervals of AP and AP50.
 
     Classes of model and dataset are matched by name. Every image is evaluated at all scores of at least 0.05. An image
-    that cannot be read is left out with a warning; of a truncated JPEG the part that is there is used.
+    that cannot be read is left out with a warning; a truncated JPEG is used as far as it can be decoded.
     Raises UsageError for an unknown model, dataset, split or evaluator and for a model without any class of the
     dataset, DataError for invalid annotations and a split without objects, and what ``load_model`` raises.
     """

@@ -39,7 +39,7 @@ def detect_for_dataset(
     threshold: minimum score, 0..1; by default the predictor's.
     title: text of the progress bar.
     problems: receives the images that cannot be read completely. The result of an unreadable image is None; see
-        ``only_readable``.  Of a truncated JPEG the part that is there is used.
+        ``only_readable``. A truncated JPEG is used as far as it can be decoded.
     Raises DataError if more than half of the images cannot be read.
 
     Classes are matched by name; detections of classes that the dataset does not have are dropped. Images are read one

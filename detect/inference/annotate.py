@@ -75,7 +75,7 @@ def annotate_images(
     rescale_16bit: gray values of 16-bit images that become black and white; by default 0 and 65535. One warning counts
         the 16-bit images that use few gray levels.
 
-    Of a truncated JPEG the part that could be decoded is used, with a warning. At the end one warning counts the
+    A truncated JPEG is used as far as it can be decoded, with a warning. At the end one warning counts the
     images in which the model reached its maximum number of detections.
     Close the iterator (``contextlib.closing``) if you stop early, so that the files of ``formats`` are written.
     Raises UsageError for an unknown class or format, and DiskError or MediaError for a file that cannot be written.

@@ -22,8 +22,9 @@ class GrayLevelCounter(AbstractContextManager["GrayLevelCounter"]):
 
     def __exit__(self, *_: object) -> None:
         if self._few:
+            verbs = ("has", "uses") if self._few == 1 else ("have", "use")
             warn(
-                f"{self._few} of {counted(self._total, 'image')} with 16 bits that use few gray levels, much of which"
-                " is lost in 8 bits; scale them with `rescale_16bit` and the gray values of black and white, which"
-                " doctor.py fix prints for a dataset"
+                f"{self._few} of {counted(self._total, 'image')} {verbs[0]} 16 bits but {verbs[1]} few gray levels,"
+                " most of which are lost in 8 bits; set `rescale_16bit` to the gray values of black and white, such as"
+                " 0 4095 for 12-bit cameras (doctor.py fix prints those of a dataset)"
             )

@@ -32,7 +32,7 @@ def to_rgb_array(image: ImageInput) -> np.ndarray:
     image: a path or a URL of an image file; a PIL image of any mode; a uint8 RGB array [H, W, 3]; or an RGB tensor
         [3, H, W], uint8 in 0..255 or floating point in 0..1.
 
-    Of a truncated JPEG the part that could be decoded is used, with a warning; the missing rows are gray.
+    A truncated JPEG is used as far as it can be decoded, with a warning; the missing rows are gray.
     Raises TypeError for any other type, UsageError for an array or tensor of another dtype, shape or range, MediaError
     for a file that is not a readable image, and FetchError for a URL that cannot be downloaded.
     """

@@ -42,7 +42,7 @@ class ShrinkCounter(AbstractContextManager["ShrinkCounter"]):
         if self._shrunk:
             images = f"{self._shrunk} of {counted(self._total, self._noun)}"
             former = self._predictor.training_shrink
-            in_training = f" (those of training {former:.1f} times)" if former > 1 else ""
+            in_training = f" (training images: {former:.1f} times)" if former > 1 else ""
             warn(
                 f"`imgsz={self._predictor.imgsz}` shrinks {images} up to {self._largest:.1f} times{in_training}, so"
                 " small objects may be missed; a larger `imgsz` finds more, as do images cut into parts"

@@ -58,7 +58,7 @@ class Source:
         if path.is_fifo():
             raise MediaError(f"{path} is a pipe; a video must be a file")
         if not path.is_file():
-            hint = "; a pattern is not possible here, give one video" if glob.has_magic(str(path)) else ""
+            hint = "; patterns are not supported here, give one video" if glob.has_magic(str(path)) else ""
             raise MediaError(f"no such video file: {shown(path)}{hint}")
         return cls(
             "file", str(path), str(path), fit_file_name(path.stem, _LONGEST_ENDING).removesuffix(_LONGEST_ENDING)

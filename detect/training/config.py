@@ -83,8 +83,8 @@ class _DataModelSchedule:
         " size of the objects; whole models keep their own, at most 480)"
     )
     max_detections: int | None = max_detections_option(
-        "maximum number of detections per image of the model; if given and above 100, validation scores as many per"
-        " image and class, where COCO's protocol scores 100 (default: 100, or more to fit the most crowded image)"
+        "maximum number of detections per image; a value above 100 given here also replaces COCO's limit of 100 scored"
+        " detections per image and class in validation (default: 100, or more to fit the most crowded image)"
     )
     anchors: str | None = option(
         None,

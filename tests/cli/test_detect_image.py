@@ -172,7 +172,7 @@ def test_16_bit_images_with_few_gray_levels_are_counted_and_can_be_rescaled(run_
 
     monkeypatch.setattr("detect.inference.load.load_model", lambda *_, **__: Seeing())
     assert run_script(detect_image, "--input", images / "[de].png") == 0
-    assert seen == [16, 255] and "1 of 2 images with 16 bits" in capsys.readouterr().err
+    assert seen == [16, 255] and "1 of 2 images has 16 bits" in capsys.readouterr().err
     assert run_script(detect_image, "--input", images / "[de].png", "--rescale-16bit", 0, 4095) == 0
     assert seen[2:] == [255, 255] and capsys.readouterr().err == ""
 

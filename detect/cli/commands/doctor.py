@@ -57,16 +57,18 @@ class FixSettings(DoctorSettings):
     """Write a repaired copy of a dataset as COCO JSON, with a ledger of every change."""
 
     merge_suffixes: bool = option(
-        False, "merge classes that number the objects of each image, such as cat-0 and cat-1 into cat"
+        False, "merge classes that only number the objects of each image: cat-0 and cat-1 become cat"
     )
     output_dir: Path = option(REQUIRED, "new folder for the repaired copy", metavar="DIR")
     iscrowd: str = option(
-        "keep", "'ignore' makes single objects of crowds, as CVAT marks brush masks", choices=("keep", "ignore")
+        "keep",
+        "'ignore' reads each crowd as one object; CVAT marks each brush mask as a crowd",
+        choices=("keep", "ignore"),
     )
     rescale_16bit: bool = option(
         False,
         "write 16-bit gray images as 8 bits, scaled so that 99 % of all pixels of the dataset use all levels; prints"
-        " the two constants for detect_image.py",
+        " the two gray values for detect_image.py --rescale-16bit",
     )
 
 

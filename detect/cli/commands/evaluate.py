@@ -37,8 +37,8 @@ class EvaluateSettings:
     split: str = option(DEFAULT_SPLIT, "split to evaluate", choices=("train", "val", "test"))
     imgsz: int | None = imgsz_option("short side of images in pixels (default: the checkpoint's)")
     max_detections: int | None = max_detections_option(
-        "maximum number of detections per image; above 100 also the number that is scored per image and class, which"
-        " is then not COCO's (default: the model's, and COCO's 100)"
+        "maximum number of detections per image; a value above 100 also replaces COCO's limit of 100 scored detections"
+        " per image and class (default: the model's, and COCO's 100)"
     )
     device: str = device_option()
     evaluator: str = option(

@@ -135,7 +135,7 @@ def _choose_format(found: Sequence[Discovery]) -> tuple[Discovery, str]:
     contents = [Content.of(one.format, one.format, one.listing.folder, one.sources, one.classes) for one in found]
     best, reason = best_content(contents)
     others = " and ".join(one.format for one in found if one is not found[best])
-    return found[best], f"{others} of the same content not used, since {found[best].format} {reason}"
+    return found[best], f"{found[best].format} is used instead of {others} of the same content, since it {reason}"
 
 
 def _several_formats(names: Sequence[str], files: dict[str, list[PurePosixPath]], listing: FileListing) -> str:

@@ -114,7 +114,10 @@ def _splits_from_paths(found: Discovery) -> tuple[dict[str, Part], str]:
 def _draw_splits(
     spec: DatasetSpec, splits: list[str], fallback: Path, save: bool
 ) -> tuple[dict[str, Part], str, Path | None]:
-    """Divide the pool into ``splits``, as saved before or at random, and return them, how, and the file of them."""
+    """Divide the pool into ``splits``, as saved before or at random.
+
+    Returns the splits, how they were made (for a message), and the file that holds them, None without one.
+    """
     part = spec.splits[_POOL]
     pool = spec.read_unvalidated(_POOL)
     names = part.get("files") or list(pool.table.names)
@@ -143,7 +146,7 @@ def _parts_of(
     """Divide the images of ``part`` into the ``saved`` splits. Images that no saved split lists go to training.
 
     Names that other folders or suffixes changed are matched. Listed images that no longer exist are left out, with a
-    warning. Raises DataError if these are the most.
+    warning. Raises DataError if these are more than half of the listed images.
 
     path: file of the saved splits, for messages.
     """

@@ -179,9 +179,10 @@ def _best_folder(votes: Counter[PurePosixPath], annotations: PurePosixPath) -> P
 def _equal_folder(
     votes: Mapping[PurePosixPath, int], best: PurePosixPath, file: PurePosixPath
 ) -> PurePosixPath | None:
-    """Return a folder that is as good as the ``best`` one and whose path tells nothing either, None without one.
+    """Return another folder that may as well hold the images of ``file``, None if only ``best`` does.
 
-    Folders of annotated splits, of the annotations, and those that only one of the paths is nearer to, are better.
+    It holds as many of the images, is equally deep, and shares as many folder names with the path of ``file``. The
+    result is also None if ``best`` holds the annotations or has the name of a split.
     """
     parts = set(file.parts)
     if best in (file, file.parent) or split_from_path(best):

@@ -38,7 +38,7 @@ def files_by_format(listing: FileListing) -> tuple[dict[str, list[PurePosixPath]
                 if comparable(name.stem) in image_names or not get_reader(found).needs_matching_image:
                     files.setdefault(found, []).append(name)
                 else:
-                    unmatched.setdefault(name, f"no image has this name, which {get_reader(found).title} need")
+                    unmatched.setdefault(name, f"no image has the same name, as {get_reader(found).title} need")
     return files, errors or ({} if files else unmatched)
 
 

@@ -13,6 +13,7 @@ from detect.data.readers import get_reader
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.cleaning import clean
 from detect.structures.class_names import ClassNames
+from detect.text import counted
 
 _TOLERANCE_PX = 2.0  # between equal boxes: formats round, and some count pixels from 1
 _TOLERANCE = 0.01  # of the long side of the image, for fractions with few digits
@@ -96,8 +97,8 @@ def prefer_usual_labels(
     stems = {file.stem for file in usual}
     kept = [file for file in files if file in usual or file.stem not in stems]
     ignored = sorted({str(file.parent) for file in set(files) - set(kept)})
-    remark = f"ignored {len(files) - len(kept)} other label files in {', '.join(ignored)}" if ignored else ""
-    return kept, remark
+    number = counted(len(files) - len(kept), "other label file")
+    return kept, f"ignored {number} in {', '.join(ignored)}" if ignored else ""
 
 
 def _usual_labels(image: PurePosixPath) -> Iterable[PurePosixPath]:
@@ -125,7 +126,8 @@ def _first_difference(one: Content, other: Content) -> str:
         (classes, boxes, hw), (other_classes, other_boxes, _) = one.objects[path], other.objects[path]
         name = Path(path).name
         if len(classes) != len(other_classes):
-            return f"{name} has {len(classes)} objects in {one.label} and {len(other_classes)} in {other.label}"
+            number = counted(len(classes), "object")
+            return f"{name} has {number} in {one.label} and {len(other_classes)} in {other.label}"
         tolerance = max(_TOLERANCE_PX, _TOLERANCE * max(hw))
         free = list(range(len(other_classes)))
         for row, (label, box) in enumerate(zip(classes, boxes, strict=True)):

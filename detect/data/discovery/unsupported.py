@@ -54,7 +54,7 @@ _ITEMS: tuple[tuple[str, frozenset[str], str], ...] = (
             ("Labelbox", "Label|Labeled Data", _LABELBOX),
             ("Labelbox", "DataRow ID|Label", _LABELBOX),
             ("SuperAnnotate", "className|type|points", "export COCO JSON in SuperAnnotate"),
-            ("JSON-MIN of Label Studio", "annotation_id|lead_time", "export JSON in Label Studio"),
+            ("incomplete JSON-MIN of Label Studio", "annotation_id|lead_time", "export JSON in Label Studio"),
             ("createML", "image|annotations", "export COCO JSON instead of createML"),
         )
     ),
@@ -75,7 +75,7 @@ def why_unsupported(file: AnnotationFile) -> str:
     if file.suffix == ".json":
         return _json(file)
     if file.suffix == ".xml" and b"<polygon>" in file.head and b"<bndbox>" not in file.head:
-        return "it seems to be of the LabelMe web page; export COCO"
+        return "it seems to be XML of the LabelMe web page; export COCO JSON"
     return _text(file) if file.suffix == ".txt" else ""
 
 

@@ -25,7 +25,7 @@ def as_number(value: Any) -> Any:
 
 
 def integer_ids(ids: Sequence[Any]) -> tuple[list[int], str]:
-    """Return whole numbers for ids, and which of them were no whole numbers; "" if none.
+    """Return whole numbers for ids, and which of them were not whole numbers; "" if none.
 
     Whole numbers stay as they are. Other ids get the numbers that follow the largest one.
     """

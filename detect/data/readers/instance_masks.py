@@ -53,10 +53,11 @@ class _Seen:
 
     def in_words(self) -> str:
         if not self.several:
-            return f"each of {self.binary} masks has one value; read as one object, also if it has several parts"
-        text = f"each of 1 to {max(self.counts)} values or colors of a mask read as one object"
+            masks = "the mask has" if self.binary == 1 else f"each of {self.binary} masks has"
+            return f"{masks} one value; read as one object, also if it has several parts"
+        text = f"each value or color of a mask read as one object, up to {max(self.counts)} in a mask"
         if self.with_gaps * 2 > self.several:
-            text += "; most masks lack values in between, as semantic masks do: those need another export"
+            text += "; most masks skip values (1 and 3 without 2): if they are semantic masks, use another export"
         return text
 
 

@@ -112,7 +112,7 @@ def _read_box(cells: Mapping[str, str], hw: tuple[int, int]) -> list[float]:
         raise InvalidEntryError("non_finite_box", str(values))
     if max(map(abs, values)) > 2:
         raise InvalidEntryError(
-            "malformed_object", f"({', '.join(f'{v:g}' for v in values)}) are no fractions, 0 to 1"
+            "malformed_object", f"({', '.join(f'{v:g}' for v in values)}) are not fractions, 0 to 1"
         )
     return [value * side for value, side in zip(values, (hw[1], hw[0]) * 2, strict=True)]
 

@@ -1,7 +1,7 @@
 """Crowds: regions with many objects, which training leaves out and evaluation ignores (COCO's ``iscrowd``).
 
-CVAT writes each brush mask with ``iscrowd`` 1, and Pascal VOC's ``difficult`` is read as a crowd. A dataset whose
-objects are mostly crowds is usually such a file, and not one of crowds.
+CVAT writes each brush mask with ``iscrowd`` 1, and Pascal VOC's ``difficult`` is read as a crowd. If most objects
+of a dataset are crowds, they are therefore usually single objects that such a program marked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def has_many_crowds(table: Table) -> bool:
 def describe_crowds(table: Table) -> str:
     """Return a phrase with the number of crowds, their likely cause and the fix."""
     crowds, total = int(table.iscrowd.sum()), counted(len(table.iscrowd), "object")
-    return f"{crowds} of {total} are marked as crowds (iscrowd 1, or difficult), as CVAT marks brush masks; {FIX}"
+    are = "is" if crowds == 1 else "are"
+    return f"{crowds} of {total} {are} marked as crowds (iscrowd 1, or difficult), as CVAT marks brush masks; {FIX}"
 
 
 def require_objects(table: Table, where: str) -> None:

@@ -138,7 +138,7 @@ def test_label_files_of_other_names_than_the_images_are_named(tmp_path):
     put(tmp_path / "set", "yolo", "images", "labels", NAMES)
     for path in (tmp_path / "set" / "images").iterdir():
         path.rename(path.with_stem(f"{path.stem}_jpg.rf.0123456789abcdef"))
-    with pytest.raises(DataError, match=r"labels/.*no image has this name"):
+    with pytest.raises(DataError, match=r"labels/.*no image has the same name"):
         find_spec(str(tmp_path / "set"))
 
 
@@ -196,7 +196,7 @@ def test_of_formats_that_agree_the_richest_is_used(tmp_path, forms, used, reason
         put(tmp_path / "set", form, "images", annotations, NAMES)
     spec = find_spec(str(tmp_path / "set"))
     assert spec.format == used and reason in spec.discovery_note
-    assert "of the same content not used" in spec.discovery_note and spec.discovery_note.count("\n") == 0
+    assert "is used instead of" in spec.discovery_note and spec.discovery_note.count("\n") == 0
     assert sum(map(len, members(spec).values())) == len(NAMES)
 
 

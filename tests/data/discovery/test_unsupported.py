@@ -35,7 +35,7 @@ FILES = {
     "min.json": (json.dumps([{"image": "a", "label": [], "annotation_id": 1, "lead_time": 2.0}]), "Label Studio"),
     "min.csv": ("annotation_id,annotator,created_at,id,image,label,lead_time\n1,1,x,1,a.jpg,[],2\n", "Label Studio"),
     "createml.json": (json.dumps([{"image": "a", "annotations": []}]), "createML"),
-    "web.xml": ("<annotation><object><polygon>", "LabelMe web page; export COCO"),
+    "web.xml": ("<annotation><object><polygon>", "LabelMe web page; export COCO JSON"),
     "000001.txt": (KITTI, "KITTI"),
     "gt/gt.txt": ("1,1,912,484,97,109,0,7,1\n", "MOT"),
     "wider_face_train_bbx_gt.txt": ("0--Parade/0.jpg\n1\n449 330 122 149 0 0 0 0 0 0\n", "WIDER FACE"),
@@ -58,7 +58,7 @@ def test_file_of_an_unsupported_format_names_the_export(tmp_path, file):
 
 
 @pytest.mark.parametrize("file", [name for name in FILES if not name.endswith(".json")])
-def test_such_files_do_not_matter_beside_readable_ones(tmp_path, file):
+def test_unsupported_files_do_not_matter_beside_readable_ones(tmp_path, file):
     put(tmp_path / "set", "coco", "", "a.json", NAMES)
     put_text(tmp_path / "set" / file, FILES[file][0])
     assert find_spec(str(tmp_path / "set")).format == "coco"

@@ -145,7 +145,7 @@ def test_what_was_assumed_is_noted(images, tmp_path):
         return dict(read_problems("masks", images, tmp_path / "masks"))["assumed_instances"]
 
     assert "one value; read as one object" in note(one(LEFT), one(RIGHT))
-    assert "each of 1 to 2 values" in note(instances(), one(RIGHT)) and "semantic" not in note(instances())
+    assert "up to 2 in a mask" in note(instances(), one(RIGHT)) and "semantic" not in note(instances())
     assert "semantic masks" in note(instances(3, 9), instances(3, 12))
 
 

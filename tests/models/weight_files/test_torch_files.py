@@ -74,12 +74,12 @@ def test_tensors_are_read_beside_objects_of_any_class(is_zip, tmp_path):
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_pickle_protocols(protocol, tmp_path):
+def test_every_pickle_protocol_is_read(protocol, tmp_path):
     torch.save({"model": example(), **REST}, tmp_path / "w.pth", pickle_protocol=protocol)
     assert_same(read_weights(tmp_path / "w.pth").state, example())
 
 
-def test_tar_format_of_pytorch_0_1(tmp_path):
+def test_tar_format_of_pytorch_0_1_is_read(tmp_path):
     state = {"a.weight": torch.randn(3, 2), "a.bias": torch.randn(5)}
     assert_same(read_weights(write_tar(tmp_path / "w.pth", state)).state, state)
 

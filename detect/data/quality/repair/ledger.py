@@ -10,6 +10,7 @@ Each line is an object with ``split``, ``change``, ``reasons`` (kinds of problem
 - "entry read differently": ``location`` of an entry that was read otherwise than it is written, and ``text``, which
   says how it is written. The reason says how it was read.
 - "class renamed": ``before`` and ``after``. Each object of the class has a line too.
+- "16-bit images rescaled": ``before`` and ``after``, the ranges of gray values; one line for all splits.
 
 The values of an image are ``file_name``, ``width``, ``height`` and ``id``. The values of an object are ``image`` (file
 name in the original), ``id``, ``category``, ``category_id``, ``box_xyxy``, ``segmentation``, ``area`` and ``iscrowd``,
