@@ -98,7 +98,7 @@ def open_csv(path: Path) -> Iterator[TextIO]:
     # The limit is a setting of the process: raise it, never lower it.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
     with (
-        _errors_naming(path, "CSV in UTF-8, as which Excel and other programs can save it", UnicodeError),
+        _errors_naming(path, "CSV in UTF-8 (in Excel, save it as 'CSV UTF-8')", UnicodeError),
         _errors_naming(path, "CSV", csv.Error),
         path.open(encoding=_encoding_of(path), newline="") as file,
     ):

@@ -123,7 +123,7 @@ def test_fractions_among_pixels_are_invalid(read, notes):
 
 
 def test_another_encoding_is_named_with_a_way_out(read):
-    with pytest.raises(DataError, match=r"labels\.csv is not CSV in UTF-8, as which Excel"):
+    with pytest.raises(DataError, match=r"labels\.csv is not CSV in UTF-8 \(in Excel"):
         read("filename,class,xmin,ymin,xmax,ymax", "a.png,Tür,1,2,3,4", encoding="cp1252")
 
 
