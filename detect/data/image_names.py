@@ -41,7 +41,7 @@ def match_names(written: Iterable[str], on_disk: Collection[str], used: Collecti
         files_of = _by_key((*files, *used), key)
         found |= {name: files_of[key(name)][0] for name in names if len(files_of.get(key(name), ())) == 1}
         names, files = _without(names, found), _without(files, set(found.values()))
-    folders = _folders_that_matter((*on_disk, *used)) if names else set()
+    folders = folders_that_matter((*on_disk, *used)) if names else set()
     same_end: tuple[_Key, ...] = (comparable, _last_parts(3), _last_parts(2), _last_part, _last_stem)
     steps = [*((key, key) for key in same_end), (_without_prefix, _last_stem), (_last_stem, _without_prefix)]
     for key_of_name, key_of_file in steps:
@@ -70,7 +70,7 @@ def _without(names: Iterable[str], matched: Collection[str]) -> dict[str, None]:
     return dict.fromkeys(name for name in names if name not in matched)
 
 
-def _folders_that_matter(files: Collection[str]) -> set[str]:
+def folders_that_matter(files: Collection[str]) -> set[str]:
     """Return the folders of ``files``, if files of different folders have the same name; otherwise none."""
     folders_of_name = defaultdict(set)
     for file in files:
@@ -84,14 +84,20 @@ def _folders_that_matter(files: Collection[str]) -> set[str]:
 def _may_mean(written: str, file: str, folders: Collection[str]) -> bool:
     """Return whether nothing in the folders of the two paths contradicts that they are the same image.
 
-    folders: as returned by ``_folders_that_matter``.
+    folders: as returned by ``folders_that_matter``.
     """
-    if _splits_differ(written, file):
-        return False
+    return not _splits_differ(written, file) and not folders_differ(written, file, folders)
+
+
+def folders_differ(written: str, file: str, folders: Collection[str]) -> bool:
+    """Return whether the path ``written`` names one of ``folders``, and ``file`` is not in it.
+
+    folders: as returned by ``folders_that_matter``.
+    """
     parts = _decoded(written).split("/")[:-1] if folders else []
     tails = ("/".join(parts[first:]) for first in range(len(parts)))
     folder = next((tail for tail in tails if tail in folders), None)
-    return folder is None or folder == _decoded(file).rpartition("/")[0]
+    return folder is not None and folder != _decoded(file).rpartition("/")[0]
 
 
 def _splits_differ(written: str, file: str) -> bool:

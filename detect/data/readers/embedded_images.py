@@ -33,7 +33,8 @@ def unpack_images(builder: UnvalidatedSplitBuilder, files: Sequence[str], load: 
         return
     names = set(builder.names)
     on_disk = [name for name in images_below(builder.images) if name not in names] if builder.images.is_dir() else []
-    matched = match_names((builder.names[row] for row in missing), on_disk)  # the file is used, not its copy
+    without_file = {builder.names[row] for row in missing}
+    matched = match_names(without_file, on_disk, names - without_file)  # the file is used, not its copy
     folder = _folder_for(builder.annotations)
     for row in progress.bar(missing, desc="unpacking images", min_items=_BAR_MIN_IMAGES):
         if builder.names[row] not in matched:

@@ -190,7 +190,7 @@ def _files_of(names: Sequence[str], images: Path) -> dict[str, str]:
     if not missing or not images.is_dir():
         return {}
     existing = set(names).difference(missing)
-    return match_names(missing, [file for file in images_below(images) if file not in existing])
+    return match_names(missing, [file for file in images_below(images) if file not in existing], existing)
 
 
 def _add_image(builder: UnvalidatedSplitBuilder, name: str, hw: tuple[int, int], results: Sequence[Any]) -> int:

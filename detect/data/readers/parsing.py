@@ -21,6 +21,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
 from detect.data.file_listing import images_below, is_file, without_suffix
+from detect.data.image_names import folders_differ, folders_that_matter
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
@@ -170,6 +171,8 @@ def read_annotation_files(
 def match_stems(files: Iterable[str], image_names: Iterable[str]) -> dict[str, str]:
     """Return {annotation file: image} for images in another subfolder than their file.
 
+    Where several folders have images of one name, a file in one of these folders does not belong to another one.
+
     Both are relative paths. A name without suffix must be unique among the images, and among the files; the file may
     also have the name of the image with its suffix, such as a.jpg.json.
     """
@@ -177,13 +180,15 @@ def match_stems(files: Iterable[str], image_names: Iterable[str]) -> dict[str, s
     images_of: dict[str, list[str]] = defaultdict(list)
     for file in files:
         files_of[PurePosixPath(without_suffix(file)).name].append(file)
-    for image in image_names:
+    images = list(image_names)
+    for image in images:
         for name in (PurePosixPath(without_suffix(image)).name, PurePosixPath(image).name):
             images_of[name].append(image)
+    folders = folders_that_matter(images)
     return {
         same[0]: images_of[stem][0]
         for stem, same in files_of.items()
-        if len(same) == 1 and len(images_of.get(stem, ())) == 1
+        if len(same) == 1 == len(images_of.get(stem, ())) and not folders_differ(same[0], images_of[stem][0], folders)
     }
 
 

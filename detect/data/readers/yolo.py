@@ -151,7 +151,9 @@ def _rename(files: dict[str, str], names: Sequence[str]) -> set[str]:
     """
     stems = set(map(without_suffix, names))
     without_label = [name for name in names if without_suffix(name) not in files]
-    found = match_names([key for key in files if key not in stems], without_label)
+    with_label = set(names).difference(without_label)
+    found = match_names([key for key in files if key not in stems], without_label, with_label)
+    found = {key: name for key, name in found.items() if name not in with_label}
     for key, name in found.items():
         files[without_suffix(name)] = files.pop(key)
     return set(found.values())

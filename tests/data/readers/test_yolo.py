@@ -47,6 +47,22 @@ def test_boxes_are_centers_and_sides_as_fractions(folder):
     assert len(b) == 0 and more.path == folder / "images" / "more" / "a.png" and len(more) == 1
 
 
+def test_labels_of_one_camera_are_not_given_to_an_image_of_another(tmp_path):
+    for name in ("images/cam1", "images/cam2", "labels/cam1", "labels/cam2"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("cam1/2", "cam2/1", "cam2/2"):
+        write_image(tmp_path / f"images/{name}.png", np.zeros((40, 60, 3), np.uint8))
+    for name in ("cam1/1", "cam1/2", "cam2/2"):
+        (tmp_path / f"labels/{name}.txt").write_text(BOX)
+    _, records = read_split("yolo", tmp_path / "images", tmp_path / "labels", CLASSES)
+    assert {record.path.relative_to(tmp_path / "images").as_posix(): len(record) for record in records} == {
+        "cam1/2.png": 1,
+        "cam2/1.png": 0,
+        "cam2/2.png": 1,
+    }
+    assert ("missing_image", "cam1/1.txt: no image has this name") in problems(tmp_path)
+
+
 def test_a_line_that_says_no_object_makes_an_image_without_objects(folder):
     _, (a, b, _) = read(folder, ["kite", "background"], a="1 0 0 0 0", b="0 0.5 0.5 0.5 0.25")
     assert len(a) == 0 and b.boxes.tolist() == [[15, 15, 45, 25]]
