@@ -60,7 +60,7 @@ def decode_brush(rle: Any, image_hw: tuple[int, int]) -> np.ndarray:
     """
     height, width = image_hw
     try:
-        bits = "".join(f"{byte:08b}" for byte in bytes(rle))
+        bits = "".join(f"{byte:08b}" for byte in bytes(list(rle)))  # bytes(n) of a number would be n zeros
     except (TypeError, ValueError):
         raise InvalidEntryError("invalid_mask", "its rle is not a list of bytes") from None
     position = 0

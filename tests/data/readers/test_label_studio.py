@@ -166,6 +166,7 @@ def test_file_of_another_aspect_ratio_is_skipped(images):
         (result({"rle": [1, 2, 3]}, "brushlabels"), "invalid_mask"),
         (result({"rle": [1, 2, 300]}, "brushlabels"), "invalid_mask"),
         (result({"rle": "abc"}, "brushlabels"), "invalid_mask"),
+        (result({"rle": 10**15}, "brushlabels"), "invalid_mask"),
         (result({"rle": encode_brush(BITMAP)[:-9]}, "brushlabels"), "invalid_mask"),
         (result({"rle": encode_brush(BITMAP[:20])}, "brushlabels"), "invalid_mask"),
         (brush(np.zeros(HW, bool)), "zero_area_box"),
