@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -138,12 +139,18 @@ def _is_split_by_frame(splits: np.ndarray) -> bool:
 
 def _stem(name: str) -> str:
     """Return a path in lower case without suffix and without folders that name a split."""
-    path = PurePosixPath(name.lower())
-    folders = [part for part in path.parent.parts if split_from_path(PurePosixPath(part)) is None]
-    stem = path.stem
+    folder, _, file = name.lower().rpartition("/")
+    stem = file.rpartition(".")[0] or file
     if found := _ROBOFLOW.match(stem):
         stem = f"{found[1]}.rf"  # marks the name of an upload, see ``_source_keys``
-    return "/".join([*folders, stem])
+    return f"{_without_split_names(folder)}{stem}"
+
+
+@lru_cache(maxsize=10_000)  # many images share a folder
+def _without_split_names(folder: str) -> str:
+    """Return a folder, followed by a slash if it is not empty, without the parts that name a split."""
+    parts = [part for part in PurePosixPath(folder).parts if split_from_path(PurePosixPath(part)) is None]
+    return "".join(f"{part}/" for part in parts)
 
 
 def _source_keys(stems: Sequence[str]) -> list[str]:
