@@ -34,9 +34,11 @@ _NUMBERED_MASK = re.compile(rf"[ ._-]{_WORDS}[ ._-]?\d+$", re.IGNORECASE)
 
 def pair_masks(files: Iterable[PurePosixPath]) -> dict[PurePosixPath, list[PurePosixPath]]:
     """Return {image: its masks, sorted} for the images in ``files`` that have masks among them."""
-    files = list(files)
-    candidates = [file for file in files if looks_like_mask(file)]
-    return match_masks([file for file in files if file not in set(candidates)], candidates)
+    images: list[PurePosixPath] = []
+    candidates: list[PurePosixPath] = []
+    for file in files:
+        (candidates if looks_like_mask(file) else images).append(file)
+    return match_masks(images, candidates)
 
 
 def without_masks(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
