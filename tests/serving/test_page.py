@@ -185,6 +185,7 @@ def test_classes_can_be_selected(tmp_path):
         page.wait_for_selector("#model option", state="attached")
         choose_file(page, small)
         every, all_shown = page.locator("#detections tbody tr").count(), canvas_pixels(page)
+        assert every == 100 and page.text_content("#status").endswith("; this is the maximum of the model")
         assert page.locator("#classes input").count() == len(CLASSES) == 3
         page.click("#select-none")
         assert page.locator("#detections tbody tr").count() == 0

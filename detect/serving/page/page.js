@@ -117,8 +117,8 @@ function show() {
   const noun = detections.length === 1 ? "object" : "objects";
   const [image] = current.response.images;
   const atLimit = image.limit_reached && image.detections.every((one) => one.score >= Number($("threshold").value));
-  const limit = atLimit ? " (the maximum of the model)" : "";
-  showStatus(`${detections.length} ${noun}${limit}, ${current.response.seconds.toFixed(2)} s`);
+  const limit = atLimit ? "; this is the maximum of the model" : "";
+  showStatus(`${detections.length} ${noun}, ${current.response.seconds.toFixed(2)} s${limit}`);
 }
 
 function tableRow(detection, color) {
