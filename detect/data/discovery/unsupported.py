@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from detect.data.file_listing import FileListing
-from detect.data.readers.parsing import first_list_item
+from detect.data.readers.parsing import first_list_item, is_number
 from detect.data.readers.reader import AnnotationFile
 from detect.data.splits import split_from_path
 from detect.text import first_few
@@ -126,22 +126,14 @@ def _text(file: AnnotationFile) -> str:
     """Return the message for text files of KITTI, MOT and WIDER FACE."""
     lines = [line for line in file.head_text.splitlines()[:4] if line.strip()]
     words = lines[0].split() if lines else []
-    if len(words) in _TEXT_COLUMNS and not _is_number(words[0]) and all(map(_is_number, words[1:])):
+    if len(words) in _TEXT_COLUMNS and not is_number(words[0]) and all(map(is_number, words[1:])):
         return _in_words((_TEXT_COLUMNS[len(words)], "convert it to Pascal VOC or COCO JSON"))
     cells = lines[0].split(",") if lines else []
-    if 7 <= len(cells) <= 10 and all(map(_is_number, cells)) and (file.path.name in ("gt.txt", "det.txt")):
+    if 7 <= len(cells) <= 10 and all(map(is_number, cells)) and (file.path.name in ("gt.txt", "det.txt")):
         return _in_words(("MOT", "convert it to COCO JSON"))
     image_and_count = (
         len(lines) >= 3 and lines[0].strip().lower().endswith((".jpg", ".png")) and lines[1].strip().isdecimal()
     )
-    if image_and_count and len(lines[2].split()) == 10 and all(map(_is_number, lines[2].split())):
+    if image_and_count and len(lines[2].split()) == 10 and all(map(is_number, lines[2].split())):
         return _in_words(("WIDER FACE", "convert it to COCO JSON or CSV"))
     return ""
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

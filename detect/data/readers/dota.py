@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detect.data.file_listing import files_below, without_suffix
-from detect.data.readers.parsing import parse_number, read_annotation_files
+from detect.data.readers.parsing import is_number, parse_number, read_annotation_files
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.readers.via_shapes import from_vertices
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
@@ -51,7 +51,7 @@ def _recognize(file: AnnotationFile) -> bool:
         numbers = [float(word) for word in words[:8]]
     except ValueError:
         return False
-    return len(numbers) == 8 and 9 <= len(words) <= 10 and not _is_number(words[8])
+    return len(numbers) == 8 and 9 <= len(words) <= 10 and not is_number(words[8])
 
 
 READER = Reader("DOTA text files", (".txt",), _recognize, parse, needs_matching_image=True)
@@ -75,14 +75,6 @@ def _object_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _is_header(line: str) -> bool:
     return ":" in line and line.strip().lower().startswith(_HEADERS)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse_line(line: str) -> tuple[str, list[float], bool]:

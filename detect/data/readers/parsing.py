@@ -192,6 +192,15 @@ def match_stems(files: Iterable[str], image_names: Iterable[str]) -> dict[str, s
     }
 
 
+def is_number(text: str) -> bool:
+    """Return whether ``text`` is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_number(key: str, text: str) -> float:
     """Return ``text``, the value of ``key``, as a number. Raises InvalidEntryError."""
     try:

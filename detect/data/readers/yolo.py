@@ -14,7 +14,7 @@ from pathlib import Path
 
 from detect.data.file_listing import files_below, images_below, read_text_or_empty, without_suffix
 from detect.data.image_names import match_names
-from detect.data.readers.parsing import is_no_object, match_stems
+from detect.data.readers.parsing import is_no_object, is_number, match_stems
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.readers.yolo_data_yaml import declared_splits, find_classes, read_task
 from detect.data.readers.yolo_lines import LineFormat, find_line_format, parse_line
@@ -88,12 +88,12 @@ def _recognize(file: AnnotationFile) -> bool:
         return False
     fractions = all(-1 < value < 2 for value in values[:4])
     if not words[0].lstrip("-").isdecimal():
-        if len(words) == 5 and not _is_number(words[0]) and (fractions or min(values) >= 0):
+        if len(words) == 5 and not is_number(words[0]) and (fractions or min(values) >= 0):
             pixels = "" if fractions else ", and its coordinates are pixels instead of fractions of the image size"
             raise ValueError(
                 f"its lines begin with names instead of numbers of classes, such as {name[:60]!r}{pixels}"
             )
-        return _is_number(words[0]) and float(words[0]).is_integer() and fractions
+        return is_number(words[0]) and float(words[0]).is_integer() and fractions
     if not fractions and len(words) == 5 and min(values) >= 0:
         raise ValueError("its coordinates are pixels; YOLO's are fractions of the image size, 0 to 1")
     return fractions
@@ -102,7 +102,7 @@ def _recognize(file: AnnotationFile) -> bool:
 def _split_name(text: str) -> tuple[str, list[str]]:
     """Return the class and the words of a line. A name of several words, before four numbers, counts as one word."""
     words = text.split()
-    if len(words) > 5 and not any(map(_is_number, words[:-4])) and all(map(_is_number, words[-4:])):
+    if len(words) > 5 and not any(map(is_number, words[:-4])) and all(map(is_number, words[-4:])):
         words = [" ".join(words[:-4]), *words[-4:]]
     return (words[0] if words else ""), words
 
@@ -112,17 +112,9 @@ def _refuse_commas(text: str) -> None:
     if "," not in text and ";" not in text:
         return
     for words in (re.split(r"[,;\s]+", text.strip()), text.replace(",", ".").split()):
-        is_row = len(words) == 5 and words[0].isdecimal() and all(map(_is_number, words))
+        is_row = len(words) == 5 and words[0].isdecimal() and all(map(is_number, words))
         if is_row and all(0 <= float(word) <= 1 for word in words[1:]):
             raise ValueError("its numbers have commas; YOLO's are separated by spaces and have decimal points")
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 READER = Reader(

@@ -10,8 +10,8 @@ After the class number a line holds, as fractions of the image size,
 - a polygon and a confidence, an odd count, or a polygon, a confidence and a track id.
 
 Formats: https://docs.ultralytics.com/datasets/. A line of 6 numbers may be a triangle, a box with confidence and track
-id, or a box with one keypoint; a line of 5 a box with a confidence or with an angle. All lines of a dataset together
-decide. With ``task: segment`` in data.yaml, 6 numbers or more are polygons.
+id, or a box with one keypoint; a line of 5 a box with a confidence or with an angle. The lines of up to 4,000 label
+files together decide. With ``task: segment`` in data.yaml, 6 numbers or more are polygons.
 """
 
 from __future__ import annotations
