@@ -45,20 +45,20 @@ class _Document(msgspec.Struct):
     categories: list[msgspec.Raw]
 
 
-class _Image(msgspec.Struct):
+class _Image(msgspec.Struct, kw_only=True):
     id: _Int | str
     file_name: str
     height: _Side | None = None
     width: _Side | None = None
 
 
-class _Category(msgspec.Struct):
+class _Category(msgspec.Struct, kw_only=True):
     id: _Int | str
     name: str
     supercategory: Any = None
 
 
-class _Annotation(msgspec.Struct):
+class _Annotation(msgspec.Struct, kw_only=True):
     image_id: _Int | str
     category_id: _Int | str
     id: _Int | str | None = None
@@ -67,7 +67,26 @@ class _Annotation(msgspec.Struct):
     iscrowd: bool | int | None = 0
     segmentation: msgspec.Raw = msgspec.Raw(b"null")
     attributes: Any = None
-    keypoints: msgspec.Raw = msgspec.Raw(b"[]")
+    keypoints: Any = None
+
+
+class _StrictImage(_Image, kw_only=True):
+    id: _Int
+
+
+class _StrictCategory(_Category, kw_only=True):
+    id: _Int
+
+
+class _StrictAnnotation(_Annotation, kw_only=True):
+    """An annotation as COCO writes it, which needs no conversion and is decoded faster."""
+
+    id: _Int
+    image_id: _Int
+    category_id: _Int
+
+
+_STRICT: dict[type, type] = {_Image: _StrictImage, _Category: _StrictCategory, _Annotation: _StrictAnnotation}
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
@@ -200,14 +219,14 @@ def _add_object(
         raise InvalidEntryError("unknown_class", f"category {annotation.category_id}")
     annotation_id = annotation.id if isinstance(annotation.id, int) else None
     number = position + 1 if annotation_id is None else annotation_id
-    if annotation.bbox and is_no_object(category.name, annotation.bbox):
+    if annotation.bbox and not annotation.bbox[2] > 0 and is_no_object(category.name, annotation.bbox):
         builder.note("no_object", image, number, f"{category.name}, bbox {list(annotation.bbox)}")
         category.no_object = True
         return
     shape = read_shape(annotation.bbox, annotation.segmentation, annotation.attributes)
     if shape.note:
         builder.note(shape.note, image, number)
-    if bytes(annotation.keypoints) not in (b"null", b"[]"):
+    if annotation.keypoints:
         builder.note("keypoints", image, number)
     area = annotation.area
     if area is not None and math.isnan(area):  # in the table NaN means "not annotated"; this is an invalid area
@@ -241,7 +260,8 @@ def _to_struct(entry: Any, kind: type[_T]) -> _T:
     """Return an entry as the struct ``kind``. Raises InvalidEntryError for missing keys and wrong types."""
     if isinstance(entry, msgspec.Raw):
         with contextlib.suppress(ValueError):  # a wrong type, or invalid UTF-8
-            return _with_numeric_ids(msgspec.json.decode(entry, type=kind))
+            struct: _T = msgspec.json.decode(entry, type=_STRICT[kind])
+            return struct
     entry = _to_python(entry)
     if isinstance(entry, dict):
         entry = {key: as_number(value) if key in _NUMBERS else value for key, value in entry.items()}
@@ -249,8 +269,7 @@ def _to_struct(entry: Any, kind: type[_T]) -> _T:
             entry["name"] = str(entry["name"])
         if kind is _Annotation:
             entry["bbox"] = read_box(entry.get("bbox"))
-            for key in ("segmentation", "keypoints"):
-                entry[key] = msgspec.Raw(json.dumps(entry.get(key)).encode())
+            entry["segmentation"] = msgspec.Raw(json.dumps(entry.get("segmentation")).encode())
         if kind is _Image:
             entry |= {side: None for side in ("height", "width") if entry.get(side) == 0}
     try:

@@ -56,19 +56,24 @@ def read_shape(bbox: tuple[float, float, float, float] | None, segmentation: msg
     if bbox is not None and not (mask and bbox[2] == bbox[3] == 0):
         x, y, w, h = bbox
         box = (x, y, x + w, y + h)
-        if not all(map(math.isfinite, box)):
+        if not math.isfinite(sum(box)):
             raise InvalidEntryError("non_finite_box", f"bbox {list(bbox)}")
     if box is None and mask is None:
         raise InvalidEntryError("malformed_object", "neither a box nor a mask")
-    degrees = _rotation(attributes)
+    degrees = _rotation(attributes) if attributes else 0.0
     if box is not None and degrees % 360 and (mask is None or _is_outline(mask, box)):
         hull, polygon = rotated_rectangle(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), bbox[2:], degrees)  # type: ignore[index]
         return Shape(tuple(hull), [polygon], mask_from_box=True, note="rotated_box")
-    if box is not None and isinstance(mask, list) and not any(len(p) >= 6 and len(p) % 2 == 0 for p in mask):
+    if box is not None and isinstance(mask, list) and not _has_area(mask):
         x1, y1, x2, y2 = box
         outline = [x1, y1, x2, y1, x2, y2, x1, y2]
         return Shape(box, [outline], mask_from_box=True, note="box_without_polygon")
     return Shape(box, mask)
+
+
+def _has_area(polygons: list[list[float]]) -> bool:
+    """Return whether a polygon has at least 3 points."""
+    return any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons)
 
 
 def read_box(value: Any) -> Any:
@@ -93,7 +98,7 @@ def read_mask(text: msgspec.Raw) -> Polygons | Rle | None:
     """Return polygons, a compressed RLE, or None. Raises InvalidEntryError for anything else."""
     try:
         polygons = _decode_polygons(text)
-        if all(len(polygon) > 2 for polygon in polygons):  # COCO writes [] for an object without a mask
+        if not polygons or min(map(len, polygons)) > 2:  # COCO writes [] for an object without a mask
             return polygons or None
     except ValueError:
         pass
