@@ -36,10 +36,10 @@ def interrupt_at(monkeypatch):
     def ask(number: int) -> None:
         left = iter(range(number - 1))
 
-        def read_or_stop(record, hw):
+        def read_or_stop(*arguments):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return read(record, hw)
+            return read(*arguments)
 
         monkeypatch.setattr(dataset, "read_resized_record", read_or_stop)
 
