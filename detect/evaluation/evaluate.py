@@ -19,7 +19,7 @@ from detect.errors import UsageError
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS, bootstrap, coco_metrics
 from detect.evaluation.detection_limit import scored_detections
 from detect.evaluation.predict import EVALUATION_THRESHOLD, check_shared_classes, detect_for_dataset, only_readable
-from detect.inference.limit_warning import LimitCounter
+from detect.inference.image_counters import LimitCounter
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
 from detect.io.files import write_text

@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from detect.errors import MediaError
-from detect.inference.gray_levels import GrayLevelCounter
+from detect.inference.image_counters import GrayLevelCounter, LimitCounter, ShrinkCounter
 from detect.inference.image_input import warn_truncated
-from detect.inference.limit_warning import LimitCounter
 from detect.inference.predictor import Predictor
-from detect.inference.scale_warning import ShrinkCounter
 from detect.inference.writers import Source
 from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.annotated_video import VideoSummary, write_annotated_video

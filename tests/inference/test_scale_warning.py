@@ -7,7 +7,7 @@ import pytest
 from helpers.fake_predictor import FakePredictor
 
 from detect.inference.annotate import annotate_images, annotate_video
-from detect.inference.scale_warning import ShrinkCounter
+from detect.inference.image_counters import ShrinkCounter
 from detect.media.images import write_image
 from detect.media.video_reader import VideoReader
 
