@@ -113,39 +113,52 @@ def evaluate(
         raise UsageError(unknown("evaluator", evaluator, EVALUATORS))
     spec = data if isinstance(data, DatasetSpec) else find_spec(str(data), data_root, format)
     spec.check_split(split)
-    if not isinstance(model, Predictor):
-        predictor = load_model(model, device=device or "auto", imgsz=imgsz, max_detections=max_detections)
-    elif device is None and imgsz is None:
-        predictor = model
-    else:
-        raise UsageError("`device` and `imgsz` are for a model that is loaded here; pass them to load_model instead")
-    if max_detections is not None and max_detections != predictor.max_detections:
-        raise UsageError(
-            f"`max_detections={max_detections!r}`: this predictor returns at most {predictor.max_detections} per image"
-            "; pass `max_detections` to load_model too"
-        )
+    predictor = _predictor(model, device, imgsz, max_detections)
     if spec is not data:
         spec.prepare()
     class_names, records = spec.read(split)
     check_shared_classes(predictor.class_names, class_names, f"dataset '{spec.name}'")
     _check_objects(spec, split, records)
-    problems = ImageProblems()
     started = time.perf_counter()
-    found = detect_for_dataset(predictor, records, class_names, threshold=EVALUATION_THRESHOLD, problems=problems)
+    found = _detect(predictor, records, class_names, spec.name)
     seconds = (time.perf_counter() - started) / len(records)
-    for line in problems.lines("left out"):
-        warn(f"dataset '{spec.name}': {line}")
     records, detections = only_readable(records, found)
     _check_objects(spec, split, records)
-    with LimitCounter(predictor) as counter:
-        for one in detections:
-            counter.add(one)
     limit = scored_detections(max_detections)
     scores = coco_metrics.score(records, detections, class_names, evaluator=evaluator, limit=limit)
     scores["speed"] = {"seconds_per_image": round(seconds, 4), "device": str(predictor.device)}
     if intervals:
         scores["intervals"] = bootstrap.intervals(records, detections, class_names, limit=limit)
     return Evaluation(spec.name, split, class_names, records, detections, scores)
+
+
+def _predictor(
+    model: Predictor | str | Path, device: str | None, imgsz: int | None, max_detections: int | None
+) -> Predictor:
+    """Return the Predictor of a model, see ``evaluate``. Raises UsageError for settings unlike a Predictor's."""
+    if not isinstance(model, Predictor):
+        return load_model(model, device=device or "auto", imgsz=imgsz, max_detections=max_detections)
+    if device is not None or imgsz is not None:
+        raise UsageError("`device` and `imgsz` are for a model that is loaded here; pass them to load_model instead")
+    if max_detections not in (None, model.max_detections):
+        raise UsageError(
+            f"`max_detections={max_detections!r}`: this predictor returns at most {model.max_detections} per image"
+            "; pass `max_detections` to load_model too"
+        )
+    return model
+
+
+def _detect(predictor: Predictor, records: Table, class_names: ClassNames, dataset: str) -> list[Detections | None]:
+    """Return the detections in every image, None for unreadable ones; warn of these and of reached limits."""
+    problems = ImageProblems()
+    found = detect_for_dataset(predictor, records, class_names, threshold=EVALUATION_THRESHOLD, problems=problems)
+    for line in problems.lines("left out"):
+        warn(f"dataset '{dataset}': {line}")
+    with LimitCounter(predictor) as counter:
+        for detections in found:
+            if detections is not None:
+                counter.add(detections)
+    return found
 
 
 def _check_objects(spec: DatasetSpec, split: str, records: Table) -> None:
