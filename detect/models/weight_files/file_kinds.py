@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 _AGAIN = "download the file itself again"
@@ -40,6 +41,15 @@ _TEXTS = (
 # see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 _ONNX_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42"
 _ONNX = f"an ONNX model, whose weights cannot be trained here; {_WANTED}"
+TORCHSCRIPT_ADVICE = 'write its weights with torch.save(torch.jit.load(FILE).state_dict(), "weights.pth")'
+# End of the name of a member of a zip archive -> what the archive is, and what to do.
+_BY_MEMBER = {
+    "model.weights.h5": "a Keras model; weights of Keras cannot be used",
+    "model.json": f"a TorchScript archive of PyTorch 1.0 to 1.3; {TORCHSCRIPT_ADVICE}",
+    ".npy": "an archive of NumPy arrays; expected a file of torch.save or .safetensors",
+    "archive_format": "a program of torch.export; write the weights of the model with "
+    'torch.save(model.state_dict(), "weights.pth")',
+}
 _BY_SUFFIX = {
     ".onnx": _ONNX,
     ".pb": f"a TensorFlow model; {_WANTED}",
@@ -84,6 +94,18 @@ def describe(path: Path) -> str:
         advice = _AGAIN if kind.endswith("the file") else f"{_WANTED}. If it was downloaded, {_AGAIN}"
         return f"{kind}; {advice}"
     return f"not a weights file, or damaged; {_WANTED}"
+
+
+def describe_zip(members: Sequence[str]) -> str:
+    """Return the end of a sentence "FILE is ...": what a zip archive is that ``torch.save`` did not write.
+
+    members: names of the files in it.
+    """
+    weights = [name for name in members if name.endswith((".pth", ".pt", ".safetensors", ".ckpt", ".bin"))]
+    if weights:
+        return f"a zip archive that holds {weights[0]}; unpack it and give that file"
+    kinds = (kind for end, kind in _BY_MEMBER.items() if any(name.endswith(end) for name in members))
+    return next(kinds, "a zip archive without weights; expected a file of torch.save or .safetensors")
 
 
 def _is_text(head: bytes) -> bool:

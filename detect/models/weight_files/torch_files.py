@@ -22,7 +22,9 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from detect.models.weight_files.pickle_values import Name, Opaque, PickleError, read_pickle
+from detect.models.weight_files.file_kinds import TORCHSCRIPT_ADVICE, describe_zip
+from detect.models.weight_files.pickle_machine import read_pickle
+from detect.models.weight_files.pickle_values import Name, Opaque, PickleError
 from detect.models.weight_files.stored_tensors import MAX_DIMENSIONS, STORAGE_DTYPES, Storage, StoredTensor
 
 # First bytes of the format of PyTorch 0.2 to 1.5: a pickle of torch.serialization.MAGIC_NUMBER, in protocols 2 and up.
@@ -117,20 +119,21 @@ def _dtype(name: Any) -> torch.dtype | None:
     return STORAGE_DTYPES.get(name.name.rpartition(".")[2]) if isinstance(name, Name) else None
 
 
-def _storage(arguments: tuple[Any, ...]) -> Storage | Opaque:
+def _storage(identifier: Any) -> Storage | Opaque:
     """Return the storage of a persistent id ("storage", class, key, location, number of elements, ...).
 
     A view of the format of PyTorch 0.2 and 0.3 is a further item (key, start, number of elements), or None.
     """
-    if len(arguments) not in (5, 6) or arguments[0] not in ("storage", b"storage"):
+    is_storage = isinstance(identifier, tuple) and identifier[:1] in (("storage",), (b"storage",))
+    if not is_storage or len(identifier) not in (5, 6):
         raise PickleError("a reference in its pickle is not one to a storage of values")
-    kind, key, _, numel = arguments[1:5]
+    kind, key, _, numel = identifier[1:5]
     dtype = _dtype(kind)
     if dtype is None:
         return Opaque("storage")
     try:
         whole = Storage.checked(key, dtype, numel)
-        view = arguments[5] if len(arguments) == 6 else None
+        view = identifier[5] if len(identifier) == 6 else None
         if view is None:
             return whole
         _, start, numel = view
@@ -149,43 +152,15 @@ def _read_zip(archive: zipfile.ZipFile, size: int) -> TorchFile:
     names = archive.namelist()
     roots = [name.removesuffix("data.pkl") for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
     if not roots:
-        raise TorchFileError(_other_zip(names))
+        raise TorchFileError(f"is {describe_zip(names)}")
     root = roots[0]
     if any(name.startswith((f"{root}code/", f"{root}constants.pkl")) for name in names):
-        raise TorchFileError(
-            "is a TorchScript archive (torch.jit.save), not a file of weights; write its weights with "
-            'torch.save(torch.jit.load(FILE).state_dict(), "weights.pth")'
-        )
+        raise TorchFileError(f"is a TorchScript archive (torch.jit.save), not a file of weights; {TORCHSCRIPT_ADVICE}")
     if sum(info.file_size for info in archive.infolist()) > _MAX_COMPRESSION * size:
         raise TorchFileError("is an archive whose content is far larger than the file; it holds no usable weights")
-    content = read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")), _storage_of_id)
+    content = read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")), _storage)
     order = archive.read(f"{root}byteorder").decode("ascii", "replace") if f"{root}byteorder" in names else "little"
     return TorchFile(content, lambda key: bytearray(archive.read(f"{root}data/{key}")), order != sys.byteorder)
-
-
-def _storage_of_id(identifier: Any) -> Any:
-    if not isinstance(identifier, tuple):
-        raise PickleError("a reference in its pickle is not one to a storage of values")
-    return _storage(identifier)
-
-
-def _other_zip(names: list[str]) -> str:
-    """Return what a zip archive is that was not written by ``torch.save``."""
-    weights = [name for name in names if name.endswith((".pth", ".pt", ".safetensors", ".ckpt", ".bin"))]
-    if weights:
-        return f"is a zip archive that holds {weights[0]}; unpack it and give that file"
-    kinds = {
-        "model.weights.h5": "a Keras model; weights of Keras cannot be used",
-        "model.json": "a TorchScript archive of PyTorch 1.0 to 1.3; write its weights with "
-        'torch.save(torch.jit.load(FILE).state_dict(), "weights.pth")',
-        ".npy": "an archive of NumPy arrays; expected a file of torch.save or .safetensors",
-        "archive_format": "a program of torch.export; write the weights of the model with "
-        'torch.save(model.state_dict(), "weights.pth")',
-    }
-    for end, kind in kinds.items():
-        if any(name.endswith(end) for name in names):
-            return f"is {kind}"
-    return "is a zip archive without weights; expected a file of torch.save or .safetensors"
 
 
 # Sequence of pickles
@@ -205,7 +180,7 @@ def _read_sequence(file: mmap.mmap) -> TorchFile:
     def persistent_load(identifier: Any) -> Any:
         if isinstance(identifier, tuple) and identifier[:1] in (("module",), (b"module",)) and len(identifier) > 1:
             return identifier[1]  # the class of a pickled module, followed by its source code
-        storage = _storage_of_id(identifier)
+        storage = _storage(identifier)
         if isinstance(storage, Storage):
             storages.setdefault(storage.key, storage)
         return storage

@@ -16,7 +16,8 @@ import torch
 from helpers.torch_archives import write_zip
 
 from detect.errors import CheckpointError
-from detect.models.weight_files.pickle_values import PickleError, as_dict, attributes, read_pickle
+from detect.models.weight_files.pickle_machine import read_pickle
+from detect.models.weight_files.pickle_values import PickleError, as_dict, attributes
 from detect.models.weights import read_weights
 
 
@@ -161,7 +162,7 @@ def test_one_dictionary_under_many_keys_is_not_copied_without_end(tmp_path):
 
 
 def test_a_file_cannot_fill_the_memory_with_empty_values(tmp_path, monkeypatch):
-    monkeypatch.setattr("detect.models.weight_files.pickle_values.MAX_INSTRUCTIONS", 1000)
+    monkeypatch.setattr("detect.models.weight_files.pickle_machine.MAX_INSTRUCTIONS", 1000)
     with pytest.raises(PickleError, match="more than 1,000 instructions"):
         read_pickle(io.BytesIO(b"(" + b"]" * 2000 + b"l."))
     pairs = b"](Va\nI1\n\x86" + b"Va\nI1\n\x86" * 50 + b"eq\x00"
