@@ -140,7 +140,7 @@ def _predictor(
         return load_model(model, device=device or "auto", imgsz=imgsz, max_detections=max_detections)
     if device is not None or imgsz is not None:
         raise UsageError("`device` and `imgsz` are for a model that is loaded here; pass them to load_model instead")
-    if max_detections not in (None, model.max_detections):
+    if max_detections is not None and max_detections != model.max_detections:
         raise UsageError(
             f"`max_detections={max_detections!r}`: this predictor returns at most {model.max_detections} per image"
             "; pass `max_detections` to load_model too"
