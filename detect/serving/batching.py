@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from detect.serving.errors import ServerBusyError
 from detect.structures.detections import Detections
 
 T = TypeVar("T")
+_MAX_WAIT_SECONDS = 0.5  # until a signal is noticed
 _SMOOTHING = 0.2  # weight of the newest value in the moving average of seconds per image
 
 
@@ -92,6 +93,9 @@ class Batcher:
         with self._lock:
             self._check_open()
             result = self._thread.submit(function)
+        # In short waits, since a signal that arrives just before a wait without end would be handled only after it.
+        while not wait([result], timeout=_MAX_WAIT_SECONDS).done:
+            pass
         return result.result()
 
     def check_capacity(self, num_images: int) -> None:

@@ -176,7 +176,10 @@ sys.exit(exit_status(serve.main))
 def test_stop_while_a_model_loads_does_not_wait_for_it(number):
     command = [sys.executable, "-c", LOADS_FOREVER]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stdout.readline() == "loading\n"
-        server.send_signal(number)
-        _, errors = server.communicate(timeout=600)
+        try:
+            assert server.stdout.readline() == "loading\n"
+            server.send_signal(number)
+            _, errors = server.communicate(timeout=600)
+        finally:
+            server.kill()
     assert (server.returncode, errors.splitlines()[-1]) == (128 + number, "stopped")
