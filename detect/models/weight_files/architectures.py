@@ -132,9 +132,10 @@ def recognize(tensors: Shapes) -> Network:
 
 def describe_difference(file: Network, model: Network) -> str:
     """Return what a file holds that does not fit a model, and what would be right: a part of a message."""
+    backbone = f"{_with_article(model.backbone)} of torchvision or timm" if model.backbone else "the same backbone"
+    expected = f"expected {backbone}, or a detector of torchvision with it"
     if not file.title:
-        wanted = f"{_with_article(model.backbone)} of torchvision or timm" if model.backbone else "the same backbone"
-        return f"the file may belong to another network; expected {wanted}, or a detector of torchvision with it"
+        return f"the file may belong to another network; {expected}"
     whole = _MODEL_SETTINGS.get((file.head, file.version, file.backbone), "")
     setting = whole or ("" if file.is_foreign else _BACKBONE_SETTINGS.get(file.backbone, ""))
     text = f"the file seems to hold {file.title}"
@@ -142,12 +143,7 @@ def describe_difference(file: Network, model: Network) -> str:
         this = f", but this model has {_with_article(model.backbone)}" if model.backbone else ""
         return f"{text}{this}; use it with {setting}"
     if file.is_foreign or not setting:
-        wanted = (
-            f"{_with_article(model.backbone)} of torchvision or timm"
-            if model.backbone
-            else "the weights of this backbone"
-        )
-        return f"{text}, which this model cannot use; expected {wanted}, or a detector of torchvision with it"
+        return f"{text}, which this model cannot use; {expected}"
     return f"{text}; all of it is used with {whole}" if whole else text
 
 
