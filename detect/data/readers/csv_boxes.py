@@ -21,15 +21,13 @@ from detect.data.file_listing import FileListing, images_below, is_file
 from detect.data.image_names import match_names
 from detect.data.readers.csv_layout import looks_like_boxes, split_of
 from detect.data.readers.csv_lines import Line, read_lines
-from detect.data.readers.parsing import image_name
+from detect.data.readers.parsing import SAMPLED, image_name, size_on_disk
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
-from detect.errors import DataError, MediaError
-from detect.media.images import image_hw
+from detect.errors import DataError
 
 _DEFAULT_CLASS = "object"
-_SAMPLED = 200  # lines
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
@@ -73,7 +71,7 @@ def _recognize(file: AnnotationFile) -> bool:
 
 
 def _sample_image_names(annotations: Path) -> Iterator[str]:
-    for line in islice(read_lines(annotations)[1], _SAMPLED):
+    for line in islice(read_lines(annotations)[1], SAMPLED):
         yield line.path
 
 
@@ -140,11 +138,8 @@ class _Sizes:
         self._matched = match_names(missing, unused)
 
     def of(self, name: str) -> tuple[int, int]:
-        """Return (height, width) of an image, (0, 0) if it cannot be read, which is reported later."""
-        try:
-            return image_hw(self._images / self._matched.get(name, name))
-        except MediaError:
-            return 0, 0
+        """Return (height, width) of an image, (0, 0) if it cannot be read."""
+        return size_on_disk(self._images / self._matched.get(name, name))
 
 
 def _add_image(builder: UnvalidatedSplitBuilder, name: str, lines: Sequence[Line], sizes: _Sizes | None) -> None:

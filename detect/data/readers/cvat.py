@@ -28,7 +28,7 @@ import numpy as np
 from detect.data.file_listing import FileListing, images_below, is_file, without_suffix
 from detect.data.image_names import comparable
 from detect.data.readers.cvat_shapes import SHAPES, WITHOUT_AREA, Geometry, box_around, shape_geometry
-from detect.data.readers.parsing import image_name, load_xml, size_on_disk, whole_size
+from detect.data.readers.parsing import SAMPLED, image_name, load_xml, size_on_disk, whole_size
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import split_from_path
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
@@ -42,7 +42,6 @@ from detect.text import counted
 _IMAGE_TAG = re.compile(r"<image\s[^>]*>")
 _ATTRIBUTE = re.compile(r'\b(name|subset)="([^"]*)"')
 _FRAME_NAME = re.compile(r"frame_(\d{6,})")
-_SAMPLED = 200  # image names of one annotation file
 _TYPES_WITHOUT_AREA = (*WITHOUT_AREA, "polylines")
 
 
@@ -77,7 +76,7 @@ def _recognize(file: AnnotationFile) -> bool:
 def _sample_image_names(annotations: Path) -> Iterator[str]:
     """Yield image names as written, and with their subset as folder, as CVAT exports the images of projects."""
     text = annotations.read_text(encoding="utf-8-sig", errors="replace")
-    for tag in islice(_IMAGE_TAG.finditer(text), _SAMPLED // 2):
+    for tag in islice(_IMAGE_TAG.finditer(text), SAMPLED // 2):
         attributes = {key: html.unescape(value) for key, value in _ATTRIBUTE.findall(tag[0])}
         if subset := attributes.get("subset"):
             yield f"{subset}/{attributes.get('name', '')}"

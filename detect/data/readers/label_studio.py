@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 from detect.data.file_listing import images_below, is_file
 from detect.data.image_names import match_names
 from detect.data.readers.label_studio_shapes import shape_geometry
-from detect.data.readers.parsing import first_list_item, load_json, size_on_disk
+from detect.data.readers.parsing import SAMPLED, first_list_item, load_json, size_on_disk
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
@@ -43,7 +43,6 @@ _UPLOADED_FILE = re.compile(r"/data/upload/(?:\d+/)?(.+)")
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _NO_SHAPES = ("choices", "taxonomy", "textarea", "rating", "number", "datetime", "pairwise", "relation")
 _ASPECT_TOLERANCE = 0.02
-_SAMPLED = 200  # tasks of one annotation file
 _MIN_KEYS = ("annotator", "annotation_id", "lead_time")
 
 
@@ -119,7 +118,7 @@ def _recognize(file: AnnotationFile) -> bool:
 def _sample_image_names(annotations: Path) -> Iterator[str]:
     """Yield image names with and without the prefix of uploaded files."""
     content = load_json(annotations)
-    for task in islice(content if isinstance(content, list) else [content], _SAMPLED):
+    for task in islice(content if isinstance(content, list) else [content], SAMPLED):
         if isinstance(task, dict) and (written := _written_image(task)):
             name = name_in_address(written)
             yield from dict.fromkeys((name, _UPLOAD_PREFIX.sub("", name)))

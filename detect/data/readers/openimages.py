@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from detect.data.file_listing import images_below, without_suffix
-from detect.data.readers.parsing import open_csv, parse_number, size_on_disk
+from detect.data.readers.parsing import SAMPLED, open_csv, parse_number, size_on_disk
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
@@ -28,7 +28,6 @@ from detect.text import counted
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _COLUMNS = ("imageid", "labelname", *_EDGES)
-_SAMPLED = 200  # lines of one annotation file
 
 
 def parse(images: Path, annotations: Path, classes: Sequence[str] | None = None) -> UnvalidatedSplit:
@@ -71,7 +70,7 @@ def _recognize(file: AnnotationFile) -> bool:
 
 
 def _sample_image_names(annotations: Path) -> Iterator[str]:
-    for _, cells, _ in islice(_read_lines(annotations), _SAMPLED):
+    for _, cells, _ in islice(_read_lines(annotations), SAMPLED):
         yield from (f"{cells.get('imageid', '')}{suffix}" for suffix in (".jpg", ".png", ".jpeg"))
 
 

@@ -27,6 +27,7 @@ from detect.data.validation.problems import Location
 from detect.errors import DataError, MediaError
 from detect.media.images import image_hw
 
+SAMPLED = 200  # lines, entries or file names of one annotation file that ``Reader.sample_image_names`` examines
 MAX_CELL_CHARACTERS = 1 << 24  # a polygon of a million points; the default limit of csv, 1 << 17, is about 10,000
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -37,7 +38,6 @@ _FILE_NAME_IN_JSON = re.compile(rb'"file_?name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _NO_OBJECT_NAMES = frozenset(
     ("", "background", "bg", "none", "null", "nan", "na", "noobject", "noobjects", "nofinding", "negative", "empty")
 )
-_SAMPLED = 200  # lines or file names of one annotation file
 _T = TypeVar("_T")
 
 
@@ -286,11 +286,11 @@ def sample_image_names(annotations: Path) -> Iterator[str]:
     """
     if annotations.suffix.lower() == ".csv":
         with annotations.open(encoding=_encoding_of(annotations), errors="replace") as lines:
-            for line in islice(lines, _SAMPLED):
+            for line in islice(lines, SAMPLED):
                 yield line.partition(",")[0].strip().strip('"')
         return
     with annotations.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        for match in islice(_FILE_NAME_IN_JSON.finditer(text), _SAMPLED):
+        for match in islice(_FILE_NAME_IN_JSON.finditer(text), SAMPLED):
             try:
                 yield json.loads(match[1])
             except ValueError:  # invalid UTF-8, reported when the file is parsed
