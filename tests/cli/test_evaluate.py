@@ -127,7 +127,7 @@ def test_split_without_objects_is_an_error(run, tmp_path, oracle, capsys):
     (ground_truth,) = (tmp_path / "none").rglob("test.json")
     ground_truth.write_text(json.dumps(json.loads(ground_truth.read_text()) | {"annotations": []}))
     assert run("--data", data) == 2
-    assert "no image of split 'test' has an annotated object" in capsys.readouterr().err
+    assert "split 'test' has no object" in capsys.readouterr().err
 
 
 def test_one_image_gives_no_interval(run, tmp_path, oracle, capsys):
