@@ -17,7 +17,8 @@ from detect.io.links import is_link
 from detect.media import color
 from detect.media.color import check_rgb_array
 from detect.media.image_paths import shown
-from detect.media.images import orientation_of, read_image, upright
+from detect.media.images import read_image
+from detect.media.orientation import orientation_of, upright
 from detect.progress import warn
 from detect.text import type_in_words
 

@@ -20,13 +20,12 @@ from detect.io.files import write_bytes
 from detect.media import color, formats, png_chunks, truncated_jpeg
 from detect.media.encoding import Encoded, encode
 from detect.media.image_paths import shown
+from detect.media.orientation import SIDEWAYS, orientation_of, upright
 from detect.media.quiet import libtiff_silenced
 
 MAX_PIXELS = 178_956_970  # half a GiB as RGB; Pillow's own limit, unless the user has changed that
 MAX_BYTES = 2 * 2**30  # of a file: more than MAX_PIXELS of four 16-bit samples; some decoders read all of it at once
 
-_ORIENTATION_TAG = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _REDUCIBLE = ("JPEG", "MPO")
 
@@ -81,7 +80,7 @@ class Decoded:
     @property
     def is_sideways(self) -> bool:
         """Whether the orientation swaps height and width."""
-        return self.orientation in _SIDEWAYS
+        return self.orientation in SIDEWAYS
 
     def upright(self, rgb: np.ndarray) -> np.ndarray:
         """Return ``rgb`` [h, w, 3], stored like this image, rotated as the orientation says."""
@@ -123,8 +122,7 @@ def gray_histogram(path: Path) -> np.ndarray | None:
         with _opened(path) as image:
             if not image.mode.startswith("I"):
                 return None
-            with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
-                image.load()
+            _load(image, path)
             return color.gray_histogram(image)
     except MediaError:
         return None
@@ -134,11 +132,10 @@ def _decode(
     path: Path | Encoded, min_hw: tuple[int, int] | None, gray_range: color.GrayRange | None = None
 ) -> Decoded:
     with _opened(path) as image:
-        png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
+        png_bits = _png_bits(image, path)
         full_hw = image.height, image.width  # of a JPEG; the size of an icon may change when it is loaded
         divisor = _reduce(image, min_hw) if min_hw and image.format in _REDUCIBLE else 1
-        with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
-            image.load()
+        _load(image, path)
         bits = 16 if _is_deep(image, png_bits) else 8
         rgb = color.to_rgb(image, png_bits, gray_range)
         # The orientation is read after loading, since a PNG may store it behind its pixels.
@@ -165,7 +162,7 @@ class Header:
     @property
     def is_sideways(self) -> bool:
         """Whether the orientation swaps height and width."""
-        return self.orientation in _SIDEWAYS
+        return self.orientation in SIDEWAYS
 
 
 def image_hw(path: Path) -> tuple[int, int]:
@@ -186,15 +183,19 @@ def read_header(path: Path | Encoded, max_pixels: int | None = None) -> Header:
             return Header((height, width), 1, image.format or "", image.mode, 8)
         # The list of sizes in an icon may be wrong, and a PNG may store its orientation behind its pixels.
         if image.format == "ICO" or (image.format == "PNG" and png_chunks.has_metadata_behind_pixels(path)):
-            with _as_media_errors(path):
-                image.load()
+            _load(image, path)
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have swapped the sides already
             width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
         orientation = orientation_of(image)
-        hw = (width, height) if orientation in _SIDEWAYS else (height, width)
-        png_bits = png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
+        hw = (width, height) if orientation in SIDEWAYS else (height, width)
+        png_bits = _png_bits(image, path)
         return Header(hw, orientation, image.format or "", image.mode, 16 if _is_deep(image, png_bits) else 8)
+
+
+def _png_bits(image: Image.Image, path: Path | Encoded) -> int:
+    """Return the bits per sample in the header of a PNG, 8 for other formats."""
+    return png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
 
 
 def _is_deep(image: Image.Image, png_bits: int) -> bool:
@@ -216,24 +217,6 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
     except MediaError as error:
         raise MediaError(f"cannot write {shown(path)}: {error}") from None
     write_bytes(path, content)
-
-
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return stored ``pixels`` [h, w, ...] rotated and mirrored as the EXIF ``orientation`` (1..8) says."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
-
-
-def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation 1..8; 1 (as stored) when it is missing or invalid."""
-    try:
-        value = Image.Image.getexif(image).get(_ORIENTATION_TAG)  # the method of PNG images would decode all pixels
-    except Exception:  # damaged EXIF raises many types of exceptions, and only the orientation is lost
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 @contextmanager
@@ -264,6 +247,12 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
             yield image
         except color.ColorError as error:
             raise _media_error(path, error) from None
+
+
+def _load(image: Image.Image, path: Path | Encoded) -> None:
+    """Decode the pixels of an opened image. Raises MediaError."""
+    with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
+        image.load()
 
 
 @contextmanager
@@ -326,7 +315,7 @@ def _reduce(image: Image.Image, min_hw: tuple[int, int]) -> int:
 
     The file is still read and checked to its end, and its colors are unchanged.
     """
-    height, width = min_hw[::-1] if orientation_of(image) in _SIDEWAYS else min_hw
+    height, width = min_hw[::-1] if orientation_of(image) in SIDEWAYS else min_hw
     full_width = image.width
     drafted = image.draft(None, (width, height))
     return round(full_width / drafted[1][2]) if drafted else 1

@@ -10,7 +10,8 @@ import numpy as np
 
 from detect.data.columns import MaskBuilder
 from detect.data.table import Table
-from detect.media.images import MAX_PIXELS, Header, upright
+from detect.media.images import MAX_PIXELS, Header
+from detect.media.orientation import upright
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle
 

@@ -10,7 +10,8 @@ import pytest
 from detect.data.table import Table
 from detect.data.unvalidated_split import UnvalidatedSplitBuilder
 from detect.data.validation.coordinates import rotated, scaled
-from detect.media.images import Header, upright
+from detect.media.images import Header
+from detect.media.orientation import upright
 from detect.structures import masks
 
 STORED_HW = (40, 60)
