@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from detect.data.readers.cvat_shapes import Geometry
+from detect.data.readers.parsing import json_number
 from detect.data.readers.via_shapes import box_and_polygon, from_vertices
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
@@ -134,12 +135,8 @@ def _pixels(value: Mapping[str, Any], keys: tuple[str, str, str, str], image_hw:
 
 
 def _number(value: Any, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if (number := json_number(value)) is None:
         raise InvalidEntryError("malformed_object", f"{key} is {str(value)[:60]!r}; expected a number")
-    try:
-        number = float(value)
-    except OverflowError:  # JSON allows integers of any length
-        number = math.inf
     if not math.isfinite(number):
         raise InvalidEntryError("non_finite_box", f"{key} is {number}")
     return number

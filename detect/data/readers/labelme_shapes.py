@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import base64
 import math
-from io import BytesIO
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from detect.data.readers.mask_images import opened_png
 from detect.data.readers.via_shapes import box_and_polygon, from_vertices
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
@@ -188,17 +187,14 @@ def _decode_png(png: str, box_hw: tuple[float, float]) -> np.ndarray:
     pixels are decoded.
     """
     try:
-        with Image.open(BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
-            if max(abs(image.height - box_hw[0]), abs(image.width - box_hw[1])) > _SIZE_TOLERANCE_PX:
-                size = f"{image.width}x{image.height} pixels"
-                raise InvalidEntryError("invalid_mask", f"its PNG has {size}, its box {box_hw[1]:g}x{box_hw[0]:g}")
-            bitmap = np.asarray(image)
-    except InvalidEntryError:
-        raise
-    except UnidentifiedImageError:
-        raise InvalidEntryError("invalid_mask", "the mask is not a PNG") from None
-    except Exception as error:  # Pillow raises many types of errors for damaged files
-        raise InvalidEntryError("invalid_mask", f"the mask is a damaged PNG: {error}") from None
+        content = base64.b64decode(png)
+    except ValueError as error:
+        raise InvalidEntryError("invalid_mask", f"the mask is not base64: {error}") from None
+    with opened_png(content) as image:
+        if max(abs(image.height - box_hw[0]), abs(image.width - box_hw[1])) > _SIZE_TOLERANCE_PX:
+            size = f"{image.width}x{image.height} pixels"
+            raise InvalidEntryError("invalid_mask", f"its PNG has {size}, its box {box_hw[1]:g}x{box_hw[0]:g}")
+        bitmap = np.asarray(image)
     if bitmap.ndim != 2:
         raise InvalidEntryError("invalid_mask", "the PNG of the mask is in color; expected 0 outside the object")
     return bitmap != 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -22,22 +23,32 @@ _VOID_COLOR = 224 + 256 * 224 + 65536 * 192  # the same in color
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def decode_png_mask(content: bytes) -> np.ndarray:
-    """Return a mask, bool [h, w], from a PNG that is 0, or transparent if it has an alpha channel, outside of it.
+@contextmanager
+def opened_png(content: bytes) -> Iterator[Image.Image]:
+    """Yield a PNG whose pixels are not decoded yet, so that its size can be checked before.
 
-    Raises InvalidEntryError for other content, and for more than MAX_PIXELS pixels, before they are decoded.
+    Raises InvalidEntryError for other content, also for errors of decoding inside the block.
     """
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InvalidEntryError("invalid_mask", f"the mask has {image.width}x{image.height} pixels")
-            pixels = np.asarray(image.getchannel("A") if image.mode in _WITH_ALPHA else image)
+            yield image
     except InvalidEntryError:
         raise
     except UnidentifiedImageError:
         raise InvalidEntryError("invalid_mask", "the mask is not a PNG") from None
     except Exception as error:  # Pillow raises many types of errors for damaged files
         raise InvalidEntryError("invalid_mask", f"the mask is a damaged PNG: {error}") from None
+
+
+def decode_png_mask(content: bytes) -> np.ndarray:
+    """Return a mask, bool [h, w], from a PNG that is 0, or transparent if it has an alpha channel, outside of it.
+
+    Raises InvalidEntryError for other content, and for more than MAX_PIXELS pixels, before they are decoded.
+    """
+    with opened_png(content) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise InvalidEntryError("invalid_mask", f"the mask has {image.width}x{image.height} pixels")
+        pixels = np.asarray(image.getchannel("A") if image.mode in _WITH_ALPHA else image)
     return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0)
 
 

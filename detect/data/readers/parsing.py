@@ -201,6 +201,16 @@ def is_number(text: str) -> bool:
     return True
 
 
+def json_number(value: Any) -> float | None:
+    """Return a number of a JSON file as a float, infinity for an integer too large for one; None for other types."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # JSON allows integers of any length
+        return math.inf
+
+
 def parse_number(key: str, text: str) -> float:
     """Return ``text``, the value of ``key``, as a number. Raises InvalidEntryError."""
     try:

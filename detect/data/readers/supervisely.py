@@ -26,7 +26,7 @@ from detect.data.discovery.image_folders import Source, sources_of_folders
 from detect.data.file_listing import FileListing, files_below, is_file, without_suffix
 from detect.data.readers.cvat_shapes import Geometry, mask_in_image
 from detect.data.readers.mask_images import decode_png_mask
-from detect.data.readers.parsing import load_json, read_annotation_files, size_on_disk
+from detect.data.readers.parsing import json_number, load_json, read_annotation_files, size_on_disk
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.readers.via_shapes import from_vertices
 from detect.data.splits import split_from_path
@@ -213,15 +213,12 @@ def _numbers(points: Any, key: str) -> list[tuple[float, float]]:
     """Return a list of points as pairs of finite numbers. Raises InvalidEntryError."""
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise InvalidEntryError("malformed_object", f"{key} is {str(points)[:60]}; expected pairs of x and y")
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in chain(*points)):
+    numbers = [number for n in chain(*points) if (number := json_number(n)) is not None]
+    if len(numbers) < 2 * len(points):
         raise InvalidEntryError("malformed_object", f"{key} is {str(points)[:60]}; expected numbers")
-    try:
-        pairs = [(float(x), float(y)) for x, y in points]
-    except OverflowError:  # JSON allows integers of any length
-        pairs = [(math.inf, 0.0)]
-    if not all(map(math.isfinite, chain(*pairs))):
+    if not all(map(math.isfinite, numbers)):
         raise InvalidEntryError("non_finite_box", f"{key} is {str(points)[:60]}")
-    return pairs
+    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
 def _are_whole(points: Any) -> bool:

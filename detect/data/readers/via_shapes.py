@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from detect.data.readers.parsing import require
+from detect.data.readers.parsing import json_number, require
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.errors import DataError
 from detect.text import unknown
@@ -116,12 +116,8 @@ def _numbers(shape: Any, key: str, where: str) -> list[float]:
 
 def _finite(value: Any, what: str) -> float:
     """Return ``value`` as a float. Raises DataError for other types, InvalidEntryError for infinity and NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if (number := json_number(value)) is None:
         raise DataError(f"{what} is {str(value)[:60]!r}; expected a number")
-    try:
-        number = float(value)
-    except OverflowError:  # JSON allows integers of any length
-        number = math.inf
     if not math.isfinite(number):
         raise InvalidEntryError("non_finite_box", f"the coordinate {number} is not finite")
     return number
