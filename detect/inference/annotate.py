@@ -139,13 +139,7 @@ def annotate_video(
     ):
 
         def frames() -> Iterator[Frame]:
-            former_hw = video.size_hw
-            for index, frame in enumerate(islice(video, max_frames)):
-                if frame.hw != former_hw:
-                    with progress.external_write_mode(file=sys.stderr):
-                        sizes = f"{_size(former_hw)} to {_size(frame.hw)}"
-                        warn(f"{video.source.shown} changes from {sizes} at frame {index}")
-                    former_hw = frame.hw
+            for frame in _warning_of_sizes(video, max_frames):
                 shrinking.add(frame.hw)
                 yield frame
                 progress.update()
@@ -161,6 +155,16 @@ def annotate_video(
     if video.warning:
         warn(video.warning)
     return summary
+
+
+def _warning_of_sizes(video: VideoReader, max_frames: int | None) -> Iterator[Frame]:
+    """Yield the first ``max_frames`` frames, all if None; warn where their size changes."""
+    former_hw = video.size_hw
+    for index, frame in enumerate(islice(video, max_frames)):
+        if frame.hw != former_hw:
+            warn(f"{video.source.shown} changes from {_size(former_hw)} to {_size(frame.hw)} at frame {index}")
+            former_hw = frame.hw
+        yield frame
 
 
 def _size(hw: tuple[int, int]) -> str:
