@@ -142,7 +142,7 @@ def _stem(name: str) -> str:
     folder, _, file = name.lower().rpartition("/")
     stem = file.rpartition(".")[0] or file
     if found := _ROBOFLOW.match(stem):
-        stem = f"{found[1]}.rf"  # marks the name of an upload, see ``_source_keys``
+        stem = f"{found[1]}.rf"  # marks the name of an upload, see ``_uploaded``
     return f"{_without_split_names(folder)}{stem}"
 
 
@@ -153,9 +153,14 @@ def _without_split_names(folder: str) -> str:
     return "".join(f"{part}/" for part in parts)
 
 
+def _uploaded(stem: str) -> str:
+    """Return a result of ``_stem`` as the image was called when it was uploaded to Roboflow, if it was."""
+    return _UPLOADED_SUFFIX.sub("", stem.removesuffix(".rf")) if stem.endswith(".rf") else stem
+
+
 def _source_keys(stems: Sequence[str]) -> list[str]:
     """Return a key per image, equal for copies of one image."""
-    keys = [_UPLOADED_SUFFIX.sub("", stem.removesuffix(".rf")) if stem.endswith(".rf") else stem for stem in stems]
+    keys = [_uploaded(stem) for stem in stems]
     for pattern, needs_original in ((_AUGMENTED, False), (_COPY, True), (_TRANSFORM, True), (_NUMBERED, True)):
         keys = _stripped(keys, pattern, needs_original)
     return keys
@@ -203,10 +208,7 @@ def find_clips(names: Sequence[str], vectors: np.ndarray | None = None) -> Itera
     """Yield the rows of each clip, int64 [n] in the order of its frames. Arguments as of ``clip_groups``."""
     frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row, name in enumerate(names):
-        stem = _stem(name)
-        if stem.endswith(".rf"):
-            stem = _UPLOADED_SUFFIX.sub("", stem.removesuffix(".rf"))
-        if found := _FRAME.match(stem):
+        if found := _FRAME.match(_uploaded(_stem(name))):
             frames[found[1].rstrip("_-. ")].append((int(found[2]), row))
     typical = None if vectors is None or not len(vectors) else _typical_difference(vectors)
     for prefix, members in frames.items():
