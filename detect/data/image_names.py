@@ -10,9 +10,10 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from detect.data.file_listing import images_below
 from detect.data.splits import split_from_path
 from detect.media import formats
 
@@ -52,6 +53,18 @@ def match_names(written: Iterable[str], on_disk: Collection[str], used: Collecti
                 found[same[0]] = candidates[0]
         names, files = _without(names, found), _without(files, set(found.values()))
     return found
+
+
+def match_to_files(folder: Path, names: Iterable[str], missing: Collection[str]) -> dict[str, str]:
+    """Return {name: image file in ``folder`` or its subfolders} for the ``missing`` names that ``match_names`` finds.
+
+    names: all image names that the annotations write.
+    missing: those of them that are no files of the folder.
+    """
+    if not missing or not folder.is_dir():
+        return {}
+    used = set(names).difference(missing)
+    return match_names(missing, [file for file in images_below(folder) if file not in used], used)
 
 
 def comparable(name: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.data.columns import MaskBuilder, StringColumn
-from detect.data.file_listing import images_below, read_text_or_empty
-from detect.data.image_names import match_names
+from detect.data.file_listing import read_text_or_empty
+from detect.data.image_names import match_to_files
 from detect.data.table import Table, object_starts
 from detect.data.validation.problems import Location
 from detect.structures.masks import Polygons, Rle
@@ -93,14 +93,8 @@ class UnvalidatedSplit:
         missing = [row for row, name in enumerate(table.names) if not is_there(os.path.join(folder, name))]  # noqa: PTH118
         if table.unpacked:
             missing = [row for row in missing if not is_there(table.path(row))]
-        if not missing or not table.folder.is_dir():
-            return self
-        names, rows = list(table.names), set(missing)
-        used = {name for row, name in enumerate(names) if row not in rows}
-        found = match_names(
-            (names[row] for row in missing), [n for n in images_below(table.folder) if n not in used], used
-        )
-        notes = []
+        names, notes = list(table.names), []
+        found = match_to_files(table.folder, names, [names[row] for row in missing])
         for row in missing:
             if file := found.get(names[row]):
                 notes.append(ReportedEntry("renamed_image", Location(file, "", f"annotated as {names[row]}"), row))

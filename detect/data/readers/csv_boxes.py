@@ -13,12 +13,12 @@ fractions of the image size. A line with a file name but neither class nor coord
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from detect.data.file_listing import FileListing, images_below, is_file
-from detect.data.image_names import match_names
+from detect.data.file_listing import FileListing, is_file
+from detect.data.image_names import match_names, match_to_files
 from detect.data.readers.csv_layout import looks_like_boxes, split_of
 from detect.data.readers.csv_lines import Line, read_lines
 from detect.data.readers.parsing import SAMPLED, image_name, size_on_disk
@@ -131,11 +131,9 @@ def _mark_fractions(lines: Iterable[Line]) -> None:
 class _Sizes:
     """Sizes of images that a CSV file does not state, read from the files."""
 
-    def __init__(self, images: Path, names: Iterable[str]) -> None:
+    def __init__(self, images: Path, names: Collection[str]) -> None:
         self._images = images
-        missing = [name for name in names if not is_file(images / name)]
-        unused = set(images_below(images)).difference(names) if missing and images.is_dir() else ()
-        self._matched = match_names(missing, unused)
+        self._matched = match_to_files(images, names, [name for name in names if not is_file(images / name)])
 
     def of(self, name: str) -> tuple[int, int]:
         """Return (height, width) of an image, (0, 0) if it cannot be read."""

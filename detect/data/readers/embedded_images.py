@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detect import progress
-from detect.data.file_listing import images_below, is_file
-from detect.data.image_names import match_names
+from detect.data.file_listing import is_file
+from detect.data.image_names import match_to_files
 from detect.data.unvalidated_split import UnvalidatedSplitBuilder
 from detect.data.validation.problems import Location
 from detect.io.files import disk_errors_naming, write_bytes
@@ -31,10 +31,8 @@ def unpack_images(builder: UnvalidatedSplitBuilder, files: Sequence[str], load: 
     missing = [row for row, name in enumerate(builder.names) if not is_file(builder.images / name)]
     if not missing:
         return
-    names = set(builder.names)
-    on_disk = [name for name in images_below(builder.images) if name not in names] if builder.images.is_dir() else []
-    without_file = {builder.names[row] for row in missing}
-    matched = match_names(without_file, on_disk, names - without_file)  # the file is used, not its copy
+    # Of an image that has a file of another name, the file is used, not its copy.
+    matched = match_to_files(builder.images, builder.names, [builder.names[row] for row in missing])
     folder = _folder_for(builder.annotations)
     for row in progress.bar(missing, desc="unpacking images", min_items=_BAR_MIN_IMAGES):
         if builder.names[row] not in matched:

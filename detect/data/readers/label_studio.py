@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from detect.data.file_listing import images_below, is_file
-from detect.data.image_names import match_names
+from detect.data.file_listing import is_file
+from detect.data.image_names import match_to_files
 from detect.data.readers.label_studio_shapes import shape_geometry
 from detect.data.readers.parsing import SAMPLED, first_list_item, load_json, size_on_disk
 from detect.data.readers.reader import AnnotationFile, Reader
@@ -185,11 +185,7 @@ def _shape_type(value: Mapping[str, Any]) -> str:
 
 def _files_of(names: Sequence[str], images: Path) -> dict[str, str]:
     """Return {name: image file} for the names that match a file with another name."""
-    missing = [name for name in names if not is_file(images / name)]
-    if not missing or not images.is_dir():
-        return {}
-    existing = set(names).difference(missing)
-    return match_names(missing, [file for file in images_below(images) if file not in existing], existing)
+    return match_to_files(images, names, [name for name in names if not is_file(images / name)])
 
 
 def _add_image(builder: UnvalidatedSplitBuilder, name: str, hw: tuple[int, int], results: Sequence[Any]) -> int:

@@ -127,6 +127,13 @@ def test_spellings_of_one_path_are_one_image(read):
     assert len(c) == 3
 
 
+@pytest.mark.parametrize("other", ["A.png", "%61.png", "A.PNG"])
+def test_fractions_under_another_spelling_of_an_image_that_is_named_too_are_read(read, other):
+    lines = ("a.png,kite,0.1,0.1,0.5,0.5", f"{other},kite,0.5,0.5,0.9,0.9")
+    _, (a,) = read(*lines, header="filename,class,xmin,ymin,xmax,ymax")
+    assert a.boxes.tolist() == [pytest.approx([6, 4, 30, 20]), pytest.approx([30, 20, 54, 36])]
+
+
 @pytest.mark.parametrize(
     ("header", "lines", "said"),
     [
