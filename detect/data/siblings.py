@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detect.data.near_duplicates import merge_groups
-from detect.data.splits import split_from_path
+from detect.data.splits import parts_without_split
 
 _ROBOFLOW = re.compile(r"^(.+)\.rf\.[\w-]{6,}$")
 _UPLOADED_SUFFIX = re.compile(r"_(jpe?g|png|bmp|webp|tiff?)$")  # Roboflow writes a.jpg as a_jpg
@@ -149,8 +149,7 @@ def _stem(name: str) -> str:
 @lru_cache(maxsize=10_000)  # many images share a folder
 def _without_split_names(folder: str) -> str:
     """Return a folder, followed by a slash if it is not empty, without the parts that name a split."""
-    parts = [part for part in PurePosixPath(folder).parts if split_from_path(PurePosixPath(part)) is None]
-    return "".join(f"{part}/" for part in parts)
+    return "".join(f"{part}/" for part in parts_without_split(PurePosixPath(folder)))
 
 
 def _uploaded(stem: str) -> str:

@@ -40,6 +40,11 @@ def split_from_path(path: PurePosixPath) -> str | None:
     return None
 
 
+def parts_without_split(folder: PurePosixPath) -> tuple[str, ...]:
+    """Return the parts of a relative path that name no split."""
+    return tuple(part for part in folder.parts if split_from_path(PurePosixPath(part)) is None)
+
+
 def split_at_random(
     counts: np.ndarray, groups: np.ndarray, fractions: Mapping[str, float], seed: int = 0
 ) -> np.ndarray:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from detect.data.splits import split_from_path
+from detect.data.splits import parts_without_split, split_from_path
 
 LOSSLESS_SUFFIXES = (".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".pgm", ".pbm", ".ppm", ".pnm")
 _FOLDER = re.compile(
@@ -90,15 +90,11 @@ def class_folders(masks_of: dict[PurePosixPath, list[PurePosixPath]]) -> dict[Pu
     if not folders:
         return {}
     above = {folder.parent for folder in folders}
-    if len({_without_split(folder) for folder in above}) > 1 or not all(
+    if len({parts_without_split(folder) for folder in above}) > 1 or not all(
         _FOLDER.search(str(folder)) for folder in above
     ):
         raise ValueError(" and ".join(map(str, sorted(folders)[:2])))
     return {mask.parent: mask.parent.name for masks in masks_of.values() for mask in masks}
-
-
-def _without_split(folder: PurePosixPath) -> tuple[str, ...]:
-    return tuple(part for part in folder.parts if split_from_path(PurePosixPath(part)) is None)
 
 
 def _keys(mask: PurePosixPath) -> Iterator[str]:
