@@ -80,6 +80,13 @@ def without_suffix(name: str) -> str:
     return name.rpartition(".")[0] if "." in name.rpartition("/")[2] else name
 
 
+def replace_folder(path: PurePosixPath, old: str, new: str) -> PurePosixPath:
+    """Return a path with its last part ``old``, which must exist, replaced by ``new``."""
+    parts = list(path.parts)
+    parts[len(parts) - 1 - parts[::-1].index(old)] = new
+    return PurePosixPath(*parts)
+
+
 def read_text_or_empty(path: Path) -> str:
     """Return the text of a file with replacement characters for invalid UTF-8; "" for an unreadable file."""
     try:

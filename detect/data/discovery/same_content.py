@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from detect.data.discovery.image_folders import Source
+from detect.data.file_listing import replace_folder
 from detect.data.readers import get_reader
 from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.cleaning import clean
@@ -102,10 +103,8 @@ def prefer_usual_labels(
 
 
 def _usual_labels(image: PurePosixPath) -> Iterable[PurePosixPath]:
-    parts = list(image.parent.parts)
-    if "images" in parts:
-        position = len(parts) - 1 - parts[::-1].index("images")
-        yield PurePosixPath(*parts[:position], "labels", *parts[position + 1 :], f"{image.stem}.txt")
+    if "images" in image.parent.parts:
+        yield replace_folder(image.parent, "images", "labels") / f"{image.stem}.txt"
     else:
         yield image.with_suffix(".txt")
 

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from detect.data.discovery.image_folders import Source, sources_of_folders
-from detect.data.file_listing import FileListing, files_below, is_file, without_suffix
+from detect.data.file_listing import FileListing, files_below, is_file, replace_folder, without_suffix
 from detect.data.readers.cvat_shapes import Geometry, mask_in_image
 from detect.data.readers.mask_images import decode_png_mask
 from detect.data.readers.parsing import json_number, load_json, read_annotation_files, size_on_disk
@@ -85,9 +85,7 @@ READER = Reader("Supervisely JSON", (".json",), _recognize, parse, find_sources=
 
 def _beside(path: PurePosixPath) -> PurePosixPath:
     """Return a path with its last folder "ann" replaced by "img"."""
-    parts = list(path.parts)
-    position = len(parts) - 1 - parts[::-1].index(_ANNOTATIONS)
-    return PurePosixPath(*parts[:position], _IMAGES, *parts[position + 1 :])
+    return replace_folder(path, _ANNOTATIONS, _IMAGES)
 
 
 def _names_of_image(file: str) -> list[str]:
