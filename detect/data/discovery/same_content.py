@@ -28,7 +28,7 @@ class ContradictionError(Exception):
     """Raised if annotations of the same images differ; the message names the first difference."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Content:
     """What one or several annotation files say.
 
