@@ -69,6 +69,11 @@ def test_a_more_similar_name_is_matched_first():
     assert match_names(["x/a.png", "A.png"], ["a.png", "z/a.png"]) == {"A.png": "a.png", "x/a.png": "z/a.png"}
 
 
+@pytest.mark.parametrize("written", ["A.PNG", "%61.png", r".\a.png"])
+def test_a_name_that_differs_in_case_or_encoding_alone_means_the_file_that_another_name_equals(written):
+    assert match_names([written], ["a.jpg", "sub/a.png"], used=["a.png"]) == {written: "a.png"}
+
+
 def test_a_matched_name_is_counted_in_one_note(images, read, capsys):
     renamed = content(annotation(1))
     renamed["images"][0]["file_name"] = "B.jpg"

@@ -48,6 +48,8 @@ def test_copies_of_one_image_are_grouped(names):
         [f"img_{i:03d}.jpg" for i in range(500)],
         [f"image ({i}).jpg" for i in range(1, 60)],
         ["download.jpg", *(f"download ({i}).jpg" for i in range(1, 30))],
+        ["download.jpg", *(f"download ({i}).jpg" for i in range(1, 7))],
+        ["scan (1).jpg", "scan (2).jpg"],
         ["a/1.jpg", "b/1.jpg"],
         ["cat_1.jpg", "cat_2.jpg", "dog_1.jpg"],
         ["lone_flip.jpg", "other.jpg"],

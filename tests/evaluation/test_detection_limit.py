@@ -3,11 +3,14 @@ detector, and a higher limit lifts it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from helpers.reading import read_split
 from helpers.scenes import HW, SHAPES, drawn, noisy_scene, perfect
+from PIL import Image
 
 from detect.evaluation import EVALUATORS
 from detect.evaluation.bootstrap import intervals
@@ -75,6 +78,19 @@ def test_intervals_have_the_same_limit_as_the_metrics():
 @pytest.mark.parametrize(("given", "expected"), [(None, 100), (1, 100), (100, 100), (101, 101), (300, 300)])
 def test_only_a_number_above_cocos_replaces_it(given, expected):
     assert scored_detections(given) == expected
+
+
+def test_crowds_of_a_dataset_do_not_count(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    objects = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": [i % 50, i // 50, 9, 9], "iscrowd": int(i <= 5)}
+        for i in range(1, 106)
+    ]
+    whole = {"images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}], "annotations": objects}
+    (tmp_path / "a.json").write_text(json.dumps(whole | {"categories": [{"id": 1, "name": "circle"}]}))
+    _, table = read_split("coco", tmp_path, tmp_path / "a.json")
+    facts = limit_facts(table, 1)
+    assert facts == limit_facts(list(table), 1) and (facts["images_above"], facts["max_AR"]) == (0, 1)
 
 
 def test_there_is_no_bound_without_objects():

@@ -38,8 +38,13 @@ def task(*annotations: Any, image: str = "/data/upload/3/1a2b3c4d-a.png", **more
 
 
 def encode_brush(mask: np.ndarray) -> list[int]:
-    """Return a mask, bool [H, W], as Label Studio writes it: RGBA values in runs of one value, and singly by turns."""
-    values = np.repeat(np.where(mask, 255, 0).ravel(), 4)
+    """Return a mask, bool [H, W], as Label Studio writes it, with four equal values per pixel."""
+    return encode_values(np.repeat(np.where(mask, 255, 0)[:, :, None], 4, axis=2))
+
+
+def encode_values(rgba: np.ndarray) -> list[int]:
+    """Return RGBA values, uint8 [H, W, 4], as Label Studio writes them: in runs of one value, and singly by turns."""
+    values = rgba.ravel()
     bits = f"{len(values):032b}" + f"{8 - 1:05b}" + "".join(f"{width - 1:04b}" for width in (3, 4, 8, 16))
     position = 0
     while position < len(values):

@@ -148,6 +148,12 @@ ROBOFLOW = {"id": 0, "name": "people", "supercategory": "none"}
         ([{"id": 0, "name": "cat"}, {"id": 7, "name": "cat"}], ("cat",), (7,)),
         # A category without objects that is nobody's supercategory is a class.
         ([ROBOFLOW, {"id": 7, "name": "cat", "supercategory": "animal"}], ("people", "cat"), (0, 7)),
+        # So is one that has a supercategory itself, a level of a hierarchy.
+        (
+            [{**ROBOFLOW, "supercategory": "animal"}, {"id": 7, "name": "cat", "supercategory": "people"}],
+            ("people", "cat"),
+            (0, 7),
+        ),
     ],
 )
 def test_an_unused_root_category_is_not_a_class(read, images, categories: list[dict[str, Any]], names, ids):

@@ -195,6 +195,7 @@ def test_lines_that_say_no_object_are_images_without_objects(read, notes, line, 
         (["a.png,kite,10,5,30,20"], "lacks filename"),
         (["a.png,10,5,kite,30,20"], "lacks filename"),
         (["a.png,10,5,20,4,kite"], "lacks filename"),  # x, y, width, height
+        (["TRAIN,a.png,kite,10,5,,,30,20,,"], "lacks filename"),  # vertices in pixels instead of fractions
         (
             ["a.png,10,5,30,20,kite", "b.png,10,5,20,4,kite"],
             "line 2 does not fit .* image, xmin, .* add a header line",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.any_format import put_images
 from helpers.cvat_files import CORNERS, document, image, mask, polygon, read, shape
-from helpers.reading import read_problems
+from helpers.reading import read_problems, read_split
 from helpers.via_files import BITMAP, HW, bitmap_of
 
 from detect.data.description import find_spec
@@ -78,6 +78,14 @@ def test_polygons_and_masks_of_a_group_are_one_object(images):
 def test_classes_are_the_labels_for_shapes_with_an_area(images):
     names, (a,) = read(images, image(shape(label="bird")))
     assert names.names == ("kite", "bird") and a.labels.tolist() == [2]
+
+
+def test_labels_of_the_parts_of_a_skeleton_are_not_classes(images):
+    part = "<label><name>wing</name><type>any</type><parent>body</parent></label>"
+    text = document(image(shape())).replace("</labels>", f"{part}</labels>")
+    (images.parent / "annotations.xml").write_text(text, encoding="utf-8")
+    names, _ = read_split("cvat", images, images.parent / "annotations.xml")
+    assert names.names == ("kite", "bird")
     names, (a,) = read(images, image(shape(label="wing")))
     assert names.names == ("kite", "bird", "wing") and a.labels.tolist() == [3]
     names, (a,) = read(images, image(shape(label="b&amp;c"), shape(label="a")), labels=())

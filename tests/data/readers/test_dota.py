@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers.reading import read_problems, read_split
 
+from detect.data.discovery.recognition import recognize_format
+
 UPRIGHT = "10 5 30 5 30 20 10 20"
 ROTATED = "20 5 30 15 20 25 10 15"
 
@@ -38,6 +40,20 @@ def test_image_with_an_empty_file_has_no_objects_and_others_are_not_annotated(im
     _, (a, b) = read_split("dota", write(images, f"{UPRIGHT} ship 0"), images)
     assert len(a) == 1 and len(b) == 0
     assert ("unannotated_image", "more/c.png") in read_problems("dota", images, images)
+
+
+@pytest.mark.parametrize(
+    ("line", "format"),
+    [
+        (f"{UPRIGHT} ship 0", "dota"),
+        (f"{UPRIGHT} ship", "dota"),
+        (f"0 {UPRIGHT}", ""),  # four corners in pixels after the number of a class
+        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "yolo"),
+    ],
+)
+def test_a_line_without_a_name_is_not_taken_for_dota(tmp_path, line, format):
+    (tmp_path / "a.txt").write_text(line)
+    assert recognize_format(tmp_path / "a.txt") == format
 
 
 @pytest.mark.parametrize(

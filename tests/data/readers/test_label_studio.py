@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.label_studio_files import POLYGON, RECTANGLE, brush, done, encode_brush, read, result, task
+from helpers.label_studio_files import POLYGON, RECTANGLE, brush, done, encode_brush, encode_values, read, result, task
 from helpers.reading import read_problems
 from helpers.via_files import BITMAP, HW, bitmap_of
 from PIL import Image
@@ -55,6 +55,13 @@ def test_brush_is_read_exactly(images):
     bitmap = np.random.default_rng(0).random(HW) > 0.5
     _, (a,) = read(images, task(done(brush(bitmap))))
     assert np.array_equal(bitmap_of(a), bitmap) and not a.iscrowd.any()
+
+
+def test_alpha_alone_is_the_mask_of_a_brush(images):
+    rgba = np.zeros((*HW, 4), np.uint8)
+    rgba[:, :, 0], rgba[:, :, 3] = 255, np.where(BITMAP, 255, 0)
+    _, (a,) = read(images, task(done(result({"format": "rle", "rle": encode_values(rgba)}, "brushlabels"))))
+    assert np.array_equal(bitmap_of(a), BITMAP)
 
 
 def test_rectangles_alone_are_no_masks_and_rotated_ones_are_noted(images):

@@ -110,6 +110,15 @@ def test_palette_indices_are_values_and_255_is_void_beside_them(images, tmp_path
     assert sorted(a.boxes.tolist()) == BOXES
 
 
+@pytest.mark.parametrize("background", [[7, 7, 7, 0], [0, 255, 0, 0]])
+def test_transparent_pixels_are_background_whatever_their_color(images, tmp_path, background):
+    pixels = instances([255, 0, 0, 255], [0, 0, 255, 128], channels=4)
+    pixels[pixels[:, :, 3] == 0] = background
+    save(tmp_path / "masks" / "a.png", pixels)
+    _, (a,) = read_split("masks", images, tmp_path / "masks")
+    assert sorted(a.boxes.tolist()) == BOXES
+
+
 def test_images_of_1_bit_and_float_are_read(images, tmp_path):
     (tmp_path / "masks").mkdir()
     Image.fromarray(one(LEFT) > 0).save(tmp_path / "masks" / "a.png")

@@ -132,6 +132,8 @@ def test_boxes_with_an_angle_are_refused_by_name(folder, angles):
         {"a": "0 0.5 0.5 0.6 0.5 0.62 0.55 0.6 0.6 0.5 0.6", "b": "0 0.4 0.4 0.6 0.4 0.62 0.55 0.6 0.6 0.5 0.6"},
         {"a": POSE_2, "b": "0 0.1 0.1 0.5 0.1 0.6 0.3 0.5 0.5 0.1 0.5"},  # polygons have different lengths
         {"a": "0 0.1 0.1 0.9 0.1 0.5 0.9"},
+        dict.fromkeys("ab", "0 0.5 0.5 0.4 0.4 0.45 0.6"),  # too few to tell
+        {"a": "0 0.1 0.1 0.4 0.1 0.6 0.5 0.4 0.4 0.5 1"},  # ends at the lower edge, not with a track id
     ],
 )
 def test_polygons_are_not_taken_for_keypoints(folder, labels):
@@ -173,6 +175,12 @@ def test_four_corners_are_read_as_polygons_with_a_note(folder, data, polygon):
     (record, *_), found = read(folder, {"a": f"{corners}\n{polygon}"}, **data)
     np.testing.assert_allclose(record.boxes[0], BOX, atol=1e-4)
     assert record.areas[0] == pytest.approx(800, rel=0.05) and found == {"corner_label": ["a.txt, line 1"]}
+
+
+def test_four_corners_that_fill_the_box_of_the_first_two_are_not_taken_for_keypoints(folder):
+    (record, *_), found = read(folder, {"a": "0 0.4 0.4 0.7 0.2 0.6 0.3 0.3 0.5"})
+    np.testing.assert_allclose(record.boxes, [[60, 40, 140, 100]], atol=1e-3)
+    assert list(found) == ["corner_label"]
 
 
 @pytest.mark.parametrize("numbers", [[1, 2, 3], [1, 3], [3, 2]])

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.coco_files import COMPRESSED, IMAGES, NAN, SQUARE, UNCOMPRESSED, annotation, content
+from helpers.reading import spec_of
 from helpers.via_files import BITMAP, HW, bitmap_of
 from PIL import Image
 
+from detect.data.spec import DatasetSpec
+from detect.errors import DataError
 from detect.media.images import write_image
+
+
+@pytest.fixture
+def write(images: Path) -> Callable[[dict], DatasetSpec]:
+    """Return a function that writes a file beside ``images`` and returns a dataset of it."""
+
+    def write(content: dict) -> DatasetSpec:
+        path = images.parent / "ground truth.json"
+        path.write_text(json.dumps(content))
+        return spec_of("coco", images, path)
+
+    return write
 
 
 def test_problems_of_unselected_classes_are_not_reported(read, capsys):
@@ -105,6 +123,37 @@ def test_correctable_objects_are_corrected_with_a_warning(read, capsys, changes,
     np.testing.assert_array_equal(bitmap_of(record, 0), BITMAP)
     (warning,) = capsys.readouterr().err.splitlines()
     assert re.search(said, warning)
+
+
+@pytest.mark.parametrize(("invalid", "stops"), [(2, False), (3, True)])
+def test_a_split_with_more_invalid_than_valid_objects_is_an_error(write, invalid, stops):
+    spec = write(
+        content(*(annotation(n) for n in (1, 2)), *(annotation(n, bbox=[1, 1, 0, 5]) for n in range(3, 3 + invalid)))
+    )
+    if stops:
+        with pytest.raises(DataError, match="3 of 5 objects are invalid: zero-area boxes"):
+            spec.read("train")
+    else:
+        assert len(spec.read("train")[1].labels) == 2
+
+
+@pytest.mark.parametrize(("missing", "stops"), [(3, False), (4, True)])
+def test_a_split_with_more_missing_than_existing_images_is_an_error(write, missing, stops):
+    listed = content(annotation(1))
+    listed["images"] += [{**IMAGES[0], "id": 100 + n, "file_name": f"absent{n}.png"} for n in range(missing)]
+    if stops:
+        with pytest.raises(DataError, match=r"4 of its 7 images are missing: .*absent0\.png"):
+            write(listed).read("train")
+    else:
+        assert len(write(listed).read("train")[1]) == 3
+
+
+def test_a_note_is_said_once_for_all_splits_and_a_problem_for_each(write, capsys):
+    spec = write(content(annotation(1, keypoints=[10, 5, 2]), annotation(2), annotation(3, bbox=[1, 1, 0, 5])))
+    for _ in range(2):
+        spec.read("train")
+    said = capsys.readouterr().err
+    assert said.count("objects with keypoints") == 1 and said.count("zero-area boxes") == 2
 
 
 def test_object_with_two_problems_is_skipped_and_both_are_reported(read, capsys):

@@ -56,6 +56,8 @@ TURNED_EITHER = [210, 30, 60, 100]
         ([UPRIGHT_ONLY], [UPRIGHT_ONLY], {"exif_size_ignored": ["1.jpg"]}),
         ([STORED_ONLY], [TURNED], {"exif_rotation_ignored": ["1.jpg"]}),
         ([EITHER], [EITHER], {"exif_rotation_unclear": ["1.jpg"]}),
+        ([[30, 250, 100, 51]], [[30, 250, 100, 51]], {"exif_rotation_unclear": ["1.jpg"]}),  # 1 px beyond, rounded
+        ([[30, 250, 100, 53]], [[30, 250, 100, 53]], {"exif_size_ignored": ["1.jpg"]}),
         ([UPRIGHT_ONLY, EITHER], [UPRIGHT_ONLY, EITHER], {"exif_size_ignored": ["1.jpg", "2.jpg"]}),
         ([STORED_ONLY, EITHER], [TURNED, TURNED_EITHER], {"exif_rotation_ignored": ["1.jpg", "2.jpg"]}),
         (

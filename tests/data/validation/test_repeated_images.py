@@ -28,6 +28,14 @@ def test_objects_of_all_entries_are_united_without_repetition(read, name, images
     assert "listed 3 times" in warning and "b.png" in warning
 
 
+def test_equal_objects_of_the_first_entry_are_kept(read):
+    """Two objects in one place are a matter of the annotation, not of the repetition of the image."""
+    whole = content(annotation(1), annotation(2), annotation(3, 51))
+    whole["images"].append({**IMAGES[0], "id": 51})
+    _, (record, *_) = read(whole)
+    assert record.annotation_ids.tolist() == [1, 2]
+
+
 def test_objects_of_another_class_are_kept(read):
     whole = content(annotation(1), annotation(2, 51, category_id=3))
     whole["images"].append({**IMAGES[0], "id": 51})
