@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from detect.data.readers.geometry import box_outline
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.structures import masks
 from detect.structures.masks import Polygons, Rle
@@ -65,9 +66,7 @@ def read_shape(bbox: tuple[float, float, float, float] | None, segmentation: msg
         hull, polygon = rotated_rectangle(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), bbox[2:], degrees)  # type: ignore[index]
         return Shape(tuple(hull), [polygon], mask_from_box=True, note="rotated_box")
     if box is not None and isinstance(mask, list) and not _has_area(mask):
-        x1, y1, x2, y2 = box
-        outline = [x1, y1, x2, y1, x2, y2, x1, y2]
-        return Shape(box, [outline], mask_from_box=True, note="box_without_polygon")
+        return Shape(box, [box_outline(box)], mask_from_box=True, note="box_without_polygon")
     return Shape(box, mask)
 
 

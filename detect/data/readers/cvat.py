@@ -27,7 +27,8 @@ import numpy as np
 
 from detect.data.file_listing import FileListing, images_below, is_file, without_suffix
 from detect.data.image_names import comparable
-from detect.data.readers.cvat_shapes import SHAPES, WITHOUT_AREA, Geometry, box_around, shape_geometry
+from detect.data.readers.cvat_shapes import SHAPES, WITHOUT_AREA, shape_geometry
+from detect.data.readers.geometry import Geometry, box_around
 from detect.data.readers.parsing import SAMPLED, image_name, load_xml, size_on_disk, whole_size
 from detect.data.readers.reader import AnnotationFile, Reader
 from detect.data.splits import split_from_path

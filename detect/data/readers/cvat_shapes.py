@@ -15,38 +15,19 @@ Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/. Coord
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from detect.data.readers.geometry import Geometry, box_outline, from_vertices, mask_in_image
 from detect.data.readers.parsing import parse_number
-from detect.data.readers.via_shapes import box_and_polygon, from_vertices
+from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
-from detect.structures import masks
-from detect.structures.masks import Polygons, Rle
 from detect.structures.polygons import rotated_rectangle
 
 WITHOUT_AREA = ("points", "polyline", "skeleton", "tag")
 _CUBOID_CORNERS = ("tl1", "bl1", "tr1", "br1", "tl2", "bl2", "tr2", "br2")
-
-
-class Geometry(NamedTuple):
-    """What a shape covers, in absolute pixels.
-
-    Attributes:
-        box: xyxy, or None for a mask.
-        mask: polygons or RLE; None for a cuboid.
-        is_box: bool, whether the shape was drawn as a box, upright or rotated.
-        is_rotated: bool, whether it was drawn as a box that is not upright.
-    """
-
-    box: list[float] | None
-    mask: Polygons | Rle | None
-    is_box: bool = False
-    is_rotated: bool = False
 
 
 def shape_geometry(shape: Element, image_hw: tuple[int, int]) -> Geometry:
@@ -61,7 +42,7 @@ def _box(shape: Element, _: tuple[int, int]) -> Geometry:
     left, upper, right, lower = box = [_number(shape, key) for key in ("xtl", "ytl", "xbr", "ybr")]
     degrees = _rotation(shape)
     if not degrees % 360:
-        return Geometry(box, [[left, upper, right, upper, right, lower, left, lower]], is_box=True)
+        return Geometry(box, [box_outline(box)], is_box=True)
     center, size = ((left + right) / 2, (upper + lower) / 2), (abs(right - left), abs(lower - upper))
     if not min(size):
         raise InvalidEntryError("zero_area_box", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
@@ -107,30 +88,6 @@ def _mask(shape: Element, image_hw: tuple[int, int]) -> Geometry:
 
 
 SHAPES = {"box": _box, "polygon": _polygon, "ellipse": _ellipse, "mask": _mask, "cuboid": _cuboid}
-
-
-def mask_in_image(crop: np.ndarray, corner_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
-    """Return a mask, bool [h, w], whose upper left pixel is at ``corner_xy``, clipped to an image of ``image_hw``.
-
-    Raises InvalidEntryError for an image of unknown size or more than MAX_PIXELS, and for a mask without a pixel
-    inside the image.
-    """
-    (height, width), (x, y) = image_hw, corner_xy
-    if not 0 < height * width <= MAX_PIXELS:
-        raise InvalidEntryError("invalid_mask", f"the image has {width}x{height} pixels")
-    inside = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
-    if not crop.any():
-        raise InvalidEntryError("zero_area_box", "the mask is empty")
-    if not inside.any():
-        h, w = crop.shape
-        raise InvalidEntryError("box_outside_image", f"({x}, {y}, {x + w}, {y + h})")
-    return masks.from_crop(inside, (max(x, 0), max(y, 0)), image_hw)
-
-
-def box_around(boxes: Sequence[list[float]]) -> list[float]:
-    """Return the smallest box that contains all ``boxes``, each xyxy."""
-    lefts, uppers, rights, lowers = zip(*boxes, strict=True)
-    return [min(lefts), min(uppers), max(rights), max(lowers)]
 
 
 def _rotation(shape: Element) -> float:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detect.data.file_listing import files_below, without_suffix
+from detect.data.readers.geometry import from_vertices
 from detect.data.readers.parsing import is_number, parse_number, read_annotation_files
 from detect.data.readers.reader import AnnotationFile, Reader
-from detect.data.readers.via_shapes import from_vertices
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
 

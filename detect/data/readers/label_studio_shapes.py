@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from detect.data.readers.cvat_shapes import Geometry
+from detect.data.readers.geometry import Geometry, from_vertices
 from detect.data.readers.parsing import json_number
-from detect.data.readers.via_shapes import box_and_polygon, from_vertices
+from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.media.images import MAX_PIXELS
 from detect.structures import masks

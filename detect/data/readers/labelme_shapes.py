@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from detect.data.readers.geometry import from_vertices, mask_in_image
 from detect.data.readers.mask_images import opened_png
-from detect.data.readers.via_shapes import box_and_polygon, from_vertices
+from detect.data.readers.via_shapes import box_and_polygon
 from detect.data.unvalidated_split import InvalidEntryError
-from detect.media.images import MAX_PIXELS
-from detect.structures import masks
 from detect.structures.masks import Rle
 from detect.text import unknown
 
@@ -143,18 +142,7 @@ def _circle(shape: Shape, _: tuple[int, int]) -> Geometry:
 def _mask(shape: Shape, image_hw: tuple[int, int]) -> Geometry:
     (left, right), (upper, lower) = _edges(shape, "2 corners")
     crop = _decode_png(shape.mask or "", (lower - upper, right - left))
-    height, width = image_hw
-    if not 0 < height * width <= MAX_PIXELS:
-        raise InvalidEntryError(
-            "invalid_mask", f"an image of {width}x{height} pixels is too large for a mask, or empty"
-        )
-    x, y = round(left), round(upper)
-    inside = crop[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
-    if not inside.size:
-        raise InvalidEntryError("box_outside_image", f"({left:g}, {upper:g}, {right:g}, {lower:g})")
-    if not inside.any():
-        raise InvalidEntryError("zero_area_box", "the mask is empty")
-    return Geometry(None, masks.from_crop(inside, (max(x, 0), max(y, 0)), image_hw))
+    return Geometry(None, mask_in_image(crop, (round(left), round(upper)), image_hw))
 
 
 _GEOMETRIES = {

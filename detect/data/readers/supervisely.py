@@ -24,11 +24,10 @@ from typing import Any
 
 from detect.data.discovery.image_folders import Source, sources_of_folders
 from detect.data.file_listing import FileListing, files_below, is_file, replace_folder, without_suffix
-from detect.data.readers.cvat_shapes import Geometry, mask_in_image
+from detect.data.readers.geometry import Geometry, box_outline, from_vertices, mask_in_image
 from detect.data.readers.mask_images import decode_png_mask
 from detect.data.readers.parsing import json_number, load_json, read_annotation_files, size_on_disk
 from detect.data.readers.reader import AnnotationFile, Reader
-from detect.data.readers.via_shapes import from_vertices
 from detect.data.splits import split_from_path
 from detect.data.unvalidated_split import InvalidEntryError, UnvalidatedSplit, UnvalidatedSplitBuilder
 from detect.errors import DataError
@@ -150,7 +149,8 @@ def _rectangle(entry: Mapping[str, Any], _: tuple[int, int]) -> Geometry:
     (left, right), (upper, lower) = map(sorted, zip(*corners, strict=True))
     if _are_whole(corners):
         right, lower = right + 1, lower + 1
-    return Geometry([left, upper, right, lower], [[left, upper, right, upper, right, lower, left, lower]], is_box=True)
+    box = [left, upper, right, lower]
+    return Geometry(box, [box_outline(box)], is_box=True)
 
 
 def _polygon(entry: Mapping[str, Any], _: tuple[int, int]) -> Geometry:

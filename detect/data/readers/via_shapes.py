@@ -7,21 +7,13 @@ ellipse is in radians, clockwise on the screen: VIA passes it to the browser's c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
+from detect.data.readers.geometry import BoxAndPolygon, from_vertices
 from detect.data.readers.parsing import json_number, require
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.errors import DataError
 from detect.text import unknown
-
-
-class BoxAndPolygon(NamedTuple):
-    """A shape in absolute pixels: ``box`` xyxy, and ``polygon`` [x0, y0, x1, y1, ...]."""
-
-    box: list[float]
-    polygon: list[float]
 
 
 def box_and_polygon(shape: Any, where: str) -> BoxAndPolygon:
@@ -43,11 +35,6 @@ def _polygon(shape: Any, where: str) -> BoxAndPolygon:
     return from_vertices(xs, ys)
 
 
-def from_vertices(xs: Sequence[float], ys: Sequence[float]) -> BoxAndPolygon:
-    """Return the polygon with the vertices (xs[i], ys[i]) and its box."""
-    return BoxAndPolygon([min(xs), min(ys), max(xs), max(ys)], [*chain(*zip(xs, ys, strict=True))])
-
-
 def _polyline(shape: Any, where: str) -> BoxAndPolygon:
     """Close the line, since many polygons are drawn with this tool."""
     closed = _polygon(shape, where)
@@ -59,8 +46,8 @@ def _polyline(shape: Any, where: str) -> BoxAndPolygon:
 
 def _rect(shape: Any, where: str) -> BoxAndPolygon:
     x, y, width, height = (_number(shape, key, where) for key in ("x", "y", "width", "height"))
-    right, lower = x + width, y + height
-    return BoxAndPolygon([x, y, right, lower], [x, y, right, y, right, lower, x, lower])
+    box = [x, y, x + width, y + height]
+    return BoxAndPolygon(box, box_outline(box))
 
 
 def _circle(shape: Any, where: str) -> BoxAndPolygon:

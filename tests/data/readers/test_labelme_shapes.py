@@ -249,7 +249,7 @@ SMALL = png(np.ones((5, 5), np.uint8))
             "decompression bomb",
         ),
         (masked(np.zeros((5, 5), np.uint8), 1, 1), "zero_area_box", "mask is empty"),
-        (masked(np.ones((5, 5), np.uint8), 60, 1), "box_outside_image", "(60, 1, 64, 5)"),
+        (masked(np.ones((5, 5), np.uint8), 60, 1), "box_outside_image", "(60, 1, 65, 6)"),
     ],
 )
 def test_invalid_shapes_are_reported_with_file_and_number(images, bad, kind, detail):
