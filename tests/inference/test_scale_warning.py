@@ -23,6 +23,7 @@ from detect.media.video_reader import VideoReader
         ((1920, 1920), 480, 1.0, False),
         ((1930, 1930), 480, 1.0, True),
         ((1930, 1930), 480, 0.4, True),  # training images were enlarged
+        ((1000, 1000), 480, 0.4, False),
         ((400, 8000), 480, 1.0, True),  # its long side is limited
         ((200, 300), 480, 1.0, False),
     ],

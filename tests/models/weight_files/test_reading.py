@@ -127,6 +127,7 @@ CLASS_LISTS = {
     "categories": ({"categories": [{"id": i, "name": n} for i, n in enumerate(NAMES, start=1)]}, NAMES),
     "twice the same": ({"a": {"classes": NAMES}, "b": {"CLASSES": ["background", *NAMES]}}, NAMES),
     "unused row": ({"classes": ["__background__", "kite", "N/A", "bird"]}, ["kite", "bird"]),
+    "last row unused": ({"classes": ["__background__", "kite", "bird", "N/A"]}, None),
     "too few": ({"classes": ["kite"]}, None),
     "no background and too many": ({"classes": ["bench", *NAMES]}, None),
     "background last": ({"classes": [*NAMES, "background"]}, None),
