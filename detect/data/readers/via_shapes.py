@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from detect.data.readers.geometry import BoxAndPolygon, from_vertices
+from detect.data.readers.geometry import BoxAndPolygon, box_outline, from_vertices
 from detect.data.readers.parsing import json_number, require
 from detect.data.unvalidated_split import InvalidEntryError
 from detect.errors import DataError
