@@ -38,13 +38,17 @@ def limit_facts(records: Sequence[ImageRecord], num_classes: int, limit: int = S
         for weights in (counts, np.minimum(counts, limit))
     )
     recall = scored[objects > 0] / objects[objects > 0]
-    reached = RECALLS[:, None] <= recall  # [101, classes]; the precision is 1 up to the recall, and 0 above it
     return {
         "per_image_and_class": limit,
         "images_above": len(np.unique(pairs[counts > limit] // num_classes)),
-        "max_AP": float(reached.mean()) if recall.size else None,
+        "max_AP": float(ap_without_errors(recall).mean()) if recall.size else None,
         "max_AR": float(recall.mean()) if recall.size else None,
     }
+
+
+def ap_without_errors(recall: np.ndarray) -> np.ndarray:
+    """Return the AP of detectors without false positives, float64 [N], for the fraction of objects that each finds."""
+    return (RECALLS[:, None] <= recall).mean(axis=0)  # the precision is 1 up to the recall, and 0 above it
 
 
 def _images_and_labels(records: Sequence[ImageRecord]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,14 @@
-"""The two libraries that compute COCO's metrics (https://cocodataset.org/#detection-eval): pycocotools, the reference,
-and faster-coco-eval (https://github.com/MiXaiLL76/faster_coco_eval), which computes the same numbers faster."""
+"""What computes COCO's metrics (https://cocodataset.org/#detection-eval).
+
+This package computes them from columns (``matching``, ``average_precision``). Two libraries compute the same numbers
+and are kept as independent references: pycocotools, which defines the metrics, and faster-coco-eval
+(https://github.com/MiXaiLL76/faster_coco_eval).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,11 +17,20 @@ from typing import Any
 
 import numpy as np
 
+import detect
+from detect.errors import UsageError
 from detect.evaluation import DEFAULT_EVALUATOR, EVALUATORS
-from detect.evaluation.coco_rows import CocoRows, Row
-from detect.evaluation.detection_limit import STANDARD_LIMIT
+from detect.evaluation.average_precision import precision_and_recall
+from detect.evaluation.coco_rows import to_coco_rows
+from detect.evaluation.columns import EvaluationTable
+from detect.evaluation.matched_table import MatchedTable
+from detect.text import unknown
 
-REFERENCE = "pycocotools"
+# Library -> its classes for annotations and for their evaluation.
+_LIBRARIES = {
+    "faster-coco-eval": ("faster_coco_eval:COCO", "faster_coco_eval:COCOeval_faster"),
+    "pycocotools": ("pycocotools.coco:COCO", "pycocotools.cocoeval:COCOeval"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +38,7 @@ class CocoResult:
     """Arrays of an evaluator, 0..1, with -1 where there is no ground truth.
 
     stats: float64 [12], in the order of ``coco_metrics.metric_names``.
-    precision: float64 [IoU thresholds, recalls, classes, area ranges, detection limits].
+    precision: float64 [IoU thresholds, recalls, classes, area ranges], at the last detection limit.
     recall: float64 [IoU thresholds, classes, area ranges, detection limits].
     """
 
@@ -33,53 +47,61 @@ class CocoResult:
     recall: np.ndarray
 
 
-def evaluate(rows: CocoRows, kind: str, evaluator: str = DEFAULT_EVALUATOR, limit: int = STANDARD_LIMIT) -> CocoResult:
-    """Compute the metrics of boxes (``kind`` "bbox") or masks ("segm") with one of EVALUATORS.
-
-    limit: number of detections per image and class that are scored.
-    """
-    evaluation = make_evaluation(rows, kind, evaluator, limit)
-    with stdout_suppressed():
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
+def evaluate(matched: MatchedTable, kind: str, evaluator: str = DEFAULT_EVALUATOR) -> CocoResult:
+    """Compute the metrics of boxes (``kind`` "bbox") or masks ("segm") with one of EVALUATORS."""
+    limits = (1, 10, matched.limit)
+    if evaluator in _LIBRARIES:
+        precision, recall = _evaluate_by_library(matched.table, kind, evaluator, limits)
+    else:
+        precision, recall = precision_and_recall(matched.table, matched.matching(kind), limits)
     return CocoResult(_stats(precision, recall), precision, recall)
 
 
 def _stats(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
     """Return what ``COCOeval.summarize`` computes; that of pycocotools fails unless the limit is 100."""
-    selections = [precision[:, :, :, 0, -1], precision[0, :, :, 0, -1], precision[5, :, :, 0, -1]]
-    selections += [precision[:, :, :, area, -1] for area in (1, 2, 3)]
+    selections = [precision[:, :, :, 0], precision[0, :, :, 0], precision[5, :, :, 0]]
+    selections += [precision[:, :, :, area] for area in (1, 2, 3)]
     selections += [recall[:, :, 0, limit] for limit in (0, 1, 2)]
     selections += [recall[:, :, area, -1] for area in (1, 2, 3)]
     known = [selection[selection > -1] for selection in selections]
     return np.array([values.mean() if values.size else -1.0 for values in known])
 
 
-def make_evaluation(rows: CocoRows, kind: str, evaluator: str, limit: int = STANDARD_LIMIT) -> Any:
-    """Return the library's own evaluation object (COCOeval), loaded with ``rows`` and not run yet."""
-    coco_class, evaluation_class = map(resolve_name, EVALUATORS[evaluator])
-    ground_truth = _indexed(coco_class, rows, rows.ground_truth)
-    detections = _indexed(coco_class, rows, rows.detections_as_annotations(kind))
-    evaluation = evaluation_class(ground_truth, detections, kind)
-    evaluation.params.maxDets = [1, 10, limit]
-    return evaluation
+def _evaluate_by_library(
+    table: EvaluationTable, kind: str, library: str, limits: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return precision and recall as ``precision_and_recall`` does."""
+    coco_class, evaluation_class = map(resolve_name, _LIBRARIES[library])
+    rows = to_coco_rows(table, kind)
+    annotations: list[Any] = []
+    for part in (rows.ground_truth, rows.detections):
+        coco = coco_class()
+        coco.dataset = {"images": rows.images, "annotations": part, "categories": rows.categories, "info": {}}
+        annotations.append(coco)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        for coco in annotations:
+            coco.createIndex()
+        evaluation = evaluation_class(*annotations, kind)
+        evaluation.params.maxDets = list(limits)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., -1], evaluation.eval["recall"]
+
+
+def check_evaluator(name: str) -> None:
+    """Raise UsageError for a name that is not in EVALUATORS, and for a library that is not installed."""
+    if name not in EVALUATORS:
+        raise UsageError(unknown("evaluator", name, EVALUATORS))
+    if (
+        name in _LIBRARIES
+        and importlib.util.find_spec(_LIBRARIES[name][0].partition(":")[0].partition(".")[0]) is None
+    ):
+        raise UsageError(f"`evaluator={name!r}` needs the package {name}: pip install {name}")
 
 
 def name_and_version(evaluator: str) -> dict[str, str]:
     """Return ``{"name", "version"}`` of one of EVALUATORS, to be stored with its numbers."""
-    return {"name": evaluator, "version": metadata.version(evaluator)}
-
-
-def stdout_suppressed() -> contextlib.redirect_stdout:
-    """Return a context in which nothing is printed: pycocotools prints its progress and a table."""
-    return contextlib.redirect_stdout(io.StringIO())
-
-
-def _indexed(coco_class: type, rows: CocoRows, annotations: list[Row]) -> Any:
-    coco = coco_class()
-    copies = [dict(row) for row in annotations]  # the evaluators write into the rows
-    coco.dataset = {"images": rows.images, "annotations": copies, "categories": rows.categories, "info": {}}
-    with stdout_suppressed():
-        coco.createIndex()
-    return coco
+    return {
+        "name": evaluator,
+        "version": metadata.version(evaluator) if evaluator in _LIBRARIES else detect.__version__,
+    }

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from helpers.scenes import HW, SHAPES, drawn, noisy_scene, nothing, perfect, rectangle, scene
 
-from detect.evaluation.coco_metrics import NAMES, one_line, score, table
+from detect.evaluation.coco_metrics import NAMES, one_line, score
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
-from detect.text import display_width
 
 # Rules for every metric
 
@@ -139,29 +138,6 @@ def test_segm_needs_masks_in_ground_truth_and_detections():
 
 
 # As text
-
-
-def test_table_has_a_dash_for_metrics_without_ground_truth():
-    lines = table(score(scene(), perfect(scene()), SHAPES)).splitlines()
-    assert lines[0].split() == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"]
-    rows = {tuple(line.split()[:-7]): line.split()[-7:] for line in lines[1:]}
-    assert rows[("bbox",)] == ["1.000"] * 5 + ["-", "1.000"]
-    assert rows[("segm", "triangle")] == ["-"] * 7
-    assert len(rows) == 2 + 2 * 3
-    assert len({len(line) for line in lines}) == 1
-
-
-def test_columns_are_aligned_whatever_the_script_of_the_class_names():
-    names = ClassNames(("square", "圆形状的东西", "สามเหลี่ยม"), SHAPES.ids)
-    lines = table(score(scene(), perfect(scene()), names)).splitlines()
-    assert len({display_width(line) for line in lines}) == 1
-
-
-def test_table_of_a_single_class_has_no_rows_per_class():
-    records = [drawn(1, [[5, 5, 25, 25]], [1])]
-    metrics = score(records, perfect(records), ClassNames(("balloon",)))
-    assert len(table(metrics).splitlines()) == 3
-    assert one_line(metrics) == "bbox AP 1.000 AP50 1.000  segm AP 1.000 AP50 1.000"
 
 
 def test_one_line_has_a_dash_for_metrics_without_ground_truth():

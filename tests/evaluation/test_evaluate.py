@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.scenes import perfect
 from helpers.tiny_models import as_checkpoint, random_model, render_shapes
 
 from detect.data.description import find_spec
 from detect.errors import CheckpointError, UsageError
-from detect.evaluation.coco_metrics import NAMES
+from detect.evaluation import matched_table
+from detect.evaluation.coco_metrics import NAMES, score
 from detect.evaluation.evaluate import evaluate
+from detect.evaluation.intervals import ap_intervals
 from detect.evaluation.predict import EVALUATION_THRESHOLD
 from detect.inference.load import load_model
 from detect.models import checkpoint
@@ -52,6 +56,23 @@ def test_predictor_name_and_spec_give_the_same_metrics(folder):
     assert EVALUATION_THRESHOLD <= min(scores) < predictor.threshold, "the threshold of the model does not apply"
 
 
+def test_metrics_intervals_errors_and_comparison_find_overlaps_and_matches_once(folder, monkeypatch):
+    calls = []
+
+    def counting(function, name):
+        return lambda *args, **settings: calls.append(name) or function(*args, **settings)
+
+    for name in ("find_overlaps", "match"):
+        monkeypatch.setattr(matched_table, name, counting(getattr(matched_table, name), name))
+    result = evaluate(folder / "m.safetensors", folder / "few.yaml", device="cpu", intervals=True)
+    result.top_errors()
+    result.compare(result)
+    assert sorted(calls) == ["find_overlaps", "find_overlaps", "match", "match"], "of boxes and of masks"
+    alone = ap_intervals(result.records, result.detections, result.class_names)
+    assert result.scores["intervals"] == alone
+    assert result.scores.items() >= score(result.records, result.detections, result.class_names).items()
+
+
 def test_save_writes_the_nested_metrics_with_null_for_missing_ground_truth(folder, tmp_path):
     result = evaluate(folder / "m.safetensors", folder / "few.yaml", device="cpu", intervals=True)
     result.save(tmp_path / "metrics.json")
@@ -77,6 +98,21 @@ def test_max_detections_limits_the_model_and_above_100_replaces_the_number_of_th
     assert reached or max_detections > 1
 
 
+def test_thresholds_are_chosen_on_val_and_stored_in_a_checkpoint(folder, tmp_path):
+    model = tmp_path / "m.safetensors"
+    model.write_bytes((folder / "m.safetensors").read_bytes())
+    result = evaluate(model, folder / "few.yaml", split="val", device="cpu")
+    found = [perfect([record])[0] for record in result.records]
+    result = replace(result, detections=[replace(one, class_names=result.class_names) for one in found])
+    chosen = result.thresholds(recall=1.0)
+    assert chosen.overall.recall == 1.0 and set(chosen.values) == set(SHAPES)
+    assert chosen.write(model) == load_model(model, device="cpu").class_thresholds == chosen.values
+    with pytest.raises(UsageError, match="not on test"):
+        evaluate(model, folder / "few.yaml", split="test", device="cpu").thresholds()
+    with pytest.raises(TypeError, match="did you mean precision"):
+        result.thresholds(precison=0.9)
+
+
 def test_wrong_arguments_are_errors(folder):
     data, model = folder / "few.yaml", folder / "m.safetensors"
     predictor = load_model(model, device="cpu")
@@ -85,7 +121,9 @@ def test_wrong_arguments_are_errors(folder):
     assert evaluate(model, data, split="val", device="cpu").split == "val"
     with pytest.raises(UsageError, match="unknown split 'train'"):
         evaluate(model, data, split="train")
-    with pytest.raises(UsageError, match=r"unknown evaluator 'coco': .*known are faster-coco-eval, pycocotools"):
+    with pytest.raises(
+        UsageError, match=r"unknown evaluator 'coco': .*known are detect, faster-coco-eval, pycocotools"
+    ):
         evaluate(model, data, evaluator="coco")
     with pytest.raises(UsageError, match=r"`device` and `imgsz`.*load_model"):
         evaluate(predictor, data, imgsz=320)

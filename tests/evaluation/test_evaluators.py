@@ -1,8 +1,7 @@
-"""Both evaluators agree with each other, and with pycocotools on the original annotation file."""
+"""All evaluators agree with each other, and with pycocotools on the original annotation file."""
 
 from __future__ import annotations
 
-import copy
 import json
 from importlib.metadata import version
 
@@ -15,10 +14,13 @@ from hypothesis import given, settings
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+import detect
 from detect.data.description import find_spec
-from detect.evaluation import EVALUATORS, evaluators
+from detect.evaluation import EVALUATORS, evaluators, overlaps
 from detect.evaluation.coco_metrics import NAMES, score
-from detect.evaluation.coco_rows import to_coco_rows
+from detect.evaluation.columns import evaluation_table
+from detect.evaluation.matched_table import MatchedTable
+from detect.evaluation.overlaps import find_overlaps
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -37,12 +39,11 @@ def flat(metrics: dict) -> dict[str, float]:
     return numbers
 
 
-def assert_both_agree(
-    records: list[ImageRecord], found: list[Detections], class_names: ClassNames
-) -> dict[str, float]:
-    fast, reference = (flat(score(records, found, class_names, evaluator=name)) for name in EVALUATORS)
-    assert fast == pytest.approx(reference, abs=1e-6)
-    return fast
+def assert_all_agree(records: list[ImageRecord], found: list[Detections], class_names: ClassNames) -> dict[str, float]:
+    ours, *references = (flat(score(records, found, class_names, evaluator=name)) for name in EVALUATORS)
+    for reference in references:
+        assert ours == pytest.approx(reference, abs=1e-9)
+    return ours
 
 
 # Synthetic sets
@@ -53,17 +54,17 @@ def test_evaluators_agree_with_crowds_several_classes_and_images_without_ground_
     assert sum(record.iscrowd.sum() for record in records) == 1
     empty = [drawn(8, [], []), drawn(9, [[5, 5, 50, 50]], [1], crowds=[0])]  # the second has only a crowd region
     found = [*found, found[0], found[1]]
-    agreed = assert_both_agree([*records, *empty], found, SHAPES)
+    agreed = assert_all_agree([*records, *empty], found, SHAPES)
     assert 0.1 < agreed[" bbox AP"] < 0.9 and 0.1 < agreed[" segm AP"] < 0.9
     with_unused_class = ClassNames((*SHAPES.names, "dragon"), (*SHAPES.ids, 1000))
-    agreed = assert_both_agree([*records, *empty], found, with_unused_class)
+    agreed = assert_all_agree([*records, *empty], found, with_unused_class)
     assert agreed["dragon bbox AP"] == agreed["dragon segm AR100"] == -1
 
 
 def test_evaluators_agree_without_any_detection():
     records, found = noisy_scene()
     none = [Detections(one.image_hw, masks=[]) for one in found]
-    assert set(assert_both_agree(records, none, SHAPES).values()) == {0, -1}
+    assert set(assert_all_agree(records, none, SHAPES).values()) == {0, -1}
 
 
 def test_evaluators_use_the_100_best_detections_per_class_and_image():
@@ -75,32 +76,39 @@ def test_evaluators_use_the_100_best_detections_per_class_and_image():
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     scores = np.repeat(np.linspace(0.9, 0.1, 150), 3).astype(np.float32)
     found = Detections(HW, boxes, scores, record.labels[which], [rectangle(box) for box in boxes])
-    agreed = assert_both_agree([record], [found], SHAPES)
+    agreed = assert_all_agree([record], [found], SHAPES)
     best = np.sort(np.concatenate([np.flatnonzero(found.labels == label)[:100] for label in (1, 2)]))
-    assert agreed == pytest.approx(assert_both_agree([record], [found[best]], SHAPES))
+    assert agreed == pytest.approx(assert_all_agree([record], [found[best]], SHAPES))
 
 
 @settings(max_examples=60, deadline=None)
 @given(small_sets())
 def test_evaluators_agree_on_random_small_sets(drawn_set):
-    assert_both_agree(*drawn_set, SHAPES)
+    assert_all_agree(*drawn_set, SHAPES)
+
+
+def test_overlaps_are_the_same_whatever_number_is_computed_together(monkeypatch):
+    table = evaluation_table(*noisy_scene(), SHAPES)
+    together = find_overlaps(table, "bbox")
+    monkeypatch.setattr(overlaps, "_BLOCK", 7)
+    in_blocks = find_overlaps(table, "bbox")
+    for name in ("detection", "ground_truth", "iou"):
+        np.testing.assert_array_equal(getattr(in_blocks, name), getattr(together, name))
 
 
 def test_evaluator_and_its_version_are_recorded():
     records, found = noisy_scene()
-    assert score(records, found, SHAPES)["evaluator"]["name"] == "faster-coco-eval"
-    for name in EVALUATORS:
+    assert score(records, found, SHAPES)["evaluator"] == {"name": "detect", "version": detect.__version__}
+    for name in EVALUATORS[1:]:
         assert score(records, found, SHAPES, evaluator=name)["evaluator"] == {"name": name, "version": version(name)}
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_evaluators_print_nothing_and_leave_their_input_unchanged(evaluator, capsys):
-    records, found = noisy_scene()
-    rows = to_coco_rows(records, found, SHAPES)
-    before = copy.deepcopy(rows)
-    for kind in rows.kinds:
-        evaluators.evaluate(rows, kind, evaluator)
-    assert capsys.readouterr() == ("", "") and rows == before
+def test_evaluators_print_nothing(evaluator, capsys):
+    matched = MatchedTable(evaluation_table(*noisy_scene(), SHAPES))
+    for kind in matched.table.kinds:
+        evaluators.evaluate(matched, kind, evaluator)
+    assert capsys.readouterr() == ("", "")
 
 
 # Real data
@@ -135,7 +143,7 @@ def test_ground_truth_of_small_coco_scores_1(tiny):
 
 def test_evaluators_agree_on_small_coco(tiny):
     class_names, records = tiny
-    agreed = assert_both_agree(records, noisy(records, len(class_names)), class_names)
+    agreed = assert_all_agree(records, noisy(records, len(class_names)), class_names)
     assert len(agreed) == 2 * (12 + 7 * 80)
 
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from detect.cli.commands.serve import listen
 from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.serving.app import create_app
 from detect.serving.config import ServeConfig
 from detect.serving.model_registry import ServedModel
@@ -32,7 +33,7 @@ class ByteConfig(ServeConfig):
 
 def tiny_model(name: str = "tiny", threshold: float = 0.0) -> ServedModel:
     """Return a model with random weights that detects dozens of objects in any image."""
-    return ServedModel(name, Predictor(random_model(), CLASSES, threshold=threshold))
+    return ServedModel(name, Predictor(TorchRuntime(random_model()), CLASSES, threshold=threshold))
 
 
 @contextmanager

@@ -82,6 +82,7 @@ def read_back(form: str, folder: Path, names: Mapping[str, list[str]], classes: 
         "voc": ("JPEGImages", "Annotations"),
         "yolo": ("images/{}", "labels/{}"),
         "via": ("{}", "{}/via_region_data.json"),
+        "labelme": ("{}", "{}"),
     }[form]
     splits: dict[str, dict[str, Any]] = {
         s: dict(zip(("images", "annotations"), (path.format(s) for path in paths), strict=True)) for s in names
@@ -112,7 +113,9 @@ def same(form: str, old: Table, new: Table, names: list[str]) -> None:
         assert new.image_hw[j].tolist() == old.image_hw[i].tolist()
         theirs = range(new.object_starts[j], new.object_starts[j + 1])
         ours = [
-            r for r in range(old.object_starts[i], old.object_starts[i + 1]) if form != "yolo" or not old.iscrowd[r]
+            r
+            for r in range(old.object_starts[i], old.object_starts[i + 1])
+            if form not in ("yolo", "labelme") or not old.iscrowd[r]
         ]
         assert new.labels[theirs].tolist() == old.labels[ours].tolist()
         assert new.iscrowd[theirs].tolist() == old.iscrowd[ours].tolist()
@@ -133,8 +136,10 @@ def _same_object(form: str, old: Table, a: int, new: Table, b: int, hw: tuple[in
     if ours is not None and form != "voc":
         drawn, ground_truth = masks.from_coco(theirs, hw), masks.from_coco(ours, hw)
         assert masks.iou([drawn], [ground_truth])[0, 0] >= 0.99
-        # YOLO's reader takes the box of the drawn pixels; COCO's annotated boxes of crowds are a pixel too small.
-        box = masks.box(ground_truth) if form == "yolo" or isinstance(ours, dict) else box
+        # The readers of YOLO, and of labelme for several parts, take the box of the drawn pixels; COCO's annotated
+        # boxes of crowds are a pixel too small.
+        of_pixels = form == "yolo" or isinstance(ours, dict) or (form == "labelme" and len(ours) > 1)
+        box = masks.box(ground_truth) if of_pixels else box
     assert np.abs(new.boxes[b] - box).max() <= 0.5
 
 
@@ -143,13 +148,19 @@ def losses(form: str, parts: Mapping[str, Table], class_names: ClassNames) -> di
     tables = parts.values()
     crowds = sum(int(t.iscrowd.sum()) for t in tables)
     masked = sum(int((t.masks.kinds[t.mask_rows] != NO_MASK).sum()) for t in tables)
+    without_mask = sum(len(t.labels) for t in tables) - masked
     sides = [t.boxes[:, 2:] - t.boxes[:, :2] for t in tables]
     off = [np.abs(t.areas - wh.prod(axis=1)) / t.areas for t, wh in zip(tables, sides, strict=True)]
     expected = {
         "coco": {},
         "voc": {CATEGORY_IDS: len(class_names), MASKS: masked, AREAS: sum(int((one > 0.01).sum()) for one in off)},
         "yolo": {CATEGORY_IDS: len(class_names), CROWDS: crowds},
-        "via": {CATEGORY_IDS: len(class_names), OBJECTS_WITHOUT_MASK: sum(len(t.labels) for t in tables) - masked},
+        "via": {CATEGORY_IDS: len(class_names), OBJECTS_WITHOUT_MASK: without_mask},
+        "labelme": {
+            CATEGORY_IDS: len(class_names),
+            CROWDS: crowds,
+            OBJECTS_WITHOUT_MASK: without_mask if masked else 0,
+        },
     }[form]
     return {what: count for what, count in expected.items() if count}
 

@@ -28,6 +28,7 @@ class SlowPredictor:
     has_masks = False
     class_names = CLASSES
     threshold = 0.5
+    class_thresholds = dict.fromkeys(CLASSES.names, threshold)
 
     def __init__(self, count: int = 3) -> None:
         self.count = count
@@ -54,5 +55,5 @@ class SlowPredictor:
             raise RuntimeError("/secret/place failed")
         boxes = np.tile(np.array([0, 0, 2, 2], np.float32), (self.count, 1))
         scores, labels = SCORES[: self.count], np.ones(self.count, np.int64)
-        every = [Detections(image.shape[:2], boxes, scores, labels) for image in images]
+        every = [Detections(image.shape[:2], boxes, scores, labels, class_names=CLASSES) for image in images]
         return [found.filter(threshold) for found in every]

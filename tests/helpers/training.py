@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-TINY = ["--pretrained", "none", "--imgsz", "64", "--lr", "0.001", "--workers", "0", "--device", "cpu", "--quiet"]
+TINY = ["--pretrained", "none", "--imgsz", "64", "--lr", "0.001", "--workers", "0", "--device", "cpu"]
+TINY += ["--no-report", "--quiet"]
 
 
 def rows(folder: Path) -> list[dict]:

@@ -9,7 +9,22 @@ import torch
 from torch import nn
 
 from detect import distributed
+from detect.errors import UsageError
+from detect.inference.image_counters import GrayLevelCounter
 from detect.training.loop import EpochProgress
+
+
+def error_of_first() -> str:
+    """Return the error that ``compute_on_first`` raises here."""
+
+    def fail() -> None:
+        raise UsageError(f"of process {distributed.world().rank}")
+
+    try:
+        distributed.compute_on_first(fail)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def main() -> None:
@@ -29,7 +44,12 @@ def main() -> None:
             distributed.any_process(False),
             norm.running_mean.item(),
             EpochProgress(sums={"loss": 1.0 + here.rank}).averaged_over_processes().sums,
+            str(distributed.first_error(UsageError("wrong") if here.rank == 1 else None)),
+            error_of_first(),
         ]
+        with GrayLevelCounter() as levels:
+            for number in range(2 + here.rank):
+                levels.add(number == 1)
         print("only the first process prints")
         (folder / str(here.rank)).write_text(str(received))
 

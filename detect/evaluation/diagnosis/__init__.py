@@ -1,0 +1,1 @@
+"""Likely causes of bad metrics, each from a measured check."""
