@@ -5,17 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
+from detect.distributed import all_gather
 from detect.inference.predictor import Predictor
-from detect.media.images import Decoded
+from detect.inference.tiling import MIN_GAIN
 from detect.progress import warn
 from detect.structures.detections import Detections
 from detect.text import counted
 
-MAX_RATIO = 4.0
-"""Ratio of the shrink factors of an image and of the training images above which objects are hardly recognizable.
+MAX_RATIO = 2.0
+"""Ratio of the shrink factors of an image and of the training images above which tiles are suggested."""
+MAX_SHRINK = 4.0
+"""The same for a model of unknown training images: factor by which an image is shrunk.
 
 An object of 96 px, large by COCO's definition, is small (24 px) when shrunk by 4.
 """
+SMALL_OBJECT = 32
+"""Side in pixels below which an object is small by COCO's definition. If most training objects were that small,
+MIN_GAIN replaces MAX_RATIO."""
 
 _Self = TypeVar("_Self", bound="ImageCounter")
 
@@ -33,6 +39,11 @@ class ImageCounter(ABC):
         self._total += 1
         self._affected += is_affected
 
+    def _add_other_processes(self) -> None:
+        """Add what the processes of torchrun have counted."""
+        counts = all_gather((self._total, self._affected))
+        self._total, self._affected = (sum(column) for column in zip(*counts, strict=True))
+
     @abstractmethod
     def _warning(self, images: str) -> str:
         """Return the warning. ``images`` are the affected ones in words, such as "2 of 3 images"."""
@@ -40,7 +51,9 @@ class ImageCounter(ABC):
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:  # otherwise the other processes may not come this far
+            self._add_other_processes()
         if self._affected:
             warn(self._warning(f"{self._affected} of {counted(self._total, self._noun)}"))
 
@@ -64,40 +77,50 @@ class LimitCounter(ImageCounter):
 
 
 class ShrinkCounter(ImageCounter):
-    """Counts the images that ``predictor`` shrinks too much.
+    """Counts the images that ``predictor`` shrinks too much, and suggests tiles for them.
 
-    Shrunk too much means: by more than MAX_RATIO times the factor of the training images, which a checkpoint of
-    train.py knows (``Predictor.training_shrink``). Where it is unknown, and where the training images were enlarged,
-    the factor of training counts as 1: the short side has more than 4 times ``imgsz`` pixels.
+    The shrink factor of an image is compared with that of the training images, which a checkpoint of train.py knows
+    (``Predictor.training_shrink``). Where the training images were enlarged, their factor counts as 1.
     """
 
     def __init__(self, predictor: Predictor, noun: str = "image") -> None:
         super().__init__(noun)
         self._predictor = predictor
         self._largest = 1.0  # factor
+        shrink, side = predictor.training_shrink, predictor.training_object_side
+        self._has_small_objects = side is not None and side < SMALL_OBJECT
+        self._limit = MAX_SHRINK if shrink is None else MAX_RATIO * max(1.0, shrink)
+        if shrink is not None and self._has_small_objects:
+            self._limit = MIN_GAIN * max(1.0, shrink)
 
     def add(self, image_hw: tuple[int, int]) -> None:
         """Count one image or frame of this (height, width) in pixels."""
-        (height, width), (resized_h, resized_w) = image_hw, self._predictor.resized_hw(image_hw)
-        factor = (height * width / (resized_h * resized_w)) ** 0.5
-        self._count(factor > MAX_RATIO * max(1.0, self._predictor.training_shrink))
+        factor = self._predictor.tiling.shrink_factor(image_hw)
+        self._count(factor > self._limit)
         self._largest = max(self._largest, factor)  # an affected image, if there is one, has the largest factor
 
+    def _add_other_processes(self) -> None:
+        super()._add_other_processes()
+        self._largest = max(all_gather(self._largest))
+
     def _warning(self, images: str) -> str:
-        former = self._predictor.training_shrink
-        in_training = f" (training images: {former:.1f} times)" if former > 1 else ""
+        former, tile = self._predictor.training_shrink, self._predictor.tile
+        facts = [f"training images: {former:.1f} times"] if former is not None and former > 1 else []
+        facts += ["small objects in training"] if self._has_small_objects else []
+        in_training = f" ({', '.join(facts)})" if facts else ""
+        advice = "`tile=auto` finds more" if tile is None else f"a smaller `tile` than {tile} finds more"
         return (
             f"`imgsz={self._predictor.imgsz}` shrinks {images} up to {self._largest:.1f} times{in_training}, so"
-            " small objects may be missed; a larger `imgsz` finds more, as do images cut into parts"
+            f" small objects may be missed; {advice}, as does a larger `imgsz`"
         )
 
 
 class GrayLevelCounter(ImageCounter):
     """Counts 16-bit images that are nearly black or flat in 8 bits."""
 
-    def add(self, image: Decoded) -> None:
-        """Count one image."""
-        self._count(image.has_few_gray_levels)
+    def add(self, has_few_gray_levels: bool) -> None:
+        """Count one image, see ``Decoded.has_few_gray_levels``."""
+        self._count(has_few_gray_levels)
 
     def _warning(self, images: str) -> str:
         has, uses = ("has", "uses") if self._affected == 1 else ("have", "use")

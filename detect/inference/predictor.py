@@ -2,91 +2,150 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias, overload
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from detect.inference import score_threshold
+from detect.errors import UsageError
 from detect.inference.image_input import ImageInput, to_rgb_array
 from detect.inference.mask_pasting import paste_mask
+from detect.inference.runtimes.base import Runtime
+from detect.inference.tiled_detection import ImageDetections, detect_in_tiles
+from detect.inference.tiling import TileSize, Tiling, parse_tile
 from detect.media.color import check_rgb_array
-from detect.models.builder import Detector, max_detections_of, score_owner, set_max_detections
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.options import check_max_detections, check_number, check_threshold, suggest_keywords
+from detect.models.prediction.raw_detections import Limits
+from detect.options import check_nms, check_number, check_proposals, check_threshold, suggest_keywords
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.text import unknown
 
 Images: TypeAlias = list[ImageInput] | tuple[ImageInput, ...]
 Classes: TypeAlias = str | int | Sequence[str | int] | None
 
 
 class Predictor:
-    """A detector with its classes and its score threshold, on its device.
+    """A detector with its classes and their score thresholds, on its device.
 
     Several threads may call one predictor at the same time. A call changes no state of the model.
 
-    model: Detector in evaluation mode. The constructor sets the mode; whoever trains the model in between sets it
-        back before the next call.
+    runtime: Runtime that runs the model.
     class_names: ClassNames of the model.
-    threshold: score in 0..1 below which a detection is not returned, unless a call gives its own. It is applied inside
-        the model, so that the mask head only runs on boxes that are returned.
+    class_thresholds: class name -> score in 0..1 below which a detection of that class is not returned, for every
+        class. A call may give a threshold of its own, for all classes. The lowest one is applied inside the model, so
+        that the mask head only runs on boxes that may be returned.
     training_shrink: median factor by which the training images were shrunk, such as 2.0 for images of twice the size
-        that the model processes; 1 if it is unknown.
-    device: torch.device of the weights.
+        that the model processes; None if it is unknown.
+    training_object_side: median of the square roots of the areas of the training objects' boxes, in pixels of the
+        resized images; None if it is unknown.
+    nms: IoU above which NMS drops the one with the lower score of two boxes of a class.
+    one_label_per_object: whether NMS also compares boxes of different classes.
+    tile: side of the tiles of large images, in pixels of the original image, or "auto"; None: no tiles.
+    name: what ``load_model`` was given, a URL without query; "" for a predictor that was built otherwise.
+    path: file of the checkpoint; None if there is none.
     """
 
     def __init__(
         self,
-        model: Detector,
+        runtime: Runtime,
         class_names: ClassNames,
         *,
         class_rows: Sequence[int] | None = None,
         threshold: float = DEFAULT_THRESHOLD,
-        max_detections: int | None = None,
-        training_shrink: float = 1.0,
-        device: torch.device | str = "cpu",
+        class_thresholds: Mapping[str, float] | None = None,
+        training_shrink: float | None = None,
+        training_object_side: float | None = None,
+        proposals: int | None = None,
+        nms: float | None = None,
+        one_label_per_object: bool = False,
+        tile: TileSize | str | None = None,
     ) -> None:
         """class_rows: for each class the row of the box head that scores it, 1..K by default. Detections of other
         rows (COCO's "N/A" categories) are dropped.
 
-        max_detections: maximum number of detections per image, which is set in the model, once; by default the model
-        keeps its own. Raises UsageError for one outside 1..10000."""
-        if max_detections is not None:
-            check_max_detections(max_detections)
-            set_max_detections(model, int(max_detections))
-        self.model = model.to(device).eval()
+        threshold: minimum score, 0..1, of the classes without an entry in ``class_thresholds``.
+
+        proposals, nms: by default the model's.
+
+        Raises UsageError for a threshold of an unknown class, a number out of range, and for ``proposals``, ``nms``
+        and ``one_label_per_object`` if the runtime cannot change them."""
+        for name, minimum in (class_thresholds or {}).items():
+            if name not in class_names.names:
+                raise UsageError(unknown("class", name, class_names.names))
+            check_threshold(minimum)
+        self.runtime = runtime
         self.class_names = class_names
-        self.threshold = threshold
-        self.training_shrink = training_shrink
-        self.device = torch.device(device)
-        score_threshold.allow_override(score_owner(model))
+        self.class_thresholds = dict.fromkeys(class_names.names, threshold) | dict(class_thresholds or {})
+        self.training_shrink, self.training_object_side = training_shrink, training_object_side
+        if proposals is not None:
+            _check_proposals(proposals, runtime)
+        self._proposals = proposals
+        _check_nms(nms, one_label_per_object, runtime)
+        self.nms = runtime.nms_iou if nms is None else float(nms)
+        self.one_label_per_object = one_label_per_object
+        self.tile = parse_tile(tile)
+        self.name = ""
+        self.path: Path | None = None
         rows = tuple(class_rows or range(1, len(class_names) + 1))
         self._label_of_row = np.zeros(max(rows) + 1, np.int64)  # 0 for the background and for dropped rows
         self._label_of_row[list(rows)] = np.arange(1, len(rows) + 1)
 
     @property
+    def proposals(self) -> int | None:
+        """Number of proposals per image that an R-CNN classifies; None for a one-stage detector."""
+        return self.runtime.proposals if self._proposals is None else self._proposals
+
+    @proposals.setter
+    def proposals(self, proposals: int) -> None:
+        _check_proposals(proposals, self.runtime)
+        self._proposals = proposals
+
+    @property
+    def threshold(self) -> float:
+        """Minimum score of a detection, 0..1: the lowest of ``class_thresholds``. Setting it sets all of them."""
+        return min(self.class_thresholds.values())
+
+    @threshold.setter
+    def threshold(self, threshold: float) -> None:
+        self.class_thresholds = dict.fromkeys(self.class_names.names, threshold)
+
+    @property
     def imgsz(self) -> int:
         """Length in pixels to which the short side of an image is resized."""
-        return int(self.model.transform.min_size[-1])
+        return self.runtime.input_size.short
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.runtime.device
+
+    @property
+    def precision(self) -> str:
+        """Number format of the networks, such as "fp32"."""
+        return self.runtime.precision
 
     @property
     def max_detections(self) -> int:
-        """Maximum number of detections per image."""
-        return max_detections_of(self.model)
+        """Maximum number of detections per image, or per tile."""
+        return self.runtime.max_detections
+
+    @property
+    def tiling(self) -> Tiling:
+        """The rule by which images are cut into tiles."""
+        return Tiling(self.tile, self.runtime.input_size, self.training_shrink)
 
     @property
     def has_masks(self) -> bool:
         """Whether the model predicts masks."""
-        return getattr(getattr(self.model, "roi_heads", None), "mask_head", None) is not None
+        return self.runtime.has_masks
 
     def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) to which the model resizes an image of ``image_hw``."""
-        return self.model.transform.resized_hw(image_hw)
+        return self.runtime.input_size.resized_hw(image_hw)
 
     @overload
     def __call__(
@@ -111,7 +170,7 @@ class Predictor:
 
         images: a path, a URL, a PIL image, a uint8 RGB array [H, W, 3], an RGB tensor [3, H, W] (uint8, or floating
             point in 0..1), or a list or tuple of these.
-        threshold: minimum score of a detection, 0..1; by default the predictor's.
+        threshold: minimum score of a detection of any class, 0..1; by default the predictor's ``class_thresholds``.
         classes: names or category ids of the classes to return; by default all.
         batch_size: number of images per forward pass; only images of equal resized size share one.
 
@@ -138,57 +197,80 @@ class Predictor:
     def predict_batch(
         self, images: Sequence[np.ndarray], labels: Sequence[int] | None = None, threshold: float | None = None
     ) -> list[Detections]:
-        """Detect objects in arrays, with one forward pass for all images of equal resized size.
+        """Detect objects in arrays, with one forward pass for all images of equal resized size, if they have no tiles.
 
         images: uint8 RGB arrays [H, W, 3].
         labels: labels of the classes to return, 1..K; by default all.
-        threshold: minimum score, 0..1; by default the predictor's.
+        threshold: minimum score for all classes, 0..1; by default the predictor's ``class_thresholds``.
 
         Returns one Detections per image, in pixels of that image, without keeping the image. Images of different
         resized sizes never share a batch, because the padding would change their features.
         """
-        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, image in enumerate(images):
+        for image in images:
             check_rgb_array(image)
-            by_size[self.resized_hw(image.shape[:2])].append(i)
-        results: dict[int, Detections] = {}
-        for members in by_size.values():
-            outputs = self._forward([images[i] for i in members], self.threshold if threshold is None else threshold)
-            for i, output in zip(members, outputs, strict=True):
-                one = self._to_detections(output, images[i].shape[:2])
-                results[i] = one if labels is None else one.filter(labels=labels)
-        return [results[i] for i in range(len(images))]
+        minimum_scores = self._minimum_scores(labels, threshold)
+        limits = Limits(
+            float(minimum_scores.min()),
+            self.max_detections,
+            nms_iou=self.nms,
+            class_agnostic=self.one_label_per_object,
+            proposals=self._proposals,
+        )
+        tiling = self.tiling
+        found = detect_in_tiles(self.runtime, images, [tiling.tiles(image.shape[:2]) for image in images], limits)
+        return [self._to_detections(one, minimum_scores) for one in found]
 
-    @torch.inference_mode()
-    def _forward(self, images: Sequence[np.ndarray], threshold: float) -> list[dict[str, Tensor]]:
-        if self.model.training:
-            raise RuntimeError("the model is in training mode; call model.eval() before its predictor")
-        tensors = [torch.from_numpy(image).to(self.device).permute(2, 0, 1) for image in images]
-        # torchvision keeps scores greater than its threshold; here a score equal to the threshold is kept as well.
-        with score_threshold.override(float(np.nextafter(np.float32(threshold), np.float32(-1)))):
-            outputs = self.model(tensors)
-        return [{name: value.cpu() for name, value in output.items()} for output in outputs]
+    def _minimum_scores(self, labels: Sequence[int] | None, threshold: float | None) -> np.ndarray:
+        """Return the minimum score of each label, float32 [1 + K]; inf for background and labels not to return."""
+        minimum_scores = np.full(1 + len(self.class_names), np.inf, np.float32)
+        for label in range(1, 1 + len(self.class_names)) if labels is None else labels:
+            own = self.class_thresholds[self.class_names.name(label)]
+            minimum_scores[label] = own if threshold is None else threshold
+        return minimum_scores
 
-    def _to_detections(self, output: dict[str, Tensor], image_hw: tuple[int, int]) -> Detections:
-        labels = self._label_of_row[output["labels"].numpy()]
-        scores = output["scores"].numpy().astype(np.float32)
-        order = np.argsort(-scores, kind="stable")
-        order = order[labels[order] > 0]
-        boxes = output["boxes"].numpy().astype(np.float32)[order]
+    def _to_detections(self, image: ImageDetections, minimum_scores: np.ndarray) -> Detections:
+        """Return those of the detections in an image that have a wanted label and its minimum score."""
+        found = image.found
+        labels = self._label_of_row[found.rows.numpy()]
+        scores = found.scores.numpy().astype(np.float32, copy=False)
+        chosen = np.flatnonzero(scores >= minimum_scores[labels])
         rles = None
-        if "masks" in output:
-            rles = [paste_mask(output["masks"][i, 0], output["boxes"][i], image_hw) for i in order]
+        if found.masks is not None:
+            rles = [paste_mask(found.masks[i], found.boxes[i], image.image_hw) for i in chosen]
         keypoints = None
-        if "keypoints" in output:  # torchvision's third value per point is a visibility that is always 1
-            points = torch.cat([output["keypoints"][..., :2], output["keypoints_scores"][..., None]], dim=-1)
-            keypoints = points.numpy().astype(np.float32)[order]
+        if found.keypoints is not None:
+            keypoints = found.keypoints.numpy().astype(np.float32, copy=False)[chosen]
         return Detections(
-            image_hw,
-            boxes,
-            scores[order],
-            labels[order],
+            image.image_hw,
+            found.boxes.numpy().astype(np.float32, copy=False)[chosen],
+            scores[chosen],
+            labels[chosen],
             rles,
             keypoints,
             self.class_names,
-            limit_reached=len(scores) >= self.max_detections,
+            limit_reached=image.limit_reached,
         )
+
+
+def _check_proposals(proposals: int, runtime: Runtime) -> None:
+    check_proposals(proposals)
+    if "proposals" not in runtime.applied_limits:
+        if runtime.proposals is None:
+            raise UsageError(f"`proposals={proposals}`: a one-stage detector has no proposals")
+        raise UsageError(
+            f"`proposals={proposals}`: their number is part of an ONNX model; export the checkpoint again with"
+            f" `proposals={proposals}`"
+        )
+
+
+def _check_nms(nms: float | None, one_label_per_object: bool, runtime: Runtime) -> None:
+    if nms is not None:
+        check_nms(nms)
+    is_changed = {"nms_iou": nms not in (None, runtime.nms_iou), "class_agnostic": one_label_per_object}
+    shown = {"nms_iou": f"nms={nms}", "class_agnostic": "one_label_per_object"}
+    for name, wanted in is_changed.items():
+        if wanted and name not in runtime.applied_limits:
+            raise UsageError(
+                f"`{shown[name]}`: NMS is part of an ONNX model and cannot be changed; use the checkpoint, or export"
+                " it for OpenVINO"
+            )

@@ -47,8 +47,8 @@ def draw(
     class_names: ClassNames of the labels.
     color_instances: with a single class, whether each instance gets its own color. Set it to False for videos, where
         the order of instances, and so their colors, would change from frame to frame. With several classes each class
-        has its color.
-    show_scores: whether each label shows the class name and the score; otherwise it shows only the class name.
+        has its color. Tracked detections have the color of their track in any case.
+    show_scores: whether each label shows the score after the class name and, if it was tracked, the track id.
     tint: whether masks are filled; otherwise only their contours are drawn.
 
     Characters that the font lacks appear as boxes, with one warning per process that names their scripts.
@@ -62,9 +62,8 @@ def draw(
     if len(detections):
         warn_of_missing_glyphs(class_names.names)
     canvas = image.copy()
-    by_rank = color_instances and len(class_names) == 1
-    colors = [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
-    line, font_size = _scale(canvas, len(detections))
+    colors = _colors(detections, color_instances and len(class_names) == 1)
+    line, font_size = line_and_font_size(canvas, len(detections))
     by_ascending_score = range(len(detections) - 1, -1, -1)  # so that high scores are drawn on top
     if detections.masks is not None:
         for i in by_ascending_score:
@@ -78,8 +77,9 @@ def draw(
             _draw_keypoints(canvas, detections.keypoints[i], colors[i], line)
     occupied: list[PixelBox] = []
     for i, label in enumerate(detections.labels.tolist()):
-        text = class_names.name(label) + (f" {detections.scores[i]:.2f}" if show_scores else "")
-        occupied.append(_draw_label(canvas, _render_label(text, font_size, colors[i]), boxes[i], occupied))
+        track = "" if detections.track_ids is None else f" #{detections.track_ids[i]}"
+        text = class_names.name(label) + track + (f" {detections.scores[i]:.2f}" if show_scores else "")
+        occupied.append(_draw_label(canvas, render_label(text, font_size, colors[i]), boxes[i], occupied))
     return canvas
 
 
@@ -89,7 +89,8 @@ def gray_around(image: np.ndarray, detections: Detections) -> np.ndarray:
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     on = np.zeros(image.shape[:2], np.uint8)
     for rle in detections.masks or ():
-        on |= masks.to_bitmap(rle)
+        inside, (left, top) = masks.to_crop(rle)
+        on[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
     if detections.masks is None:
         for x0, y0, x1, y1 in np.rint(detections.boxes).clip(0).astype(int).tolist():
             on[y0:y1, x0:x1] = 1
@@ -106,7 +107,14 @@ def color(index: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _scale(image: np.ndarray, count: int) -> tuple[int, int]:
+def _colors(detections: Detections, by_rank: bool) -> list[Color]:
+    """Return one color per track, per detection (``by_rank``) or per class."""
+    if detections.track_ids is not None:
+        return [color(track_id - 1) for track_id in detections.track_ids.tolist()]
+    return [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
+
+
+def line_and_font_size(image: np.ndarray, count: int = 0) -> tuple[int, int]:
     """Return line width and font size in pixels, in proportion to the size of the image.
 
     With more than _FEW detections the letters get smaller, so that all labels together cover no more of the image.
@@ -117,12 +125,11 @@ def _scale(image: np.ndarray, count: int) -> tuple[int, int]:
 
 
 def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: bool) -> None:
-    left, top, right, bottom = masks.box(rle).astype(int).tolist()
-    if left >= right or top >= bottom:
+    inside, (left, top) = masks.to_crop(rle)
+    if not inside.size:
         return
-    inside = np.ascontiguousarray(masks.to_bitmap(rle)[top:bottom, left:right])
     if tint:
-        crop = canvas[top:bottom, left:right]
+        crop = canvas[top : top + inside.shape[0], left : left + inside.shape[1]]
         tinted = cv2.addWeighted(crop, 1 - MASK_OPACITY, np.full_like(crop, rgb), MASK_OPACITY, 0)
         cv2.copyTo(tinted, inside, crop)
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -172,7 +179,7 @@ def _overlap(a: PixelBox, b: PixelBox) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _render_label(text: str, font_size: int, rgb: Color) -> np.ndarray:
+def render_label(text: str, font_size: int, rgb: Color) -> np.ndarray:
     """Return ``text`` on a background of color ``rgb``, uint8 RGB [h, w, 3]. Cached, since a video repeats labels."""
     font = font_of_size(font_size)
     text = " ".join(text.splitlines())  # a class name may hold line breaks, which Pillow cannot measure

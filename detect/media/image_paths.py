@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detect.errors import MediaError
 from detect.media import formats
+from detect.media.image_list import is_image_list, read_image_list
 from detect.progress import warn
 from detect.text import first_few
 
@@ -46,7 +47,8 @@ def find_all_images(sources: Sequence[str]) -> list[Path]:
 def find_images(source: str) -> list[Path]:
     """Return the image files that ``source`` names, sorted by path, without duplicates.
 
-    source: a file with any suffix; a folder, which stands for the images directly in it; or a pattern such as
+    source: a file with any suffix; a text file (.txt) with one path per line, whose order is kept and whose images
+        need not exist; a folder, which stands for the images directly in it; or a pattern such as
         ``input/*.jpg`` or, including sub-folders, ``input/**/*.jpg``. Existing files and folders are taken literally,
         so that ``photos [2024]/*.jpg`` are the images of the folder ``photos [2024]``.
     Images are files with the suffix of an image format, also of unsupported formats such as HEIC (so that reading
@@ -63,7 +65,7 @@ def find_images(source: str) -> list[Path]:
                 raise NoImagesInFolderError(f"no image in the folder {shown(source)} {_SEARCHED}")
             return found
         if os.path.lexists(path):
-            return [path]
+            return read_image_list(path) if is_image_list(path) else [path]
     except OSError as error:
         raise MediaError(f"cannot list {shown(source)}: {error.strerror}") from None
     if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):  # not shown, since it may hold a key

@@ -20,6 +20,22 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
+def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return upright ``pixels`` [h, w, ...] as a file with this EXIF ``orientation`` (1..8) stores them."""
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    """Return EXIF data that state an ``orientation`` (1..8) and nothing else."""
+    exif = Image.Exif()
+    exif[_ORIENTATION_TAG] = orientation
+    return exif
+
+
 def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation 1..8; 1 (as stored) when it is missing or invalid."""
     try:

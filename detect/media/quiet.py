@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from detect.progress import STDERR_LOCK
+
 _silent = False
-_stderr_lock = threading.Lock()
 
 
 def silence_codecs() -> None:
@@ -39,7 +39,7 @@ def libtiff_silenced() -> Iterator[None]:
     if not _silent or sys.__stderr__ is None or sys.__stderr__.closed:
         yield
         return
-    with _stderr_lock, Path(os.devnull).open("wb") as nothing:
+    with STDERR_LOCK, Path(os.devnull).open("wb") as nothing:
         kept = os.dup(2)
         try:
             os.dup2(nothing.fileno(), 2)

@@ -59,7 +59,7 @@ class VideoWriter:
         self._ticks = self.fps.numerator * ceil(_MIN_TICKS / self.fps.numerator)
         self._last = self._step = 0  # in ticks: time of the last frame, duration of the one before
         self._duration: Fraction | None = None
-        self._part = self._beside(".part.mp4")
+        self._part = part_file(path)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read would block ffmpeg
         rate = max(self.fps.limit_denominator(1001), Fraction(1))
         self._process = start(
@@ -158,7 +158,7 @@ class VideoWriter:
         duration = self._step if self._duration is None else max(1, round(self._duration * self._ticks))
         end = Fraction(self._last + duration, self._ticks)
         lengths = f"setts=duration='if(eq(N,{self.frames - 1}),{duration}/{self._ticks}/TB,DURATION)'"
-        done = self._beside(".done.mp4")
+        done = _beside(self.path, ".done.mp4")
         # fmt: off
         sound = [] if sound_from is None else ["-t", f"{float(end):.6f}", "-i", f"file:{sound_from}"]
         image = ["-map", "0:v", "-c:v", "copy", "-bsf:v", lengths]
@@ -180,8 +180,14 @@ class VideoWriter:
         finally:
             done.unlink(missing_ok=True)
 
-    def _beside(self, ending: str) -> Path:
-        return self.path.with_name(fit_file_name(self.path.stem, ending))
+
+def part_file(path: Path) -> Path:
+    """Return the file that has the frames for the video ``path`` until it is finished, and after an error."""
+    return _beside(path, ".part.mp4")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(fit_file_name(path.stem, ending))
 
 
 def _error_message(returncode: int, log: bytes) -> str:

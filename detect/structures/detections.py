@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
 from detect.structures.masks import Rle
-from detect.text import counted
+from detect.text import counted, first_few
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,6 +37,8 @@ class Detections:
     image: uint8 RGB [H, W, 3], the image itself; None if it was not kept.
     limit_reached: whether the model stopped at its maximum number of detections per image (``max_detections``), so
         that objects with lower scores may be missing.
+    track_ids: int64 [N], 1 and above: the number of each object, equal in all frames of a video; None for detections
+        that were not tracked.
 
     Raises ValueError if the arrays have the wrong type, shape or range, or do not fit together.
     """
@@ -50,10 +52,13 @@ class Detections:
     class_names: ClassNames | None = field(default=None, compare=False)
     image: np.ndarray | None = field(default=None, compare=False)
     limit_reached: bool = field(default=False, compare=False)
+    track_ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
-        for name, dtype, size in (("boxes", "float32", [n, 4]), ("scores", "float32", [n]), ("labels", "int64", [n])):
+        arrays = [("boxes", "float32", [n, 4]), ("scores", "float32", [n]), ("labels", "int64", [n])]
+        arrays += [("track_ids", "int64", [n])] if self.track_ids is not None else []
+        for name, dtype, size in arrays:
             array = getattr(self, name)
             if list(array.shape) != size or array.dtype != dtype:
                 raise ValueError(f"{name} must be {dtype} {size}, not {array.dtype} {array.shape}")
@@ -68,6 +73,8 @@ class Detections:
             raise ValueError("scores must lie in 0..1 and descend")
         if n and self.labels.min() < 1:
             raise ValueError(f"labels must be at least 1, not {self.labels.min()}; 0 is background, never a detection")
+        if n and self.track_ids is not None and self.track_ids.min() < 1:
+            raise ValueError(f"track_ids must be at least 1, not {self.track_ids.min()}")
         if n and self.class_names is not None and self.labels.max() > len(self.class_names):
             raise ValueError(f"label {self.labels.max()} is not in 1..{len(self.class_names)}")
         for rle in self.masks or []:
@@ -102,6 +109,7 @@ class Detections:
             labels=self.labels[kept],
             masks=None if self.masks is None else [self.masks[i] for i in kept],
             keypoints=None if self.keypoints is None else self.keypoints[kept],
+            track_ids=None if self.track_ids is None else self.track_ids[kept],
         )
 
     @property
@@ -124,18 +132,36 @@ class Detections:
             parts.append(f"{len(values)} {name} ({' '.join(values[:max_scores])}{more})")
         return ", ".join(parts) or "no detections"
 
-    def filter(self, threshold: float = 0.0, labels: Sequence[int] | None = None) -> Detections:
-        """Return the detections that score at least ``threshold`` (0..1) and, if given, have one of ``labels``.
+    def filter(self, threshold: float | Mapping[str, float] = 0.0, labels: Sequence[int] | None = None) -> Detections:
+        """Return the detections that score at least ``threshold`` and, if given, have one of ``labels``.
 
-        Raises UsageError for a threshold outside 0..1.
+        threshold: minimum score, 0..1, of all classes or of each, by name, such as ``Predictor.class_thresholds``.
+
+        Raises UsageError for a threshold outside 0..1 and for a class without one.
         """
-        check_threshold(threshold)
-        keep = self.scores >= threshold
-        # The detections that the model left out score less than all others, so none of them reaches the threshold.
-        limit_reached = self.limit_reached and bool(keep.all())
+        if isinstance(threshold, Mapping):
+            of_label = self._thresholds_of_labels(threshold)
+            minimum = of_label[self.labels]
+            lowest = of_label[1:] if labels is None else of_label[list(labels)]
+        else:
+            check_threshold(threshold)
+            minimum = lowest = np.array(threshold, np.float32)
+        keep = self.scores >= minimum
+        # The detections that the model left out score less than all others, and are not wanted below the thresholds.
+        limit_reached = self.limit_reached and bool((self.scores >= lowest.min(initial=np.inf)).all())
         if labels is not None:
             keep &= np.isin(self.labels, labels)
         return replace(self[keep], limit_reached=limit_reached)
+
+    def _thresholds_of_labels(self, thresholds: Mapping[str, float]) -> np.ndarray:
+        """Return the minimum score of each label, float32 [1 + K], 0 for the background."""
+        if self.class_names is None:
+            raise UsageError("these detections have no class names, so `threshold` must be one number for all classes")
+        if missing := [name for name in self.class_names.names if name not in thresholds]:
+            raise UsageError(f"`threshold` has no minimum score for {first_few(missing)}")
+        for threshold in thresholds.values():
+            check_threshold(threshold)
+        return np.array([0, *(thresholds[name] for name in self.class_names.names)], np.float32)
 
     @suggest_keywords
     def draw(
@@ -171,8 +197,8 @@ class Detections:
         """Return the detections in COCO's results format (https://cocodataset.org/#format-results), ready for JSON.
 
         Each dict has image_id, category_id, bbox (xywh, absolute pixels), score and, from a model with masks,
-        segmentation (compressed RLE). category_id is the id of the training annotations, or the label where
-        ``class_names`` is None.
+        segmentation (compressed RLE). Tracked detections also have track_id. category_id is the id of the training
+        annotations, or the label where ``class_names`` is None.
         """
         rows = []
         columns = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
@@ -181,12 +207,14 @@ class Detections:
             row |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
             if self.masks is not None:
                 row["segmentation"] = masks.to_json(self.masks[i])
+            if self.track_ids is not None:
+                row["track_id"] = int(self.track_ids[i])
             rows.append(row)
         return rows
 
     def to_supervision(self) -> Any:
-        """Return a ``supervision.Detections``: xyxy, confidence, class_id (the labels, 1..K), mask and, under
-        ``data["class_name"]``, the class names.
+        """Return a ``supervision.Detections``: xyxy, confidence, class_id (the labels, 1..K), mask, tracker_id and,
+        under ``data["class_name"]``, the class names.
 
         Masks become a bool [N, H, W] array. Raises UsageError if the package supervision is not installed.
         """
@@ -201,12 +229,13 @@ class Detections:
             mask=bitmaps,
             confidence=self.scores.copy(),
             class_id=self.labels.copy(),
+            tracker_id=None if self.track_ids is None else self.track_ids.copy(),
             data={"class_name": np.array(self.names, dtype=str)},
         )
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with one row per detection: name, category_id, score, x_min, y_min, x_max and
-        y_max (absolute pixels).
+        y_max (absolute pixels), and track_id if the detections were tracked.
 
         Raises UsageError if the package pandas is not installed.
         """
@@ -217,6 +246,8 @@ class Detections:
             "score": self.scores,
         }
         columns |= dict(zip(("x_min", "y_min", "x_max", "y_max"), self.boxes.T, strict=True))
+        if self.track_ids is not None:
+            columns["track_id"] = self.track_ids
         return pandas.DataFrame(columns)
 
     def _category_id(self, label: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 MAX_SIDE_RATIO = 1333 / 800
 """Maximum long side over short side of a resized image, from torchvision's sizes for its published detectors."""
 
@@ -22,3 +24,21 @@ def resized_hw(image_hw: tuple[int, int], short_side: int, max_long: int | None 
     max_long = max_long_side(short_side) if max_long is None else max_long
     scale = min(short_side / min(height, width), max_long / max(height, width))
     return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """The size to which a model resizes images.
+
+    short: pixels of the short side, unless the long side would then exceed ``long``.
+    long: maximum pixels of the long side.
+    is_fixed: whether every image becomes ``short`` x ``short`` pixels instead, whatever its aspect ratio.
+    """
+
+    short: int
+    long: int
+    is_fixed: bool = False
+
+    def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) to which an image of ``image_hw`` is resized."""
+        return (self.short, self.short) if self.is_fixed else resized_hw(image_hw, self.short, self.long)

@@ -118,6 +118,20 @@ def to_bitmap(rle: Rle) -> np.ndarray:
     return coco_mask.decode(rle)
 
 
+def to_crop(rle: Rle) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the part of the mask in its bounding box, uint8 0/1 [h, w], and the (x, y) of its upper left pixel.
+
+    An RLE lists pixels column by column, so the cost grows with the columns of the box and not with the image.
+    """
+    height = rle["size"][0]
+    left, top, right, bottom = box(rle).astype(int).tolist()
+    size = (right - left) * height
+    edges = np.clip(np.cumsum(_runs(rle["counts"])) - left * height, 0, size)  # ends of the runs inside of the box
+    values = np.arange(len(edges), dtype=np.uint8) & 1  # the first run is one of zeros
+    columns = np.repeat(values, np.diff(edges, prepend=0)).reshape(right - left, height)
+    return np.ascontiguousarray(columns[:, top:bottom].T), (left, top)
+
+
 def to_json(mask: Polygons | Rle) -> Any:
     """Return a mask in a form that JSON can hold: polygons as lists of numbers, an RLE with its counts as text."""
     if not isinstance(mask, dict):

@@ -17,6 +17,7 @@ import shapely
 from shapely.geometry.polygon import orient
 
 from detect.structures import masks
+from detect.structures.bitmap_boundary import boundary_loops
 from detect.structures.masks import Polygons, Rle
 
 Ring = np.ndarray
@@ -24,6 +25,8 @@ Ring = np.ndarray
 
 _MIN_AREA = 1e-3  # square pixels; smaller polygons result from rounding
 _MIN_IOU = 0.995  # with the mask, for a polygon that represents it
+_TOLERANCES_PX = (1.0, 0.75, 0.5)  # by which a simplified polygon may deviate from the edges of the pixels
+_MIN_SIMPLE_IOU = 0.97
 
 
 def mask_rings(rle: Rle) -> list[list[Ring]]:
@@ -33,13 +36,38 @@ def mask_rings(rle: Rle) -> list[list[Ring]]:
     that the even-odd and the non-zero rule fill the same pixels. ``from_polygons`` of the parts after ``join_rings``
     is exactly ``rle``.
     """
+    return _parts(_outlines(rle))
+
+
+def simplified_polygons(rle: Rle) -> list[list[float]]:
+    """Return the connected parts of a mask as polygons [x0, y0, ...] with few vertices, for a person to correct.
+
+    Holes are joined to their part by bridges of zero width. The polygons deviate from the mask by at most a pixel and
+    have an IoU of at least 0.97 with it. [] for an empty mask.
+    """
+    exact = _outlines(rle)
+    height, width = rle["size"]
+    for tolerance in _TOLERANCES_PX:
+        polygons = [join_rings([part]) for part in _parts(shapely.simplify(exact, tolerance))]
+        if polygons and masks.iou([masks.from_polygons(polygons, (height, width))], [rle]).min() >= _MIN_SIMPLE_IOU:
+            return polygons
+    return [join_rings([part]) for part in _parts(exact)]
+
+
+def _outlines(rle: Rle) -> shapely.MultiPolygon:
+    """Return the connected parts of a mask with their holes."""
     left, upper, right, lower = masks.box(rle).astype(int).tolist()
-    crop = masks.to_bitmap(rle)[upper:lower, left:right].astype(np.int8)
-    steps = np.diff(np.pad(crop.T, ((0, 0), (1, 1))), axis=1)  # +1 and -1 where the runs of a column begin and end
-    x, top = np.nonzero(steps == 1)
-    _, bottom = np.nonzero(steps == -1)
-    runs = shapely.box(left + x, upper + top, left + x + 1, upper + bottom)
-    return _parts(shapely.simplify(shapely.union_all(runs), 0))
+    corner = np.array([left, upper])
+    loops = boundary_loops(masks.to_bitmap(rle)[upper:lower, left:right].astype(bool))
+    outer = [shapely.Polygon(loop.points + corner) for loop in loops if loop.is_outer]
+    holes: list[list[Ring]] = [[] for _ in outer]
+    for loop in loops:
+        if not loop.is_outer:
+            ring = loop.points + corner
+            pixel = shapely.Point(ring[0] + (-0.5, 0.5))  # of the part, left of the hole's upper left pixel
+            around = [i for i, part in enumerate(outer) if len(outer) == 1 or part.contains(pixel)]
+            holes[min(around, key=lambda i: outer[i].area)].append(ring)
+    return shapely.MultiPolygon([shapely.Polygon(one.exterior, own) for one, own in zip(outer, holes, strict=True)])
 
 
 def rotated_rectangle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from fractions import Fraction
 
@@ -11,7 +12,8 @@ import pytest
 from helpers.fake_predictor import NAMES, FakePredictor, files
 
 from detect.errors import UsageError
-from detect.inference.annotate import AnnotatedImage, UnreadableImage, annotate_images, annotate_video
+from detect.inference.annotate_images import AnnotatedImage, UnreadableImage, annotate_images
+from detect.inference.annotate_video import annotate_video
 from detect.inference.writers.annotated_video import write_annotated_video
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
@@ -39,9 +41,12 @@ def test_images_are_annotated_one_by_one_and_unreadable_ones_reported(images, tm
 
 
 def test_stopping_early_keeps_the_images_so_far(images, tmp_path):
-    with closing(annotate_images(FakePredictor(), sorted(images.iterdir()), tmp_path, formats=["json"])) as results:
+    out = tmp_path / "out"
+    out.mkdir()
+    with closing(annotate_images(FakePredictor(), sorted(images.iterdir()), out, formats=["json"])) as results:
         next(results)
-    assert len(json.loads((tmp_path / "detections.json").read_text())) == 1
+    kept = [entry["annotated_file"] for entry in json.loads((out / "detections.json").read_text())]
+    assert kept[0] == "a.png" and files(out) == sorted([*kept, "detections.json"])
 
 
 def test_unknown_class_or_format_is_an_error_before_any_work(images, clip, tmp_path):
@@ -84,7 +89,7 @@ def test_one_warning_counts_the_images_and_the_frames_that_reached_the_limit(ima
     assert [row["limit_reached"] for row in json.loads((tmp_path / "detections.json").read_text())] == [True] * 3
     with closing(annotate_images(predictor, sorted(images.iterdir()), tmp_path)) as results:
         next(results)
-    assert "1 of 1 image " in capsys.readouterr().err
+    assert "reached the limit" in capsys.readouterr().err
     with VideoReader(clip) as video:
         annotate_video(predictor, video, tmp_path / "out.mp4", stride=3, max_frames=7, formats=["json"])
     assert "warning: 3 of 3 frames" in capsys.readouterr().err
@@ -107,9 +112,9 @@ def test_model_runs_on_every_nth_frame_and_where_the_size_changes(tmp_path):
     with VideoWriter(clip, 10, (64, 96)) as out:
         out.write(np.zeros((64, 96, 3), np.uint8))
 
-    def detect(image: np.ndarray) -> Detections:
-        seen.append(image.shape[:2])
-        return Detections(image.shape[:2])
+    def detect(frames: Sequence[Frame]) -> list[Detections]:
+        seen.extend(frame.hw for frame in frames)
+        return [Detections(frame.hw) for frame in frames]
 
     sizes = [(64, 96), (64, 96), (64, 96), (64, 96), (32, 48), (32, 48), (32, 48)]
     path = tmp_path / "out.mp4"
@@ -132,7 +137,7 @@ def test_gray_removes_color_outside_the_objects(tmp_path, gray):
     path = tmp_path / "out.mp4"
     found = iter((one, Detections((64, 96))))
     with VideoReader(clip) as video:
-        write_annotated_video(video, video, lambda _: next(found), names, path, formats=["json"], gray=gray)
+        write_annotated_video(video, video, lambda _: [next(found)], names, path, formats=["json"], gray=gray)
     with VideoReader(path) as video:
         first, second = (np.ptp(frame.image.astype(int), axis=2) for frame in video)
     outside, inside = first[40:, :40].mean(), first[40:, 60:88].mean()

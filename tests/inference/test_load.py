@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.tiny_models import CLASSES, TINY_ARCHITECTURE, as_checkpoint, random_model
+from helpers.tiny_models import CLASSES, TINY_ARCHITECTURE, as_checkpoint, make_image, random_model
 
 from detect.errors import CheckpointError, UsageError
 from detect.inference.load import load_model, predictor_from_checkpoint
@@ -25,7 +25,7 @@ def test_checkpoint_gives_classes_size_and_threshold(saved, tmp_path):
     assert predictor.class_names == CLASSES and predictor.threshold == saved.threshold
     assert predictor.imgsz == TINY_ARCHITECTURE.min_size and str(predictor.device) == "cpu"
     other = load_model(str(path), device="cpu", imgsz=160, threshold=0.0)
-    assert (other.threshold, other.imgsz, other.model.transform.max_size) == (0.0, 160, 266)
+    assert (other.threshold, other.imgsz, other.runtime.model.transform.max_size) == (0.0, 160, 266)
     of_numpy = load_model(path, device="cpu", imgsz=np.int64(160), threshold=np.float32(0.5))
     assert (of_numpy.threshold, of_numpy.imgsz) == (0.5, 160)
 
@@ -61,3 +61,22 @@ def test_architecture_that_does_not_fit_the_weights_is_an_error(saved, change):
     saved = replace(saved, architecture=saved.architecture | change)
     with pytest.raises(CheckpointError, match=r"a\.safetensors: [^\n]*do not fit[^\n]*$"):
         predictor_from_checkpoint(saved, source="a.safetensors")
+
+
+def test_16_bits_change_scores_and_boxes_a_little_and_warn_where_they_are_emulated(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(as_checkpoint(random_model()), path)
+    image = make_image((90, 120), 0)
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: True)
+    predictor = load_model(path, device="cpu", precision="bf16")
+    assert not capsys.readouterr().err and predictor.runtime.precision == "bf16"
+    original = load_model(path, device="cpu")
+    (usual,), (found,) = (one.predict_batch([image], threshold=0.0) for one in (original, predictor))
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+    np.testing.assert_allclose(found.scores[:20], usual.scores[:20], atol=0.02)
+    assert predictor.runtime.anchor_grid().sizes == original.runtime.anchor_grid().sizes
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: False)
+    load_model(path, device="cpu", precision="bf16")
+    assert "does not compute in bf16" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"precision 'int8'|int8"):
+        load_model(path, device="cpu", precision="int8")

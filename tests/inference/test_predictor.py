@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny_models import as_checkpoint, assert_same_detections, make_image, random_model
+from helpers.tiny_models import CLASSES, as_checkpoint, assert_same_detections, make_image, random_model
 from PIL import Image
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from detect.errors import MediaError, UsageError
 from detect.inference.load import predictor_from_checkpoint
 from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.media.images import write_image
 from detect.models.architecture import backbone_architecture
+from detect.models.prediction.raw_detections import Limits, RawDetections
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
@@ -38,6 +39,23 @@ def images():
 @pytest.fixture
 def predictor(saved):
     return predictor_from_checkpoint(saved, threshold=0)
+
+
+class RecordingRuntime(TorchRuntime):
+    """Keeps the batches that it receives."""
+
+    def __init__(self) -> None:
+        super().__init__(random_model())
+        self.given: list[torch.Tensor] = []
+
+    def detect(self, images: torch.Tensor, limits: Limits) -> RawDetections:
+        self.given.append(images)
+        return super().detect(images, limits)
+
+
+@pytest.fixture
+def runtime():
+    return RecordingRuntime()
 
 
 def assert_equal(one: Detections, other: Detections) -> None:
@@ -64,19 +82,13 @@ def test_images_of_one_batch_do_not_influence_each_other(predictor, images):
         assert found.image_hw == image.shape[:2]
 
 
-def test_only_images_of_equal_resized_size_share_a_batch_of_at_most_batch_size(predictor, images, monkeypatch):
-    sizes = []
-
-    def forward(self, given):
-        sizes.append(len(given))
-        return [no_detections() for _ in given]
-
-    monkeypatch.setattr(type(predictor.model), "forward", forward)
+def test_only_images_of_equal_resized_size_share_a_batch_of_at_most_batch_size(runtime, images):
+    predictor = Predictor(runtime, CLASSES)
     assert len(predictor([images[1], images[7], images[1], images[2]], batch_size=2)) == 4
-    assert sizes == [2, 1, 1]
-    sizes.clear()
+    assert [len(batch) for batch in runtime.given] == [2, 1, 1]
+    runtime.given.clear()
     predictor([images[1]] * 3)
-    assert sizes == [1, 1, 1]
+    assert [len(batch) for batch in runtime.given] == [1, 1, 1]
 
 
 def test_threshold_equals_filtering_afterwards(saved, predictor, images):
@@ -93,33 +105,15 @@ def test_threshold_equals_filtering_afterwards(saved, predictor, images):
         assert_equal(some, same)
 
 
-def test_model_receives_rgb_in_0_to_1(predictor, images, monkeypatch):
-    given = []
-    model = predictor.model
-    monkeypatch.setattr(type(model), "forward", lambda self, x: given.extend(x) or [no_detections()] * len(x))
-    predictor(images[0])
-    size = predictor.resized_hw(images[0].shape[:2])
-    for channel in range(3):
-        expected = torch.from_numpy(images[0][None, None, :, :, channel]) / 255
-        expected = F.interpolate(expected, size, mode="bilinear", align_corners=False)[0, 0]
-        assert (model.transform.resized(given[0])[channel] - expected).abs().max() < 1e-6
-
-
-def test_large_images_become_float_only_at_the_resized_size(predictor, monkeypatch):
-    """A float copy of the original size would take four times the memory of each image in a batch."""
-    seen, normalize = [], GeneralizedRCNNTransform.normalize
-
-    def spy(self, image):
-        seen.append((image.dtype, tuple(image.shape[-2:])))
-        return normalize(self, image)
-
-    monkeypatch.setattr(GeneralizedRCNNTransform, "normalize", spy)
-    predictor.predict_batch([np.zeros((400, 600, 3), np.uint8)] * 2)
-    assert seen == [(torch.float32, predictor.resized_hw((400, 600)))] * 2 != [(400, 600)] * 2
-
-
-def no_detections() -> dict[str, torch.Tensor]:
-    return {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.int64)}
+def test_runtime_receives_resized_rgb_in_0_to_1(runtime, images):
+    for image in images:
+        size = runtime.input_size.resized_hw(image.shape[:2])
+        Predictor(runtime, CLASSES)(image)
+        ((given,),) = runtime.given[-1:]
+        for channel in range(3):
+            expected = torch.from_numpy(image[None, None, :, :, channel]) / 255
+            expected = F.interpolate(expected, size, mode="bilinear", align_corners=False)[0, 0]
+            assert (given[channel] - expected).abs().max() < 1e-4
 
 
 def test_classes_are_selected_by_name_id_or_label(predictor, images):
@@ -136,7 +130,7 @@ def test_classes_are_selected_by_name_id_or_label(predictor, images):
 
 def test_detections_of_rows_without_a_class_are_dropped(predictor, images):
     """A head of 4 rows for 2 classes, as COCO's has 91 for 80."""
-    some = Predictor(predictor.model, ClassNames(("kite", "bird")), class_rows=(1, 3), threshold=0)
+    some = Predictor(predictor.runtime, ClassNames(("kite", "bird")), class_rows=(1, 3), threshold=0)
     every, found = predictor(images[0]), some(images[0])
     kept = every.filter(labels=[1, 3])
     assert len(found) == len(kept) < len(every)
@@ -144,8 +138,8 @@ def test_detections_of_rows_without_a_class_are_dropped(predictor, images):
 
 
 def test_size_and_kind_of_the_model_are_public(predictor):
-    assert predictor.imgsz == predictor.model.transform.min_size[0] and predictor.has_masks
-    assert predictor.resized_hw((100, 200)) == predictor.model.transform.resized_hw((100, 200))
+    assert predictor.imgsz == predictor.runtime.model.transform.min_size[0] and predictor.has_masks
+    assert predictor.resized_hw((100, 200)) == predictor.runtime.model.transform.resized_hw((100, 200))
     assert not predictor_from_checkpoint(as_checkpoint(random_model(BOXES_ONLY), BOXES_ONLY)).has_masks
 
 
@@ -247,29 +241,27 @@ def test_concurrent_calls_with_different_thresholds_equal_serial_calls(predictor
 
 
 def test_call_leaves_the_model_unchanged(predictor, images):
-    predictor.model.roi_heads.score_thresh = 0.37
-    before = state_of(predictor.model)
+    predictor.runtime.model.roi_heads.score_thresh = 0.37
+    before = state_of(predictor.runtime.model)
     predictor(images[0], threshold=0.2)
-    assert state_of(predictor.model) == before
-    assert predictor.model.roi_heads.score_thresh == 0.37
+    assert state_of(predictor.runtime.model) == before
+    assert predictor.runtime.model.roi_heads.score_thresh == 0.37
 
 
 def test_failed_call_leaves_the_model_unchanged(predictor, images, monkeypatch):
-    before, seen = state_of(predictor.model), []
+    before = state_of(predictor.runtime.model)
 
     def fail(*_: object) -> None:
-        seen.append(predictor.model.roi_heads.score_thresh)
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(predictor.model.backbone, "forward", fail)
+    monkeypatch.setattr(predictor.runtime.model.backbone, "forward", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         predictor(images[0], threshold=0.2)
-    assert seen == [pytest.approx(0.2)]
-    assert state_of(predictor.model) == before
+    assert state_of(predictor.runtime.model) == before
 
 
 def test_model_in_training_mode_is_refused(predictor, images):
-    predictor.model.train()
+    predictor.runtime.model.train()
     with pytest.raises(RuntimeError, match="training mode"):
         predictor(images[0])
-    predictor.model.eval()
+    predictor.runtime.model.eval()

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detect.data.exporters.yolo import adapt_name
 from detect.errors import DiskError, UsageError
-from detect.inference.writers import FORMATS, Source
+from detect.inference.writers import FORMATS, Part, Source
 from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.files import DetectionFiles, encode_files
 from detect.inference.writers.json import detection_rows
+from detect.inference.writers.output_names import OutputStems, image_ids
 from detect.media.encoding import JPEG_MAX_SIDE
-from detect.media.images import read_image, write_image
+from detect.media.images import read_image
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -71,7 +73,6 @@ def test_json_document_lists_each_image_with_its_size(tmp_path):
     with DetectionFiles(tmp_path, NAMES, ["json"]) as files:
         files.write(Source("a/x.jpg", IMAGE, annotated_file="x_2.jpg"), detections())
         files.write(Source("y.jpg", IMAGE), Detections(HW))
-        assert not list(tmp_path.iterdir())
     first, second = read_json(tmp_path / "detections.json")
     assert (first["source"], first["annotated_file"]) == ("a/x.jpg", "x_2.jpg")
     assert (first["height"], first["width"]) == (40, 60)
@@ -105,7 +106,7 @@ def test_every_format_works_for_images_videos_and_in_memory(tmp_path, name):
                 files.write(source, one)
         assert list((tmp_path / folder).iterdir()) and not list((tmp_path / folder).glob(".*"))
     in_memory = encode_files(name, NAMES, pairs)
-    assert in_memory and all(isinstance(content, bytes) and content for content in in_memory.values())
+    assert in_memory and all(isinstance(content, bytes) for content in in_memory.values())
     (tmp_path / "same").mkdir()
     with DetectionFiles(tmp_path / "same", NAMES, [name]) as files:
         for source, one in pairs:
@@ -140,15 +141,15 @@ def test_unwritable_folder_is_an_error_that_names_it(tmp_path, sources):
 def test_files_in_subfolders_and_files_that_grow_are_supported(tmp_path, monkeypatch):
     class Lines(FORMATS["json"]):
         def add(self, source, detections):
-            yield f"sub/{source.name}.txt", b"a"
-            yield "all.txt", b"1"
+            yield Part(f"deep/sub/{source.name}.txt", b"a")
+            yield Part("all.txt", b"1")
 
         def finish(self):
-            return [("all.txt", b"end"), ("late.txt", b"z")]
+            return [Part("all.txt", b"end"), Part("late.txt", b"y"), Part("late.txt", b"z")]
 
     monkeypatch.setitem(FORMATS, "lines", Lines)
     pairs = [(Source(name, IMAGE), Detections(HW)) for name in "xyx"]
-    expected = {"sub/x.txt": b"aa", "sub/y.txt": b"a", "all.txt": b"111end", "late.txt": b"z"}
+    expected = {"deep/sub/x.txt": b"aa", "deep/sub/y.txt": b"a", "all.txt": b"111end", "late.txt": b"yz"}
     assert encode_files("lines", NAMES, pairs) == expected
     with DetectionFiles(tmp_path, NAMES, ["lines"]) as files:
         for source, one in pairs:
@@ -164,31 +165,69 @@ def test_unknown_format_is_an_error_with_the_near_name(tmp_path):
 # Annotated images
 
 
-def test_sources_of_equal_name_are_written_to_different_files(tmp_path):
-    sources = ("a/x.jpg", "b/x.jpg", "x.png", "x.bmp", "x.tif")
-    names = [write_annotated_image(tmp_path, Path(source), IMAGE, detections(), NAMES).name for source in sources]
-    assert names == ["x.jpg", "x_2.jpg", "x.png", "x_3.jpg", "x_4.jpg"]
-    assert all(read_image(tmp_path / name).shape == (*HW, 3) for name in names)
-
-
-@pytest.mark.parametrize("stem", ["x" * 251, "日" * 83 + "xx"])
-def test_long_names_are_shortened_to_what_file_systems_allow(tmp_path, stem):
-    sources = [Path(f"{stem}{suffix}") for suffix in (".jpg", ".jpg", ".b", ".png")]
-    names = [write_annotated_image(tmp_path, source, IMAGE, detections(), NAMES).name for source in sources]
-    assert names[0] == f"{stem}.jpg" and names[3] == f"{stem}.png"
-    assert names[1].endswith("_2.jpg") and names[2].endswith("_3.jpg")
-    assert all(name[:80] == stem[:80] and len(name.encode()) <= 255 for name in names)
-
-
-def test_input_is_never_overwritten(tmp_path):
-    source = tmp_path / "x.png"
-    write_image(source, IMAGE)
-    assert write_annotated_image(tmp_path, source, IMAGE, detections(), NAMES).name == "x_2.png"
-    np.testing.assert_array_equal(read_image(source), IMAGE)
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("x.jpg", "s.jpg"), ("x.JPEG", "s.JPEG"), ("a/x.png", "s.png"), ("x.tif", "s.jpg"), ("x", "s.jpg")],
+)
+def test_annotated_image_keeps_a_suffix_that_every_program_can_show(tmp_path, name, written):
+    path = write_annotated_image(tmp_path, "s", name, IMAGE, detections(), NAMES)
+    assert path == tmp_path / written and read_image(path).shape == (*HW, 3)
 
 
 def test_image_too_long_for_jpeg_becomes_png(tmp_path):
     for side, name in ((JPEG_MAX_SIDE + 1, "long.png"), (JPEG_MAX_SIDE, "long.jpg")):
         image = np.zeros((1, side, 3), np.uint8)
-        written = write_annotated_image(tmp_path, Path("long.jpg"), image, Detections((1, side)), NAMES)
+        written = write_annotated_image(tmp_path, "long", "long.jpg", image, Detections((1, side)), NAMES)
         assert written.name == name
+
+
+# Names and numbers of images
+
+
+def test_images_of_equal_name_get_different_stems():
+    stems = OutputStems(["kept"])
+    names = (
+        "a/x.jpg",
+        "b/x.jpg",
+        "x.png",
+        "X.bmp",
+        "kept.jpg",
+        ".hidden.png",
+        "no\ttab.png",
+        "half\udcff.png",
+        "a.b.c",
+    )
+    assert [stems.choose(name) for name in names] == [
+        "x", "x_2", "x_3", "X_4", "kept_2", "hidden", "no_tab", "half_", "a.b",
+    ]  # fmt: skip
+
+
+def test_stems_are_chosen_so_that_yolo_reads_their_labels():
+    """Files such as train.txt are no labels, so the labels of train.jpg are in train_.txt."""
+    for names in (["train.jpg", "train_.jpg"], ["train_.jpg", "train.jpg"], ["train.jpg", "train.png"]):
+        stems = OutputStems()
+        assert len({adapt_name(f"{stems.choose(name)}.jpg") for name in names}) == 2
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "日" * 83 + "xx"])
+def test_long_names_are_shortened_to_what_file_systems_allow(stem):
+    stems = OutputStems()
+    chosen = [stems.choose(f"{stem}{suffix}") for suffix in (".jpg", ".jpg", ".png")]
+    assert len(set(chosen)) == 3
+    assert all(one[:60] == stem[:60] and len(f"{one}_123456.jpg".encode()) <= 255 for one in chosen)
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["a/000000000139.jpg", "7.png"], [139, 7]),
+        (["1.jpg", "2.jpg", "cat.jpg"], [1, 2, 3]),
+        (["7.jpg", "cat.jpg"], [1, 2]),
+        (["7.jpg", "007.jpg"], [1, 2]),
+        (["9" * 19 + ".jpg", "1.jpg"], [1, 2]),
+        (["٣.jpg"], [1]),
+        ([], []),
+    ],
+)
+def test_images_are_numbered_by_their_names_if_these_are_different_numbers(names, numbers):
+    assert image_ids(names) == numbers

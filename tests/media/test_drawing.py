@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -150,6 +152,16 @@ def test_color_depends_on_class_or_on_instance_for_a_single_class():
     assert uses(found(hw, boxes, [2, 2]), MANY, 1) and not uses(found(hw, boxes, [2, 2]), MANY, 0)
     assert uses(found(hw, boxes), ONE, 0) and uses(found(hw, boxes), ONE, 1)
     assert not uses(found(hw, boxes), ONE, 1, color_instances=False)
+
+
+@pytest.mark.parametrize("class_names", [ONE, MANY])
+@pytest.mark.parametrize("color_instances", [True, False])
+def test_color_of_a_tracked_object_depends_on_its_track_alone(class_names, color_instances):
+    boxes = [[10, 40, 40, 80], [60, 40, 90, 80]]
+    for track_ids in ([5, 9], [9, 5]):
+        tracked = replace(found((100, 100), boxes), track_ids=np.array(track_ids))
+        drawn = draw(flat((100, 100)), tracked, class_names, color_instances=color_instances)
+        assert [tuple(drawn[60, x]) for x in (10, 60)] == [color(track_id - 1) for track_id in track_ids]
 
 
 def test_neighboring_colors_of_the_palette_differ():

@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from detect.errors import UsageError
+from detect.inference.writers.json import detection_rows
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -86,6 +87,9 @@ def test_selection_of_detections_without_masks_has_none():
         ({"labels": np.array([1, 2, 3], np.int32)}, "labels must be int64"),
         ({"labels": np.array([1.0, 2.0, 3.0])}, "labels must be int64"),
         ({"labels": np.array([1, 0, 2])}, "background"),
+        ({"track_ids": np.array([1, 2])}, r"track_ids must be int64 \[3\]"),
+        ({"track_ids": np.array([1.0, 2.0, 3.0])}, "track_ids must be int64"),
+        ({"track_ids": np.array([1, 0, 3])}, "track_ids must be at least 1"),
         ({"masks": []}, "3 boxes but 0 masks"),
         ({"class_names": ClassNames(("one",))}, r"label 2 is not in 1\.\.1"),
         ({"image": np.zeros((60, 40, 3), np.uint8)}, r"image must be uint8 \[40, 60, 3\]"),
@@ -112,6 +116,17 @@ def test_keypoints_are_selected_with_their_boxes_and_validated():
             Detections(HW, boxes, scores, np.array([1, 1]), keypoints=wrong)
 
 
+def test_track_ids_are_selected_with_their_boxes_and_part_of_every_conversion():
+    tracked = replace(named(), track_ids=np.array([7, 3, 9]))
+    assert tracked[1:].track_ids.tolist() == [3, 9] and tracked.filter(0.5).track_ids.tolist() == [7, 3]
+    assert [row["track_id"] for row in tracked.to_coco(image_id=1)] == [7, 3, 9]
+    assert tracked.to_pandas()["track_id"].tolist() == [7, 3, 9]
+    assert [row["track_id"] for row in detection_rows(tracked, SHAPES)] == [7, 3, 9]
+    assert (
+        named()[1:].track_ids is None and "track_id" not in named().to_coco(1)[0] | detection_rows(named(), SHAPES)[0]
+    )
+
+
 # Class names, drawing and conversion
 
 
@@ -125,6 +140,44 @@ def test_names_image_and_class_names_are_kept_by_selection():
     kept = named().filter(0.4)
     assert kept.names == ["square", "circle"] and kept.image is not None and kept.class_names == SHAPES
     assert three().names == ["class 2", "class 1", "class 2"]
+
+
+def of_classes(circle: float, square: float) -> dict[str, float]:
+    return {"square": square, "triangle": 1.0, "circle": circle}
+
+
+def test_filter_takes_a_threshold_for_each_class():
+    """Scores of ``named()``: square 0.9, circle 0.5, square 0.2."""
+    assert_selected(named().filter(of_classes(circle=0.6, square=0.2)), [0, 2])
+    assert_selected(named().filter(of_classes(circle=0.5, square=0.3)), [0, 1])
+    assert_selected(named().filter(of_classes(circle=0.0, square=0.3), labels=[2]), [0])
+    assert_selected(named().filter(of_classes(circle=0.0, square=0.0)), [0, 1, 2])
+    for one in (0.2, 0.5, 0.9, 0.55):
+        same = named().filter(of_classes(circle=one, square=one))
+        assert same.scores.tolist() == named().filter(one).scores.tolist()
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "labels", "expected"),
+    [
+        (of_classes(circle=1.0, square=0.2), None, True),  # a square with a lower score than all may be missing
+        (of_classes(circle=0.1, square=1.0), None, True),
+        (of_classes(circle=0.1, square=1.0), [2], False),
+        (of_classes(circle=0.3, square=0.3), None, False),
+    ],
+)
+def test_the_limit_is_reached_if_a_detection_below_the_lowest_would_be_kept(thresholds, labels, expected):
+    assert replace(named(), limit_reached=True).filter(thresholds, labels).limit_reached == expected
+    assert not named().filter(thresholds, labels).limit_reached
+
+
+def test_thresholds_that_do_not_fit_the_classes_are_refused():
+    with pytest.raises(UsageError, match="no minimum score for "):
+        named().filter({"square": 0.5})
+    with pytest.raises(UsageError, match="`threshold=nan`"):
+        named().filter(dict.fromkeys(SHAPES.names, float("nan")))
+    with pytest.raises(UsageError, match="no class names"):
+        three().filter({"square": 0.5})
 
 
 def test_repr_is_one_short_line():

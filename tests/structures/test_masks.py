@@ -128,6 +128,19 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("density", [0.02, 0.5, 1])
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(3, 9), slice(0, 12), slice(11, 12)])
+@pytest.mark.parametrize("columns", [slice(0, 1), slice(4, 17), slice(0, 20), slice(19, 20)])
+def test_crop_of_a_mask_is_its_bounding_box(rows, columns, density):
+    bitmap = np.zeros((12, 20), np.uint8)
+    bitmap[rows, columns] = np.random.default_rng(0).random(bitmap[rows, columns].shape) < density
+    crop, (x, y) = masks.to_crop(masks.from_bitmap(bitmap))
+    assert crop.size == 0 or (crop[0].any() and crop[-1].any() and crop[:, 0].any() and crop[:, -1].any())
+    pasted = np.zeros_like(bitmap)
+    pasted[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+    np.testing.assert_array_equal(pasted, bitmap)
+
+
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_invalid_segmentation_is_an_error(bad):
     """In pycocotools some of these never return, some take all memory, and some decode to other pixels."""

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from detect.structures import masks
-from detect.structures.polygons import join_rings, mask_rings, rotated_rectangle, single_polygon
+from detect.structures.polygons import (
+    join_rings,
+    mask_rings,
+    rotated_rectangle,
+    simplified_polygons,
+    single_polygon,
+)
 
 DATA = SHARED / "data"
 HW = (40, 60)
@@ -175,3 +181,27 @@ def test_rectangle_rotates_clockwise_around_its_center(degrees, box, first_edge)
     assert found == pytest.approx(box, abs=1e-6) and polygon[:4] == pytest.approx(first_edge, abs=1e-6)
     assert degrees % 90 or found == box
     assert np.mean(np.reshape(polygon, (-1, 2)), axis=0) == pytest.approx((30, 20))
+
+
+@settings(deadline=None)
+@given(bitmaps)
+def test_simplified_polygons_fill_nearly_the_mask(bitmap):
+    rle = masks.from_bitmap(bitmap)
+    polygons = simplified_polygons(rle)
+    assert bool(polygons) == bitmap.any()
+    if polygons:
+        assert masks.iou([masks.from_polygons(polygons, bitmap.shape)], [rle])[0, 0] >= 0.97
+
+
+def test_a_round_mask_is_simplified_to_few_vertices_in_its_box():
+    y, x = np.mgrid[:200, :300]
+    bitmap = ((x - 150) / 100) ** 2 + ((y - 90) / 60) ** 2 < 1
+    bitmap &= ((x - 150) / 30) ** 2 + ((y - 90) / 20) ** 2 > 1
+    bitmap[195:, 290:] = True
+    rle = masks.from_bitmap(bitmap)
+    polygons = simplified_polygons(rle)
+    exact = [join_rings([part]) for part in mask_rings(rle)]
+    assert len(polygons) == len(exact) == 2
+    assert sum(map(len, polygons)) < sum(map(len, exact)) / 5
+    points = np.concatenate(polygons).reshape(-1, 2)
+    assert np.abs([*points.min(axis=0), *points.max(axis=0)] - masks.box(rle)).max() <= 1

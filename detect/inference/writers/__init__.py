@@ -1,16 +1,29 @@
 """Output formats for detections: one file and one line in FORMATS per format.
 
 A format in FORMATS works for images (``detect_image.py --save-NAME``), for videos (``detect_video.py --save-NAME``),
-for ``annotate_images`` and ``annotate_video``, and for the REST API (``format=NAME``).
+for ``annotate_images`` and ``annotate_video``, and for the REST API (``format=NAME``). ``labels_X`` is
+``--save-labels X``.
 """
 
 from __future__ import annotations
 
+from detect.data.exporters import EXPORTERS
 from detect.inference.writers.base import Part, Source, Writer
+from detect.inference.writers.coco import CocoWriter
+from detect.inference.writers.crops import CropsWriter
+from detect.inference.writers.csv import CsvWriter
 from detect.inference.writers.json import JsonWriter
+from detect.inference.writers.labels import labels_writer
 
-__all__ = ["FORMATS", "Part", "Source", "Writer"]
+__all__ = ["FORMATS", "LABELS", "Part", "Source", "Writer"]
+
+LABELS = "labels_"
+"""What the names of the formats begin with that are datasets for a person to correct."""
 
 FORMATS: dict[str, type[Writer]] = {
     "json": JsonWriter,
+    "coco": CocoWriter,
+    "csv": CsvWriter,
+    "crops": CropsWriter,
+    **{f"{LABELS}{name}": labels_writer(name) for name in EXPORTERS},
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from detect.inference.pipeline import ReadAhead, Stage
+from detect.inference.tracking.track_table import TrackTable
 from detect.inference.writers.base import Source
 from detect.inference.writers.files import DetectionFiles
 from detect.media.drawing import draw, gray_around
@@ -17,58 +19,132 @@ from detect.media.video_writer import VideoWriter, letterbox
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
+Detect = Callable[[Sequence[Frame]], Sequence[Detections]]
+"""Returns the Detections of each of the given frames, in pixels of the frame."""
+Overlay = Callable[[np.ndarray, Source, Detections], None]
+"""Draws on a frame (uint8 RGB [H, W, 3]) that has its detections drawn. It is called for each frame, in order."""
+
+_READ_AHEAD = 4  # frames
+_MAX_HELD = 32  # frames that wait until a batch is full
+
 
 @dataclass(frozen=True)
 class VideoSummary:
-    """The outcome of ``write_annotated_video``.
+    """The outcome of ``write_annotated_video`` and ``annotate_video``.
 
     frames: number of frames written.
     interrupted: whether Ctrl-C ended the work early. The frames so far are kept.
+    tracks: the objects that were tracked; None without tracking.
     """
 
     frames: int
     interrupted: bool
+    tracks: TrackTable | None = None
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A frame with its detections. source: describes it to the writers."""
+
+    frame: Frame
+    source: Source
+    detections: Detections
+
+
+def frames_ahead(video: VideoReader, batch_size: int = 1) -> ReadAhead[Frame]:
+    """Return a context manager that iterates over the frames of a video, which a thread of its own decodes in advance.
+
+    Of a camera or live stream, the newest frame is taken when it is needed.
+    """
+    return ReadAhead(video, 0 if video.live else max(_READ_AHEAD, batch_size))
 
 
 def write_annotated_video(
     video: VideoReader,
     frames: Iterable[Frame],
-    detect: Callable[[np.ndarray], Detections],
+    detect: Detect,
     class_names: ClassNames,
     out: Path,
     *,
     stride: int = 1,
+    batch_size: int = 1,
     formats: Iterable[str] = (),
     gray: bool = False,
+    overlay: Overlay | None = None,
+    show: Callable[[np.ndarray], object] | None = None,
 ) -> VideoSummary:
     """Write an annotated copy of ``video`` with its sound.
 
+    Drawing and writing overlap with reading and detection: ``frames`` and ``detect`` run in the calling thread,
+    ``overlay`` in a second one, ``show`` and all files in a third one. See ``frames_ahead`` for decoding.
+
     frames: the frames of the video to process, in order.
-    detect: returns the Detections of an image (uint8 RGB [H, W, 3]). It is called for every ``stride``-th frame and
-        for frames whose size differs from the previous one; the frames in between repeat the previous detections.
+    detect: called with up to ``batch_size`` frames: every ``stride``-th one, and frames whose size differs from the
+        previous one. The frames in between repeat the previous detections.
     out: file of the annotated copy, .mp4.
     formats: names in FORMATS; their files are written beside ``out`` under its name, such as ``out.jsonl``.
     gray: whether everything outside the objects loses its color.
+    show: called with each frame as it is written, uint8 RGB [H, W, 3] of the size of the first frame.
 
     A frame of another size than the first is drawn at its own size and then letterboxed to that of the first.
     KeyboardInterrupt ends the video early and keeps the frames so far. Before the end of the first frame it is raised.
+    Any other exception, wherever it is raised, ends all of this; the frames so far are kept in a file as described in
+    ``VideoWriter``.
     """
-    detections, interrupted = Detections(video.size_hw), False
+
+    def draw_frame(result: _Result) -> None:
+        image, detections = result.frame.image, result.detections
+        background = gray_around(image, detections) if gray else image
+        drawn = draw(background, detections, class_names, color_instances=False, tint=not gray)
+        if overlay is not None:
+            overlay(drawn, result.source, detections)
+        writing.put((result, letterbox(drawn, video.size_hw)))
+
+    def write_frame(drawn: tuple[_Result, np.ndarray]) -> None:
+        result, image = drawn
+        output.write(image, result.frame.time, result.frame.duration)
+        files.write(result.source, result.detections)
+        if show is not None:
+            show(image)
+
+    interrupted = False
     with (
         DetectionFiles(out.parent, class_names, formats, out.stem) as files,
         VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound) as output,
     ):
         try:
-            for index, frame in enumerate(frames):
-                detected = index % stride == 0 or frame.hw != detections.image_hw
-                if detected:
-                    detections = detect(frame.image)
-                background = gray_around(frame.image, detections) if gray else frame.image
-                drawn = draw(background, detections, class_names, color_instances=False, tint=not gray)
-                output.write(letterbox(drawn, video.size_hw), frame.time, frame.duration)
-                files.write(Source(out.stem, frame.image, index, float(frame.time), detected), detections)
+            with Stage(write_frame) as writing, Stage(draw_frame, max(2, batch_size)) as drawing:
+                for result in _detected(frames, detect, out.stem, stride, batch_size):
+                    drawing.put(result)
         except KeyboardInterrupt:
             if output.frames == 0:
                 raise
             interrupted = True
     return VideoSummary(output.frames, interrupted)
+
+
+def _detected(frames: Iterable[Frame], detect: Detect, name: str, stride: int, batch_size: int) -> Iterator[_Result]:
+    """Yield each frame with its detections, in order."""
+    held: list[tuple[Frame, Source]] = []
+    former_hw, former = None, None
+    for index, frame in enumerate(frames):
+        is_detected = index % stride == 0 or frame.hw != former_hw
+        former_hw = frame.hw
+        held.append((frame, Source(name, frame.image, index, float(frame.time), is_detected)))
+        waiting = sum(source.detected for _, source in held)
+        if waiting in (0, batch_size) or len(held) == _MAX_HELD:
+            yield from (results := _with_detections(held, detect, former))
+            former, held = results[-1].detections, []
+    yield from _with_detections(held, detect, former)
+
+
+def _with_detections(held: Sequence[tuple[Frame, Source]], detect: Detect, former: Detections | None) -> list[_Result]:
+    """Return the results of consecutive frames. former: detections of the frame before them; None for the first."""
+    chosen = [frame for frame, source in held if source.detected]
+    found = iter(detect(chosen) if chosen else ())
+    results = []
+    for frame, source in held:
+        former = next(found) if source.detected else former
+        assert former is not None  # the first frame of a video is detected
+        results.append(_Result(frame, source, former))
+    return results

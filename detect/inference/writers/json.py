@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from detect.inference.writers.base import Part, Source, Writer
+from detect.inference.writers.base import IMAGES, Part, Source, Writer
+from detect.inference.writers.json_list import JsonList
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -17,7 +18,7 @@ from detect.structures.detections import Detections
 class JsonWriter(Writer):
     """Writes ``detections.json`` for images, and ``VIDEO.jsonl`` with one line per frame for a video.
 
-    The document for images is a list with one entry per image::
+    The document for images is a list with one entry per image, on a line of its own::
 
         {"source": "in/a.jpg", "annotated_file": "a.jpg", "height": 480, "width": 640,
          "limit_reached": false, "detections": [...]}
@@ -34,16 +35,16 @@ class JsonWriter(Writer):
     detected: false where the detections of an earlier frame are repeated.
     limit_reached: true if the model stopped at its maximum number of detections per image, so that objects with lower
         scores may be missing.
-    detections: as of ``detection_rows``.
+    detections: as in ``detection_rows``.
     """
 
     help = (
         "also write the detections as JSON: detections.json for images, VIDEO.jsonl with a line per frame for videos"
     )
 
-    def __init__(self, class_names: ClassNames, stem: str = "detections") -> None:
+    def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
         super().__init__(class_names, stem)
-        self._images: list[dict[str, Any]] = []
+        self._list = JsonList(f"{stem}.json")
 
     def add(self, source: Source, detections: Detections) -> Iterable[Part]:
         height, width = detections.image_hw
@@ -54,16 +55,12 @@ class JsonWriter(Writer):
         }
         if source.frame is None:
             files = {"source": source.name, "annotated_file": source.annotated_file}
-            self._images.append(files | entry | rows)
-            return
+            return self._list.add([files | entry | rows])
         line = {"frame": source.frame, "time": round(source.time, 6)} | entry | {"detected": source.detected} | rows
-        yield f"{self.stem}.jsonl", f"{json.dumps(line, ensure_ascii=False)}\n".encode()
+        return [Part(f"{self.stem}.jsonl", f"{json.dumps(line, ensure_ascii=False)}\n".encode())]
 
     def finish(self) -> Iterable[Part]:
-        if self._images:
-            # A file name may hold bytes that are no text; JSON's escapes for them are written as Python's are.
-            text = json.dumps(self._images, ensure_ascii=False).encode(errors="backslashreplace")
-            yield f"{self.stem}.json", text
+        return self._list.finish()
 
 
 def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict[str, Any]]:
@@ -71,6 +68,7 @@ def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict
 
     name: class name.  category_id: id of the class in the training annotations.
     score: 0..1.
+    track_id: of tracked detections, the number of the object, equal in all frames of a video.
     box_xyxy: [x_min, y_min, x_max, y_max] in pixels of the original image.
     segmentation: from models with masks, COCO's compressed RLE ``{"size": [H, W], "counts": text}``.
     keypoints: from models with keypoints, [x, y, score] of each in COCO's order (nose first, right ankle last).
@@ -82,16 +80,19 @@ def detection_rows(detections: Detections, class_names: ClassNames) -> list[dict
         row: dict[str, Any] = {
             "name": class_names.name(label),
             "category_id": class_names.category_id(label),
-            "score": _shortest(detections.scores[i]),
-            "box_xyxy": [_shortest(v) for v in detections.boxes[i]],
+            "score": shortest(detections.scores[i]),
+            "box_xyxy": [shortest(v) for v in detections.boxes[i]],
         }
+        if detections.track_ids is not None:
+            row["track_id"] = int(detections.track_ids[i])
         if detections.masks is not None:
             row["segmentation"] = masks.to_json(detections.masks[i])
         if detections.keypoints is not None:
-            row["keypoints"] = [[_shortest(v) for v in point] for point in detections.keypoints[i]]
+            row["keypoints"] = [[shortest(v) for v in point] for point in detections.keypoints[i]]
         rows.append(row)
     return rows
 
 
-def _shortest(value: np.float32) -> float:
+def shortest(value: np.float32) -> float:
+    """Return the shortest decimal that gives the same float32 again."""
     return float(str(value))

@@ -1,0 +1,100 @@
+"""Runs a detector with PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from detect.errors import UsageError
+from detect.models.anchors import AnchorGrid
+from detect.models.builder import Detector, max_detections_of, max_proposals_of, nms_iou_of, set_max_detections
+from detect.models.prediction import prediction_of
+from detect.models.prediction.networks import Network, networks_of
+from detect.models.prediction.raw_detections import ONE_STAGE_LIMITS, TWO_STAGE_LIMITS, Limits, RawDetections
+from detect.options import check_max_detections
+from detect.structures.image_size import InputSize
+from detect.text import unknown
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchRuntime:
+    """Runs a detector with PyTorch on a CPU or another device.
+
+    The networks share the weights of ``model``, so a model that is trained further can be used at any time, in
+    evaluation mode.
+
+    model: Detector of ``detect.models.builder.build``.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        model: Detector,
+        *,
+        device: torch.device | str = "cpu",
+        max_detections: int | None = None,
+        precision: str = "fp32",
+    ) -> None:
+        """max_detections: set in the model, once, 1..10000; by default the model keeps its own.
+
+        precision: a name in PRECISIONS. "bf16" and "fp16" convert the weights of the model, which then cannot be
+        trained. RoIAlign, boxes and scores stay in float32.
+
+        Raises UsageError for another number or precision."""
+        if precision not in PRECISIONS:
+            raise UsageError(unknown("precision", precision, PRECISIONS))
+        if max_detections is not None:
+            check_max_detections(max_detections)
+            set_max_detections(model, int(max_detections))
+        self.precision = precision
+        self.model = model.to(device).eval()
+        self.device = torch.device(device)
+        if precision != "fp32":
+            self.model.to(PRECISIONS[precision])
+        self._networks = networks_of(self.model)
+        dtype = None if precision == "fp32" else PRECISIONS[precision]
+        self._predict = prediction_of(self.model, {name: _taking(n, dtype) for name, n in self._networks.items()})
+
+    @property
+    def input_size(self) -> InputSize:
+        return self.model.transform.input_size
+
+    @property
+    def max_detections(self) -> int:
+        return max_detections_of(self.model)
+
+    @property
+    def nms_iou(self) -> float:
+        return nms_iou_of(self.model)
+
+    @property
+    def has_masks(self) -> bool:
+        return "mask_head" in self._networks
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def proposals(self) -> int | None:
+        return max_proposals_of(self.model)
+
+    @property
+    def applied_limits(self) -> frozenset[str]:
+        return TWO_STAGE_LIMITS if hasattr(self.model, "rpn") else ONE_STAGE_LIMITS
+
+    def anchor_grid(self) -> AnchorGrid | None:
+        return AnchorGrid.of(self.model) if hasattr(self.model, "rpn") else None
+
+    @torch.inference_mode()
+    def detect(self, images: Tensor, limits: Limits) -> RawDetections:
+        if self.model.training:
+            raise RuntimeError("the model is in training mode; call model.eval() before its predictor")
+        return self._predict(images, limits).cpu()
+
+
+def _taking(network: nn.Module, dtype: torch.dtype | None) -> Network:
+    """Return ``network`` as a function that converts its input to ``dtype``; None converts nothing."""
+    return network if dtype is None else lambda inputs: network(inputs.to(dtype))

@@ -1,0 +1,72 @@
+"""Merges the detections in the tiles of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from detect.inference.tiling import Tile
+from detect.models.prediction.raw_detections import RawDetections
+
+_BORDER = 0.01  # of the side of a tile: a box that ends so close to the border of its tile may be cut off there
+_SPANNING = 0.04  # the same for a box that spans the tile
+_COVERED = 0.7  # part of a cut-off box that a larger box must cover
+
+
+def merge(
+    found: Sequence[RawDetections], tiles: Sequence[Tile], image_hw: tuple[int, int], iou: float, class_agnostic: bool
+) -> RawDetections:
+    """Return the detections in an image from those in its tiles, each object once, by descending score.
+
+    found: detections in each tile, in pixels of the image.
+    tiles: the parts of the image, of which one may be the whole image.
+    iou, class_agnostic: of the NMS; see ``Limits``.
+
+    Two kinds of boxes that end at a border of their tile inside of the image are dropped first, because they are parts
+    of objects: a box that spans its tile from border to border, since only the whole image shows such an object; and a
+    box that a larger one of another tile covers for the most part. NMS alone would keep them: the IoU of a part and
+    the whole object is small, and the score of a part can be higher. Then NMS is applied to all boxes.
+    """
+    every = _concatenated(found)
+    origins = torch.repeat_interleave(torch.arange(len(found)), torch.tensor([len(one.scores) for one in found]))
+    groups = torch.zeros_like(every.rows) if class_agnostic else every.rows
+    cuts = [_cuts(one.boxes, tile, image_hw) for one, tile in zip(found, tiles, strict=True)]
+    is_cut, is_spanning = (torch.cat(column) for column in zip(*cuts, strict=True))
+    kept = (~is_spanning & ~_is_covered(every.boxes, is_cut, origins, groups)).nonzero()[:, 0]
+    return every.select(kept[batched_nms(every.boxes[kept], every.scores[kept], groups[kept], iou)])
+
+
+def _cuts(boxes: Tensor, tile: Tile, image_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return which boxes end at a border of their tile inside of the image, and which of these also end at the
+    opposite border; both bool [D]."""
+    borders = torch.tensor(tile)
+    distances = (boxes - borders).abs() / max(tile.hw)
+    is_inside = borders != torch.tensor(Tile.whole(image_hw))
+    is_cut = (distances <= _BORDER) & is_inside  # [D, 4]: left, top, right, bottom
+    is_near = distances <= _SPANNING
+    is_spanning = (is_near[:, :2] & is_near[:, 2:]) & (is_cut[:, :2] | is_cut[:, 2:])
+    return is_cut.any(dim=1), is_spanning.any(dim=1)
+
+
+def _is_covered(boxes: Tensor, is_cut: Tensor, origins: Tensor, groups: Tensor) -> Tensor:
+    """Return which cut-off boxes a larger box of another tile and of the same group covers, bool [D]."""
+    cut = is_cut.nonzero()[:, 0]
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    low = torch.maximum(boxes[cut, None, :2], boxes[None, :, :2])
+    high = torch.minimum(boxes[cut, None, 2:], boxes[None, :, 2:])
+    common = (high - low).clamp(min=0).prod(dim=2)  # area of each cut-off box inside of each box, [cut, D]
+    covers = (common >= _COVERED * areas[cut, None]) & (areas[None] > areas[cut, None])
+    covers &= (origins[cut, None] != origins[None]) & (groups[cut, None] == groups[None])
+    result = torch.zeros_like(is_cut)
+    result[cut] = covers.any(dim=1)
+    return result
+
+
+def _concatenated(found: Sequence[RawDetections]) -> RawDetections:
+    columns = {field.name: [getattr(one, field.name) for one in found] for field in fields(RawDetections)}
+    joined = {name: None if column[0] is None else torch.cat(column) for name, column in columns.items()}
+    return RawDetections(**joined)  # type: ignore[arg-type]
