@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torchvision.ops import box_iou
 
+from detect.models.torchvision_internals import AnchorGenerator
 from detect.structures.image_record import ImageRecord
 from detect.structures.image_size import resized_hw
 
@@ -36,8 +38,31 @@ def anchor_sizes(
     )
 
 
+@dataclass(frozen=True)
+class AnchorGrid:
+    """The anchors of a detector: of which shapes, and how far apart on the image.
+
+    generator: torchvision's AnchorGenerator.
+    strides: distance of neighboring anchors of each feature map, pixels of the resized image.
+    """
+
+    generator: AnchorGenerator
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: Detector) -> AnchorGrid:
+        """Return the anchors of a detector, whose weights may be on the device "meta"."""
+        generator = model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
+        return cls(generator, tuple(_strides(model)))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Square roots of the areas of the anchors in pixels of the resized image, of all feature maps."""
+        return [size for level in self.generator.sizes for size in level]
+
+
 def anchor_recall(
-    model: Detector,
+    grid: AnchorGrid,
     records: Sequence[ImageRecord],
     imgsz: int,
     *,
@@ -45,20 +70,19 @@ def anchor_recall(
     max_images: int = 100,
     max_objects_per_image: int = 100,
 ) -> float:
-    """Return the fraction of ground-truth boxes that have an IoU of at least ``iou`` with some anchor of ``model``.
+    """Return the fraction of ground-truth boxes that have an IoU of at least ``iou`` with some anchor of ``grid``.
 
     Boxes are measured on images resized to short side ``imgsz``. Objects that no anchor reaches are hard to learn.
     At most ``max_images`` evenly spaced images are examined. Returns 1.0 if there are no objects.
     """
-    generator = model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
-    strides = _strides(model)
     reached = total = 0
     for record in records[:: math.ceil(len(records) / max_images)]:
         height, width = resized_hw(record.image_hw, imgsz)
         scale = min(height, width) / min(record.image_hw)
         boxes = torch.from_numpy(record.boxes[~record.iscrowd][:max_objects_per_image]) * scale
-        grids = [[math.ceil(height / s), math.ceil(width / s)] for s in strides]
-        anchors = torch.cat(generator.grid_anchors(grids, [[torch.tensor(s), torch.tensor(s)] for s in strides]))
+        grids = [[math.ceil(height / s), math.ceil(width / s)] for s in grid.strides]
+        steps = [[torch.tensor(s), torch.tensor(s)] for s in grid.strides]
+        anchors = torch.cat(grid.generator.grid_anchors(grids, steps)).cpu()
         if len(boxes):
             reached += int((box_iou(boxes, anchors).max(dim=1).values >= iou).sum())
             total += len(boxes)
@@ -74,6 +98,7 @@ def _strides(model: Detector) -> list[int]:
     """
     side = 256
     was_training = model.training
-    maps = model.eval().backbone(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))
+    weight = next(model.parameters())
+    maps = model.eval().backbone(torch.zeros(1, 3, side, side, dtype=weight.dtype, device=weight.device))
     model.train(was_training)
     return [round(side / one.shape[-1]) for one in maps.values()]

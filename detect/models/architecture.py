@@ -40,7 +40,8 @@ RENAMED_KEYS = {
 class Architecture:
     """All arguments that build a model, except for the number of classes.
 
-    The values from ``fpn_channels`` to ``rois_per_image`` are None for torchvision's detectors, which bring their own.
+    The values from ``fpn_channels`` to ``rois_per_image`` are None for torchvision's detectors, which bring their own;
+    only ``max_proposals`` may be set for them too.
 
     Attributes:
         model: name in ``BACKBONES`` or ``DETECTORS``, or ``timm:NAME``.

@@ -18,12 +18,14 @@ from detect.models.torchvision_internals import (
     SSD,
     AnchorGenerator,
     BackboneWithFPN,
+    DefaultBoxGenerator,
     FastRCNNPredictor,
     GeneralizedRCNN,
     LastLevelMaxPool,
     MaskRCNNHeads,
     MaskRCNNPredictor,
     TwoMLPHead,
+    setup_scales,
 )
 from detect.models.transform import DetectorTransform
 from detect.models.zoo import DETECTORS
@@ -53,6 +55,23 @@ def build(architecture: Architecture, num_rows: int) -> Detector:
     return model
 
 
+def outline(architecture: Architecture, num_rows: int) -> Detector:
+    """Return the same model as ``build`` in evaluation mode, without weights: its parameters have only shapes.
+
+    It gives the settings of the steps between the networks, see ``detect.models.prediction``.
+    """
+    with torch.device("meta"):
+        model = build(architecture, num_rows).eval()
+    owner: Any = model.rpn if isinstance(model, GeneralizedRCNN) else model
+    old = owner.anchor_generator
+    if isinstance(old, DefaultBoxGenerator):
+        new: Any = DefaultBoxGenerator(old.aspect_ratios, scales=old.scales, steps=old.steps, clip=old.clip)
+    else:
+        new = AnchorGenerator(old.sizes, old.aspect_ratios)
+    owner.anchor_generator = new
+    return model
+
+
 def assemble(architecture: Architecture, num_rows: int) -> Detector:
     """Return the same model as ``build``, made of torchvision's own parts only.
 
@@ -61,6 +80,8 @@ def assemble(architecture: Architecture, num_rows: int) -> Detector:
     if architecture.model in DETECTORS:
         builder = getattr(torchvision.models.detection, DETECTORS[architecture.model].builder)
         model = builder(weights=None, weights_backbone=None, num_classes=num_rows)
+        if architecture.max_proposals is not None:
+            set_max_proposals(model, architecture.max_proposals)
     else:
         model = _build_on_backbone(architecture, num_rows)
     set_norms(model, architecture.norm, architecture.norm_eps)
@@ -82,7 +103,10 @@ def _set_roi_pooler_scales(model: Detector) -> None:
         maps = model.backbone(torch.zeros(1, 3, side, side))
         model.backbone.train()
         for pooler in poolers:
-            pooler(maps, [torch.zeros(0, 4)], [(side, side)])
+            used = [maps[name] for name in pooler.featmap_names if name in maps]
+            sizes = pooler.canonical_scale, pooler.canonical_level
+            with torch.device("cpu"):  # also in ``outline``
+                pooler.scales, pooler.map_levels = setup_scales(used, [(side, side)], *sizes)
 
 
 def _build_on_backbone(architecture: Architecture, num_rows: int) -> GeneralizedRCNN:
@@ -143,6 +167,22 @@ def max_detections_of(model: Detector) -> int:
     """Return the number of detections that the model returns per image at most."""
     owner: Any = score_owner(model)
     return owner.detections_per_img
+
+
+def nms_iou_of(model: Detector) -> float:
+    """Return the IoU above which NMS drops the box with the lower score of two boxes of a class."""
+    owner: Any = score_owner(model)
+    return float(owner.nms_thresh)
+
+
+def set_max_proposals(model: GeneralizedRCNN, max_proposals: int) -> None:
+    """Let an R-CNN classify at most ``max_proposals`` proposals per image, those with the highest scores, in place."""
+    model.rpn._post_nms_top_n["testing"] = max_proposals
+
+
+def max_proposals_of(model: Detector) -> int | None:
+    """Return the number of proposals per image that an R-CNN classifies; None for a one-stage detector."""
+    return model.rpn._post_nms_top_n["testing"] if isinstance(model, GeneralizedRCNN) else None
 
 
 def score_owner(model: Detector) -> nn.Module:

@@ -23,8 +23,11 @@ from detect.io.files import atomic_replacement, disk_errors_naming, write_bytes
 from detect.models import architecture
 from detect.models.weight_files.file_kinds import describe, starts_as_safetensors, starts_as_torch_file
 from detect.structures.class_names import ClassNames
+from detect.text import unknown
 
-FORMAT = 4  # 2 added models with a fixed input size, 3 renamed keys (RENAMED_KEYS), 4 added max_detections
+# 2 added models with a fixed input size, 3 renamed keys (RENAMED_KEYS), 4 added max_detections, 5 class_thresholds,
+# 6 fast
+FORMAT = 6
 DEFAULT_THRESHOLD = 0.5  # minimum score of a detection, if neither the user nor the checkpoint states one
 METADATA_KEY = "detect"
 # Section of the header ("" for its top level) -> key in files of earlier versions -> key today.
@@ -47,10 +50,16 @@ class Checkpoint:
         class_rows: row of the classification layer for each label 1..K; None if row = label. torchvision's published
             COCO heads have 91 rows for 80 classes.
         threshold: minimum score, 0..1, of the detections that are shown by default.
+        class_thresholds: class name -> minimum score, 0..1, which replaces ``threshold`` for that class.
+        threshold_choice: how ``class_thresholds`` were chosen: dataset, split, rule and the like.
+        fast: faster settings and what they cost, see ``detect.models.fast_settings``; empty if not measured.
         training: settings of the training run.
-        data: name, number and digests of the training images, and the median factor by which they were shrunk.
+        data: name, number and digests of the training images, the median factor by which they were shrunk, and
+            the median size of their objects.
         metrics: split -> COCO metric -> value in 0..1.
         versions: versions of torch and torchvision in training.
+
+    Raises ValueError for a threshold outside 0..1 and for one of an unknown class.
     """
 
     state: dict[str, Tensor]
@@ -58,10 +67,21 @@ class Checkpoint:
     class_names: ClassNames
     class_rows: tuple[int, ...] | None = None
     threshold: float = DEFAULT_THRESHOLD
+    class_thresholds: dict[str, float] = field(default_factory=dict)
+    threshold_choice: dict[str, Any] = field(default_factory=dict)
+    fast: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, threshold in self.class_thresholds.items():
+            if name not in self.class_names.names:
+                raise ValueError(unknown("class", name, self.class_names.names))
+            # Written as "not inside the range" because every comparison with NaN is false.
+            if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+                raise ValueError(f"the threshold of '{name}' must be a number in 0..1, not {threshold!r}")
 
     @property
     def num_rows(self) -> int:
@@ -88,12 +108,17 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     The bytes are written by ``save``. ``safetensors.torch.save_file`` is not used, because after a crash it leaves a
     temporary file that cannot be attributed to this program.
     """
-    header = {k: v for k, v in checkpoint.__dict__.items() if k != "state"}
-    header |= {"class_names": asdict(checkpoint.class_names), "format": FORMAT, "channel_order": "RGB"}
-    metadata = {METADATA_KEY: json.dumps(header, sort_keys=True)}
+    metadata = {METADATA_KEY: description_of(checkpoint)}
     # safetensors refuses channels-last and shared tensors; contiguous() copies where needed.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
     return safetensors.torch.save(state, metadata)
+
+
+def description_of(checkpoint: Checkpoint) -> str:
+    """Return everything but the tensors as JSON, for ``parse``."""
+    header = {k: v for k, v in checkpoint.__dict__.items() if k != "state"}
+    header |= {"class_names": asdict(checkpoint.class_names), "format": FORMAT, "channel_order": "RGB"}
+    return json.dumps(header, sort_keys=True)
 
 
 def load(path: Path) -> Checkpoint:
@@ -101,6 +126,11 @@ def load(path: Path) -> Checkpoint:
 
     Raises CheckpointError for a missing or damaged file, one without a model description, and one of a newer version.
     """
+    return load_with_stored_tensors(path)[0]
+
+
+def load_with_stored_tensors(path: Path) -> tuple[Checkpoint, dict[str, Tensor]]:
+    """Return what ``load`` returns, and the tensors as they are stored, half precision included."""
     if not path.is_file():
         raise CheckpointError(f"no such checkpoint: {path}")
     state, description = read_safetensors(path)
@@ -108,7 +138,7 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} holds weights but no model description; such a file can only start a training, as `pretrained`"
         )
-    return parse(path, state, description)
+    return parse(path, state, description), state
 
 
 def parse(path: Path, state: dict[str, Tensor], description: str) -> Checkpoint:

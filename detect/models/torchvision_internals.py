@@ -29,54 +29,67 @@ def _unsupported_versions(missing: str) -> UsageError:
 try:
     from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # base class of all learned batch norms
     from torchvision.models._utils import IntermediateLayerGetter
-    from torchvision.models.detection._utils import BoxCoder
-    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection._utils import BoxCoder, BoxLinearCoder
+    from torchvision.models.detection._utils import _topk_min as topk_min  # also correct in a traced graph
+    from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
     from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
     from torchvision.models.detection.image_list import ImageList
     from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-    from torchvision.models.detection.roi_heads import RoIHeads, expand_boxes
+    from torchvision.models.detection.roi_heads import RoIHeads, expand_boxes, keypointrcnn_inference
     from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
     from torchvision.models.detection.ssd import SSD
     from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes, resize_keypoints
     from torchvision.models.resnet import BasicBlock, Bottleneck
     from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+    from torchvision.ops.poolers import _setup_scales as setup_scales
 except ImportError as error:
     raise _unsupported_versions(" ".join(str(error).split())) from error
 
 # Class -> its methods and attributes that this package calls, reads, writes or overrides.
 ATTRIBUTES: dict[type, tuple[str, ...]] = {
-    AnchorGenerator: ("grid_anchors",),
+    AnchorGenerator: ("aspect_ratios", "grid_anchors", "num_anchors_per_location", "sizes"),
     BackboneWithFPN: ("body",),
     BasicBlock: ("conv1", "bn1", "conv2", "bn2"),
     Bottleneck: ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"),
-    BoxCoder: ("decode", "encode_single"),
+    BoxCoder: ("decode", "decode_single", "encode_single"),
+    BoxLinearCoder: ("decode",),
+    DefaultBoxGenerator: ("aspect_ratios", "clip", "scales", "steps"),
     FCOS: (
-        "anchor_generator", "backbone", "detections_per_img", "head", "score_thresh", "topk_candidates", "transform",
+        "anchor_generator", "backbone", "box_coder", "detections_per_img", "head", "nms_thresh", "score_thresh",
+        "topk_candidates", "transform",
     ),
     FastRCNNPredictor: ("cls_score", "bbox_pred"),
     FeaturePyramidNetwork: ("layer_blocks",),
     GeneralizedRCNN: ("backbone", "rpn", "roi_heads", "transform"),
     GeneralizedRCNNTransform: (
-        "batch_images", "fixed_size", "max_size", "min_size", "normalize", "postprocess", "resize",
+        "batch_images", "fixed_size", "image_mean", "image_std", "max_size", "min_size", "normalize", "postprocess",
+        "resize", "size_divisible",
     ),
     ImageList: ("image_sizes",),
     IntermediateLayerGetter: ("return_layers",),
-    MultiScaleRoIAlign: ("featmap_names", "map_levels", "output_size", "sampling_ratio", "scales"),
+    MultiScaleRoIAlign: (
+        "canonical_level", "canonical_scale", "featmap_names", "map_levels", "output_size", "sampling_ratio", "scales",
+    ),
     RPNHead: ("bbox_pred", "cls_logits", "conv"),
     RegionProposalNetwork: (
         "_post_nms_top_n", "_pre_nms_top_n", "anchor_generator", "assign_targets_to_anchors", "box_coder",
-        "fg_bg_sampler", "filter_proposals", "head",
+        "fg_bg_sampler", "filter_proposals", "head", "nms_thresh", "post_nms_top_n", "pre_nms_top_n",
     ),
     RetinaNet: (
-        "anchor_generator", "backbone", "detections_per_img", "head", "score_thresh", "topk_candidates", "transform",
+        "anchor_generator", "backbone", "box_coder", "detections_per_img", "head", "nms_thresh", "score_thresh",
+        "topk_candidates", "transform",
     ),
     RoIHeads: (
-        "box_head", "box_predictor", "detections_per_img", "keypoint_head", "keypoint_predictor", "mask_head",
-        "mask_predictor", "score_thresh",
+        "box_coder", "box_head", "box_predictor", "box_roi_pool", "detections_per_img", "keypoint_head",
+        "keypoint_predictor", "keypoint_roi_pool", "mask_head", "mask_predictor", "mask_roi_pool", "nms_thresh",
+        "score_thresh",
     ),
-    SSD: ("backbone", "detections_per_img", "score_thresh", "topk_candidates", "transform"),
+    SSD: (
+        "anchor_generator", "backbone", "box_coder", "detections_per_img", "head", "nms_thresh", "score_thresh",
+        "topk_candidates", "transform",
+    ),
 }  # fmt: skip
 for _class, _names in ATTRIBUTES.items():
     # The names in the code of __init__ include the attributes that it sets.

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from detect.errors import UsageError
 from detect.models.architecture import Architecture
 from detect.models.torchvision_internals import GeneralizedRCNNTransform, resize_boxes, resize_keypoints
-from detect.structures.image_size import max_long_side, resized_hw
+from detect.structures.image_size import InputSize, max_long_side
 
 
 class DetectorTransform(GeneralizedRCNNTransform):
@@ -33,9 +33,14 @@ class DetectorTransform(GeneralizedRCNNTransform):
             fixed = {"fixed_size": (a.min_size, a.min_size), "size_divisible": 1}
         super().__init__(a.min_size, a.max_size, list(a.mean), list(a.std), **fixed)
 
+    @property
+    def input_size(self) -> InputSize:
+        """The size to which inference resizes images, without padding."""
+        return InputSize(self.min_size[-1], self.max_size, self.fixed_size is not None)
+
     def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) to which inference resizes an image of ``image_hw``, without padding."""
-        return self.fixed_size or resized_hw(image_hw, self.min_size[-1], self.max_size)
+        return self.input_size.resized_hw(image_hw)
 
     def set_size(self, short: int) -> None:
         """Set the short side in pixels to which inference resizes images.

@@ -159,14 +159,15 @@ DETECTORS = {
 HEADS = ("maskrcnn", "fasterrcnn")
 TRAINED_HEADS = (*HEADS, "retinanet", "fcos")
 TRAINED_DETECTORS = tuple(name for name, spec in DETECTORS.items() if spec.head in TRAINED_HEADS)
+OPENVINO_FILE = "model.json"  # in the folder of an exported model
 BUNDLED = {"balloon": "weights/balloon.safetensors"}
 
 
 def check_model(model: str) -> None:
     """Check that ``model`` can detect objects: a name of BUNDLED or DETECTORS, a checkpoint file or a URL.
 
-    Only names and the existence of files are checked. Raises UsageError for an unknown name, a backbone and a file of
-    bare weights (.pth, .pt), and CheckpointError for a missing file or a folder.
+    Only names and the existence of files are checked. Raises UsageError for an unknown name, a backbone, a file of
+    bare weights (.pth, .pt) and a JSON file, and CheckpointError for a missing file or a folder.
     """
     if model in BUNDLED or model in DETECTORS:
         return
@@ -176,21 +177,31 @@ def check_model(model: str) -> None:
             f"`backbone='{model}'`, then give the checkpoint of that run as `model`"
         )
     path = file_of_model(model)
+    if is_openvino_folder(path):
+        return
     if path.suffix in (".pth", ".pt"):
         raise UsageError(
             f"`model`: {path.name} holds bare weights, without architecture and class names; expected a checkpoint, "
             "such as best.safetensors in the folder of a run. To train with bare weights, give them as `pretrained`"
         )
+    if path.suffix.lower() == ".json":
+        raise UsageError(f"`model`: {path.name} can hold detections, but no model; evaluate.py scores detections")
     # os.path, since Path raises for names that are too long.
     if is_link(model) or os.path.isfile(path):  # noqa: PTH113
         return
     if not model:  # for example an unset shell variable
         raise UsageError("`model` is empty; expected a model name, a checkpoint file or a URL")
     if os.path.isdir(path):  # noqa: PTH112
-        raise CheckpointError(f"{path} is a folder; name a .safetensors file in it")
+        raise CheckpointError(f"{path} is a folder without model.json; name a .safetensors or .onnx file in it")
     if not path.suffix and path.parent == Path():
         raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
     raise CheckpointError(f"no such checkpoint: {path}")
+
+
+def is_openvino_folder(path: str | Path) -> bool:
+    """Return whether ``path`` is the folder of an OpenVINO model of export.py."""
+    # os.path, since Path raises for names that are too long.
+    return os.path.isfile(os.path.join(path, OPENVINO_FILE))  # noqa: PTH113, PTH118
 
 
 def file_of_model(model: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from helpers.tiny_models import CLASSES, TINY_ARCHITECTURE
 
-from detect.models.anchors import anchor_recall, anchor_sizes
+from detect.models.anchors import AnchorGrid, anchor_recall, anchor_sizes
 from detect.models.architecture import detector_architecture
 from detect.models.builder import build
 from detect.structures.image_record import ImageRecord
@@ -23,7 +23,9 @@ def test_anchor_recall_is_the_fraction_of_overlapped_objects():
     model = build(TINY_ARCHITECTURE, 1 + len(CLASSES))
 
     def recall(boxes: np.ndarray, **options) -> float:
-        return anchor_recall(model, [record_of(boxes.astype(np.float32), (64, 96))], imgsz=64, **options)
+        return anchor_recall(
+            AnchorGrid.of(model), [record_of(boxes.astype(np.float32), (64, 96))], imgsz=64, **options
+        )
 
     generator = model.rpn.anchor_generator
     inside = np.array([anchor + np.array([32, 32] * 2) for anchor in generator.cell_anchors[2].numpy()])
@@ -43,8 +45,12 @@ def test_anchor_recall_uses_the_strides_of_the_model():
         boxes = generator.cell_anchors[level] + torch.tensor([5 * stride, 4 * stride] * 2)
         inside = boxes[(boxes >= 0).all(dim=1) & (boxes[:, 2] < 480) & (boxes[:, 3] < 320)].numpy()
         assert len(inside) >= 3
-        assert anchor_recall(model, [record_of(inside, (320, 480))], imgsz=320, iou=0.99) == 1.0, name
-        assert anchor_recall(model, [record_of(inside + stride / 2, (320, 480))], imgsz=320, iou=0.99) == 0.0, name
+        grid = AnchorGrid.of(model)
+        assert anchor_recall(grid, [record_of(inside, (320, 480))], imgsz=320, iou=0.99) == 1.0, name
+        assert (
+            anchor_recall(AnchorGrid.of(model), [record_of(inside + stride / 2, (320, 480))], imgsz=320, iou=0.99)
+            == 0.0
+        ), name
         assert model.training
 
 

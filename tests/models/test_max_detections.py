@@ -12,6 +12,7 @@ from helpers.tiny_models import CLASSES, TINY_ARCHITECTURE, as_checkpoint, make_
 from detect.errors import UsageError
 from detect.inference.load import load_model, predictor_from_checkpoint
 from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.models import checkpoint
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.builder import assemble, max_detections_of, set_max_detections
@@ -82,15 +83,15 @@ def test_the_best_detections_are_kept_and_the_limit_is_reported(saved):
 
 
 def test_limit_applies_before_classes_without_a_name_are_dropped(saved):
-    model = predictor_from_checkpoint(saved, threshold=0).model
-    (found,) = Predictor(model, ClassNames(("bird",)), class_rows=(3,), threshold=0).predict_batch([IMAGE])
+    runtime = predictor_from_checkpoint(saved).runtime
+    (found,) = Predictor(runtime, ClassNames(("bird",)), class_rows=(3,), threshold=0).predict_batch([IMAGE])
     assert len(found) < 100 and found.limit_reached
 
 
 def test_predictor_sets_the_number_in_the_given_model_and_refuses_an_invalid_one(saved):
-    model = predictor_from_checkpoint(saved).model
+    model = predictor_from_checkpoint(saved).runtime.model
     with pytest.raises(UsageError, match="max_detections"):
-        Predictor(model, CLASSES, max_detections=0)
-    assert Predictor(model, CLASSES).max_detections == 100
-    predictor = Predictor(model, CLASSES, max_detections=101)
-    assert predictor.model is model and max_detections_of(model) == predictor.max_detections == 101
+        TorchRuntime(model, max_detections=0)
+    assert TorchRuntime(model).max_detections == 100
+    predictor = Predictor(TorchRuntime(model, max_detections=101), CLASSES)
+    assert predictor.runtime.model is model and max_detections_of(model) == predictor.max_detections == 101

@@ -173,14 +173,14 @@ def test_backbone_setting_accepts_timm_names():
         ("", "`model` is empty"),
         ("x" * 300, "unknown model"),
         ("runs/missing.safetensors", "no such checkpoint: runs/missing.safetensors"),
-        ("detect", "detect is a folder; name a .safetensors file in it"),
+        ("detect", "detect is a folder without model.json; name a .safetensors or .onnx file in it"),
         ("https://host/x.pth", "x.pth holds bare weights"),
     ],
 )
 def test_invalid_models_are_rejected_without_importing_torch(model, words):
     code = f"""
 import sys
-from detect.cli.commands.evaluate import EvaluateSettings
+from detect.cli.settings.evaluate import EvaluateSettings
 from detect.errors import DetectError
 try:
     EvaluateSettings(model={model!r})

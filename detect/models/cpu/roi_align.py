@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 
 class VectorizedRoIAlign(MultiScaleRoIAlign):
@@ -26,25 +26,31 @@ class VectorizedRoIAlign(MultiScaleRoIAlign):
         maps = [x[name] for name in self.featmap_names if name in x]
         if self.scales is None or not _is_eager_on_cpu(maps[0]) or self.sampling_ratio < 1 or not any(map(len, boxes)):
             return super().forward(x, boxes, image_shapes)  # sets ``scales``
-        locations, weights = self._samples(maps, boxes)
+        images = torch.cat([torch.full((len(some),), i) for i, some in enumerate(boxes)])
+        return self.pooled(maps, torch.cat(list(boxes)), images)
+
+    def pooled(self, maps: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:
+        """Return the features of R RoIs, [R, C, output rows, output columns], on a CPU.
+
+        maps: the levels of ``featmap_names``.  boxes, images: as in ``pool_rois``.
+        """
+        locations, weights = self._samples(maps, boxes, images)
         table = as_rows(maps).float()  # bfloat16 would be too coarse for sums
         bins = F.embedding_bag(locations, table, per_sample_weights=weights, mode="sum")
         rows, columns = self.output_size
         return bins.to(maps[0].dtype).view(-1, rows, columns, bins.shape[1]).permute(0, 3, 1, 2)
 
     @torch.no_grad()
-    def _samples(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _samples(self, maps: Sequence[Tensor], boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of ``as_rows(maps)`` that each bin of each RoI sums up, and their weights.
 
-        boxes: xyxy pixels of the batched images, float32 [N, 4] per image.
         Returns int32 and float32, both [bins, samples], where bins = RoIs x output rows x output columns.
         """
-        levels = self.map_levels(boxes)
-        images = torch.cat([torch.full((len(some),), i) for i, some in enumerate(boxes)])
+        levels = self.map_levels([boxes])
         sizes = torch.tensor([one.shape[-2:] for one in maps])[levels]
         heights, widths = sizes.unbind(1)
         first = row_starts(maps)[levels] + images * heights * widths
-        rois = torch.cat(list(boxes)).float() * torch.tensor(self.scales)[levels, None]
+        rois = boxes.float() * torch.tensor(self.scales)[levels, None]
         y, y_weights = self._samples_of_axis(rois[:, 1], rois[:, 3], heights, self.output_size[0])
         x, x_weights = self._samples_of_axis(rois[:, 0], rois[:, 2], widths, self.output_size[1])
         y = y * widths[:, None, None] + first[:, None, None]
@@ -70,6 +76,28 @@ class VectorizedRoIAlign(MultiScaleRoIAlign):
         fraction = at - low
         weights = torch.stack([1 - fraction, fraction], dim=-1) * (inside / self.sampling_ratio)[..., None]
         return pixels.view(len(start), bins, -1), weights.view(len(start), bins, -1)
+
+
+def pool_rois(pooler: MultiScaleRoIAlign, maps: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:
+    """Return the features of R RoIs in a batch of images, [R, C, output rows, output columns].
+
+    pooler: the MultiScaleRoIAlign of a built model.
+    maps: feature maps of all levels, [N, C, h, w]; those after the levels of the pooler are ignored.
+    boxes: float32 [R, 4], xyxy, pixels of the batched images.
+    images: number of the image of each box, int64 [R].
+    """
+    used = maps[: len(pooler.scales)]
+    is_vectorized = isinstance(pooler, VectorizedRoIAlign) and pooler.sampling_ratio > 0
+    if is_vectorized and _is_eager_on_cpu(used[0]) and len(boxes):
+        return pooler.pooled(used, boxes, images)
+    rois = torch.cat([images[:, None].to(boxes.dtype), boxes], dim=1)
+    levels = pooler.map_levels([boxes]) if len(used) > 1 else torch.zeros_like(images)
+    places = [(levels == level).nonzero()[:, 0] for level in range(len(used))]
+    pooled = [
+        roi_align(one, rois[place].to(one.dtype), pooler.output_size, scale, pooler.sampling_ratio)
+        for one, place, scale in zip(used, places, pooler.scales, strict=True)
+    ]
+    return torch.cat(pooled)[torch.cat(places).argsort()]
 
 
 def as_rows(maps: Sequence[Tensor]) -> Tensor:

@@ -20,6 +20,7 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.models.architecture import backbone_architecture, detector_architecture
 from detect.models.backbones import build_backbone, in_order
 from detect.models.builder import build
@@ -108,7 +109,7 @@ def test_detections_of_a_fused_model_equal_those_of_the_unfused_one(norm):
     set_norms(model, norm, 1e-5)
     fused = copy.deepcopy(model)
     assert fuse_for_inference(fused) == len(norms_of(model)) and not norms_of(fused)
-    pairs = zip(*(Predictor(m, CLASSES, threshold=0.0)(IMAGES) for m in (fused, model)), strict=True)
+    pairs = zip(*(Predictor(TorchRuntime(m), CLASSES, threshold=0.0)(IMAGES) for m in (fused, model)), strict=True)
     for actual, expected in pairs:
         assert_same_detections(actual, expected, px=1e-2, score=1e-4)
 
