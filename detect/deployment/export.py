@@ -1,0 +1,260 @@
+"""Exports a model, proves that it still detects the same, and keeps it only if it does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from detect.data.dataset import read_record
+from detect.data.image_problems import UnreadableImageError
+from detect.data.load import find_spec
+from detect.data.spec import DatasetSpec
+from detect.deployment import CALIBRATION_IMAGES, MAX_AP_DROP, TARGETS
+from detect.deployment.calibration import record_inputs
+from detect.deployment.onnx_export import export_onnx
+from detect.deployment.openvino_export import export_openvino
+from detect.deployment.recording import record_int8
+from detect.deployment.verification import Verification, verify
+from detect.errors import DataError, DetectError, ExportLossError, UsageError
+from detect.evaluation.predict import check_shared_classes
+from detect.inference.exported_model import ExportFacts, is_exported, to_metadata
+from detect.inference.load import load_model, read_model
+from detect.inference.predictor import Predictor
+from detect.inference.resizing import resized
+from detect.inference.runtimes.packages import import_runtime
+from detect.inference.runtimes.torch_runtime import TorchRuntime
+from detect.io.files import disk_errors_naming, make_folder, new_folder, new_temporary_folder, write_text
+from detect.models.builder import set_max_proposals
+from detect.models.checkpoint import Checkpoint
+from detect.models.zoo import OPENVINO_FILE
+from detect.options import check_number, suggest_keywords
+from detect.progress import report
+from detect.text import unknown
+
+PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}  # to export, and to run the result
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An exported model.
+
+    path: the .onnx file, or the folder of the OpenVINO model; ``load_model`` takes either.
+    verification: the comparison with the original; None if there was no dataset to compare on.
+    """
+
+    path: Path
+    verification: Verification | None
+
+
+@suggest_keywords
+def export(
+    model: str | Path,
+    to: str = "openvino",
+    *,
+    int8: bool = False,
+    fp16: bool = False,
+    imgsz: int | None = None,
+    max_detections: int | None = None,
+    proposals: int | None = None,
+    verify_data: str | Path | None = None,
+    data_root: str | Path | None = None,
+    calibration_images: int = CALIBRATION_IMAGES,
+    max_ap_drop: float = MAX_AP_DROP,
+    force: bool = False,
+    output_dir: str | Path = "outputs/export",
+    name: str | None = None,
+) -> ExportResult:
+    """Export a model to ONNX or OpenVINO, and compare what it detects with the original.
+
+    model: a name, a checkpoint file or a URL, as for ``load_model``.
+    to: "onnx", one file for ONNX Runtime; or "openvino", a folder, the fastest on most CPUs.
+    int8: whether to quantize weights and activations to 8 bits, calibrated on images of the dataset.
+    fp16: whether to store the weights in 16 bits, which halves the files; computed in 32 bits. OpenVINO only.
+    imgsz, max_detections, proposals: as in ``load_model``; an exported model keeps them. The AP is compared with that
+        of the original with all its proposals.
+    verify_data: dataset on whose val split both models are compared; by default the one that the checkpoint was
+        trained on, if it is there.
+    data_root: folder of the files of a described dataset, if they lie elsewhere.
+    calibration_images: number of images of the train split, or of val if there is none, that calibrate ``int8``.
+    max_ap_drop: largest allowed loss of bbox or segm AP in points, 0..100.
+    force: whether to keep a model that lost more.
+    output_dir: folder that receives a new folder ``name``, by default NAME_TO or NAME_TO_int8.
+
+    The model is only kept if it is not worse than allowed. Without a dataset it is kept and not verified.
+    Raises UsageError for invalid settings, an exported model, int8 without a dataset, and a library that is not
+    installed; ExportLossError for a loss that is too large; and what ``load_model`` and ``evaluate`` raise.
+    """
+    _check(to, int8, fp16, calibration_images, max_ap_drop, model)
+    original = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections)
+    source = original
+    if proposals is not None:
+        source = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections, proposals=proposals)
+        assert isinstance(source.runtime, TorchRuntime)
+        set_max_proposals(source.runtime.model, proposals)
+    saved = _described(str(model), source, imgsz)
+    spec = _dataset(saved, verify_data, data_root)
+    if spec is not None:
+        check_shared_classes(original.class_names, spec.read(_verified_split(spec))[0], f"dataset '{spec.name}'")
+    precision = "int8" if int8 else "fp16" if fp16 else "fp32"
+    stem = name or "_".join(part for part in (Path(original.name).stem, to, precision) if part != "fp32")
+    facts = _facts(original, to, precision)
+    make_folder(Path(output_dir))
+    with new_temporary_folder("export") as folder:
+        with disk_errors_naming(folder):
+            path = _write(source, folder, to, precision, spec, calibration_images)
+        _add_metadata(path, saved, facts)
+        verification = None
+        if spec is not None:
+            verification = verify(original, load_model(path, device="cpu"), spec, _verified_split(spec))
+            report(verification.text())
+            if verification.largest_drop > max_ap_drop and not force:
+                raise ExportLossError(
+                    f"the export loses {verification.largest_drop:.3g} points of AP, more than `max_ap_drop="
+                    f"{max_ap_drop}`; it was not kept. A higher precision loses less; `force=True` keeps it"
+                )
+            _add_metadata(path, saved, replace(facts, verification=verification.to_json()))
+        target = new_folder(Path(output_dir), stem)
+        exported = _move(path, target, f"{stem}.onnx")
+        if int8 and to == "openvino" and verification is not None and record_int8(model, exported, verification):
+            report(f"recorded in {model}, for `precision='int8'` and `precision='auto'`")
+        return ExportResult(exported, verification)
+
+
+def export_float(model: Path, to: str, folder: Path, imgsz: int | None, max_detections: int) -> Path:
+    """Export a checkpoint file to ``folder`` in float32, without a comparison, and return the path of the result.
+
+    The other arguments are those of ``export``.
+    """
+    original = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections)
+    path = _write(original, folder, to, "fp32", None, 0)
+    _add_metadata(path, _described(str(model), original, imgsz), _facts(original, to, "fp32"))
+    return path
+
+
+def _facts(original: Predictor, to: str, precision: str) -> ExportFacts:
+    return ExportFacts(
+        "onnxruntime" if to == "onnx" else to,
+        precision,
+        original.runtime.num_parameters,
+        Path(original.name).name,
+        versions={package: version(package) for package in (*PACKAGES[to], "torch")},
+    )
+
+
+def _check(to: str, int8: bool, fp16: bool, calibration_images: int, max_ap_drop: float, model: str | Path) -> None:
+    """Raise UsageError for settings that are invalid or do not fit together."""
+    if to not in TARGETS:
+        raise UsageError(unknown("target", to, TARGETS))
+    if int8 and fp16:
+        raise UsageError("`int8` and `fp16` exclude each other")
+    if fp16 and to != "openvino":
+        raise UsageError("`fp16` is for `to='openvino'`: ONNX Runtime on a CPU is slower with weights of 16 bits")
+    for package in (*PACKAGES[to], *(["nncf"] if int8 and to == "openvino" else [])):
+        import_runtime(package, "`int8`" if package == "nncf" else f"`to='{to}'`")
+    check_number("calibration_images", calibration_images, int, low=1)
+    check_number("max_ap_drop", max_ap_drop, float, low=0, high=100)
+    if is_exported(model):
+        raise UsageError(f"{model} is exported already; export its checkpoint")
+
+
+def _described(name: str, original: Predictor, imgsz: int | None) -> Checkpoint:
+    """Return the description of the model, with the sizes and limits with which it is exported."""
+    saved, _, _ = read_model(name, imgsz)
+    size = original.runtime.input_size
+    changed = {
+        "min_size": size.short,
+        "max_size": size.long,
+        "max_detections": original.max_detections,
+        "max_proposals": original.proposals,
+    }
+    return replace(saved, state={}, architecture=saved.architecture | changed)
+
+
+def _dataset(saved: Checkpoint, data: str | Path | None, data_root: str | Path | None) -> DatasetSpec | None:
+    """Return the dataset to compare on, prepared; None if none is given and that of the training is not found."""
+    given = data if data is not None else saved.data.get("name")
+    if given is None:
+        report("not verified, since no dataset to compare on is known; `verify_data` names one")
+        return None
+    try:
+        spec = find_spec(str(given), data_root)
+        spec.prepare()
+    except DetectError as error:
+        if data is not None:
+            raise
+        report(f"not verified, since the dataset of the training is not there ({error}); `verify_data` names another")
+        return None
+    return spec
+
+
+def _verified_split(spec: DatasetSpec) -> str:
+    return next((split for split in ("val", "test") if split in spec.splits), "train")
+
+
+def _write(
+    original: Predictor, folder: Path, to: str, precision: str, spec: DatasetSpec | None, calibration_images: int
+) -> Path:
+    """Write the model to ``folder`` and return its path."""
+    assert isinstance(original.runtime, TorchRuntime)
+    model, images = original.runtime.model, None
+    if precision == "int8":
+        if spec is None:
+            raise UsageError("`int8` is calibrated on images: give a dataset with `verify_data`")
+        images = _images(spec, calibration_images)
+    if to == "onnx":
+        path = folder / "model.onnx"
+        device = original.device
+        sized = ((image, original.resized_hw(image.shape[:2])) for image in images or ())
+        export_onnx(model, path, None if images is None else (resized(image, hw, device) for image, hw in sized))
+        return path
+    path = folder / "model"
+    path.mkdir()
+    export_openvino(model, path, precision, None if images is None else record_inputs(original, model, images))
+    return path
+
+
+def _images(spec: DatasetSpec, count: int) -> Iterator[np.ndarray]:
+    """Yield ``count`` images, evenly spaced over the train split, or over another one if there is none.
+
+    Those that cannot be read are left out. Raises DataError if none can be read.
+    """
+    split = "train" if "train" in spec.splits else _verified_split(spec)
+    _, records = spec.read(split)
+    found = 0
+    for i in np.unique(np.linspace(0, len(records) - 1, count).astype(int)):
+        with suppress(UnreadableImageError):
+            yield read_record(records[i])
+            found += 1
+    if not found:
+        raise DataError(f"dataset '{spec.name}': no image of split '{split}' can be read, to calibrate `int8`")
+
+
+def _add_metadata(path: Path, saved: Checkpoint, facts: ExportFacts) -> None:
+    """Write the metadata into an exported model, instead of metadata that it already has."""
+    metadata = to_metadata(saved, facts)
+    if path.is_dir():
+        values = {key: json.loads(text) for key, text in metadata.items()}
+        write_text(path / OPENVINO_FILE, json.dumps(values, indent=1, sort_keys=True))
+        return
+    onnx = import_runtime("onnx", "`to='onnx'`")
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, metadata)
+    with disk_errors_naming(path):
+        onnx.save(graph, path)
+
+
+def _move(path: Path, folder: Path, file_name: str) -> Path:
+    """Move an exported model into ``folder``, which is new and empty, and return its new path."""
+    with disk_errors_naming(folder):
+        if path.is_file():
+            return Path(shutil.move(path, folder / file_name))
+        for file in path.iterdir():
+            shutil.move(file, folder)
+    return folder

@@ -1,0 +1,34 @@
+"""Records in a checkpoint which quantized export it has and what the export costs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from detect.deployment.verification import Verification
+from detect.errors import DiskError, UsageError
+from detect.evaluation.speed_tuning import cost_of
+from detect.models import checkpoint
+from detect.models.checkpoint_file import own_checkpoint
+from detect.models.fast_settings import FastSettings, write_fast_settings
+
+
+def record_int8(model: str | Path, exported: Path, verification: Verification) -> bool:
+    """Store in a checkpoint where its quantized export lies, and the export's loss of AP and time per image.
+
+    ``load_model(precision="int8")`` and ``precision="auto"`` use it. A model without a checkpoint file of the user,
+    such as a bundled one, and one in a folder that is not writable are left as they are.
+
+    exported: folder of the export. Its path relative to the checkpoint is stored.
+    Returns whether it was stored. Raises CheckpointError and DiskError as ``change_checkpoint`` does.
+    """
+    try:
+        path = own_checkpoint(model, "costs of exports")
+    except (UsageError, DiskError):
+        return False
+    stored = FastSettings.of(checkpoint.load(path))
+    precisions = dict(stored.precisions) | {"int8": cost_of(verification.before, verification.after)}
+    relative = Path(os.path.relpath(exported, path.parent)).as_posix()
+    write_fast_settings(path, replace(stored, precisions=precisions, int8_model=relative))
+    return True
