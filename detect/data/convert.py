@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 
 from detect import progress
 from detect.data.exporters import get_exporter
-from detect.data.exporters.exporter import Export
 from detect.data.exporters.file_names import choose_names
+from detect.data.exporters.table_rows import export_of
 from detect.data.table import Table
 from detect.errors import DataError, UsageError
 from detect.io.files import disk_errors_naming, filled_folder, make_folder
@@ -48,7 +48,8 @@ def convert(
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; name a new one")
     make_folder(folder if folder.is_dir() else folder.parent)
-    export = Export(parts, class_names, choose_names(parts, exporter) if names is None else names)
+    names = choose_names(parts, exporter) if names is None else names
+    export = export_of(parts, class_names, names)
     texts: Iterable[tuple[str, Iterable[str]]] = ((name, [text]) for name, text in (extra_files or {}).items())
     with disk_errors_naming(folder), filled_folder(folder) as temporary:
         for name, pieces in chain(exporter.files(export), texts):
@@ -59,7 +60,7 @@ def convert(
         copies = {
             temporary / exporter.image_folder(split) / name: table.path(i)
             for split, table in parts.items()
-            for i, name in enumerate(export.names[split])
+            for i, name in enumerate(names[split])
         }
         for target, source in progress.bar(copies.items(), desc="copying images"):
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,12 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
 def find_spec(
-    data: str, data_root: str | Path | None = None, format: str = "auto", *, save_splits: bool = True
+    data: str,
+    data_root: str | Path | None = None,
+    format: str = "auto",
+    *,
+    save_splits: bool = True,
+    draw_splits: bool = True,
 ) -> DatasetSpec:
     """Return the dataset ``data``: the name of a description, the path of a YAML file, or a folder.
 
@@ -58,14 +63,14 @@ def find_spec(
 
     data_root: folder of the dataset's files, if they are not in the folder that the description names.
     format: annotation format to use in a folder that holds several.
-    save_splits: whether random splits of a folder are saved, see ``spec_of_folder``.
+    save_splits, draw_splits: what to do with a folder without a val split, see ``spec_of_folder``.
     Raises UsageError for an unknown name or key, DataError for unusable files.
     """
     is_yaml = data.endswith((".yaml", ".yml"))
     path = Path(data) if is_yaml else description_path(data)
     if os.path.isdir(data):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         if Path(data).name != data or path is None or is_yaml:
-            return _spec_of_folder(Path(data), data_root, format, save_splits)
+            return _spec_of_folder(Path(data), data_root, format, save_splits=save_splits, draw_splits=draw_splits)
         warn(f"`data='{data}'` is the dataset described in {path}; for the folder use `data='.{os.sep}{data}'`")
     if path is None or not is_file(path):
         raise UsageError(_why_not_found(data, is_yaml))
@@ -117,12 +122,12 @@ def _why_not_found(data: str, is_yaml: bool) -> str:
     return unknown("dataset", data, described_datasets())
 
 
-def _spec_of_folder(folder: Path, data_root: str | Path | None, format: str, save_splits: bool) -> DatasetSpec:
+def _spec_of_folder(folder: Path, data_root: str | Path | None, format: str, **splitting: bool) -> DatasetSpec:
     if data_root:
         raise UsageError(f"`data_root` is for datasets with a description, but `data='{folder}'` is a folder")
     digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     fallback = datasets_folder() / "splits" / f"{folder.resolve().name}-{digest[:8]}.yaml"
-    return spec_of_folder(folder, format, fallback, save_splits)
+    return spec_of_folder(folder, format, fallback, **splitting)
 
 
 def _load(path: Path) -> dict[str, Any]:

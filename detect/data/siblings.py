@@ -46,6 +46,7 @@ _MIN_CLIP = 3  # frames
 # Neighboring frames of a clip differ (1 - correlation of their thumbnails) by less than this, and by less than this
 # fraction of the difference between random images of the dataset.
 _MAX_DIFFERENCE, _MAX_RATIO = 0.3, 0.5
+_ROUNDING = 1e-5
 _LONG = 0.15  # fraction of all images; a longer clip is divided into ranges of frames
 _RANGE, _MIN_RANGE = 0.05, 5  # length of a range: this fraction of all images, and at least so many
 # A long clip leaks if it was split frame by frame. If it was split in ranges, few frames have such neighbors.
@@ -115,6 +116,19 @@ def sibling_leaks(
         if other != split:
             leaks[split].append(Leak(row, sibling, other))
     return leaks
+
+
+def names_across_splits(names: Sequence[str], split_of: np.ndarray) -> list[str]:
+    """Return the names by which images of several splits can be grouped as if they were one split.
+
+    split_of: split of each image, str [N].
+    If a name occurs in several splits, such as train/0001.jpg and val/0001.jpg, names number the images of each split
+    and say nothing about images of another one. Then each split gets a folder of its own.
+    """
+    if not _are_in_several([_stem(name) for name in names], split_of).any():
+        return list(names)
+    number = {split: i for i, split in enumerate(dict.fromkeys(split_of.tolist()))}
+    return [f"{number[split]}/{name}" for name, split in zip(names, split_of.tolist(), strict=True)]
 
 
 def _are_in_several(stems: Sequence[str], split_of: np.ndarray) -> np.ndarray:
@@ -204,7 +218,7 @@ def _numbered(keys: Iterable[str]) -> np.ndarray:
 
 
 def find_clips(names: Sequence[str], vectors: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Yield the rows of each clip, int64 [n] in the order of its frames. Arguments as of ``clip_groups``."""
+    """Yield the rows of each clip, int64 [n] in the order of its frames. Arguments as in ``clip_groups``."""
     frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row, name in enumerate(names):
         if found := _FRAME.match(_uploaded(_stem(name))):
@@ -222,10 +236,15 @@ def _typical_difference(vectors: np.ndarray) -> float:
     """Return the median difference of random pairs of images."""
     rng = np.random.default_rng(0)
     one, other = (vectors[rng.integers(len(vectors), size=500)] for _ in range(2))
-    return float(np.median(1 - (one * other).sum(axis=1)))
+    return _median_difference(one, other)
 
 
 def _are_similar(vectors: np.ndarray, typical: float | None) -> bool:
     """Return whether neighbors, rows of ``vectors``, are more similar than random images."""
-    difference = float(np.median(1 - (vectors[1:] * vectors[:-1]).sum(axis=1)))
+    difference = _median_difference(vectors[1:], vectors[:-1])
     return difference < _MAX_DIFFERENCE and (typical is None or difference < _MAX_RATIO * typical)
+
+
+def _median_difference(vectors: np.ndarray, others: np.ndarray) -> float:
+    """Return the median difference of pairs of images, and not less than rounding makes of identical images."""
+    return max(float(np.median(1 - (vectors * others).sum(axis=1))), _ROUNDING)

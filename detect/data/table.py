@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -183,6 +183,25 @@ class Table(Sequence[ImageRecord]):
             image_hw=np.concatenate([self.image_hw, image_hw.reshape(-1, 2)]),
             image_ids=np.concatenate([self.image_ids, ids]),
             object_starts=np.concatenate([self.object_starts, np.full(len(paths), self.object_starts[-1])]),
+        )
+
+    def append(self, other: Table) -> Table:
+        """Return the table followed by the images of another one; ids that occur twice are replaced by new ones."""
+        same_folder = (self.folder, self.unpacked) == (other.folder, other.unpacked)
+        names = other.names if same_folder else [other.path(i).absolute().as_posix() for i in range(len(other))]
+        sources = [name for table in (self, other) for name in table.sources or [""] * len(table)]
+        plain = ("image_hw", "boxes", "labels", "areas", "iscrowd", "numbers")
+        joined: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in plain}
+        return replace(
+            self,
+            names=StringColumn.of([*self.names, *names]),
+            sources=StringColumn.of(sources) if self.sources or other.sources else None,
+            image_ids=renumber_duplicates(np.concatenate([self.image_ids, other.image_ids]))[0],
+            object_starts=np.concatenate([self.object_starts, self.object_starts[-1] + other.object_starts[1:]]),
+            annotation_ids=renumber_duplicates(np.concatenate([self.annotation_ids, other.annotation_ids]))[0],
+            mask_rows=np.concatenate([self.mask_rows, len(self.masks) + other.mask_rows]),
+            masks=self.masks + other.masks,
+            **joined,
         )
 
     def _with_object_rows(self, rows: np.ndarray) -> Table:

@@ -183,6 +183,17 @@ def remove_temporary_files(path: Path) -> None:
                 leftover.unlink()
 
 
+def remove_temporary_files_below(folder: Path) -> None:
+    """Delete temporary files that killed processes left in ``folder`` and its subfolders, as above for one file."""
+    name = re.compile(r"\..+\.(\d{1,9})(\.[^.]*)?")
+    for parent, _, names in os.walk(folder):
+        for leftover in names:
+            match = name.fullmatch(leftover)
+            if match and not _is_another_running_process(int(match[1])):
+                with suppress(OSError):
+                    Path(parent, leftover).unlink()
+
+
 def _is_another_running_process(process: int) -> bool:
     if os.name == "nt" or process == os.getpid():  # Windows itself refuses to delete a file in use
         return False

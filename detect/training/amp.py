@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detect.errors import UsageError
+from detect.runtime import has_bfloat16
 
 # Parts of a detector that run in 16 bits. Anchors, matching, RoIAlign and losses take little time, and 16 bits are not
 # exact enough for them: bfloat16 coordinates near x = 1000 have steps of 4 pixels. On a CPU, rpn.head runs in 16 bits
@@ -37,19 +38,6 @@ def half_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.float16
     raise UsageError(f"`amp=True`: this {device.type} has no native 16-bit arithmetic; use `amp=False` or a GPU")
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether ``device`` computes in bfloat16 natively; an x86 CPU needs AVX-512 BF16 or AMX."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and cpu_has_bfloat16()
-
-
-def cpu_has_bfloat16() -> bool:
-    """Return whether this CPU has AVX-512 BF16 or AMX instructions."""
-    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(test() for test in tests if test)
 
 
 @contextmanager

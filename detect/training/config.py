@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from detect.data import FOLDS_FILE, MIN_FOLDS
 from detect.data.augmentation import Augmentation
 from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
@@ -32,10 +33,21 @@ NORMS = ("frozen", "batch")
 METRICS = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50", "loss")
 
 # Settings that may change when a run is resumed.
-RESUME_SETTINGS = ("epochs", "device", "workers", "quiet")
+RESUME_SETTINGS = ("epochs", "device", "workers", "report", "quiet")
+# ... and when a cross-validation is resumed, whose models are all trained for the same number of epochs.
+RESUME_SETTINGS_OF_FOLDS = ("final_model", "device", "workers", "report", "quiet")
 # Settings that name locations or say how a run is executed. They do not affect what it learns.
-_LOCATIONS = {"data", "data_root", "backgrounds", "output_dir", "name", "device", "workers", "quiet", "resume"}
+_LOCATIONS = {
+    *("data", "data_root", "backgrounds", "output_dir", "name", "device", "workers", "report", "quiet", "resume")
+}
 _OF_BACKBONE_MODELS = ("backbone", "head", "fpn_channels")
+
+
+FOLDS_HELP = (
+    "cross-validation: divide train and val into this number of folds, train a model per fold on the images of the"
+    " others, and test it on the images of its fold"
+)
+FINAL_MODEL_HELP = "after the folds, train a model on the images of all folds, for the same number of epochs"
 
 
 @dataclass
@@ -147,6 +159,9 @@ class TrainConfig(Augmentation, _DataModelSchedule):
     resume: Path | None = option(None, "folder of a run to continue with its own settings", metavar="RUN")
     name: str | None = option(None, "folder name of the run (default: DATA_MODEL, numbered if taken)")
     output_dir: Path = output_dir_option("outputs/train")
+    report: bool = option(
+        True, "write report.html at the end: what the best epoch gets wrong on val, likely causes and thresholds"
+    )
     quiet: bool = option(False, "no progress bars")
 
     def __post_init__(self) -> None:
@@ -171,29 +186,69 @@ class TrainConfig(Augmentation, _DataModelSchedule):
         save_config(self, path, {"resume", *(_OF_BACKBONE_MODELS if self.model else ())}, reasons)
 
 
-def complete_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
+@dataclass
+class CrossValidationConfig(TrainConfig):
+    """Settings of ``detect.cross_validate`` and of train.py with ``folds``: those of a training, and of the folds."""
+
+    folds: int = option(5, FOLDS_HELP, low=MIN_FOLDS, metavar="K")
+    final_model: bool = option(False, FINAL_MODEL_HELP)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience:
+            raise UsageError("`folds` excludes `patience`: all folds are trained for the same number of epochs")
+
+    def of_one_run(self, **changes: Any) -> TrainConfig:
+        """Return the settings of the training of one fold, with ``changes``."""
+        return TrainConfig(**{field.name: getattr(self, field.name) for field in fields(TrainConfig)} | changes)
+
+
+C = TypeVar("C", bound=TrainConfig)
+
+
+def complete_config(config: TrainConfig, given: Iterable[str], config_class: type[C]) -> C:
     """Return a config as it was given, or the config of the run that it resumes.
 
-    given: names of the settings that the user gave.
+    config: has all settings of ``config_class``, and may have more.  given: names of the settings that the user gave.
     Raises UsageError for settings that exclude each other, and for a folder that is not a run.
     """
     if config.resume:
-        return resumed_config(config.resume, {name: getattr(config, name) for name in given})
+        return resumed_config(config.resume, {name: getattr(config, name) for name in given}, config_class)
     if config.model and set(given) & set(_OF_BACKBONE_MODELS):
         raise UsageError("`model` selects a whole model; it excludes `backbone`, `head` and `fpn_channels`")
-    return TrainConfig(**{field.name: getattr(config, field.name) for field in fields(TrainConfig)})
+    return config_class(**{field.name: getattr(config, field.name) for field in fields(config_class)})
 
 
-def resumed_config(folder: Path, changes: Mapping[str, Any]) -> TrainConfig:
+def resumed_config(folder: Path, changes: Mapping[str, Any], config_class: type[C]) -> C:
     """Return the config in the settings.yaml of a run, with ``changes`` to settings that may change.
 
-    Names of earlier versions are translated. Raises UsageError for other changes and for a folder that is not a run.
+    Raises UsageError for other changes, for a folder that is not a run, for a fold of a cross-validation, and as
+    ``saved_config`` does.
     """
-    if unchangeable := sorted(set(changes) - {"resume", *RESUME_SETTINGS}):
+    changeable = RESUME_SETTINGS_OF_FOLDS if config_class is CrossValidationConfig else RESUME_SETTINGS
+    if unchangeable := sorted(set(changes) - {"resume", *changeable}):
         raise UsageError(
             f"`resume` continues with the settings of the run; {_quoted(unchangeable)} cannot be changed, only "
-            f"{_quoted(RESUME_SETTINGS)}"
+            f"{_quoted(changeable)}"
         )
+    if (folder.parent / FOLDS_FILE).is_file():
+        raise UsageError(
+            f"`resume={str(folder)!r}` is a part of a cross-validation; continue all of it with"
+            f" `resume={str(folder.parent)!r}`"
+        )
+    if (folder / FOLDS_FILE).is_file() != (config_class is CrossValidationConfig):
+        raise UsageError(
+            f"`resume={str(folder)!r}` is {'' if (folder / FOLDS_FILE).is_file() else 'not '}the folder of a"
+            " cross-validation, which detect.cross_validate continues"
+        )
+    return saved_config(folder, changes, config_class)
+
+
+def saved_config(folder: Path, changes: Mapping[str, Any], config_class: type[C]) -> C:
+    """Return the config in the settings.yaml of a run, with ``changes`` and ``resume``.
+
+    Names of earlier versions are translated. Raises UsageError for a folder that is not a run and invalid settings.
+    """
     path = folder / SETTINGS_FILE
     if not path.is_file():
         if (folder.parent / SETTINGS_FILE).is_file():
@@ -204,9 +259,9 @@ def resumed_config(folder: Path, changes: Mapping[str, Any]) -> TrainConfig:
             f"`resume={str(folder)!r}` is not the folder of a run, such as outputs/train/NAME: it has no {path.name}"
         )
     try:
-        known = fields_of(TrainConfig)
+        known = fields_of(config_class)
         values = from_yaml_values(known, translate_settings(load_yaml(path, text_places(known))))
-        return TrainConfig(**values | dict(changes) | {"resume": folder})
+        return config_class(**values | dict(changes) | {"resume": folder})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 

@@ -28,7 +28,8 @@ class TrainingData(NamedTuple):
 
     name: of the dataset.  splits: names of all its splits.
     class_names, train: classes and records of the train split, with background images.
-    val_class_names, val: classes and records of the val split; the order of the classes may differ.
+    val_class_names, val: classes and records of the val split; the order of the classes may differ. Without records,
+        the run does not validate.
     """
 
     name: str
@@ -59,16 +60,10 @@ def read_training_data(
     val_class_names, val = spec.read("val")
     check_shared_classes(class_names, val_class_names, f"the val split of '{spec.name}'")
     for split, records in (("train", train), ("val", val)):
-        require_objects(records, f"dataset '{spec.name}': split '{split}'")
-        if has_many_crowds(records):
-            warn(f"dataset '{spec.name}': split '{split}': {describe_crowds(records)}")
+        check_annotations(records, f"dataset '{spec.name}': split '{split}'")
     if untrained := sorted(classes_in_use(val, val_class_names) - classes_in_use(train, class_names)):
         warn(f"dataset '{spec.name}': val has objects of classes without objects in train: {first_few(untrained)}")
-    for base, group in instance_number_groups([train], class_names).items():
-        warn(
-            f"dataset '{spec.name}': the classes {first_few(group)} seem to number the objects of each image;"
-            f" doctor.py fix --merge-suffixes writes a copy with one class, {base}"
-        )
+    warn_of_numbered_classes(train, class_names, spec.name)
     if leak := describe_leak(train, val):
         again = f"; delete {spec.splits_file} to split again" if spec.splits_file else ""
         warn(f"dataset '{spec.name}': {leak}{again}; doctor.py check lists them")
@@ -78,6 +73,22 @@ def read_training_data(
         added = f" and {counted(len(train) - count, 'background image')}"
     report(f"{spec.name}: {counted(count, 'image')}{added} for training, {len(val)} for validation")
     return TrainingData(spec.name, tuple(spec.splits), class_names, train, val_class_names, val)
+
+
+def check_annotations(records: Table, where: str) -> None:
+    """Raise DataError if no object can be learned, warn if most are crowds; ``where`` names the images."""
+    require_objects(records, where)
+    if has_many_crowds(records):
+        warn(f"{where}: {describe_crowds(records)}")
+
+
+def warn_of_numbered_classes(records: Table, class_names: ClassNames, dataset: str) -> None:
+    """Warn if classes seem to number the objects of each image; ``dataset`` is its name."""
+    for base, group in instance_number_groups([records], class_names).items():
+        warn(
+            f"dataset '{dataset}': the classes {first_few(group)} seem to number the objects of each image;"
+            f" doctor.py fix --merge-suffixes writes a copy with one class, {base}"
+        )
 
 
 def image_names(records: Table) -> dict[int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from detect import distributed
 from detect.errors import UsageError
 from detect.models import pretrained
-from detect.models.anchors import ASPECT_RATIOS, anchor_recall
+from detect.models.anchors import ASPECT_RATIOS, AnchorGrid, anchor_recall
 from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
 from detect.models.builder import Detector, build
 from detect.models.freeze import can_freeze_stages
@@ -73,7 +73,7 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
     model, architecture, source = pretrained.build_from_weights(architecture, data.class_names, weights, norm)
     report(f"{architecture.model} ({architecture.head}) from {source}")
     if origin and architecture.head != "fcos":  # which has no anchors
-        recall = anchor_recall(model, data.train, architecture.min_size)
+        recall = anchor_recall(AnchorGrid.of(model), data.train, architecture.min_size)
         report(f"anchors: {origin}, which reach {recall:.1%} of the objects at IoU 0.5 before training")
     can_freeze = can_freeze_stages(model)
     fitted.fit("freeze", fit_frozen_stages(num_images, pretrained=is_pretrained, freezable=can_freeze))

@@ -22,17 +22,11 @@ from detect.data.loader import TrainLoader
 from detect.data.table import Table
 from detect.errors import DataError, TrainingError
 from detect.evaluation import coco_metrics
-from detect.evaluation.detection_limit import scored_detections
-from detect.evaluation.error_analysis import (
-    DETECTED,
-    MISSED,
-    POORLY_LOCALIZED,
-    WRONG_CLASS,
-    ErrorAnalysis,
-    analyze_errors,
-)
+from detect.evaluation.detection_limit import STANDARD_LIMIT, scored_detections
+from detect.evaluation.error_analysis import ErrorAnalysis, ErrorType, analyze_errors_above
 from detect.evaluation.predict import EVALUATION_THRESHOLD, detect_for_dataset, only_readable
 from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.models.builder import Detector
 from detect.progress import report
 from detect.structures.class_names import ClassNames
@@ -53,6 +47,7 @@ MAX_STEPS = 600
 STEPS_PER_CHECK = 50
 
 _MIN_DROP = 0.5  # a loss that stays above this fraction of its first value has hardly fallen
+_MIN_SCORE = 0.5  # of detections whose errors are explained
 _SMALL_SIDE = 16  # pixels of the resized image; smaller objects leave little trace on any feature map
 _MIN_FRACTION = 0.05  # of the objects; an error with fewer objects does not explain the failure
 
@@ -116,7 +111,7 @@ def _overfit(
     dataset = DetectionDataset(records, transform, with_masks=with_masks, seed=config.seed)
     loader = TrainLoader(dataset, config.batch_size, workers)
     batches = (batch for epoch in range(MAX_STEPS) for batch in loader.epoch(epoch))
-    predictor = Predictor(model, class_names, threshold=EVALUATION_THRESHOLD, device=train_step.device)
+    predictor = Predictor(TorchRuntime(model, device=train_step.device), class_names, threshold=EVALUATION_THRESHOLD)
     names = image_names(records)
     limit = scored_detections(config.max_detections)  # with COCO's, crowded images could not reach SUFFICIENT_AP50
 
@@ -140,7 +135,7 @@ def _overfit(
                 " right, since wrong labels can be overfitted too: check them with doctor.py preview"
             )
             return OverfitResult(True, tuple(checks))
-    causes = possible_causes(checks, readable, detections, class_names, config.imgsz)
+    causes = possible_causes(checks, readable, detections, class_names, config.imgsz, limit=limit)
     report(f"failed: bbox AP50 {ap50:.3f} after {steps} steps; above {SUFFICIENT_AP50} is expected")
     for line in causes:
         report(f"- {line}")
@@ -171,26 +166,34 @@ def possible_causes(
     detections: Sequence[Detections],
     class_names: ClassNames,
     imgsz: int,
+    *,
+    limit: int = STANDARD_LIMIT,
 ) -> list[str]:
-    """Return why the images could not be overfitted, judged by losses and errors; one line each, likeliest first."""
-    errors = analyze_errors(records, detections)
+    """Return why the images could not be overfitted, judged by losses and errors; one line each, likeliest first.
+
+    limit: number of detections per image and class that are judged.
+    """
+    errors = analyze_errors_above(_MIN_SCORE, records, detections, class_names, limit=limit)
     lines = [_explain_losses(checks)] if checks[-1].loss > _MIN_DROP * checks[0].loss else []
-    explanations = [
-        (errors.count(WRONG_CLASS), _explain_wrong_classes),
-        (errors.count(POORLY_LOCALIZED), _explain_badly_placed),
-        (errors.count(MISSED), _explain_missed),
-    ]
-    threshold = _MIN_FRACTION * len(errors.outcomes)
-    for count, explain in sorted(explanations, key=lambda pair: -pair[0]):
-        if count > threshold:
-            lines.append(explain(errors, records, class_names, imgsz))
-    if errors.false_positives.sum() > threshold:
-        worst = records.names[int(errors.false_positives.argmax())]
+    explanations = {
+        ErrorType.CLASSIFICATION: _explain_wrong_classes,
+        ErrorType.LOCALIZATION: _explain_inaccurate,
+        ErrorType.MISSED: _explain_missed,
+    }
+    threshold = _MIN_FRACTION * errors.num_objects
+    objects = {kind: np.flatnonzero(errors.object_error == kind) for kind in explanations}
+    for kind in sorted(explanations, key=lambda kind: -len(objects[kind])):
+        if len(objects[kind]) > threshold:
+            lines.append(explanations[kind](errors, objects[kind], records, imgsz))
+    background = errors.table.dt_image[errors.detection_error == ErrorType.BACKGROUND]
+    if len(background) > threshold:
+        worst = records.names[int(np.bincount(background).argmax())]
         lines.append(
-            f"{counted(int(errors.false_positives.sum()), 'false positive')}, most of them in {worst}: "
+            f"{counted(len(background), 'false positive')}, most of them in {worst}: "
             "do the annotations lack objects there?"
         )
-    return lines or [f"almost passed ({errors.count(DETECTED)} of {len(errors.outcomes)} objects are detected)"]
+    detected = int((errors.object_error == ErrorType.NONE).sum())
+    return lines or [f"almost passed ({detected} of {errors.num_objects} objects are detected)"]
 
 
 def _explain_losses(checks: Sequence[OverfitCheck]) -> str:
@@ -200,38 +203,32 @@ def _explain_losses(checks: Sequence[OverfitCheck]) -> str:
     )
 
 
-def _explain_wrong_classes(errors: ErrorAnalysis, records: Table, class_names: ClassNames, imgsz: int) -> str:
-    wrong = np.flatnonzero(errors.outcomes == WRONG_CLASS)
-    labels = records.labels[records.object_starts[errors.images[wrong]] + errors.rows[wrong]]
-    names = class_names.names
-    pairs = Counter(zip(labels.tolist(), errors.predicted_as[wrong].tolist(), strict=True)).most_common(2)
-    confused = "; ".join(f"{names[a - 1]} detected as {names[b - 1]}: {n}" for (a, b), n in pairs)
+def _explain_wrong_classes(errors: ErrorAnalysis, objects: np.ndarray, records: Table, imgsz: int) -> str:
+    names = errors.table.class_names
+    labels = errors.table.gt_label[objects], errors.table.dt_label[errors.object_detection[objects]]
+    pairs = Counter(zip(*(column.tolist() for column in labels), strict=True)).most_common(2)
+    confused = "; ".join(f"{names.name(a)} detected as {names.name(b)}: {n}" for (a, b), n in pairs)
     return (
-        f"wrong class for {counted(len(wrong), 'object')} ({confused}): "
+        f"wrong class for {counted(len(objects), 'object')} ({confused}): "
         "do the annotations use both labels for the same kind of object?"
     )
 
 
-def _explain_badly_placed(errors: ErrorAnalysis, records: Table, class_names: ClassNames, imgsz: int) -> str:
-    bad = np.flatnonzero(errors.outcomes == POORLY_LOCALIZED)
-    files = dict.fromkeys(records.names[image] for image in errors.images[bad].tolist())
+def _explain_inaccurate(errors: ErrorAnalysis, objects: np.ndarray, records: Table, imgsz: int) -> str:
+    files = dict.fromkeys(records.names[image] for image in errors.table.gt_image[objects].tolist())
     return (
-        f"inaccurate boxes for {counted(len(bad), 'object')} ({first_few(files, 3)}): "
+        f"inaccurate boxes for {counted(len(objects), 'object')} ({first_few(files, 3)}): "
         "check the annotated boxes with doctor.py preview; crowded objects need a larger `imgsz`"
     )
 
 
-def _explain_missed(errors: ErrorAnalysis, records: Table, class_names: ClassNames, imgsz: int) -> str:
-    missed = np.flatnonzero(errors.outcomes == MISSED)
-    images = errors.images[missed]
-    heights, widths = records.image_hw[images].T
-    scales = np.array(
-        [resized_hw((h, w), imgsz)[0] / h for h, w in zip(heights.tolist(), widths.tolist(), strict=True)]
-    )
-    boxes = records.boxes[records.object_starts[images] + errors.rows[missed]]
+def _explain_missed(errors: ErrorAnalysis, objects: np.ndarray, records: Table, imgsz: int) -> str:
+    images, boxes = errors.table.gt_image[objects], errors.table.gt_boxes[objects]
+    image_hw = errors.table.image_hw[images].tolist()
+    scales = np.array([resized_hw((h, w), imgsz)[0] / h for h, w in image_hw])
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) * scales
-    missed_objects = f"{len(missed)} of {counted(len(errors.outcomes), 'object')} not detected"
-    if (small := int((sides < _SMALL_SIDE).sum())) > len(missed) / 2:
+    missed_objects = f"{len(objects)} of {counted(errors.num_objects, 'object')} not detected"
+    if (small := int((sides < _SMALL_SIDE).sum())) > len(objects) / 2:
         return f"{missed_objects}; {small} smaller than {_SMALL_SIDE} pixels at `imgsz={imgsz}`: try a larger `imgsz`"
     files = dict.fromkeys(records.names[image] for image in images.tolist())
     return (

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from torch import nn
 
 from detect.distributed import world
-from detect.errors import CheckpointError, UsageError
+from detect.errors import CheckpointError
+from detect.evaluation.saved_model import LOG
 from detect.io.files import remove_temporary_files, write_bytes
+from detect.io.locks import lock_file
 from detect.models import checkpoint
 from detect.models.architecture import Architecture
 from detect.models.checkpoint import Checkpoint
@@ -23,15 +25,22 @@ from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.text import first_few
 from detect.training.logging.jsonl import MetricsLog
+from detect.training.logging.results_csv import write_results
 from detect.training.loop import EpochProgress
+from detect.training.optional_files import optional_file
 from detect.training.resume import SETTINGS_FILE, translate_state
 from detect.training.step import TrainStep
 
-STATE, LAST, BEST, LOG = "last_state.pt", "last.safetensors", "best.safetensors", "metrics.jsonl"
-CURVES, TENSORBOARD = "curves.png", "tensorboard"
+STATE, LAST, BEST = "last_state.pt", "last.safetensors", "best.safetensors"
+RESULTS, CURVES, TENSORBOARD = "results.csv", "curves.png", "tensorboard"
+MODEL_SUMMARY, LABELS = "model.txt", "labels.png"
+MOSAIC, PR_CURVE, F1_CURVE = "val_mosaic.png", "pr_curve.png", "f1_curve.png"
+CONFUSION_MATRIX, REPORT = "confusion_matrix.png", "report.html"
 FAILED_STEPS = ("failed_step_*.pt", "replay_*.pt")  # patterns; the second one is of earlier versions
 LOCK = "lock"  # exists while a process trains the run
-FILES = (STATE, LAST, BEST, LOG, CURVES, SETTINGS_FILE)
+START_FILES = (SETTINGS_FILE, MODEL_SUMMARY, LABELS)  # written before the first epoch
+BEST_EPOCH_FILES = (MOSAIC, PR_CURVE, F1_CURVE, CONFUSION_MATRIX)  # written at the end
+FILES = (STATE, LAST, BEST, LOG, RESULTS, CURVES, *START_FILES, *BEST_EPOCH_FILES, REPORT)
 # Keys that every state has; a run with an EMA has "ema" as well.
 STATE_KEYS = {
     "epoch",
@@ -89,7 +98,7 @@ class TrainingRun:
     best_score: float = -math.inf
     best_epoch: int = 0
     started_at: float = field(default_factory=time.monotonic)
-    _lock: FileLock | None = None
+    _lock: ExitStack = field(default_factory=ExitStack)
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -112,11 +121,12 @@ class TrainingRun:
 
         The epoch counts as finished once the state is written. If the process dies earlier, the resumed run repeats
         the epoch and writes the same files again; if it dies later, ``restore`` completes them.
+        Without ``metrics``, as of a run without a val split, the last epoch counts as the best.
         Raises DiskError, in which case the files of the epoch before remain.
         """
         epoch = self.epoch + 1
-        score = score_of(self.metric, metrics, val_losses)
-        is_best = epoch == 1 or score > self.best_score
+        score = score_of(self.metric, metrics, val_losses) if metrics else -math.inf
+        is_best = epoch == 1 or score > self.best_score or not metrics
         best_score, best_epoch = (score, epoch) if is_best else (self.best_score, self.best_epoch)
         row: dict[str, Any] = {
             "epoch": epoch,
@@ -129,12 +139,16 @@ class TrainingRun:
         }
         saved = self._checkpoint(epoch, metrics)
         if writes := world().is_first:
+            self._delete(REPORT)  # it shows the course of the training up to an earlier epoch
             checkpoint.save(saved, self.folder / LAST)
             MetricsLog(self.folder / LOG).write(row)
             position = {"epoch": epoch, "best_score": best_score, "best_epoch": best_epoch}
             checkpoint.save_training_state(self._state() | position, self.folder / STATE)
         self.epoch, self.epoch_progress, self.best_score, self.best_epoch = epoch, None, best_score, best_epoch
+        if writes:
+            self._write_results()
         if writes and is_best:
+            self._delete(*BEST_EPOCH_FILES)  # so that a run which stops before its end does not keep former ones
             checkpoint.save(saved, self.folder / BEST)
         self.started_at = time.monotonic()
         return row
@@ -153,25 +167,11 @@ class TrainingRun:
 
         Raises UsageError if another process trains the run.
         """
-        if not world().is_first:
-            return
-        self._lock = FileLock(self.folder / LOCK)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            self._lock = None
-            raise UsageError(
-                f"{self.folder} is being trained by another process; wait until it ends, or stop it"
-            ) from None
-        except NotImplementedError:  # the file system does not support locks
-            self._lock = None
+        self._lock.enter_context(locked(self.folder))
 
     def unlock(self) -> None:
         """Allow other processes to train the run."""
-        if self._lock:
-            with suppress(OSError):  # Windows does not delete open files
-                (self.folder / LOCK).unlink()
-            self._lock.release()
+        self._lock.close()
 
     def delete_if_empty(self) -> None:
         """Delete the folder of a run without weights and failed steps, so that the next run can use its name."""
@@ -180,7 +180,8 @@ class TrainingRun:
         if world().is_first and not any(path.exists() for path in kept):
             shutil.rmtree(self.folder / TENSORBOARD, ignore_errors=True)
             with suppress(OSError):  # a folder that remains is harmless, and this must not hide why the run ended
-                (self.folder / SETTINGS_FILE).unlink()
+                for name in START_FILES:
+                    (self.folder / name).unlink(missing_ok=True)
                 self.folder.rmdir()
 
     @staticmethod
@@ -219,13 +220,25 @@ class TrainingRun:
                 remove_temporary_files(self.folder / name)
             if missing := MetricsLog(self.folder / LOG).truncate_after(self.epoch):
                 warn(f"{self.folder / LOG} lacks the epochs {first_few(missing)}; the plots will lack them too")
+            self._write_results()
             self._complete_best()
 
     def _complete_best(self) -> None:
         """Write BEST if the process died between the state of its best epoch and BEST: LAST holds the same weights."""
         last, best = self.folder / LAST, self.folder / BEST
         if self.best_epoch == self.epoch and _epoch_of(last) == self.epoch != _epoch_of(best):
+            self._delete(*BEST_EPOCH_FILES, REPORT)
             write_bytes(best, last.read_bytes())
+
+    def _write_results(self) -> None:
+        with optional_file(self.folder / RESULTS):
+            write_results(MetricsLog(self.folder / LOG).rows(), self.folder / RESULTS)
+
+    def _delete(self, *names: str) -> None:
+        """Delete files that no longer show the run."""
+        for name in names:
+            with suppress(OSError):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _checkpoint(self, epoch: int, metrics: dict[str, dict]) -> Checkpoint:
         return Checkpoint(
@@ -247,6 +260,19 @@ class TrainingRun:
             "num_processes": world().size,
             "settings": self.metadata.compared_settings,
         }
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in ``folder`` during the block. The first process locks for all processes.
+
+    Raises UsageError if another process trains there.
+    """
+    if not world().is_first:
+        yield
+        return
+    with lock_file(folder / LOCK, f"{folder} is being trained by another process; wait until it ends, or stop it"):
+        yield
 
 
 def score_of(metric: str, metrics: dict[str, dict], val_losses: dict[str, float] | None) -> float:

@@ -22,7 +22,7 @@ from detect.models.builder import Detector
 from detect.models.cpu.fuse_bn import fuse_frozen_batch_norms
 from detect.models.freeze import freeze_stages
 from detect.progress import report, warn
-from detect.training import amp
+from detect.training import amp, overview
 from detect.training.auto.precision import fit_mixed_precision
 from detect.training.auto.schedule import fit_learning_rate, fit_warmup_steps
 from detect.training.auto.statistics import DatasetStatistics
@@ -69,7 +69,7 @@ def start_run(
             "name": data.name,
             "train_images": len(data.train),
             "train_fingerprint": fingerprint(data.train),
-            "train_shrink": _shrink_factor(data, config.imgsz),
+            **_training_sizes(data, config.imgsz),
         },
         compared_settings=config.settings_to_compare(),
         reasons=fitted.reasons,
@@ -87,6 +87,7 @@ def start_run(
                 _report_lr_change(config.epochs, saved, train_step)
             config.save(folder / SETTINGS_FILE, fitted.reasons)
             report(f"run: {folder}")
+            overview.write_start(run, model, data)
     except BaseException:
         run.unlock()
         run.delete_if_empty()
@@ -94,10 +95,14 @@ def start_run(
     return run, fitted
 
 
-def _shrink_factor(data: TrainingData, imgsz: int | None) -> float:
-    """Return the median factor by which the training images are shrunk to ``imgsz``; below 1 they are enlarged."""
-    sizes = DatasetStatistics.from_table(data.train).native_sizes
-    return round(float(np.median(sizes)) / (imgsz or 1), 3)
+def _training_sizes(data: TrainingData, imgsz: int | None) -> dict[str, float]:
+    """Return the median factor by which the training images are shrunk to ``imgsz``, below 1 if they are enlarged, and
+    the median of the square roots of the areas of the boxes in the resized images, in pixels."""
+    statistics, size = DatasetStatistics.from_table(data.train), imgsz or 1
+    return {
+        "train_shrink": round(float(np.median(statistics.native_sizes)) / size, 3),
+        "train_object_side": round(float(np.median(statistics.relative_sizes)) * size, 1),
+    }
 
 
 def _check_metric(metric: str, architecture: Architecture, data: TrainingData) -> None:

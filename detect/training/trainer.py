@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from detect import distributed
 from detect.errors import DiskError
 from detect.evaluation import coco_metrics
 from detect.progress import TRAINING, bar, report
 from detect.text import counted
-from detect.training import setup
+from detect.training import overview, setup
 from detect.training.callbacks import StepCallback
 from detect.training.config import TrainConfig
 from detect.training.data import TrainingData, image_names, read_training_data
 from detect.training.fitting import FittedConfig
 from detect.training.image_reports import ImageReports
+from detect.training.logging import results_csv
 from detect.training.logging.images import choose_examples, example_images
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.logging.plots import write_curves
@@ -35,12 +38,17 @@ from detect.training.validation import Validator
 class TrainResult:
     """Files and metrics of a finished run.
 
-    best: checkpoint of the best epoch.  last: checkpoint of the last epoch.  folder: of the run.
+    best: checkpoint of the best epoch.  last: checkpoint of the last epoch.
+    folder: of the run. It also has settings.yaml, metrics.jsonl and results.csv (all figures), curves.png and
+        tensorboard/, model.txt (model summary), labels.png (annotations of train) and, of the best epoch on val,
+        val_mosaic.png, pr_curve.png, f1_curve.png, confusion_matrix.png and report.html, unless one could not be
+        written.
     metrics: metrics of the best epoch on val, such as ``bbox_AP`` and ``segm_AP50`` (0..1), and ``loss``. A metric
         without ground truth is absent.
     best_epoch: number of the best epoch, from 1.
     config: settings of the run, with the fitted defaults.
-    evaluation_split: split for a final evaluation: ``test`` if the dataset has one, else ``val``.
+    evaluation_split: split for a final evaluation: ``test`` if the dataset has one, else ``val``; None if no split was
+        left out of training.
     """
 
     best: Path
@@ -49,7 +57,7 @@ class TrainResult:
     metrics: dict[str, float]
     best_epoch: int
     config: TrainConfig
-    evaluation_split: str
+    evaluation_split: str | None
 
     def __repr__(self) -> str:
         score = self.metrics.get(self.config.metric)
@@ -64,15 +72,25 @@ def train(config: TrainConfig) -> TrainResult:
     Ctrl-C, with a message that says how to continue.
     """
     device, workers = setup.prepare_process(config)
-    with distributed.process_group(device) as process:
+    with distributed.process_group(device):
         saved = TrainingRun.load_metadata(config.resume) if config.resume else None
         data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
-        run, fitted = setup.start_run(config, data, device, saved)
-        with explain_interruption(run):
-            train_epochs(run, fitted, workers)
-        if process.is_first:
-            summarize(fitted.config, run)
-        return result_of(fitted.config, run, data)
+        return train_on(data, config, device, workers, saved)
+
+
+def train_on(
+    data: TrainingData, config: TrainConfig, device: torch.device, workers: int, saved: dict[str, Any] | None = None
+) -> TrainResult:
+    """Train a detector on ``data``, or continue the run ``config.resume`` with the metadata ``saved`` in its state.
+
+    device, workers: see ``setup.prepare_process``.  Raises the errors of ``train``.
+    """
+    run, fitted = setup.start_run(config, data, device, saved)
+    with explain_interruption(run):
+        train_epochs(run, fitted, workers)
+    if distributed.world().is_first:
+        summarize(fitted.config, run, validates=len(data.val) > 0)
+    return result_of(fitted.config, run.folder, run.best_epoch, data)
 
 
 def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
@@ -87,6 +105,7 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
         tensorboard = TensorBoardLogger(run.folder / TENSORBOARD, epoch=run.epoch, steps=train_step.num_steps)
     callback = StepCallback(run, image_names(data.train), config.max_skipped_steps, eta, tensorboard)
     examples, image_reports = choose_examples(data.val), ImageReports(len(data.train))
+    best_detections = None
     patience, first_epoch = config.patience or math.inf, patience_start(config, run)
 
     while run.epoch < config.epochs and run.epoch - max(first_epoch, run.best_epoch) < patience:
@@ -110,12 +129,16 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
         image_reports.validated(run.epoch + 1, val.problems)
         with DeferredInterrupt():  # the files of an epoch are written completely or not at all
             row = run.finish_epoch(losses, val.metrics, val.losses, peak_memory_bytes(str(train_step.device)))
+        if run.epochs_since_best == 0:
+            best_detections = val.detections
         if tensorboard:
             tensorboard.log_epoch(row)
             images = example_images(data.val, val.detections, data.val_class_names, examples)
             tensorboard.log_images(run.epoch, images)
         scores = coco_metrics.one_line(val.metrics)
-        report(epoch_line(row, config.epochs, scores, eta.left(), is_best=run.epochs_since_best == 0))
+        is_best = bool(val.metrics) and run.epochs_since_best == 0
+        report(epoch_line(row, config.epochs, scores, eta.left(), is_best=is_best))
+    overview.write_best_epoch(run, data, best_detections, validate.limit, with_report=config.report)
 
 
 def patience_start(config: TrainConfig, run: TrainingRun) -> int:
@@ -159,8 +182,8 @@ def how_to_continue(run: TrainingRun) -> str:
     return f"stopped after {position}; continue with `resume={str(run.folder)!r}`{launcher}"
 
 
-def summarize(config: TrainConfig, run: TrainingRun) -> None:
-    """Plot the run and report its best epoch."""
+def summarize(config: TrainConfig, run: TrainingRun, *, validates: bool) -> None:
+    """Plot the run and report its best epoch, if it ``validates``."""
     assert config.epochs
     if config.patience and run.epoch < config.epochs:
         waited = counted(run.epochs_since_best, "epoch")
@@ -168,6 +191,9 @@ def summarize(config: TrainConfig, run: TrainingRun) -> None:
     has_score = math.isfinite(run.best_score)
     rows = MetricsLog(run.folder / LOG).rows()
     write_curves(rows, run.folder / CURVES, run.folder.name, run.best_epoch if has_score else 0, config.metric)
+    if not validates:
+        report(f"trained on all images, without validation: {run.folder / BEST}")
+        return
     score = f"{abs(run.best_score):.3f}" if has_score else "unknown"
     report(f"best {config.metric} on val: {score} in epoch {run.best_epoch}: {run.folder / BEST}")
     if config.metric != "loss" and run.best_score == 0:
@@ -177,28 +203,23 @@ def summarize(config: TrainConfig, run: TrainingRun) -> None:
         )
 
 
-def result_of(config: TrainConfig, run: TrainingRun, data: TrainingData) -> TrainResult:
-    """Return the files and metrics of a run."""
-    rows = distributed.compute_on_first(MetricsLog(run.folder / LOG).rows)
-    best_row = next((row for row in rows if row["epoch"] == run.best_epoch), {})
+def result_of(config: TrainConfig, folder: Path, best_epoch: int, data: TrainingData) -> TrainResult:
+    """Return the files and metrics of the run in ``folder``."""
+    rows = distributed.compute_on_first(MetricsLog(folder / LOG).rows)
+    best_row = next((row for row in rows if row["epoch"] == best_epoch), {})
     return TrainResult(
-        best=run.folder / BEST,
-        last=run.folder / LAST,
-        folder=run.folder,
-        metrics=flat_metrics(best_row),
-        best_epoch=run.best_epoch,
+        best=folder / BEST,
+        last=folder / LAST,
+        folder=folder,
+        metrics=metrics_of(best_row),
+        best_epoch=best_epoch,
         config=config,
-        evaluation_split="test" if "test" in data.splits else "val",
+        evaluation_split=next((split for split in ("test", "val") if split in data.splits), None),
     )
 
 
-def flat_metrics(row: dict[str, Any]) -> dict[str, float]:
+def metrics_of(row: dict[str, Any]) -> dict[str, float]:
     """Return the metrics in a row of metrics.jsonl under the names of the setting ``metric``, such as ``bbox_AP``."""
-    metrics = {
-        f"{kind}_{name}": value
-        for kind in ("bbox", "segm")
-        for name, value in row.get("val", {}).get(kind, {}).items()
-        if value is not None
-    }
+    metrics = {name: value for name, value in results_csv.flat_metrics(row).items() if value is not None}
     losses = row.get("val_losses")
     return metrics | ({"loss": losses["loss"]} if losses else {})

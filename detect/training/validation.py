@@ -15,6 +15,7 @@ from detect.evaluation import coco_metrics, predict
 from detect.evaluation.detection_limit import explain_limit, limit_facts, scored_detections
 from detect.evaluation.predict import EVALUATION_THRESHOLD
 from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.progress import report
 from detect.structures.detections import Detections
 from detect.text import counted
@@ -41,7 +42,12 @@ class ValidationResult:
 
 
 class Validator:
-    """Evaluates the model of a run on the val split of ``data``, without augmentation."""
+    """Evaluates the model of a run on the val split of ``data``, without augmentation.
+
+    Without val images, the metrics are empty.
+
+    limit: number of detections per image and class that are scored.
+    """
 
     def __init__(self, run: TrainingRun, data: TrainingData, config: TrainConfig) -> None:
         assert config.imgsz
@@ -55,18 +61,22 @@ class Validator:
         )
         # A fitted number would make the metrics of a run incomparable with COCO's without anybody having asked for it.
         given = None if "max_detections" in run.metadata.reasons else config.max_detections
-        self._limit = scored_detections(given)
-        if line := describe_limit(data, self._limit):
+        self.limit = scored_detections(given)
+        if line := describe_limit(data, self.limit):
             report(line)
         self._has_losses = data.val.has_masks or not with_masks
         self._predictor = Predictor(
-            run.evaluated_model, data.class_names, threshold=EVALUATION_THRESHOLD, device=run.train_step.device
+            TorchRuntime(run.evaluated_model, device=run.train_step.device),
+            data.class_names,
+            threshold=EVALUATION_THRESHOLD,
         )
 
     def __call__(self, title: str) -> ValidationResult:
         """Evaluate the current weights; ``title`` begins the titles of the progress bars."""
         model, records, class_names = self._run.evaluated_model, self._data.val, self._data.val_class_names
         losses = None
+        if not len(records):
+            return ValidationResult(None, {}, [], ImageProblems())
         if self._has_losses:
             dtype = self._run.train_step.dtype
             losses = validation_losses(model, self._dataset, dtype=dtype, seed=self._seed, title=f"{title} val loss")
@@ -77,7 +87,7 @@ class Validator:
             self._predictor, records, class_names, title=f"{title} val", problems=problems
         )
         readable, found = predict.only_readable(records, detections)
-        metrics = compute_on_first(partial(coco_metrics.score, readable, found, class_names, limit=self._limit))
+        metrics = compute_on_first(partial(coco_metrics.score, readable, found, class_names, limit=self.limit))
         return ValidationResult(losses, metrics, detections, problems)
 
 

@@ -180,6 +180,7 @@ REAL_LOSSES = {
     ("balloon", "voc"): {MASKS: 305, AREAS: 305},
     ("coco_tiny80", "voc"): {MASKS: 1520, AREAS: 1519, CATEGORY_IDS: 80},
     ("coco_tiny80", "yolo"): {CROWDS: 17, AREAS: 255, CATEGORY_IDS: 80},
+    ("coco_tiny80", "labelme"): {CROWDS: 17, AREAS: 255, CATEGORY_IDS: 80},
     ("coco_tiny80", "via"): {AREAS: 269, MASK_BOX_DIFFERENCES: 17, CATEGORY_IDS: 80},
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detect.data.near_duplicates import signatures as signatures_of
 from detect.data.siblings import clip_groups, sibling_leaks, source_groups
 
 OTHERS = [f"x{letter}.jpg" for letter in "abcdefgh"]
@@ -83,6 +84,14 @@ def test_frames_of_clips_are_grouped_if_neighbors_are_similar():
     other = np.random.default_rng(1).standard_normal((len(names), 200)).astype(np.float32)
     other /= np.linalg.norm(other, axis=1, keepdims=True)
     assert len(np.unique(clip_groups(names, other))) == len(names), "numbered images that differ"
+
+
+def test_identical_images_with_numbers_are_no_clip_whatever_rounding_makes_of_them():
+    names = [f"{i}.png" for i in range(10)]
+    for seed in range(100):
+        thumbnail = np.random.default_rng(seed).integers(0, 256, (1, 16, 16, 3), np.uint8)
+        vectors = np.tile(signatures_of(thumbnail), (10, 1))
+        assert len(np.unique(clip_groups(names, vectors))) == 10
 
 
 @pytest.mark.parametrize("name", ["walk_mp4-{0}_jpg.rf.{0:032x}.jpg", "video1_frame_{0}.jpg", "clip3_{0:06d}.jpg"])

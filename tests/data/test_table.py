@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,22 @@ def test_masks_can_be_replaced_and_images_appended():
     assert last.path == Path("/elsewhere/x.png")
     assert (last.image_hw, last.image_id, len(last)) == ((7, 8), 51, 0)
     assert_equal(longer[:5], list(table))
+
+
+@given(objects, objects)
+def test_a_table_appended_to_another_keeps_its_records(things, others):
+    one, other = built(things), replace(built(others), folder=Path("/elsewhere"))
+    both = one.append(other)
+    pairs = zip(both, [*one, *other], strict=True)
+    assert both.has_masks == (one.has_masks and other.has_masks)
+    assert len({record.image_id for record in both}) == 10 and len(set(both.annotation_ids.tolist())) == len(
+        both.boxes
+    )
+    for record, expected in pairs:
+        assert (record.path, record.image_hw) == (expected.path, expected.image_hw)
+        assert record.boxes.tolist() == expected.boxes.tolist() and record.labels.tolist() == expected.labels.tolist()
+        if both.has_masks:
+            assert [plain(m) for m in record.masks or []] == [plain(m) for m in expected.masks or []]
 
 
 def test_row_out_of_range_raises_index_error():

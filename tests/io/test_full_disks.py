@@ -25,7 +25,13 @@ from detect.inference.writers.base import Source
 from detect.inference.writers.files import DetectionFiles
 from detect.io import files
 from detect.io.downloads import fetch
-from detect.io.files import append_line, remove_temporary_files, write_bytes, write_text
+from detect.io.files import (
+    append_line,
+    remove_temporary_files,
+    remove_temporary_files_below,
+    write_bytes,
+    write_text,
+)
 from detect.media.images import write_image
 from detect.models import checkpoint
 from detect.models.checkpoint import Checkpoint
@@ -196,6 +202,17 @@ def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
+def test_temporary_files_of_dead_processes_are_removed_from_a_folder(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "deep").mkdir()
+    kept = {f".x.{os.getppid()}.png", ".detections.jsonl", ".detections_1.jsonl", "x.1.png", ".x.png", ".lock"}
+    for name in {f".x.{ended.pid}.png", f".a.b.{ended.pid}.txt", f".x.{os.getpid()}", *kept}:
+        (tmp_path / "deep" / name).touch()
+    remove_temporary_files_below(tmp_path)
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == kept
+
+
 def test_temporary_file_of_a_killed_process_is_recognized(tmp_path):
     code = (
         "import os, sys, signal; from pathlib import Path; from detect.io.files import atomic_replacement\n"
@@ -233,7 +250,7 @@ def test_detections_that_cannot_be_written_are_an_error_with_the_file(tmp_path):
 
 def test_annotated_image_that_cannot_be_written_is_an_error_with_the_file(tmp_path):
     with largest_file(10), pytest.raises(DetectError) as error:
-        write_annotated_image(tmp_path, Path("x.png"), NOISE[:40, :60], FOUND, NAMES)
+        write_annotated_image(tmp_path, "x", "x.png", NOISE[:40, :60], FOUND, NAMES)
     assert f"cannot write {tmp_path}" in said(error) and "File too large" in said(error)
     assert not [*tmp_path.iterdir()]
 

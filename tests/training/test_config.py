@@ -41,7 +41,7 @@ def test_a_saved_config_is_read_back(tmp_path):
     config.save(tmp_path / "settings.yaml", {"lr": "because"})
     text = (tmp_path / "settings.yaml").read_text()
     assert "# because\nlr: 0.5\n" in text and "resume" not in yaml.safe_load(text)
-    assert resumed_config(tmp_path, {}) == TrainConfig(**vars(config) | {"resume": tmp_path})
+    assert resumed_config(tmp_path, {}, TrainConfig) == TrainConfig(**vars(config) | {"resume": tmp_path})
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_an_invalid_setting_is_a_usage_error_that_names_it(settings, names):
 def test_a_model_excludes_backbone_and_head():
     for name, value in (("backbone", "resnet50"), ("head", "maskrcnn"), ("fpn_channels", 64)):
         with pytest.raises(UsageError, match=r"`model`.*`backbone`, `head`"):
-            complete_config(TrainConfig(**{"model": "v1", name: value}), {"model", name})
+            complete_config(TrainConfig(**{"model": "v1", name: value}), {"model", name}, TrainConfig)
 
 
 def test_only_some_settings_can_change_on_resuming(tmp_path):
     with pytest.raises(UsageError, match="`imgsz`, `lr` cannot be changed"):
-        resumed_config(tmp_path, {"resume": tmp_path, "epochs": 3, "lr": 1.0, "imgsz": 320})
+        resumed_config(tmp_path, {"resume": tmp_path, "epochs": 3, "lr": 1.0, "imgsz": 320}, TrainConfig)
 
 
 # The functions

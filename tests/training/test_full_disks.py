@@ -27,17 +27,22 @@ from detect.structures.detections import Detections
 from detect.text import counted
 from detect.training import trainer, validation
 from detect.training.logging.jsonl import MetricsLog
-from detect.training.resume import SETTINGS_FILE
-from detect.training.run import BEST, CURVES, FILES, LAST, LOG, STATE, TENSORBOARD, TrainingRun
+from detect.training.run import BEST, FILES, LAST, LOG, REPORT, RESULTS, STATE, TENSORBOARD, TrainingRun
 
 
 def assert_equal_runs(folder: Path, whole: Path) -> None:
     """Check that both runs have the same files, bit for bit, except for durations."""
-    written = set(FILES) - {CURVES, SETTINGS_FILE}
+    written = {LAST, BEST, STATE, LOG, RESULTS}
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()} == written
     for name in (BEST, LAST, STATE):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert rows(folder) == rows(whole)
+    assert results(folder) == [row["epoch"] for row in rows(whole)]
+
+
+def results(folder: Path) -> list[int]:
+    """Return the epochs in results.csv."""
+    return [int(line.split(",")[0]) for line in (folder / RESULTS).read_text().splitlines()[1:]]
 
 
 @pytest.mark.slow
@@ -122,7 +127,7 @@ def script(monkeypatch, tmp_path) -> Callable[..., int]:
     few = ["--fpn-channels", 8, "--imgsz", 64, "--epochs", 3]
 
     def call(*flags: object) -> int:
-        line = ["train.py", *(flags or (*fresh, *few)), "--workers", 0, "--device", "cpu", "--quiet"]
+        line = ["train.py", *(flags or (*fresh, *few)), "--workers", 0, "--device", "cpu", "--no-report", "--quiet"]
         monkeypatch.setattr(sys, "argv", list(map(str, line)))
         return exit_status(train_command.main)
 
@@ -183,7 +188,20 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_the_real_script_killed_while_it_writes_resumes_to_the_same_weights(tmp_path):
     data = render_shapes(tmp_path, {"train": 4, "val": 2})
     flags = ["train.py", "--data", data, "--pretrained", "none", "--head", "fasterrcnn", "--epochs", 2, "--imgsz", 64]
-    flags += ["--lr", 0.001, "--workers", 0, "--device", "cpu", "--quiet", "--output-dir", tmp_path, "--ema", 0.9]
+    flags += [
+        "--lr",
+        0.001,
+        "--workers",
+        0,
+        "--device",
+        "cpu",
+        "--no-report",
+        "--quiet",
+        "--output-dir",
+        tmp_path,
+        "--ema",
+        0.9,
+    ]
 
     def call(*command: object) -> int:
         return subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=False).returncode
@@ -193,7 +211,7 @@ def test_the_real_script_killed_while_it_writes_resumes_to_the_same_weights(tmp_
         folder = tmp_path / f"killed_{name}"
         assert call("-c", KILL, name, times, *flags, "--name", folder.name) == -9
         assert call("train.py", "--resume", folder, "--device", "cpu", "--quiet") == 0
-        assert {path.name for path in folder.iterdir()} == {*FILES, TENSORBOARD}
+        assert {path.name for path in folder.iterdir()} == {*FILES, TENSORBOARD} - {REPORT}
         for file in (BEST, LAST):
             ours, theirs = (checkpoint.load(run / file) for run in (folder, tmp_path / "whole"))
             assert all(torch.equal(ours.state[k], theirs.state[k]) for k in theirs.state)

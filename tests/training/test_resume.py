@@ -34,7 +34,7 @@ def old_run(tmp_path) -> Path:
 
 
 def test_the_settings_of_an_old_run_are_translated(old_run):
-    config = resumed_config(old_run, {"epochs": 5, "quiet": False})
+    config = resumed_config(old_run, {"epochs": 5, "quiet": False}, TrainConfig)
     assert (config.color, config.repeat_threshold, config.max_skipped_steps) == ("strong", 0.0, 5)  # type: ignore[attr-defined]
     assert (config.epochs, config.quiet, config.ema, config.resume) == (5, False, 0.99, old_run)
 
@@ -74,7 +74,7 @@ def check(folder: Path, config: TrainConfig, **saved: object) -> None:
 
 
 def test_the_settings_of_an_old_run_equal_those_in_its_state(old_run):
-    check(old_run, resumed_config(old_run, {}))
+    check(old_run, resumed_config(old_run, {}, TrainConfig))
 
 
 @pytest.mark.parametrize(
@@ -87,19 +87,19 @@ def test_the_settings_of_an_old_run_equal_those_in_its_state(old_run):
     ],
 )
 def test_a_changed_setting_of_an_old_run_is_named(old_run, change, message):
-    changed = replace(resumed_config(old_run, {}), **change)
+    changed = replace(resumed_config(old_run, {}, TrainConfig), **change)
     with pytest.raises(UsageError, match=message):
         check(old_run, changed)
 
 
 def test_other_epochs_device_and_locations_may_change(old_run):
-    config = resumed_config(old_run, {"epochs": 9, "device": "cuda:0", "workers": 3})
+    config = resumed_config(old_run, {"epochs": 9, "device": "cuda:0", "workers": 3}, TrainConfig)
     check(old_run, replace(config, data="elsewhere", name="x", output_dir=Path("y"), backgrounds="z"))
 
 
 def test_a_run_with_other_classes_is_refused(old_run):
     with pytest.raises(UsageError, match=r"was trained on the classes \['bird'\]"):
-        check(old_run, resumed_config(old_run, {}), class_names=["bird"])
+        check(old_run, resumed_config(old_run, {}, TrainConfig), class_names=["bird"])
 
 
 def test_translation_leaves_current_names_alone():

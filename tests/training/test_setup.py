@@ -123,7 +123,7 @@ def test_frozen_norms_are_fused_into_their_convolutions_in_training(settings_of_
 
 @pytest.mark.parametrize("supported", [True, False])
 def test_mixed_precision_is_used_if_the_cpu_supports_it(settings_of_new_run, data, monkeypatch, capsys, supported):
-    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: supported)
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: supported)
     types = []
     monkeypatch.setattr(
         "detect.training.setup.TrainStep", lambda *a, **more: types.append(more["dtype"]) or TrainStep(*a, **more)
@@ -139,9 +139,9 @@ def test_mixed_precision_is_used_if_the_cpu_supports_it(settings_of_new_run, dat
 
 def test_a_run_in_16_bits_continues_in_float32_on_a_device_without_them(train_py, data, tmp_path, monkeypatch, capsys):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
-    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: True)
     assert train_py(*flags) == 0
-    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: False)
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
     assert "was trained in 16 bits, which this cpu does not support" in capsys.readouterr().err
     assert train_py(*flags, "--name", "y", "--amp") == 2

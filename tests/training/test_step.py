@@ -147,10 +147,10 @@ def test_autocast_ends_after_an_error():
 
 
 def test_mixed_precision_needs_native_16_bit_arithmetic(monkeypatch):
-    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: False)
     with pytest.raises(UsageError, match="`amp=True`: this cpu has no native 16-bit arithmetic"):
         half_dtype(torch.device("cpu"))
-    monkeypatch.setattr("detect.training.amp.cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: True)
     assert half_dtype(torch.device("cpu")) is torch.bfloat16
 
 

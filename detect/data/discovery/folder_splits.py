@@ -28,7 +28,9 @@ _POOL = "train"  # the split of images that no file or name assigns to a split, 
 Part = dict[str, Any]  # one split as in datasets/NAME.yaml: images, annotations and optionally files
 
 
-def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool = True) -> DatasetSpec:
+def spec_of_folder(
+    folder: Path, format: str, fallback: Path, *, save_splits: bool = True, draw_splits: bool = True
+) -> DatasetSpec:
     """Return the dataset in ``folder``.
 
     Files in the folder may declare the splits; if none does, the names of files and folders decide. If there is no
@@ -37,6 +39,7 @@ def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool 
     format: as in ``discover``.
     fallback: file for the random splits when the folder is not writable.
     save_splits: whether to save random splits. Without, they are the same next time only if the folder is unchanged.
+    draw_splits: whether to draw random splits if none are saved. Without, all images are in train.
     Raises what ``discover`` raises, and DataError when there are too few images to split.
     """
     found = discover(folder, format)
@@ -46,7 +49,7 @@ def spec_of_folder(folder: Path, format: str, fallback: Path, save_splits: bool 
     if "val" not in splits and _POOL in splits:  # a folder with only a test split stays as it is
         spec = replace(spec, splits={_POOL: splits[_POOL]})
         missing = [split for split in SPLIT_FRACTIONS if split not in splits or split == _POOL]
-        drawn, how_drawn, splits_file = _draw_splits(spec, missing, fallback, save_splits)
+        drawn, how_drawn, splits_file = _draw_splits(spec, missing, fallback, save=save_splits, draw=draw_splits)
         splits = {**splits, **drawn}
         how = ", ".join(filter(None, (how, f"{' and '.join(missing[1:])} {how_drawn}")))
     splits = {split: splits[split] for split in SPLIT_FRACTIONS if split in splits}
@@ -112,9 +115,9 @@ def _splits_from_paths(found: Discovery) -> tuple[dict[str, Part], str]:
 
 
 def _draw_splits(
-    spec: DatasetSpec, splits: list[str], fallback: Path, save: bool
+    spec: DatasetSpec, splits: list[str], fallback: Path, *, save: bool, draw: bool
 ) -> tuple[dict[str, Part], str, Path | None]:
-    """Divide the pool into ``splits``, as saved before or at random.
+    """Divide the pool into ``splits``, as saved before or at random; without ``draw``, only as saved before.
 
     Returns the splits, how they were made (for a message), and the file that holds them, None without one.
     """
@@ -127,6 +130,8 @@ def _draw_splits(
     for path in paths:
         if (saved := read_splits(path)) is not None:
             return _parts_of(part, names, saved, splits, path), f"from {path}", path
+    if not draw:
+        return {_POOL: part}, "not drawn", None
     drawn, together = _draw_at_random(pool, set(names), splits)
     together = together and f" ({together})"
     if not save:

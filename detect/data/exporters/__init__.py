@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from detect.data.exporters.exporter import Exporter
 
 # Format name -> module in this folder.
-EXPORTERS = {"coco": "coco", "voc": "voc", "yolo": "yolo", "via": "via"}
+EXPORTERS = {"coco": "coco", "voc": "voc", "yolo": "yolo", "via": "via", "labelme": "labelme"}
 
 
 def get_exporter(name: str) -> Exporter:

@@ -6,38 +6,34 @@ Images are in SPLIT/, annotations in annotations/instances_SPLIT.json with one e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
-from detect import progress
-from detect.data.exporters.exporter import Export, Exporter
-from detect.data.table import Table, renumber_duplicates
+from detect.data.exporters.export_rows import image_rows
+from detect.data.exporters.exporter import Export, Exporter, ImageRow, ImageRows
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 
-_MANY = 50_000  # annotations; larger datasets show a progress bar
-
 
 def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield the annotation files, see ``Exporter.files``.
-
-    A repeated annotation id is replaced by a new one. An object without a mask has no ``segmentation``.
-    """
+    """Yield the annotation files, see ``Exporter.files``. An object without a mask has no ``segmentation``."""
     class_names = export.class_names
     categories = [{"id": i, "name": n} for i, n in zip(class_names.ids, class_names.names, strict=True)]
-    for split, table in export.parts.items():
+    rows = image_rows(export)
+    for split, images in export.splits.items():
         yield (
             f"annotations/instances_{split}.json",
             chain(
                 [f'{{"info": {json.dumps({"description": f"{split} split"})},\n'],
-                _json_list("images", _images(table, export.names[split])),
-                _json_list("annotations", _annotations(table, class_names)),
+                _json_list("images", _images(images)),
+                _json_list("annotations", _annotations(islice(rows, len(images)), class_names)),
                 _json_list("categories", categories, end="\n]}\n"),
             ),
         )
+    next(rows, None)  # ends the progress bar
 
 
 EXPORTER = Exporter(files, image_folder=str)
@@ -51,29 +47,27 @@ def _json_list(key: str, entries: Iterable[dict[str, Any]], end: str = "\n],\n")
     yield end
 
 
-def _images(table: Table, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for image_id, name, (height, width) in zip(table.image_ids.tolist(), names, table.image_hw.tolist(), strict=True):
-        yield {"id": image_id, "file_name": name, "width": width, "height": height}
+def _images(images: ImageRows) -> Iterator[dict[str, Any]]:
+    for image in images.without_objects():
+        height, width = image.image_hw
+        yield {"id": image.image_id, "file_name": image.name, "width": width, "height": height}
 
 
-def _annotations(table: Table, class_names: ClassNames) -> Iterator[dict[str, Any]]:
-    corners, sides = table.boxes[:, :2], _sides(table.boxes)
-    image_ids = table.image_ids[table.images].tolist()
-    count = len(image_ids)
-    annotation_ids, _ = renumber_duplicates(table.annotation_ids)
-    for row in progress.bar(range(count), desc="writing annotations", min_items=_MANY):
-        entry = {
-            "id": int(annotation_ids[row]),
-            "image_id": image_ids[row],
-            "category_id": class_names.category_id(int(table.labels[row])),
-            "bbox": [*corners[row].tolist(), *sides[row].tolist()],
-            "area": float(table.areas[row]),
-            "iscrowd": int(table.iscrowd[row]),
-        }
-        mask = table.mask(row)
-        if mask is not None:
-            entry["segmentation"] = masks.to_json(mask)
-        yield entry
+def _annotations(images: Iterable[ImageRow], class_names: ClassNames) -> Iterator[dict[str, Any]]:
+    for image in images:
+        boxes = np.array([one.box for one in image.objects]).reshape(-1, 4)
+        for one, side in zip(image.objects, _sides(boxes).tolist(), strict=True):
+            entry = {
+                "id": one.annotation_id,
+                "image_id": image.image_id,
+                "category_id": class_names.category_id(one.label),
+                "bbox": [*one.box[:2].tolist(), *side],
+                "area": one.area,
+                "iscrowd": int(one.iscrowd),
+            }
+            if one.mask is not None:
+                entry["segmentation"] = masks.to_json(one.mask)
+            yield entry
 
 
 def _sides(boxes: np.ndarray) -> np.ndarray:

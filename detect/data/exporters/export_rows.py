@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from detect import progress
-from detect.data.exporters.exporter import Export
+from detect.data.exporters.exporter import Export, ImageRow, ObjectRow
 from detect.errors import UsageError
 from detect.structures import masks
-from detect.structures.masks import Polygons, Rle
 from detect.structures.polygons import single_polygon
 
 # Information that several formats cannot hold.
@@ -29,56 +26,12 @@ _BOX_TOLERANCE_PX = 0.5  # smaller differences of box edges are rounding
 _AREA_TOLERANCE = 0.01  # relative, likewise
 
 
-class ObjectRow(NamedTuple):
-    """One annotated object.
-
-    Attributes:
-        label: int, 1..K.
-        box: float64 [4], xyxy in absolute pixels.
-        mask: polygons, RLE or None.
-        area: float, square pixels, as annotated.
-        iscrowd: bool.
-    """
-
-    label: int
-    box: np.ndarray
-    mask: Polygons | Rle | None
-    area: float
-    iscrowd: bool
-
-
-class ImageRow(NamedTuple):
-    """One image with its objects.
-
-    Attributes:
-        split: str.
-        name: str, name in the new dataset.
-        path: Path, file of the image in the original dataset.
-        image_hw: (height, width) in pixels.
-        objects: list of ObjectRow.
-    """
-
-    split: str
-    name: str
-    path: Path
-    image_hw: tuple[int, int]
-    objects: list[ObjectRow]
-
-
 def image_rows(export: Export) -> Iterator[ImageRow]:
     """Yield all images of all splits in their order, with a progress bar for many."""
-    count = sum(map(len, export.parts.values()))
-    with progress.bar(total=count, desc="writing annotations", min_items=_MANY) as bar:
-        for split, table in export.parts.items():
-            for i, name in enumerate(export.names[split]):
-                rows = table.objects(i)
-                columns = (table.labels[rows], table.boxes[rows], table.areas[rows], table.iscrowd[rows])
-                objects = [
-                    ObjectRow(int(label), box, table.mask(row), float(area), bool(iscrowd))
-                    for row, label, box, area, iscrowd in zip(range(rows.start, rows.stop), *columns, strict=True)
-                ]
-                height, width = table.image_hw[i].tolist()
-                yield ImageRow(split, name, table.path(i), (height, width), objects)
+    with progress.bar(total=sum(map(len, export.splits.values())), desc="writing annotations", min_items=_MANY) as bar:
+        for rows in export.splits.values():
+            for image in rows:
+                yield image
                 bar.update()
 
 
@@ -93,14 +46,21 @@ def one_polygon(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str],
         losses.update([MASKS] * (one.mask is not None))
         count_lost_area(one, float(np.prod(one.box[2:] - one.box[:2])), losses)
         return []
+    count_mask_differences(one, [polygon], image_hw, losses)
+    return polygon
+
+
+def count_mask_differences(
+    one: ObjectRow, polygons: Sequence[Sequence[float]], image_hw: tuple[int, int], losses: Counter[str]
+) -> None:
+    """Count what a reader will compute differently for an object whose mask becomes ``polygons``: box and area."""
     rle = masks.from_coco(one.mask, image_hw)
-    points = np.reshape(polygon, (-1, 2))
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
     # Readers compute the box from the vertices or from the pixels.
     boxes = np.concatenate([points.min(axis=0), points.max(axis=0)]), masks.box(rle)
     if min(np.abs(box - one.box).max() for box in boxes) > _BOX_TOLERANCE_PX:
         losses[MASK_BOX_DIFFERENCES] += 1
     count_lost_area(one, masks.area(rle), losses)
-    return polygon
 
 
 def count_lost_area(one: ObjectRow, area: float, losses: Counter[str]) -> None:
@@ -124,18 +84,23 @@ def count_lost_category_ids(export: Export) -> None:
         export.losses[CATEGORY_IDS] = len(class_names)
 
 
+def count_unused_classes(export: Export, used: Collection[int]) -> None:
+    """Count the classes without objects as losses, for formats without a list of classes.
+
+    used: labels of all objects."""
+    if len(used) < len(export.class_names):
+        export.losses[UNUSED_CLASSES] = len(export.class_names) - len(used)
+
+
 def class_texts(export: Export) -> list[str]:
     """Return the class names in label order, as formats without a list of classes can hold them.
 
     Control characters become ``_`` and runs of spaces one space, since readers of these formats strip spaces.
 
-    Category ids and classes without objects count as losses.
+    Category ids count as losses.
     Raises UsageError when a name becomes empty or two names become equal.
     """
     count_lost_category_ids(export)
-    used = {label for table in export.parts.values() for label in np.unique(table.labels).tolist()}
-    if len(used) < len(export.class_names):
-        export.losses[UNUSED_CLASSES] = len(export.class_names) - len(used)
     original: dict[str, str] = {}
     for name in export.class_names.names:
         text = " ".join(printable(name).split())

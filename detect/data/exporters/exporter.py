@@ -3,13 +3,66 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from detect.data.table import Table
+import numpy as np
+
 from detect.structures.class_names import ClassNames
+from detect.structures.masks import Polygons, Rle
 
-Parts = Mapping[str, Table]  # {split: its images and annotations}
+
+class ObjectRow(NamedTuple):
+    """One annotated object.
+
+    Attributes:
+        label: int, 1..K.
+        box: float64 [4], xyxy in absolute pixels.
+        mask: polygons, RLE or None.
+        area: float, square pixels, as annotated.
+        iscrowd: bool.
+        annotation_id: int, unique in its split.
+    """
+
+    label: int
+    box: np.ndarray
+    mask: Polygons | Rle | None
+    area: float
+    iscrowd: bool
+    annotation_id: int
+
+
+class ImageRow(NamedTuple):
+    """One image with its objects.
+
+    Attributes:
+        split: str.
+        name: str, name in the new dataset, relative to ``Exporter.image_folder(split)``.
+        path: Path, file of the image in the original dataset; None if there is none.
+        image_id: int, unique in its split.
+        image_hw: (height, width) in pixels.
+        objects: list of ObjectRow.
+    """
+
+    split: str
+    name: str
+    path: Path | None
+    image_id: int
+    image_hw: tuple[int, int]
+    objects: list[ObjectRow]
+
+
+class ImageRows(Protocol):
+    """The images of one split. They can be iterated several times and need not be in memory."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[ImageRow]: ...
+
+    def without_objects(self) -> Iterator[ImageRow]:
+        """Yield the images with empty lists of objects, which is faster."""
 
 
 @dataclass(frozen=True)
@@ -17,16 +70,14 @@ class Export:
     """A dataset to be written.
 
     Attributes:
-        parts: tables as ``DatasetSpec.read`` returns them: every object has a box and an area.
+        splits: {split: its images}; every object has a box and an area.
         class_names: ClassNames of all splits.
-        names: {split: name of each image in the new dataset, relative to ``Exporter.image_folder(split)``}.
         losses: what the format cannot hold, counted by the exporter: {plural noun such as "masks": number of cases}.
             Image ids and annotation ids are not counted.
     """
 
-    parts: Parts
+    splits: Mapping[str, ImageRows]
     class_names: ClassNames
-    names: Mapping[str, Sequence[str]]
     losses: Counter[str] = field(default_factory=Counter)
 
 
@@ -36,14 +87,20 @@ class Exporter:
 
     Attributes:
         files: function that yields the annotation files of an ``Export``, each as its path relative to the dataset's
-            folder and its text in pieces, and counts what the format cannot hold.
+            folder and its text in pieces, and counts what the format cannot hold. The pieces of a file must be
+            consumed before the next file.
         image_folder: function that returns the folder of a split's images, relative to the dataset's folder.
-        unique_stems: bool, whether image names must differ without their suffix, because each image has an annotation
-            file of the same name.
+        label_folder: function that returns the folder of a split's annotation files, if each image has one of the
+            same name with another suffix; None if all images of a split are in one file.
         adapt_name: function that changes an image name, a relative path, where readers of the format need it.
     """
 
     files: Callable[[Export], Iterator[tuple[str, Iterable[str]]]]
     image_folder: Callable[[str], str]
-    unique_stems: bool = False
+    label_folder: Callable[[str], str] | None = None
     adapt_name: Callable[[str], str] = str
+
+    @property
+    def unique_stems(self) -> bool:
+        """Whether image names must differ without their suffix, because annotation files have the same names."""
+        return self.label_folder is not None

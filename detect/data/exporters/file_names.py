@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from detect.data.exporters.export_rows import printable
-from detect.data.exporters.exporter import Exporter, Parts
+from detect.data.exporters.exporter import Exporter
 from detect.data.file_listing import without_suffix
 from detect.data.table import Table
 from detect.io.files import fit_file_name
@@ -20,7 +20,7 @@ _SUFFIXES = tuple(formats.SUFFIXES)
 
 
 def choose_names(
-    parts: Parts, exporter: Exporter, preferred: Mapping[str, Sequence[str]] | None = None
+    parts: Mapping[str, Table], exporter: Exporter, preferred: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, list[str]]:
     """Return a name for each image of each split, relative to ``exporter.image_folder(split)``.
 
@@ -43,7 +43,7 @@ def choose_names(
             name = exporter.adapt_name(wish.removeprefix(f"{split}/"))  # the new folder is named after the split
             if exporter.unique_stems and not name.lower().endswith(_SUFFIXES):
                 name += ".jpg"  # readers find images by suffix, and detect the file format from the content
-            names[split].append(_unused_name(name, taken.setdefault(folder, {}), exporter.unique_stems))
+            names[split].append(unused_name(name, taken.setdefault(folder, {}), exporter.unique_stems))
     return names
 
 
@@ -55,7 +55,7 @@ def _relative(name: str) -> str:
     return "/".join(printable(part).lstrip(".") or "_" for part in path.parts)
 
 
-def _unused_name(name: str, taken: dict[str, int], unique_stems: bool) -> str:
+def unused_name(name: str, taken: dict[str, int], unique_stems: bool) -> str:
     """Return ``name``, with a number if it is taken, and add it to ``taken``."""
 
     def key(candidate: str) -> str:

@@ -15,17 +15,17 @@ import numpy as np
 
 from detect.data.exporters.export_rows import (
     MASKS,
-    ImageRow,
     class_texts,
     clip_to_image,
     count_lost_area,
+    count_unused_classes,
     decimals,
     image_rows,
 )
-from detect.data.exporters.exporter import Export, Exporter
+from detect.data.exporters.exporter import Export, Exporter, ImageRow
 from detect.data.file_listing import without_suffix
 
-_IMAGES = "JPEGImages"
+_IMAGES, _LABELS = "JPEGImages", "Annotations"
 _DIGITS = 2
 _MIN_SIDE_PX = 1.02  # a box of one pixel has equal coordinates, which readers take for an accidental click
 
@@ -35,12 +35,14 @@ def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
 
     An image that is in several splits with equal objects gets one file.
     """
-    texts = class_texts(export)
-    written = set()
+    texts, used = class_texts(export), set[int]()
+    written: set[str] = set()
     for image in image_rows(export):
+        used.update(one.label for one in image.objects)
         if image.name in written:
             continue
-        written.add(image.name)
+        if len(export.splits) > 1:
+            written.add(image.name)
         root = _annotation_element(image)
         for one in image.objects:
             clipped = clip_to_image(one, image.image_hw, export.losses)
@@ -48,12 +50,13 @@ def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
             count_lost_area(one, float(np.prod(clipped.box[2:] - clipped.box[:2])), export.losses)
             _add_object(root, texts[one.label - 1], clipped.box, one.iscrowd)
         indent(root)
-        yield f"Annotations/{without_suffix(image.name)}.xml", [tostring(root, "utf-8").decode()]
-    for split, names in export.names.items():
-        yield f"ImageSets/Main/{split}.txt", [f"{without_suffix(name)}\n" for name in names]
+        yield f"{_LABELS}/{without_suffix(image.name)}.xml", [tostring(root, "utf-8").decode()]
+    count_unused_classes(export, used)
+    for split, rows in export.splits.items():
+        yield f"ImageSets/Main/{split}.txt", (f"{without_suffix(image.name)}\n" for image in rows.without_objects())
 
 
-EXPORTER = Exporter(files, image_folder=lambda split: _IMAGES, unique_stems=True)
+EXPORTER = Exporter(files, image_folder=lambda split: _IMAGES, label_folder=lambda split: _LABELS)
 
 
 def _annotation_element(image: ImageRow) -> Element:

@@ -15,14 +15,13 @@ import yaml
 
 from detect.data.exporters.export_rows import (
     CROWDS,
-    ObjectRow,
     clip_to_image,
     count_lost_category_ids,
     decimals,
     image_rows,
     one_polygon,
 )
-from detect.data.exporters.exporter import Export, Exporter
+from detect.data.exporters.exporter import Export, Exporter, ObjectRow
 from detect.data.file_listing import without_suffix
 from detect.data.readers.yolo import NOT_LABELS
 
@@ -32,6 +31,11 @@ _DIGITS = 8  # decimals of a fraction of the image size: 0.00004 px of 4000 px
 def image_folder(split: str) -> str:
     """Return the folder of a split's images."""
     return f"images/{split}"
+
+
+def label_folder(split: str) -> str:
+    """Return the folder of a split's label files."""
+    return f"labels/{split}"
 
 
 def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
@@ -44,8 +48,8 @@ def files(export: Export) -> Iterator[tuple[str, Iterable[str]]]:
                 export.losses[CROWDS] += 1
             else:
                 lines.append(_line(one, image.image_hw, export.losses))
-        yield f"labels/{image.split}/{without_suffix(image.name)}.txt", lines
-    description = {split: image_folder(split) for split in export.parts}
+        yield f"{label_folder(image.split)}/{without_suffix(image.name)}.txt", lines
+    description = {split: image_folder(split) for split in export.splits}
     names = {"names": dict(enumerate(export.class_names.names))}
     yield "data.yaml", [yaml.safe_dump(description | names, sort_keys=False, allow_unicode=True)]
 
@@ -62,7 +66,7 @@ def adapt_name(name: str) -> str:
     return path.as_posix()
 
 
-EXPORTER = Exporter(files, image_folder, unique_stems=True, adapt_name=adapt_name)
+EXPORTER = Exporter(files, image_folder, label_folder, adapt_name)
 
 
 def _line(one: ObjectRow, image_hw: tuple[int, int], losses: Counter[str]) -> str:

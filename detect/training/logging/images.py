@@ -1,4 +1,4 @@
-"""Example images for TensorBoard: detections beside the ground truth, for the same images in every epoch."""
+"""Example images of the val split: detections beside the ground truth, for the same images in every epoch."""
 
 from __future__ import annotations
 
@@ -60,17 +60,28 @@ def draw_beside_ground_truth(
     uint8 RGB [H, W, 3]. The ground truth is on the right, or below if the image is wider than high. Each half has at
     most 640 pixels per side. Raises DataError as ``read_record`` does.
     """
-    image = read_record(record, on_truncated=bool)  # the caller knows of truncated images
-    halves = (
-        _shrink(draw(image, detections.filter(threshold), class_names)),
-        _shrink(draw(image, Detections.of_record(record), class_names, show_scores=False)),
-    )
+    halves = draw_detections_and_ground_truth(record, detections, class_names, threshold, _MAX_SIDE)
     height, width = halves[0].shape[:2]
     axis, gap_hw = (0, (_GAP, width)) if width > height else (1, (height, _GAP))
     return np.concatenate([halves[0], np.full((*gap_hw, 3), 255, np.uint8), halves[1]], axis=axis)
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
+def draw_detections_and_ground_truth(
+    record: ImageRecord, detections: Detections, class_names: ClassNames, threshold: float, max_side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image with the detections (score at least ``threshold``) and one with the ground truth.
+
+    Both are uint8 RGB [H, W, 3] of equal size, shrunk to at most ``max_side`` pixels per side. Raises DataError as
+    ``read_record`` does.
+    """
+    image = read_record(record, on_truncated=bool)  # the caller knows of truncated images
+    return (
+        _shrink(draw(image, detections.filter(threshold), class_names), max_side),
+        _shrink(draw(image, Detections.of_record(record), class_names, show_scores=False), max_side),
+    )
+
+
+def _shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     shrunk = Image.fromarray(image)
-    shrunk.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+    shrunk.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return np.asarray(shrunk)

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detect.io.files import write_bytes
-from detect.media.fonts import warn_of_missing_glyphs, without_glyph_warnings
-from detect.media.image_paths import shown
-
-# The first import of matplotlib logs warnings about missing fonts and about a home folder that it cannot write to.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
-
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter  # noqa: E402
+from detect.media import figures
+from detect.media.figures import Axes, add_legend, short_name, ticker
 
 MAX_CLASSES = 8  # more curves than this cannot be distinguished by color
-_DPI = 110
 _CELL = (5.8, 3.7)  # width and height of one diagram in inches
 _MAX_MARKERS = 20  # up to this number of epochs every point is marked
 _LOG_RATIO = 10.0  # ratio of the highest to the lowest value above which an axis is logarithmic
-_MAX_NAME = 24
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -43,8 +31,7 @@ def write_curves(rows: Rows, path: Path, title: str, best: int = 0, metric: str 
     classes = list(rows[-1]["val"].get("classes", {}))
     with_classes = 1 < len(classes) <= MAX_CLASSES
     height = 3 if with_classes else 2
-    figure = Figure((2 * _CELL[0], height * _CELL[1]), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figures.new_figure(2 * _CELL[0], height * _CELL[1])
     axes = figure.subplots(height, 2)
     _plot_total_loss(axes[0, 0], rows)
     _plot_metrics(axes[0, 1], rows, best, metric)
@@ -53,19 +40,15 @@ def write_curves(rows: Rows, path: Path, title: str, best: int = 0, metric: str 
     _finish(axes[1, 1], rows, "learning rate")
     if with_classes:
         _plot_classes(axes[2, 0], axes[2, 1], rows, classes)
-    figure.suptitle(shown(title), fontsize=13, parse_math=False)
-    warn_of_missing_glyphs([title, *(classes if with_classes else ())])
-    content = BytesIO()
-    with without_glyph_warnings():
-        figure.savefig(content, format="png")
-    write_bytes(path, content.getvalue())
+    figures.set_title(figure, title)
+    write_bytes(path, figures.png(figure, [title, *(classes if with_classes else ())]))
 
 
 def _plot_total_loss(axis: Axes, rows: Rows) -> None:
     _plot(axis, rows, _loss(rows, "losses", "loss"), "train", color="C0")
     _plot(axis, rows, _loss(rows, "val_losses", "loss"), "val", color="C1")
     _finish(axis, rows, "loss", may_be_logarithmic=True)
-    _add_legend(axis, axis)
+    add_legend(axis, axis)
 
 
 def _plot_losses(axis: Axes, rows: Rows) -> None:
@@ -75,7 +58,7 @@ def _plot_losses(axis: Axes, rows: Rows) -> None:
         _plot(axis, rows, _loss(rows, "val_losses", name), color=f"C{number}", linestyle="--")
     title = "loss terms" + (" (dashed: val)" if any(row.get("val_losses") for row in rows) else "")
     _finish(axis, rows, title, may_be_logarithmic=True)
-    _add_legend(axis, axis)
+    add_legend(axis, axis)
 
 
 def _plot_metrics(axis: Axes, rows: Rows, best: int, metric: str) -> None:
@@ -83,25 +66,24 @@ def _plot_metrics(axis: Axes, rows: Rows, best: int, metric: str) -> None:
         for name, style in (("AP", "-"), ("AP50", ":")):
             values = [row["val"].get(kind, {}).get(name) for row in rows]
             _plot(axis, rows, values, f"{kind} {name}", color=f"C{number}", linestyle=style)
-    title = "metrics on val"
+    title = "metrics on val" if any(row["val"] for row in rows) else "no metrics, since the run has no val images"
     if best:
         axis.axvline(best, color="0.7", linewidth=1, zorder=0)
         title += f" (best {metric.replace('_', ' ')}: epoch {best})"
     axis.set_ylim(0, 1)
     _finish(axis, rows, title)
-    _add_legend(axis, axis)
+    add_legend(axis, axis)
 
 
 def _plot_classes(axis: Axes, legend_axis: Axes, rows: Rows, classes: Sequence[str]) -> None:
     """Plot the AP of each class; the legend gets its own diagram, since it would hide the curves."""
     for name in classes:
         values = [row["val"].get("classes", {}).get(name, {}).get("bbox", {}).get("AP") for row in rows]
-        short = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
-        _plot(axis, rows, values, f" {shown(short)}")  # matplotlib omits labels that begin with _
+        _plot(axis, rows, values, short_name(name))
     axis.set_ylim(0, 1)
     _finish(axis, rows, "bbox AP per class")
     legend_axis.set_axis_off()
-    _add_legend(legend_axis, axis, loc="center left")
+    add_legend(legend_axis, axis, loc="center left")
 
 
 def _loss(rows: Rows, key: str, name: str) -> list[float | None]:
@@ -117,24 +99,12 @@ def _plot(axis: Axes, rows: Rows, values: Sequence[float | None], label: str = "
 
 
 def _finish(axis: Axes, rows: Rows, title: str, *, may_be_logarithmic: bool = False) -> None:
-    axis.set_title(title, fontsize=10)
-    axis.tick_params(labelsize=9)
-    axis.grid(True, color="0.9")
-    axis.spines[["top", "right"]].set_visible(False)
+    figures.style(axis, title, "epoch")
     first, last = rows[0]["epoch"], rows[-1]["epoch"]
     axis.set_xlim(first - 0.5, last + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axis.set_xlabel("epoch", fontsize=9)
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     if may_be_logarithmic:
         _make_logarithmic_if_wide(axis)
-
-
-def _add_legend(target: Axes, axis: Axes, **options: Any) -> None:
-    """Put the legend of the curves of ``axis`` on ``target``, if there are curves."""
-    handles, labels = axis.get_legend_handles_labels()
-    if labels:
-        for text in target.legend(handles, labels, fontsize=8, framealpha=0.6, **options).get_texts():
-            text.set_parse_math(False)
 
 
 def _make_logarithmic_if_wide(axis: Axes) -> None:
@@ -143,6 +113,6 @@ def _make_logarithmic_if_wide(axis: Axes) -> None:
     values = values[values > 0]  # drops NaN too
     if len(values) and values.max() > _LOG_RATIO * values.min():
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_formatter(ticker.NullFormatter())

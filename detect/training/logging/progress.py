@@ -125,13 +125,13 @@ def step_line(losses: Mapping[str, float], lr: float, left: str, memory: int | N
 def epoch_line(row: Mapping[str, Any], epochs: int, scores: str, left: str, *, is_best: bool) -> str:
     """Return the line of an epoch: ``epoch 3/60  loss 1.234  val loss 1.310  bbox AP ...  best  1 min per epoch``.
 
-    row: of metrics.jsonl.  scores: of ``coco_metrics.one_line``.
+    row: of metrics.jsonl.  scores: of ``coco_metrics.one_line``, "" without validation.
     left: see ``EtaEstimator.left``; omitted after the last epoch.
     """
     words = [f"epoch {row['epoch']}/{epochs}", f"loss {row['losses']['loss']:.3f}"]
     if val_losses := row.get("val_losses"):
         words.append(f"val loss {val_losses['loss']:.3f}")
-    words += [scores, *(["best"] if is_best else [])]
+    words += [scores] * bool(scores) + ["best"] * is_best
     took = [f"{duration_in_words(row['seconds'])} per epoch", left if row["epoch"] < epochs else ""]
     took.append(memory_in_words(row.get("memory_bytes")))
     return "  ".join([*words, ", ".join(word for word in took if word)])

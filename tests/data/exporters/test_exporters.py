@@ -27,19 +27,27 @@ from detect.data.exporters.export_rows import (
 FORMATS = list(EXPORTERS)
 SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
 LOSSES = {
-    "nothing": ({"bbox": [10, 10, 20, 20], "area": 400}, {"voc": {}, "yolo": {}, "via": {OBJECTS_WITHOUT_MASK: 1}}),
-    "mask": ({"segmentation": SQUARE}, {"voc": {MASKS: 1}, "yolo": {}, "via": {}}),
+    "nothing": (
+        {"bbox": [10, 10, 20, 20], "area": 400},
+        {"voc": {}, "yolo": {}, "via": {OBJECTS_WITHOUT_MASK: 1}, "labelme": {}},
+    ),
+    "mask": ({"segmentation": SQUARE}, {"voc": {MASKS: 1}, "yolo": {}, "via": {}, "labelme": {}}),
     "area": (
         {"bbox": [10, 10, 20, 20], "area": 300},
-        {"voc": {AREAS: 1}, "yolo": {AREAS: 1}, "via": {AREAS: 1, OBJECTS_WITHOUT_MASK: 1}},
+        {"voc": {AREAS: 1}, "yolo": {AREAS: 1}, "via": {AREAS: 1, OBJECTS_WITHOUT_MASK: 1}, "labelme": {AREAS: 1}},
     ),
     "crowd": (
         {"bbox": [10, 10, 20, 20], "iscrowd": 1},
-        {"voc": {}, "yolo": {CROWDS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}},
+        {"voc": {}, "yolo": {CROWDS: 1}, "via": {OBJECTS_WITHOUT_MASK: 1}, "labelme": {CROWDS: 1}},
     ),
     "box": (
         {"bbox": [10, 10, 20, 25], "segmentation": SQUARE},
-        {"voc": {MASKS: 1, AREAS: 1}, "yolo": {MASK_BOX_DIFFERENCES: 1}, "via": {MASK_BOX_DIFFERENCES: 1}},
+        {
+            "voc": {MASKS: 1, AREAS: 1},
+            "yolo": {MASK_BOX_DIFFERENCES: 1},
+            "via": {MASK_BOX_DIFFERENCES: 1},
+            "labelme": {MASK_BOX_DIFFERENCES: 1},
+        },
     ),
     "outside": (
         {"bbox": [-3, 10, 20, 20], "area": 400},
@@ -47,11 +55,12 @@ LOSSES = {
             "voc": {BOX_PARTS_OUTSIDE: 1, AREAS: 1},
             "yolo": {BOX_PARTS_OUTSIDE: 1, AREAS: 1},
             "via": {OBJECTS_WITHOUT_MASK: 1},
+            "labelme": {},
         },
     ),
     "no pixel": (
         {"bbox": [10, 10, 20, 0.3], "area": 6, "segmentation": [[10, 10, 30, 10.1, 10, 10.3]]},
-        {"voc": {MASKS: 1}, "yolo": {MASKS: 1}, "via": {MASKS: 1}},
+        {"voc": {MASKS: 1}, "yolo": {MASKS: 1}, "via": {MASKS: 1}, "labelme": {MASKS: 1}},
     ),
 }
 
@@ -61,12 +70,13 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "new"
 
 
-@pytest.mark.parametrize("form", ["voc", "yolo", "via"])
+@pytest.mark.parametrize("form", ["voc", "yolo", "via", "labelme"])
 @pytest.mark.parametrize("case", LOSSES)
 def test_lost_information_is_counted(tmp_path, out, case, form):
     entry, lost = LOSSES[case]
     class_names, table = one_image(tmp_path, entry)
-    unused = {} if form == "yolo" else {UNUSED_CLASSES: 1}
+    only_crowds = (case, form) == ("crowd", "labelme")  # which it leaves out
+    unused = {} if form == "yolo" else {UNUSED_CLASSES: 2 if only_crowds else 1}
     times = 1 if form == "voc" else 2  # since its splits share the image
     expected = unused | {what: times * count for what, count in lost[form].items()}
     assert convert({"a": table, "b": table}, class_names, form, out) == expected
@@ -90,7 +100,9 @@ def test_coco_annotation_ids_are_made_unique(tmp_path, out):
 def test_boxes_thinner_than_a_pixel_are_kept(tmp_path, out, form, box):
     class_names, table = one_image(tmp_path, {"bbox": box})
     convert({"a": table}, class_names, form, out)
-    (new,) = read_back(form, out, {"a": ["a.png"]}, ("kite",) if form == "voc" else class_names.names).values()
+    (new,) = read_back(
+        form, out, {"a": ["a.png"]}, ("kite",) if form in ("voc", "labelme") else class_names.names
+    ).values()
     assert np.abs(new.boxes - table.boxes).max() <= 0.5
 
 

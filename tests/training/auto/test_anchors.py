@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detect.models.anchors import ASPECT_RATIOS, anchor_recall, anchor_sizes
+from detect.models.anchors import ASPECT_RATIOS, AnchorGrid, anchor_recall, anchor_sizes
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
 from detect.structures.image_record import ImageRecord
@@ -55,7 +55,7 @@ def test_the_recall_equals_that_of_the_model(hw):
         architecture = backbone_architecture("mobilenet_v2", "fasterrcnn", IMGSZ)
         model = build(replace(architecture, anchors=fitted.sizes, aspect_ratios=fitted.aspect_ratios), 2)
         with torch.inference_mode():
-            expected = anchor_recall(model, [record(found, i) for i in range(100)], IMGSZ)
+            expected = anchor_recall(AnchorGrid.of(model), [record(found, i) for i in range(100)], IMGSZ)
         some = replace(found, boxes=found.boxes[:100], images=found.images[:100])
         assert coverage(some, IMGSZ, fitted).recall == pytest.approx(expected, abs=0.011)
 
