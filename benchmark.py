@@ -1,9 +1,14 @@
-"""Measure models, training, reading of datasets and serving. The pages in docs/ hold the results.
+"""Measure models, training, reading of datasets, evaluation, serving and videos. The pages in docs/ hold the results.
 
-    python benchmark.py inference     parameters, multiply-adds and time of every model (docs/models.md)
+    python benchmark.py inference     one model beside torchvision's own code, in every runtime (docs/performance.md)
+    python benchmark.py models        parameters, multiply-adds and time of every model (docs/models.md)
     python benchmark.py train         training beside a loop like torchvision's references (docs/training_speed.md)
     python benchmark.py data          reading of annotations beside pycocotools (docs/data.md)
+    python benchmark.py evaluate      COCO's metrics beside pycocotools and faster-coco-eval (docs/evaluation.md)
+    python benchmark.py intervals     coverage of the intervals of AP, by simulation (docs/evaluation.md)
+    python benchmark.py labels        planted annotation errors that a model finds (docs/datasets.md)
     python benchmark.py serve         serve.py under load (docs/serving.md)
+    python benchmark.py video         frame rate of detect_video.py beside its detector alone (docs/video.md)
     python benchmark.py results       metrics after training on two datasets (docs/results.md)
 
 Each prints a Markdown table; --json FILE also writes every measurement.
@@ -20,16 +25,24 @@ from detect.cli.flags import parse_command
 
 COMMANDS = {
     "inference": settings.InferenceSettings,
+    "models": settings.ModelsSettings,
     "train": settings.TrainSettings,
     "data": settings.DataSettings,
+    "evaluate": settings.EvaluateSettings,
+    "intervals": settings.IntervalsSettings,
+    "labels": settings.LabelsSettings,
     "serve": settings.ServeSettings,
+    "video": settings.VideoSettings,
     "results": settings.ResultsSettings,
 }
-MODULES = {"train": "training", "serve": "serving"}  # others have the name of their command
+# Others have the name of their command.
+MODULES = {"train": "training", "evaluate": "evaluation", "labels": "label_errors", "serve": "serving"}
 
 
 def main() -> None:
-    name, chosen, _ = parse_command(COMMANDS, "Measure models, training, reading of datasets and serving.")
+    name, chosen, _ = parse_command(
+        COMMANDS, "Measure models, training, reading of datasets, evaluation, serving and videos."
+    )
     # Imported here because torch takes seconds, and --help does not need it.
     report, module = (import_module(f"benchmarks.{one}") for one in ("report", MODULES.get(name, name)))
     report.publish(chosen, module.run)

@@ -1,8 +1,7 @@
-"""Size and speed of models: every line of the tables BACKBONES and DETECTORS, under equal load.
+"""Speed, memory and AP of one model on a CPU: torchvision's own code beside every way in which this toolkit runs it.
 
-The weights are random, so nothing is downloaded. Random deep networks alone would make the load a matter of chance:
-activations explode or vanish, and then no proposal and no object, or hundreds, reach the heads. So batch norms get the
-statistics of the image, and each model the score threshold at which it detects OBJECTS objects.
+One round runs each variant once on the same decoded images, so that other load affects all equally. Ratios are
+computed within a round.
 """
 
 from __future__ import annotations
@@ -11,175 +10,189 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
-import torch
-import torchvision
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils.flop_counter import FlopCounterMode
-from torchvision.ops import FrozenBatchNorm2d
 
-from benchmarks import report
+from benchmarks import bar_chart, detectors
+from benchmarks.comparison_page import page
+from benchmarks.detectors import CannotRunError, Detector, Work
+from benchmarks.matrix_peak import MatrixPeak
+from benchmarks.measured_images import calibration_images, timed_images
+from benchmarks.pooled_accuracy import Accuracy, measure_accuracy
+from benchmarks.processes import in_new_process
 from benchmarks.report import Result
 from benchmarks.settings import InferenceSettings
+from benchmarks.subject import Subject, prepare_subject
+from benchmarks.variants import TORCHVISION, VARIANTS, Variant
 from detect import progress, runtime
-from detect.inference.predictor import Predictor
-from detect.media.images import read_image
-from detect.models.architecture import Architecture, backbone_architecture, detector_architecture
-from detect.models.builder import build
-from detect.models.zoo import BACKBONES, DETECTORS, HEADS
-from detect.structures.class_names import ClassNames
-
-OBJECTS = 10
-COCO_ROWS = 91
-IMAGE = Path(__file__).resolve().parents[1] / "input" / "balloons_1.jpg"
+from detect.data.description import find_spec
+from detect.data.spec import DatasetSpec
+from detect.errors import DetectError
+from detect.evaluation.predict import require_shared_classes
+from detect.io.files import make_folder, new_temporary_folder
 
 
 @dataclass
-class Entry:
-    """One measured model.
+class Row:
+    """Measurements of one variant; means over images, medians over rounds, None where not measured.
 
-    name: of the backbone or torchvision model.  kind: ``backbone`` or ``model``.  head: of HEADS.
-    parameters: number of parameters. Frozen batch norms do not count, as in torchvision's ``num_params``.
-    input_hw: pixels that the backbone processes, padded to whole strides.
-    proposals: number of proposals that reach the box head; None for one-stage models.
-    objects: number of detections in the image, and so of masks that are predicted and pasted.
-    multiply_adds: number of multiply-add operations in convolutions and matrix products for one image. As in the
-        GFLOPS that torchvision publishes, a multiplication with its addition counts once, and biases, norms,
-        activations, resizing, RoIAlign and NMS do not count.
-    ap: COCO AP in percent (``box_map``, and ``mask_map`` or ``kp_map``), and top1: ImageNet accuracy of the backbone
-        in percent, both as torchvision publishes them with its weights; empty or None for other weights.
-    seconds: of each round, from the decoded image to its Detections.
+    name: title of the variant.
+    ms: milliseconds per image, and images_per_s: images per second.
+    speedup: median of the time of torchvision's code over that of this variant in the same round.
+    peak_mib: peak memory in MiB of a process that loads the model and detects.
+    ap, segm_ap: AP of boxes and masks in percent, pooled over the splits, and ap_loss, segm_ap_loss: largest loss of a
+        single split against torchvision's code, in points; negative if AP rose on every split.
+    split_ap: split -> "bbox" or "segm" -> AP in percent.
+    multiply_adds, proposals, objects: see ``Work``.
+    peak_format: number format of the matrix products that ``peak_fraction`` refers to.
+    peak_fraction: operations per second as a fraction of those of the matrix products, two for a multiply-add.
+    seconds: of each round, for all images.
     """
 
     name: str
-    kind: str
-    head: str
-    parameters: int
-    input_hw: tuple[int, int]
-    proposals: int | None
-    objects: int
-    multiply_adds: int
-    ap: dict[str, float]
-    top1: float | None
+    peak_format: str
     seconds: list[float] = field(default_factory=list)
+    ms: float = 0.0
+    images_per_s: float = 0.0
+    speedup: float = 1.0
+    peak_mib: float | None = None
+    ap: float | None = None
+    ap_loss: float | None = None
+    segm_ap: float | None = None
+    segm_ap_loss: float | None = None
+    split_ap: dict[str, dict[str, float]] = field(default_factory=dict)
+    multiply_adds: float = 0.0
+    proposals: float | None = None
+    objects: float = 0.0
+    peak_fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A variant that runs on this machine, and where its measurements go."""
+
+    variant: Variant
+    detector: Detector
+    row: Row
 
 
 def run(settings: InferenceSettings) -> Result:
-    """Measure the chosen models in turns."""
-    device = runtime.pick_device(settings.device)
-    image = read_image(IMAGE)
-    lines = progress.bar(choose(settings.models, settings.heads), desc="building")
-    models = [prepare(name, head, settings.imgsz, image, device) for name, head in lines]
-    for _ in progress.bar(range(settings.rounds), desc="rounds"):
-        for entry, predictor in models:  # in turns, so that other load affects all equally
+    """Measure the chosen variants in turns."""
+    runtime.hide_gpu_warning()
+    if settings.plot:
+        make_folder(settings.plot.parent)
+    spec = None
+    if settings.data:
+        spec = find_spec(settings.data, settings.data_root, settings.format)
+        spec.prepare()
+    images = timed_images(spec, settings.images)
+    with new_temporary_folder("benchmark_") as folder:
+        subject = prepare_subject(settings.model, settings.imgsz, folder, images, partial(calibration_images, spec))
+        if spec and not subject.has_random_weights:
+            require_shared_classes(subject.class_names, spec.all_classes(), f"dataset '{spec.name}'")
+        loaded, left_out = load(settings, subject, images)
+        peak = measure_times(loaded, images, settings.rounds)
+        measure_memory(loaded, subject, settings.proposals, images)
+        if spec and not subject.has_random_weights:
+            measure_ap(loaded, spec)
+    rows = [one.row for one in loaded]
+    summarize(rows, len(images), peak.rates)
+    facts = {
+        "model": settings.model,
+        "random_weights": subject.has_random_weights,
+        "data": spec.name if spec else None,
+        "imgsz": loaded[0].detector.imgsz,
+        "image_hw": [image.shape[:2] for image in images],
+        "matrix_operations_per_s": peak.rates,
+        "left_out": left_out,
+        "rows": [asdict(row) for row in rows],
+    }
+    if settings.plot:
+        bar_chart.write(settings.plot, f"{settings.model}: ms per image", {row.name: row.ms for row in rows})
+    return page(facts), facts
+
+
+def load(
+    settings: InferenceSettings, subject: Subject, images: Sequence[np.ndarray]
+) -> tuple[list[Loaded], dict[str, str]]:
+    """Return torchvision's code and the chosen variants, warmed up, and the title of each other one with the reason
+    why it cannot be measured."""
+    get = partial(_load, subject=subject, proposals=settings.proposals)
+    base = get(TORCHVISION)
+    all_proposals = detectors.work_of(base, images)
+    works: dict[bool, Work] = {False: all_proposals}
+    loaded = [Loaded(TORCHVISION, base, _row(TORCHVISION, all_proposals))]
+    left_out: dict[str, str] = {}
+    for name in progress.bar(settings.variants or list(VARIANTS), desc="exporting and loading"):
+        variant = VARIANTS[name]
+        try:
+            detectors.check_machine(variant)
+            if variant.is_fast:
+                _check_proposals(settings.proposals, all_proposals.proposals)
+                works[True] = works.get(True) or detectors.work_of(get(VARIANTS["fast"]), images)
+            detector = get(variant)
+            detectors.warm_up(variant, detector, images)
+        except DetectError as error:
+            left_out[variant.title] = progress.spelled(str(error))
+        else:
+            loaded.append(Loaded(variant, detector, _row(variant, works[variant.is_fast])))
+    return loaded, left_out
+
+
+def _load(variant: Variant, subject: Subject, proposals: int) -> Detector:
+    return detectors.load_detector(variant, subject.file(variant.file), subject.imgsz, proposals)
+
+
+def _row(variant: Variant, work: Work) -> Row:
+    return Row(variant.title, variant.peak, **asdict(work))
+
+
+def _check_proposals(fewer: int, all_proposals: float | None) -> None:
+    """Raise CannotRunError if a fast variant would not classify fewer proposals."""
+    if all_proposals is None:
+        raise CannotRunError("a one-stage model has no proposals")
+    if fewer >= all_proposals:
+        raise CannotRunError(f"the model has {all_proposals:.0f} proposals; choose fewer with --proposals")
+
+
+def measure_times(loaded: Sequence[Loaded], images: Sequence[np.ndarray], rounds: int) -> MatrixPeak:
+    """Run all variants in turns, and return the rates of matrix products, measured in every round too."""
+    peak = MatrixPeak()
+    for number in progress.bar(range(rounds), desc="rounds"):
+        peak.measure()
+        for one in loaded if number % 2 else reversed(loaded):
             start = time.perf_counter()
-            predictor.predict_batch([image])
-            entry.seconds.append(time.perf_counter() - start)
-    entries = [entry for entry, _ in models]
-    facts = {"image_hw": image.shape[:2], "models": [asdict(entry) for entry in entries]}
-    return page(entries, image.shape[:2]), facts
+            for image in images:
+                one.detector.detect(image)
+            one.row.seconds.append(time.perf_counter() - start)
+    return peak
 
 
-def choose(names: Sequence[str] | None, every_head: bool) -> list[tuple[str, str]]:
-    """Return (name, head) of each model to measure."""
-    lines = []
-    for name in dict.fromkeys(names or (*BACKBONES, *DETECTORS)):
-        heads = (DETECTORS[name].head,) if name in DETECTORS else HEADS if every_head else HEADS[:1]
-        lines += [(name, head) for head in heads]
-    return lines
+def measure_memory(loaded: Sequence[Loaded], subject: Subject, proposals: int, images: Sequence[np.ndarray]) -> None:
+    """Set the peak memory of each variant, measured in a process of its own."""
+    for one in progress.bar(loaded, desc="memory"):
+        arguments = (one.variant, subject.file(one.variant.file), subject.imgsz, proposals, images)
+        size = in_new_process(detectors.peak_memory, *arguments, task=one.variant.title, lower="imgsz")
+        one.row.peak_mib = None if size is None else size / 2**20
 
 
-def prepare(name: str, head: str, imgsz: int, image: np.ndarray, device: torch.device) -> tuple[Entry, Predictor]:
-    """Return the Entry of a model, still without ``seconds``, and its Predictor, which has processed ``image``.
-
-    The predictor has a threshold at which it detects OBJECTS objects in ``image``, or all if it finds fewer.
-
-    head: detection head of a backbone; ignored for a torchvision model.  imgsz: short side in pixels; torchvision
-    models with a fixed or a smaller size keep it.  image: uint8 RGB [H, W, 3].
-    """
-    torch.manual_seed(0)
-    is_backbone = name not in DETECTORS
-    architecture = backbone_architecture(name, head, imgsz) if is_backbone else _detector(name, imgsz)
-    published = {} if is_backbone else _published(DETECTORS[name].builder, "COCO_V1")
-    rows = COCO_ROWS if is_backbone else len(published["categories"])
-    model: Any = build(architecture, rows)
-    classes = ClassNames(tuple(f"class {row}" for row in range(1, rows)))
-    predictor = Predictor(model, classes, threshold=1.0, device=device)
-    with register_module_forward_pre_hook(_settle_norm):
-        predictor.predict_batch([image])
-    scores = predictor.predict_batch([image], threshold=0.0)[0].scores
-    # Between two scores, since their last digits differ from run to run.
-    predictor.threshold = float(scores[OBJECTS - 1 : OBJECTS + 1].mean()) if len(scores) > OBJECTS else 0.0
-
-    observed: dict[str, Any] = {"proposals": None}
-
-    def observe(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if module is model.backbone:
-            observed["input_hw"] = tuple(inputs[0].shape[2:])
-        elif module is getattr(model, "rpn", None):
-            observed["proposals"] = len(output[0][0])
-
-    with register_module_forward_hook(observe), FlopCounterMode(display=False) as counter:
-        (found,) = predictor.predict_batch([image])
-    weights = BACKBONES[name].weights if name in BACKBONES else None
-    imagenet = _published(name, "IMAGENET1K_V1") if weights and not weights.url else None
-    entry = Entry(
-        name=name,
-        kind="backbone" if is_backbone else "model",
-        head=architecture.head,
-        parameters=sum(p.numel() for p in model.parameters()),
-        objects=len(found),
-        multiply_adds=counter.get_total_flops() // 2,  # torch counts multiplications and additions
-        ap=published["_metrics"]["COCO-val2017"] if published else {},
-        top1=imagenet["_metrics"]["ImageNet-1K"]["acc@1"] if imagenet else None,
-        **observed,
-    )
-    return entry, predictor
+def measure_ap(loaded: Sequence[Loaded], spec: DatasetSpec) -> None:
+    """Set the AP of each variant."""
+    base: Accuracy | None = None
+    for one in loaded:
+        row, found = one.row, measure_accuracy(one.detector.scored, spec, one.variant.title)
+        base = base or found
+        row.split_ap = found.splits
+        row.ap, row.segm_ap = found.pooled.get("bbox"), found.pooled.get("segm")
+        row.ap_loss, row.segm_ap_loss = (found.largest_loss(base, kind) for kind in ("bbox", "segm"))
 
 
-def page(entries: Sequence[Entry], image_hw: tuple[int, ...]) -> str:
-    """Return how the models were measured, and the table, as Markdown."""
-    rows = [
-        [
-            f"`--{e.kind} {e.name}`",
-            e.head,
-            f"{e.parameters / 1e6:.1f}",
-            f"{e.input_hw[0]}×{e.input_hw[1]}",
-            "–" if e.proposals is None else str(e.proposals),
-            f"{e.multiply_adds / 1e9:.1f}",
-            *("–" if p is None else f"{p:.1f}" for p in (*map(e.ap.get, ("box_map", "mask_map", "kp_map")), e.top1)),
-            f"{1000 * statistics.median(e.seconds):.0f}",
-        ]
-        for e in entries
-    ]
-    header = ("model", "head", "M parameters", "pixels", "proposals", "GFLOP", "COCO box AP", "mask AP", "keypoint AP")
-    objects = sorted({e.objects for e in entries})
-    return (
-        f"Milliseconds: median of {len(entries[0].seconds)} rounds, all models in turn in one process, from the "
-        f"decoded image ({IMAGE.name}, {image_hw[0]}×{image_hw[1]} pixels) to its detections, "
-        f"{' to '.join(map(str, dict.fromkeys((objects[0], objects[-1]))))} objects each.\n\n"
-        + report.table((*header, "ImageNet top-1", "ms"), rows)
-    )
-
-
-def _detector(name: str, imgsz: int) -> Architecture:
-    line = DETECTORS[name]
-    return detector_architecture(name, None if line.short == line.long or line.short <= imgsz else imgsz)
-
-
-def _published(builder: str, weights: str) -> dict[str, Any]:
-    """Return torchvision's metadata of the ``weights`` of a model, such as categories and metrics."""
-    return torchvision.models.get_model_weights(builder)[weights].meta
-
-
-def _settle_norm(module: Any, inputs: tuple[Tensor, ...]) -> None:
-    """Set the running statistics of a batch norm, frozen or not, to those of its input."""
-    is_norm: bool = isinstance(module, nn.BatchNorm2d | FrozenBatchNorm2d)
-    if is_norm and inputs[0].numel():
-        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
-        module.running_mean.copy_(mean)
-        module.running_var.copy_(variance.clamp(min=1e-5))  # some eps are 0
+def summarize(rows: Sequence[Row], images: int, matrix_rates: dict[str, float]) -> None:
+    """Set the medians of each row. The first row is torchvision's code."""
+    for row in rows:
+        seconds = statistics.median(row.seconds) / images
+        row.ms, row.images_per_s = 1000 * seconds, 1 / seconds
+        row.speedup = statistics.median(a / b for a, b in zip(rows[0].seconds, row.seconds, strict=True))
+        if row.peak_format in matrix_rates:
+            row.peak_fraction = 2 * row.multiply_adds / seconds / matrix_rates[row.peak_format]

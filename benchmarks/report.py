@@ -17,11 +17,13 @@ import torchvision
 from detect import runtime
 from detect.cli.startup import start_program
 from detect.io.files import make_folder, write_text
+from detect.text import counted
 
 Result = tuple[str, dict[str, Any]]
 """What a command measured: a description with tables, as Markdown, and every measurement for the JSON file."""
 
 NOT_MEASURED = "not measured"
+_FILES = ("--pretrained", "--json", "--plot")  # flags with a file of this machine
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,14 +57,14 @@ def command() -> str:
     for argument in sys.argv[1:]:
         for word in argument.split("=", 1) if argument.startswith("--") else [argument]:
             flag = words[-1] if words else ""
-            words.append("DIR" if flag == "--data-root" else Path(word).name if flag == "--pretrained" else word)
+            words.append("DIR" if flag == "--data-root" else Path(word).name if flag in _FILES else word)
     return shlex.join(["python", "benchmark.py", *words])
 
 
 def machine(device: torch.device) -> str:
     """Return processor, instruction set, threads and versions in words."""
     instructions = torch.backends.cpu.get_cpu_capability()
-    text = f"{_processor()} with {instructions}, {torch.get_num_threads()} threads"
+    text = f"{_processor()} with {instructions}, {counted(torch.get_num_threads(), 'thread')}"
     if device.type == "cuda":
         text = f"{torch.cuda.get_device_name(device)} beside {text}"
     return f"{text}, torch {torch.__version__}, torchvision {torchvision.__version__}"

@@ -11,15 +11,18 @@ from benchmarks import report
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", "a command is missing; one of inference, train, data, serve, results"),
+        (
+            "",
+            "a command is missing; one of inference, models, train, data, evaluate, intervals, labels, serve, video,",
+        ),
         ("training", "unknown command 'training': did you mean train?"),
-        ("data --models v2", "--models is a flag of inference, train, not of data"),
+        ("data --models v2", "--models is a flag of models, train, not of data"),
         ("data --objects 0", "--objects 0 must be at least 1"),
-        ("inference --images 5", "--images is a flag of data, not of inference"),
-        ("inference --models mobilenet_v2 resnet5", "unknown model 'resnet5': did you mean resnet50"),
+        ("models --images 5", "--images is a flag of inference, data, evaluate, intervals, not of models"),
+        ("models --models mobilenet_v2 resnet5", "unknown model 'resnet5': did you mean resnet50"),
         ("serve --clients 0", "--clients 0 must be at least 1"),
         ("serve --seconds 0", "--seconds 0"),
-        ("train --images 3", "--images is a flag of data, not of train"),
+        ("train --images 3", "--images is a flag of inference, data, evaluate, intervals, not of train"),
         ("train --models ssd300", "ssd300"),
         ("train --models mobilnet_v2", "did you mean mobilenet_v2"),
         ("results --runs ballon_plain_0", "unknown run 'ballon_plain_0'"),

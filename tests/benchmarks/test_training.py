@@ -26,7 +26,6 @@ from detect.models.architecture import backbone_architecture
 from detect.models.pretrained import build_from_weights, choose_weights
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
-from detect.training import amp
 from detect.training.config import TrainConfig
 from detect.training.optimizer import build_optimizer, build_schedule
 from detect.training.step import TrainStep
@@ -50,7 +49,7 @@ def run(monkeypatch, folder):
     monkeypatch.setattr("detect.runtime.available_cores", lambda: 1)
     monkeypatch.setattr(training, "in_new_process", lambda function, *arguments, **_: function(*arguments))
     monkeypatch.setattr(training, "_WARM_UP", 1)
-    monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
         line = ["train", "--data", folder / "few.yaml", "--imgsz", IMGSZ, "--rounds", 2, "--steps", 2]
@@ -116,6 +115,7 @@ def test_reference_batches_hold_every_image_once_per_epoch_with_similar_aspect_r
     assert all(len({image.shape for image in images}) == 1 for images, _ in epochs)
 
 
+@pytest.mark.slow
 def test_table_and_json_hold_every_variant_and_every_stage(run, tmp_path, capsys):
     path = tmp_path / "facts.json"
     assert run("--json", path) == 0
@@ -173,7 +173,7 @@ def test_unknown_memory_and_stages_are_left_out_of_the_tables():
 
 def test_mixed_precision_is_measured_only_where_the_processor_supports_it(monkeypatch):
     for supported, variants in ((True, [*VARIANTS]), (False, [REFERENCE, SAME, DEFAULT])):
-        monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda supported=supported: supported)
+        monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda supported=supported: supported)
         assert variants_on(CPU) == variants
 
 
