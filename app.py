@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, product
@@ -27,7 +27,7 @@ from detect.cli.startup import start_program
 from detect.errors import DetectError, MediaError, UsageError
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
-from detect.inference.writers.annotated_video import write_annotated_video
+from detect.inference.writers.annotated_video import frames_ahead, write_annotated_video
 from detect.io.links import is_link
 from detect.media import formats
 from detect.media.drawing import draw, gray_around
@@ -40,7 +40,7 @@ from detect.serving.batching import Batcher
 from detect.serving.errors import ServerBusyError
 from detect.serving.responses import ImageResult, mask_files, to_json, zip_archive
 from detect.structures.detections import Detections
-from detect.text import counted
+from detect.text import counted, thresholds_in_words
 
 ROOT = Path(__file__).parent
 MIN_SCORE = 0.05  # lower end of the threshold slider
@@ -58,14 +58,14 @@ class Selection:
 
     model: name, path or URL of the model, as for ``load_model``.
     modified: modification time of the model's file, so that a model that is trained again is loaded again.
-    threshold: minimum score of the detections that are shown.
+    threshold: minimum score of the detections that are shown; None for the thresholds of the model.
     labels: labels of the classes that are shown, None for all.
     gray: whether everything outside the objects loses its color.
     """
 
     model: str
     modified: float
-    threshold: float
+    threshold: float | None
     labels: tuple[int, ...] | None
     gray: bool
 
@@ -118,11 +118,30 @@ def choose_settings() -> Selection | None:
         modified = os.path.getmtime(model) if os.path.isfile(model) else 0.0  # noqa: PTH113, PTH204
         predictor = predictor_of(model, modified)
         class_names = predictor.class_names
-        default = max(predictor.threshold, MIN_SCORE)
-        threshold = st.slider("Minimum score", MIN_SCORE, 1.0, default, 0.01, key=f"threshold {model}")
+        threshold = choose_threshold(model, predictor)
         classes = st.multiselect("Classes", class_names.names, placeholder="all", key=f"classes {model}")
         gray = st.toggle("Remove colors around the objects")
     return Selection(model, modified, threshold, tuple(class_names.labels(classes)) if classes else None, gray)
+
+
+def choose_threshold(model: str, predictor: Predictor) -> float | None:
+    """Draw a slider and a checkbox; return the minimum score for all classes, None for the thresholds of the model."""
+    slider, own = f"threshold {model}", f"own thresholds {model}"
+    default = max(predictor.threshold, MIN_SCORE)
+    st.session_state.setdefault(slider, default)
+    st.session_state.setdefault(own, True)
+
+    def slider_moved() -> None:
+        st.session_state[own] = False
+
+    def own_changed() -> None:
+        if st.session_state[own]:
+            st.session_state[slider] = default
+
+    threshold = st.slider("Minimum score", MIN_SCORE, 1.0, step=0.01, key=slider, on_change=slider_moved)
+    words = thresholds_in_words(predictor.class_thresholds)
+    st.checkbox("Thresholds of the model", key=own, on_change=own_changed, help=words)
+    return None if st.session_state[own] else threshold
 
 
 def choose_file() -> tuple[str, bytes] | None:
@@ -152,10 +171,11 @@ def is_image(name: str, content: bytes) -> bool:
 
 def show_image(name: str, content: bytes, selection: Selection) -> None:
     """Show the image without and with detections, a table of the detections, and download buttons."""
-    class_names = selection.predictor.class_names
+    predictor, class_names = selection.predictor, selection.predictor.class_names
     image = read_image(Encoded(content, name))
     detections = detections_of(selection.model, selection.modified, content)
-    detections = detections.filter(selection.threshold, selection.labels)
+    threshold = predictor.class_thresholds if selection.threshold is None else selection.threshold
+    detections = detections.filter(threshold, selection.labels)
     background = gray_around(image, detections) if selection.gray else image
     drawn = draw(background, detections, class_names, tint=not selection.gray)
     before, after = st.columns(2)
@@ -213,19 +233,19 @@ def annotate_video(
         def without_paths(text: str) -> str:
             return text.replace(str(path), name).replace(f"{folder}{os.sep}", "")
 
-        def detect(image: np.ndarray) -> Detections:
-            return predict(predictor, image, selection.threshold, selection.labels)
+        def detect(frames: Sequence[Frame]) -> list[Detections]:
+            return [predict(predictor, frame.image, selection.threshold, selection.labels) for frame in frames]
 
-        def frames(video: VideoReader) -> Iterator[Frame]:
-            total = min(max_frames, video.frame_count or max_frames)
-            for number, frame in enumerate(islice(video, max_frames), start=1):
+        def frames(decoded: Iterable[Frame], total: int) -> Iterator[Frame]:
+            for number, frame in enumerate(islice(decoded, max_frames), start=1):
                 yield frame
                 bar.progress(min(1.0, number / total), f"{number} of {total} frames")
 
         try:
-            with VideoReader(path, contained=True, max_pixels=MAX_PIXELS) as video:
+            with VideoReader(path, contained=True, max_pixels=MAX_PIXELS) as video, frames_ahead(video) as decoded:
+                shown = frames(decoded, min(max_frames, video.frame_count or max_frames))
                 options: Any = {"stride": stride, "formats": ["json"], "gray": selection.gray}
-                done = write_annotated_video(video, frames(video), detect, predictor.class_names, out, **options)
+                done = write_annotated_video(video, shown, detect, predictor.class_names, out, **options)
                 warning = f"; {without_paths(video.warning)}" if video.warning else ""
         except DetectError as error:
             raise MediaError(without_paths(str(error))) from None
@@ -317,16 +337,21 @@ def queue() -> Batcher:
 
 @st.cache_data(max_entries=32, show_spinner="processing the image")
 def detections_of(model: str, modified: float, content: bytes) -> Detections:
-    """Return all detections of an image above MIN_SCORE, so that moving the threshold does not run the model again."""
-    return predict(predictor_of(model, modified), read_image(Encoded(content)), MIN_SCORE)
+    """Return all detections of an image that the page can show, so that moving the threshold runs no model."""
+    predictor = predictor_of(model, modified)
+    return predict(predictor, read_image(Encoded(content)), min(MIN_SCORE, predictor.threshold))
 
 
 def predict(
-    predictor: Predictor, image: np.ndarray, threshold: float, labels: Sequence[int] | None = None
+    predictor: Predictor, image: np.ndarray, threshold: float | None, labels: Sequence[int] | None = None
 ) -> Detections:
-    """Return the detections of ``image`` (uint8 RGB [H, W, 3]) after waiting in the queue. Raises ServerBusyError."""
-    (result,) = queue().submit(predictor, [image], threshold, QUEUE_TIMEOUT)
-    return result.result().filter(labels=labels)
+    """Return the detections of ``image`` (uint8 RGB [H, W, 3]) after waiting in the queue.
+
+    threshold: minimum score for all classes; None for those of the model.  labels: labels to return, None for all.
+    Raises ServerBusyError.
+    """
+    (result,) = queue().submit(predictor, [image], threshold, QUEUE_TIMEOUT, labels)
+    return result.result()
 
 
 def trained_models() -> dict[str, str]:

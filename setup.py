@@ -47,6 +47,6 @@ class BuildWithShippedFiles(build_py):
 
 setup(
     install_requires=requirements("requirements.txt"),
-    extras_require={name: extra(name) for name in ("serve", "app", "dev")},
+    extras_require={name: extra(name) for name in ("serve", "app", "export", "dev")},
     cmdclass={"build_py": BuildWithShippedFiles},
 )

@@ -23,6 +23,7 @@ from detect.errors import (
     DataError,
     DetectError,
     DiskError,
+    ExportLossError,
     FetchError,
     MediaError,
     TrainingError,
@@ -31,14 +32,20 @@ from detect.errors import (
 
 if TYPE_CHECKING:
     from detect.data.load import load_dataset
+    from detect.deployment.export import ExportResult, export
+    from detect.evaluation.cross_validation import evaluate_folds
     from detect.evaluation.evaluate import Evaluation, evaluate
+    from detect.evaluation.label_check import LabelErrors, find_label_errors
+    from detect.evaluation.speed_tuning import SpeedTuning, tune_speed
     from detect.inference.load import load_model
     from detect.inference.predictor import Predictor
+    from detect.inference.tracking.tracker import Tracker
     from detect.structures.class_names import ClassNames
     from detect.structures.detections import Detections
     from detect.structures.image_record import ImageRecord
-    from detect.training.api import overfit_test, train
-    from detect.training.config import TrainConfig
+    from detect.training.api import cross_validate, overfit_test, train
+    from detect.training.config import CrossValidationConfig, TrainConfig
+    from detect.training.cross_validation import CrossValidationResult
     from detect.training.trainer import TrainResult
 
 __version__ = "0.2.0"
@@ -46,40 +53,63 @@ __version__ = "0.2.0"
 __all__ = [
     "CheckpointError",
     "ClassNames",
+    "CrossValidationConfig",
+    "CrossValidationResult",
     "DataError",
     "DetectError",
     "Detections",
     "DiskError",
     "Evaluation",
+    "ExportLossError",
+    "ExportResult",
     "FetchError",
     "ImageRecord",
+    "LabelErrors",
     "MediaError",
     "Predictor",
+    "SpeedTuning",
+    "Tracker",
     "TrainConfig",
     "TrainResult",
     "TrainingError",
     "UsageError",
+    "cross_validate",
     "evaluate",
+    "evaluate_folds",
+    "export",
+    "find_label_errors",
     "load_dataset",
     "load_model",
     "overfit_test",
     "train",
+    "tune_speed",
 ]
 
 # Name -> module that is imported when the name is first used.
 _LAZY = {
     "ClassNames": "detect.structures.class_names",
+    "CrossValidationConfig": "detect.training.config",
+    "CrossValidationResult": "detect.training.cross_validation",
     "Detections": "detect.structures.detections",
     "Evaluation": "detect.evaluation.evaluate",
+    "ExportResult": "detect.deployment.export",
     "ImageRecord": "detect.structures.image_record",
+    "LabelErrors": "detect.evaluation.label_check",
     "Predictor": "detect.inference.predictor",
+    "SpeedTuning": "detect.evaluation.speed_tuning",
+    "Tracker": "detect.inference.tracking.tracker",
     "TrainConfig": "detect.training.config",
     "TrainResult": "detect.training.trainer",
+    "cross_validate": "detect.training.api",
     "evaluate": "detect.evaluation.evaluate",
+    "evaluate_folds": "detect.evaluation.cross_validation",
+    "export": "detect.deployment.export",
+    "find_label_errors": "detect.evaluation.label_check",
     "load_dataset": "detect.data.load",
     "load_model": "detect.inference.load",
     "overfit_test": "detect.training.api",
     "train": "detect.training.api",
+    "tune_speed": "detect.evaluation.speed_tuning",
 }
 
 

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from detect.errors import UsageError
+from detect.errors import DetectError, UsageError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 # The first process may download or render a dataset while the others wait.
 _TIMEOUT = timedelta(hours=2)
@@ -114,13 +115,31 @@ def all_gather(value: T) -> list[T]:
     return values  # type: ignore[return-value]
 
 
+def first_error(error: E | None) -> E | None:
+    """Return in every process the ``error`` of the first process that has one; None if no process has one.
+
+    Every process waits for all others.
+    """
+    return next((one for one in all_gather(error) if one is not None), None)
+
+
 def compute_on_first(compute: Callable[[], T]) -> T:
-    """Call ``compute`` in the first process and return its result in every process."""
+    """Call ``compute`` in the first process and return its result in every process.
+
+    A DetectError of ``compute`` is raised in every process.
+    """
     if not dist.is_initialized():
         return compute()
-    result = [compute() if dist.get_rank() == 0 else None]
+    result: list[Any] = [None, None]  # value, error
+    if dist.get_rank() == 0:
+        try:
+            result[0] = compute()
+        except DetectError as error:
+            result[1] = error
     dist.broadcast_object_list(result, src=0)
-    return result[0]  # type: ignore[return-value]
+    if result[1] is not None:
+        raise result[1]
+    return result[0]
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@
     ├── CheckpointError         a file that is not a checkpoint, is too new, or does not fit the task
     ├── FetchError              a download that failed
     ├── DiskError               a file that cannot be written: a full or read-only disk
-    └── TrainingError           training that cannot continue, such as a loss that is not finite
+    ├── TrainingError           training that cannot continue, such as a loss that is not finite
+    └── ExportLossError         an exported model that lost more accuracy than allowed; exit status 4
 
 Any other exception is a bug of the toolkit; the programs show its traceback and exit with status 1.
 """
@@ -48,3 +49,7 @@ class DiskError(DetectError):
 
 class TrainingError(DetectError):
     """Training that cannot continue."""
+
+
+class ExportLossError(DetectError):
+    """An exported model that lost more accuracy than allowed."""

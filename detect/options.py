@@ -48,6 +48,7 @@ _METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 MIN_IMGSZ, MAX_IMGSZ = 32, 8192  # pixels of the short side of a resized image
 HIGHEST_MAX_DETECTIONS = 10_000  # with more, NMS takes minutes per image
+HIGHEST_PROPOSALS = 10_000
 _MAX_NAME_BYTES = 200  # a number is appended to names that are taken
 
 C = TypeVar("C")
@@ -80,6 +81,37 @@ def max_detections_option(help: str) -> Any:
     """Return the field ``max_detections``: the maximum number of detections per image. None, the default, is explained
     by ``help``."""
     return option(None, help, low=1, high=HIGHEST_MAX_DETECTIONS)
+
+
+def proposals_option() -> Any:
+    """Return the field ``proposals``: the number of proposals that an R-CNN classifies."""
+    return option(
+        None,
+        "number of proposals per image that a Faster or Mask R-CNN classifies, those with the highest scores; fewer"
+        " are faster and may miss objects (default: the model's, 300 or 1000)",
+        low=1,
+        high=HIGHEST_PROPOSALS,
+    )
+
+
+def precision_option() -> Any:
+    """Return the field ``precision``: the number format of the networks."""
+    return option(
+        None,
+        "number format of the networks; bf16 is faster on CPUs with AVX-512 BF16 or AMX and on GPUs, fp16 on GPUs;"
+        " int8 is the model that `export.py --int8` made of the checkpoint; auto: the fastest one that was measured to"
+        " lose at most 0.3 AP, else fp32 (default: fp32, or that of an exported model)",
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+    )
+
+
+def fast_option() -> Any:
+    """Return the field ``fast``: whether to use the faster settings of the checkpoint."""
+    return option(
+        False,
+        "use the number of proposals and the precision that `evaluate.py --tune-speed` stored in the checkpoint,"
+        " unless they are given",
+    )
 
 
 def output_dir_option(default: str) -> Any:
@@ -118,6 +150,16 @@ def check_threshold(threshold: object) -> None:
 def check_max_detections(max_detections: object) -> None:
     """Raise UsageError unless ``max_detections``, a number of detections per image, is in the supported range."""
     check_number("max_detections", max_detections, int, 1, HIGHEST_MAX_DETECTIONS)
+
+
+def check_nms(nms: object) -> None:
+    """Raise UsageError unless ``nms``, the IoU above which NMS drops a box, is a number in 0..1."""
+    check_number("nms", nms, float, 0, 1)
+
+
+def check_proposals(proposals: object) -> None:
+    """Raise UsageError unless ``proposals``, a number of proposals per image, is in the supported range."""
+    check_number("proposals", proposals, int, 1, HIGHEST_PROPOSALS)
 
 
 @dataclasses.dataclass(frozen=True)

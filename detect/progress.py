@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sized
 from typing import Any, TextIO
 
@@ -20,6 +21,9 @@ TRAINING = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}"
 _LOG = "{percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _BAR = re.compile(r"\|\{bar(:\d+)?\}\|")
 _LOG_SECONDS = 30.0
+
+STDERR_LOCK = threading.RLock()
+"""Held while a warning is printed, and while stderr is redirected because a library of C would write to it."""
 
 _hidden = False
 _spell: Callable[[str], str] = str
@@ -110,5 +114,5 @@ def report(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print one warning line to stderr; the work continues. Bars on the same terminal move below it."""
-    with tqdm.external_write_mode(file=sys.stderr):
+    with STDERR_LOCK, tqdm.external_write_mode(file=sys.stderr):
         print(f"warning: {spelled(text)}", file=sys.stderr)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import platform
 import random
 import signal
 import sys
@@ -41,6 +43,35 @@ def pick_device(name: str) -> torch.device:
     elif device.type not in ("cpu", "mps"):
         raise UsageError(f"unknown device '{name}': known are {_DEVICES}")
     return device
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether ``device`` computes in bfloat16 natively; an x86 CPU needs AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and cpu_has_bfloat16()
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether this CPU has AVX-512 BF16 or AMX instructions."""
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(test() for test in tests if test)
+
+
+def cpu_has_int8_products() -> bool:
+    """Return whether this CPU multiplies 8-bit numbers faster than float32; an x86 CPU needs VNNI."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    if not hasattr(torch.cpu, "get_capabilities"):  # before torch 2.10
+        return bool(torch.cpu._is_vnni_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
+def hide_gpu_warning() -> None:
+    """Hide the warning that there is no GPU, which a module of torch prints that nncf and torch.compile import."""
+    # A filter, since torch resets the level of its loggers later.
+    logging.getLogger("torch.utils.cpp_extension").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 def seed_all(*numbers: int) -> None:

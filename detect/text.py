@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 _MAX_GAP = 0.15  # names that resemble a name less than the nearest one by more than this are not suggested
 
@@ -32,6 +32,13 @@ def first_few(items: Iterable[object], n: int = 5) -> str:
     shown = [str(i) for i in items]
     more = f" and {len(shown) - n} more" if len(shown) > n else ""
     return ", ".join(shown[:n]) + more
+
+
+def thresholds_in_words(thresholds: Mapping[str, float]) -> str:
+    """Return minimum scores of classes for a message: ``balloon 0.62, kite 0.4``, or ``0.5 for all classes``."""
+    if len(thresholds) > 1 and len(set(thresholds.values())) == 1:
+        return f"{next(iter(thresholds.values())):.3g} for all classes"
+    return first_few(f"{name} {threshold:.3g}" for name, threshold in thresholds.items())
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -21,7 +21,6 @@ from detect.cli.exit_status import exit_status
 from detect.io import downloads
 from detect.media.images import write_image
 from detect.media.video_writer import VideoWriter
-from detect.training import amp
 
 # A busy machine is slow.
 settings.register_profile("without time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,7 +58,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def train_py(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run train.py's main in-process, as on a machine of one core that has no 16-bit numbers; its exit status."""
     monkeypatch.setattr(runtime, "available_cores", lambda: 1)
-    monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda: False)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])

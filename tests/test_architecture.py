@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import subprocess
 import sys
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from helpers.folders import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from detect.data.augmentation import Augmentation
 
@@ -43,15 +47,20 @@ IMPORTED_BY = {
     "argparse": ("cli",),
     "safetensors": ("models",),
     "timm": ("models.backbones",),
-    "msgspec": ("data.readers", "data.discovery"),
-    "scipy": ("data.near_duplicates", "data.quality"),
+    "msgspec": ("data.readers", "data.discovery", "evaluation"),
+    "scipy": ("data.near_duplicates", "data.quality", "evaluation.intervals", "inference.tracking"),
     "defusedxml": ("data.readers",),
     "shapely": ("structures.polygons", "data.quality"),
-    "matplotlib": ("training.logging", "data.quality"),
+    "matplotlib": ("media.figures", "data.quality"),
+    "jinja2": ("evaluation.report",),
     "tensorboard": ("training.logging",),
     "pandas": ("structures.detections",),
     "supervision": ("structures.detections",),
-    "filelock": ("io", "training.run"),
+    "filelock": ("io",),
+    "openvino": ("inference.runtimes", "deployment"),
+    "onnxruntime": ("inference.runtimes",),
+    "onnx": ("deployment",),
+    "nncf": ("deployment",),
     "fastapi": ("serving",),
     "starlette": ("serving",),
     "pydantic": ("serving",),
@@ -68,6 +77,15 @@ SETTINGS = {
         "training/initial_model",
         "cli/commands/train",
     ),
+    "detect.training.config.CrossValidationConfig": (
+        "training/config",
+        "training/cross_validation",
+        "training/fold_data",
+        "training/trainer",
+        "training/setup",
+        "training/fitting",
+        "training/initial_model",
+    ),
     "detect.cli.commands.train.TrainSettings": (
         "training/config",
         "training/trainer",
@@ -76,9 +94,10 @@ SETTINGS = {
         "training/initial_model",
         "cli/commands/train",
     ),
-    "detect.cli.commands.evaluate.EvaluateSettings": ("cli/commands/evaluate",),
+    "detect.cli.settings.evaluate.EvaluateSettings": ("cli/commands/evaluate", "cli/settings/evaluate"),
     "detect.cli.settings.detection.DetectImageSettings": ("cli/commands/detect_image", "cli/settings/detection"),
     "detect.cli.settings.detection.DetectVideoSettings": ("cli/commands/detect_video", "cli/settings/detection"),
+    "detect.cli.settings.export.ExportSettings": ("cli/commands/export", "cli/settings/export"),
     "detect.cli.commands.doctor.CheckSettings": ("cli/commands/doctor",),
     "detect.cli.commands.doctor.FixSettings": ("cli/commands/doctor",),
     "detect.cli.commands.doctor.ConvertSettings": ("cli/commands/doctor",),
@@ -182,6 +201,21 @@ def test_every_imported_library_is_a_declared_dependency():
         for library in {i.split(".")[0] for i in imports(path)} - set(sys.stdlib_module_names) - {"detect"}:
             if library not in optional | of_others:
                 assert names.get(library, library) in declared, f"{path} imports {library}"
+
+
+def test_no_dependency_installs_a_second_opencv():
+    """opencv-python and opencv-python-headless overwrite each other's files."""
+    lines = [line for path in ROOT.glob("requirements*.txt") for line in path.read_text().splitlines()]
+    waiting = [Requirement(line.split("#")[0]) for line in lines if line and line[0] not in "#-"]
+    names = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name not in names and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            names.add(name)
+            with contextlib.suppress(metadata.PackageNotFoundError):  # of another system
+                waiting += map(Requirement, metadata.requires(name) or ())
+    assert {name for name in names if name.startswith("opencv")} == {"opencv-python-headless"}
 
 
 @pytest.mark.parametrize(

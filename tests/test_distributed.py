@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.folders import ROOT
 from helpers.tiny_models import render_shapes
+from helpers.torchrun import torchrun
 from helpers.training import TINY, rows
 
 from detect import distributed
@@ -17,19 +18,12 @@ from detect.errors import UsageError
 from detect.models import checkpoint
 
 
-def torchrun(*command: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    return subprocess.run(
-        [*start, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-
-
 def test_two_processes_exchange_values(tmp_path):
     done = torchrun(ROOT / "tests" / "helpers" / "two_processes.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "only the first process prints\n"
-    received = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False, 5.0, {'loss': 1.5}]"
+    assert done.stderr.count("2 of 5 images have 16 bits") == 1  # one process warns of all
+    received = "[{'rank': 0}, {'rank': 1}], 'made by 0', True, False, 5.0, {'loss': 1.5}, 'wrong', 'of process 0']"
     assert (tmp_path / "0").read_text() == f"[[], {received}"
     assert (tmp_path / "1").read_text() == f"[['ahead_0'], {received}"
 
@@ -56,6 +50,7 @@ def test_invalid_ranks_in_the_environment_are_a_usage_error(monkeypatch, environ
         distributed.world_from_environment()
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one_that_accumulates_two_batches(tmp_path):
     data = render_shapes(tmp_path, {"train": 5, "val": 3})
     flags = ["--data", data, "--epochs", 2, "--batch-size", 1, "--output-dir", tmp_path, "--head", "fasterrcnn"]

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from detect.text import counted, display_width, first_few, near_names, pad, type_in_words, unknown
+from detect.text import (
+    counted,
+    display_width,
+    first_few,
+    near_names,
+    pad,
+    thresholds_in_words,
+    type_in_words,
+    unknown,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +67,11 @@ def test_counts_agree_with_their_nouns():
 def test_display_width_counts_terminal_columns(text, width):
     assert display_width(text) == width
     assert pad(text, 6) == text + " " * (6 - width)
+
+
+def test_thresholds_are_listed_by_class_unless_all_are_equal():
+    assert thresholds_in_words({"balloon": 0.6234}) == "balloon 0.623"
+    assert thresholds_in_words({"balloon": 0.62, "kite": 0.4}) == "balloon 0.62, kite 0.4"
+    assert thresholds_in_words({"balloon": 0.5, "kite": 0.5}) == "0.5 for all classes"
+    many = {f"class {i}": i / 100 for i in range(80)}
+    assert thresholds_in_words(many).endswith("class 4 0.04 and 75 more")

@@ -37,7 +37,7 @@ def main() -> None:
     for key in ("pretrained", "backgrounds"):
         if settings.get(key):
             settings[key] = Path(urlsplit(settings[key]).path).name  # without the query, which may hold a secret
-    content = checkpoint.to_bytes(checkpoint.to_half(replace(trained, training=settings)))
+    content = checkpoint.to_bytes(checkpoint.to_half(replace(trained, training=settings, fast={})))
     size = len(content) / 1e6
     if len(content) > MAX_BYTES:
         raise UsageError(f"{source}: the bundled file would have {size:.1f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB")

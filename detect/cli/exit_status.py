@@ -1,6 +1,7 @@
 """Exit status of the programs, and what an error or a signal prints.
 
-0 success, 1 a bug of ours (with its traceback), 2 a mistake of the user's (one line on stderr), 128 + N stopped by
+0 success, 1 a bug of ours (with its traceback), 2 a mistake of the user's (one line on stderr), 4 an export that lost
+more accuracy than allowed, 128 + N stopped by
 signal N (130 for Ctrl-C), 141 nobody reads stdout any more (``| head``). Programs may return further values.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
-from detect.errors import DetectError
+from detect.errors import DetectError, ExportLossError
 from detect.io.files import DISK_FULL
 from detect.progress import close_bars, spelled
 
@@ -44,7 +45,7 @@ def exit_status(main: Callable[[], int | None]) -> int:
         return 141
     except DetectError as error:
         print(f"error: {spelled(_original_message(error))}", file=sys.stderr)
-        return 2
+        return 4 if isinstance(error, ExportLossError) else 2
     except OSError as error:  # from a library's own temporary file; our files raise DiskError
         if error.errno not in DISK_FULL:
             raise

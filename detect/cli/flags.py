@@ -35,7 +35,7 @@ _CONFIG = Field(
 )
 # A setting in a message: `name` or `name=value`.
 _SETTING = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
-_SCRIPT = re.compile(r"(?:python )?(?<![\w/\\-])(detect_)?(train|evaluate|image|video|doctor|serve)\.py")
+_SCRIPT = re.compile(r"(?:python )?(?<![\w/\\-])(detect_)?(train|evaluate|export|image|video|doctor|serve)\.py")
 
 
 def parse(

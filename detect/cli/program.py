@@ -14,6 +14,7 @@ from detect.text import unknown
 COMMANDS = {
     "train": ("train", "fine-tune a Faster R-CNN or Mask R-CNN on a dataset"),
     "evaluate": ("evaluate", "compute the COCO metrics of a model on a dataset"),
+    "export": ("export", "convert a model to ONNX or OpenVINO and measure what it costs"),
     "image": ("detect_image", "detect objects in images and draw them"),
     "video": ("detect_video", "detect objects in a video and draw them"),
     "doctor": ("doctor", "check, fix, convert and preview a dataset"),

@@ -23,11 +23,17 @@ _SMOOTHING = 0.2  # weight of the newest value in the moving average of seconds 
 
 @dataclass(eq=False)
 class _QueuedImage:
-    """An image that waits for its model. deadline: time of the monotonic clock after which it is dropped."""
+    """An image that waits for its model.
+
+    threshold: minimum score for all classes; None for those of the model.
+    labels: labels to return, None for all.
+    deadline: time of the monotonic clock after which it is dropped.
+    """
 
     predictor: Predictor
     image: np.ndarray
-    threshold: float
+    threshold: float | None
+    labels: Sequence[int] | None
     deadline: float
     result: Future[Detections] = field(default_factory=Future)
 
@@ -36,6 +42,16 @@ class _QueuedImage:
 
         Images of unequal sizes would need padding, which changes the detections."""
         return self.predictor is other.predictor and self._resized_hw == other._resized_hw
+
+    @property
+    def lowest_threshold(self) -> float:
+        """Score below which no detection is returned."""
+        return self.predictor.threshold if self.threshold is None else self.threshold
+
+    def filtered(self, detections: Detections) -> Detections:
+        """Return those of the detections above ``lowest_threshold`` that are to be returned."""
+        threshold = self.predictor.class_thresholds if self.threshold is None else self.threshold
+        return detections.filter(threshold, self.labels)
 
     @property
     def _resized_hw(self) -> tuple[int, int]:
@@ -71,15 +87,23 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "models", torch.set_num_threads, (torch.get_num_threads(),))
 
     def submit(
-        self, predictor: Predictor, images: Sequence[np.ndarray], threshold: float, timeout: float
+        self,
+        predictor: Predictor,
+        images: Sequence[np.ndarray],
+        threshold: float | None,
+        timeout: float,
+        labels: Sequence[int] | None = None,
     ) -> list[Future[Detections]]:
         """Queue ``images`` (uint8 RGB [H, W, 3]) and return the futures of their detections, in the same order.
+
+        threshold: minimum score for all classes, 0..1; None for those of the model.
+        labels: labels of the classes to return; None for all.
 
         A future that is cancelled before its batch starts costs nothing. One that still waits after ``timeout``
         seconds fails with TimeoutError. Raises ServerBusyError unless all images fit, RuntimeError after ``close``.
         """
         deadline = time.monotonic() + timeout
-        queued = [_QueuedImage(predictor, image, threshold, deadline) for image in images]
+        queued = [_QueuedImage(predictor, image, threshold, labels, deadline) for image in images]
         with self._lock:
             self._check_open()
             self.check_capacity(len(queued))
@@ -149,9 +173,9 @@ def _predict(batch: Sequence[_QueuedImage]) -> None:
     the others."""
     try:
         # NMS visits boxes in descending order of score, so a lower threshold does not change the detections above it.
-        lowest = min(one.threshold for one in batch)
+        lowest = min(one.lowest_threshold for one in batch)
         found = batch[0].predictor.predict_batch([one.image for one in batch], threshold=lowest)
-        results = [detections.filter(one.threshold) for one, detections in zip(batch, found, strict=True)]
+        results = [one.filtered(detections) for one, detections in zip(batch, found, strict=True)]
     except Exception as error:  # any error of a model on an image; the server keeps running
         if len(batch) == 1:
             batch[0].result.set_exception(error)

@@ -6,10 +6,19 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detect.errors import UsageError
 from detect.models.zoo import check_model, file_of_model
-from detect.options import device_option, imgsz_option, max_detections_option, option
+from detect.options import (
+    device_option,
+    fast_option,
+    imgsz_option,
+    max_detections_option,
+    option,
+    precision_option,
+    proposals_option,
+)
 
 KEY_VARIABLE = "DETECT_API_KEY"
 MAX_RESULTS = 16
@@ -38,13 +47,19 @@ class ServeConfig:
     port: int = option(8000, "port to listen on; 0 chooses a free one", low=0, high=65535)
     imgsz: int | None = imgsz_option("short side in pixels to which images are resized (default: each checkpoint's)")
     threshold: float | None = option(
-        None, "minimum score, 0..1, for requests without a threshold (default: each checkpoint's)", low=0, high=1
+        None,
+        "minimum score, 0..1, for requests without a threshold (default: each checkpoint's, for each class)",
+        low=0,
+        high=1,
     )
     max_detections: int | None = max_detections_option(
         "maximum number of detections per image, those with the highest scores (default: each checkpoint's, usually"
         " 100)"
     )
     device: str = device_option()
+    precision: str | None = precision_option()
+    proposals: int | None = proposals_option()
+    fast: bool = fast_option()
     api_key_file: Path | None = option(
         None,
         f"file with the key that requests must have (default: the environment variable {KEY_VARIABLE}, else no key)",
@@ -115,6 +130,11 @@ class ServeConfig:
     def max_pixels(self) -> int:
         """Maximum number of pixels of an image or video frame; checked in the file header, before decoding."""
         return self.max_megapixels * 1_000_000
+
+    def model_settings(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``detect.load_model``."""
+        names = ("device", "imgsz", "threshold", "max_detections", "precision", "proposals", "fast")
+        return {name: getattr(self, name) for name in names}
 
     def models_by_name(self) -> dict[str, str]:
         """Return {name under which a model is served: model}, from the setting ``model``.

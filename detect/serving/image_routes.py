@@ -30,7 +30,10 @@ _FORMAT_TEXT = "content of the response: `json` (detections), `image` (annotated
 ) * bool(responses.FILE_FORMATS)
 
 ModelQuery = Annotated[str | None, Query(description="name from /v1/models; default: the first one")]
-ThresholdQuery = Annotated[float | None, Query(ge=0, le=1, description="minimum score; default: the model's own")]
+ThresholdQuery = Annotated[
+    float | None,
+    Query(ge=0, le=1, description="minimum score of all classes; default: that of each class, see /v1/models"),
+]
 ClassesQuery = Annotated[
     list[str] | None,
     Query(description="return only these classes, given by name or category id: classes=cat&classes=dog"),
@@ -80,16 +83,13 @@ async def detect(
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
     files = await uploads.receive_images(request, service.config, take_bytes)
     service.check_capacity(len(files))
-    minimum = served.predictor.threshold if threshold is None else threshold
     names = served.predictor.class_names
     try:
         with anyio.fail_after(service.config.timeout):
             images = [
                 await _in_thread(service, uploads.decode_image, file, service.config, take_pixels) for file in files
             ]
-            found = await service.predict(served, images, minimum, request)
-            if labels is not None:
-                found = [detections.filter(labels=labels) for detections in found]
+            found = await service.predict(served, images, threshold, labels, request)
             results = list(map(ImageResult, map(str, files), images, found))
             if format == "json":
                 seconds = time.perf_counter() - start

@@ -22,8 +22,11 @@ class ServedModel:
 
     def description(self) -> dict[str, Any]:
         """Return the entry of this model in the response of ``GET /v1/models``."""
-        names = self.predictor.class_names
-        classes = [{"name": name, "category_id": number} for name, number in zip(names.names, names.ids, strict=True)]
+        names, thresholds = self.predictor.class_names, self.predictor.class_thresholds
+        classes = [
+            {"name": name, "category_id": number, "threshold": thresholds[name]}
+            for name, number in zip(names.names, names.ids, strict=True)
+        ]
         return {
             "name": self.name,
             "classes": classes,
@@ -33,15 +36,11 @@ class ServedModel:
         }
 
 
-def load_models(
-    models: Mapping[str, str],
-    device: str,
-    imgsz: int | None,
-    threshold: float | None,
-    max_detections: int | None = None,
-) -> dict[str, ServedModel]:
-    """Load ``models``, a mapping from names to models. Raises what ``load_model`` raises."""
-    settings: Any = {"device": device, "imgsz": imgsz, "threshold": threshold, "max_detections": max_detections}
+def load_models(models: Mapping[str, str], **settings: Any) -> dict[str, ServedModel]:
+    """Load ``models``, a mapping from names to models, with the ``settings`` of ``load_model``.
+
+    Raises what ``load_model`` raises.
+    """
     return {name: ServedModel(name, load_model(model, **settings)) for name, model in models.items()}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from detect.inference.writers import FORMATS, Source
 from detect.inference.writers.files import encode_files
 from detect.inference.writers.json import detection_rows
+from detect.inference.writers.output_names import OutputStems, image_ids
 from detect.media.drawing import draw
 from detect.media.encoding import encode
 from detect.structures import masks
@@ -79,8 +80,12 @@ def mask_files(detections: Detections, class_names: ClassNames) -> Iterator[tupl
 
 def format_files(name: str, results: Sequence[ImageResult], class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of the files that the output format ``name`` of detect_image.py has for ``results``."""
-    names = _unique_names([result.name for result in results])
-    pairs = [(Source(one, result.image), result.detections) for one, result in zip(names, results, strict=True)]
+    names, stems = _unique_names([result.name for result in results]), OutputStems()
+    sources = (
+        Source(one, result.image, stem=stems.choose(one), image_id=number)
+        for one, result, number in zip(names, results, image_ids(names), strict=True)
+    )
+    pairs = zip(sources, (result.detections for result in results), strict=True)
     yield from encode_files(name, class_names, pairs).items()
 
 

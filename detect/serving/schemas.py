@@ -34,7 +34,7 @@ _MODELS_EXAMPLE: dict[str, Any] = {
     "models": [
         {
             "name": "balloon",
-            "classes": [{"name": "balloon", "category_id": 1}],
+            "classes": [{"name": "balloon", "category_id": 1, "threshold": 0.5}],
             "threshold": 0.5,
             "imgsz": 480,
             "masks": True,
@@ -62,14 +62,15 @@ class ProblemDocument(BaseModel):
 
 
 class Class(BaseModel):
-    """A class of a model, and its category id in the training data."""
+    """A class of a model. category_id: its id in the training data.  threshold: its default minimum score."""
 
     name: str
     category_id: int
+    threshold: float
 
 
 class Model(BaseModel):
-    """A model. threshold: default minimum score.  imgsz: short side in pixels to which images are resized.
+    """A model. threshold: lowest threshold of its classes.  imgsz: short side in pixels to which images are resized.
     masks: whether it predicts masks."""
 
     name: str

@@ -72,13 +72,21 @@ class Service:
         self.batcher.check_capacity(num_images)
 
     async def predict(
-        self, model: ServedModel, images: Sequence[np.ndarray], threshold: float, request: Request
+        self,
+        model: ServedModel,
+        images: Sequence[np.ndarray],
+        threshold: float | None,
+        labels: Sequence[int] | None,
+        request: Request,
     ) -> list[Detections]:
         """Return the detections of each of ``images`` (uint8 RGB [H, W, 3]).
 
+        threshold: minimum score for all classes, 0..1; None for those of the model.
+        labels: labels of the classes to return; None for all.
+
         Raises ProblemError 503 when the queue is full and 400 when the client disconnects, and TimeoutError.
         """
-        results = self.batcher.submit(model.predictor, images, threshold, self.config.timeout)
+        results = self.batcher.submit(model.predictor, images, threshold, self.config.timeout, labels)
         finished: asyncio.Future[list[Detections]] = asyncio.gather(*map(asyncio.wrap_future, results))
         # Read the exception in any case; asyncio logs exceptions that nobody has read.
         finished.add_done_callback(lambda done: done.cancelled() or done.exception())

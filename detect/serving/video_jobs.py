@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,10 +17,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from detect.errors import DetectError, DiskError
-from detect.inference.writers.annotated_video import write_annotated_video
+from detect.inference.writers.annotated_video import frames_ahead, write_annotated_video
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.serving.batching import Batcher
@@ -50,7 +48,7 @@ class Job:
 
     model: the model that processes it.
     labels: labels to keep, None for all.
-    threshold: minimum score, 0..1.
+    threshold: minimum score for all classes, 0..1; None for those of the model.
     folder: folder with all files of the job.
     stride: every Nth frame is processed; the frames between repeat its detections.
     id: random text that identifies the job and cannot be guessed.
@@ -66,7 +64,7 @@ class Job:
 
     model: ServedModel
     labels: Sequence[int] | None
-    threshold: float
+    threshold: float | None
     folder: Path
     stride: int = 1
     id: str = field(default_factory=lambda: secrets.token_urlsafe(18))
@@ -134,7 +132,9 @@ class VideoJobs:
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "videos")
 
-    def create(self, model: ServedModel, labels: Sequence[int] | None, threshold: float, stride: int = 1) -> Job:
+    def create(
+        self, model: ServedModel, labels: Sequence[int] | None, threshold: float | None, stride: int = 1
+    ) -> Job:
         """Return a new job with an empty folder; write the video to ``job.video`` and call ``start``.
 
         Raises ProblemError 503 when the maximum number of jobs waits or runs, and 507 when there is too little disk
@@ -231,12 +231,13 @@ class VideoJobs:
         names = job.model.predictor.class_names
         with VideoReader(job.video, contained=True, max_pixels=self._config.max_pixels) as job.reader:
             video, job.total = job.reader, job.reader.frame_count
-            frames, detect = self._frames(job, video), partial(self._predict, job)
-            write_annotated_video(video, frames, detect, names, job.result, stride=job.stride, formats=["json"])
+            with frames_ahead(video) as decoded:
+                frames, detect = self._frames(job, decoded), partial(self._predict, job)
+                write_annotated_video(video, frames, detect, names, job.result, stride=job.stride, formats=["json"])
         if not job.detail:
             job.set_detail(video.warning or "")
 
-    def _frames(self, job: Job, video: VideoReader) -> Iterator[Frame]:
+    def _frames(self, job: Job, video: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames of a video and count them; ``job.detail`` says why the remaining ones are skipped."""
         deadline = time.monotonic() + self._config.job_timeout
         for frame in video:
@@ -258,16 +259,16 @@ class VideoJobs:
             return f"the video took more than {self._config.job_timeout:g} s; the rest was skipped"
         return None
 
-    def _predict(self, job: Job, image: np.ndarray) -> Detections:
-        """Return the detections of a frame (uint8 RGB [H, W, 3]).
+    def _predict(self, job: Job, frames: Sequence[Frame]) -> list[Detections]:
+        """Return the detections of each frame.
 
-        While the queue is full the frame waits, so that images are processed first. Raises _StoppedError when the job
+        While the queue is full the frames wait, so that images are processed first. Raises _StoppedError when the job
         has been stopped.
         """
+        images = [frame.image for frame in frames]
         while not job.stopped.is_set():
             with suppress(ServerBusyError):
-                (result,) = self._batcher.submit(job.model.predictor, [image], job.threshold, 3600)
-                detections = result.result()
-                return detections if job.labels is None else detections.filter(labels=job.labels)
+                found = self._batcher.submit(job.model.predictor, images, job.threshold, 3600, job.labels)
+                return [one.result() for one in found]
             time.sleep(_RETRY_INTERVAL)
         raise _StoppedError

@@ -45,8 +45,7 @@ async def detect_video(
     service = service_of(request)
     served = select_model(service.models, model)
     labels = labels_of(served, classes)
-    minimum = served.predictor.threshold if threshold is None else threshold
-    job = await run_sync(service.jobs.create, served, labels, minimum, stride)
+    job = await run_sync(service.jobs.create, served, labels, threshold, stride)
     try:
         await uploads.receive_video(request, service.config, job.video)
     except BaseException:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ def test_every_image_of_a_folder_is_annotated_and_reported_on_a_line(run_script,
 def test_settings_are_passed_to_load_model(run_script, predictor, images):
     (images / "m.safetensors").touch()
     flags = ["--model", images / "m.safetensors", "--imgsz", 320, "--threshold", 0.3, "--device", "cpu"]
-    flags += ["--max-detections", 300]
+    flags += ["--max-detections", 300, "--tile", 640, "--nms", 0.4, "--one-label-per-object"]
     assert run_script(detect_image, "--input", images / "a.png", *flags) == 0
     assert predictor.asked == {
         "model": str(images / "m.safetensors"),
@@ -37,7 +39,38 @@ def test_settings_are_passed_to_load_model(run_script, predictor, images):
         "threshold": 0.3,
         "max_detections": 300,
         "device": "cpu",
+        "precision": None,
+        "proposals": None,
+        "fast": False,
+        "tile": "640",
+        "nms": 0.4,
+        "one_label_per_object": True,
     }
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--tile", 0),
+        ("--tile", 63),
+        ("--tile", -100),
+        ("--tile", "large"),
+        ("--tile", 64.5),
+        ("--nms", 2),
+        ("--nms", -1),
+    ],
+)
+def test_an_invalid_tile_or_iou_is_a_mistake_of_the_user(run_script, predictor, images, capsys, flags):
+    assert run_script(detect_image, "--input", images / "a.png", *flags) == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["tile", "nms", "one_label_per_object"])
+def test_a_run_is_not_continued_with_other_tiles_or_nms(run_script, predictor, images, setting, capsys):
+    for value in (getattr(predictor, setting), 0.25):
+        setattr(predictor, setting, value)
+        status = run_script(detect_image, "--input", images, "--name", "x", "--skip-existing")
+    assert status == 2 and setting.replace("_", "-") in capsys.readouterr().err
 
 
 def test_runs_write_to_different_folders(run_script, predictor, images, tmp_path):
@@ -139,9 +172,13 @@ def test_full_disk_keeps_the_finished_images(run_script, predictor, images, tmp_
 
     monkeypatch.setattr(images_module, "write_bytes", full_at_b)
     assert run_script(detect_image, "--input", images, "--save-json") == 2
-    assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
+    rows = json.loads((tmp_path / "out" / "in" / "detections.json").read_text())
+    kept = [row["annotated_file"] for row in rows]
+    assert kept in (["a.png"], ["a.png", "c.png"])  # another thread may write c.png before the error is noticed
+    assert files(tmp_path / "out" / "in") == [*kept, "detections.json"]
     (error,) = capsys.readouterr().err.splitlines()
-    assert "b.jpg: No space left on device" in error and "1 of 3 images" in error
+    assert "b.jpg: No space left on device" in error and f"{len(kept)} of 3 images" in error
+    assert "--skip-existing continues" in error
 
 
 def test_internal_error_shows_its_traceback(run_script, predictor, images, monkeypatch):
@@ -181,3 +218,108 @@ def test_16_bit_images_with_few_gray_levels_are_counted_and_can_be_rescaled(run_
 def test_range_of_gray_values_is_two_ascending_numbers_of_16_bits(run_script, predictor, images, capsys, values):
     assert run_script(detect_image, "--input", images, "--rescale-16bit", *values) == 2
     assert "--rescale-16bit" in capsys.readouterr().err
+
+
+def test_more_than_a_hundred_images_have_no_line_each(run_script, predictor, images, tmp_path, capsys):
+    content = (images / "a.png").read_bytes()
+    for number in range(99):
+        (images / f"{number}.png").write_bytes(content)
+    assert run_script(detect_image, "--input", images) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("102 images, 204 objects")
+
+
+# Lists of images
+
+
+def test_a_text_file_lists_images_in_their_order(run_script, predictor, images, tmp_path, capsys):
+    odd = images / "no  ü [1].png"
+    (images / "a.png").rename(odd)
+    listed = tmp_path / "night shift.TXT"
+    listed.write_bytes(f"\ufeff{images}/c.png\r\n\n{odd}\nnone.jpg\nin/b.jpg\n{images}\n{odd}\n".encode())
+    assert run_script(detect_image, "--input", listed, "--save-json") == 2
+    printed = capsys.readouterr()
+    assert "2 of 5 images could not be read" in printed.err
+    assert "no such file: none.jpg" in printed.err and f"{images} is a folder" in printed.err
+    rows = json.loads((tmp_path / "out" / "night shift" / "detections.json").read_text())
+    assert [Path(row["source"]).name for row in rows] == ["c.png", odd.name, "b.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a disk that takes these names")
+def test_listed_names_need_not_be_text(run_script, predictor, images, tmp_path):
+    name = os.fsdecode(b"half \xff.png")
+    (images / "a.png").rename(images / name)
+    (tmp_path / "list.txt").write_bytes(os.fsencode(images / name) + b"\n")
+    assert run_script(detect_image, "--input", tmp_path / "list.txt", "--save-csv", "--save-coco") == 0
+    assert files(tmp_path / "out") == ["list/detections.csv", "list/detections_coco.json", "list/half _.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "is empty"), (b"\n \n", "is empty"), ("a.png\n".encode("utf-16"), "expected UTF-8 text")],
+)
+def test_a_list_without_images_is_an_error(run_script, predictor, tmp_path, capsys, content, said):
+    (tmp_path / "list.txt").write_bytes(content)
+    assert run_script(detect_image, "--input", tmp_path / "list.txt") == 2
+    assert said in capsys.readouterr().err and not predictor.asked
+
+
+def test_an_image_with_the_suffix_of_a_list_is_an_image(run_script, predictor, images, tmp_path):
+    (images / "a.png").rename(images / "a.txt")
+    assert run_script(detect_image, "--input", images / "a.txt") == 0
+    assert files(tmp_path / "out") == ["a/a.jpg"]
+
+
+# Outputs
+
+
+def test_outputs_without_annotated_copies(run_script, predictor, images, tmp_path, capsys):
+    flags = ["--no-annotated", "--save-csv", "--save-crops", "--save-labels", "voc"]
+    assert run_script(detect_image, "--input", images, *flags) == 0
+    written = files(tmp_path / "out" / "in")
+    assert (
+        "detections.csv" in written and "crops/kite/b_2.jpg" in written and "labels_voc/Annotations/a.xml" in written
+    )
+    assert not {"a.png", "b.jpg", "c.png"} & set(written)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"{images}/a.png: 1 balloon (0.91), 1 kite (0.60)"
+
+
+def test_a_run_without_any_output_is_an_error(run_script, predictor, images, capsys):
+    assert run_script(detect_image, "--input", images, "--no-annotated") == 2
+    assert "--no-annotated without another output writes nothing" in capsys.readouterr().err
+
+
+def test_unknown_label_format_names_the_formats(run_script, predictor, images, capsys):
+    assert run_script(detect_image, "--input", images, "--save-labels", "yollo") == 2
+    assert "'yollo': did you mean yolo?" in capsys.readouterr().err
+
+
+# Runs that are continued
+
+
+def test_skip_existing_continues_an_interrupted_run_in_its_folder(run_script, predictor, images, tmp_path, capsys):
+    predictor.interrupt_at = 2
+    assert run_script(detect_image, "--input", images, "--save-json") == 130
+    capsys.readouterr()
+    assert run_script(detect_image, "--input", images, "--save-json", "--skip-existing") == 0
+    printed = capsys.readouterr().out
+    assert "2 images, 4 objects" in printed and "1 image finished before" in printed and "/a.png" not in printed
+    assert files(tmp_path / "out") == ["in/a.png", "in/b.jpg", "in/c.png", "in/detections.json"]
+    rows = json.loads((tmp_path / "out" / "in" / "detections.json").read_text())
+    assert [row["annotated_file"] for row in rows] == ["a.png", "b.jpg", "c.png"]
+    assert run_script(detect_image, "--input", images, "--skip-existing") == 0
+    assert "0 images, 0 objects" in capsys.readouterr().out and len(predictor.batches) == 4
+
+
+def test_skip_existing_begins_a_new_run(run_script, predictor, images, tmp_path):
+    assert run_script(detect_image, "--input", images, "--skip-existing", "--name", "x") == 0
+    assert files(tmp_path / "out") == ["x/a.png", "x/b.jpg", "x/c.png"]
+
+
+def test_skip_existing_refuses_a_folder_of_other_files(run_script, predictor, images, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    images.rename(tmp_path / "out" / "in")
+    assert run_script(detect_image, "--input", tmp_path / "out" / "in", "--skip-existing") == 2
+    assert "--skip-existing cannot continue there; choose another --name" in capsys.readouterr().err
+    assert files(tmp_path / "out") == ["in/a.png", "in/b.jpg", "in/c.png"]

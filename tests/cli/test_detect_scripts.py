@@ -10,7 +10,8 @@ from helpers.folders import ROOT
 
 from detect.cli.commands import detect_image, detect_video
 from detect.cli.settings.detection import DetectImageSettings, DetectVideoSettings
-from detect.inference.writers import FORMATS
+from detect.data.exporters import EXPORTERS
+from detect.inference.writers import FORMATS, LABELS
 
 
 @pytest.mark.parametrize("script", [detect_image, detect_video])
@@ -67,6 +68,11 @@ def test_unusable_number_of_inputs_is_a_one_line_error(script, words, said):
 @pytest.mark.parametrize("settings", [DetectImageSettings, DetectVideoSettings])
 def test_every_output_format_has_a_flag(settings):
     fields = settings.__dataclass_fields__
-    assert {name for name in fields if name.startswith("save_")} == {f"save_{name}" for name in FORMATS}
+    datasets = {name for name in FORMATS if name.startswith(LABELS)}
+    single = [name for name in FORMATS if name not in datasets]
+    assert {name for name in fields if name.startswith("save_")} == {"save_labels", *(f"save_{n}" for n in single)}
     assert settings(input=["x"]).formats == []
-    assert settings(input=["x"], **{f"save_{name}": True for name in FORMATS}).formats == list(FORMATS)
+    assert settings(input=["x"], **{f"save_{name}": True for name in single}).formats == single
+    for name in datasets:
+        assert settings(input=["x"], save_labels=name.removeprefix(LABELS)).formats == [name]
+    assert set(fields["save_labels"].metadata["choices"]) == set(EXPORTERS)

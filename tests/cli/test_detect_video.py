@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -152,3 +153,40 @@ def test_ctrl_c_and_max_frames_end_the_recording_of_a_camera(run_script, predict
     for name, count in {"camera_3": 2, "camera_3_2": 3}.items():
         with VideoReader(tmp_path / "out" / name / "camera_3.mp4") as video:
             assert len(list(video)) == count
+
+
+def test_frames_of_a_camera_never_wait_for_a_batch(run_script, predictor, camera, tmp_path):
+    assert run_script(detect_video, "--input", 3, "--max-frames", 3, "--batch-size", 4, "--quiet") == 0
+    assert predictor.batches == [1, 1, 1]
+
+
+def test_tracking_writes_a_row_per_object_and_prints_the_counts(run_script, predictor, clip, tmp_path, capsys):
+    assert run_script(detect_video, "--input", clip, "--track", "--save-json") == 0
+    folder = tmp_path / "out" / "kite"
+    assert files(folder) == ["kite.jsonl", "kite.mp4", "kite_tracks.csv", "kite_tracks.json"]
+    assert "2 tracks\n" in capsys.readouterr().out
+    assert [[one["track_id"] for one in row["detections"]] for row in lines(folder / "kite.jsonl")] == [[1, 2]] * 10
+    assert run_script(detect_video, "--input", clip, "--count-line", "0,9,62,9", "--quiet") == 0
+    assert "2 tracks, balloon: 0 down, 0 up, kite: 0 down, 0 up\n" in capsys.readouterr().out
+    document = json.loads((tmp_path / "out" / "kite_2" / "kite_tracks.json").read_text())
+    assert document["count_line"] == {"xyxy": [0, 9, 62, 9], "counts": {"balloon": ZERO, "kite": ZERO}}
+
+
+ZERO = {"down": 0, "up": 0}
+
+
+@pytest.mark.parametrize("line", ["1,2,3", "a,b,c,d", "5,5,5,5", "0,900,62,900"])
+def test_a_wrong_count_line_is_one_line_of_text(run_script, predictor, clip, tmp_path, capsys, line):
+    assert run_script(detect_video, "--input", clip, "--count-line", line) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --count-line {line} ") and error.count("\n") == 1
+    assert not predictor.batches and not files(tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
+def test_show_without_a_display_is_one_line_of_text(run_script, predictor, clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert run_script(detect_video, "--input", clip, "--show") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --show needs a display: ") and error.count("\n") == 1
+    assert not predictor.batches and not files(tmp_path / "out")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from detect import errors
 from detect.cli.exit_status import exit_status
-from detect.errors import DataError, DetectError, UsageError
+from detect.errors import DataError, DetectError, ExportLossError, UsageError
 from detect.progress import warn
 
 
@@ -42,8 +42,9 @@ def test_success_is_0_and_prints_nothing(capsys):
 @pytest.mark.parametrize(
     "kind", [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, DetectError)]
 )
-def test_user_error_is_2_and_one_line(kind, capsys):
-    assert exit_status(raises(kind("no such file: a.jpg"))) == 2
+def test_user_error_is_2_or_of_an_export_that_lost_too_much_4_and_one_line(kind, capsys):
+    status = 4 if kind is ExportLossError else 2
+    assert exit_status(raises(kind("no such file: a.jpg"))) == status
     assert capsys.readouterr() == ("", "error: no such file: a.jpg\n")
 
 

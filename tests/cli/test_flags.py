@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from helpers.folders import ROOT
 
-from detect.cli.commands.evaluate import EvaluateSettings
 from detect.cli.commands.train import TrainSettings
 from detect.cli.flags import parse, parse_command, spell_as_flags
 from detect.cli.settings.detection import DetectImageSettings
+from detect.cli.settings.evaluate import EvaluateSettings
 from detect.errors import UsageError
-from detect.inference.writers import FORMATS
 from detect.io.yaml_files import load_yaml, save_config
 from detect.options import REQUIRED, fields_of, option
 
@@ -184,11 +183,6 @@ def test_parsing_flags_imports_no_heavy_library():
     code = "import sys, detect.cli.flags; print({'torch', 'cv2', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_output_format_has_a_flag(name):
-    assert f"save_{name}" in {f.name for f in fields(DetectImageSettings)}
 
 
 @dataclass

@@ -161,7 +161,7 @@ from detect.cli.commands import serve
 from detect.cli.exit_status import exit_status
 from detect.serving import model_registry
 
-def load(*_):
+def load(*_, **settings):
     print("loading", flush=True)
     while True:
         torch.randn(300, 300) @ torch.randn(300, 300)

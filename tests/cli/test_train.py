@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,9 @@ def test_a_run_writes_its_files(train_py, data, tmp_path, capsys):
     assert train_py("--data", data, "--epochs", 2, "--output-dir", tmp_path, *TINY) == 0
     folder = tmp_path / "few_mobilenet_v2"
     assert {p.name for p in folder.iterdir()} == {
-        "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl", "curves.png",
-        "tensorboard",
+        "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl", "results.csv",
+        "curves.png", "tensorboard", "model.txt", "labels.png", "val_mosaic.png", "pr_curve.png", "f1_curve.png",
+        "confusion_matrix.png",
     }  # fmt: skip
     epochs = rows(folder)
     assert [row["epoch"] for row in epochs] == [1, 2]
@@ -44,6 +46,9 @@ def test_a_run_writes_its_files(train_py, data, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "few: 4 images for training, 2 for validation" in printed
     assert "mobilenet_v2 (maskrcnn) from random weights" in printed
+    assert re.search(
+        r"^model: \d+\.\d M parameters, .* GFLOP \(multiply-adds\) at \d+x\d+ pixels$", printed, re.MULTILINE
+    )
     assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in printed
 
 
@@ -55,9 +60,10 @@ def test_checkpoints_describe_their_training_and_load_without_settings(train_py,
     assert saved.data["train_images"] == 4 and len(saved.data["train_fingerprint"]) == 4
     assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
     predictor = load_model(str(tmp_path / "x" / "best.safetensors"), device="cpu")
-    assert predictor.model.transform.min_size == (64,)
+    assert predictor.runtime.model.transform.min_size == (64,)
     sizes = [min(record.image_hw) for record in find_spec(str(data)).read("train")[1]]
     assert predictor.training_shrink == pytest.approx(np.median(sizes) / 64, rel=0.1)
+    assert 5 < predictor.training_object_side < 64
 
 
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")

@@ -22,6 +22,8 @@ from detect.training import trainer
 from detect.training.loop import EpochProgress
 from detect.training.run import TrainingRun
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:

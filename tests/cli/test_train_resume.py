@@ -19,6 +19,8 @@ from helpers.web_server import Server
 from detect.models import checkpoint
 from detect.training.run import TrainingRun
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:

@@ -24,6 +24,8 @@ from detect.models import checkpoint
 from detect.training import callbacks, validation
 from detect.training.run import STATE
 
+pytestmark = pytest.mark.slow
+
 FASTER = ["--head", "fasterrcnn", *TINY]
 
 

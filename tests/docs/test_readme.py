@@ -11,6 +11,7 @@ from helpers.folders import ROOT
 from benchmarks import settings as benchmark_settings
 from detect.cli.commands import doctor, evaluate, train
 from detect.cli.settings import detection
+from detect.cli.settings import export as export_settings
 from detect.data.readers import READERS
 from detect.data.validation.problems import KINDS
 from detect.models.zoo import BACKBONES, DETECTORS
@@ -20,7 +21,12 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/api.md",
     "docs/inference.md",
+    "docs/video.md",
+    "docs/export.md",
+    "docs/performance.md",
+    "docs/evaluation.md",
     "docs/datasets.md",
     "docs/training.md",
     "docs/models.md",
@@ -45,17 +51,31 @@ def test_no_placeholder_is_left(page: str) -> None:
     assert not re.search(r"@[A-Z0-9_]+@|TODO|XXX", (ROOT / page).read_text())
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/inference.md", "docs/datasets.md", "docs/training.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/inference.md",
+        "docs/video.md",
+        "docs/export.md",
+        "docs/performance.md",
+        "docs/datasets.md",
+        "docs/evaluation.md",
+        "docs/training.md",
+    ],
+)
 def test_every_flag_that_is_named_exists(page: str) -> None:
-    known = {
-        "--" + field.name.replace("_", "-")
-        for module in (detection, doctor, evaluate, serving_config, train, benchmark_settings)
+    fields = [
+        field
+        for module in (detection, doctor, evaluate, export_settings, serving_config, train, benchmark_settings)
         for settings in vars(module).values()
         if dataclasses.is_dataclass(settings)
         for field in dataclasses.fields(settings)
-    } | {"--config", "--help", "--no-amp"}
-    others = {"--index-url", "--extra-index-url", "--logdir", "--server"}
-    text = re.sub(r"torchrun .* train\.py", "", (ROOT / page).read_text())  # the flags of torchrun
+    ]
+    known = {"--" + field.name.replace("_", "-") for field in fields} | {"--config", "--help"}
+    known |= {f"--no-{field.name.replace('_', '-')}" for field in fields if "bool" in str(field.type)}
+    others = {"--index-url", "--extra-index-url", "--logdir", "--server", "--out-type", "--image-root-url"}
+    text = re.sub(r"torchrun .* (train|detect_image)\.py", "", (ROOT / page).read_text())  # the flags of torchrun
     assert set(re.findall(r"--[a-z][a-z0-9-]+", text)) <= known | others
 
 

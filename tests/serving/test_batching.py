@@ -65,6 +65,17 @@ def test_each_image_of_a_batch_has_its_own_threshold(batcher, predictor):
     assert predictor.thresholds == [0.5, 0.05]
 
 
+def test_images_without_a_threshold_have_those_of_the_model(batcher, predictor):
+    block(batcher, predictor)
+    predictor.class_thresholds = {"kite": 0.9, "balloon": 0.1, "bird": 0.1}  # all detections are kites
+    predictor.threshold = 0.1
+    requests = [(None, None), (0.5, None), (None, [2])]
+    results = [batcher.submit(predictor, [make_image()], threshold, 60, labels)[0] for threshold, labels in requests]
+    predictor.go.set()
+    assert [len(result.result(300)) for result in results] == [1, 2, 0]
+    assert predictor.thresholds == [0.5, 0.1]
+
+
 def test_images_that_do_not_all_fit_into_the_queue_are_refused(batcher, predictor):
     block(batcher, predictor)
     results = batcher.submit(predictor, [make_image() for _ in range(5)], 0.5, 60)

@@ -132,7 +132,7 @@ def test_every_output_format_of_the_scripts_is_available(client, name):
 def test_models_are_listed(client):
     models = client.get("/v1/models").json()["models"]
     assert [one["name"] for one in models] == ["tiny", "strict", "boxes"]
-    assert models[0]["classes"][0] == {"name": "kite", "category_id": 90}
+    assert models[0]["classes"][0] == {"name": "kite", "category_id": 90, "threshold": 0.0}
     assert [one["masks"] for one in models] == [True, True, False]
     assert models[1]["threshold"] == 1.0 and models[0]["imgsz"] == 64
 

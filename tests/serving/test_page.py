@@ -201,6 +201,34 @@ def test_classes_can_be_selected(tmp_path):
         assert page.locator("#detections tbody tr").count() == every
 
 
+def test_each_class_has_the_threshold_of_the_model_until_the_slider_is_moved(tmp_path):
+    small = tmp_path / "small.png"
+    write_image(small, make_image((96, 128), 1))
+    thresholds = {"kite": 0.4123456, "balloon": 0.3, "bird": 0.5}
+    served = tiny_model()
+    served.predictor.class_thresholds = thresholds
+    with serving(served) as client, browsing(str(client.base_url)) as page:
+
+        def rows(**query: object) -> list[dict]:
+            answer = client.post("/v1/detect", content=small.read_bytes(), params=query)
+            return answer.json()["images"][0]["detections"]
+
+        def shown() -> list[dict]:
+            return json.loads(download(page, "#save-json")[1])["images"][0]["detections"]
+
+        page.wait_for_selector("#model option", state="attached")
+        assert page.text_content("#threshold-value") == "0.30 to 0.50"
+        choose_file(page, small)
+        assert shown() == rows() != rows(threshold=0.3) and page.is_checked("#own-thresholds")
+        files = zipfile.ZipFile(BytesIO(download(page, "#save-masks")[1])).namelist()
+        assert len(files) == len(rows())
+        set_threshold(page, 0.4)
+        assert shown() == rows(threshold=0.4) != rows() and not page.is_checked("#own-thresholds")
+        assert page.text_content("#threshold-value") == "0.40"
+        page.check("#own-thresholds")
+        assert shown() == rows() and page.input_value("#threshold") == "0.3"
+
+
 def test_the_page_asks_for_the_api_key_and_accepts_another_later(model):
     with serving(model, api_key="sesame") as client, browsing(str(client.base_url)) as page:
         page.wait_for_selector("#key")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -115,7 +116,7 @@ def test_a_trained_model_is_listed_and_loaded_again_when_its_file_changes(tmp_pa
 
 
 def test_models_are_compared_with_their_measured_figures():
-    page = AppTest.from_function(comparison).run()
+    page = AppTest.from_function(comparison, default_timeout=600).run()
     assert not page.exception
     models = page.dataframe[-1].value
     assert {"mobilenet_v2", "resnet50", "resnet101", "vovnet19_dw"} <= set(models["model"])
@@ -166,6 +167,29 @@ def test_classes_can_be_selected(tmp_path, monkeypatch):
     assert not page.exception and set(page.dataframe[0].value["class"]) == set(CLASSES.names)
     page.multiselect[0].set_value(["bird"]).run()
     assert set(page.dataframe[0].value["class"]) == {"bird"}
+
+
+def test_each_class_has_the_threshold_of_the_model_until_the_slider_is_moved(tmp_path, monkeypatch):
+    path = tmp_path / "mine.safetensors"
+    thresholds = {"kite": 0.35, "balloon": 0.3, "bird": 0.45}
+    checkpoint.save(replace(as_checkpoint(random_model()), class_thresholds=thresholds), path)
+    image = make_image((96, 128), 1)
+    (every,) = load_model(path, device="cpu").predict_batch([image], threshold=0.0)
+    own, low = (every.filter(one).scores.tolist() for one in (thresholds, 0.3))
+    assert 0 < len(own) < len(low)
+    monkeypatch.setattr("detect.models.zoo.BUNDLED", {f"{path}": path})
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600).run()
+    assert page.checkbox[0].value and page.slider[0].value == 0.3
+    assert page.checkbox[0].help == "kite 0.35, balloon 0.3, bird 0.45"
+    upload(page, "noise.png", encode(image, "PNG"), "image/png")
+    assert page.dataframe[0].value["score"].tolist() == pytest.approx(own, abs=1e-5)
+    page.slider[0].set_value(0.31).run()
+    assert not page.exception and not page.checkbox[0].value
+    expected = every.filter(0.31).scores.tolist()
+    assert page.dataframe[0].value["score"].tolist() == pytest.approx(expected, abs=1e-5)
+    page.checkbox[0].check().run()
+    assert not page.exception and page.slider[0].value == 0.3
+    assert page.dataframe[0].value["score"].tolist() == pytest.approx(own, abs=1e-5)
 
 
 @needs_chromium

@@ -1,81 +1,172 @@
-"""Detect objects in images and save annotated copies."""
+"""Detect objects in images and save annotated copies.
+
+    torchrun --nproc_per_node=2 detect_image.py ...
+
+shares the images among two processes.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectImageSettings
-from detect.cli.startup import start_program
-from detect.errors import DiskError, MediaError
+from detect.cli.startup import report_thresholds, start_program
+from detect.errors import DetectError, MediaError
+from detect.media.image_list import LIST_SUFFIX
 from detect.models.zoo import BUNDLED
 from detect.text import counted
+
+if TYPE_CHECKING:
+    from detect.inference.annotate_images import AnnotatedImage
+    from detect.inference.predictor import Predictor
+
+MAX_LINES = 100  # with more images there is a progress bar in place of a line per image
+
+
+@dataclass
+class _Counts:
+    """Results of one process.
+
+    images, objects: number of images that were processed, and of detections in them.
+    skipped: number of images that earlier runs have processed.  unreadable: why each other image could not be read.
+    """
+
+    images: int = 0
+    objects: int = 0
+    skipped: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
 
 def main() -> None:
     settings, _ = parse(DetectImageSettings, "Detect objects in images and save annotated copies.")
 
     # Imported late so that --help and errors in flags and paths come before the seconds that torch takes to load.
-    from detect.io.files import make_folder, new_run_folder
+    from detect.io.files import make_folder
     from detect.media.image_paths import find_all_images, shown
 
     paths = find_all_images(settings.input)
     make_folder(settings.output_dir)
 
-    from detect.inference.annotate import UnreadableImage, annotate_images
+    from detect import distributed
     from detect.inference.load import load_model
 
     start_program(settings.quiet)
     predictor = load_model(settings.model, **settings.model_settings())
-    images, objects, unreadable = 0, 0, []
-    started = time.perf_counter()
-    with new_run_folder(settings.output_dir, settings.name or run_name(settings.input, paths)) as folder:
+    with distributed.process_group(predictor.device) as here:
+        if settings.threshold is None and not settings.quiet:
+            report_thresholds(predictor)
+        started = time.perf_counter()
         try:
-            annotated = annotate_images(
-                predictor,
-                paths,
-                folder,
-                classes=settings.classes,
-                batch_size=settings.batch_size,
-                formats=settings.formats,
-                rescale_16bit=settings.gray_range,
-            )
-            with closing(annotated) as results:
-                for result in results:
-                    if isinstance(result, UnreadableImage):
-                        unreadable.append(result.reason)
-                        continue
-                    images, objects = images + 1, objects + len(result.detections)
-                    if not settings.quiet:
-                        print(
-                            f"{shown(result.path)}: {result.detections.summary()} -> {shown(result.output)}",
-                            flush=True,
-                        )
-        except DiskError as error:
-            raise DiskError(f"{error}; {images} of {len(paths)} images are finished and kept") from None
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped after {images} of {len(paths)} images, which are kept") from None
-
-    seconds = time.perf_counter() - started
-    if images:
-        print(f"{counted(images, 'image')}, {counted(objects, 'object')}, {seconds:.1f} s -> {shown(folder)}")
-    if images and not objects and settings.model in BUNDLED:
-        names = ", ".join(predictor.class_names.names)
-        print(f"--model {settings.model} only detects {names}; --model v2 detects the 80 classes of COCO")
-    if unreadable:
+            with _run_folder(settings, paths) as folder:
+                own = _detect(settings, predictor, paths, folder)
+        except DetectError:
+            if here.is_first:
+                raise
+            sys.exit(2)  # the first process prints the error
+        counts = _total(distributed.all_gather(own))
+        if counts.images or counts.skipped:
+            seconds = time.perf_counter() - started
+            before = f", {counted(counts.skipped, 'image')} finished before" if counts.skipped else ""
+            done = f"{counted(counts.images, 'image')}, {counted(counts.objects, 'object')}, {seconds:.1f} s{before}"
+            print(f"{done} -> {shown(folder)}")
+        if counts.images and not counts.objects and settings.model in BUNDLED:
+            names = ", ".join(predictor.class_names.names)
+            print(f"--model {settings.model} only detects {names}; --model v2 detects the 80 classes of COCO")
+    if counts.unreadable and here.is_first:
         if len(paths) == 1:
-            raise MediaError(unreadable[0])
-        lines = "".join(f"\n  {line}" for line in unreadable)
-        raise MediaError(f"{len(unreadable)} of {len(paths)} images could not be read:{lines}")
+            raise MediaError(counts.unreadable[0])
+        lines = "".join(f"\n  {line}" for line in counts.unreadable)
+        raise MediaError(f"{len(counts.unreadable)} of {len(paths)} images could not be read:{lines}")
 
 
 def run_name(sources: Sequence[str], paths: Sequence[Path]) -> str:
     """Return the default name of a run: the stem of a single input file, else the name of the folder of all images."""
     if len(sources) == len(paths) == 1 and paths[0].name in sources[0]:  # not in a folder or a pattern
         return paths[0].stem
+    if len(sources) == 1 and sources[0].lower().endswith(LIST_SUFFIX):
+        return Path(sources[0]).stem
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH120 - keeps links
     return Path(os.path.commonpath(folders)).name or "run"
+
+
+@contextmanager
+def _run_folder(settings: DetectImageSettings, paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the folder of the run, which the first process makes; delete it afterwards if it is still empty."""
+    from detect.distributed import compute_on_first
+    from detect.io.files import make_folder, new_folder
+
+    def make() -> Path:
+        name = settings.name or run_name(settings.input, paths)
+        if settings.skip_existing:
+            return make_folder(settings.output_dir / name)
+        return new_folder(settings.output_dir, name)
+
+    folder = compute_on_first(make)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # the folder is not empty
+            folder.rmdir()
+
+
+def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence[Path], folder: Path) -> _Counts:
+    """Process the images, of which each process takes a part, and print the results or a progress bar."""
+    from detect.distributed import world
+    from detect.inference.annotate_images import SkippedImage, UnreadableImage, annotate_images
+    from detect.progress import bar
+
+    counts = _Counts()
+    annotated = annotate_images(
+        predictor,
+        paths,
+        folder,
+        classes=settings.classes,
+        batch_size=settings.batch_size,
+        formats=settings.formats,
+        annotated=settings.annotated,
+        rescale_16bit=settings.gray_range,
+        skip_existing=settings.skip_existing,
+    )
+    has_lines = len(paths) <= MAX_LINES and not settings.quiet
+    try:
+        with bar(total=len(paths), unit="image", min_items=MAX_LINES + 1) as progress, closing(annotated) as results:
+            for result in results:
+                step = 1
+                if isinstance(result, SkippedImage):
+                    counts.skipped += 1
+                elif isinstance(result, UnreadableImage):
+                    counts.unreadable.append(result.reason)
+                else:
+                    counts.images, counts.objects = counts.images + 1, counts.objects + len(result.detections)
+                    step = world().size  # the others are about as fast
+                    if has_lines:
+                        _print_line(result)
+                progress.update(min(step, len(paths) - progress.n))
+    except KeyboardInterrupt:
+        done = counts.images + counts.skipped
+        raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} images, which are kept") from None
+    return counts
+
+
+def _print_line(result: AnnotatedImage) -> None:
+    from detect.media.image_paths import shown
+
+    where = f" -> {shown(result.output)}" if result.output else ""
+    print(f"{shown(result.path)}: {result.detections.summary()}{where}", flush=True)
+
+
+def _total(counts: Iterable[_Counts]) -> _Counts:
+    """Return the sum of the results of all processes."""
+    total = _Counts()
+    for one in counts:
+        total.images, total.objects = total.images + one.images, total.objects + one.objects
+        total.skipped, total.unreadable = total.skipped + one.skipped, total.unreadable + one.unreadable
+    return total

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectVideoSettings
-from detect.cli.startup import start_program
+from detect.cli.startup import report_thresholds, start_program
 from detect.text import counted
 
 
@@ -17,16 +17,20 @@ def main() -> None:
     # Imported late so that --help and errors in flags and paths come before the seconds that torch takes to load.
     from detect.io.files import make_folder, new_run_folder
     from detect.media.video_reader import VideoReader
+    from detect.media.window import Window
 
     with ExitStack() as stack:
         video = stack.enter_context(VideoReader(settings.input[0]))
         make_folder(settings.output_dir)
+        window = stack.enter_context(Window(video.source.shown)) if settings.show else None
 
-        from detect.inference.annotate import annotate_video
+        from detect.inference.annotate_video import annotate_video
         from detect.inference.load import load_model
 
         start_program(settings.quiet)
         predictor = load_model(settings.model, **settings.model_settings())
+        if settings.threshold is None and not settings.quiet:
+            report_thresholds(predictor)
         name = video.source.name
         folder = stack.enter_context(new_run_folder(settings.output_dir, settings.name or name))
         out = folder / f"{name}.mp4"
@@ -40,10 +44,16 @@ def main() -> None:
             classes=settings.classes,
             stride=settings.stride,
             max_frames=settings.max_frames,
+            batch_size=settings.batch_size,
             formats=settings.formats,
+            track=settings.track,
+            count_line=settings.line,
+            window=window,
         )
     seconds = time.perf_counter() - started
     frames = counted(summary.frames, "frame")
+    if summary.tracks is not None:
+        print(", ".join([counted(len(summary.tracks), "track"), *summary.tracks.counts_in_words()]))
     print(f"{frames}, {seconds:.1f} s, {summary.frames / seconds:.1f} frames per second -> {out}")
     if summary.interrupted:
         raise KeyboardInterrupt(f"stopped after {frames}, which are kept")

@@ -1,6 +1,7 @@
 """Check, fix, convert or preview a dataset before training on it.
 
     python doctor.py check DATA                                       report statistics and all problems
+    python doctor.py check DATA --model M                             also annotation errors that a model suspects
     python doctor.py fix DATA --output-dir NEW                        write a repaired copy and a ledger of all changes
     python doctor.py convert DATA --to coco|voc|yolo|via --output-dir NEW
     python doctor.py preview DATA                                     draw images with their boxes and masks
@@ -22,12 +23,16 @@ from detect.data.augmentation import PRESET_NAMES
 from detect.data.exporters import EXPORTERS
 from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
-from detect.options import REQUIRED, option
+from detect.models.zoo import check_model
+from detect.options import REQUIRED, device_option, imgsz_option, option
 from detect.progress import report
 from detect.text import counted
 
 if TYPE_CHECKING:
+    from detect.data.quality.diagnosis import Diagnosis
     from detect.data.spec import DatasetSpec
+    from detect.evaluation.label_check import LabelErrors
+    from detect.inference.predictor import Predictor
 
 FAULTS_FOUND = 3
 LEDGER = "ledger.jsonl"
@@ -50,6 +55,21 @@ class CheckSettings(DoctorSettings):
     """Report the statistics and all problems of a dataset; the exit status is 3 for errors or warnings."""
 
     json: bool = option(False, "print the report as JSON")
+    model: str | None = option(
+        None,
+        "also list suspected annotation errors, where this model disagrees: a name, or a checkpoint (a file or its"
+        " URL); it should have been trained on other images",
+        metavar="NAME|FILE|URL",
+    )
+    device: str = device_option()
+    imgsz: int | None = imgsz_option("short side of images in pixels (default: the checkpoint's)")
+    output_dir: Path = option(
+        Path("outputs/doctor"), "folder that receives a new folder, if a model is given", metavar="DIR"
+    )
+
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            check_model(self.model)
 
 
 @dataclass(kw_only=True)
@@ -126,12 +146,40 @@ def check(spec: DatasetSpec, settings: CheckSettings) -> int:
     from detect.data.quality.diagnosis import diagnose
     from detect.data.quality.report import lines, to_json
 
+    model = None if settings.model is None else _load_model(settings, spec)
     diagnosis = diagnose(spec)
+    if not settings.json:
+        print("\n".join(lines(diagnosis)), flush=True)  # before the model runs, which takes long
+    suspects = None if model is None else _suspect_labels(model, diagnosis, settings)
     if settings.json:
-        print(json.dumps(to_json(diagnosis), indent=1))
-    else:
-        print("\n".join(lines(diagnosis)))
+        found = {} if suspects is None else {"label_errors": suspects.to_dict()}
+        print(json.dumps(to_json(diagnosis) | found, indent=1))
     return FAULTS_FOUND if diagnosis.is_invalid else 0
+
+
+def _load_model(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
+    """Load the model; one that has no class of the dataset is an error before anything is read or computed."""
+    from detect.evaluation.predict import check_shared_classes
+    from detect.inference.load import load_model
+
+    assert settings.model is not None
+    model = load_model(settings.model, device=settings.device, imgsz=settings.imgsz)
+    check_shared_classes(model.class_names, spec.all_classes(), f"dataset '{spec.name}'")
+    return model
+
+
+def _suspect_labels(model: Predictor, diagnosis: Diagnosis, settings: CheckSettings) -> LabelErrors:
+    """Write the suspected annotation errors into a new folder, and print the first ones."""
+    from detect.evaluation.label_check import label_errors_of
+    from detect.evaluation.label_texts import lines
+    from detect.io.files import new_run_folder
+
+    found = label_errors_of(model, diagnosis.name, diagnosis.class_names, diagnosis.tables)
+    with new_run_folder(settings.output_dir, diagnosis.name) as folder:
+        files = found.save(folder)
+    if not settings.json:
+        report("\n".join(["", *lines(found), *(f"-> {path}" for path in files)]))
+    return found
 
 
 def fix(spec: DatasetSpec, settings: FixSettings) -> int:

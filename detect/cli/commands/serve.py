@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from detect.cli.flags import parse
-from detect.cli.startup import start_program
+from detect.cli.startup import report_thresholds, start_program
 from detect.errors import UsageError
 from detect.progress import report, warn
 from detect.serving.config import ServeConfig
@@ -48,8 +48,7 @@ def main() -> None:
     from detect.serving.model_registry import load_models
 
     start_program(settings.quiet)
-    options = settings.device, settings.imgsz, settings.threshold, settings.max_detections
-    load = partial(load_models, models, *options)
+    load = partial(load_models, models, **settings.model_settings())
     with listen(settings.host, settings.port) as listener:
         with stopping_at_once():
             app = create_app(load, settings, key)
@@ -58,6 +57,9 @@ def main() -> None:
                 f"with `host={settings.host}` everyone who reaches this machine can use the server; `api_key_file`"
                 " makes it require a key"
             )
+        if settings.threshold is None:
+            for name, model in app.state.service.models.items():
+                report_thresholds(model.predictor, name)
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         names = ", ".join(app.state.service.models)

@@ -1,7 +1,12 @@
 """Fine-tune a Faster R-CNN or Mask R-CNN on a dataset.
 
 Writes outputs/train/NAME/: best.safetensors (the epoch with the best metric on val), last.safetensors, last_state.pt
-(for --resume), settings.yaml, metrics.jsonl, curves.png and tensorboard/.
+(for --resume), settings.yaml, metrics.jsonl and results.csv (all figures), curves.png and tensorboard/, model.txt
+(model summary), labels.png (overview of the annotations) and, of the best epoch on val, val_mosaic.png, pr_curve.png,
+f1_curve.png, confusion_matrix.png and report.html.
+
+With --folds K it trains K models instead, in the folders fold_1, fold_2, ..., and tests each on the images that it was
+not trained on.
 
     torchrun --nproc_per_node=2 train.py ...
 
@@ -16,9 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
+from detect.data import FOLDS_FILE, MIN_FOLDS
+from detect.errors import UsageError
 from detect.options import option
 from detect.progress import report
-from detect.training.config import TrainConfig, complete_config
+from detect.training.config import (
+    FINAL_MODEL_HELP,
+    FOLDS_HELP,
+    CrossValidationConfig,
+    TrainConfig,
+    complete_config,
+)
 
 if TYPE_CHECKING:
     from detect.training.trainer import TrainResult
@@ -37,6 +50,8 @@ class TrainSettings(TrainConfig):
         low=1,
         metavar="N",
     )
+    folds: int | None = option(None, FOLDS_HELP, low=MIN_FOLDS, metavar="K")
+    final_model: bool = option(False, FINAL_MODEL_HELP)
     debug_step: Path | None = option(
         None, "instead of training, repeat the failed step in this file and print a report", metavar="FILE"
     )
@@ -44,7 +59,9 @@ class TrainSettings(TrainConfig):
 
 def main() -> int:
     settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a dataset.")
-    config = complete_config(settings, given - {"debug_step"})
+    if is_cross_validation(settings):
+        return cross_validate(complete_config(settings, given, CrossValidationConfig))
+    config = complete_config(settings, given - {"debug_step"}, TrainConfig)
 
     # Imported here because torch takes seconds, and --help does not need it.
     from detect.distributed import require_single_process, world_from_environment
@@ -62,10 +79,34 @@ def main() -> int:
     return 0
 
 
+def is_cross_validation(settings: TrainSettings) -> bool:
+    """Return whether a cross-validation is asked for. Raises UsageError for settings that exclude each other."""
+    resumed = settings.resume is not None and (settings.resume / FOLDS_FILE).is_file()
+    if settings.folds and (settings.overfit or settings.debug_step):
+        raise UsageError(f"`folds` excludes `{'overfit' if settings.overfit else 'debug_step'}`")
+    if settings.final_model and not (settings.folds or resumed):
+        raise UsageError("`final_model` is trained after the folds of a cross-validation: add `folds=5`")
+    return resumed or (settings.folds is not None and settings.resume is None)
+
+
+def cross_validate(config: CrossValidationConfig) -> int:
+    """Cross-validate, print what to do next, and return the exit status."""
+    from detect.distributed import world_from_environment
+    from detect.training import cross_validation
+
+    result = cross_validation.cross_validate(config)
+    if world_from_environment().is_first:
+        if result.final is None:
+            report(f"next: python train.py --resume {shlex.quote(str(result.folder))} --final-model")
+        elif result.final.evaluation_split:
+            report(f"next: {evaluation_command(result.final)}")
+    return 0
+
+
 def evaluation_command(result: TrainResult) -> str:
     """Return the command that evaluates the best checkpoint of a run."""
     config = result.config
     words = ["python", "evaluate.py", "--model", str(result.best), "--data", config.data]
     words += ["--data-root", str(config.data_root)] if config.data_root else []
     words += ["--format", config.format] if config.format != "auto" else []
-    return shlex.join([*words, "--split", result.evaluation_split])
+    return shlex.join([*words, "--split", result.evaluation_split or "val"])

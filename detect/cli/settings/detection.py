@@ -6,20 +6,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detect.cli.settings.shared import detection_limit_option, model_option
+from detect.cli.settings.shared import detection_limit_option, model_option, nms_option, tile_option
 from detect.errors import UsageError
-from detect.inference.writers import FORMATS
+from detect.inference.tiling import parse_tile
+from detect.inference.tracking.count_line import CountLine
+from detect.inference.writers import FORMATS, LABELS
 from detect.models.zoo import check_model
-from detect.options import REQUIRED, check_run_name, device_option, imgsz_option, option, output_dir_option
+from detect.options import (
+    REQUIRED,
+    check_run_name,
+    device_option,
+    fast_option,
+    imgsz_option,
+    option,
+    output_dir_option,
+    precision_option,
+    proposals_option,
+)
 
 C = TypeVar("C")
+MODEL_SETTINGS = (
+    *("device", "imgsz", "threshold", "max_detections", "nms", "one_label_per_object", "tile"),
+    *("precision", "proposals", "fast"),
+)
 
 
 def _with_format_fields(settings_class: type[C]) -> type[C]:
-    """Add a field ``save_NAME`` for every output format in FORMATS to a class that becomes a dataclass."""
+    """Add a field ``save_NAME`` for every output format in FORMATS, and ``save_labels`` for all datasets, to a class
+    that becomes a dataclass."""
     for name, writer in FORMATS.items():
-        settings_class.__annotations__[f"save_{name}"] = "bool"
-        setattr(settings_class, f"save_{name}", option(False, writer.help))
+        if not name.startswith(LABELS):
+            settings_class.__annotations__[f"save_{name}"] = "bool"
+            setattr(settings_class, f"save_{name}", option(False, writer.help))
+    settings_class.__annotations__["save_labels"] = "str | None"
+    settings_class.save_labels = option(  # type: ignore[attr-defined]
+        None,
+        "also write a dataset with the detections as annotations, for a person to correct: labels_FORMAT/,"
+        " VIDEO_labels_FORMAT/ for videos; voc has no masks (default: none)",
+        choices=[name.removeprefix(LABELS) for name in FORMATS if name.startswith(LABELS)],
+    )
     return settings_class
 
 
@@ -32,13 +57,19 @@ class _DetectSettings:
         "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)"
     )
     threshold: float | None = option(
-        None, "minimum score of a detection, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1
+        None, "minimum score of a detection of any class, 0..1 (default: the checkpoint's, else 0.5)", low=0, high=1
     )
     max_detections: int | None = detection_limit_option()
+    nms: float | None = nms_option()
+    one_label_per_object: bool = option(False, "apply NMS to all classes together, so that an object has one class")
+    tile: str | None = tile_option()
     classes: list[str] | None = option(
         None, "only these classes, by name or category id (default: all)", metavar="NAME|ID"
     )
     device: str = device_option()
+    precision: str | None = precision_option()
+    proposals: int | None = proposals_option()
+    fast: bool = fast_option()
     output_dir: Path = output_dir_option("outputs/detect")
     name: str | None = option(
         None,
@@ -50,23 +81,32 @@ class _DetectSettings:
     def __post_init__(self) -> None:
         check_model(self.model)
         check_run_name(self.name)
+        parse_tile(self.tile)
 
     def model_settings(self) -> dict[str, Any]:
         """Return the keyword arguments of ``detect.load_model``."""
-        return {name: getattr(self, name) for name in ("device", "imgsz", "threshold", "max_detections")}
+        return {name: getattr(self, name) for name in MODEL_SETTINGS}
 
     @property
     def formats(self) -> list[str]:
         """Names in FORMATS of the output formats to write."""
-        return [name for name in FORMATS if getattr(self, f"save_{name}")]
+        labels = getattr(self, "save_labels", None)
+        return [name for name in FORMATS if getattr(self, f"save_{name}", name == f"{LABELS}{labels}")]
 
 
 @dataclass(kw_only=True)
 class DetectImageSettings(_DetectSettings):
     input: list[str] = option(
         REQUIRED,
-        "images, folders of images and patterns such as 'in/*.jpg'",
+        "images, folders of images, patterns such as 'in/*.jpg', and text files (.txt) with the path of an image on"
+        " each line",
         metavar="FILE|DIR|GLOB",
+    )
+    annotated: bool = option(True, "write a copy of each image with its detections drawn on it")
+    skip_existing: bool = option(
+        False,
+        "continue in OUTPUT_DIR/NAME if it exists: leave out the images that are finished there, and complete the"
+        " other files",
     )
     batch_size: int = option(1, "number of images per forward pass", low=1)
     rescale_16bit: list[int] | None = option(
@@ -80,6 +120,8 @@ class DetectImageSettings(_DetectSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not (self.annotated or self.formats):
+            raise UsageError("`annotated=False` without another output writes nothing; add one such as `save_json`")
         given = self.rescale_16bit
         if given is not None and (len(given) != 2 or given[0] >= given[1]):
             raise UsageError("`rescale_16bit` takes two gray values, the lower one first, such as 0 4095")
@@ -100,8 +142,32 @@ class DetectVideoSettings(_DetectSettings):
     )
     stride: int = option(1, "run the model on every Nth frame and repeat its detections on the others", low=1)
     max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)
+    batch_size: int | None = option(
+        None,
+        "number of frames per forward pass (default: 8 on a GPU, else 1; always 1 for cameras and live streams)",
+        low=1,
+    )
+    track: bool = option(
+        False,
+        "follow objects: each keeps its number and color and has a trail; VIDEO_tracks.csv and VIDEO_tracks.json have"
+        " a row per object",
+    )
+    count_line: str | None = option(
+        None,
+        "count the objects that cross a line between two points, in pixels of the frame, per class and direction;"
+        " implies --track (default: no line)",
+        metavar="X1,Y1,X2,Y2",
+    )
+    show: bool = option(False, "show the frames in a window; q, Escape and closing it end the recording")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.count_line is not None:
+            CountLine.parse(self.count_line)
         if len(self.input) != 1:
             raise UsageError(f"`input` takes one video, not {len(self.input)}; run the program once for each video")
+
+    @property
+    def line(self) -> CountLine | None:
+        """``count_line`` as a CountLine; None if it is not given."""
+        return None if self.count_line is None else CountLine.parse(self.count_line)

@@ -10,15 +10,37 @@ from detect.options import max_detections_option, option
 DATA = "dataset: a folder, a name in datasets/ or a YAML file"
 
 
-def model_option() -> Any:
-    """Return the field ``model`` of the programs that run a detector."""
+def model_option(more: str = "") -> Any:
+    """Return the field ``model`` of the programs that run a detector; ``more`` is added to its help."""
     names = ", ".join((*BUNDLED, *DETECTORS))
-    return option("balloon", f"{names}, or a checkpoint: a file or its URL", metavar="NAME|FILE|URL")
+    return option("balloon", f"{names}, or a checkpoint: a file or its URL{more}", metavar="NAME|FILE|URL")
+
+
+def nms_option() -> Any:
+    """Return the field ``nms`` of the programs that show what a detector finds."""
+    return option(
+        None,
+        "IoU, 0..1, above which the one with the lower score of two boxes of a class is dropped (default: the model's,"
+        " usually 0.5)",
+        low=0,
+        high=1,
+    )
+
+
+def tile_option() -> Any:
+    """Return the field ``tile`` of the programs that run a detector."""
+    return option(
+        None,
+        "also run the model on overlapping tiles of larger images, SIZE pixels of the image wide and high, which finds"
+        " small objects and takes time for each tile; auto: at the scale of the training images, only in images that"
+        " are much larger (default: no tiles)",
+        metavar="auto|SIZE",
+    )
 
 
 def detection_limit_option() -> Any:
     """Return the field ``max_detections`` of the programs that show what a detector finds."""
     return max_detections_option(
-        "maximum number of detections per image, those with the highest scores; more than the model's take longer"
-        " (default: the model's, usually 100)"
+        "maximum number of detections per image, and per tile, those with the highest scores; more than the model's"
+        " take longer (default: the model's, usually 100)"
     )

@@ -1,4 +1,4 @@
-// Requests all detections above MIN_SCORE once per image, and filters them in the browser when the controls change.
+// Requests all detections that it can show once per image, and filters them in the browser when the controls change.
 
 import { colorOf, paint } from "./paint.js";
 
@@ -47,7 +47,7 @@ async function loadModels() {
 
 function showModel() {
   const model = selectedModel();
-  $("threshold").value = model.threshold;
+  showOwnThresholds();
   $("save-masks").hidden = !model.masks;
   const labels = model.classes.map(({ name }) => {
     const label = document.createElement("label");
@@ -61,8 +61,23 @@ function showModel() {
   showThreshold();
 }
 
+// Minimum score of a class: that of the model, or after the slider was moved the same for all classes.
+function thresholdOf({ threshold }) {
+  return $("own-thresholds").checked ? threshold : Number($("threshold").value);
+}
+
+function showOwnThresholds() {
+  $("own-thresholds").checked = true;
+  $("threshold").value = selectedModel().threshold;
+}
+
 function showThreshold() {
-  $("threshold-value").textContent = Number($("threshold").value).toFixed(2);
+  const model = selectedModel();
+  if (!model) return;
+  const thresholds = model.classes.map(thresholdOf);
+  const [lowest, highest] = [Math.min(...thresholds), Math.max(...thresholds)];
+  const range = lowest === highest ? [lowest] : [lowest, highest];
+  $("threshold-value").textContent = range.map((value) => value.toFixed(2)).join(" to ");
 }
 
 async function detect(file) {
@@ -73,7 +88,7 @@ async function detect(file) {
   $("canvas").classList.add("outdated");
   showStatus(`processing ${file.name || "the image"} ...`);
   try {
-    const query = new URLSearchParams({ model: model.name, threshold: MIN_SCORE });
+    const query = new URLSearchParams({ model: model.name, threshold: Math.min(MIN_SCORE, model.threshold) });
     const response = await (await postImage(file, query)).json();
     const bitmap = await orientedBitmap(file, response.images[0], model.name);
     if (number !== numRequests) return;
@@ -97,10 +112,17 @@ async function orientedBitmap(file, { width, height }, modelName) {
   return createImageBitmap(await (await postImage(file, query)).blob());
 }
 
-function shownDetections() {
+// Name -> minimum score of the classes that are shown.
+function shownClasses() {
   const names = new Set(classBoxes().filter((box) => box.checked).map((box) => box.value));
-  const threshold = Number($("threshold").value);
-  return current.response.images[0].detections.filter((one) => one.score >= threshold && names.has(one.name));
+  const classes = current.model.classes.filter(({ name }) => names.has(name));
+  return new Map(classes.map((one) => [one.name, thresholdOf(one)]));
+}
+
+function shownDetections() {
+  const thresholds = shownClasses();
+  const isShown = ({ name, score }) => Math.fround(score) >= Math.fround(thresholds.get(name)); // as the server compares
+  return current.response.images[0].detections.filter(isShown);
 }
 
 function show() {
@@ -116,7 +138,8 @@ function show() {
   $("detections").tBodies[0].replaceChildren(...rows);
   const noun = detections.length === 1 ? "object" : "objects";
   const [image] = current.response.images;
-  const atLimit = image.limit_reached && image.detections.every((one) => one.score >= Number($("threshold").value));
+  const lowest = Math.min(...shownClasses().values());
+  const atLimit = image.limit_reached && image.detections.every((one) => one.score >= lowest);
   const limit = atLimit ? "; this is the maximum of the model" : "";
   showStatus(`${detections.length} ${noun}, ${current.response.seconds.toFixed(2)} s${limit}`);
 }
@@ -141,7 +164,8 @@ function save(blob, suffix) {
 
 async function saveMasks() {
   if (shownDetections().length === 0) return showStatus("there are no masks to save", true);
-  const query = new URLSearchParams({ model: current.model.name, threshold: $("threshold").value, format: "masks" });
+  const query = new URLSearchParams({ model: current.model.name, format: "masks" });
+  if (!$("own-thresholds").checked) query.set("threshold", $("threshold").value);
   if (!classBoxes().every((box) => box.checked)) {
     for (const box of classBoxes().filter((one) => one.checked)) query.append("classes", box.value);
   }
@@ -173,7 +197,15 @@ $("model").addEventListener("change", () => {
   showModel();
   if (lastFile) detect(lastFile);
 });
-for (const id of ["threshold", "show-masks", "show-boxes"]) $(id).addEventListener("input", show);
+$("threshold").addEventListener("input", () => {
+  $("own-thresholds").checked = false;
+  show();
+});
+$("own-thresholds").addEventListener("input", () => {
+  if ($("own-thresholds").checked) showOwnThresholds();
+  show();
+});
+for (const id of ["show-masks", "show-boxes"]) $(id).addEventListener("input", show);
 $("key").addEventListener("change", () => {
   loadModels().then(() => (current ? show() : showStatus("")), showError);
 });

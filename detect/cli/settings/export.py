@@ -1,0 +1,44 @@
+"""The settings of export.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detect.cli.settings.shared import DATA, detection_limit_option, model_option
+from detect.deployment import CALIBRATION_IMAGES, MAX_AP_DROP, TARGETS
+from detect.models.zoo import check_model
+from detect.options import check_run_name, imgsz_option, option, output_dir_option, proposals_option
+
+
+@dataclass(kw_only=True)
+class ExportSettings:
+    """export.py"""
+
+    model: str = model_option()
+    to: str = option("openvino", "onnx: one file for ONNX Runtime; openvino: a folder for OpenVINO", choices=TARGETS)
+    int8: bool = option(False, "quantize to 8 bits, calibrated on images of the dataset")
+    fp16: bool = option(
+        False, "store the weights in 16 bits, which halves the files; computed in 32 bits; OpenVINO only"
+    )
+    imgsz: int | None = imgsz_option("short side of the resized images in pixels (default: the checkpoint's)")
+    max_detections: int | None = detection_limit_option()
+    proposals: int | None = proposals_option()
+    verify_data: str | None = option(
+        None,
+        f"{DATA}; both models are compared on its val split (default: the dataset that the checkpoint was trained on)",
+        metavar="NAME|PATH",
+    )
+    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    calibration_images: int = option(CALIBRATION_IMAGES, "number of training images that calibrate `int8`", low=1)
+    max_ap_drop: float = option(
+        MAX_AP_DROP, "largest allowed loss of AP in points; a larger one is exit status 4", low=0, high=100
+    )
+    force: bool = option(False, "keep a model that loses more than `max_ap_drop`")
+    name: str | None = option(None, "name of the output folder (default: MODEL_TO, numbered if it exists)")
+    output_dir: Path = output_dir_option("outputs/export")
+    quiet: bool = option(False, "no progress bars")
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
+        check_run_name(self.name)
