@@ -72,7 +72,7 @@ def test_the_wheel_requires_what_the_requirements_files_list(wheel):
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = email.message_from_bytes(archive.read(name))
     required = {Requirement(line) for line in metadata.get_all("Requires-Dist")}
-    for extra, file in {"": "", "serve": "-serve", "app": "-app", "dev": "-dev"}.items():
+    for extra, file in {"": "", "serve": "-serve", "app": "-app", "export": "-export", "dev": "-dev"}.items():
         listed = {
             Requirement(line.partition("#")[0])
             for line in (ROOT / f"requirements{file}.txt").read_text().splitlines()
@@ -87,7 +87,7 @@ def test_the_wheel_requires_what_the_requirements_files_list(wheel):
         assert {(one.name, one.specifier) for one in listed} <= found, f"requirements{file}.txt"
     unconditional = {one.name for one in required if one.marker is None}
     assert "fastapi" not in unconditional and "streamlit" not in unconditional
-    assert set(metadata.get_all("Provides-Extra")) == {"serve", "app", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"serve", "app", "export", "dev"}
 
 
 @pytest.mark.slow
