@@ -1,4 +1,4 @@
-"""Export of models to ONNX and OpenVINO, with a proof of what it costs."""
+"""Export of models to ONNX and OpenVINO, with the measured loss of AP."""
 
 from __future__ import annotations
 

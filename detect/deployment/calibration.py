@@ -1,4 +1,4 @@
-"""Records what the networks of a model receive, to calibrate their quantization."""
+"""Records the inputs of the networks of a model, to calibrate their quantization."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def record_inputs(predictor: Predictor, model: Detector, images: Iterable[np.nda
     """Detect objects in ``images``, uint8 RGB [H, W, 3], and return the inputs of each network to quantize, by name.
 
     predictor: runs ``model``.
+    Returns one tensor per image: float32 [1, 3, h, w] for "dense" (backbone, FPN and RPN), and for a head the features
+    of up to 32 RoIs, float32 [R, C, S, S].
     """
     recorded: dict[str, list[Tensor]] = {name: [] for name in float_layers(model)}
     parts = {name: model.backbone if name == "dense" else getattr(model.roi_heads, name) for name in recorded}
@@ -36,7 +38,7 @@ def record_inputs(predictor: Predictor, model: Detector, images: Iterable[np.nda
 
 
 def _keep(recorded: list[Tensor], inputs: Tensor) -> None:
-    """Keep the input of a network: the whole image, or RoIs that are evenly spaced by score."""
+    """Keep the input of a network: the whole image, or up to _MAX_ROIS RoIs, evenly spaced by score."""
     if not len(inputs):
         return
     chosen = torch.linspace(0, len(inputs) - 1, min(len(inputs), _MAX_ROIS)).long()

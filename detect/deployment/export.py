@@ -1,4 +1,4 @@
-"""Exports a model, proves that it still detects the same, and keeps it only if it does."""
+"""Exports a model, compares its AP with that of the original, and keeps it unless it lost too much."""
 
 from __future__ import annotations
 
@@ -74,20 +74,20 @@ def export(
     """Export a model to ONNX or OpenVINO, and compare what it detects with the original.
 
     model: a name, a checkpoint file or a URL, as for ``load_model``.
-    to: "onnx", one file for ONNX Runtime; or "openvino", a folder, the fastest on most CPUs.
+    to: "onnx", one file for ONNX Runtime; or "openvino", a folder.
     int8: whether to quantize weights and activations to 8 bits, calibrated on images of the dataset.
     fp16: whether to store the weights in 16 bits, which halves the files; computed in 32 bits. OpenVINO only.
-    imgsz, max_detections, proposals: as in ``load_model``; an exported model keeps them. The AP is compared with that
-        of the original with all its proposals.
-    verify_data: dataset on whose val split both models are compared; by default the one that the checkpoint was
-        trained on, if it is there.
-    data_root: folder of the files of a described dataset, if they lie elsewhere.
-    calibration_images: number of images of the train split, or of val if there is none, that calibrate ``int8``.
+    imgsz, max_detections, proposals: as in ``load_model``, and stored in the export. The loss of AP includes that of
+        fewer ``proposals``.
+    verify_data: dataset on whose val split (else test, else train) both models are compared; by default the one that
+        the checkpoint was trained on, if it is found.
+    data_root: folder of the files of a dataset that ``verify_data`` names; by default datasets/NAME.
+    calibration_images: number of images of the train split (else val, else test) that calibrate ``int8``.
     max_ap_drop: largest allowed loss of bbox or segm AP in points, 0..100.
     force: whether to keep a model that lost more.
-    output_dir: folder that receives a new folder ``name``, by default NAME_TO or NAME_TO_int8.
+    output_dir: folder that receives a new folder ``name``, by default MODEL_TO, MODEL_TO_int8 or MODEL_TO_fp16.
 
-    The model is only kept if it is not worse than allowed. Without a dataset it is kept and not verified.
+    Without a dataset the export is kept and not verified.
     Raises UsageError for invalid settings, an exported model, int8 without a dataset, and a library that is not
     installed; ExportLossError for a loss that is too large; and what ``load_model`` and ``evaluate`` raise.
     """
@@ -123,7 +123,7 @@ def export(
         target = new_folder(Path(output_dir), stem)
         exported = _move(path, target, f"{stem}.onnx")
         if int8 and to == "openvino" and verification is not None and record_int8(model, exported, verification):
-            report(f"recorded in {model}, for `precision='int8'` and `precision='auto'`")
+            report(f"recorded in {model}, so that `precision='int8'` and `precision='auto'` can use it")
         return ExportResult(exported, verification)
 
 
@@ -155,7 +155,7 @@ def _check(to: str, int8: bool, fp16: bool, calibration_images: int, max_ap_drop
     if int8 and fp16:
         raise UsageError("`int8` and `fp16` exclude each other")
     if fp16 and to != "openvino":
-        raise UsageError("`fp16` is for `to='openvino'`: ONNX Runtime on a CPU is slower with weights of 16 bits")
+        raise UsageError("`fp16` needs `to='openvino'`: ONNX Runtime on a CPU is slower with weights of 16 bits")
     for package in (*PACKAGES[to], *(["nncf"] if int8 and to == "openvino" else [])):
         import_runtime(package, "`int8`" if package == "nncf" else f"`to='{to}'`")
     check_number("calibration_images", calibration_images, int, low=1)
@@ -165,7 +165,7 @@ def _check(to: str, int8: bool, fp16: bool, calibration_images: int, max_ap_drop
 
 
 def _described(name: str, original: Predictor, imgsz: int | None) -> Checkpoint:
-    """Return the description of the model, with the sizes and limits with which it is exported."""
+    """Return the metadata of the model as a checkpoint without tensors, with the size and limits of the export."""
     saved, _, _ = read_model(name, imgsz)
     size = original.runtime.input_size
     changed = {
@@ -178,10 +178,10 @@ def _described(name: str, original: Predictor, imgsz: int | None) -> Checkpoint:
 
 
 def _dataset(saved: Checkpoint, data: str | Path | None, data_root: str | Path | None) -> DatasetSpec | None:
-    """Return the dataset to compare on, prepared; None if none is given and that of the training is not found."""
+    """Return the dataset to compare on, prepared; None if none is given and the training dataset is not found."""
     given = data if data is not None else saved.data.get("name")
     if given is None:
-        report("not verified, since no dataset to compare on is known; `verify_data` names one")
+        report("not verified: the model does not name its dataset; set `verify_data` to one")
         return None
     try:
         spec = find_spec(str(given), data_root)
@@ -189,7 +189,7 @@ def _dataset(saved: Checkpoint, data: str | Path | None, data_root: str | Path |
     except DetectError as error:
         if data is not None:
             raise
-        report(f"not verified, since the dataset of the training is not there ({error}); `verify_data` names another")
+        report(f"not verified: its training dataset was not found ({error}); set `verify_data` to a dataset")
         return None
     return spec
 
@@ -206,7 +206,7 @@ def _write(
     model, images = original.runtime.model, None
     if precision == "int8":
         if spec is None:
-            raise UsageError("`int8` is calibrated on images: give a dataset with `verify_data`")
+            raise UsageError("`int8` is calibrated on images of a dataset: set `verify_data`")
         images = _images(spec, calibration_images)
     if to == "onnx":
         path = folder / "model.onnx"
@@ -233,11 +233,11 @@ def _images(spec: DatasetSpec, count: int) -> Iterator[np.ndarray]:
             yield read_record(records[i])
             found += 1
     if not found:
-        raise DataError(f"dataset '{spec.name}': no image of split '{split}' can be read, to calibrate `int8`")
+        raise DataError(f"dataset '{spec.name}': no image of split '{split}' can be read to calibrate `int8`")
 
 
 def _add_metadata(path: Path, saved: Checkpoint, facts: ExportFacts) -> None:
-    """Write the metadata into an exported model, instead of metadata that it already has."""
+    """Write the metadata into an exported model, in place of its former metadata."""
     metadata = to_metadata(saved, facts)
     if path.is_dir():
         values = {key: json.loads(text) for key, text in metadata.items()}

@@ -20,8 +20,8 @@ _BACKBONE = r"[./]body[./]|backbone[./]features"
 def float_layers(model: Detector) -> dict[str, str]:
     """Return the networks of ``model`` to quantize, and for each a pattern of the layers that stay in float.
 
-    A pattern is a regular expression that is found inside the names of a layer's operations, which are paths of
-    modules, separated by ``.`` or ``/``.
+    A layer stays in float if the regular expression matches anywhere in the name of its operation, a path of modules
+    separated by ``.`` or ``/``.
     """
     patterns = dict(_OUTPUT_LAYERS) if hasattr(model, "roi_heads") else {"dense": _OUTPUT_LAYERS["dense"]}
     if _has_depthwise_backbone(model):

@@ -25,8 +25,8 @@ def quantize_onnx(
     float_layers: networks to quantize, and patterns of their layers that stay in float, see ``float_layers``.
     inputs: the inputs of the graph for calibration images, by name.
 
-    Every quantized tensor has the mean range over the images; with the largest one, AP was lower by 1.6 points
-    (bundled model, balloon val). Raises UsageError if onnx or onnxruntime is not installed.
+    The range of a quantized tensor is the mean of its ranges in the images; with the largest of them, AP was lower by
+    1.6 points (bundled model, balloon val). Raises UsageError if onnx or onnxruntime is not installed.
     """
     onnx = import_runtime("onnx", "`int8`")
     quantization = import_runtime("onnxruntime.quantization", "`int8`")
@@ -49,7 +49,7 @@ def quantize_onnx(
 
 
 def _layers(graph: Any, float_layers: Mapping[str, str]) -> Iterator[str]:
-    """Yield the names of the nodes to quantize; a node is named after the modules it belongs to: /dense/head/Conv."""
+    """Yield the names of the nodes to quantize. A node is named after its modules, such as /dense/head/Conv."""
     for node in graph.node:
         network, _, layer = node.name.lstrip("/").partition("/")
         if node.op_type in _TYPES and network in float_layers and not re.search(float_layers[network], f"/{layer}"):
@@ -57,7 +57,7 @@ def _layers(graph: Any, float_layers: Mapping[str, str]) -> Iterator[str]:
 
 
 class _Reader:
-    """The inputs as onnxruntime's CalibrationDataReader gives them, one after the other."""
+    """Gives the inputs one after the other, as onnxruntime's CalibrationDataReader does."""
 
     def __init__(self, inputs: Iterator[Mapping[str, np.ndarray]]) -> None:
         self._inputs = inputs

@@ -34,7 +34,7 @@ def export_openvino(
     not installed, and DiskError if a file cannot be written.
     """
     openvino = import_runtime("openvino", "`to='openvino'`")
-    openvino_core("`to='openvino'`")  # before those that nncf makes and deletes
+    openvino_core("`to='openvino'`")  # before nncf creates and deletes Cores, see openvino_core
     examples, patterns = example_inputs(model), float_layers(model)
     for name, network in networks_of(model).items():
         with quiet_tracing():
@@ -51,7 +51,7 @@ def export_openvino(
 
 
 def _quantized(network: Any, kept_in_float: str, inputs: Sequence[Tensor]) -> Any:
-    """Return the network with 8-bit weights and activations, except for layers whose names contain a pattern."""
+    """Return the network with 8-bit weights and activations, except in layers that the pattern matches."""
     hide_gpu_warning()
     nncf = import_runtime("nncf", "`int8`")
     scope = nncf.IgnoredScope(patterns=[f".*({kept_in_float}).*"], validate=False)

@@ -1,4 +1,4 @@
-"""Records in a checkpoint which quantized export it has and what the export costs."""
+"""Records the quantized export of a checkpoint, and its loss of AP, in that checkpoint."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from detect.models.fast_settings import FastSettings, write_fast_settings
 def record_int8(model: str | Path, exported: Path, verification: Verification) -> bool:
     """Store in a checkpoint where its quantized export lies, and the export's loss of AP and time per image.
 
-    ``load_model(precision="int8")`` and ``precision="auto"`` use it. A model without a checkpoint file of the user,
-    such as a bundled one, and one in a folder that is not writable are left as they are.
+    ``load_model`` uses it for ``precision="int8"`` and "auto". Nothing is stored for a model without a checkpoint file
+    of the user, such as a bundled one, or in a folder that is not writable.
 
     exported: folder of the export. Its path relative to the checkpoint is stored.
     Returns whether it was stored. Raises CheckpointError and DiskError as ``change_checkpoint`` does.

@@ -1,4 +1,4 @@
-"""Runtimes of the self-test that need an export: the checkpoint is exported, and must detect the same."""
+"""Runtimes for the self-test of a checkpoint: torch, and those of its exports, which must detect the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detect.inference.predictor import Predictor
 
 
 def _exported(to: str) -> RuntimeLoader:
-    """Return the loader that exports a checkpoint beside its file, and loads the export."""
+    """Return a function that exports a checkpoint into its folder and loads the export, or says why it cannot."""
 
     def load(predictor: Predictor, path: Path) -> BatchDetector | str:
         if missing := [package for package in PACKAGES[to] if find_spec(package) is None]:

@@ -1,4 +1,4 @@
-"""Conditions under which a model is traced for an export."""
+"""Tracing of a model for an export: inputs to trace with, and hidden warnings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SIDE = 128  # pixels of an example image, a multiple of every stride
 
 @contextmanager
 def quiet_tracing() -> Iterator[None]:
-    """Hide the warnings that every trace of a detector causes: of Python values that become constants.
+    """Turn off gradients, and hide the warnings that Python values become constants, which every detector causes.
 
-    The sizes that must not become constants are tested with images of other sizes.
+    Tests with images of other sizes prove that no size became a constant.
     """
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -28,7 +28,7 @@ def quiet_tracing() -> Iterator[None]:
 
 @torch.no_grad()
 def example_inputs(model: Detector) -> dict[str, Tensor]:
-    """Return a small input of each network, by the name of the network."""
+    """Return a small random input of each network by name: [1, 3, h, w] for "dense", [2, C, S, S] for heads."""
     side = model.transform.min_size[-1] if model.transform.fixed_size else _SIDE
     examples = {"dense": torch.rand(1, 3, side, side)}
     networks = networks_of(model)

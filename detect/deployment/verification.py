@@ -13,7 +13,7 @@ from detect.inference.predictor import Predictor
 
 @dataclass(frozen=True)
 class Verification:
-    """What a model and its export detect in the same images.
+    """Comparison of a model with its export on the same images.
 
     before, after: the evaluations of the original and of the export.
     agreement: how many detections are the same, and how far scores and boxes differ.
@@ -25,7 +25,7 @@ class Verification:
 
     @property
     def ap_drops(self) -> dict[str, float]:
-        """Loss of AP in points, 0..100, by kind, "bbox" and "segm"; negative where the export is better."""
+        """Loss of AP in points (AP in 0..100) by kind, "bbox" and "segm"; negative where the export is better."""
         return {
             kind: 100 * (self.before.scores[kind]["AP"] - self.after.scores[kind]["AP"])
             for kind in ("bbox", "segm")
@@ -38,7 +38,7 @@ class Verification:
         return max(self.ap_drops.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result for the metadata of the export, AP in 0..1."""
+        """Return the result for the metadata of the export: AP in 0..1, box differences in pixels."""
         sides = {"before": self.before, "after": self.after}
         return {
             "dataset": self.before.dataset,
@@ -61,6 +61,6 @@ class Verification:
 
 
 def verify(original: Predictor, exported: Predictor, spec: DatasetSpec, split: str) -> Verification:
-    """Run both models on a split of a dataset that is prepared."""
+    """Run both models on a split of a dataset, after its ``prepare``, and compare their AP and detections."""
     before, after = (evaluate(one, spec, split=split) for one in (original, exported))
     return Verification(before, after, compare_detections(before.detections, after.detections))

@@ -1,4 +1,4 @@
-"""Changes to what a checkpoint file says of its model, after the training."""
+"""Changes to the metadata of a checkpoint file after the training."""
 
 from __future__ import annotations
 
@@ -47,11 +47,9 @@ def write_thresholds(model: str | Path, thresholds: Mapping[str, float], choice:
 
 
 def change_checkpoint(path: Path, change: Callable[[Checkpoint], Checkpoint]) -> None:
-    """Replace a checkpoint file by one with another description, in one step.
+    """Replace a checkpoint file by one with other metadata and the same tensors, bit by bit, in one step.
 
-    The tensors keep every bit, also in half precision.
-
-    change: function of the checkpoint. What it does to ``state`` has no effect.
+    change: returns the changed Checkpoint; its ``state`` is ignored.
     Raises CheckpointError for a damaged file, DiskError, and what ``change`` raises.
     """
     write_bytes(path, _changed(path, change))
@@ -67,10 +65,10 @@ def _changed(path: Path, change: Callable[[Checkpoint], Checkpoint]) -> bytes:
 
 
 def own_checkpoint(model: str | Path, what: str) -> Path:
-    """Return the checkpoint file of the user in which ``what`` can be stored; its content is not read.
+    """Return the path of a checkpoint file of the user, in which ``what`` can be stored. The file is not read.
 
-    what: "thresholds" or the like, for messages.
-    Raises UsageError for any other model: a bundled or published one, a URL, or a file of another format,
+    what: what is to be stored, for messages, such as "thresholds".
+    Raises UsageError for any other model (a bundled or published one, a URL, a file of another format),
     CheckpointError for a missing file or a folder, and DiskError for a folder that is not writable.
     """
     name = str(model)
@@ -87,7 +85,7 @@ def own_checkpoint(model: str | Path, what: str) -> Path:
 
 
 def _other_kind(name: str) -> str | None:
-    """Return what a model is that is no checkpoint file of the user; None if it may be one."""
+    """Return what a model is in words, if it is not a checkpoint file of the user; None if it may be one."""
     if name in BUNDLED:
         return "a bundled model"
     if name in DETECTORS:

@@ -12,18 +12,18 @@ from detect.models.checkpoint import Checkpoint
 from detect.models.checkpoint_file import change_checkpoint
 
 MAX_PROPOSALS_LOSS = 0.1  # points of AP
-MAX_PRECISION_LOSS = 0.3
+MAX_PRECISION_LOSS = 0.3  # points of AP
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a setting costs, and how much time it saves.
+    """Loss of AP and time of a setting.
 
-    ap_loss: loss in points of AP (0..100) against fp32 with all proposals, the larger one of boxes and masks;
-        negative if the AP is higher.
+    ap_loss: loss in points of AP (0..100) against fp32 with all proposals, the larger of bbox and segm AP; negative
+        if both are higher.
     time: time per image as a fraction of the time in fp32 with all proposals.
     device: type of the device that was measured, such as "cpu".
-    data: the images on which it was measured, in words.
+    data: dataset and split on which it was measured, in words.
     """
 
     ap_loss: float
@@ -39,7 +39,7 @@ class FastSettings:
     proposals: smallest measured number of proposals per image that loses at most MAX_PROPOSALS_LOSS; None if none
         does, or if it was not measured.
     proposals_cost: its Cost.
-    precisions: number format, such as "bf16" -> its Cost, with all proposals.
+    precisions: number format, such as "bf16" -> its Cost with all proposals.
     int8_model: path of the quantized export, relative to the folder of the checkpoint; None if there is none.
     """
 
