@@ -50,10 +50,10 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class UnreadableImage:
-    """An image that was left out because it could not be read, or its copy not be encoded.
+    """An image that was left out because it could not be read, or its annotated copy not encoded.
 
     path: file of the image.
-    reason: message of the MediaError, which names the file.
+    reason: why, with the name of the file.
     """
 
     path: Path
@@ -104,7 +104,7 @@ def annotate_images(
     """Detect objects in every image, save annotated copies to ``folder``, and yield one result per image, in order.
 
     paths: image files.
-    folder: existing folder. An annotated copy has the name of its image, with a number where it is taken.
+    folder: existing folder. An annotated copy has the name of its image, with a number where that name is taken.
     classes: names or category ids of the classes to keep; by default all.
     batch_size: number of images per forward pass.
     formats: names in FORMATS of further files to write to ``folder``, such as "json".
@@ -121,7 +121,7 @@ def annotate_images(
     ``skip_existing`` completes them.
 
     In a process group of ``detect.distributed`` every process handles a part of the images and yields its results.
-    The first process, whose ``paths`` count, writes the files about all images.
+    The first process decides for all with its ``paths``, and writes the files about all images.
 
     A truncated JPEG is used as far as it can be decoded, with a warning. At the end one warning counts the
     images in which the model reached its maximum number of detections.
@@ -258,7 +258,7 @@ def _predict(
     labels: Sequence[int] | None,
     batch_size: int,
 ) -> Generator[_Predicted | UnreadableImage, None, None]:
-    """Yield each image with its detections, in order, and warn of what is odd about the images."""
+    """Yield each image with its detections, in order, and warn of truncated and unusual images."""
     with (
         LimitCounter(predictor) as limit,
         ShrinkCounter(predictor) as shrinking,

@@ -61,7 +61,7 @@ def annotate_video(
     some frames.
     KeyboardInterrupt ends the video after the current frame; before the first frame it is raised.
     Raises UsageError for an unknown class or format and a line outside of the frames, MediaError for a video that
-    cannot be decoded, and DiskError. The message says where the frames before the error are.
+    cannot be decoded, and DiskError. The message names the file with the frames before the error.
     """
     labels = None if classes is None else predictor.class_names.labels(classes)
     batch_size = 1 if video.live else batch_size or default_batch_size(predictor)
@@ -133,7 +133,7 @@ class _Detection:
 
 @contextmanager
 def _saved(table: TrackTable | None, out: Path) -> Iterator[None]:
-    """Save the tracks beside ``out`` when the block ends; after an error those so far, unless there is no frame."""
+    """Save the tracks beside ``out`` when the block ends, also after an error if there are frames."""
     try:
         yield
     except BaseException:

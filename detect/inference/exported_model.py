@@ -1,4 +1,4 @@
-"""The metadata of exported models: everything that running one needs, so that it loads without further settings.
+"""The metadata of exported models: class names, sizes and limits, so that they load without further settings.
 
 An ONNX model is one file; its metadata is in the keys METADATA_KEY and EXPORT_KEY of the file. An OpenVINO model is a
 folder of networks with the file ``model.json``, which has the same two keys.
@@ -26,8 +26,8 @@ class ExportFacts:
     runtime: "onnxruntime" or "openvino".
     precision: number format of the weights and of most computations, "fp32", "fp16" or "int8".
     num_parameters: number of weights.
-    source: name of the checkpoint, or of the model.
-    verification: what the comparison with the original found; empty if the model was not verified.
+    source: file name of the checkpoint, or name of the model.
+    verification: result of the comparison with the original, see ``export``; empty if the model was not verified.
     versions: versions of the libraries that exported it.
     """
 

@@ -1,4 +1,4 @@
-"""Choice among the faster settings that a checkpoint has recorded: proposals and the number format."""
+"""Choice among the faster settings that are stored in a checkpoint: number of proposals and number format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detect.runtime import has_bfloat16
 
 
 def fast_settings(saved: Checkpoint, name: str) -> FastSettings:
-    """Return the faster settings of a checkpoint. ``name``: of the model, for messages.
+    """Return the faster settings of a checkpoint. ``name``: name of the model, for messages.
 
     Raises UsageError if none were measured, and CheckpointError if they are damaged.
     """
@@ -35,7 +35,7 @@ def fastest_precision(settings: FastSettings, checkpoint: Path | None, device: t
     MAX_PRECISION_LOSS points of AP; "fp32" if there is none.
 
     checkpoint: file of the checkpoint.
-    exported: whether an exported model can be used, which has a fixed size and number of detections.
+    exported: whether an exported model can be used; its image size, limits and NMS cannot be changed.
     """
     native = {"bf16": has_bfloat16(device), "fp16": device.type == "cuda", "int8": False}
     if exported and device.type == "cpu" and find_spec("openvino") is not None:

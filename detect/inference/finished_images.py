@@ -1,4 +1,4 @@
-"""The record of the finished images of a run, from which it can be continued and its documents be written.
+"""The record of the finished images of a run, to continue the run and to write the files about all images.
 
 It is a hidden file of JSON lines in the output folder, ``.detections.jsonl``; further processes of torchrun have
 ``.detections_1.jsonl``, ``.detections_2.jsonl`` ... A line is added when all other files about an image are written,
@@ -37,7 +37,7 @@ class FinishedImage(NamedTuple):
 
     path: absolute path.  source: path as it was given.  stem: see ``Source.stem``.
     annotated_file: see ``Source.annotated_file``.
-    formats: output formats whose files about this image alone are written.
+    formats: output formats whose files about this image alone are complete.
     """
 
     path: str
@@ -48,7 +48,7 @@ class FinishedImage(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Position of a line in the record: number of the file and of the byte."""
+    """Position of a line in the record: index in ``files()``, and byte offset."""
 
     file: int
     offset: int
@@ -88,11 +88,11 @@ class FinishedImages:
                 path.unlink()
 
     def settings(self) -> list[dict[str, Any]]:
-        """Return the settings that runs have recorded, see ``open``; [] without a record."""
+        """Return the settings of each run, in order, see ``open``; [] without a record."""
         return [json.loads(line)["settings"] for _, line in self._lines() if line.startswith(_SETTINGS)]
 
     def images(self) -> Iterator[tuple[Place, FinishedImage]]:
-        """Yield the finished images. An image may occur several times; the last one counts."""
+        """Yield the finished images. Of an image that occurs several times, the last one counts. Raises DataError."""
         for place, line in self._lines():
             if line.startswith(_IMAGE):
                 with self._naming(place):
@@ -100,7 +100,7 @@ class FinishedImages:
                 yield place, image
 
     def read(self, places: list[Place], class_names: ClassNames) -> Iterator[tuple[FinishedImage, Detections]]:
-        """Yield the images at ``places`` with their detections."""
+        """Yield the images at ``places`` with their detections. Raises DataError for a damaged line."""
         files = [path.open("rb") for path in self.files()]
         try:
             for place in places:
@@ -114,9 +114,9 @@ class FinishedImages:
                 file.close()
 
     def open(self, settings: dict[str, Any]) -> None:
-        """Begin to append images that are processed with these settings, values that JSON can hold.
+        """Open the record to append images. ``settings``: those of the run, as values for JSON, see ``run_settings``.
 
-        The folder is created. Raises DiskError.
+        Creates the folder. Raises DiskError.
         """
         with disk_errors_naming(self._own):
             self._folder.mkdir(parents=True, exist_ok=True)

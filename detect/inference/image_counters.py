@@ -13,21 +13,21 @@ from detect.structures.detections import Detections
 from detect.text import counted
 
 MAX_RATIO = 2.0
-"""Ratio of the shrink factors of an image and of the training images above which tiles are suggested."""
+"""Tiles are suggested for an image that is shrunk more than this many times as much as the training images."""
 MAX_SHRINK = 4.0
-"""The same for a model of unknown training images: factor by which an image is shrunk.
+"""The same if the size of the training images is unknown: factor by which an image is shrunk.
 
 An object of 96 px, large by COCO's definition, is small (24 px) when shrunk by 4.
 """
 SMALL_OBJECT = 32
-"""Side in pixels below which an object is small by COCO's definition. If most training objects were that small,
-MIN_GAIN replaces MAX_RATIO."""
+"""Side in pixels below which an object is small by COCO's definition. If more than half of the training objects were
+that small when resized, MIN_GAIN replaces MAX_RATIO."""
 
 _Self = TypeVar("_Self", bound="ImageCounter")
 
 
 class ImageCounter(ABC):
-    """Counts the images that have a problem, and at the end of the block warns of them in one line."""
+    """Counts the images that have a problem, and warns of them in one line when the ``with`` block ends."""
 
     def __init__(self, noun: str = "image") -> None:
         """noun: what is counted, "image" or "frame"."""
@@ -79,8 +79,8 @@ class LimitCounter(ImageCounter):
 class ShrinkCounter(ImageCounter):
     """Counts the images that ``predictor`` shrinks too much, and suggests tiles for them.
 
-    The shrink factor of an image is compared with that of the training images, which a checkpoint of train.py knows
-    (``Predictor.training_shrink``). Where the training images were enlarged, their factor counts as 1.
+    The shrink factor of an image is compared with that of the training images, which a checkpoint of train.py
+    states (``Predictor.training_shrink``). Where the training images were enlarged, their factor counts as 1.
     """
 
     def __init__(self, predictor: Predictor, noun: str = "image") -> None:
@@ -116,7 +116,7 @@ class ShrinkCounter(ImageCounter):
 
 
 class GrayLevelCounter(ImageCounter):
-    """Counts 16-bit images that are nearly black or flat in 8 bits."""
+    """Counts 16-bit images with so few gray levels that they are nearly black or flat in 8 bits."""
 
     def add(self, has_few_gray_levels: bool) -> None:
         """Count one image, see ``Decoded.has_few_gray_levels``."""

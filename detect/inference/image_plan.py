@@ -1,4 +1,4 @@
-"""Which images of a run are to be processed, also if an earlier run into the same folder has finished some of them."""
+"""Chooses the images that a run has to process: all, or those that earlier runs into its folder did not finish."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Task(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a run has to do.
+    """The work of a run.
 
     tasks: images to process, in their order.
     skipped: images that are finished already.
@@ -87,9 +87,9 @@ def continued_plan(
 ) -> Plan:
     """Return the plan of a run that leaves out the images that earlier runs into ``folder`` have finished.
 
-    An image is finished if it is recorded and the files about it alone exist that this run wants: its annotated copy
-    if ``annotated`` is set, and those of formats such as "crops".
-    Raises UsageError if other settings were used then, and if the folder holds something else.
+    An image is finished if it is recorded, has its annotated copy if ``annotated`` is set, and has its own files in
+    ``formats`` such as "crops".
+    Raises UsageError if the earlier runs had other settings, and if the folder holds files without a record.
     """
     finished.merge()
     recorded = finished.settings()

@@ -72,12 +72,12 @@ def load_model(
     one_label_per_object: whether NMS also compares boxes of different classes, so that an object has one class.
     tile: side in pixels, at least 64, of the overlapping tiles into which larger images are cut; the model processes
         them besides the whole image, which finds small objects and takes time for each tile. ``max_detections`` then
-        holds for each tile. "auto": tiles that appear at the scale of the training images, only for images that are
-        much larger. By default none.
+        applies to each tile. "auto": tiles that appear at the scale of the training images, only for images that are
+        shrunk more than 1.5 times as much. By default none.
 
-    Raises TypeError for a model of another type, UsageError for an unknown name, an invalid number or a size that
-    the model does not support, FetchError for a failed download and CheckpointError for a file that is not a valid
-    checkpoint.
+    Raises TypeError for a model of another type; UsageError for an unknown name, an invalid number, a setting that the
+    model does not support, and a package that is not installed; FetchError for a failed download; and CheckpointError
+    for a file that is not a valid model.
     """
     if not isinstance(model, str | Path):
         raise TypeError(f"a model must be a name, a path or a URL, not {type_in_words(model)}")
@@ -98,7 +98,7 @@ def load_model(
 
 
 def _load_checkpoint(name: str, options: dict[str, Any], fast: bool) -> Predictor:
-    """Load a model that is not exported, or its quantized export. ``options``, ``fast``: those of ``load_model``."""
+    """Load a checkpoint, or the quantized export of it. ``options``, ``fast``: those of ``load_model``."""
     saved, path, source = read_model(name, options["imgsz"])
     if fast:
         measured = fast_settings(saved, publishable_link(name))
@@ -117,7 +117,7 @@ def _load_checkpoint(name: str, options: dict[str, Any], fast: bool) -> Predicto
 
 
 def _chosen_precision(saved: Checkpoint, path: Path | None, options: dict[str, Any]) -> tuple[str, Path | None]:
-    """Return the number format for the precision "auto" or "int8", and for int8 the exported model.
+    """Return the number format for the precision "auto" or "int8", and for int8 the folder of the exported model.
 
     Raises UsageError if int8 is wanted and there is no quantized export.
     """
@@ -159,7 +159,7 @@ def _load_exported(
     """Load an exported model.
 
     options, fast: those of ``load_model``.
-    saved: checkpoint of the model, which has the thresholds; by default what was exported with it.
+    saved: checkpoint of the model, for its thresholds; by default the metadata of the export.
     """
     if options["device"].type != "cpu":
         raise UsageError(f"`device='{options['device']}'`: exported models run on a CPU; use `device='cpu'`")
@@ -179,7 +179,10 @@ def _load_exported(
 
 
 def _predictor_of(runtime: Runtime, saved: Checkpoint, threshold: float | None, **settings: Any) -> Predictor:
-    """Return the Predictor with the facts of its checkpoint. ``settings``: further arguments of Predictor."""
+    """Return the Predictor with class names, thresholds and training scale of ``saved``.
+
+    settings: further arguments of Predictor.
+    """
     shrink, side = saved.data.get("train_shrink"), saved.data.get("train_object_side")
     return Predictor(
         runtime,
@@ -194,9 +197,9 @@ def _predictor_of(runtime: Runtime, saved: Checkpoint, threshold: float | None, 
 
 
 def check_no_load_settings(device: str | None, imgsz: int | None) -> None:
-    """Raise UsageError for settings of ``load_model`` that are given beside a Predictor, which is loaded already."""
+    """Raise UsageError if settings of ``load_model`` are given with a Predictor, which is already loaded."""
     if device is not None or imgsz is not None:
-        raise UsageError("`device` and `imgsz` are for a model that is loaded here; pass them to load_model instead")
+        raise UsageError("`device` and `imgsz` cannot change a model that is already loaded; pass them to load_model")
 
 
 def predictor_from_checkpoint(
@@ -238,9 +241,9 @@ def predictor_from_checkpoint(
 
 
 def _warn_of_emulation(device: torch.device, precision: str) -> None:
-    """Warn of a number format that the device does not compute in."""
+    """Warn of a number format in which the device does not compute natively."""
     if precision == "int8" and not cpu_has_int8_products():
         warn("this CPU has no instructions for 8-bit products (VNNI); int8 may be slower than fp32")
     is_emulated = {"bf16": not has_bfloat16(device), "fp16": device.type == "cpu"}.get(precision, False)
     if is_emulated:
-        warn(f"this {device.type} does not compute in {precision}, which may be much slower than fp32")
+        warn(f"this {device.type.upper()} does not compute in {precision} natively; it may be much slower than fp32")

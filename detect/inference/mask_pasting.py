@@ -1,4 +1,4 @@
-"""Pastes a predicted mask onto its image, as a run-length code."""
+"""Pastes a predicted mask onto its image, as a COCO RLE (run-length encoding)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on a stream of items, such as the frames of a video, that overlaps: each stage in a thread of its own.
+"""Overlapping stages of work on a stream of items, such as the frames of a video, each in a thread of its own.
 
     with ReadAhead(video, 4) as frames, Stage(write) as writing:
         with Stage(lambda frame: writing.put(draw(frame))) as drawing:
@@ -76,7 +76,7 @@ class ReadAhead(Generic[T]):
 class Stage(Generic[T]):
     """Calls ``function`` with each item, in order, in a thread of its own.
 
-    size: number of items that may wait; with more, ``put`` waits.
+    size: number of items that may wait; with more, ``put`` blocks.
 
     When the ``with`` block ends, also with an exception, the items that wait are processed first. A second exception
     meanwhile, such as KeyboardInterrupt, drops them. When the function raises an exception, the items that wait are

@@ -45,8 +45,8 @@ class Predictor:
     nms: IoU above which NMS drops the one with the lower score of two boxes of a class.
     one_label_per_object: whether NMS also compares boxes of different classes.
     tile: side of the tiles of large images, in pixels of the original image, or "auto"; None: no tiles.
-    name: what ``load_model`` was given, a URL without query; "" for a predictor that was built otherwise.
-    path: file of the checkpoint; None if there is none.
+    name: the ``model`` that ``load_model`` was given, a URL without its query; "" for one that was built otherwise.
+    path: file of the checkpoint, or path of the exported model; None without one.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Predictor:
 
     @property
     def max_detections(self) -> int:
-        """Maximum number of detections per image, or per tile."""
+        """Maximum number of detections per image; per tile of an image with tiles."""
         return self.runtime.max_detections
 
     @property
@@ -204,7 +204,8 @@ class Predictor:
         threshold: minimum score for all classes, 0..1; by default the predictor's ``class_thresholds``.
 
         Returns one Detections per image, in pixels of that image, without keeping the image. Images of different
-        resized sizes never share a batch, because the padding would change their features.
+        resized sizes never share a batch, because padding would change their features. Raises UsageError for another
+        array.
         """
         for image in images:
             check_rgb_array(image)
@@ -258,7 +259,7 @@ def _check_proposals(proposals: int, runtime: Runtime) -> None:
         if runtime.proposals is None:
             raise UsageError(f"`proposals={proposals}`: a one-stage detector has no proposals")
         raise UsageError(
-            f"`proposals={proposals}`: their number is part of an ONNX model; export the checkpoint again with"
+            f"`proposals={proposals}`: the number is part of an ONNX model; export the checkpoint again with"
             f" `proposals={proposals}`"
         )
 

@@ -17,9 +17,9 @@ def thread_map(
 ) -> Generator[R, None, None]:
     """Yield ``function(item)`` for each item, in order. ``items`` is iterated in the calling thread.
 
-    ahead: number of items, besides those that the threads work on, whose results may wait.
-    eager: whether a result is yielded as soon as it is there, although further items could be taken. Use it where
-        taking an item is slow.
+    ahead: number of results that may wait, besides the items that the threads work on.
+    eager: whether a result is yielded as soon as it is ready, before further items are taken. Use it where taking an
+        item is slow.
 
     After an exception of ``function`` or ``items`` no further item is taken. The results of the other items are
     yielded first, and then it is raised. When the iterator is closed, running calls are completed and waiting ones are

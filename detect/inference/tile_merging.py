@@ -14,7 +14,7 @@ from detect.models.prediction.raw_detections import RawDetections
 
 _BORDER = 0.01  # of the side of a tile: a box that ends so close to the border of its tile may be cut off there
 _SPANNING = 0.04  # the same for a box that spans the tile
-_COVERED = 0.7  # part of a cut-off box that a larger box must cover
+_COVERED = 0.7  # fraction of a cut-off box that a larger box must cover
 
 
 def merge(
@@ -26,10 +26,10 @@ def merge(
     tiles: the parts of the image, of which one may be the whole image.
     iou, class_agnostic: of the NMS; see ``Limits``.
 
-    Two kinds of boxes that end at a border of their tile inside of the image are dropped first, because they are parts
-    of objects: a box that spans its tile from border to border, since only the whole image shows such an object; and a
-    box that a larger one of another tile covers for the most part. NMS alone would keep them: the IoU of a part and
-    the whole object is small, and the score of a part can be higher. Then NMS is applied to all boxes.
+    First, two kinds of boxes that end at a border of their tile inside the image are dropped as parts of objects: a
+    box that spans its tile from border to border, since only the whole image shows such an object; and a box of which
+    a larger one of the same class and another tile covers at least 70 %. NMS alone would keep them: the IoU of a part
+    and the whole object is small, and the score of a part can be higher. Then NMS is applied to all boxes.
     """
     every = _concatenated(found)
     origins = torch.repeat_interleave(torch.arange(len(found)), torch.tensor([len(one.scores) for one in found]))
@@ -41,7 +41,7 @@ def merge(
 
 
 def _cuts(boxes: Tensor, tile: Tile, image_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return which boxes end at a border of their tile inside of the image, and which of these also end at the
+    """Return which boxes end at a border of their tile inside the image, and which of these also end at the
     opposite border; both bool [D]."""
     borders = torch.tensor(tile)
     distances = (boxes - borders).abs() / max(tile.hw)

@@ -37,8 +37,8 @@ def detect_in_tiles(
     """Detect objects in the given tiles of each image, and return one result per image.
 
     images: uint8 RGB arrays [H, W, 3].
-    tiles: the parts of each image to process, such as only the whole image. ``limits`` apply to each of them, and NMS
-        also to all of an image together.
+    tiles: the parts of each image to process, one of which may be the whole image.
+    limits: apply to each part; NMS also to all parts of an image together.
 
     Only tiles of equal resized size share a forward pass, because padding would change their features.
     """

@@ -1,4 +1,4 @@
-"""The tiles into which a large image is cut, so that small objects are not lost when it is resized for the model."""
+"""Cuts a large image into tiles, so that small objects are not lost when it is resized for the model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from detect.structures.image_size import InputSize
 AUTO: Literal["auto"] = "auto"
 MIN_TILE = 64  # pixels
 OVERLAP = 0.25
-"""Part of the side of a tile that it shares with the next one at least. An object up to this size lies completely in
-some tile."""
+"""Minimum fraction of the side of a tile that overlaps with the next one. An object up to this size lies completely
+in some tile."""
 MIN_GAIN = 1.5
 """With "auto", an image has tiles if the whole image is shrunk this many times as much as they are."""
 
@@ -88,9 +88,9 @@ class Tiling:
 
 
 def parse_tile(value: object) -> TileSize | None:
-    """Return the setting ``tile``, also if it is given as text, as "auto" or a number of pixels; None without one.
+    """Return the setting ``tile``, a number or text, as "auto" or a number of pixels; None for None.
 
-    Raises UsageError for another text and for a number below MIN_TILE.
+    Raises UsageError for other values and for a number below MIN_TILE.
     """
     if value is None or value == AUTO:
         return value  # type: ignore[return-value]

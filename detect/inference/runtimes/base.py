@@ -1,4 +1,4 @@
-"""What a predictor needs of the library that runs its model."""
+"""The interface between a predictor and the library that runs its model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detect.structures.image_size import InputSize
 
 
 class Runtime(Protocol):
-    """A detector that runs on resized images, whichever library computes it.
+    """A detector that one library runs on resized images.
 
     Several threads may call ``detect`` at the same time.
     """
@@ -40,7 +40,7 @@ class Runtime(Protocol):
 
     @property
     def nms_iou(self) -> float:
-        """IoU of the model's NMS."""
+        """IoU above which the model's NMS drops the box with the lower score."""
 
     @property
     def has_masks(self) -> bool:
@@ -65,6 +65,6 @@ class Runtime(Protocol):
         """Detect objects in a batch of images.
 
         images: float32 [N, 3, h, w], RGB in 0..1, resized to ``input_size``, on ``device``.
-        limits: the threshold and the limits; ``max_detections`` is at most that of the runtime.
-        Returns detections in main memory. Boxes and keypoints are in pixels of the resized images.
+        limits: ``max_detections`` is at most that of the runtime; fields not in ``applied_limits`` have no effect.
+        Returns detections in main memory, boxes and keypoints in pixels of the resized images.
         """

@@ -1,4 +1,4 @@
-"""What the runtimes of exported models share."""
+"""Base class of the runtimes of exported models."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class ExportedRuntime:
 
     path: file or folder of the model.
     saved: description of the model, a checkpoint without tensors.
+    facts: how the model was exported.
     """
 
     name: str
@@ -33,7 +34,7 @@ class ExportedRuntime:
 
     @cached_property
     def outline(self) -> Detector:
-        """The detector without weights."""
+        """The detector without weights, which has its sizes, limits and anchors."""
         return outline(Architecture.from_json(self.saved.architecture), self.saved.num_rows)
 
     @property

@@ -27,8 +27,8 @@ class OnnxRuntime(ExportedRuntime):
     path: .onnx file that export.py wrote.
     precision: that of the export, or None.
 
-    Raises CheckpointError for a file that is missing, damaged or of another program, and UsageError if the package
-    onnxruntime is not installed.
+    Raises CheckpointError for a file that is missing, damaged or not from export.py, and UsageError for another
+    precision and if the package onnxruntime is not installed.
     """
 
     name = "onnxruntime"

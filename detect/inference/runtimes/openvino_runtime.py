@@ -28,8 +28,8 @@ class OpenVinoRuntime(ExportedRuntime):
     path: folder that export.py wrote.
     precision: "bf16" computes in bfloat16 what was exported in fp32; by default as exported.
 
-    Raises CheckpointError for a folder that is incomplete or damaged, and UsageError if the package openvino is not
-    installed.
+    Raises CheckpointError for a folder that is incomplete or damaged, and UsageError for another precision and if the
+    package openvino is not installed.
     """
 
     name = "openvino"
@@ -71,9 +71,9 @@ def _core() -> Any:
 def openvino_core(needed_by: Path | str) -> Any:
     """Return OpenVINO's Core of this process. Raises UsageError if the package is not installed.
 
-    There is one for the whole process, which is never deleted: each Core gives the main thread another stack for
-    signal handlers (``sigaltstack``) and frees it with the last of its models. If an earlier Core was deleted before
-    (OpenVINO 2026.4), the next signal, such as Ctrl-C, then is a segmentation fault in a process with faulthandler.
+    The process has only this one, which is never deleted. Each Core of OpenVINO 2026.4 gives the main thread another
+    stack for signal handlers (``sigaltstack``) and frees it with the last of its models. If an earlier Core was
+    deleted before, the next signal, such as Ctrl-C, then crashes a process that uses faulthandler.
 
     needed_by: model or setting that needs it, for the message.
     """
@@ -98,7 +98,7 @@ class _Network:
 
 
 def read_folder(path: Path) -> tuple[Any, Any]:
-    """Return what ``from_metadata`` does for a folder with an OpenVINO model."""
+    """Return the result of ``from_metadata`` for the folder of an OpenVINO model. Raises CheckpointError."""
     file = path / OPENVINO_FILE
     try:
         values = json.loads(file.read_text(encoding="utf-8"))

@@ -21,8 +21,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 class TorchRuntime:
     """Runs a detector with PyTorch on a CPU or another device.
 
-    The networks share the weights of ``model``, so a model that is trained further can be used at any time, in
-    evaluation mode.
+    The networks share the weights of ``model``: during a training, call ``model.eval()`` before ``detect``, which then
+    uses the current weights.
 
     model: Detector of ``detect.models.builder.build``.
     """
@@ -37,12 +37,12 @@ class TorchRuntime:
         max_detections: int | None = None,
         precision: str = "fp32",
     ) -> None:
-        """max_detections: set in the model, once, 1..10000; by default the model keeps its own.
+        """max_detections: new limit of ``model``, 1..10000; by default the model keeps its own.
 
         precision: a name in PRECISIONS. "bf16" and "fp16" convert the weights of the model, which then cannot be
         trained. RoIAlign, boxes and scores stay in float32.
 
-        Raises UsageError for another number or precision."""
+        Raises UsageError for an invalid number or precision."""
         if precision not in PRECISIONS:
             raise UsageError(unknown("precision", precision, PRECISIONS))
         if max_detections is not None:

@@ -1,4 +1,4 @@
-"""A line across the frames of a video, and the objects that cross it."""
+"""A line across the frames of a video, and the detection of objects that cross it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detect.errors import UsageError
 
 Point = tuple[float, float]  # x, y
 
-_MARGIN = 0.05  # of the size of an object: closer to the line than this, it is on neither side
+_MARGIN = 0.05  # fraction of the size of an object: closer to the line than this, its center is on neither side
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CountLine:
 
     @property
     def directions(self) -> tuple[str, str]:
-        """The directions in which objects cross: to the side where ``distance`` is positive, and to the other one."""
+        """Names of the directions of crossing: to the side where ``distance`` is positive, and to the other one."""
         dx, dy = self.end[0] - self.start[0], self.end[1] - self.start[1]
         if abs(dx) >= abs(dy):
             return ("down", "up") if dx > 0 else ("up", "down")
@@ -55,7 +55,7 @@ class CountLine:
         return _cross(self.start, self.end, point) / hypot(self.end[0] - self.start[0], self.end[1] - self.start[1])
 
     def is_between(self, a: Point, b: Point) -> bool:
-        """Return whether the straight way from ``a`` to ``b`` crosses the line between its ends."""
+        """Return whether the segment from ``a`` to ``b`` crosses the line between its ends."""
         on_both_sides = self.distance(a) * self.distance(b) < 0
         return on_both_sides and _cross(a, b, self.start) * _cross(a, b, self.end) <= 0
 
@@ -72,10 +72,10 @@ class CountLine:
 
 
 class LineCounter:
-    """Notices objects whose center crosses a line.
+    """Detects when the center of an object crosses a line.
 
-    An object that trembles on the line is not counted again and again: it must be clearly on one side and then clearly
-    on the other.
+    Small movements on the line do not count: the center must be on one side and then on the other by more than 5 % of
+    the size of the object (square root of the area of its box).
     """
 
     def __init__(self, line: CountLine) -> None:
@@ -83,7 +83,7 @@ class LineCounter:
         self._former: dict[int, Point] = {}  # track id -> last center that was clearly on one side
 
     def add(self, track_id: int, box: Sequence[float]) -> str | None:
-        """Return the direction if the object has crossed the line since its former box, else None.
+        """Return the direction if the object has crossed the line since its previous box, else None.
 
         box: xyxy in pixels of the first frame.
         """
@@ -101,5 +101,5 @@ class LineCounter:
 
 
 def _cross(a: Point, b: Point, c: Point) -> float:
-    """Return the cross product of the ways from ``a`` to ``b`` and from ``a`` to ``c``."""
+    """Return the cross product of the vectors from ``a`` to ``b`` and from ``a`` to ``c``."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

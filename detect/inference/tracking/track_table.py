@@ -1,4 +1,4 @@
-"""The tracks of a video, one row each: when and where the object was visible, and how it crossed the count line."""
+"""The tracks of a video, one row each: when and where the object was detected, and how it crossed the count line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Object:
     """One track.
 
     first, last: its first and last detection.
-    scores: number, sum and maximum of the scores of its detections.
+    detections, score_sum, max_score: number of its detections, and sum and maximum of their scores.
     crossings: how it crossed the count line.
     """
 
@@ -62,8 +62,8 @@ class TrackTable:
     *_box_xyxy: [x_min, y_min, x_max, y_max] in pixels of the frame.
     count_line: null without one; else its points, and the crossings of all objects per class and direction.
 
-    ``VIDEO_tracks.csv`` has the same columns with one row per track, the boxes without, and for each direction the
-    number of times that the object crossed the line in it.
+    ``VIDEO_tracks.csv`` has one row per track with the same fields, except for boxes and crossings, and a column per
+    direction with the number of crossings.
 
     line: counts the objects that cross it; None for no line.
     frame_hw: (height, width) of the first frame, in whose pixels the line is given.
@@ -72,8 +72,8 @@ class TrackTable:
 
     Attributes:
     frames: number of frames that were added.
-    counts: number of crossings of the line, class name -> direction -> number, of the classes that have tracks; empty
-        without a line.
+    counts: number of crossings of the line, class name -> direction -> number, for classes with tracks; empty without
+        a line.
     """
 
     def __init__(self, class_names: ClassNames, line: CountLine | None, frame_hw: tuple[int, int]) -> None:

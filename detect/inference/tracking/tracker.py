@@ -68,14 +68,14 @@ class Tracker:
             tracked = tracker.update(model(image, threshold=tracker.low_threshold))
             print(tracked.track_ids, tracked.boxes)
 
-    Only detections of the same class are taken for the same object. A track begins with detections in two consecutive
-    updates (in the first update, with one), so that a single false positive gets no track id. Track ids are 1, 2, 3
-    and so on, and are never used again.
+    Only detections of the same class can be the same object. A track begins with detections in two consecutive updates
+    (in the first update, with one), so that a single false positive gets no track id. Track ids are 1, 2, 3 ...;
+    none is used twice.
 
     threshold: score from which a detection starts a track, 0..1: one for all classes, or one for each by name, such as
         ``Predictor.class_thresholds``.
-    low_threshold: score from which a detection continues a track, 0..1. The model should be asked for such detections,
-        since half-hidden objects have low scores.
+    low_threshold: score from which a detection continues a track, 0..1. Run the model with this threshold, since
+        half-hidden objects have low scores.
     max_lost: seconds for which an object that is not detected keeps its track id.
 
     Raises UsageError for a threshold outside 0..1 and a negative ``max_lost``.
@@ -101,10 +101,10 @@ class Tracker:
         self._image_hw: tuple[int, int] | None = None
 
     def update(self, detections: Detections, time: float | None = None) -> Detections:
-        """Return the detections of a frame that belong to a track, with their ``track_ids``.
+        """Return those detections of a frame that belong to a track, with their ``track_ids``, int64 [N].
 
         detections: those of the frame with a score of at least ``low_threshold``; others are ignored.
-        time: of the frame, in seconds from any beginning; by default 1/30 s after the previous one.
+        time: time of the frame in seconds from any origin; by default 1/30 s after the previous one.
 
         The size of the frames may change. Raises UsageError for a time that is not after the previous one, and for a
         class without a threshold.
@@ -155,7 +155,7 @@ class Tracker:
     ) -> list[_Track]:
         """Assign free detections to tracks, and return the tracks that got none.
 
-        with_scores: whether the IoU is multiplied by the score, so that of equal boxes the better one is chosen.
+        with_scores: whether the IoU is multiplied by the score, to prefer the higher score among equal boxes.
         """
         found = frame.detections[frame.free]
         overlaps = _overlaps(_boxes(tracks), _labels(tracks), found.boxes, found.labels)
@@ -183,7 +183,7 @@ class Tracker:
         return self._count
 
     def _remove_duplicates(self) -> None:
-        """Of a lost track and another one that follow the same object, remove the younger."""
+        """If a lost track and another one follow the same object, remove the younger of them."""
         lost = [track for track in self._tracks if track.lost]
         seen = [track for track in self._tracks if not track.lost]
         overlaps = _overlaps(_boxes(lost), _labels(lost), _boxes(seen), _labels(seen))

@@ -18,7 +18,7 @@ from detect.inference.writers.labels import labels_writer
 __all__ = ["FORMATS", "LABELS", "Part", "Source", "Writer"]
 
 LABELS = "labels_"
-"""What the names of the formats begin with that are datasets for a person to correct."""
+"""Prefix of the names of the formats that are datasets for a person to correct."""
 
 FORMATS: dict[str, type[Writer]] = {
     "json": JsonWriter,

@@ -22,10 +22,10 @@ from detect.structures.detections import Detections
 Detect = Callable[[Sequence[Frame]], Sequence[Detections]]
 """Returns the Detections of each of the given frames, in pixels of the frame."""
 Overlay = Callable[[np.ndarray, Source, Detections], None]
-"""Draws on a frame (uint8 RGB [H, W, 3]) that has its detections drawn. It is called for each frame, in order."""
+"""Draws on a frame, uint8 RGB [H, W, 3], that already shows its detections. It is called for each frame, in order."""
 
 _READ_AHEAD = 4  # frames
-_MAX_HELD = 32  # frames that wait until a batch is full
+_MAX_HELD = 32  # maximum number of frames that wait until a batch is full
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def write_annotated_video(
     show: called with each frame as it is written, uint8 RGB [H, W, 3] of the size of the first frame.
 
     A frame of another size than the first is drawn at its own size and then letterboxed to that of the first.
-    KeyboardInterrupt ends the video early and keeps the frames so far. Before the end of the first frame it is raised.
-    Any other exception, wherever it is raised, ends all of this; the frames so far are kept in a file as described in
+    KeyboardInterrupt ends the video early and keeps the frames so far; before the end of the first frame it is raised.
+    Any other exception, in any thread, ends the work; the frames so far are kept in a file as described in
     ``VideoWriter``.
     """
 

@@ -22,7 +22,7 @@ class Part(NamedTuple):
 
     name: file, relative to the output folder, with forward slashes.
     content: bytes.
-    is_file: whether this is the whole file; otherwise ``content`` is appended to the file.
+    is_file: whether ``content`` is the whole file; otherwise it is appended to the file.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Source:
 
     @property
     def pixels(self) -> np.ndarray:
-        """The image, where it is needed."""
+        """The image, uint8 RGB [H, W, 3]. Raises ValueError if it is None."""
         if self.image is None:
             raise ValueError(f"{self.name}: this output format needs the pixels of the image")
         return self.image
@@ -109,7 +109,7 @@ class Writer(ABC):
     def finish(self) -> Iterable[Part]:
         """Return the remaining parts, after the last image or frame. Also called if the work ends early.
 
-        The parts of a file follow each other.
+        All parts of one file come before those of the next.
         """
         return ()
 

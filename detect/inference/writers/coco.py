@@ -21,10 +21,10 @@ class CocoWriter(Writer):
          "segmentation": {"size": [H, W], "counts": text},
          "file_name": "val/000000000139.jpg", "category_name": "kite"}
 
-    image_id: ``Source.image_id``. Annotations may number the images otherwise, so ``file_name`` is decisive where
-        names differ from numbers.
+    image_id: ``Source.image_id``. Annotations may number the images differently, so evaluate.py finds an image by its
+        ``file_name``.
     category_id: id of the class in the training annotations.
-    keypoints: from models with keypoints, x, y and score of each, in one list.
+    keypoints: from models with keypoints, [x, y, score, x, y, score, ...].
     file_name, category_name: path of the image, or ``STEM_NUMBER.jpg`` for a frame, and name of the class. These are
         additions to the format.
     """

@@ -59,7 +59,7 @@ class DetectionFiles(AbstractContextManager["DetectionFiles"]):
         self.add(source, detections)
 
     def write_image_files(self, source: Source, detections: Detections) -> None:
-        """Write only the files that need pixels. Several threads may call this. Raises DiskError and MediaError."""
+        """Write only files about this image alone. Several threads may call this. Raises DiskError and MediaError."""
         for writer in self._writers:
             for part in writer.image_files(source, detections):
                 self._write_file(part)
@@ -71,7 +71,7 @@ class DetectionFiles(AbstractContextManager["DetectionFiles"]):
                 self._append(part)
 
     def _finish(self) -> None:
-        """Write what is complete only now. Raises DiskError.
+        """Write the remaining parts of all writers. Raises DiskError.
 
         A file about a single image that exists is kept, since a person may have corrected it.
         """
@@ -133,7 +133,7 @@ class DetectionFiles(AbstractContextManager["DetectionFiles"]):
 def encode_files(
     format: str, class_names: ClassNames, results: Iterable[tuple[Source, Detections]]
 ) -> dict[str, bytes]:
-    """Return the files, by name, that a format makes of images and their detections, without using the disk."""
+    """Return the files of an output format by name, without using the disk."""
     writer = make_writer(format, class_names)
     files: dict[str, bytes] = {}
 

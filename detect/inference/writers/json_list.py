@@ -10,7 +10,7 @@ from detect.inference.writers.base import Part
 
 
 class JsonList:
-    """Encodes the entries of a list one after another, so that none has to stay in memory."""
+    """Encodes the entries of a list one after another, so that they need not stay in memory."""
 
     def __init__(self, name: str) -> None:
         """name: of the file. It does not exist until ``add`` is called."""
@@ -24,7 +24,7 @@ class JsonList:
             texts.append(f"{',' if self._has_entries else ''}\n{json.dumps(entry, ensure_ascii=False)}")
             self._has_entries = True
         self._is_begun = True
-        # A file name may hold bytes that are no text; JSON's escapes for them are written as Python's are.
+        # A file name may hold bytes that are not text; JSON's escapes for them are written as Python's are.
         return [Part(self._name, "".join(texts).encode(errors="backslashreplace"))] if texts else []
 
     def finish(self) -> list[Part]:

@@ -37,15 +37,15 @@ class LabelsWriter(Writer):
     """Writes the folder ``labels_FORMAT``, or ``VIDEO_labels_FORMAT`` with the frames that were detected.
 
     The folder is a dataset with a copy of each image. Masks are polygons with few vertices, which deviate by at most a
-    pixel (see ``simplified_polygons``). Formats without boxes for objects with masks (yolo, via, labelme) have the box
-    of the polygon; voc has boxes only. Detections have no scores there. Frames are JPEG files.
+    pixel (see ``simplified_polygons``). In yolo, via and labelme, an object with a mask has no box but that of its
+    polygon; voc has boxes only. Scores are not written. Frames are JPEG files.
 
     format: key of ``detect.data.exporters.EXPORTERS``.
 
     Raises UsageError for class names that the format cannot hold.
     """
 
-    help = "also write a dataset with the detections as annotations, to be corrected by a person: labels_FORMAT/"
+    help = "also write a dataset with the detections as annotations, for a person to correct: labels_FORMAT/"
     format: ClassVar[str]
 
     def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
@@ -89,14 +89,17 @@ def labels_writer(name: str) -> type[LabelsWriter]:
 
 
 class _SpooledRows:
-    """The images of a dataset in a temporary file: ``ImageRows`` of which one iteration at a time is possible."""
+    """The images of a dataset in a temporary file: ``ImageRows`` that allow one iteration at a time."""
 
     def __init__(self) -> None:
         self._file: SpooledTemporaryFile[bytes] | None = None
         self._num_images = self._num_objects = 0
 
     def append(self, name: str, image_id: int | None, detections: Detections) -> None:
-        """Add an image.  name: in the dataset.  image_id: by default images are numbered from 1. Raises DiskError."""
+        """Add an image of this name in the dataset. Raises DiskError.
+
+        image_id: by default images are numbered from 1.
+        """
         self._num_images += 1
         objects = list(_objects(detections, self._num_objects))
         self._num_objects += len(objects)

@@ -17,9 +17,9 @@ _MAX_DIGITS = 18  # of a number that fits into 64 bits
 class OutputStems:
     """Chooses for each image a file name without suffix that no other image has.
 
-    It is that of the image, with _2, _3 ... where it is taken, also where it differs in case only, which many disks do
-    not distinguish. Unprintable characters become ``_``, dots at the beginning are removed, and very long names are
-    cut.
+    It is that of the image, with _2, _3 ... where it is taken. Names that differ only in case count as equal, since
+    many disks do not distinguish them. Unprintable characters become ``_``, dots at the beginning are removed, and
+    very long names are cut.
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
