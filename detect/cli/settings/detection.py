@@ -32,8 +32,8 @@ MODEL_SETTINGS = (
 
 
 def _with_format_fields(settings_class: type[C]) -> type[C]:
-    """Add a field ``save_NAME`` for every output format in FORMATS, and ``save_labels`` for all datasets, to a class
-    that becomes a dataclass."""
+    """Add to a class that becomes a dataclass a field ``save_NAME`` for each output format in FORMATS, and
+    ``save_labels`` for those that are datasets."""
     for name, writer in FORMATS.items():
         if not name.startswith(LABELS):
             settings_class.__annotations__[f"save_{name}"] = "bool"
@@ -105,8 +105,8 @@ class DetectImageSettings(_DetectSettings):
     annotated: bool = option(True, "write a copy of each image with its detections drawn on it")
     skip_existing: bool = option(
         False,
-        "continue in OUTPUT_DIR/NAME if it exists: leave out the images that are finished there, and complete the"
-        " other files",
+        "continue in OUTPUT_DIR/NAME if it exists: skip the images that are finished there, and write the files about"
+        " all images anew",
     )
     batch_size: int = option(1, "number of images per forward pass", low=1)
     rescale_16bit: list[int] | None = option(
@@ -149,8 +149,8 @@ class DetectVideoSettings(_DetectSettings):
     )
     track: bool = option(
         False,
-        "follow objects: each keeps its number and color and has a trail; VIDEO_tracks.csv and VIDEO_tracks.json have"
-        " a row per object",
+        "track objects: each has a number and a color that it keeps, and a trail; also write VIDEO_tracks.csv and"
+        " VIDEO_tracks.json with a row per object",
     )
     count_line: str | None = option(
         None,

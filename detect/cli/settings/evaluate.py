@@ -23,7 +23,7 @@ from detect.options import (
 )
 
 OWN_SETTINGS = ("imgsz", "proposals", "fast", "tile")
-"""Settings of a model that do not apply to the one that it is compared with."""
+"""Settings that apply to ``model``, and not to ``compare``."""
 FINAL_MODEL = Path("final", "best.safetensors")  # in the folder of a cross-validation
 
 
@@ -32,8 +32,8 @@ class EvaluateSettings:
     """evaluate.py"""
 
     model: str = model_option(
-        "; or a file of detections in COCO's results format: results.json; or the folder of a cross-validation, which"
-        " tests each model on the images of its fold"
+        "; or a file of detections in COCO's results format: results.json; or the folder of a cross-validation, whose"
+        " models are each tested on the fold that they were not trained on"
     )
     data: str = option("sample", DATA, metavar="NAME|PATH")
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
@@ -66,13 +66,13 @@ class EvaluateSettings:
     )
     write_thresholds: bool = option(
         False,
-        "store score thresholds, chosen on val, in the checkpoint, so that every program uses them by default: for"
-        " each class the one with the highest F1, or as `precision` or `recall` says",
+        "store score thresholds, chosen on val, in the checkpoint, as defaults of every program: for each class the"
+        " one with the highest F1, or the one that `precision` or `recall` asks for",
     )
     tune_speed: bool = option(
         False,
-        "instead of an evaluation, measure on val what fewer proposals and 16-bit numbers cost in AP, and store the"
-        " fastest settings that lose at most 0.1 (proposals) and 0.3 (numbers) in the checkpoint, for `fast`",
+        "instead of an evaluation, measure on val the loss of AP with fewer proposals and in 16-bit number formats,"
+        " and store in the checkpoint what `fast` uses: a loss of at most 0.1 points by proposals, 0.3 by the format",
     )
     report: bool = option(
         False,

@@ -17,25 +17,30 @@ class ExportSettings:
 
     model: str = model_option()
     to: str = option("openvino", "onnx: one file for ONNX Runtime; openvino: a folder for OpenVINO", choices=TARGETS)
-    int8: bool = option(False, "quantize to 8 bits, calibrated on images of the dataset")
+    int8: bool = option(False, "quantize weights and activations to 8 bits, calibrated on images of the dataset")
     fp16: bool = option(
-        False, "store the weights in 16 bits, which halves the files; computed in 32 bits; OpenVINO only"
+        False, "store the weights in 16 bits, which halves the files, and compute in 32 bits; OpenVINO only"
     )
     imgsz: int | None = imgsz_option("short side of the resized images in pixels (default: the checkpoint's)")
     max_detections: int | None = detection_limit_option()
     proposals: int | None = proposals_option()
     verify_data: str | None = option(
         None,
-        f"{DATA}; both models are compared on its val split (default: the dataset that the checkpoint was trained on)",
+        f"{DATA}; AP before and after is compared on its val split (default: the training dataset of the checkpoint)",
         metavar="NAME|PATH",
     )
     data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
     calibration_images: int = option(CALIBRATION_IMAGES, "number of training images that calibrate `int8`", low=1)
     max_ap_drop: float = option(
-        MAX_AP_DROP, "largest allowed loss of AP in points; a larger one is exit status 4", low=0, high=100
+        MAX_AP_DROP,
+        "largest allowed loss of bbox or segm AP in points; a larger one keeps no export, with exit status 4",
+        low=0,
+        high=100,
     )
-    force: bool = option(False, "keep a model that loses more than `max_ap_drop`")
-    name: str | None = option(None, "name of the output folder (default: MODEL_TO, numbered if it exists)")
+    force: bool = option(False, "keep an export that loses more than `max_ap_drop`")
+    name: str | None = option(
+        None, "name of the output folder (default: MODEL_TO or MODEL_TO_int8, numbered if it exists)"
+    )
     output_dir: Path = output_dir_option("outputs/export")
     quiet: bool = option(False, "no progress bars")
 
