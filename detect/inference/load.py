@@ -246,4 +246,4 @@ def _warn_of_emulation(device: torch.device, precision: str) -> None:
         warn("this CPU has no instructions for 8-bit products (VNNI); int8 may be slower than fp32")
     is_emulated = {"bf16": not has_bfloat16(device), "fp16": device.type == "cpu"}.get(precision, False)
     if is_emulated:
-        warn(f"this {device.type.upper()} does not compute in {precision} natively; it may be much slower than fp32")
+        warn(f"this {device.type} does not compute in {precision} natively; it may be much slower than fp32")
