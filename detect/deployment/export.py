@@ -122,8 +122,8 @@ def export(
             _add_metadata(path, saved, replace(facts, verification=verification.to_json()))
         target = new_folder(Path(output_dir), stem)
         exported = _move(path, target, f"{stem}.onnx")
-        if int8 and to == "openvino" and verification is not None and record_int8(model, exported, verification):
-            report(f"recorded in {model}, so that `precision='int8'` and `precision='auto'` can use it")
+        if int8 and to == "openvino" and verification is not None:
+            record_int8(model, exported, verification, saved)
         return ExportResult(exported, verification)
 
 

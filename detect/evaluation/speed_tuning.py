@@ -59,7 +59,7 @@ class SpeedTuning:
     def in_words(self) -> str:
         """Return the settings that ``load_model(fast=True)`` uses, in words."""
         device = self.baseline.predictor.device if self.baseline.predictor else torch.device("cpu")
-        precision = fastest_precision(self.settings, None, device, False)
+        precision = fastest_precision(self.settings, device)
         if self.settings.proposals is None:
             return f"{precision}, all proposals"
         return f"{precision}, {counted(self.settings.proposals, 'proposal')} per image"
@@ -137,7 +137,7 @@ def tune_speed(
         measured[precision] = evaluate(other, spec, split=SPLIT)
         precisions[precision] = cost_of(baseline, measured[precision])
     settings = replace(settings, precisions=precisions)
-    chosen = fastest_precision(settings, None, predictor.device, False)
+    chosen = fastest_precision(settings, predictor.device)
     if chosen != "fp32" and settings.proposals is not None:
         other = load_model(model, device=device, imgsz=imgsz, precision=chosen, proposals=settings.proposals)
         measured[f"fast: {chosen}, {settings.proposals} proposals"] = evaluate(other, spec, split=SPLIT)

@@ -9,11 +9,11 @@ import torch
 
 from detect.errors import CheckpointError, UsageError
 from detect.inference.exported_model import is_exported
-from detect.inference.fast_choice import fast_settings, fastest_precision, int8_model
+from detect.inference.fast_choice import changed_settings, fast_settings, fastest_precision, int8_model
 from detect.inference.predictor import Predictor
 from detect.inference.runtimes.base import Runtime
 from detect.inference.runtimes.onnx_runtime import OnnxRuntime
-from detect.inference.runtimes.openvino_runtime import OpenVinoRuntime
+from detect.inference.runtimes.openvino_runtime import OpenVinoRuntime, read_folder
 from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.inference.tiling import parse_tile
 from detect.io.links import fetch_link, is_link, naming_origin, publishable_link
@@ -119,18 +119,24 @@ def _load_checkpoint(name: str, options: dict[str, Any], fast: bool) -> Predicto
 def _chosen_precision(saved: Checkpoint, path: Path | None, options: dict[str, Any]) -> tuple[str, Path | None]:
     """Return the number format for the precision "auto" or "int8", and for int8 the folder of the exported model.
 
-    Raises UsageError if int8 is wanted and there is no quantized export.
+    Raises UsageError if int8 is wanted and there is no quantized export with the settings of the checkpoint.
     """
     settings, precision = FastSettings.of(saved), options["precision"]
+    quantized = int8_model(settings, path)
+    changed = "" if quantized is None else changed_settings(saved, read_folder(quantized)[0])
     if precision == "auto":
         is_fixed = all(options[name] is None for name in ("imgsz", "max_detections", "nms"))
-        is_fixed = is_fixed and not options["one_label_per_object"]
-        precision = fastest_precision(settings, path, options["device"], is_fixed)
+        is_usable = is_fixed and not options["one_label_per_object"] and not changed
+        precision = fastest_precision(settings, options["device"], quantized if is_usable else None)
     if precision != "int8":
         return precision, None
-    quantized = int8_model(settings, path)
     if quantized is None:
         raise UsageError("`precision='int8'` needs a quantized model: export the checkpoint with `int8`")
+    if changed:
+        raise UsageError(
+            f"`precision='int8'`: the quantized model {quantized} has {changed}; load it by its path, or export the"
+            " checkpoint again with `int8` and without these settings"
+        )
     return precision, quantized
 
 

@@ -20,13 +20,16 @@ from helpers.tiny_models import as_checkpoint, assert_same_detections
 import detect
 from detect.cli.commands import detect_image, evaluate, export
 from detect.cli.exit_status import exit_status
+from detect.deployment.recording import record_int8
 from detect.errors import UsageError
+from detect.inference.runtimes.openvino_runtime import read_folder
 from detect.media.images import write_image
 from detect.models import checkpoint
 from detect.models.architecture import detector_architecture
 from detect.models.builder import build
 from detect.models.checkpoint_file import write_thresholds
-from detect.models.fast_settings import FastSettings, write_fast_settings
+from detect.models.fast_settings import Cost, FastSettings, write_fast_settings
+from detect.models.zoo import OPENVINO_FILE
 
 
 def assert_exports_detect_the_same(original: detect.Predictor, path: Path, batches: list[list[np.ndarray]]) -> None:
@@ -215,6 +218,7 @@ def test_number_of_proposals_of_the_export_is_kept(folder, tmp_path, to):
         assert detect.load_model(path, proposals=10).proposals == 10
 
 
+@pytest.mark.slow
 def test_a_checkpoint_records_its_export_in_8_bits_and_runs_it_on_request(folder, tmp_path):
     path = Path(shutil.copy(folder / "masks.safetensors", tmp_path))
     data, out = folder / "few.yaml", tmp_path / "out"
@@ -237,4 +241,22 @@ def test_a_checkpoint_records_its_export_in_8_bits_and_runs_it_on_request(folder
         assert detect.load_model(path, precision="auto").precision == expected
     shutil.rmtree(exported.path)
     with pytest.raises(UsageError, match="needs a quantized model"):
+        detect.load_model(path, precision="int8")
+
+
+def test_an_export_with_other_settings_is_neither_recorded_nor_used(folder, exported, tmp_path, capsys):
+    path = Path(shutil.copy(folder / "masks.safetensors", tmp_path))
+    other = Path(shutil.copytree(exported["openvino"], tmp_path / "other"))
+    metadata = json.loads((other / OPENVINO_FILE).read_text())
+    metadata["detect"]["architecture"] |= {"min_size": 96, "max_detections": 7, "max_proposals": 20}
+    (other / OPENVINO_FILE).write_text(json.dumps(metadata))
+    record_int8(path, other, None, read_folder(other)[0])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"not recorded in {path}")
+    assert all(f"{name} instead of" in line for name in ("imgsz=96", "max_detections=7", "proposals=20"))
+    assert FastSettings.of(checkpoint.load(path)) == FastSettings()
+    cost = Cost(0.0, 0.5, "cpu", "few val")
+    write_fast_settings(path, FastSettings(precisions={"int8": cost}, int8_model="other"))  # by an earlier version
+    assert detect.load_model(path, precision="auto").runtime.name == "torch"
+    with pytest.raises(UsageError, match="imgsz=96 instead of 64"):
         detect.load_model(path, precision="int8")

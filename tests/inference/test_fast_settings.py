@@ -97,7 +97,7 @@ def test_damaged_settings_are_a_checkpoint_error(path, damage):
 )
 def test_auto_is_the_fastest_format_that_loses_at_most_0_3_and_that_the_device_has(monkeypatch, precisions, expected):
     monkeypatch.setattr("detect.inference.fast_choice.has_bfloat16", lambda device: True)
-    assert fastest_precision(FastSettings(precisions=precisions), None, CPU, exported=False) == expected
+    assert fastest_precision(FastSettings(precisions=precisions), CPU) == expected
 
 
 def test_allowed_formats_are_ordered_by_their_time():
@@ -107,7 +107,7 @@ def test_allowed_formats_are_ordered_by_their_time():
 
 def test_auto_is_fp32_on_a_processor_without_bfloat16(monkeypatch):
     monkeypatch.setattr("detect.inference.fast_choice.has_bfloat16", lambda device: False)
-    assert fastest_precision(FastSettings(precisions={"bf16": cost(0)}), None, CPU, exported=False) == "fp32"
+    assert fastest_precision(FastSettings(precisions={"bf16": cost(0)}), CPU) == "fp32"
 
 
 def test_auto_without_measurements_is_fp32_and_int8_needs_an_export(path):
