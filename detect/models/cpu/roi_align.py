@@ -93,11 +93,14 @@ def pool_rois(pooler: MultiScaleRoIAlign, maps: Sequence[Tensor], boxes: Tensor,
     rois = torch.cat([images[:, None].to(boxes.dtype), boxes], dim=1)
     levels = pooler.map_levels([boxes]) if len(used) > 1 else torch.zeros_like(images)
     places = [(levels == level).nonzero()[:, 0] for level in range(len(used))]
+    dtype = torch.promote_types(
+        used[0].dtype, rois.dtype
+    )  # 16 bits would round coordinates, and bfloat16 has no kernel
     pooled = [
-        roi_align(one, rois[place].to(one.dtype), pooler.output_size, scale, pooler.sampling_ratio)
+        roi_align(one.to(dtype), rois[place].to(dtype), pooler.output_size, scale, pooler.sampling_ratio)
         for one, place, scale in zip(used, places, pooler.scales, strict=True)
     ]
-    return torch.cat(pooled)[torch.cat(places).argsort()]
+    return torch.cat(pooled)[torch.cat(places).argsort()].to(used[0].dtype)
 
 
 def as_rows(maps: Sequence[Tensor]) -> Tensor:
