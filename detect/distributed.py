@@ -24,7 +24,6 @@ from torch import nn
 from detect.errors import DetectError, UsageError
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Exception)
 
 # The first process may download or render a dataset while the others wait.
 _TIMEOUT = timedelta(hours=2)
@@ -113,14 +112,6 @@ def all_gather(value: T) -> list[T]:
     values: list[T | None] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]
-
-
-def first_error(error: E | None) -> E | None:
-    """Return in every process the ``error`` of the first process that has one; None if no process has one.
-
-    Every process waits for all others.
-    """
-    return next((one for one in all_gather(error) if one is not None), None)
 
 
 def compute_on_first(compute: Callable[[], T]) -> T:

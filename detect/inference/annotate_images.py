@@ -15,7 +15,7 @@ import numpy as np
 from detect import distributed
 from detect.errors import DetectError, DiskError, MediaError
 from detect.inference.finished_images import FinishedImage, FinishedImages
-from detect.inference.image_counters import GrayLevelCounter, LimitCounter, ShrinkCounter
+from detect.inference.image_counters import ImageCounters
 from detect.inference.image_input import warn_truncated
 from detect.inference.image_plan import Plan, Task, continued_plan, has_image_files, new_plan, run_settings
 from detect.inference.predictor import Predictor
@@ -145,6 +145,7 @@ def annotate_images(
     with ExitStack() as stack:
         plan = distributed.compute_on_first(make_plan)
         run = _Run(folder, predictor.class_names, plan.formats, annotated, finished)
+        counters = ImageCounters(predictor)
         failure: DetectError | None = None
         try:
             if here.is_first:
@@ -152,21 +153,23 @@ def annotate_images(
             finished.open(plan.settings)
             tasks = plan.tasks[here.rank :: here.size]
             try:
-                yield from _process(tasks, predictor, labels, run.save, batch_size, rescale_16bit)
+                yield from _process(tasks, predictor, labels, counters, run.save, batch_size, rescale_16bit)
             except DetectError as error:  # the other processes finish their images first
                 failure = error
             finished.close()
-            failure = distributed.first_error(failure)
+            ended = distributed.all_gather((failure, counters.counts))
         except BaseException:
+            counters.warn()
             finished.close()
             if here.is_first:
                 with suppress(DetectError):  # the first error is the one to report
                     run.write_documents(paths)
             raise
         if here.is_first:
-            run.conclude(paths, failure)
-        if failure is not None:
-            raise failure
+            counters.warn(counts for _, counts in ended[1:])
+        failure = next((one for one, _ in ended if one is not None), None)
+        # The other processes wait, since torchrun ends all of them as soon as one has ended with an error.
+        distributed.compute_on_first(partial(run.conclude, paths, failure))
 
 
 class _Run:
@@ -225,6 +228,7 @@ def _process(
     tasks: Sequence[Task],
     predictor: Predictor,
     labels: Sequence[int] | None,
+    counters: ImageCounters,
     save: Callable[[_Predicted | UnreadableImage], AnnotatedImage | UnreadableImage],
     batch_size: int,
     rescale_16bit: GrayRange | None,
@@ -237,7 +241,7 @@ def _process(
     load = partial(_load, rescale_16bit=rescale_16bit)
     with (
         closing(thread_map(load, tasks, threads=threads, ahead=batch_size - 1)) as loaded,
-        closing(_predict(loaded, predictor, labels, batch_size)) as predicted,
+        closing(_predict(loaded, predictor, labels, counters, batch_size)) as predicted,
         closing(thread_map(save, predicted, threads=threads, ahead=0, eager=True)) as saved,
     ):
         yield from saved
@@ -256,26 +260,20 @@ def _predict(
     loaded: Iterator[_Loaded | UnreadableImage],
     predictor: Predictor,
     labels: Sequence[int] | None,
+    counters: ImageCounters,
     batch_size: int,
 ) -> Generator[_Predicted | UnreadableImage, None, None]:
-    """Yield each image with its detections, in order, and warn of truncated and unusual images."""
-    with (
-        LimitCounter(predictor) as limit,
-        ShrinkCounter(predictor) as shrinking,
-        GrayLevelCounter() as levels,
-    ):
-        while batch := list(islice(loaded, batch_size)):
-            readable = [one for one in batch if isinstance(one, _Loaded)]
-            results = predictor.predict_batch([one.image for one in readable], labels) if readable else []
-            found = dict(zip((one.task.path for one in readable), results, strict=True))
-            for one in batch:
-                if isinstance(one, UnreadableImage):
-                    yield one
-                    continue
-                if one.is_truncated:
-                    warn_truncated(one.task.path)
-                detections = found[one.task.path]
-                levels.add(one.has_few_gray_levels)
-                limit.add(detections)
-                shrinking.add(detections.image_hw)
-                yield _Predicted(one.task, one.image, detections)
+    """Yield each image with its detections, in order, warn of truncated ones and count those with problems."""
+    while batch := list(islice(loaded, batch_size)):
+        readable = [one for one in batch if isinstance(one, _Loaded)]
+        results = predictor.predict_batch([one.image for one in readable], labels) if readable else []
+        found = dict(zip((one.task.path for one in readable), results, strict=True))
+        for one in batch:
+            if isinstance(one, UnreadableImage):
+                yield one
+                continue
+            if one.is_truncated:
+                warn_truncated(one.task.path)
+            detections = found[one.task.path]
+            counters.add(detections, one.has_few_gray_levels)
+            yield _Predicted(one.task, one.image, detections)

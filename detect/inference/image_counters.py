@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
 
-from detect.distributed import all_gather
 from detect.inference.predictor import Predictor
 from detect.inference.tiling import MIN_GAIN
 from detect.progress import warn
@@ -26,23 +26,41 @@ that small when resized, MIN_GAIN replaces MAX_RATIO."""
 _Self = TypeVar("_Self", bound="ImageCounter")
 
 
+class Counts(NamedTuple):
+    """What an ImageCounter has counted.
+
+    total, affected: number of images, and of those with the problem.
+    factor: largest shrink factor, for ShrinkCounter.
+    """
+
+    total: int = 0
+    affected: int = 0
+    factor: float = 1.0
+
+    def plus(self, other: Counts) -> Counts:
+        """Return the counts of both."""
+        return Counts(self.total + other.total, self.affected + other.affected, max(self.factor, other.factor))
+
+
 class ImageCounter(ABC):
-    """Counts the images that have a problem, and warns of them in one line when the ``with`` block ends."""
+    """Counts the images that have a problem, and warns of them in one line when the ``with`` block ends.
+
+    counts: what was counted so far.
+    """
 
     def __init__(self, noun: str = "image") -> None:
         """noun: what is counted, "image" or "frame"."""
+        self.counts = Counts()
         self._noun = noun
-        self._total = self._affected = 0
 
-    def _count(self, is_affected: bool) -> None:
+    def _count(self, is_affected: bool, factor: float = 1.0) -> None:
         """Count one image or frame."""
-        self._total += 1
-        self._affected += is_affected
+        self.counts = self.counts.plus(Counts(1, int(is_affected), factor))
 
-    def _add_other_processes(self) -> None:
-        """Add what the processes of torchrun have counted."""
-        counts = all_gather((self._total, self._affected))
-        self._total, self._affected = (sum(column) for column in zip(*counts, strict=True))
+    def warn(self) -> None:
+        """Warn of the affected images, if there are any."""
+        if self.counts.affected:
+            warn(self._warning(f"{self.counts.affected} of {counted(self.counts.total, self._noun)}"))
 
     @abstractmethod
     def _warning(self, images: str) -> str:
@@ -51,11 +69,8 @@ class ImageCounter(ABC):
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:  # otherwise the other processes may not come this far
-            self._add_other_processes()
-        if self._affected:
-            warn(self._warning(f"{self._affected} of {counted(self._total, self._noun)}"))
+    def __exit__(self, *_: object) -> None:
+        self.warn()
 
 
 class LimitCounter(ImageCounter):
@@ -86,7 +101,6 @@ class ShrinkCounter(ImageCounter):
     def __init__(self, predictor: Predictor, noun: str = "image") -> None:
         super().__init__(noun)
         self._predictor = predictor
-        self._largest = 1.0  # factor
         shrink, side = predictor.training_shrink, predictor.training_object_side
         self._has_small_objects = side is not None and side < SMALL_OBJECT
         self._limit = MAX_SHRINK if shrink is None else MAX_RATIO * max(1.0, shrink)
@@ -96,12 +110,7 @@ class ShrinkCounter(ImageCounter):
     def add(self, image_hw: tuple[int, int]) -> None:
         """Count one image or frame of this (height, width) in pixels."""
         factor = self._predictor.tiling.shrink_factor(image_hw)
-        self._count(factor > self._limit)
-        self._largest = max(self._largest, factor)  # an affected image, if there is one, has the largest factor
-
-    def _add_other_processes(self) -> None:
-        super()._add_other_processes()
-        self._largest = max(all_gather(self._largest))
+        self._count(factor > self._limit, factor)  # an affected image, if there is one, has the largest factor
 
     def _warning(self, images: str) -> str:
         former, tile = self._predictor.training_shrink, self._predictor.tile
@@ -110,7 +119,7 @@ class ShrinkCounter(ImageCounter):
         in_training = f" ({', '.join(facts)})" if facts else ""
         advice = "`tile=auto` finds more" if tile is None else f"a smaller `tile` than {tile} finds more"
         return (
-            f"`imgsz={self._predictor.imgsz}` shrinks {images} up to {self._largest:.1f} times{in_training}, so"
+            f"`imgsz={self._predictor.imgsz}` shrinks {images} up to {self.counts.factor:.1f} times{in_training}, so"
             f" small objects may be missed; {advice}, as does a larger `imgsz`"
         )
 
@@ -123,9 +132,37 @@ class GrayLevelCounter(ImageCounter):
         self._count(has_few_gray_levels)
 
     def _warning(self, images: str) -> str:
-        has, uses = ("has", "uses") if self._affected == 1 else ("have", "use")
+        has, uses = ("has", "uses") if self.counts.affected == 1 else ("have", "use")
         return (
             f"{images} {has} 16 bits but {uses} few gray levels, most of which are lost in 8 bits; set `rescale_16bit`"
             " to the gray values of black and white, such as 0 4095 for 12-bit cameras (doctor.py fix prints those of"
             " a dataset)"
         )
+
+
+class ImageCounters:
+    """The counters of a run over images, which several processes may share."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._limit = LimitCounter(predictor)
+        self._shrinking = ShrinkCounter(predictor)
+        self._levels = GrayLevelCounter()
+        self._all: tuple[ImageCounter, ...] = (self._limit, self._shrinking, self._levels)
+
+    def add(self, detections: Detections, has_few_gray_levels: bool) -> None:
+        """Count one image. has_few_gray_levels: see ``Decoded``."""
+        self._limit.add(detections)
+        self._shrinking.add(detections.image_hw)
+        self._levels.add(has_few_gray_levels)
+
+    @property
+    def counts(self) -> list[Counts]:
+        """What each counter has counted in this process."""
+        return [counter.counts for counter in self._all]
+
+    def warn(self, others: Iterable[list[Counts]] = ()) -> None:
+        """Warn in one line for each problem. others: ``counts`` of the other processes."""
+        for counter, *added in zip(self._all, *others, strict=True):
+            for counts in added:
+                counter.counts = counter.counts.plus(counts)
+            counter.warn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -33,13 +34,13 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def command(folder: Path, name: str, *more: object) -> list[str]:
-    words = ["detect_image.py", "--input", folder / "in", *FLAGS, "--output-dir", folder, "--name", name, *more]
+def command(folder: Path, name: str, *more: object, source: str = "in") -> list[str]:
+    words = ["detect_image.py", "--input", folder / source, *FLAGS, "--output-dir", folder, "--name", name, *more]
     return list(map(str, words))
 
 
-def run(folder: Path, name: str, *more: object) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, *command(folder, name, *more)]
+def run(folder: Path, name: str, *more: object, source: str = "in") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, *command(folder, name, *more, source=source)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
@@ -69,6 +70,26 @@ def test_error_before_the_first_image_is_printed_by_one_process(folder):
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "unknown class 'baloon': did you mean balloon" in error
     assert not (folder / "two").exists()
+
+
+@pytest.mark.slow
+def test_after_a_disk_error_of_one_process_the_images_of_all_are_kept(folder):
+    limit = ("--max-detections", 2)
+    run(folder, "expected", *OUTPUTS, *limit)
+    run(folder, "two", *limit, source="in/05.jpg")
+    copy = folder / "two" / "05.jpg"
+    copy.unlink()
+    copy.mkdir()  # the second process cannot write this file
+    done = torchrun(*command(folder, "two", *OUTPUTS, *limit, "--skip-existing"))
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    rows = json.loads((folder / "two" / "detections.json").read_text())
+    assert str(copy) in error and f"; {len(rows)} of 20 images are finished and kept" in error
+    assert len(rows) >= 9 + 1  # all images of the first process, and that of the run before
+    (warning,) = [line for line in done.stderr.splitlines() if "reached the limit" in line]
+    assert int(warning.split()[3]) > 9  # of both processes
+    copy.rmdir()
+    torchrun(*command(folder, "two", *OUTPUTS, *limit, "--skip-existing"))
+    assert contents(folder / "two") == contents(folder / "expected")
 
 
 @pytest.mark.slow
