@@ -144,6 +144,7 @@ def annotate_images(
 
     with ExitStack() as stack:
         plan = distributed.compute_on_first(make_plan)
+        stack.callback(finished.delete_if_unused)
         run = _Run(folder, predictor.class_names, plan.formats, annotated, finished)
         counters = ImageCounters(predictor)
         failure: DetectError | None = None

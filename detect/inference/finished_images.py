@@ -136,15 +136,18 @@ class FinishedImages:
         self._append(f"{_IMAGE}{json.dumps(image)}, {json.dumps(found)[1:]}\n")
 
     def close(self) -> None:
-        """End appending. A file without any image is deleted."""
+        """End appending."""
         if self._file is not None:
             self._file.close()
             self._file = None
-            with suppress(OSError):
-                with self._own.open("rb") as lines:
-                    is_needed = any(line.startswith(_IMAGE.encode()) for line in lines)
-                if not is_needed:
-                    self._own.unlink()
+
+    def delete_if_unused(self) -> None:
+        """Delete the file of this process if it has no image and the folder holds no files of a run to continue."""
+        with suppress(OSError):
+            with self._own.open("rb") as lines:
+                has_images = any(line.startswith(_IMAGE.encode()) for line in lines)
+            if not has_images and not holds_files(self._folder):
+                self._own.unlink()
 
     @contextmanager
     def _naming(self, place: Place) -> Iterator[None]:
@@ -170,6 +173,11 @@ class FinishedImages:
                     if line.endswith(b"\n"):
                         yield Place(number, offset), line.decode()
                     offset += len(line)
+
+
+def holds_files(folder: Path) -> bool:
+    """Return whether ``folder`` holds anything but hidden files."""
+    return any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _complete_size(file: FileIO) -> int:

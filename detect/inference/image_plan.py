@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detect.errors import UsageError
-from detect.inference.finished_images import RECORD, FinishedImage, FinishedImages
+from detect.inference.finished_images import RECORD, FinishedImage, FinishedImages, holds_files
 from detect.inference.predictor import Predictor
 from detect.inference.writers import FORMATS
 from detect.inference.writers.base import Writer
@@ -94,7 +94,7 @@ def continued_plan(
     finished.merge()
     recorded = finished.settings()
     if not recorded:
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
+        if holds_files(folder):
             raise UsageError(
                 f"{folder} holds files, but no record of finished images ({RECORD}), so `skip_existing` cannot"
                 " continue there; choose another `name`"

@@ -19,7 +19,7 @@ from helpers.folders import ROOT
 from detect.errors import DiskError, UsageError
 from detect.inference import annotate_images as module
 from detect.inference.annotate_images import AnnotatedImage, SkippedImage, UnreadableImage, annotate_images
-from detect.inference.finished_images import RECORD
+from detect.inference.finished_images import RECORD, FinishedImages
 from detect.inference.writers import FORMATS
 from detect.io.locks import lock_file
 from detect.media.images import read_image, write_image
@@ -273,6 +273,23 @@ def test_two_runs_do_not_write_into_one_folder_at_the_same_time(many, out):
             run(many, out, skip_existing=True)
     with lock_file(out / ".lock", "held"):
         pass
+
+
+@pytest.mark.parametrize("formats", [["crops"], ["json"], []])
+def test_a_run_that_failed_at_its_first_image_can_be_continued(many, out, tmp_path, monkeypatch, formats):
+    """Its files, such as annotated copies and a document without detections, do not make the folder a foreign one."""
+    expected = expected_of(many, tmp_path, formats=formats)
+
+    def full(self, *_):
+        raise DiskError("cannot write it: No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(FinishedImages, "append", full)
+        with pytest.raises(DiskError, match=r"0 of 30 images are finished.*`skip_existing` continues"):
+            run(many, out, formats=formats)
+    assert files(out)
+    run(many, out, formats=formats, skip_existing=True)
+    assert contents(out) == expected
 
 
 def test_a_full_disk_is_one_error_and_the_run_can_be_continued(many, out, tmp_path, monkeypatch):

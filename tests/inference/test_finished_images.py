@@ -94,10 +94,15 @@ def test_threads_and_processes_record_into_one_folder(tmp_path):
     assert {one for _, one in processes[0].images()} == before and len(read(processes[0])) == 180
 
 
-def test_a_record_without_images_is_no_file(tmp_path):
+def test_a_record_without_images_is_kept_only_beside_other_files(tmp_path):
     finished = FinishedImages(tmp_path)
     finished.open({})
     finished.close()
+    (tmp_path / "a.jpg").touch()
+    finished.delete_if_unused()
+    assert finished.settings() == [{}] and read(finished) == []
+    (tmp_path / "a.jpg").unlink()
+    finished.delete_if_unused()
     assert not list(tmp_path.iterdir()) and finished.settings() == [] and read(finished) == []
 
 
