@@ -27,7 +27,7 @@ from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
 RECORD = ".detections.jsonl"
-_IMAGE, _SETTINGS = '{"image": ', '{"settings": '  # how a line begins
+_IMAGE, _SETTINGS = b'{"image": ', b'{"settings": '  # how a line begins
 _DECODER = json.JSONDecoder()
 _CHUNK = 2**16  # bytes
 
@@ -88,15 +88,20 @@ class FinishedImages:
                 path.unlink()
 
     def settings(self) -> list[dict[str, Any]]:
-        """Return the settings of each run, in order, see ``open``; [] without a record."""
-        return [json.loads(line)["settings"] for _, line in self._lines() if line.startswith(_SETTINGS)]
+        """Return the settings of each run, in order, see ``open``; [] without a record. Raises DataError."""
+        found = []
+        for place, line in self._lines():
+            if line.startswith(_SETTINGS):
+                with self._naming(place):
+                    found.append(dict(json.loads(line)["settings"]))
+        return found
 
     def images(self) -> Iterator[tuple[Place, FinishedImage]]:
         """Yield the finished images. Of an image that occurs several times, the last one counts. Raises DataError."""
         for place, line in self._lines():
             if line.startswith(_IMAGE):
                 with self._naming(place):
-                    image = _image(_DECODER.raw_decode(line, len(_IMAGE))[0])
+                    image = _image(_DECODER.raw_decode(line.decode(), len(_IMAGE))[0])
                 yield place, image
 
     def read(self, places: list[Place], class_names: ClassNames) -> Iterator[tuple[FinishedImage, Detections]]:
@@ -123,7 +128,7 @@ class FinishedImages:
             self._file = FileIO(self._own, "a+")
             self._file.truncate(_complete_size(self._file))
             self._file.seek(0, os.SEEK_END)
-        self._append(f"{_SETTINGS}{json.dumps(settings)}}}\n")
+        self._append(_SETTINGS + f"{json.dumps(settings)}}}\n".encode())
 
     def append(self, image: FinishedImage, detections: Detections, class_names: ClassNames) -> None:
         """Record an image, completely or not at all. Raises DiskError."""
@@ -133,7 +138,7 @@ class FinishedImages:
             "limit_reached": detections.limit_reached,
             "detections": detection_rows(detections, class_names),
         }
-        self._append(f"{_IMAGE}{json.dumps(image)}, {json.dumps(found)[1:]}\n")
+        self._append(_IMAGE + f"{json.dumps(image)}, {json.dumps(found)[1:]}\n".encode())
 
     def close(self) -> None:
         """End appending."""
@@ -145,7 +150,7 @@ class FinishedImages:
         """Delete the file of this process if it has no image and the folder holds no files of a run to continue."""
         with suppress(OSError):
             with self._own.open("rb") as lines:
-                has_images = any(line.startswith(_IMAGE.encode()) for line in lines)
+                has_images = any(line.startswith(_IMAGE) for line in lines)
             if not has_images and not holds_files(self._folder):
                 self._own.unlink()
 
@@ -159,19 +164,19 @@ class FinishedImages:
             hint = "delete it and process all images again"
             raise DataError(f"{path} is damaged at byte {place.offset}; {hint}") from None
 
-    def _append(self, line: str) -> None:
+    def _append(self, line: bytes) -> None:
         assert self._file is not None  # ``open`` was called
         with self._lock, disk_errors_naming(self._own):
-            append_all_or_nothing(self._file, line.encode())
+            append_all_or_nothing(self._file, line)
 
-    def _lines(self) -> Iterator[tuple[Place, str]]:
+    def _lines(self) -> Iterator[tuple[Place, bytes]]:
         """Yield all complete lines."""
         for number, path in enumerate(self.files()):
             offset = 0
             with path.open("rb") as file:
                 for line in file:
                     if line.endswith(b"\n"):
-                        yield Place(number, offset), line.decode()
+                        yield Place(number, offset), line
                     offset += len(line)
 
 

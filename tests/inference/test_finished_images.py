@@ -107,9 +107,22 @@ def test_a_record_without_images_is_kept_only_beside_other_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ['{"image": 5, "hw": 3}', '{"image": ["/a", "a", "a", null, []], "hw": [1]}', '{"image": [']
+    "line",
+    [
+        b'{"image": 5, "hw": 3}',
+        b'{"image": ["/a", "a", "a", null, []], "hw": [1]}',
+        b'{"image": [',
+        b'{"image": ["/\xff", "a", "a", null, []]}',
+        b'{"settings": {"threshold": 0.5}',
+        b'{"settings": {"model": "\xff"}}',
+        b'{"settings": 5}',
+    ],
 )
 def test_a_damaged_line_is_an_error_that_names_the_file(tmp_path, line):
-    (tmp_path / RECORD).write_text(f"{line}\n")
+    (tmp_path / RECORD).write_bytes(line + b"\n")
+    finished = FinishedImages(tmp_path)
     with pytest.raises(DataError, match=r"\.detections\.jsonl is damaged at byte 0; delete it"):
-        read(FinishedImages(tmp_path))
+        if line.startswith(b'{"settings"'):
+            finished.settings()
+        else:
+            read(finished)
