@@ -152,7 +152,6 @@ def test_detections_equal_those_of_torchvisions_own_model(name, monkeypatch, tmp
     score_owner(theirs).score_thresh = 0.0
     for model in (theirs, ours.runtime.model):
         if hasattr(model, "roi_heads"):
-            model.rpn.score_thresh = 0.0
             model.rpn._post_nms_top_n["testing"] = 200  # the heads are slow in double precision
             model.roi_heads.detections_per_img = 80
     feed_both(ours.runtime.model, theirs)

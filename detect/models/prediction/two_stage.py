@@ -67,9 +67,11 @@ class TwoStagePrediction:
             levels.append(torch.full_like(chosen, level))
             start = start + flat.shape[1]
         every = clipped(torch.cat(boxes, dim=1), images)
-        large = ((every[..., 2:] - every[..., :2]).amin(dim=-1) >= _MIN_PROPOSAL_SIDE).nonzero()
-        owners, places = large[:, 0], large[:, 1]
-        kept, kept_scores = every[owners, places], torch.cat(scores, dim=1)[owners, places]
+        every_score = torch.cat(scores, dim=1)
+        is_large = (every[..., 2:] - every[..., :2]).amin(dim=-1) >= _MIN_PROPOSAL_SIDE
+        candidates = (is_large & (every_score >= rpn.score_thresh)).nonzero()
+        owners, places = candidates[:, 0], candidates[:, 1]
+        kept, kept_scores = every[owners, places], every_score[owners, places]
         groups = torch.cat(levels, dim=1)[owners, places]
         order = best_boxes(kept, kept_scores, owners, num_images, groups, len(objectness), rpn.nms_thresh, limit)
         return kept[order], owners[order]
@@ -86,14 +88,15 @@ class TwoStagePrediction:
         probabilities = precise(logits).softmax(dim=-1)
         chosen = (probabilities[:, 1:] >= limits.threshold).nonzero()
         rois, rows = chosen[:, 0], chosen[:, 1] + 1  # without background
-        codes = precise(deltas.unflatten(1, (-1, 4))[rois, rows])
+        num_images, num_rows = images.shape[0], probabilities.shape[1]
+        # Not [R, 1 + K, 4]: ONNX Runtime cannot infer a dimension of an empty tensor.
+        codes = precise(deltas.reshape(-1, 4)[rois * num_rows + rows])
         boxes = clipped(heads.box_coder.decode_single(codes, proposals[rois]).view(-1, 4), images)
         scores = probabilities[rois, rows]
         large = ((boxes[:, 2:] - boxes[:, :2]).amin(dim=1) >= _MIN_BOX_SIDE).nonzero()[:, 0]
         boxes, scores, rows, owners = boxes[large], scores[large], rows[large], owners[rois[large]]
         groups = torch.zeros_like(rows) if limits.class_agnostic else rows
         iou = heads.nms_thresh if limits.nms_iou is None else limits.nms_iou
-        num_images, num_rows = images.shape[0], probabilities.shape[1]
         order = best_boxes(boxes, scores, owners, num_images, groups, num_rows, iou, limits.max_detections)
         return RawDetections(owners[order], boxes[order], scores[order], rows[order])
 
