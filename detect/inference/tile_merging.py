@@ -54,15 +54,14 @@ def _cuts(boxes: Tensor, tile: Tile, image_hw: tuple[int, int]) -> tuple[Tensor,
 
 def _is_covered(boxes: Tensor, is_cut: Tensor, origins: Tensor, groups: Tensor) -> Tensor:
     """Return which cut-off boxes a larger box of another tile and of the same group covers, bool [D]."""
-    cut = is_cut.nonzero()[:, 0]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-    low = torch.maximum(boxes[cut, None, :2], boxes[None, :, :2])
-    high = torch.minimum(boxes[cut, None, 2:], boxes[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(dim=2)  # area of each cut-off box inside of each box, [cut, D]
-    covers = (common >= _COVERED * areas[cut, None]) & (areas[None] > areas[cut, None])
-    covers &= (origins[cut, None] != origins[None]) & (groups[cut, None] == groups[None])
     result = torch.zeros_like(is_cut)
-    result[cut] = covers.any(dim=1)
+    for part in is_cut.nonzero()[:, 0].tolist():  # one at a time, since a matrix of all pairs can have gigabytes
+        low = torch.maximum(boxes[part, :2], boxes[:, :2])
+        high = torch.minimum(boxes[part, 2:], boxes[:, 2:])
+        common = (high - low).clamp(min=0).prod(dim=1)  # area of the part inside of each box, [D]
+        covers = (common >= _COVERED * areas[part]) & (areas > areas[part])
+        result[part] = (covers & (origins != origins[part]) & (groups == groups[part])).any()
     return result
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny_models import CLASSES, as_checkpoint, make_image, random_model
+from torch.overrides import TorchFunctionMode
 
 import detect
 from detect.errors import UsageError
@@ -192,6 +193,34 @@ def test_merging_the_detections_of_the_whole_image_alone_changes_nothing():
     merged = merge([found], [Tile(0, 0, 80, 64)], (64, 80), predictor.nms, False)
     for name in ("boxes", "scores", "rows", "masks"):
         assert torch.equal(getattr(merged, name), getattr(found, name))
+
+
+def cut_boxes(count: int) -> tuple[list[RawDetections], list[Tile]]:
+    """Return boxes in four tiles of an image of 1000 x 1000 pixels, half of which end at the border of their tile."""
+    tiles = [Tile(x, y, x + 600, y + 600) for y in (0, 400) for x in (0, 400)]
+    rng, found = np.random.default_rng(0), []
+    for tile in tiles:
+        corners = rng.uniform(20, 540, (count // 4, 2))
+        corners[::2, 0] = 560 if tile.left == 0 else 0
+        boxes = torch.from_numpy(np.hstack([corners, corners + 40]) + [tile.left, tile.top] * 2).float()
+        label = torch.zeros(len(boxes), dtype=torch.long)
+        found.append(RawDetections(label, boxes, torch.linspace(0.9, 0.5, len(boxes)), label + 1))
+    return found, tiles
+
+
+def test_memory_is_proportional_to_the_number_of_detections():
+    class Largest(TorchFunctionMode):
+        numel = 0
+
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            if isinstance(result, torch.Tensor):
+                self.numel = max(self.numel, result.numel())
+            return result
+
+    with Largest() as largest:
+        assert 0 < len(merge(*cut_boxes(400), (1000, 1000), 0.5, False).scores) < 400
+    assert largest.numel <= 4 * 400
 
 
 # NMS
