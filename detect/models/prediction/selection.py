@@ -52,7 +52,10 @@ def best_of_each(scores: Tensor, groups: Tensor, num_groups: int, limit: int) ->
     scores: float32 [N], 0..1.  groups: int64 [N], 0..num_groups - 1.
     """
     order = torch.argsort(2 * groups.double() - scores.double())
-    counts = (groups[:, None] == torch.arange(num_groups, device=groups.device)).sum(dim=0)
+    if torch.jit.is_tracing():  # ONNX has no bincount
+        counts = (groups[:, None] == torch.arange(num_groups, device=groups.device)).sum(dim=0)
+    else:
+        counts = torch.bincount(groups, minlength=num_groups)
     starts = counts.cumsum(dim=0) - counts
     ordered = groups[order]
     # Not len(order), which would be a constant of a traced graph.
