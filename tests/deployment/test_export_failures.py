@@ -19,8 +19,10 @@ from detect.cli.exit_status import exit_status
 from detect.errors import CheckpointError, DiskError, ExportLossError, UsageError
 from detect.inference import load
 from detect.inference.exported_model import FORMAT
+from detect.inference.runtimes import openvino_runtime
 from detect.inference.runtimes.packages import import_runtime
 from detect.models.zoo import OPENVINO_FILE
+from detect.runtime import cpu_has_bfloat16
 
 
 def test_model_that_loses_too_much_is_not_kept_unless_forced(folder, tmp_path, monkeypatch):
@@ -49,12 +51,43 @@ def export_module():
 # Precision
 
 
-def test_openvino_computes_in_bfloat16_on_request_and_nothing_else_than_exported(exported):
-    assert detect.load_model(exported["openvino"], precision="bf16").runtime.precision == "bf16"
-    assert detect.load_model(exported["openvino"], precision="fp32").runtime.precision == "fp32"
+def test_openvino_computes_in_bfloat16_on_request_and_nothing_else_than_exported(exported, monkeypatch):
+    hints = compiled_precisions(monkeypatch)
+    for precision, hint in (("bf16", "bf16"), ("fp32", "f32"), (None, "f32")):
+        hints.clear()
+        runtime = detect.load_model(exported["openvino"], precision=precision).runtime
+        assert runtime.precision == (precision or "fp32")
+        if precision != "bf16" or cpu_has_bfloat16():
+            assert set(hints) == {hint}
     for path, precision in ((exported["openvino"], "int8"), (exported["onnx"], "bf16")):
         with pytest.raises(UsageError, match=rf"precision='{precision}'.*exported in fp32"):
             detect.load_model(path, precision=precision)
+
+
+def compiled_precisions(monkeypatch) -> list[str]:
+    """Return a list that receives the number format of each network that OpenVINO compiles from now on."""
+    core, hints = openvino_runtime.openvino_core("the test"), []
+
+    class Recorder:
+        read_model = core.read_model
+
+        def compile_model(self, *arguments):
+            compiled = core.compile_model(*arguments)
+            hints.append(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+            return compiled
+
+    monkeypatch.setattr(openvino_runtime, "openvino_core", lambda needed_by: Recorder())
+    return hints
+
+
+def test_only_an_export_in_32_bits_is_computed_in_bfloat16(exported, tmp_path):
+    path = Path(shutil.copytree(exported["openvino"], tmp_path / "half"))
+    metadata = json.loads((path / OPENVINO_FILE).read_text())
+    for stored in ("fp16", "int8"):
+        metadata["detect_export"]["precision"] = stored
+        (path / OPENVINO_FILE).write_text(json.dumps(metadata))
+        with pytest.raises(UsageError, match=f"precision='bf16'.*exported in {stored}"):
+            detect.load_model(path, precision="bf16")
 
 
 @pytest.mark.parametrize("to", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])

@@ -37,7 +37,7 @@ class OpenVinoRuntime(ExportedRuntime):
     def __init__(self, path: Path, precision: str | None = None) -> None:
         core = openvino_core(path)
         super().__init__(path, *read_folder(path))
-        if precision != "bf16":
+        if (precision, self.facts.precision) != ("bf16", "fp32"):
             self.check_precision(precision)
         self.precision = precision or self.facts.precision
         properties = {
