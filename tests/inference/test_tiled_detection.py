@@ -29,9 +29,10 @@ HW = (600, 900)
 
 class RectangleRuntime:
     """Detects rectangles of COLORS on black, the parts of them that are in the image. Masks are the left half of the
-    box, keypoints its corners. A part of a rectangle at a border scores higher than a whole one.
+    box, keypoints its corners. A part of a rectangle at a border scores higher, 0.9, than a whole one.
 
     min_side: rectangles that are smaller in the resized image are not detected.
+    whole_score: score of a whole rectangle.
     """
 
     name, precision, device = "rectangles", "fp32", torch.device("cpu")
@@ -39,8 +40,8 @@ class RectangleRuntime:
     applied_limits = ONE_STAGE_LIMITS
     input_size = InputSize(200, 300)
 
-    def __init__(self, min_side: int = 10) -> None:
-        self.min_side = min_side
+    def __init__(self, min_side: int = 10, whole_score: float = 0.8) -> None:
+        self.min_side, self.whole_score = min_side, whole_score
         self.batches: list[tuple[int, ...]] = []
 
     def anchor_grid(self) -> None:
@@ -56,7 +57,7 @@ class RectangleRuntime:
                 for x0, y0, x1, y1 in components(channel):
                     if min(x1 - x0, y1 - y0) >= self.min_side:
                         at_border = x0 == 0 or y0 == 0 or x1 == width or y1 == height
-                        rows.append((number, 0.9 if at_border else 0.8, label, x0, y0, x1, y1))
+                        rows.append((number, 0.9 if at_border else self.whole_score, label, x0, y0, x1, y1))
         rows.sort(key=lambda row: (row[0], -row[1]))
         rows = [row for row in rows if row[1] >= limits.threshold]
         table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 7)
@@ -111,6 +112,20 @@ def test_an_object_at_the_border_of_a_tile_is_returned_once_and_whole():
     for x in range(60, 300, 17):
         box = (x, 190 + x // 3, x + 45, 240 + x // 3)
         assert_boxes(predictor_of(RectangleRuntime(), tile=200)(drawn(box)), box)
+
+
+@pytest.mark.parametrize("whole_score", [0.8, 0.46, 0.3, 0.02])
+def test_an_object_does_not_vanish_with_its_parts(whole_score):
+    """Whether a threshold is applied before or after the merging, as for classes with thresholds, tracks and AP."""
+    image, box = drawn((130, 190, 190, 240)), (130, 190, 190, 240)  # a tile begins at x = 140
+    runtime = RectangleRuntime(whole_score=whole_score)
+    thresholds = {"red": 0.5, "green": 0.01}
+    predictor = Predictor(runtime, ClassNames(("red", "green")), class_thresholds=thresholds, tile=200)
+    for found in (predictor(image), predictor(image, threshold=0.01).filter(thresholds)):
+        assert len(found) > 0 and (found.scores >= 0.5).all()
+        if whole_score > 0.45:  # else it is less credible than its part
+            assert_boxes(found, box)
+            assert found.scores[0] == pytest.approx(0.9)
 
 
 def test_an_object_larger_than_a_tile_is_that_of_the_whole_image():
