@@ -208,9 +208,12 @@ def test_signals_are_handled_after_openvino_models_are_deleted(exported):
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_number_of_proposals_of_the_export_is_kept(folder, tmp_path, to):
-    path = detect.export(folder / "masks.safetensors", to, proposals=20, output_dir=tmp_path).path
-    assert detect.load_model(path).proposals == 20
-    assert_exports_detect_the_same(detect.load_model(folder / "masks.safetensors", proposals=20), path, [IMAGES[:1]])
+    settings = {"proposals": 20, "max_detections": 200}  # more detections take more proposals, unless they are given
+    path = detect.export(folder / "masks.safetensors", to, output_dir=tmp_path, **settings).path
+    other, original = detect.load_model(path), detect.load_model(folder / "masks.safetensors", **settings)
+    assert (other.proposals, other.max_detections) == (20, 200)
+    assert other.runtime.saved.architecture["max_proposals"] == 20
+    assert_exports_detect_the_same(original, path, [IMAGES[:1]])
     if to == "onnx":
         with pytest.raises(UsageError, match="part of an ONNX model"):
             detect.load_model(path, proposals=10)

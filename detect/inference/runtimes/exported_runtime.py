@@ -11,9 +11,10 @@ from detect.errors import UsageError
 from detect.inference.exported_model import ExportFacts
 from detect.models.anchors import AnchorGrid
 from detect.models.architecture import Architecture
-from detect.models.builder import Detector, max_detections_of, max_proposals_of, nms_iou_of, outline
+from detect.models.builder import Detector, max_detections_of, max_proposals_of, nms_iou_of, outline, set_max_proposals
 from detect.models.checkpoint import Checkpoint
 from detect.models.prediction.raw_detections import ONE_STAGE_LIMITS, TWO_STAGE_LIMITS
+from detect.models.torchvision_internals import GeneralizedRCNN
 from detect.structures.image_size import InputSize
 
 
@@ -35,7 +36,11 @@ class ExportedRuntime:
     @cached_property
     def outline(self) -> Detector:
         """The detector without weights, which has its sizes, limits and anchors."""
-        return outline(Architecture.from_json(self.saved.architecture), self.saved.num_rows)
+        architecture = Architecture.from_json(self.saved.architecture)
+        model = outline(architecture, self.saved.num_rows)
+        if isinstance(model, GeneralizedRCNN) and architecture.max_proposals is not None:
+            set_max_proposals(model, architecture.max_proposals)  # exact in an export, and not a minimum
+        return model
 
     @property
     def input_size(self) -> InputSize:
