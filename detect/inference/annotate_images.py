@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -28,7 +28,6 @@ from detect.io.locks import lock_file
 from detect.media.color import GrayRange
 from detect.media.images import decode
 from detect.runtime import available_cores
-from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
 _MAX_THREADS = 8  # for decoding, and as many for drawing and writing
@@ -130,59 +129,57 @@ def annotate_images(
     """
     labels = None if classes is None else predictor.class_names.labels(classes)
     formats = list(formats)
+    settings = run_settings(predictor, labels, rescale_16bit)
     here = distributed.world()
     finished = FinishedImages(folder, here.rank)
-    settings = run_settings(predictor, labels, rescale_16bit)
-
-    def make_plan() -> Plan:
-        DetectionFiles(folder, predictor.class_names, formats)  # checks the names
-        message = f"another process writes to {folder}; wait until it has ended, or choose another `name`"
-        stack.enter_context(lock_file(folder / ".lock", message))
-        if skip_existing:
-            return continued_plan(paths, folder, finished, settings, formats, annotated)
-        return new_plan(paths, folder, finished, settings, formats)
-
-    with ExitStack() as stack:
-        plan = distributed.compute_on_first(make_plan)
-        stack.callback(finished.delete_if_unused)
-        run = _Run(folder, predictor.class_names, plan.formats, annotated, finished)
-        counters = ImageCounters(predictor)
-        failure: DetectError | None = None
-        try:
+    DetectionFiles(folder, predictor.class_names, formats)  # checks the names
+    make_plan = partial(continued_plan, annotated=annotated) if skip_existing else new_plan
+    with _planned(partial(make_plan, paths, folder, finished, settings, formats), folder, finished) as plan:
+        run = _Run(predictor, paths, folder, plan.formats, annotated, finished)
+        with run.concluding():
             if here.is_first:
                 yield from map(SkippedImage, plan.skipped)
             finished.open(plan.settings)
             tasks = plan.tasks[here.rank :: here.size]
-            try:
-                yield from _process(tasks, predictor, labels, counters, run.save, batch_size, rescale_16bit)
-            except DetectError as error:  # the other processes finish their images first
-                failure = error
-            finished.close()
-            ended = distributed.all_gather((failure, counters.counts))
-        except BaseException:
-            counters.warn()
-            finished.close()
-            if here.is_first:
-                with suppress(DetectError):  # the first error is the one to report
-                    run.write_documents(paths)
-            raise
-        if here.is_first:
-            counters.warn(counts for _, counts in ended[1:])
-        failure = next((one for one, _ in ended if one is not None), None)
-        # The other processes wait, since torchrun ends all of them as soon as one has ended with an error.
-        distributed.compute_on_first(partial(run.conclude, paths, failure))
+            yield from _process(tasks, predictor, labels, run, batch_size, rescale_16bit)
+
+
+@contextmanager
+def _planned(make_plan: Callable[[], Plan], folder: Path, finished: FinishedImages) -> Iterator[Plan]:
+    """Yield the plan of a run, which the first process makes, and lock ``folder`` during the block."""
+
+    def locked_plan() -> Plan:
+        message = f"another process writes to {folder}; wait until it has ended, or choose another `name`"
+        stack.enter_context(lock_file(folder / ".lock", message))
+        return make_plan()
+
+    with ExitStack() as stack:
+        plan = distributed.compute_on_first(locked_plan)
+        stack.callback(finished.delete_if_unused)
+        yield plan
 
 
 class _Run:
-    """The output of a run: files about each image, the record of the finished images, and files about all images."""
+    """The output of a run: files about each image, the record of the finished images, and files about all images.
+
+    counters: counters of the images with problems.
+    """
 
     def __init__(
-        self, folder: Path, class_names: ClassNames, formats: Sequence[str], annotated: bool, finished: FinishedImages
+        self,
+        predictor: Predictor,
+        paths: Sequence[Path],
+        folder: Path,
+        formats: Sequence[str],
+        annotated: bool,
+        finished: FinishedImages,
     ) -> None:
-        self._folder, self._class_names, self._formats = folder, class_names, formats
-        self._annotated, self._finished = annotated, finished
-        self._files = DetectionFiles(folder, class_names, formats)
+        """Raises UsageError for an unknown format."""
+        self._class_names, self._paths, self._folder = predictor.class_names, paths, folder
+        self._formats, self._annotated, self._finished = formats, annotated, finished
+        self._files = DetectionFiles(folder, predictor.class_names, formats)
         self._own_formats = tuple(name for name in formats if has_image_files(name))
+        self.counters = ImageCounters(predictor)
 
     def save(self, one: _Predicted | UnreadableImage) -> AnnotatedImage | UnreadableImage:
         """Write the files about one image, and record it. Several threads call this. Raises DiskError."""
@@ -202,11 +199,35 @@ class _Run:
         self._finished.append(record, detections, self._class_names)
         return AnnotatedImage(path, detections, output)
 
-    def write_documents(self, paths: Sequence[Path]) -> None:
-        """Write the files about all images; see ``run_documents.write_documents``."""
-        write_documents(self._folder, self._finished, paths, self._class_names, self._formats)
+    @contextmanager
+    def concluding(self) -> Iterator[None]:
+        """When the block has ended in all processes, warn of images with problems and write the files about all.
 
-    def conclude(self, paths: Sequence[Path], failure: DetectError | None) -> None:
+        A DetectError of one process is raised in all of them when they have finished their images. Any other
+        exception, such as KeyboardInterrupt, is raised at once.
+        """
+        failure: DetectError | None = None
+        try:
+            try:
+                yield
+            except DetectError as error:
+                failure = error
+            self._finished.close()
+            ended = distributed.all_gather((failure, self.counters.counts))
+        except BaseException:
+            self.counters.warn()
+            self._finished.close()
+            if distributed.world().is_first:
+                with suppress(DetectError):  # the first error is the one to report
+                    self._write_documents()
+            raise
+        if distributed.world().is_first:
+            self.counters.warn(counts for _, counts in ended[1:])
+        failure = next((one for one, _ in ended if one is not None), None)
+        # The other processes wait, since torchrun ends all of them as soon as one has ended with an error.
+        distributed.compute_on_first(partial(self._conclude, failure))
+
+    def _conclude(self, failure: DetectError | None) -> None:
         """Write the files about all images, after every process has ended, and raise ``failure`` if there is one.
 
         A DiskError says how many images are finished.
@@ -214,23 +235,26 @@ class _Run:
         try:
             if failure is None:
                 self._finished.merge()
-            self.write_documents(paths)
+            self._write_documents()
         except DetectError as error:
             failure = failure or error
         if isinstance(failure, DiskError):
-            count = num_finished(self._finished, paths)
-            kept = f"{count} of {len(paths)} images are finished and kept, and `skip_existing` continues"
+            count = num_finished(self._finished, self._paths)
+            kept = f"{count} of {len(self._paths)} images are finished and kept, and `skip_existing` continues"
             raise DiskError(f"{failure}; {kept}") from failure
         if failure is not None:
             raise failure
+
+    def _write_documents(self) -> None:
+        """Write the files about all images; see ``run_documents.write_documents``."""
+        write_documents(self._folder, self._finished, self._paths, self._class_names, self._formats)
 
 
 def _process(
     tasks: Sequence[Task],
     predictor: Predictor,
     labels: Sequence[int] | None,
-    counters: ImageCounters,
-    save: Callable[[_Predicted | UnreadableImage], AnnotatedImage | UnreadableImage],
+    run: _Run,
     batch_size: int,
     rescale_16bit: GrayRange | None,
 ) -> Iterator[AnnotatedImage | UnreadableImage]:
@@ -242,8 +266,8 @@ def _process(
     load = partial(_load, rescale_16bit=rescale_16bit)
     with (
         closing(thread_map(load, tasks, threads=threads, ahead=batch_size - 1)) as loaded,
-        closing(_predict(loaded, predictor, labels, counters, batch_size)) as predicted,
-        closing(thread_map(save, predicted, threads=threads, ahead=0, eager=True)) as saved,
+        closing(_predict(loaded, predictor, labels, run.counters, batch_size)) as predicted,
+        closing(thread_map(run.save, predicted, threads=threads, ahead=0, eager=True)) as saved,
     ):
         yield from saved
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -63,33 +63,20 @@ def annotate_video(
     Raises UsageError for an unknown class or format and a line outside of the frames, MediaError for a video that
     cannot be decoded, and DiskError. The message names the file with the frames before the error.
     """
-    labels = None if classes is None else predictor.class_names.labels(classes)
     batch_size = 1 if video.live else batch_size or default_batch_size(predictor)
-    table = None
-    if track or count_line is not None:
-        table = TrackTable(predictor.class_names, count_line, video.size_hw)
-    total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
+    tracked = track or count_line is not None
+    table = TrackTable(predictor.class_names, count_line, video.size_hw) if tracked else None
     with (
         _naming_kept_frames(out),
-        LimitCounter(predictor, "frame") as limit,
-        ShrinkCounter(predictor, "frame") as shrinking,
+        _Detection(predictor, classes, tracked) as detection,
         frames_ahead(video, batch_size) as decoded,
-        bar(total=total if total < sys.maxsize else None, unit="frame", leave=True) as progress,
+        closing(_with_progress(video, decoded, max_frames, window)) as frames,
         _saved(table, out),
     ):
-
-        def frames() -> Iterator[Frame]:
-            for frame in _warning_of_sizes(video, islice(decoded, max_frames)):
-                shrinking.add(frame.hw)
-                yield frame
-                progress.update()
-                if window is not None and not window.is_open:
-                    break
-
         summary = write_annotated_video(
             video,
-            frames(),
-            _Detection(predictor, labels, limit, None if table is None else Tracker(predictor.class_thresholds)),
+            map(detection.counted, frames),
+            detection,
             predictor.class_names,
             out,
             stride=stride,
@@ -108,13 +95,24 @@ def default_batch_size(predictor: Predictor) -> int:
     return 1 if predictor.device.type == "cpu" else GPU_BATCH_SIZE
 
 
-class _Detection:
-    """Detects objects in frames and, with a ``tracker``, follows them. Counts frames that reached the limit."""
+class _Detection(ExitStack):
+    """Detects objects in frames and, if ``tracked``, follows them.
 
-    def __init__(
-        self, predictor: Predictor, labels: Sequence[int] | None, limit: LimitCounter, tracker: Tracker | None
-    ) -> None:
-        self._predictor, self._labels, self._limit, self._tracker = predictor, labels, limit, tracker
+    At the end of the ``with`` block, warns of frames that reached the limit or were shrunk too much.
+    """
+
+    def __init__(self, predictor: Predictor, classes: Iterable[str | int] | None, tracked: bool) -> None:
+        super().__init__()
+        self._predictor = predictor
+        self._labels = None if classes is None else predictor.class_names.labels(classes)
+        self._tracker = Tracker(predictor.class_thresholds) if tracked else None
+        self._limit = self.enter_context(LimitCounter(predictor, "frame"))
+        self._shrinking = self.enter_context(ShrinkCounter(predictor, "frame"))
+
+    def counted(self, frame: Frame) -> Frame:
+        """Return the frame, whose size is counted."""
+        self._shrinking.add(frame.hw)
+        return frame
 
     def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
         images = [frame.image for frame in frames]
@@ -129,6 +127,19 @@ class _Detection:
         for found in results:
             self._limit.add(found.filter(self._predictor.class_thresholds))
         return [tracker.update(found, float(frame.time)) for found, frame in zip(results, frames, strict=True)]
+
+
+def _with_progress(
+    video: VideoReader, decoded: Iterable[Frame], max_frames: int | None, window: Window | None
+) -> Generator[Frame, None, None]:
+    """Yield the frames to process and show a progress bar, until the user closes ``window``."""
+    total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
+    with bar(total=total if total < sys.maxsize else None, unit="frame", leave=True) as progress:
+        for frame in _warning_of_sizes(video, islice(decoded, max_frames)):
+            yield frame
+            progress.update()
+            if window is not None and not window.is_open:
+                break
 
 
 @contextmanager

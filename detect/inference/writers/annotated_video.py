@@ -51,6 +51,9 @@ class _Result:
     detections: Detections
 
 
+_Drawn = tuple[_Result, np.ndarray]  # with the image to write, uint8 RGB [H, W, 3] of the size of the first frame
+
+
 def frames_ahead(video: VideoReader, batch_size: int = 1) -> ReadAhead[Frame]:
     """Return a context manager that iterates over the frames of a video, which a thread of its own decodes in advance.
 
@@ -93,26 +96,16 @@ def write_annotated_video(
     """
 
     def draw_frame(result: _Result) -> None:
-        image, detections = result.frame.image, result.detections
-        background = gray_around(image, detections) if gray else image
-        drawn = draw(background, detections, class_names, color_instances=False, tint=not gray)
-        if overlay is not None:
-            overlay(drawn, result.source, detections)
-        writing.put((result, letterbox(drawn, video.size_hw)))
+        writing.put(drawn(result))
 
-    def write_frame(drawn: tuple[_Result, np.ndarray]) -> None:
-        result, image = drawn
-        output.write(image, result.frame.time, result.frame.duration)
-        files.write(result.source, result.detections)
-        if show is not None:
-            show(image)
-
+    drawn = _Drawing(video.size_hw, class_names, gray, overlay)
     interrupted = False
     with (
         DetectionFiles(out.parent, class_names, formats, out.stem) as files,
         VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound) as output,
     ):
         try:
+            write_frame = _Writing(output, files, show)
             with Stage(write_frame) as writing, Stage(draw_frame, max(2, batch_size)) as drawing:
                 for result in _detected(frames, detect, out.stem, stride, batch_size):
                     drawing.put(result)
@@ -121,6 +114,40 @@ def write_annotated_video(
                 raise
             interrupted = True
     return VideoSummary(output.frames, interrupted)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Draws the detections on frames.  size_hw: (height, width) of the images to write."""
+
+    size_hw: tuple[int, int]
+    class_names: ClassNames
+    gray: bool
+    overlay: Overlay | None
+
+    def __call__(self, result: _Result) -> _Drawn:
+        image, detections = result.frame.image, result.detections
+        background = gray_around(image, detections) if self.gray else image
+        drawn = draw(background, detections, self.class_names, color_instances=False, tint=not self.gray)
+        if self.overlay is not None:
+            self.overlay(drawn, result.source, detections)
+        return result, letterbox(drawn, self.size_hw)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Writes drawn frames and their detections, and shows them."""
+
+    output: VideoWriter
+    files: DetectionFiles
+    show: Callable[[np.ndarray], object] | None
+
+    def __call__(self, drawn: _Drawn) -> None:
+        result, image = drawn
+        self.output.write(image, result.frame.time, result.frame.duration)
+        self.files.write(result.source, result.detections)
+        if self.show is not None:
+            self.show(image)
 
 
 def _detected(frames: Iterable[Frame], detect: Detect, name: str, stride: int, batch_size: int) -> Iterator[_Result]:
