@@ -16,7 +16,7 @@ class Verification:
     """Comparison of a model with its export on the same images.
 
     before, after: the evaluations of the original and of the export.
-    agreement: how many detections are the same, and how far scores and boxes differ.
+    agreement: how many detections are the same, and how far scores, boxes and masks differ.
     """
 
     before: Evaluation
@@ -38,7 +38,7 @@ class Verification:
         return max(self.ap_drops.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result for the metadata of the export: AP in 0..1, box differences in pixels."""
+        """Return the result for the metadata of the export: AP and mask IoU in 0..1, box differences in pixels."""
         sides = {"before": self.before, "after": self.after}
         return {
             "dataset": self.before.dataset,
@@ -49,6 +49,7 @@ class Verification:
             "same_detections": self.agreement.fraction,
             "largest_score_difference": self.agreement.score,
             "largest_box_difference": self.agreement.pixels,
+            "lowest_mask_iou": self.agreement.mask_iou,
         }
 
     def text(self) -> str:

@@ -25,6 +25,7 @@ from detect.inference.load import load_model
 from detect.media.images import read_image
 from detect.models import checkpoint
 from detect.models.architecture import backbone_architecture
+from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
@@ -316,6 +317,23 @@ def test_detections_are_the_same_up_to_the_tolerances_in_any_order():
         detections(one.boxes, one.scores, (2, 2)),
     ):
         assert compare_detections([one], [other]).fraction < 0.6
+
+
+def test_agreement_states_the_lowest_iou_of_masks_and_none_without_masks():
+    def detections(*bitmaps: np.ndarray) -> Detections:
+        rles = [masks.from_bitmap(bitmap) for bitmap in bitmaps]
+        boxes = np.float32([[0, 0, 20, 20], [30, 30, 40, 40], [0, 30, 9, 40]])
+        return Detections((50, 50), boxes, np.float32([0.9, 0.8, 0.7]), np.array([1, 1, 1]), rles)
+
+    whole, half, empty = (np.zeros((50, 50), bool) for _ in range(3))
+    whole[:20, :20], half[:20, :10] = True, True
+    agreement = compare_detections([detections(whole, whole, empty)], [detections(whole, half, empty)])
+    assert (agreement.same, agreement.mask_iou) == (6, 0.5)
+    assert "mask IoU at least 0.5" in str(agreement)
+    same = compare_detections([detections(whole, whole, empty)] * 2, [detections(whole, whole, empty)] * 2)
+    assert same.mask_iou == 1.0
+    boxes = Detections((9, 9), np.float32([[0, 0, 5, 5]]), np.float32([0.9]), np.array([1]))
+    assert compare_detections([boxes], [boxes]).mask_iou is None
 
 
 def test_detections_near_the_lowest_score_may_come_and_go():
