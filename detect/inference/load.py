@@ -21,8 +21,9 @@ from detect.models import checkpoint, pretrained
 from detect.models.architecture import Architecture, detector_architecture
 from detect.models.builder import build
 from detect.models.checkpoint import Checkpoint
-from detect.models.cpu import winograd
+from detect.models.cpu.fuse_activations import fuse_activations
 from detect.models.cpu.fuse_bn import fuse_for_inference
+from detect.models.cpu.winograd import use_winograd
 from detect.models.fast_settings import FastSettings
 from detect.models.zoo import BUNDLED, DETECTORS, check_model
 from detect.options import check_imgsz, check_max_detections, check_threshold, suggest_keywords
@@ -239,8 +240,10 @@ def predictor_from_checkpoint(
     if imgsz is not None:
         model.transform.set_size(imgsz)
     precision = precision or "fp32"
-    if torch.device(device).type == "cpu" and precision == "fp32" and winograd.is_faster_here():
-        winograd.use_winograd(model)
+    if torch.device(device).type == "cpu":
+        if precision == "fp32":
+            use_winograd(model)
+        fuse_activations(model)
     runtime = TorchRuntime(model, device=device, max_detections=max_detections, precision=precision)
     _warn_of_emulation(runtime.device, precision)
     return _predictor_of(runtime, saved, threshold, **settings)

@@ -73,7 +73,7 @@ def test_16_bits_change_scores_and_boxes_a_little_and_warn_where_they_are_emulat
     original = load_model(path, device="cpu")
     (usual,), (found,) = (one.predict_batch([image], threshold=0.0) for one in (original, predictor))
     assert found.boxes.dtype == found.scores.dtype == np.float32
-    np.testing.assert_allclose(found.scores[:20], usual.scores[:20], atol=0.02)
+    np.testing.assert_allclose(found.scores[:20], usual.scores[:20], atol=0.05)
     assert predictor.runtime.anchor_grid().sizes == original.runtime.anchor_grid().sizes
     monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: False)
     load_model(path, device="cpu", precision="bf16")

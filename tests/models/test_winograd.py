@@ -51,7 +51,8 @@ def test_equal_to_torch_without_bias_and_for_maps_that_are_views():
     assert_same(wide[:, :, 1:-2, ::2], convolution(bias=False), 20)
 
 
-def test_the_convolutions_that_profit_are_replaced_and_detect_the_same():
+def test_the_convolutions_that_profit_are_replaced_and_detect_the_same(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     model = random_model(TINY_ARCHITECTURE).eval()
     x = torch.rand(1, 3, 160, 192)
     with torch.inference_mode():
@@ -65,6 +66,15 @@ def test_the_convolutions_that_profit_are_replaced_and_detect_the_same():
     assert model.state_dict().keys() == before.keys()
     for name, one in expected.items():
         assert (found[name] - one).abs().max() <= 1e-4 * one.abs().max()
+
+
+@pytest.mark.parametrize("capability, channels", [("DEFAULT", []), ("AVX2", [64, 256]), ("AVX512", [256])])
+def test_the_instruction_set_decides_which_convolutions_profit(monkeypatch, capability, channels):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    model = nn.Module()
+    model.backbone, model.heads = nn.Module(), nn.ModuleList(convolution(n, n) for n in (32, 64, 256))
+    use_winograd(model)
+    assert [one.in_channels for one in model.heads if isinstance(one, WinogradConv3x3)] == channels
 
 
 @pytest.mark.parametrize(

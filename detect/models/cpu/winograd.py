@@ -1,4 +1,4 @@
-"""3x3 convolutions with fewer multiplications, for inference on CPUs without AVX-512.
+"""3x3 convolutions with fewer multiplications, for inference on CPUs.
 
 Winograd's algorithm F(4x4, 3x3) computes a tile of 4x4 output pixels from 6x6 input pixels with 36 multiplications per
 pair of channels instead of 144: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
@@ -29,7 +29,9 @@ Tensors: TypeAlias = Tensor | Sequence[Tensor]
 
 BLOCK_TILES = 160  # tiles that are transformed and multiplied together
 MIN_TILES = 24  # of all images; with fewer, the products of matrices are too small to be fast
-MIN_CHANNELS = 64
+# torch's name of the instruction set -> channels from which this is faster than a direct convolution. AVX-512
+# speeds up direct ones more than the transforms, whose share falls with the number of channels.
+MIN_CHANNELS = {"AVX2": 64, "AVX512": 256}
 _OUT, _IN = 4, 6  # pixels of a side of a tile in the output and in the input
 
 # Transform of the weights: g -> G g G^T, the matrix of the paper for the points 0, 1, -1, 2, -2.
@@ -60,33 +62,28 @@ class WinogradConv3x3(nn.Conv2d):
         return winograd_conv3x3(x, transformed, self.bias)
 
 
-def is_faster_here() -> bool:
-    """Return whether this processor gains from it.
-
-    Those with AVX2 do. With AVX-512, direct convolutions are as fast.
-    """
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
-
-
 def use_winograd(model: Detector) -> None:
-    """Let the 3x3 convolutions of FPN, RPN and heads use Winograd's algorithm, in place.
+    """Let the 3x3 convolutions of FPN, RPN and heads use Winograd's algorithm, in place, where this CPU gains from it.
 
     model: one that is not trained further. Names and values of its parameters stay. Its backbone keeps direct
     convolutions, since rounding adds up over its many layers.
     """
+    min_channels = MIN_CHANNELS.get(torch.backends.cpu.get_cpu_capability())
+    if min_channels is None:
+        return
     kept = set(model.backbone.modules()) - set(getattr(model.backbone, "fpn", nn.Identity()).modules())
     for module in set(model.modules()) - kept:
-        if type(module) in (nn.Conv2d, BandedConv3x3) and _is_suited(module):
+        if type(module) in (nn.Conv2d, BandedConv3x3) and _is_suited(module, min_channels):
             module.__class__ = WinogradConv3x3  # a subclass that adds methods only
 
 
-def _is_suited(conv: nn.Module) -> bool:
+def _is_suited(conv: nn.Module, min_channels: int) -> bool:
     assert isinstance(conv, nn.Conv2d)
     return (
         (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
         and conv.groups == 1
         and conv.padding_mode == "zeros"
-        and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
+        and min(conv.in_channels, conv.out_channels) >= min_channels
     )
 
 
