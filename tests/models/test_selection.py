@@ -1,35 +1,37 @@
-"""The selection of boxes between the networks of a detector."""
+"""Selection of boxes."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.ops import batched_nms
 
-from detect.models.prediction.selection import best_of_each
-
-
-class LargestTensor(TorchDispatchMode):
-    """Measures the largest result of an operation in the block, in elements."""
-
-    elements = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.elements = max(self.elements, result.numel())
-        return result
+from detect.models.prediction.selection import best_boxes
 
 
-def test_the_best_of_each_group_are_found_in_memory_for_single_scores_only():
-    generator = torch.Generator().manual_seed(0)
-    scores, groups = torch.rand(1000, generator=generator), torch.randint(90, (1000,), generator=generator)
-    groups[groups == 7] = 8  # an empty group
-    with LargestTensor() as largest:
-        found = best_of_each(scores, groups, 91, limit=5)
-    assert largest.elements <= 1000
-    expected = []
-    for group in range(91):
-        expected += sorted((groups == group).nonzero()[:, 0].tolist(), key=lambda i: -scores[i])[:5]
-    assert found.tolist() == expected
+def boxes_around(centers: int, count: int) -> torch.Tensor:
+    """Return ``count`` boxes, float32 [count, 4], around a number of centers."""
+    places = 400 * torch.rand(centers, 2)[torch.arange(count) % centers] + 8 * torch.randn(count, 2)
+    return torch.cat([places, places + 40 + 20 * torch.rand(count, 2)], dim=1)
+
+
+@pytest.mark.parametrize("centers", [1, 20, 3000])
+@pytest.mark.parametrize("limit", [1, 100, 1000, 9000])
+def test_the_best_boxes_are_those_that_nms_of_all_boxes_keeps(centers, limit):
+    torch.manual_seed(centers)
+    boxes, scores, groups = boxes_around(centers, 3000), torch.rand(3000), torch.randint(4, (3000,))
+    expected = batched_nms(boxes, scores, groups, 0.7)[:limit]
+    found = best_boxes(boxes, scores, torch.zeros_like(groups), 1, groups, 4, 0.7, limit)
+    assert torch.equal(found, expected)
+
+
+def test_each_image_of_a_batch_has_a_limit_of_its_own():
+    torch.manual_seed(0)
+    boxes, scores = boxes_around(3000, 3000), torch.rand(3000)
+    images, groups = (torch.arange(3000) >= 1500).long(), torch.zeros(3000, dtype=torch.int64)
+    found = best_boxes(boxes, scores, images, 2, groups, 1, 0.7, 50)
+    for image in (0, 1):
+        own = (images == image).nonzero()[:, 0]
+        assert torch.equal(
+            found[50 * image : 50 * image + 50], own[batched_nms(boxes[own], scores[own], groups[own], 0.7)[:50]]
+        )

@@ -27,15 +27,15 @@ class VectorizedRoIAlign(MultiScaleRoIAlign):
         if self.scales is None or not _is_eager_on_cpu(maps[0]) or self.sampling_ratio < 1 or not any(map(len, boxes)):
             return super().forward(x, boxes, image_shapes)  # sets ``scales``
         images = torch.cat([torch.full((len(some),), i) for i, some in enumerate(boxes)])
-        return self.pooled(maps, torch.cat(list(boxes)), images)
+        return self.pooled(maps, as_rows(maps).float(), torch.cat(list(boxes)), images)
 
-    def pooled(self, maps: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:
+    def pooled(self, maps: Sequence[Tensor], table: Tensor, boxes: Tensor, images: Tensor) -> Tensor:
         """Return the features of R RoIs, [R, C, output rows, output columns], on a CPU.
 
-        maps: the levels of ``featmap_names``.  boxes, images: as in ``pool_rois``.
+        maps: the levels of ``featmap_names``.  boxes, images: as in ``RoIFeatures``.
+        table: ``as_rows(maps)`` in float32, since 16 bits are too coarse for sums.
         """
         locations, weights = self._samples(maps, boxes, images)
-        table = as_rows(maps).float()  # bfloat16 would be too coarse for sums
         bins = F.embedding_bag(locations, table, per_sample_weights=weights, mode="sum")
         rows, columns = self.output_size
         return bins.to(maps[0].dtype).view(-1, rows, columns, bins.shape[1]).permute(0, 3, 1, 2)
@@ -78,29 +78,39 @@ class VectorizedRoIAlign(MultiScaleRoIAlign):
         return pixels.view(len(start), bins, -1), weights.view(len(start), bins, -1)
 
 
-def pool_rois(pooler: MultiScaleRoIAlign, maps: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:
-    """Return the features of R RoIs in a batch of images, [R, C, output rows, output columns].
+class RoIFeatures:
+    """Pools features of RoIs from the feature maps of a batch. All poolers share one copy of the maps as a table.
 
-    pooler: the MultiScaleRoIAlign of a built model.
-    maps: feature maps of all levels, [N, C, h, w]; those after the levels of the pooler are ignored.
-    boxes: float32 [R, 4], xyxy, pixels of the batched images.
-    images: number of the image of each box, int64 [R].
+    maps: feature maps of all levels, [N, C, h, w]; those after the levels of a pooler are ignored.
     """
-    used = maps[: len(pooler.scales)]
-    is_vectorized = isinstance(pooler, VectorizedRoIAlign) and pooler.sampling_ratio > 0
-    if is_vectorized and _is_eager_on_cpu(used[0]) and len(boxes):
-        return pooler.pooled(used, boxes, images)
-    rois = torch.cat([images[:, None].to(boxes.dtype), boxes], dim=1)
-    levels = pooler.map_levels([boxes]) if len(used) > 1 else torch.zeros_like(images)
-    places = [(levels == level).nonzero()[:, 0] for level in range(len(used))]
-    dtype = torch.promote_types(
-        used[0].dtype, rois.dtype
-    )  # 16 bits would round coordinates, and bfloat16 has no kernel
-    pooled = [
-        roi_align(one.to(dtype), rois[place].to(dtype), pooler.output_size, scale, pooler.sampling_ratio)
-        for one, place, scale in zip(used, places, pooler.scales, strict=True)
-    ]
-    return torch.cat(pooled)[torch.cat(places).argsort()].to(used[0].dtype)
+
+    def __init__(self, maps: Sequence[Tensor]) -> None:
+        self._maps = maps
+        self._tables: dict[int, Tensor] = {}  # by number of levels
+
+    def pooled(self, pooler: MultiScaleRoIAlign, boxes: Tensor, images: Tensor) -> Tensor:
+        """Return the features of R RoIs, [R, C, output rows, output columns].
+
+        pooler: the MultiScaleRoIAlign of a built model.
+        boxes: float32 [R, 4], xyxy, pixels of the batched images.
+        images: number of the image of each box, int64 [R].
+        """
+        used = self._maps[: len(pooler.scales)]
+        is_vectorized = isinstance(pooler, VectorizedRoIAlign) and pooler.sampling_ratio > 0
+        if is_vectorized and _is_eager_on_cpu(used[0]) and len(boxes):
+            if len(used) not in self._tables:
+                self._tables[len(used)] = as_rows(used).float()
+            return pooler.pooled(used, self._tables[len(used)], boxes, images)
+        rois = torch.cat([images[:, None].to(boxes.dtype), boxes], dim=1)
+        levels = pooler.map_levels([boxes]) if len(used) > 1 else torch.zeros_like(images)
+        places = [(levels == level).nonzero()[:, 0] for level in range(len(used))]
+        # 16 bits would round coordinates, and bfloat16 has no kernel.
+        dtype = torch.promote_types(used[0].dtype, rois.dtype)
+        pooled = [
+            roi_align(one.to(dtype), rois[place].to(dtype), pooler.output_size, scale, pooler.sampling_ratio)
+            for one, place, scale in zip(used, places, pooler.scales, strict=True)
+        ]
+        return torch.cat(pooled)[torch.cat(places).argsort()].to(used[0].dtype)
 
 
 def as_rows(maps: Sequence[Tensor]) -> Tensor:

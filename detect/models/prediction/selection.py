@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
+
+_FEW_BOXES = (
+    1000  # up to which torchvision's batched_nms shifts the boxes of each group apart and takes one NMS of all
+)
 
 
 def clipped(boxes: Tensor, images: Tensor) -> Tensor:
@@ -41,9 +45,27 @@ def best_boxes(
         kept = batched_nms(boxes, scores, images * num_groups + groups, iou)
         return kept[best_of_each(scores[kept], images[kept], num_images, limit)]
     if num_images == 1:
-        return batched_nms(boxes, scores, groups, iou)[:limit]
+        return _first_of_nms(boxes, scores, groups, iou, limit)
     each = [(images == image).nonzero()[:, 0] for image in range(num_images)]
-    return torch.cat([own[batched_nms(boxes[own], scores[own], groups[own], iou)[:limit]] for own in each])
+    return torch.cat([own[_first_of_nms(boxes[own], scores[own], groups[own], iou, limit)] for own in each])
+
+
+def _first_of_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, limit: int) -> Tensor:
+    """Return the ``limit`` best boxes that NMS per group keeps, by descending score.
+
+    The time of NMS grows with the square of the number of boxes. Which boxes it keeps of those with the highest scores
+    does not depend on the others, so on a CPU it is applied to twice as many as wanted, and to more if too few remain.
+    """
+    if boxes.device.type != "cpu" or len(boxes) <= _FEW_BOXES:
+        return batched_nms(boxes, scores, groups, iou)[:limit]
+    order, size = scores.argsort(descending=True, stable=True), 2 * limit
+    while True:
+        first = order[:size]
+        own = [first[groups[first] == group] for group in groups[first].unique()]
+        kept = torch.cat([some[nms(boxes[some], scores[some], iou)] for some in own])
+        if len(kept) >= limit or size >= len(order):
+            return kept[scores[kept].argsort(descending=True, stable=True)][:limit]
+        size *= 2
 
 
 def best_of_each(scores: Tensor, groups: Tensor, num_groups: int, limit: int) -> Tensor:

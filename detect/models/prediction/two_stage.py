@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from detect.models.cpu.roi_align import pool_rois
+from detect.models.cpu.roi_align import RoIFeatures
 from detect.models.prediction.input_images import Anchors, normalized
 from detect.models.prediction.networks import Network, precise
 from detect.models.prediction.raw_detections import Limits, RawDetections
@@ -41,8 +41,9 @@ class TwoStagePrediction:
         maps, objectness, deltas = outputs[:levels], outputs[levels : 2 * levels], outputs[2 * levels :]
         limit = limits.proposals or self.model.rpn.post_nms_top_n()
         proposals, owners = self._proposals(images, self._anchors(inputs, maps), objectness, deltas, limit)
-        found = self._boxes(images, maps, proposals, owners, limits)
-        return self._with_masks_and_keypoints(maps, found)
+        features = RoIFeatures(maps)
+        found = self._boxes(images, features, proposals, owners, limits)
+        return self._with_masks_and_keypoints(features, found)
 
     def _proposals(
         self, images: Tensor, anchors: Tensor, objectness: Sequence[Tensor], deltas: Sequence[Tensor], limit: int
@@ -77,14 +78,14 @@ class TwoStagePrediction:
         return kept[order], owners[order]
 
     def _boxes(
-        self, images: Tensor, maps: Sequence[Tensor], proposals: Tensor, owners: Tensor, limits: Limits
+        self, images: Tensor, features: RoIFeatures, proposals: Tensor, owners: Tensor, limits: Limits
     ) -> RawDetections:
         """Return the detections, without masks and keypoints.
 
         images: the resized images.  owners: the image of each proposal.
         """
         heads = self.model.roi_heads
-        logits, deltas = self.networks["box_head"](pool_rois(heads.box_roi_pool, maps, proposals, owners))
+        logits, deltas = self.networks["box_head"](features.pooled(heads.box_roi_pool, proposals, owners))
         probabilities = precise(logits).softmax(dim=-1)
         chosen = (probabilities[:, 1:] >= limits.threshold).nonzero()
         rois, rows = chosen[:, 0], chosen[:, 1] + 1  # without background
@@ -100,14 +101,14 @@ class TwoStagePrediction:
         order = best_boxes(boxes, scores, owners, num_images, groups, num_rows, iou, limits.max_detections)
         return RawDetections(owners[order], boxes[order], scores[order], rows[order])
 
-    def _with_masks_and_keypoints(self, maps: Sequence[Tensor], found: RawDetections) -> RawDetections:
+    def _with_masks_and_keypoints(self, features: RoIFeatures, found: RawDetections) -> RawDetections:
         heads, masks, keypoints = self.model.roi_heads, None, None
         if "mask_head" in self.networks:
-            pooled = pool_rois(heads.mask_roi_pool, maps, found.boxes, found.images)
+            pooled = features.pooled(heads.mask_roi_pool, found.boxes, found.images)
             logits = self.networks["mask_head"](pooled)
             masks = precise(logits[torch.arange(logits.shape[0], device=logits.device), found.rows]).sigmoid()
         if "keypoint_head" in self.networks:
-            pooled = pool_rois(heads.keypoint_roi_pool, maps, found.boxes, found.images)
+            pooled = features.pooled(heads.keypoint_roi_pool, found.boxes, found.images)
             heatmaps = precise(self.networks["keypoint_head"](pooled))
             # A graph has no loop over detections; it returns the heatmaps instead.
             keypoints = heatmaps if torch.jit.is_tracing() else keypoints_in(heatmaps, found.boxes)

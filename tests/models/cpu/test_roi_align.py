@@ -7,7 +7,7 @@ import torch
 from helpers.feature_maps import MAP_IMAGE_HW, assert_close, feature_maps
 from torchvision.ops import MultiScaleRoIAlign
 
-from detect.models.cpu.roi_align import VectorizedRoIAlign, pool_rois
+from detect.models.cpu.roi_align import RoIFeatures, VectorizedRoIAlign
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
@@ -69,6 +69,6 @@ def test_maps_of_16_bits_are_pooled_at_exact_coordinates_on_other_devices(monkey
     monkeypatch.setattr("detect.models.cpu.roi_align._is_eager_on_cpu", lambda tensor: False)
     maps = [one.detach().to(dtype) for one in feature_maps(torch.channels_last, 1).values()]
     pool, boxes = pooler(VectorizedRoIAlign, ["0", "1", "2", "3"]), random_boxes(40)
-    found = pool_rois(pool, maps, boxes, torch.zeros(40, dtype=torch.int64))
-    expected = pool_rois(pool, [one.float() for one in maps], boxes, torch.zeros(40, dtype=torch.int64))
+    found = RoIFeatures(maps).pooled(pool, boxes, torch.zeros(40, dtype=torch.int64))
+    expected = RoIFeatures([one.float() for one in maps]).pooled(pool, boxes, torch.zeros(40, dtype=torch.int64))
     assert found.dtype == dtype and torch.equal(found, expected.to(dtype))
