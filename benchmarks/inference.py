@@ -157,11 +157,16 @@ def _check_proposals(fewer: int, all_proposals: float | None) -> None:
 
 
 def measure_times(loaded: Sequence[Loaded], images: Sequence[np.ndarray], rounds: int) -> MatrixPeak:
-    """Run all variants in turns, and return the rates of matrix products, measured in every round too."""
+    """Run all variants in turns, and return the rates of matrix products, measured in every round too.
+
+    torchvision's code runs with glibc's own memory settings, all others with those of the programs.
+    """
     peak = MatrixPeak()
     for number in progress.bar(range(rounds), desc="rounds"):
         peak.measure()
         for one in loaded if number % 2 else reversed(loaded):
+            runtime.keep_freed_memory(one.variant is not TORCHVISION)
+            one.detector.detect(images[0])  # fills or empties the memory that the process keeps
             start = time.perf_counter()
             for image in images:
                 one.detector.detect(image)
