@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from detect.data.dataset import read_record
 from detect.data.image_problems import UnreadableImageError
 from detect.data.spec import DatasetSpec
 from detect.deployment import CALIBRATION_IMAGES
+from detect.deployment.calibration import evenly_spaced_images
 from detect.errors import DataError
 from detect.media.images import read_image
 
@@ -33,13 +34,12 @@ def timed_images(spec: DatasetSpec | None, count: int) -> list[np.ndarray]:
     return images
 
 
-def calibration_images(spec: DatasetSpec | None) -> Iterator[np.ndarray]:
-    """Yield images of the train split, or of another if there is none; without a dataset the samples."""
+def calibration_images(spec: DatasetSpec | None) -> Sequence[np.ndarray]:
+    """Return images of the train split, or of another if there is none; without a dataset the samples."""
     if spec is None:
-        yield from timed_images(None, CALIBRATION_IMAGES)
-    else:
-        split = "train" if "train" in spec.splits else scored_splits(spec)[0]
-        yield from _evenly_spaced(spec, split, CALIBRATION_IMAGES)
+        return timed_images(None, CALIBRATION_IMAGES)
+    split = "train" if "train" in spec.splits else scored_splits(spec)[0]
+    return evenly_spaced_images(spec, split, CALIBRATION_IMAGES)
 
 
 def _evenly_spaced(spec: DatasetSpec, split: str, count: int) -> Iterator[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.random_weights import settle
-from detect.deployment.calibration import record_inputs
+from detect.deployment.calibration import network_inputs
 from detect.deployment.export import export
 from detect.deployment.openvino_export import export_openvino
 from detect.errors import FetchError
@@ -48,7 +48,7 @@ class Subject:
     imgsz: int | None
     class_names: ClassNames
     has_random_weights: bool
-    calibration: Callable[[], Iterable[np.ndarray]]
+    calibration: Callable[[], Sequence[np.ndarray]]
 
     def file(self, kind: str) -> Path:
         """Return the checkpoint, or an export that is written when it is first needed.
@@ -81,7 +81,7 @@ class Subject:
         model = original.runtime.model
         path = self.folder / "int8"
         path.mkdir()
-        export_openvino(model, path, "int8", record_inputs(original, model, self.calibration()))
+        export_openvino(model, path, "int8", network_inputs(original, model, self.calibration()))
         values = json.loads((self._openvino / OPENVINO_FILE).read_text(encoding="utf-8"))
         values[EXPORT_KEY]["precision"] = "int8"
         write_text(path / OPENVINO_FILE, json.dumps(values))
@@ -93,7 +93,7 @@ def prepare_subject(
     imgsz: int | None,
     folder: Path,
     images: Sequence[np.ndarray],
-    calibration: Callable[[], Iterable[np.ndarray]],
+    calibration: Callable[[], Sequence[np.ndarray]],
 ) -> Subject:
     """Write the checkpoint of a model to ``folder``.
 

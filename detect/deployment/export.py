@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from detect.data.dataset import read_record
-from detect.data.image_problems import UnreadableImageError
 from detect.data.load import find_spec
 from detect.data.spec import DatasetSpec
 from detect.deployment import CALIBRATION_IMAGES, MAX_AP_DROP, TARGETS
-from detect.deployment.calibration import record_inputs
+from detect.deployment.calibration import evenly_spaced_images, network_inputs
 from detect.deployment.onnx_export import export_onnx
 from detect.deployment.openvino_export import export_openvino
 from detect.deployment.recording import record_int8
 from detect.deployment.verification import Verification, verify
-from detect.errors import DataError, DetectError, ExportLossError, UsageError
+from detect.errors import DetectError, ExportLossError, UsageError
 from detect.evaluation.predict import check_shared_classes
 from detect.inference.exported_model import ExportFacts, is_exported, to_metadata
 from detect.inference.load import load_model, read_model
@@ -207,7 +201,8 @@ def _write(
     if precision == "int8":
         if spec is None:
             raise UsageError("`int8` is calibrated on images of a dataset: set `verify_data`")
-        images = _images(spec, calibration_images)
+        split = "train" if "train" in spec.splits else _verified_split(spec)
+        images = evenly_spaced_images(spec, split, calibration_images)
     if to == "onnx":
         path = folder / "model.onnx"
         device = original.device
@@ -216,24 +211,8 @@ def _write(
         return path
     path = folder / "model"
     path.mkdir()
-    export_openvino(model, path, precision, None if images is None else record_inputs(original, model, images))
+    export_openvino(model, path, precision, None if images is None else network_inputs(original, model, images))
     return path
-
-
-def _images(spec: DatasetSpec, count: int) -> Iterator[np.ndarray]:
-    """Yield ``count`` images, evenly spaced over the train split, or over another one if there is none.
-
-    Those that cannot be read are left out. Raises DataError if none can be read.
-    """
-    split = "train" if "train" in spec.splits else _verified_split(spec)
-    _, records = spec.read(split)
-    found = 0
-    for i in np.unique(np.linspace(0, len(records) - 1, count).astype(int)):
-        with suppress(UnreadableImageError):
-            yield read_record(records[i])
-            found += 1
-    if not found:
-        raise DataError(f"dataset '{spec.name}': no image of split '{split}' can be read to calibrate `int8`")
 
 
 def _add_metadata(path: Path, saved: Checkpoint, facts: ExportFacts) -> None:

@@ -28,7 +28,7 @@ def export_openvino(
 
     model: with fused batch norms, in evaluation mode.
     precision: "fp32"; "fp16", which halves the files and computes in float32; or "int8".
-    calibration: for "int8" the inputs of each network by name, as ``record_inputs`` returns them.
+    calibration: for "int8" the inputs of each network by name, as ``network_inputs`` returns them.
 
     Any number and size of images can be detected with the files. Raises UsageError if openvino or, for "int8", nncf is
     not installed, and DiskError if a file cannot be written.
@@ -55,14 +55,14 @@ def _quantized(network: Any, kept_in_float: str, inputs: Sequence[Tensor]) -> An
     hide_gpu_warning()
     nncf = import_runtime("nncf", "`int8`")
     scope = nncf.IgnoredScope(patterns=[f".*({kept_in_float}).*"], validate=False)
-    items = [one.contiguous().numpy() for one in inputs]
+    dataset = nncf.Dataset(inputs, lambda one: one.contiguous().numpy())
     nncf.set_log_level(logging.ERROR)
     with redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             network,
-            nncf.Dataset(items),
+            dataset,
             preset=nncf.QuantizationPreset.MIXED,  # activations may be asymmetric, as those without ReLU are
-            subset_size=len(items),
+            subset_size=len(inputs),
             ignored_scope=scope,
             # CPUs without VNNI add pairs of products in 16 bits, which overflow unless weights have 7 bits.
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
