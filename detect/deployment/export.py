@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
+import torch
 
 from detect.data.load import find_spec
 from detect.data.spec import DatasetSpec
@@ -22,14 +27,17 @@ from detect.inference.exported_model import ExportFacts, is_exported, to_metadat
 from detect.inference.load import load_model, read_model
 from detect.inference.predictor import Predictor
 from detect.inference.resizing import resized
+from detect.inference.runtimes.openvino_runtime import OpenVinoRuntime
 from detect.inference.runtimes.packages import import_runtime
 from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.io.files import disk_errors_naming, make_folder, new_folder, new_temporary_folder, write_text
 from detect.models.builder import set_max_proposals
 from detect.models.checkpoint import Checkpoint
+from detect.models.torchvision_internals import GeneralizedRCNN
 from detect.models.zoo import OPENVINO_FILE
 from detect.options import check_number, suggest_keywords
 from detect.progress import report
+from detect.runtime import has_bfloat16
 from detect.text import unknown
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}  # to export, and to run the result
@@ -86,58 +94,68 @@ def export(
     installed; ExportLossError for a loss that is too large; and what ``load_model`` and ``evaluate`` raise.
     """
     _check(to, int8, fp16, calibration_images, max_ap_drop, model)
-    original = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections)
-    source = original
-    if proposals is not None:
-        source = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections, proposals=proposals)
-        assert isinstance(source.runtime, TorchRuntime)
-        set_max_proposals(source.runtime.model, proposals)
+    original, source = _loaded(model, imgsz, max_detections, proposals)
     saved = _described(str(model), source, imgsz)
     spec = _dataset(saved, verify_data, data_root)
     if spec is not None:
         check_shared_classes(original.class_names, spec.read(_verified_split(spec))[0], f"dataset '{spec.name}'")
     precision = "int8" if int8 else "fp16" if fp16 else "fp32"
-    stem = name or "_".join(part for part in (Path(original.name).stem, to, precision) if part != "fp32")
     facts = _facts(original, to, precision)
     make_folder(Path(output_dir))
     with new_temporary_folder("export") as folder:
-        with disk_errors_naming(folder):
-            path = _write(source, folder, to, precision, spec, calibration_images)
-        _add_metadata(path, saved, facts)
+        calibration = _calibration(spec, calibration_images) if int8 else None
+        path = _write(source, folder, saved, facts, calibration)
         verification = None
         if spec is not None:
-            verification = verify(original, load_model(path, device="cpu"), spec, _verified_split(spec))
-            report(verification.text())
-            if verification.largest_drop > max_ap_drop and not force:
-                raise ExportLossError(
-                    f"the export loses {verification.largest_drop:.3g} points of AP, more than `max_ap_drop="
-                    f"{max_ap_drop}`; it was not kept. A higher precision loses less; `force=True` keeps it"
-                )
+            verification = _verified(original, path, spec, math.inf if force else max_ap_drop)
             _add_metadata(path, saved, replace(facts, verification=verification.to_json()))
-        target = new_folder(Path(output_dir), stem)
-        exported = _move(path, target, f"{stem}.onnx")
+        stem = name or "_".join(part for part in (Path(original.name).stem, to, precision) if part != "fp32")
+        exported = _move(path, new_folder(Path(output_dir), stem), f"{stem}.onnx")
         if int8 and to == "openvino" and verification is not None:
             record_int8(model, exported, verification, saved)
         return ExportResult(exported, verification)
 
 
-def export_float(model: Path, to: str, folder: Path, imgsz: int | None, max_detections: int) -> Path:
-    """Export a checkpoint file to ``folder`` in float32, without a comparison, and return the path of the result.
+def export_unverified(
+    model: Path,
+    to: str,
+    folder: Path,
+    *,
+    imgsz: int | None = None,
+    max_detections: int | None = None,
+    calibration: Sequence[np.ndarray] | None = None,
+) -> Path:
+    """Export a checkpoint file to ``folder`` without a comparison, and return the path of the result.
 
+    calibration: images, uint8 RGB [H, W, 3], that calibrate an export in 8 bits; by default it is in float32.
     The other arguments are those of ``export``.
     """
+    source = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections)
+    facts = _facts(source, to, "fp32" if calibration is None else "int8")
+    return _write(source, folder, _described(str(model), source, imgsz), facts, calibration)
+
+
+def _loaded(
+    model: str | Path, imgsz: int | None, max_detections: int | None, proposals: int | None
+) -> tuple[Predictor, Predictor]:
+    """Return the model to compare with, and the one to export, which classifies only ``proposals``."""
     original = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections)
-    path = _write(original, folder, to, "fp32", None, 0)
-    _add_metadata(path, _described(str(model), original, imgsz), _facts(original, to, "fp32"))
-    return path
+    if proposals is None:
+        return original, original
+    source = load_model(model, device="cpu", imgsz=imgsz, max_detections=max_detections, proposals=proposals)
+    assert isinstance(source.runtime, TorchRuntime) and isinstance(source.runtime.model, GeneralizedRCNN)
+    set_max_proposals(source.runtime.model, proposals)
+    return original, source
 
 
 def _facts(original: Predictor, to: str, precision: str) -> ExportFacts:
+    float_layers = "bf16" if (to, precision) == ("openvino", "int8") and has_bfloat16(torch.device("cpu")) else "fp32"
     return ExportFacts(
         "onnxruntime" if to == "onnx" else to,
         precision,
         original.runtime.num_parameters,
         Path(original.name).name,
+        float_layers,
         versions={package: version(package) for package in (*PACKAGES[to], "torch")},
     )
 
@@ -192,27 +210,47 @@ def _verified_split(spec: DatasetSpec) -> str:
     return next((split for split in ("val", "test") if split in spec.splits), "train")
 
 
+def _calibration(spec: DatasetSpec | None, count: int) -> Sequence[np.ndarray]:
+    """Return images of the train split, or of another if there is none. Raises UsageError without a dataset."""
+    if spec is None:
+        raise UsageError("`int8` is calibrated on images of a dataset: set `verify_data`")
+    return evenly_spaced_images(spec, "train" if "train" in spec.splits else _verified_split(spec), count)
+
+
 def _write(
-    original: Predictor, folder: Path, to: str, precision: str, spec: DatasetSpec | None, calibration_images: int
+    source: Predictor, folder: Path, saved: Checkpoint, facts: ExportFacts, calibration: Sequence[np.ndarray] | None
 ) -> Path:
-    """Write the model to ``folder`` and return its path."""
-    assert isinstance(original.runtime, TorchRuntime)
-    model, images = original.runtime.model, None
-    if precision == "int8":
-        if spec is None:
-            raise UsageError("`int8` is calibrated on images of a dataset: set `verify_data`")
-        split = "train" if "train" in spec.splits else _verified_split(spec)
-        images = evenly_spaced_images(spec, split, calibration_images)
-    if to == "onnx":
-        path = folder / "model.onnx"
-        device = original.device
-        sized = ((image, original.resized_hw(image.shape[:2])) for image in images or ())
-        export_onnx(model, path, None if images is None else (resized(image, hw, device) for image, hw in sized))
-        return path
-    path = folder / "model"
-    path.mkdir()
-    export_openvino(model, path, precision, None if images is None else network_inputs(original, model, images))
+    """Write the model and its metadata to ``folder``, and return the path of the model.
+
+    calibration: images for an export in 8 bits.
+    """
+    assert isinstance(source.runtime, TorchRuntime)
+    model = source.runtime.model
+    with disk_errors_naming(folder):
+        if facts.runtime == OpenVinoRuntime.name:
+            path = folder / "model"
+            path.mkdir()
+            inputs = None if calibration is None else network_inputs(source, model, calibration)
+            export_openvino(model, path, facts.precision, inputs)
+        else:
+            path = folder / "model.onnx"
+            sizes = ((image, source.resized_hw(image.shape[:2])) for image in calibration or ())
+            images = (resized(image, hw, source.device) for image, hw in sizes)
+            export_onnx(model, path, None if calibration is None else images)
+    _add_metadata(path, saved, facts)
     return path
+
+
+def _verified(original: Predictor, path: Path, spec: DatasetSpec, max_ap_drop: float) -> Verification:
+    """Compare an export with the original, and report the result. Raises ExportLossError if it loses too much."""
+    verification = verify(original, load_model(path, device="cpu"), spec, _verified_split(spec))
+    report(verification.text())
+    if verification.largest_drop > max_ap_drop:
+        raise ExportLossError(
+            f"the export loses {verification.largest_drop:.3g} points of AP, more than `max_ap_drop={max_ap_drop}`; it"
+            " was not kept. A higher precision loses less; `force=True` keeps it"
+        )
+    return verification
 
 
 def _add_metadata(path: Path, saved: Checkpoint, facts: ExportFacts) -> None:

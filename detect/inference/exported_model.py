@@ -27,6 +27,8 @@ class ExportFacts:
     precision: number format of the weights and of most computations, "fp32", "fp16" or "int8".
     num_parameters: number of weights.
     source: file name of the checkpoint, or name of the model.
+    float_layers: number format of what an OpenVINO model with precision "int8" does not quantize: "bf16", on CPUs that
+        compute in it, if the exporting CPU did, so that the measured loss of AP includes it; else "fp32".
     verification: result of the comparison with the original, see ``export``; empty if the model was not verified.
     versions: versions of the libraries that exported it.
     """
@@ -35,6 +37,7 @@ class ExportFacts:
     precision: str
     num_parameters: int
     source: str
+    float_layers: str = "fp32"
     verification: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 

@@ -244,3 +244,28 @@ def test_exit_status_of_a_model_that_loses_too_much_is_4(folder, tmp_path, monke
     monkeypatch.setattr(sys, "argv", ["export.py", "--model", str(folder / "boxes.safetensors")])
     assert exit_status(export.main) == 4
     assert capsys.readouterr().err == "error: the export loses 2 points; --force keeps it\n"
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("stored", ["bf16", "fp32"])
+def test_an_int8_model_computes_the_other_layers_in_bfloat16_where_that_was_measured(
+    exported, tmp_path, monkeypatch, stored, native
+):
+    path = Path(shutil.copytree(exported["openvino"], tmp_path / "quantized"))
+    metadata = json.loads((path / OPENVINO_FILE).read_text())
+    metadata["detect_export"] |= {"precision": "int8", "float_layers": stored}
+    (path / OPENVINO_FILE).write_text(json.dumps(metadata))
+    asked: list[str] = []
+    core = openvino_runtime.openvino_core("the test")
+
+    class Recorder:
+        read_model = core.read_model
+
+        def compile_model(self, model, device, properties):
+            asked.append(properties["INFERENCE_PRECISION_HINT"])
+            return core.compile_model(model, device, properties)
+
+    monkeypatch.setattr(openvino_runtime, "openvino_core", lambda needed_by: Recorder())
+    monkeypatch.setattr(openvino_runtime, "has_bfloat16", lambda device: native)
+    assert detect.load_model(path).runtime.precision == "int8"
+    assert set(asked) == {"bf16" if stored == "bf16" and native else "f32"}

@@ -20,6 +20,7 @@ from detect.models.prediction import prediction_of
 from detect.models.prediction.networks import networks_of
 from detect.models.prediction.raw_detections import Limits, RawDetections
 from detect.models.zoo import OPENVINO_FILE
+from detect.runtime import has_bfloat16
 
 
 class OpenVinoRuntime(ExportedRuntime):
@@ -44,7 +45,7 @@ class OpenVinoRuntime(ExportedRuntime):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             # By default OpenVINO computes in bfloat16 where the CPU supports it.
-            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if "bf16" in (self.precision, self._float_layers()) else "f32",
         }
         networks = {}
         for name in networks_of(self.outline):
@@ -57,6 +58,10 @@ class OpenVinoRuntime(ExportedRuntime):
                 reason = str(error).strip().splitlines()[-1].rstrip("!.")  # the lines before name C++ files
                 raise CheckpointError(f"{file} is damaged: {reason}; export the model again") from None
         self._predict = prediction_of(self.outline, networks)
+
+    def _float_layers(self) -> str:
+        """Return the number format of the layers that are not quantized."""
+        return self.facts.float_layers if has_bfloat16(torch.device("cpu")) else "fp32"
 
     @torch.inference_mode()
     def detect(self, images: Tensor, limits: Limits) -> RawDetections:
