@@ -61,6 +61,7 @@ class Selection:
     threshold: minimum score of the detections that are shown; None for the thresholds of the model.
     labels: labels of the classes that are shown, None for all.
     gray: whether everything outside the objects loses its color.
+    tiles: whether the model also runs on tiles of large images.
     """
 
     model: str
@@ -68,10 +69,11 @@ class Selection:
     threshold: float | None
     labels: tuple[int, ...] | None
     gray: bool
+    tiles: bool
 
     @property
     def predictor(self) -> Predictor:
-        return predictor_of(self.model, self.modified)
+        return predictor_of(self.model, self.modified, self.tiles)
 
 
 def main() -> None:
@@ -121,7 +123,8 @@ def choose_settings() -> Selection | None:
         threshold = choose_threshold(model, predictor)
         classes = st.multiselect("Classes", class_names.names, placeholder="all", key=f"classes {model}")
         gray = st.toggle("Remove colors around the objects")
-    return Selection(model, modified, threshold, tuple(class_names.labels(classes)) if classes else None, gray)
+        tiles = st.toggle("Tiles", help="find small objects in images much larger than the training images; slow")
+    return Selection(model, modified, threshold, tuple(class_names.labels(classes)) if classes else None, gray, tiles)
 
 
 def choose_threshold(model: str, predictor: Predictor) -> float | None:
@@ -173,7 +176,7 @@ def show_image(name: str, content: bytes, selection: Selection) -> None:
     """Show the image without and with detections, a table of the detections, and download buttons."""
     predictor, class_names = selection.predictor, selection.predictor.class_names
     image = read_image(Encoded(content, name))
-    detections = detections_of(selection.model, selection.modified, content)
+    detections = detections_of(selection.model, selection.modified, selection.tiles, content)
     threshold = predictor.class_thresholds if selection.threshold is None else selection.threshold
     detections = detections.filter(threshold, selection.labels)
     background = gray_around(image, detections) if selection.gray else image
@@ -319,8 +322,14 @@ def metrics_row(name: str, metrics: dict[str, Any]) -> dict[str, str | float]:
     return row
 
 
+def predictor_of(model: str, modified: float, tiles: bool = False) -> Predictor:
+    """Return a model that runs on tiles of large images too if ``tiles`` is set."""
+    predictor = loaded_model(model, modified)
+    return predictor.with_settings(tile="auto") if tiles else predictor
+
+
 @st.cache_resource(max_entries=4, show_spinner="loading the model")
-def predictor_of(model: str, modified: float) -> Predictor:
+def loaded_model(model: str, modified: float) -> Predictor:
     """Return a model, loaded once for all visitors and again when its file is modified."""
     # Not in the thread of the queue, where other visitors would wait for a download. A new thread, because the team of
     # OpenMP threads that loading starts ends with it; see Batcher.
@@ -336,9 +345,9 @@ def queue() -> Batcher:
 
 
 @st.cache_data(max_entries=32, show_spinner="processing the image")
-def detections_of(model: str, modified: float, content: bytes) -> Detections:
+def detections_of(model: str, modified: float, tiles: bool, content: bytes) -> Detections:
     """Return all detections of an image that the page can show, so that moving the threshold runs no model."""
-    predictor = predictor_of(model, modified)
+    predictor = predictor_of(model, modified, tiles)
     return predict(predictor, read_image(Encoded(content)), min(MIN_SCORE, predictor.threshold))
 
 

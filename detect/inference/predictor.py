@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,17 @@ class Predictor:
     def has_masks(self) -> bool:
         """Whether the model predicts masks."""
         return self.runtime.has_masks
+
+    def with_settings(self, *, nms: float | None = None, tile: TileSize | str | None = None) -> Predictor:
+        """Return a predictor with the same model, and with another ``nms`` and ``tile`` where they are given.
+
+        Raises UsageError as the constructor does.
+        """
+        _check_nms(nms, False, self.runtime)
+        changed = copy.copy(self)
+        changed.nms = self.nms if nms is None else float(nms)
+        changed.tile = self.tile if tile is None else parse_tile(tile)
+        return changed
 
     def resized_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) to which the model resizes an image of ``image_hw``."""

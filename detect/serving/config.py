@@ -80,6 +80,7 @@ class ServeConfig:
     max_video_megabytes: int = option(512, "maximum size of a video, in megabytes", low=1, high=100_000)
     max_megapixels: int = option(40, "maximum size of an image or video frame, in megapixels", low=1, high=178)
     max_images: int = option(16, "maximum number of images per request", low=1, high=1000)
+    max_tiles: int = option(100, "maximum number of tiles per request with the parameter tile", low=1)
     max_frames: int = option(18_000, "maximum number of frames per video; later frames are skipped", low=1)
     max_jobs: int = option(4, "maximum number of videos that wait or are being processed", low=1)
     queue: int = option(32, "maximum number of images that wait for a model; more are refused with status 503", low=1)

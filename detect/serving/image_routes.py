@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,8 +12,10 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from detect.errors import MediaError, UsageError
+from detect.inference.tiling import MIN_TILE
 from detect.serving import responses, schemas, uploads
 from detect.serving.errors import ProblemError, ServerBusyError
 from detect.serving.model_registry import ServedModel, select_model
@@ -38,6 +41,23 @@ ClassesQuery = Annotated[
     list[str] | None,
     Query(description="return only these classes, given by name or category id: classes=cat&classes=dog"),
 ]
+NmsQuery = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=1,
+        description="IoU above which the one with the lower score of two boxes of a class is dropped; default: that of"
+        " the model",
+    ),
+]
+TileQuery = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=MIN_TILE)] | None,
+    Query(
+        description="also detect in overlapping tiles of larger images, which finds small objects and takes time for"
+        " each tile: their side in pixels of the image, or `auto` for tiles at the scale of the training images, only"
+        " in images that are much larger; default: no tiles"
+    ),
+]
 ImageType = Literal["png", "jpeg"]
 MasksLayout = Literal["zip", "map"]
 
@@ -59,6 +79,8 @@ async def detect(
     model: ModelQuery = None,
     threshold: ThresholdQuery = None,
     classes: ClassesQuery = None,
+    nms: NmsQuery = None,
+    tile: TileQuery = None,
     format: Annotated[str, Query(description=_FORMAT_TEXT, json_schema_extra={"enum": list(FORMATS)})] = "json",
     image_type: Annotated[ImageType, Query(description="file type of format=image")] = "png",
     masks: Annotated[
@@ -76,6 +98,7 @@ async def detect(
     take_bytes, take_pixels = service.admit(request)
     served = select_model(service.models, model)
     labels = labels_of(served, classes)
+    served = with_settings(served, nms, tile)
     if format not in FORMATS:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, unknown("format", format[:60], FORMATS))
     if format == "masks" and not served.predictor.has_masks:
@@ -89,6 +112,7 @@ async def detect(
             images = [
                 await _in_thread(service, uploads.decode_image, file, service.config, take_pixels) for file in files
             ]
+            service.check_tiles(served, images)
             found = await service.predict(served, images, threshold, labels, request)
             results = list(map(ImageResult, map(str, files), images, found))
             if format == "json":
@@ -108,6 +132,16 @@ def labels_of(model: ServedModel, classes: list[str] | None) -> list[int] | None
     """
     try:
         return model.predictor.class_names.labels(classes) if classes else None
+    except UsageError as error:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+
+
+def with_settings(model: ServedModel, nms: float | None, tile: int | str | None) -> ServedModel:
+    """Return the model with the settings of a request. Raises ProblemError 422 if it does not support them."""
+    if nms is None and tile is None:
+        return model
+    try:
+        return replace(model, predictor=model.predictor.with_settings(nms=nms, tile=tile))
     except UsageError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 

@@ -71,6 +71,16 @@ class Service:
             raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         self.batcher.check_capacity(num_images)
 
+    def check_tiles(self, model: ServedModel, images: Sequence[np.ndarray]) -> None:
+        """Raise ProblemError 413 if ``images`` (uint8 RGB [H, W, 3]) together have too many tiles for a request."""
+        predictor = model.predictor
+        if predictor.tile is None:
+            return
+        tiles = sum(len(predictor.tiling.tiles(image.shape[:2])) - 1 for image in images)
+        if tiles > self.config.max_tiles:
+            detail = f"tile={predictor.tile} gives {tiles} tiles; a request may have at most {self.config.max_tiles}"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+
     async def predict(
         self,
         model: ServedModel,

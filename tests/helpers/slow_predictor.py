@@ -26,6 +26,7 @@ class SlowPredictor:
 
     imgsz = 64
     has_masks = False
+    tile = None
     class_names = CLASSES
     threshold = 0.5
     class_thresholds = dict.fromkeys(CLASSES.names, threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import zipfile
 
@@ -19,7 +20,7 @@ from detect.serving.model_registry import ServedModel
 from detect.serving.responses import FILE_FORMATS
 from detect.structures import masks
 
-SETTINGS = {"max_request_bytes": 300_000, "max_pixels": 20_000, "max_images": 3}
+SETTINGS = {"max_request_bytes": 300_000, "max_pixels": 20_000, "max_images": 3, "max_tiles": 4}
 IMAGE = make_image((64, 96), 1)
 PNG = encode(IMAGE, "PNG")
 
@@ -64,6 +65,30 @@ def test_a_request_chooses_threshold_classes_and_model(client, model):
     assert rows == expected(model, IMAGE, threshold=0.36, labels=[1, 3])
     strict = client.post("/v1/detect", params={"model": "strict"}, content=PNG).json()
     assert strict["model"] == "strict" and strict["images"][0]["detections"] == []
+
+
+def test_a_request_chooses_tiles_and_the_iou_of_nms(client, model):
+    params = {"tile": 64, "nms": 0.2}
+    rows = client.post("/v1/detect", params=params, content=PNG).json()["images"][0]["detections"]
+    changed = model.predictor.with_settings(**params)
+    assert rows == expected(ServedModel("changed", changed), IMAGE) != expected(model, IMAGE)
+    assert model.predictor.tile is None and model.predictor.nms != 0.2  # other requests are as before
+    automatic = client.post("/v1/detect", params={"tile": "auto"}, content=PNG).json()
+    assert automatic["images"][0]["detections"] == expected(model, IMAGE)  # no larger than the model's images
+
+
+def test_a_model_that_cannot_change_its_nms_is_an_error(model):
+    class FixedNms:
+        applied_limits = frozenset()
+
+        def __getattr__(self, name):
+            return getattr(model.predictor.runtime, name)
+
+    fixed = copy.copy(model.predictor)
+    fixed.runtime = FixedNms()
+    with serving(ServedModel("fixed", fixed)) as client:
+        assert "`nms=0.3`" in problem_of(client.post("/v1/detect", params={"nms": 0.3}, content=PNG), 422)
+        assert client.post("/v1/detect", params={"nms": fixed.nms, "tile": 64}, content=PNG).status_code == 200
 
 
 def test_several_images_are_returned_in_their_order(client, model):
@@ -162,6 +187,14 @@ MULTIPART = "multipart/form-data"
         ({"content": PNG, "params": {"model": "tinny"}}, 404, "unknown model 'tinny': did you mean tiny"),
         ({"content": PNG, "params": {"classes": "kyte"}}, 422, "unknown class 'kyte': did you mean kite"),
         ({"content": PNG, "params": {"threshold": "2"}}, 422, "threshold: "),
+        ({"content": PNG, "params": {"nms": "1.5"}}, 422, "nms: "),
+        ({"content": PNG, "params": {"tile": "63"}}, 422, "tile."),
+        ({"content": PNG, "params": {"tile": "big"}}, 422, "tile."),
+        (
+            {"files": form(*3 * [PNG]), "params": {"tile": "64"}},
+            413,
+            "tile=64 gives 6 tiles; a request may have at most 4",
+        ),
         ({"content": PNG, "params": {"format": "jason"}}, 422, "unknown format 'jason': did you mean json"),
         ({"content": PNG, "params": {"image_type": "tiff"}}, 422, "image_type: "),
     ],

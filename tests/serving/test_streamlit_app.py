@@ -192,6 +192,20 @@ def test_each_class_has_the_threshold_of_the_model_until_the_slider_is_moved(tmp
     assert page.dataframe[0].value["score"].tolist() == pytest.approx(own, abs=1e-5)
 
 
+def test_tiles_of_large_images_can_be_selected(tmp_path, monkeypatch):
+    path, image = tmp_path / "mine.safetensors", make_image((160, 200), 1)
+    checkpoint.save(as_checkpoint(random_model()), path)
+    plain, tiled = (load_model(path, device="cpu", tile=tile)(image, threshold=0.05) for tile in (None, "auto"))
+    assert 0 < len(plain) < len(tiled)
+    monkeypatch.setattr("detect.models.zoo.BUNDLED", {f"{path}": path})
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600).run()
+    page.slider[0].set_value(0.05)
+    upload(page, "noise.png", encode(image, "PNG"), "image/png")
+    assert len(page.dataframe[0].value) == len(plain)
+    page.toggle[1].set_value(True).run()
+    assert not page.exception and len(page.dataframe[0].value) == len(tiled)
+
+
 @needs_chromium
 def test_the_page_works_in_a_browser():
     from playwright.sync_api import expect
