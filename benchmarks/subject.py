@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,20 +11,16 @@ import numpy as np
 import torch
 
 from benchmarks.random_weights import settle
-from detect.deployment.calibration import network_inputs
-from detect.deployment.export import export
-from detect.deployment.openvino_export import export_openvino
+from detect.deployment.export import export_unverified
 from detect.errors import FetchError
-from detect.inference.exported_model import EXPORT_KEY
-from detect.inference.load import load_model, read_model
+from detect.inference.load import read_model
 from detect.inference.predictor import Predictor
 from detect.inference.runtimes.torch_runtime import TorchRuntime
-from detect.io.files import write_text
 from detect.models import checkpoint, pretrained
 from detect.models.architecture import detector_architecture
 from detect.models.builder import build
 from detect.models.checkpoint import Checkpoint
-from detect.models.zoo import DETECTORS, OPENVINO_FILE
+from detect.models.zoo import DETECTORS
 from detect.structures.class_names import ClassNames
 
 
@@ -70,22 +63,15 @@ class Subject:
     def _openvino(self) -> Path:
         return self._export("openvino")
 
-    def _export(self, to: str) -> Path:
-        with redirect_stdout(io.StringIO()):  # it says that nothing was verified; the benchmark measures AP itself
-            return export(self._checkpoint, to, imgsz=self.imgsz, output_dir=self.folder).path
-
     @cached_property
     def _openvino_int8(self) -> Path:
-        original = load_model(self._checkpoint, device="cpu", imgsz=self.imgsz)
-        assert isinstance(original.runtime, TorchRuntime)
-        model = original.runtime.model
-        path = self.folder / "int8"
-        path.mkdir()
-        export_openvino(model, path, "int8", network_inputs(original, model, self.calibration()))
-        values = json.loads((self._openvino / OPENVINO_FILE).read_text(encoding="utf-8"))
-        values[EXPORT_KEY]["precision"] = "int8"
-        write_text(path / OPENVINO_FILE, json.dumps(values))
-        return path
+        return self._export("openvino", self.calibration())
+
+    def _export(self, to: str, calibration: Sequence[np.ndarray] | None = None) -> Path:
+        """Export without a comparison, since the benchmark measures AP itself."""
+        folder = self.folder / (to if calibration is None else f"{to}_int8")
+        folder.mkdir()
+        return export_unverified(self._checkpoint, to, folder, imgsz=self.imgsz, calibration=calibration)
 
 
 def prepare_subject(
@@ -109,7 +95,7 @@ def prepare_subject(
         if name not in DETECTORS:
             raise
         saved, is_random = _with_random_weights(name, imgsz, images), True
-    # Without the name of its dataset, since an export would be verified on it, and without faster settings.
+    # Without its faster settings, since each variant has its own.
     plain = Checkpoint(
         saved.state, saved.architecture, saved.class_names, saved.class_rows, saved.threshold, saved.class_thresholds
     )

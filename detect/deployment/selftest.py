@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from detect.deployment.export import PACKAGES, export_float
+from detect.deployment.export import PACKAGES, export_unverified
 from detect.evaluation.predict import BatchDetector
 from detect.evaluation.selftest_repeats import RUNTIMES, RuntimeLoader
 from detect.inference.load import load_model
@@ -19,7 +20,8 @@ def _exported(to: str) -> RuntimeLoader:
         if missing := [package for package in PACKAGES[to] if find_spec(package) is None]:
             return f"{missing[0]} is not installed"
         imgsz = None if predictor.runtime.input_size.is_fixed else predictor.imgsz
-        return load_model(export_float(path, to, path.parent, imgsz, predictor.max_detections), device="cpu")
+        limits: Any = {"imgsz": imgsz, "max_detections": predictor.max_detections}
+        return load_model(export_unverified(path, to, path.parent, **limits), device="cpu")
 
     return load
 
