@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from detect.data.load import find_spec
 from detect.data.spec import DatasetSpec
@@ -36,6 +37,7 @@ from detect.models.torchvision_internals import GeneralizedRCNN
 from detect.models.zoo import OPENVINO_FILE
 from detect.options import check_number, suggest_keywords
 from detect.progress import report
+from detect.runtime import has_bfloat16
 from detect.text import unknown
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",)}  # to export, and to run the result
@@ -147,11 +149,13 @@ def _loaded(
 
 
 def _facts(original: Predictor, to: str, precision: str) -> ExportFacts:
+    float_layers = "bf16" if (to, precision) == ("openvino", "int8") and has_bfloat16(torch.device("cpu")) else "fp32"
     return ExportFacts(
         "onnxruntime" if to == "onnx" else to,
         precision,
         original.runtime.num_parameters,
         Path(original.name).name,
+        float_layers,
         versions={package: version(package) for package in (*PACKAGES[to], "torch")},
     )
 
