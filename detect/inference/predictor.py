@@ -268,12 +268,7 @@ class Predictor:
 def _check_proposals(proposals: int, runtime: Runtime) -> None:
     check_proposals(proposals)
     if "proposals" not in runtime.applied_limits:
-        if runtime.proposals is None:
-            raise UsageError(f"`proposals={proposals}`: a one-stage detector has no proposals")
-        raise UsageError(
-            f"`proposals={proposals}`: the number is part of an ONNX model; export the checkpoint again with"
-            f" `proposals={proposals}`"
-        )
+        raise UsageError(f"`proposals={proposals}`: {runtime.why_fixed('proposals')}")
 
 
 def _check_nms(nms: float | None, one_label_per_object: bool, runtime: Runtime) -> None:
@@ -283,7 +278,4 @@ def _check_nms(nms: float | None, one_label_per_object: bool, runtime: Runtime) 
     shown = {"nms_iou": f"nms={nms}", "class_agnostic": "one_label_per_object"}
     for name, wanted in is_changed.items():
         if wanted and name not in runtime.applied_limits:
-            raise UsageError(
-                f"`{shown[name]}`: NMS is part of an ONNX model and cannot be changed; use the checkpoint, or export"
-                " it for OpenVINO"
-            )
+            raise UsageError(f"`{shown[name]}`: {runtime.why_fixed(name)}")

@@ -58,7 +58,8 @@ class Architecture:
         feature_layers: names of the backbone layers whose outputs the FPN takes, fine to coarse.
         anchors: sizes of the anchors of each level, pixels of the resized image.
         aspect_ratios: height divided by width; every anchor size has all of these ratios.
-        max_proposals: proposals per image that reach the box head at inference, at least; more for more detections.
+        max_proposals: proposals per image that reach the box head at inference, at least; more for more detections. In
+            the metadata of an export it is the exact number.
         rois_per_image: proposals per image that the box loss samples.
         has_fixed_size: whether inference resizes both sides to ``min_size``, whatever the aspect ratio of the image.
         max_detections: detections per image that inference returns at most, those with the highest scores.

@@ -58,6 +58,9 @@ class Runtime(Protocol):
     def applied_limits(self) -> frozenset[str]:
         """Fields of Limits that ``detect`` applies besides ``threshold`` and ``max_detections``."""
 
+    def why_fixed(self, limit: str) -> str:
+        """Return why ``detect`` does not apply a field of Limits that ``applied_limits`` lacks, and what to do."""
+
     def anchor_grid(self) -> AnchorGrid | None:
         """Return the anchors of the region proposal network; None for a one-stage detector."""
 

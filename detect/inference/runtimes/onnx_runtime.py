@@ -51,6 +51,13 @@ class OnnxRuntime(ExportedRuntime):
         self.check_precision(precision)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
+    def why_fixed(self, limit: str) -> str:
+        if limit == "proposals" and self.proposals is None:
+            return super().why_fixed(limit)
+        if limit == "proposals":
+            return "the number is part of an ONNX model; export the checkpoint again with another one"
+        return "NMS is part of an ONNX model and cannot be changed; use the checkpoint, or export it for OpenVINO"
+
     def detect(self, images: Tensor, limits: Limits) -> RawDetections:
         threshold = torch.tensor(limits.threshold, dtype=torch.float32)
         values = (images.contiguous().numpy(), threshold.numpy())

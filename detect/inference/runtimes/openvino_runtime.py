@@ -48,7 +48,7 @@ class OpenVinoRuntime(ExportedRuntime):
             "INFERENCE_PRECISION_HINT": "bf16" if "bf16" in (self.precision, self._float_layers()) else "f32",
         }
         networks = {}
-        for name in networks_of(self.outline):
+        for name in networks_of(self.model):
             file = path / f"{name}.xml"
             if not file.is_file():
                 raise CheckpointError(f"{path} lacks {file.name}; export the model again")
@@ -57,7 +57,7 @@ class OpenVinoRuntime(ExportedRuntime):
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[-1].rstrip("!.")  # the lines before name C++ files
                 raise CheckpointError(f"{file} is damaged: {reason}; export the model again") from None
-        self._predict = prediction_of(self.outline, networks)
+        self._predict = prediction_of(self.model, networks)
 
     def _float_layers(self) -> str:
         """Return the number format of the layers that are not quantized."""

@@ -6,19 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from detect.errors import UsageError
-from detect.models.anchors import AnchorGrid
-from detect.models.builder import Detector, max_detections_of, max_proposals_of, nms_iou_of, set_max_detections
+from detect.inference.runtimes.detector_runtime import DetectorRuntime
+from detect.models.builder import Detector, set_max_detections
 from detect.models.prediction import prediction_of
 from detect.models.prediction.networks import Network, networks_of
-from detect.models.prediction.raw_detections import ONE_STAGE_LIMITS, TWO_STAGE_LIMITS, Limits, RawDetections
+from detect.models.prediction.raw_detections import Limits, RawDetections
 from detect.options import check_max_detections
-from detect.structures.image_size import InputSize
 from detect.text import unknown
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class TorchRuntime:
+class TorchRuntime(DetectorRuntime):
     """Runs a detector with PyTorch on a CPU or another device.
 
     The networks share the weights of ``model``: during a training, call ``model.eval()`` before ``detect``, which then
@@ -58,35 +57,12 @@ class TorchRuntime:
         self._predict = prediction_of(self.model, {name: _taking(n, dtype) for name, n in self._networks.items()})
 
     @property
-    def input_size(self) -> InputSize:
-        return self.model.transform.input_size
-
-    @property
-    def max_detections(self) -> int:
-        return max_detections_of(self.model)
-
-    @property
-    def nms_iou(self) -> float:
-        return nms_iou_of(self.model)
-
-    @property
     def has_masks(self) -> bool:
         return "mask_head" in self._networks
 
     @property
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
-
-    @property
-    def proposals(self) -> int | None:
-        return max_proposals_of(self.model)
-
-    @property
-    def applied_limits(self) -> frozenset[str]:
-        return TWO_STAGE_LIMITS if hasattr(self.model, "rpn") else ONE_STAGE_LIMITS
-
-    def anchor_grid(self) -> AnchorGrid | None:
-        return AnchorGrid.of(self.model) if hasattr(self.model, "rpn") else None
 
     @torch.inference_mode()
     def detect(self, images: Tensor, limits: Limits) -> RawDetections:
