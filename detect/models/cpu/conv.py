@@ -1,4 +1,4 @@
-"""A 3x3 convolution with a faster weight gradient on CPUs."""
+"""A 3x3 convolution with a faster weight gradient on CPUs, and when layers may use faster functions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 _MIN_PIXELS = 6000  # of a feature map that is processed in bands
 _BAND_ROWS = 16
+
+
+def is_plain_inference(x: Tensor) -> bool:
+    """Return whether a layer that gets ``x`` may use faster functions that give no gradients and cannot be recorded.
+
+    They cannot be recorded by torch.jit and compilers, nor counted by dispatch modes such as torch's FlopCounterMode.
+    """
+    return (
+        torch.is_inference_mode_enabled()
+        and x.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+        and not is_in_torch_dispatch_mode()
+    )
 
 
 class BandedConv3x3(nn.Conv2d):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detect.models.cpu.conv import BandedConv3x3
+from detect.models.cpu.conv import BandedConv3x3, is_plain_inference
 from detect.models.torchvision_internals import BasicBlock, Bottleneck, IntermediateLayerGetter
 
 # Activation -> its name in the operators of torch, and its parameters.
@@ -76,15 +76,9 @@ def _is_fusible(block: nn.Module) -> bool:
 
 
 def _is_supported(x: Tensor) -> bool:
-    return (
-        torch.is_inference_mode_enabled()
-        and x.device.type == "cpu"
-        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
-        and x.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
-    )
+    if not is_plain_inference(x) or x.numel() == 0:
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _conv(conv: Any, x: Tensor, activation: type[nn.Module] = nn.ReLU) -> Tensor:

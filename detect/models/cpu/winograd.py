@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from detect.models.cpu.conv import BandedConv3x3
+from detect.models.cpu.conv import BandedConv3x3, is_plain_inference
 
 if TYPE_CHECKING:
     from detect.models.builder import Detector
@@ -88,15 +88,9 @@ def _is_suited(conv: nn.Module, min_channels: int) -> bool:
 
 
 def _is_supported(x: Tensor) -> bool:
-    return (
-        torch.is_inference_mode_enabled()
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
-        and x.shape[0] * -(-x.shape[2] // _OUT) * -(-x.shape[3] // _OUT) >= MIN_TILES
-    )
+    if not is_plain_inference(x) or x.dtype != torch.float32:
+        return False
+    return x.shape[0] * -(-x.shape[2] // _OUT) * -(-x.shape[3] // _OUT) >= MIN_TILES
 
 
 def transform_weights(weight: Tensor) -> Tensor:
