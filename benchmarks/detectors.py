@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,29 @@ def warm_up(variant: Variant, detector: Detector, images: Sequence[np.ndarray]) 
         if not variant.is_compiled:
             raise
         raise CannotRunError(f"torch.compile failed: {one_line(str(error))[:200]}") from None
+
+
+def seconds_of(detector: Detector, images: Sequence[np.ndarray]) -> float:
+    """Return the time of one pass over the images."""
+    start = time.perf_counter()
+    for image in images:
+        detector.detect(image)
+    return time.perf_counter() - start
+
+
+_loaded: list[Detector] = []  # in a process of its own
+
+
+def load_for_timing(variant: Variant, path: Path, imgsz: int | None, proposals: int, threads: int) -> None:
+    """Load a detector for ``seconds_of_loaded`` in a process that has no other use."""
+    hide_gpu_warning()
+    torch.set_num_threads(threads)
+    _loaded[:] = [load_detector(variant, path, imgsz, proposals)]
+
+
+def seconds_of_loaded(images: Sequence[np.ndarray]) -> float:
+    """Return ``seconds_of`` the detector of ``load_for_timing``."""
+    return seconds_of(_loaded[0], images)
 
 
 def work_of(detector: Detector, images: Sequence[np.ndarray]) -> Work:

@@ -7,12 +7,12 @@ computed within a round.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import numpy as np
+import torch
 
 from benchmarks import bar_chart, detectors
 from benchmarks.comparison_page import page
@@ -20,7 +20,7 @@ from benchmarks.detectors import CannotRunError, Detector, Work
 from benchmarks.matrix_peak import MatrixPeak
 from benchmarks.measured_images import calibration_images, timed_images
 from benchmarks.pooled_accuracy import Accuracy, measure_accuracy
-from benchmarks.processes import in_new_process
+from benchmarks.processes import in_new_process, new_process
 from benchmarks.report import Result
 from benchmarks.settings import InferenceSettings
 from benchmarks.subject import Subject, prepare_subject
@@ -92,7 +92,7 @@ def run(settings: InferenceSettings) -> Result:
         if spec and not subject.has_random_weights:
             require_shared_classes(subject.class_names, spec.all_classes(), f"dataset '{spec.name}'")
         loaded, left_out = load(settings, subject, images)
-        peak = measure_times(loaded, images, settings.rounds)
+        peak = measure_times(loaded, subject, images, settings.rounds)
         measure_memory(loaded, subject, settings.proposals, images)
         if spec and not subject.has_random_weights:
             measure_ap(loaded, spec)
@@ -156,21 +156,24 @@ def _check_proposals(fewer: int, all_proposals: float | None) -> None:
         raise CannotRunError(f"the model has {all_proposals:.0f} proposals; choose fewer with --proposals")
 
 
-def measure_times(loaded: Sequence[Loaded], images: Sequence[np.ndarray], rounds: int) -> MatrixPeak:
+def measure_times(loaded: Sequence[Loaded], subject: Subject, images: Sequence[np.ndarray], rounds: int) -> MatrixPeak:
     """Run all variants in turns, and return the rates of matrix products, measured in every round too.
 
-    torchvision's code runs with glibc's own memory settings, all others with those of the programs.
+    torchvision's code runs in a process of its own without the memory settings of the programs, see
+    ``runtime.keep_freed_memory``, which cannot be taken back.
     """
     peak = MatrixPeak()
-    for number in progress.bar(range(rounds), desc="rounds"):
-        peak.measure()
-        for one in loaded if number % 2 else reversed(loaded):
-            runtime.keep_freed_memory(one.variant is not TORCHVISION)
-            one.detector.detect(images[0])  # fills or empties the memory that the process keeps
-            start = time.perf_counter()
-            for image in images:
-                one.detector.detect(image)
-            one.row.seconds.append(time.perf_counter() - start)
+    base = TORCHVISION, subject.file("torchvision"), subject.imgsz, 0, torch.get_num_threads()
+    with new_process(f"a second process for {TORCHVISION.title}", "imgsz") as call:
+        call(detectors.load_for_timing, *base)
+        call(detectors.seconds_of_loaded, images)
+        for number in progress.bar(range(rounds), desc="rounds"):
+            peak.measure()
+            for one in loaded if number % 2 else reversed(loaded):
+                if one.variant is TORCHVISION:
+                    one.row.seconds.append(call(detectors.seconds_of_loaded, images))
+                else:
+                    one.row.seconds.append(detectors.seconds_of(one.detector, images))
     return peak
 
 

@@ -123,17 +123,16 @@ def worker_init(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def keep_freed_memory(keep: bool = True) -> None:
+def keep_freed_memory() -> None:
     """Make glibc keep freed tensors of up to 64 MiB instead of returning them to the system.
 
-    Otherwise a quarter of every training step on a CPU goes into page faults. Larger blocks are still returned, since
-    holes of their size are seldom reused and memory would grow. Has no effect on other platforms.
-    keep: False sets the values that glibc reaches by itself in a process that frees large tensors.
-    Constants: https://man7.org/linux/man-pages/man3/mallopt.3.html
+    Otherwise a quarter of every training step on a CPU, and up to a third of a detection, goes into page faults.
+    Larger blocks are still returned, since holes of their size are seldom reused and memory would grow. Has no effect
+    on other platforms. Constants: https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     trim_threshold, mmap_threshold = -1, -3
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         # Older versions accept at most 32 MiB. If both values are refused, the second call must not be made: it would
         # switch off glibc's own dynamic threshold.
-        if (keep and libc.mallopt(mmap_threshold, 64 * 2**20)) or libc.mallopt(mmap_threshold, 32 * 2**20):
-            libc.mallopt(trim_threshold, 2**31 - 1 if keep else 64 * 2**20)
+        if libc.mallopt(mmap_threshold, 64 * 2**20) or libc.mallopt(mmap_threshold, 32 * 2**20):
+            libc.mallopt(trim_threshold, 2**31 - 1)
