@@ -191,12 +191,16 @@ def _described(name: str, original: Predictor, imgsz: int | None) -> Checkpoint:
 
 def _dataset(saved: Checkpoint, data: str | Path | None, data_root: str | Path | None) -> DatasetSpec | None:
     """Return the dataset to compare on, prepared; None if none is given and the training dataset is not found."""
-    given = data if data is not None else saved.data.get("name")
+    given, data_format = data, "auto"
+    if data is None:  # a path, as it was given to the training, or a name
+        given = saved.training.get("data") or saved.data.get("name")
+        data_root = data_root or saved.training.get("data_root")
+        data_format = saved.training.get("format") or data_format
     if given is None:
         report("not verified: the model does not name its dataset; set `verify_data` to one")
         return None
     try:
-        spec = find_spec(str(given), data_root)
+        spec = find_spec(str(given), data_root, data_format)
         spec.prepare()
     except DetectError as error:
         if data is not None:

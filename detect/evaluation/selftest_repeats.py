@@ -99,7 +99,8 @@ def as_verified(subject: Subject) -> Outcome:
     if (recorded.get("dataset"), recorded.get("split")) != (subject.spec.name, subject.split):
         return skipped("the export was not verified on this dataset and split")
     if recorded["images"] != len(subject.sample):
-        return skipped(f"the export was verified on {recorded['images']} images, and this is a sample of them")
+        count = recorded["images"]
+        return skipped(f"the export was verified on {count} images; `selftest_images={count}` tests on all of them")
     found = subject.metrics(subject.detections)
     pairs = {name: (ap, found[f"{name} AP"]) for name, ap in recorded["AP"]["after"].items()}
     name, (before, after) = max(pairs.items(), key=lambda pair: abs(pair[1][0] - pair[1][1]))

@@ -131,6 +131,11 @@ def _chosen_precision(saved: Checkpoint, path: Path | None, options: dict[str, A
         precision = fastest_precision(settings, options["device"], quantized if is_usable else None)
     if precision != "int8":
         return precision, None
+    if quantized is None and settings.int8_model:
+        raise UsageError(
+            f"`precision='int8'`: the quantized model {settings.int8_model}, relative to the checkpoint, is gone;"
+            " export the checkpoint again with `int8`"
+        )
     if quantized is None:
         raise UsageError("`precision='int8'` needs a quantized model: export the checkpoint with `int8`")
     if changed:

@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from detect.inference import load
 from detect.inference.exported_model import FORMAT
 from detect.inference.runtimes import openvino_runtime
 from detect.inference.runtimes.packages import import_runtime
+from detect.models import checkpoint
 from detect.models.zoo import OPENVINO_FILE
 from detect.runtime import cpu_has_bfloat16
 
@@ -40,6 +42,14 @@ def test_model_that_loses_too_much_is_not_kept_unless_forced(folder, tmp_path, m
     kept = detect.export(folder / "boxes.safetensors", "onnx", max_ap_drop=1, force=True, **settings)
     assert kept.path.is_file()
     assert detect.export(folder / "boxes.safetensors", "onnx", max_ap_drop=3, **settings).path.is_file()
+
+
+def test_without_a_named_dataset_the_export_is_verified_on_the_one_of_the_training(folder, tmp_path):
+    saved = checkpoint.load(folder / "boxes.safetensors")
+    trained = replace(saved, data={"name": "few"}, training={"data": str(folder / "few.yaml"), "format": "auto"})
+    checkpoint.save(trained, tmp_path / "trained.safetensors")
+    found = detect.export(tmp_path / "trained.safetensors", "onnx", max_ap_drop=100, output_dir=tmp_path / "out")
+    assert found.verification is not None
 
 
 def export_module():
@@ -100,6 +110,8 @@ def test_int8_is_smaller_and_says_on_which_cpus_it_is_slow(folder, tmp_path, exp
     found, expected = (detect.load_model(path)(IMAGES[0], threshold=0.02) for path in (small, exported[to]))
     assert np.median(found.scores[:5]) == pytest.approx(np.median(expected.scores[:5]), abs=0.1)
     assert detect.load_model(small).precision == "int8"
+    computed = "bf16" if to == "openvino" and cpu_has_bfloat16() else "fp32"
+    assert detect.load_model(small).runtime.facts.float_layers == computed
 
 
 def test_weights_of_16_bits_are_half_the_size(folder, tmp_path, exported):

@@ -116,3 +116,5 @@ def test_auto_without_measurements_is_fp32_and_int8_needs_an_export(path):
         detect.load_model(path, precision="int8")
     write_fast_settings(path, FastSettings(precisions={"int8": cost(0.0)}, int8_model="gone"))
     assert detect.load_model(path, precision="auto").precision == "fp32"
+    with pytest.raises(UsageError, match=r"model gone, .* is gone; export"):
+        detect.load_model(path, precision="int8")
