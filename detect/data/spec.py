@@ -58,6 +58,7 @@ class DatasetSpec:
     merged: dict[str, str] = field(default_factory=dict)
     splits_file: Path | None = None
     _noted: set[str] = field(default_factory=set, repr=False, compare=False)  # kinds that a warning named
+    _warned: set[str] = field(default_factory=set, repr=False, compare=False)  # warnings that were printed
     _unvalidated: dict[tuple[Path, Path], UnvalidatedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self) -> None:
@@ -84,8 +85,8 @@ class DatasetSpec:
     ) -> tuple[ClassNames, Table]:
         """Return the classes and the validated records of one split; call ``prepare`` first.
 
-        Invalid images and annotations are skipped or repaired with a warning (see ``validation.cleaning``). What is
-        only noted is said once per dataset, for the first split that has it.
+        Invalid images and annotations are skipped or repaired with a warning (see ``validation.cleaning``), which is
+        printed once per DatasetSpec. What is only noted is said once, for the first split that has it.
 
         class_names: classes to use instead of those of the split, see ``select``.
         lenient: whether to accept a split with more invalid than valid annotations.
@@ -96,10 +97,11 @@ class DatasetSpec:
         table, problems = clean(unvalidated)
         if not lenient:
             check_enough_left(problems, unvalidated, table)
-        for line in warnings_of(problems, unvalidated, self._noted):
-            warn(line)
-        for line in missing_mask_warnings(table, unvalidated.annotations):
-            warn(line)
+        noticed = warnings_of(problems, unvalidated, self._noted)
+        for line in (*noticed, *missing_mask_warnings(table, unvalidated.annotations)):
+            if line not in self._warned:
+                self._warned.add(line)
+                warn(line)
         if not len(table):
             raise DataError(f"dataset '{self.name}': split '{split}' has no images in {unvalidated.annotations}")
         return class_names, table

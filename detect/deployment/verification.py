@@ -7,8 +7,15 @@ from typing import Any
 
 from detect.data.spec import DatasetSpec
 from detect.evaluation.evaluate import Evaluation, evaluate
-from detect.evaluation.selftest_repeats import Agreement, compare_detections
+from detect.evaluation.predict import EVALUATION_THRESHOLD
+from detect.evaluation.selftest_repeats import BOX_TOLERANCE, SAME, SCORE_TOLERANCE, Agreement, compare_detections
 from detect.inference.predictor import Predictor
+
+
+_FEW_ARE_THE_SAME = (
+    f"detections count as the same up to a difference of {SCORE_TOLERANCE} in score and {BOX_TOLERANCE[0]} pixels, from"
+    f" a score of {EVALUATION_THRESHOLD + SCORE_TOLERANCE:.3g}; most differ in 8 bits, and AP says whether it matters"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,10 @@ class Verification:
             f"{kind} AP {100 * self.before.scores[kind]['AP']:.1f} -> {100 * self.after.scores[kind]['AP']:.1f}"
             for kind in self.ap_drops
         )
-        return f"{self.before.dataset} {self.before.split}: {drops}; {self.agreement}"
+        text = f"{self.before.dataset} {self.before.split}: {drops}; {self.agreement}"
+        if self.agreement.fraction < SAME:
+            text += f"\n{_FEW_ARE_THE_SAME}"
+        return text
 
 
 def verify(original: Predictor, exported: Predictor, spec: DatasetSpec, split: str) -> Verification:

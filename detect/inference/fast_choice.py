@@ -24,7 +24,7 @@ def fast_settings(saved: Checkpoint, name: str) -> FastSettings:
     settings = FastSettings.of(saved)
     if settings == FastSettings():
         raise UsageError(
-            f"`fast`: no faster settings were measured for {name}; evaluate.py with the setting tune_speed, or"
+            f"`fast`: no faster settings were measured for {name}; `python evaluate.py --tune-speed`, or"
             " detect.tune_speed in Python, measures them on val and stores them in a checkpoint"
         )
     return settings

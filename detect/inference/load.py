@@ -134,14 +134,14 @@ def _chosen_precision(saved: Checkpoint, path: Path | None, options: dict[str, A
     if quantized is None and settings.int8_model:
         raise UsageError(
             f"`precision='int8'`: the quantized model {settings.int8_model}, relative to the checkpoint, is gone;"
-            " export the checkpoint again with `int8`"
+            " export the checkpoint in int8 again"
         )
     if quantized is None:
-        raise UsageError("`precision='int8'` needs a quantized model: export the checkpoint with `int8`")
+        raise UsageError("`precision='int8'` needs a quantized model: export the checkpoint in int8 (see docs/export.md)")
     if changed:
         raise UsageError(
             f"`precision='int8'`: the quantized model {quantized} has {changed}; load it by its path, or export the"
-            " checkpoint again with `int8` and without these settings"
+            " checkpoint in int8 again without these settings"
         )
     return precision, quantized
 
@@ -182,12 +182,28 @@ def _load_exported(
         _warn_of_emulation(torch.device("cpu"), runtime.precision)
     runtime.check_settings(options["imgsz"], options["max_detections"])
     proposals = options["proposals"]
-    if fast and proposals is None and "proposals" in runtime.applied_limits:
-        proposals = fast_settings(runtime.saved, str(path)).proposals
+    if fast and proposals is None:
+        proposals = _fast_proposals(runtime)
     own = {name: options[name] for name in ("threshold", "nms", "one_label_per_object", "tile")}
     predictor = _predictor_of(runtime, saved or runtime.saved, proposals=proposals, **own)
     predictor.name, predictor.path = str(path), path
     return predictor
+
+
+def _fast_proposals(runtime: OnnxRuntime | OpenVinoRuntime) -> int | None:
+    """Return the number of proposals for ``fast``; None to keep that of the export, which is not larger.
+
+    Raises UsageError if no faster settings were measured, and if the export needs a larger number.
+    """
+    proposals = fast_settings(runtime.saved, str(runtime.path)).proposals
+    if proposals is None or (runtime.proposals or 0) <= proposals:
+        return None
+    if "proposals" not in runtime.applied_limits:
+        raise UsageError(
+            f"`fast`: it stands for `proposals={proposals}`, and {runtime.path.name} has {runtime.proposals}:"
+            f" {runtime.why_fixed('proposals')}"
+        )
+    return proposals
 
 
 def _predictor_of(runtime: Runtime, saved: Checkpoint, threshold: float | None, **settings: Any) -> Predictor:

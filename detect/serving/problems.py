@@ -43,7 +43,12 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def _invalid_parameters(error: RequestValidationError) -> ProblemError:
-    parts = (f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors())
+    """Name each invalid parameter and what it allows; a parameter of several types has an error for each of them."""
+    allowed: dict[str, list[str]] = {}
+    for one in error.errors():
+        where, *names = one["loc"]
+        allowed.setdefault(str(names[0] if names else where), []).append(one["msg"])
+    parts = (f"{name}: {', or '.join(messages)}" for name, messages in allowed.items())
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(parts))
 
 

@@ -88,7 +88,7 @@ def test_original_dataset_stays_unchanged(run, tmp_path, monkeypatch, line):
     [
         (["--output-dir", "new"], "--to is missing"),
         (["--to", "voc"], "--output-dir is missing"),
-        (["--to", "pdf", "--output-dir", "new"], "unknown to 'pdf'"),
+        (["--to", "pdf", "--output-dir", "new"], "unknown value of --to 'pdf'"),
     ],
 )
 def test_missing_or_unknown_setting_is_named(folder, run, arguments, words, capsys):

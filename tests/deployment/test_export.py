@@ -236,6 +236,19 @@ def test_number_of_proposals_of_the_export_is_kept(folder, tmp_path, to):
         assert detect.load_model(path, proposals=10).proposals == 10
 
 
+def test_fast_needs_an_export_that_can_classify_as_few_proposals(exported, monkeypatch):
+    def measured(proposals: int) -> None:
+        settings = FastSettings(proposals=proposals, proposals_cost=Cost(0.05, 0.5, "cpu", "few val"))
+        monkeypatch.setattr("detect.inference.load.fast_settings", lambda saved, name: settings)
+
+    measured(30)
+    assert detect.load_model(exported["openvino"], fast=True).proposals == 30
+    with pytest.raises(UsageError, match=r"`fast`: it stands for `proposals=30`, and .* has 60: .*part of an ONNX model"):
+        detect.load_model(exported["onnx"], fast=True)
+    measured(60)
+    assert detect.load_model(exported["onnx"], fast=True).proposals == 60
+
+
 @pytest.mark.slow
 def test_a_checkpoint_records_its_export_in_8_bits_and_runs_it_on_request(folder, tmp_path):
     path = Path(shutil.copy(folder / "masks.safetensors", tmp_path))

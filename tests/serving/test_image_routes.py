@@ -188,8 +188,8 @@ MULTIPART = "multipart/form-data"
         ({"content": PNG, "params": {"classes": "kyte"}}, 422, "unknown class 'kyte': did you mean kite"),
         ({"content": PNG, "params": {"threshold": "2"}}, 422, "threshold: "),
         ({"content": PNG, "params": {"nms": "1.5"}}, 422, "nms: "),
-        ({"content": PNG, "params": {"tile": "63"}}, 422, "tile."),
-        ({"content": PNG, "params": {"tile": "big"}}, 422, "tile."),
+        ({"content": PNG, "params": {"tile": "63"}}, 422, "tile: Input should be 'auto', or Input should be greater than"),
+        ({"content": PNG, "params": {"tile": "big"}}, 422, "tile: Input should be 'auto', or Input should be a valid integer"),
         (
             {"files": form(*3 * [PNG]), "params": {"tile": "64"}},
             413,

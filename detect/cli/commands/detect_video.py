@@ -16,9 +16,11 @@ def main() -> None:
 
     # Imported late so that --help and errors in flags and paths come before the seconds that torch takes to load.
     from detect.io.files import make_folder, new_run_folder
+    from detect.media.quiet import silence_codecs
     from detect.media.video_reader import VideoReader
     from detect.media.window import Window
 
+    silence_codecs()
     with ExitStack() as stack:
         video = stack.enter_context(VideoReader(settings.input[0]))
         make_folder(settings.output_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,10 +149,12 @@ def test_a_split_with_more_missing_than_existing_images_is_an_error(write, missi
         assert len(write(listed).read("train")[1]) == 3
 
 
-def test_a_note_is_said_once_for_all_splits_and_a_problem_for_each(write, capsys):
+def test_a_note_is_said_once_for_all_splits_and_a_problem_once_for_each(write, capsys):
     spec = write(content(annotation(1, keypoints=[10, 5, 2]), annotation(2), annotation(3, bbox=[1, 1, 0, 5])))
-    for _ in range(2):
-        spec.read("train")
+    train = spec.root / spec.splits["train"]["annotations"]
+    spec.splits["val"] = spec.splits["train"] | {"annotations": shutil.copy(train, spec.root / "val.json")}
+    for split in ("train", "val", "train"):
+        spec.read(split)
     said = capsys.readouterr().err
     assert said.count("objects with keypoints") == 1 and said.count("zero-area boxes") == 2
 
