@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from detect import progress
+from detect.cli.foreign_flags import hint
+from detect.cli.version import versions
 from detect.errors import DetectError, UsageError
 from detect.io.yaml_files import load_yaml
 from detect.options import RENAMED, Field, fields_of, from_yaml_values, shown, text_places
@@ -82,6 +84,8 @@ def parse_command(
     if not words:
         raise UsageError(f"a command is missing; one of {', '.join(commands)}")
     name, *rest = words
+    if name == "--version":
+        _print_version()
     if name in ("-h", "--help"):
         parser = _Parser(description=description, usage="%(prog)s COMMAND [flags]")
         listed = parser.add_argument_group("commands", "COMMAND --help lists the flags of one command")
@@ -131,6 +135,19 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message.removeprefix("argument "))
 
 
+class _Version(argparse.Action):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments | {"nargs": 0, "default": argparse.SUPPRESS})
+
+    def __call__(self, *_: Any) -> NoReturn:
+        _print_version()
+
+
+def _print_version() -> NoReturn:
+    print(versions())
+    sys.exit(0)
+
+
 def _parser(fields: Mapping[str, Field], description: str, prog: str | None) -> _Parser:
     required = [
         _shown_name(f) + ("" if f.positional else f" {f.shown_metavar()}") for f in fields.values() if f.required
@@ -142,6 +159,7 @@ def _parser(fields: Mapping[str, Field], description: str, prog: str | None) -> 
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),
     )
+    parser.add_argument("--version", action=_Version, help="print the versions of the package, torch and Python")
     for f in (*fields.values(), _CONFIG):
         if f.kind is bool:
             kind: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
@@ -196,14 +214,19 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     """Raise UsageError for the first unknown flag, or else for the first word without a flag."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        hint = "; give images and videos with --input" if "input" in fields else ""
-        raise UsageError(f"'{extra[0]}' follows no flag (see --help){hint}")
-    new = RENAMED.get(flags[0].removeprefix("--").replace("-", "_"), "")
-    if new in fields:
+        advice = "; give images and videos with --input" if "input" in fields else ""
+        raise UsageError(f"'{extra[0]}' follows no flag (see --help){advice}")
+    name = flags[0].lstrip("-").replace("-", "_").lower()
+    if (new := RENAMED.get(name, "")) in fields:
         raise UsageError(f"{flags[0]} is now called {flag(new)}")
+    same, advice = hint(name, fields)
+    if same:
+        raise UsageError(f"unknown flag '{flags[0]}': did you mean {spell_as_flags(same, fields)}?")
+    if advice:
+        raise UsageError(f"unknown flag '{flags[0]}': {advice}")
     known = [flag(f.name) for f in (*fields.values(), _CONFIG) if not f.positional]
     known += [f"--no-{flag(f.name)[2:]}" for f in fields.values() if f.kind is bool]
-    raise UsageError(unknown("flag", flags[0], [*known, "--help"]))
+    raise UsageError(unknown("flag", flags[0], [*known, "--help", "--version"]))
 
 
 def _from_yaml(path: Path, fields: Mapping[str, Field]) -> dict[str, Any]:

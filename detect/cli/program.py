@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-import detect
 from detect.cli.exit_status import exit_status
+from detect.cli.version import versions
 from detect.errors import UsageError
 from detect.text import unknown
 
@@ -30,11 +30,11 @@ def main() -> int:
 def _run() -> int | None:
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
-        print("usage: detect COMMAND [flags]\n\ncommands (detect COMMAND --help lists the flags):")
+        print("usage: detect COMMAND [flags]\n\ncommands (detect COMMAND --help lists the flags; detect --version):")
         print("\n".join(f"  {name:<10}{help}" for name, (_, help) in COMMANDS.items()))
         return 0 if words else 2
     if words[0] == "--version":
-        print(f"detect {detect.__version__}")
+        print(versions())
         return 0
     name, *rest = words
     if name not in COMMANDS:
