@@ -25,10 +25,10 @@ MIN_DETECTED = 8
 
 STEPS = {
     "Detect balloons in images with the bundled model": [
-        "detect_image.py --input input --save-json --output-dir outputs/demo --name images",
+        "detect_image.py --model balloon --input input --save-json --output-dir outputs/demo --name images",
     ],
     "Detect balloons in the first 3 seconds of a video": [
-        "detect_video.py --input input/video_1.mp4 --max-frames 72 --stride 2 --imgsz 360"
+        "detect_video.py --model balloon --input input/balloons.mp4 --max-frames 72 --stride 2 --imgsz 360"
         " --output-dir outputs/demo --name video",
     ],
     "Fine-tune the model for 2 epochs on rendered images, and evaluate it on the test split": [
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"\n{image}: {detected} of {total} balloons detected, {counted(false_positives, 'false positive')}.")
     print(f"The demo took {minutes:.1f} minutes. It wrote")
     print(f"  {OUT}/images/                 the images of input/ with detections drawn, and detections.json")
-    print(f"  {OUT}/video/video_1.mp4         the video with detections drawn")
+    print(f"  {OUT}/video/balloons.mp4        the video with detections drawn")
     print(f"  {OUT}/train/best.safetensors    your first fine-tuned model")
     print(f"  {OUT}/evaluate/metrics.json     its COCO metrics on the test split")
     print("Next: python detect_image.py --input YOUR_IMAGE.jpg")

@@ -4,7 +4,7 @@
     env/bin/python benchmarks/score_tracks.py GROUND_TRUTH.json VIDEO.jsonl
 
 GROUND_TRUTH.json: COCO file with a ``frame`` for each image and a ``track_id`` for each annotation, such as
-    input/video_1.json.
+    input/balloons.json.
 VIDEO.jsonl: what ``detect_video.py --track --save-json`` writes.
 """
 

@@ -185,7 +185,7 @@ class VideoSettings:
     """Measure the frame rate of detect_video.py beside that of its detector alone."""
 
     model: str = model_option()
-    input: str = option("input/video_1.mp4", "the video file", metavar="FILE")
+    input: str = option("input/balloons.mp4", "the video file", metavar="FILE")
     imgsz: int | None = imgsz_option("short side of the images in pixels (default: the checkpoint's)")
     max_frames: int | None = option(None, "number of frames (default: the whole video)", low=1)
     batch_size: int | None = option(None, "number of frames per forward pass (default: 8 on a GPU, else 1)", low=1)

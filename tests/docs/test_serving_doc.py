@@ -50,7 +50,7 @@ def test_the_python_example(model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "balloons_1.jpg balloon 0.9" in done.stdout and "balloons_2.jpg balloon" in done.stdout
     assert read_header(tmp_path / "masks.png").image_hw == read_header(ROOT / "input" / "balloons_1.jpg").image_hw
-    with VideoReader(tmp_path / "annotated.mp4") as annotated, VideoReader(ROOT / "input" / "video_1.mp4") as video:
+    with VideoReader(tmp_path / "annotated.mp4") as annotated, VideoReader(ROOT / "input" / "balloons.mp4") as video:
         assert sum(1 for _ in annotated) == sum(1 for _ in video)
 
 

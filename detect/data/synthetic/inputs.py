@@ -30,16 +30,16 @@ from detect.media.video_writer import VideoWriter
 DESCRIPTION = "rendered by python -m detect.data.synthetic.datasets input"
 CATEGORIES = {BALLOON_ID: "balloon"}
 VIDEO_HW, VIDEO_FPS, VIDEO_SECONDS = (360, 640), 24, 10
-_SEEDS = {"balloons_1": 46, "balloons_2": 34, "video_1": 13}
+_SEEDS = {"balloons_1": 46, "balloons_2": 34, "balloons": 13}
 
 
 def render_inputs(folder: Path) -> None:
-    """Write balloons_1.jpg, balloons_2.jpg and video_1.mp4 into ``folder``, each with a COCO file."""
+    """Write balloons_1.jpg, balloons_2.jpg and balloons.mp4 into ``folder``, each with a COCO file."""
     for name, render in (("balloons_1", _balloons_1), ("balloons_2", _balloons_2)):
         ground_truth = CocoGroundTruth(CATEGORIES, DESCRIPTION)
         ground_truth.write_image(folder / f"{name}.jpg", render(np.random.default_rng(_SEEDS[name])))
         ground_truth.write(folder / f"{name}.json")
-    _video_1(np.random.default_rng(_SEEDS["video_1"]), folder / "video_1.mp4")
+    _video(np.random.default_rng(_SEEDS["balloons"]), folder / "balloons.mp4")
 
 
 def _balloons_1(rng: np.random.Generator) -> Image:
@@ -96,7 +96,7 @@ class Flight:
         return replace(balloon, string=string_points(balloon.knot_xy, end, np.random.default_rng(7)))
 
 
-def _video_1(rng: np.random.Generator, path: Path) -> None:
+def _video(rng: np.random.Generator, path: Path) -> None:
     """Write a video of balloons rising in front of a photograph, with a box per frame and visible balloon."""
     canvas = _video_background()
     flights, light = _flights(rng, count=14), light_for(canvas, rng)

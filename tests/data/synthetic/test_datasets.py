@@ -161,7 +161,7 @@ def test_sample_images_agree_with_their_ground_truth(name, count):
 
 
 def test_sample_video_has_ground_truth_for_every_frame():
-    ground_truth = json.loads((ROOT / "input" / "video_1.json").read_text())
+    ground_truth = json.loads((ROOT / "input" / "balloons.json").read_text())
     assert [i["frame"] for i in ground_truth["images"]] == list(range(240))
     boxes = np.array([a["bbox"] for a in ground_truth["annotations"]])
     assert (boxes[:, 2:] > 0).all()
