@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 # Bar format of training: losses and remaining time stand behind the bar in place of tqdm's own estimate for the epoch.
 TRAINING = "{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt}{postfix}"
+# Bar format of many images or frames: their number per second and the remaining time. ``unit`` is " images".
+RATE = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit}, {rate_noinv_fmt}, {remaining} left{postfix}"
 _LOG = "{percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _BAR = re.compile(r"\|\{bar(:\d+)?\}\|")
 _LOG_SECONDS = 30.0

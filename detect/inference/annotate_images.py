@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -40,11 +41,13 @@ class AnnotatedImage:
     path: file of the image.
     detections: its Detections.
     output: file of the annotated copy; None if none was written.
+    seconds: time of the detection. In a batch, the images share its time evenly.
     """
 
     path: Path
     detections: Detections
     output: Path | None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,12 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """A decoded image with its detections."""
+    """A decoded image with its detections.  seconds: see AnnotatedImage."""
 
     task: Task
     image: np.ndarray
     detections: Detections
+    seconds: float
 
 
 def annotate_images(
@@ -197,7 +201,7 @@ class _Run:
         absolute = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
         record = FinishedImage(absolute, source.name, stem, output.name if output else None, self._own_formats)
         self._finished.append(record, detections, self._class_names)
-        return AnnotatedImage(path, detections, output)
+        return AnnotatedImage(path, detections, output, one.seconds)
 
     @contextmanager
     def concluding(self) -> Iterator[None]:
@@ -297,8 +301,9 @@ def _predict(
             if isinstance(one, UnreadableImage):
                 yield one
                 continue
+        seconds = (time.perf_counter() - started) / max(1, len(readable))
             if one.is_truncated:
                 warn_truncated(one.task.path)
             detections = found[one.task.path]
             counters.add(detections, one.has_few_gray_levels)
-            yield _Predicted(one.task, one.image, detections)
+            yield _Predicted(one.task, one.image, detections, seconds)

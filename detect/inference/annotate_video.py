@@ -21,7 +21,7 @@ from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import part_file
 from detect.media.window import Window
-from detect.progress import bar, warn
+from detect.progress import RATE, bar, warn
 from detect.structures.detections import Detections
 
 GPU_BATCH_SIZE = 8  # frames
@@ -134,7 +134,8 @@ def _with_progress(
 ) -> Generator[Frame, None, None]:
     """Yield the frames to process and show a progress bar, until the user closes ``window``."""
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
-    with bar(total=total if total < sys.maxsize else None, unit="frame", leave=True) as progress:
+    known = {"total": total, "bar_format": RATE} if total < sys.maxsize else {}
+    with bar(unit=" frames", leave=True, **known) as progress:
         for frame in _warning_of_sizes(video, islice(decoded, max_frames)):
             yield frame
             progress.update()

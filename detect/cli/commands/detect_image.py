@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from detect.inference.annotate_images import AnnotatedImage
     from detect.inference.predictor import Predictor
 
-MAX_LINES = 100  # with more images there is a progress bar in place of a line per image
+MAX_LINES = 10  # with more images there is a progress bar in place of a line per image, unless --verbose asks for both
 
 
 @dataclass
@@ -121,7 +122,7 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
     """Process the images, of which each process takes a part, and print the results or a progress bar."""
     from detect.distributed import world
     from detect.inference.annotate_images import SkippedImage, UnreadableImage, annotate_images
-    from detect.progress import bar
+    from detect.progress import RATE, bar
 
     counts = _Counts()
     annotated = annotate_images(
@@ -135,9 +136,11 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
         rescale_16bit=settings.gray_range,
         skip_existing=settings.skip_existing,
     )
-    has_lines = len(paths) <= MAX_LINES and not settings.quiet
+    has_lines = settings.verbose or (len(paths) <= MAX_LINES and not settings.quiet)
+    numbers = {path: number for number, path in enumerate(paths, 1)}
+    shown = bar(total=len(paths), unit=" images", bar_format=RATE, min_items=MAX_LINES + 1)
     try:
-        with bar(total=len(paths), unit="image", min_items=MAX_LINES + 1) as progress, closing(annotated) as results:
+        with shown as progress, closing(annotated) as results:
             for result in results:
                 step = 1
                 if isinstance(result, SkippedImage):
@@ -148,7 +151,7 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
                     counts.images, counts.objects = counts.images + 1, counts.objects + len(result.detections)
                     step = world().size  # the others are about as fast
                     if has_lines:
-                        _print_line(result)
+                        _print_line(result, f"{numbers[result.path]}/{len(paths)}")
                 progress.update(min(step, len(paths) - progress.n))
     except KeyboardInterrupt:
         done = counts.images + counts.skipped
@@ -156,11 +159,13 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
     return counts
 
 
-def _print_line(result: AnnotatedImage) -> None:
+def _print_line(result: AnnotatedImage, position: str) -> None:
     from detect.media.image_paths import shown
 
-    where = f" -> {shown(result.output)}" if result.output else ""
-    print(f"{shown(result.path)}: {result.detections.summary()}{where}", flush=True)
+    from detect.progress import report
+    counts = Counter(result.detections.names)
+    found = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no detections"
+    report(f"image {position} {shown(result.path)}: {found}, {1000 * result.seconds:.0f} ms")
 
 
 def _total(counts: Iterable[_Counts]) -> _Counts:
