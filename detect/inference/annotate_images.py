@@ -299,6 +299,7 @@ def _predict(
         found = dict(zip((one.task.path for one in readable), results, strict=True))
         for one in batch:
             if isinstance(one, UnreadableImage):
+        started = time.perf_counter()
                 yield one
                 continue
         seconds = (time.perf_counter() - started) / max(1, len(readable))
