@@ -295,14 +295,14 @@ def _predict(
     """Yield each image with its detections, in order, warn of truncated ones and count those with problems."""
     while batch := list(islice(loaded, batch_size)):
         readable = [one for one in batch if isinstance(one, _Loaded)]
+        started = time.perf_counter()
         results = predictor.predict_batch([one.image for one in readable], labels) if readable else []
+        seconds = (time.perf_counter() - started) / max(1, len(readable))
         found = dict(zip((one.task.path for one in readable), results, strict=True))
         for one in batch:
             if isinstance(one, UnreadableImage):
-        started = time.perf_counter()
                 yield one
                 continue
-        seconds = (time.perf_counter() - started) / max(1, len(readable))
             if one.is_truncated:
                 warn_truncated(one.task.path)
             detections = found[one.task.path]

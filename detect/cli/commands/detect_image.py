@@ -161,8 +161,8 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
 
 def _print_line(result: AnnotatedImage, position: str) -> None:
     from detect.media.image_paths import shown
-
     from detect.progress import report
+
     counts = Counter(result.detections.names)
     found = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no detections"
     report(f"image {position} {shown(result.path)}: {found}, {1000 * result.seconds:.0f} ms")

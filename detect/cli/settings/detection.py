@@ -108,6 +108,7 @@ class DetectImageSettings(_DetectSettings):
         "continue in OUTPUT_DIR/NAME if it exists: skip the images that are finished there, and write the files about"
         " all images anew",
     )
+    verbose: bool = option(False, "print a line for each image, also of many")
     batch_size: int = option(1, "number of images per forward pass", low=1)
     rescale_16bit: list[int] | None = option(
         None,
@@ -122,10 +123,11 @@ class DetectImageSettings(_DetectSettings):
         super().__post_init__()
         if not (self.annotated or self.formats):
             raise UsageError("`annotated=False` without another output writes nothing; add one such as `save_json`")
+        if self.verbose and self.quiet:
+            raise UsageError("`verbose` excludes `quiet`")
         given = self.rescale_16bit
         if given is not None and (len(given) != 2 or given[0] >= given[1]):
             raise UsageError("`rescale_16bit` takes two gray values, the lower one first, such as 0 4095")
-    verbose: bool = option(False, "print a line for each image, also of many")
 
     @property
     def gray_range(self) -> tuple[int, int] | None:
@@ -140,8 +142,6 @@ class DetectVideoSettings(_DetectSettings):
         "a video file, the number of a camera, or the URL of a stream such as rtsp://...; frames of cameras and live"
         " streams that arrive while the model is busy are skipped, and Ctrl-C ends the recording",
         metavar="FILE|N|URL",
-        if self.verbose and self.quiet:
-            raise UsageError("`verbose` excludes `quiet`")
     )
     stride: int = option(1, "run the model on every Nth frame and repeat its detections on the others", low=1)
     max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)
