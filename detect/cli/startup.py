@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.io.links import publishable_link
+from detect.models.zoo import AUTO, DETECTORS
 
 if TYPE_CHECKING:
     from detect.inference.predictor import Predictor
@@ -35,6 +36,14 @@ def typed_command() -> str:
         flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         words.append(f"{flag}{equals}{publishable_link(value)}")
     return shlex.join(words)
+
+
+def report_default_model(model: str, predictor: Predictor) -> None:
+    """Print which model the setting ``model`` stands for, if it is "auto"; a fallback has a warning of its own."""
+    from detect.progress import report
+
+    if model == AUTO and predictor.name in DETECTORS:
+        report(f"`model='{AUTO}'` is {predictor.name}, which detects {len(predictor.class_names)} classes of COCO")
 
 
 def report_thresholds(predictor: Predictor, name: str = "") -> None:

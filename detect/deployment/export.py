@@ -34,7 +34,7 @@ from detect.io.files import disk_errors_naming, make_folder, new_folder, new_tem
 from detect.models.builder import set_max_proposals
 from detect.models.checkpoint import Checkpoint
 from detect.models.torchvision_internals import GeneralizedRCNN
-from detect.models.zoo import OPENVINO_FILE
+from detect.models.zoo import OPENVINO_FILE, check_model
 from detect.options import check_number, suggest_keywords
 from detect.progress import report
 from detect.runtime import has_bfloat16
@@ -172,6 +172,7 @@ def _check(to: str, int8: bool, fp16: bool, calibration_images: int, max_ap_drop
         import_runtime(package, "`int8`" if package == "nncf" else f"`to='{to}'`")
     check_number("calibration_images", calibration_images, int, low=1)
     check_number("max_ap_drop", max_ap_drop, float, low=0, high=100)
+    check_model(str(model))
     if is_exported(model):
         raise UsageError(f"{model} is exported already; export its checkpoint")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from detect.distributed import world_from_environment
 from detect.errors import CheckpointError, UsageError
 from detect.inference.exported_model import is_exported
 from detect.inference.fast_choice import changed_settings, fast_settings, fastest_precision, int8_model
@@ -24,8 +25,9 @@ from detect.models.checkpoint import Checkpoint
 from detect.models.cpu.fuse_activations import fuse_activations
 from detect.models.cpu.fuse_bn import fuse_for_inference
 from detect.models.cpu.winograd import use_winograd
+from detect.models.default_model import default_model
 from detect.models.fast_settings import FastSettings
-from detect.models.zoo import BUNDLED, DETECTORS, check_model
+from detect.models.zoo import AUTO, BUNDLED, DETECTORS, check_model
 from detect.options import check_imgsz, check_max_detections, check_threshold, suggest_keywords
 from detect.progress import warn
 from detect.runtime import cpu_has_int8_products, has_bfloat16, pick_device
@@ -36,7 +38,7 @@ _COCO_SHORT_SIDE = 480  # pixels; most images of COCO have 640 x 480
 
 @suggest_keywords
 def load_model(
-    model: str | Path = "balloon",
+    model: str | Path = AUTO,
     *,
     device: str = "auto",
     imgsz: int | None = None,
@@ -53,7 +55,9 @@ def load_model(
 
     model: name of a bundled model ("balloon"), name of a torchvision detector with COCO weights ("v2", "maskrcnn_v2"
         ...), path of a checkpoint (.safetensors), or URL of one; or path of an exported model, an .onnx file
-        or the folder of an OpenVINO model.
+        or the folder of an OpenVINO model. "auto" is a detector of COCO's 80 classes that suits the device,
+        "mobilenet" on a CPU and "v2" on a GPU, if its weights are cached or can be downloaded; else it is "balloon",
+        and a warning says why. The predictor's ``name`` is the name of the chosen one.
     device: "auto", "cpu", "cuda", "cuda:0" or "mps".
     imgsz: length in pixels to which the short side of an image is resized, 32..8192; by default the checkpoint's.
     threshold: minimum score of a detection of any class, 0..1; by default the checkpoint's, which may have one for
@@ -91,11 +95,24 @@ def load_model(
         if settings[setting] is not None:
             check(settings[setting])
     name = str(model)
-    check_model(name)
-    target = pick_device("cpu" if device == "auto" and is_exported(name) else device)
+    check_model(name, allow_auto=True)
+    exported = name != AUTO and is_exported(name)
+    target = pick_device("cpu" if device == "auto" and exported else device)
     options: Any = settings | {"device": target, "precision": precision, "proposals": proposals, "nms": nms}
     options |= {"one_label_per_object": one_label_per_object, "tile": parse_tile(tile)}
-    return _load_exported(Path(name), options, fast) if is_exported(name) else _load_checkpoint(name, options, fast)
+    if name == AUTO:
+        return _load_default(options, fast)
+    return _load_exported(Path(name), options, fast) if exported else _load_checkpoint(name, options, fast)
+
+
+def _load_default(options: dict[str, Any], fast: bool) -> Predictor:
+    """Load the model that AUTO stands for, and warn if it is the bundled one. ``options``, ``fast``: those of
+    ``load_model``."""
+    chosen = default_model(options["device"].type)
+    predictor = _load_checkpoint(chosen.name, options, fast)
+    if chosen.failure and world_from_environment().is_first:
+        warn(f"`model='{AUTO}'`: {chosen.notice(predictor.class_names.names)}")
+    return predictor
 
 
 def _load_checkpoint(name: str, options: dict[str, Any], fast: bool) -> Predictor:
@@ -137,7 +154,9 @@ def _chosen_precision(saved: Checkpoint, path: Path | None, options: dict[str, A
             " export the checkpoint in int8 again"
         )
     if quantized is None:
-        raise UsageError("`precision='int8'` needs a quantized model: export the checkpoint in int8 (see docs/export.md)")
+        raise UsageError(
+            "`precision='int8'` needs a quantized model: export the checkpoint in int8 (see docs/export.md)"
+        )
     if changed:
         raise UsageError(
             f"`precision='int8'`: the quantized model {quantized} has {changed}; load it by its path, or export the"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from detect.errors import UsageError
+from detect.inference.class_selection import labels_of
 from detect.inference.image_input import ImageInput, to_rgb_array
 from detect.inference.mask_pasting import paste_mask
 from detect.inference.runtimes.base import Runtime
@@ -197,7 +198,7 @@ class Predictor:
         check_number("batch_size", batch_size, int, low=1)
         labels = None
         if classes is not None:
-            labels = self.class_names.labels([classes] if isinstance(classes, str | int) else classes)
+            labels = labels_of(self.class_names, [classes] if isinstance(classes, str | int) else classes)
         inputs = images if isinstance(images, list | tuple) else [images]
         results: list[Detections] = []
         for first in range(0, len(inputs), batch_size):

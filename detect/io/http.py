@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -24,6 +24,8 @@ from detect import progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+T = TypeVar("T")
 
 # Seconds until the status line of the response: name resolution, all addresses, TLS and redirects together.
 # The time-out of urlopen counts per address and does not cover a name server that does not answer.
@@ -76,6 +78,22 @@ def receive(url: str, partial: Path) -> None:
         raise BrokenOffError(f"the connection ended after {end} of {total} bytes")
 
 
+def check_reachable(url: str, seconds: float) -> None:
+    """Request the beginning of a file, and raise OSError or HTTPException if it does not come within ``seconds``.
+
+    That is the time for everything: name resolution, connection, TLS, redirects, and the first bytes. A web page
+    instead of the file, such as the login page of a network, is an OSError too.
+    """
+
+    def beginning() -> tuple[str, bytes]:
+        request = _request(url, 0, "")
+        request.add_header("Range", f"bytes=0-{BLOCK - 1}")
+        with closing(urlopen(request, timeout=READ_SECONDS)) as response:
+            return response.headers.get_content_type(), response.read1(BLOCK)
+
+    _refuse_web_page(*_within(seconds, beginning))
+
+
 def _refuse_web_page(content_type: str, beginning: bytes) -> None:
     """Raise OSError for a successful response that is not the file: an HTML page or a Git LFS pointer."""
     start = beginning[:100].lstrip().lower()
@@ -93,32 +111,39 @@ def _request(url: str, start: int, validator: str) -> Request:
 
 def _open(request: Request) -> HTTPResponse:
     """Return the response of the server. Raises TimeoutError after CONNECT_SECONDS, whatever blocks the connection."""
-    future: Future[HTTPResponse] = Future()
+    return _within(CONNECT_SECONDS, lambda: urlopen(request, timeout=READ_SECONDS), too_late=HTTPResponse.close)
 
-    def send() -> None:
+
+def _within(seconds: float, send: Callable[[], T], too_late: Callable[[T], None] | None = None) -> T:
+    """Call ``send`` in a thread and return its result. Raises TimeoutError after ``seconds``.
+
+    The thread goes on, since nothing can end a name server that does not answer; ``too_late`` gets its result then.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
         try:
-            future.set_result(urlopen(request, timeout=READ_SECONDS))
+            future.set_result(send())
         except BaseException as error:
             future.set_exception(error)
 
-    Thread(target=send, daemon=True).start()
-    wait([future], timeout=CONNECT_SECONDS)
+    def drop(done: Future[T]) -> None:
+        error = done.exception()
+        if error is None and too_late is not None:
+            too_late(done.result())
+        elif isinstance(error, HTTPError):
+            error.close()
+
+    Thread(target=run, daemon=True).start()
+    wait([future], timeout=seconds)
     if not future.done():
-        future.add_done_callback(_close_late_response)
-        raise TimeoutError(f"the server sent no response within {CONNECT_SECONDS:.0f} seconds")
+        future.add_done_callback(drop)
+        raise TimeoutError(f"the server sent no response within {seconds:.0f} seconds")
     try:
         return future.result()
     except HTTPError as error:
         error.close()
         raise
-
-
-def _close_late_response(response: Future[HTTPResponse]) -> None:
-    error = response.exception()
-    if error is None:
-        response.result().close()
-    elif isinstance(error, HTTPError):
-        error.close()
 
 
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:

@@ -57,6 +57,11 @@ def coco_classes(name: str) -> tuple[ClassNames, tuple[int, ...]]:
     return ClassNames(tuple(categories[i] for i in rows), rows), rows
 
 
+def detector_url(name: str) -> str:
+    """Return the URL of torchvision's COCO weights of a detector (a key of ``DETECTORS``)."""
+    return _torchvision_weights(DETECTORS[name].builder, "COCO_V1").url
+
+
 def _torchvision_weights(builder: str, version: str) -> WeightsEnum:
     return torchvision.models.get_model_weights(builder)[version]
 
@@ -67,7 +72,7 @@ def published_detector(name: str, hint: str = OFFLINE_HINT) -> Weights:
     Raises FetchError, whose message ends with ``hint``.
     """
     spec = DETECTORS[name]
-    path = fetch(_torchvision_weights(spec.builder, "COCO_V1").url, hint=hint)
+    path = fetch(detector_url(name), hint=hint)
     class_names, class_rows = coco_classes(name)
     return replace(read_weights(path), class_names=class_names, class_rows=class_rows, head=spec.head)
 

@@ -162,15 +162,29 @@ TRAINED_DETECTORS = tuple(name for name, spec in DETECTORS.items() if spec.head 
 OPENVINO_FILE = "model.json"  # in the folder of an exported model
 BUNDLED = {"balloon": "weights/balloon.safetensors"}
 
+AUTO = "auto"  # the default of the programs that detect; see detect.models.default_model
+AUTO_DETECTORS = {"cpu": "mobilenet", "cuda": "v2", "mps": "v2"}  # type of the device -> key of DETECTORS
+AUTO_FALLBACK = "balloon"  # key of BUNDLED: the model without a network
+AUTO_EXAMPLES = ("input/balloons_1.jpg", "input/balloons.mp4")  # shipped files with objects for AUTO_FALLBACK
 
-def check_model(model: str) -> None:
+
+def check_model(model: str, *, allow_auto: bool = False) -> None:
     """Check that ``model`` can detect objects: a name of BUNDLED or DETECTORS, a checkpoint file or a URL.
 
-    Only names and the existence of files are checked. Raises UsageError for an unknown name, a backbone, a file of
-    bare weights (.pth, .pt) and a JSON file, and CheckpointError for a missing file or a folder.
+    Only names and the existence of files are checked.
+
+    allow_auto: whether AUTO is a model too. Results that are measured or kept must not depend on what can be
+        downloaded.
+
+    Raises UsageError for an unknown name, a backbone, a file of bare weights (.pth, .pt) and a JSON file, and
+    CheckpointError for a missing file or a folder.
     """
     if model in BUNDLED or model in DETECTORS:
         return
+    if model == AUTO:
+        if allow_auto:
+            return
+        raise UsageError(f"`model='{AUTO}'` is for detection only; name the model here, such as {AUTO_FALLBACK} or v2")
     if _is_backbone(model):
         raise UsageError(
             f"`model`: {model} is a backbone, which cannot detect objects without training: train with "
@@ -194,7 +208,8 @@ def check_model(model: str) -> None:
     if os.path.isdir(path):  # noqa: PTH112
         raise CheckpointError(f"{path} is a folder without model.json; name a .safetensors or .onnx file in it")
     if not path.suffix and path.parent == Path():
-        raise UsageError(unknown("model", model, (*BUNDLED, *DETECTORS)) + ", or a checkpoint file")
+        names = (*((AUTO,) if allow_auto else ()), *BUNDLED, *DETECTORS)
+        raise UsageError(unknown("model", model, names) + ", or a checkpoint file")
     raise CheckpointError(f"no such checkpoint: {path}")
 
 

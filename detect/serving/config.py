@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.errors import UsageError
-from detect.models.zoo import check_model, file_of_model
+from detect.models.zoo import AUTO, check_model, file_of_model
 from detect.options import (
     device_option,
     fast_option,
@@ -38,9 +38,9 @@ class ServeConfig:
     """
 
     model: list[str] = option(
-        ["balloon"],
-        "models to serve: a name or a checkpoint as in detect_image.py, or NAME=MODEL to rename it; requests that name"
-        " no model use the first one",
+        [AUTO],
+        "models to serve: auto, a name or a checkpoint as in detect_image.py, or NAME=MODEL to rename it; requests"
+        " that name no model use the first one",
         metavar="MODEL|NAME=MODEL",
     )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 listens on all networks of this machine")
@@ -150,7 +150,7 @@ class ServeConfig:
             if not (sign and name.isidentifier()):
                 file, model = file_of_model(text), text
                 name = (file.stem in ("best", "last") and file.parent.name) or file.stem
-            check_model(model)
+            check_model(model, allow_auto=True)
             if name in found:
                 raise UsageError(f"two models have the name '{name}'; rename one of them: other={model}")
             found[name] = model

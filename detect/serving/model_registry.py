@@ -9,6 +9,7 @@ from typing import Any
 
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
+from detect.models.zoo import AUTO
 from detect.serving.errors import ProblemError
 from detect.text import unknown
 
@@ -39,9 +40,16 @@ class ServedModel:
 def load_models(models: Mapping[str, str], **settings: Any) -> dict[str, ServedModel]:
     """Load ``models``, a mapping from names to models, with the ``settings`` of ``load_model``.
 
+    AUTO is served under the name of the model that it stands for, unless another model has that name.
     Raises what ``load_model`` raises.
     """
-    return {name: ServedModel(name, load_model(model, **settings)) for name, model in models.items()}
+    loaded = {}
+    for name, model in models.items():
+        predictor = load_model(model, **settings)
+        is_auto = name == model == AUTO and predictor.name not in models
+        served = ServedModel(predictor.name if is_auto else name, predictor)
+        loaded[served.name] = served
+    return loaded
 
 
 def select_model(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectImageSettings
-from detect.cli.startup import report_thresholds, start_program
-from detect.errors import DetectError, MediaError
+from detect.cli.startup import report_default_model, report_thresholds, start_program
+from detect.errors import DetectError, MediaError, UsageError
 from detect.media.image_list import LIST_SUFFIX
 from detect.models.zoo import BUNDLED
 from detect.text import counted
@@ -62,10 +62,13 @@ def main() -> None:
     start_program(settings.quiet)
     predictor = load_model(settings.model, **settings.model_settings())
     with distributed.process_group(predictor.device) as here:
-        if settings.threshold is None and not settings.quiet:
-            report_thresholds(predictor)
+        if not settings.quiet:
+            report_default_model(settings.model, predictor)
+            if settings.threshold is None:
+                report_thresholds(predictor)
         started = time.perf_counter()
         try:
+            _check_same_model(predictor)
             with _run_folder(settings, paths) as folder:
                 own = _detect(settings, predictor, paths, folder)
         except DetectError:
@@ -96,6 +99,14 @@ def run_name(sources: Sequence[str], paths: Sequence[Path]) -> str:
         return Path(sources[0]).stem
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH120 - keeps links
     return Path(os.path.commonpath(folders)).name or "run"
+
+
+def _check_same_model(predictor: Predictor) -> None:
+    """Raise UsageError if the processes have different models, as ``auto`` may stand for where a network fails."""
+    from detect.distributed import all_gather
+
+    if len(names := set(all_gather(predictor.name))) > 1:
+        raise UsageError(f"the processes have different models: {', '.join(sorted(names))}; name one with `model`")
 
 
 @contextmanager

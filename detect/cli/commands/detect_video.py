@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectVideoSettings
-from detect.cli.startup import report_thresholds, start_program
+from detect.cli.startup import report_default_model, report_thresholds, start_program
 from detect.text import counted
 
 
@@ -31,8 +31,10 @@ def main() -> None:
 
         start_program(settings.quiet)
         predictor = load_model(settings.model, **settings.model_settings())
-        if settings.threshold is None and not settings.quiet:
-            report_thresholds(predictor)
+        if not settings.quiet:
+            report_default_model(settings.model, predictor)
+            if settings.threshold is None:
+                report_thresholds(predictor)
         name = video.source.name
         folder = stack.enter_context(new_run_folder(settings.output_dir, settings.name or name))
         out = folder / f"{name}.mp4"

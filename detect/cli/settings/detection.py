@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detect.cli.settings.shared import detection_limit_option, model_option, nms_option, tile_option
+from detect.cli.settings.shared import detection_limit_option, detection_model_option, nms_option, tile_option
 from detect.errors import UsageError
 from detect.inference.tiling import parse_tile
 from detect.inference.tracking.count_line import CountLine
@@ -52,7 +52,7 @@ def _with_format_fields(settings_class: type[C]) -> type[C]:
 @_with_format_fields
 class _DetectSettings:
     input: list[str] = option(REQUIRED, "images or video to process")
-    model: str = model_option()
+    model: str = detection_model_option()
     imgsz: int | None = imgsz_option(
         "resize images so that the short side has N pixels and the long side at most 1.666 N (default: the model's)"
     )
@@ -79,7 +79,7 @@ class _DetectSettings:
     quiet: bool = option(False, "print only errors and the last line")
 
     def __post_init__(self) -> None:
-        check_model(self.model)
+        check_model(self.model, allow_auto=True)
         check_run_name(self.name)
         parse_tile(self.tile)
 

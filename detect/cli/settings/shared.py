@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from detect.models.zoo import BUNDLED, DETECTORS
+from detect.models.zoo import AUTO, AUTO_DETECTORS, AUTO_FALLBACK, BUNDLED, DETECTORS
 from detect.options import max_detections_option, option
 
 DATA = "dataset: a folder, a name in datasets/ or a YAML file"
+_NAMES = ", ".join((*BUNDLED, *DETECTORS))
 
 
 def model_option(more: str = "") -> Any:
-    """Return the field ``model`` of the programs that run a detector; ``more`` is added to its help."""
-    names = ", ".join((*BUNDLED, *DETECTORS))
-    return option("balloon", f"{names}, or a checkpoint: a file or its URL{more}", metavar="NAME|FILE|URL")
+    """Return the field ``model`` of the programs that measure or convert a detector; ``more`` is added to its help."""
+    return option("balloon", f"{_NAMES}, or a checkpoint: a file or its URL{more}", metavar="NAME|FILE|URL")
+
+
+def detection_model_option() -> Any:
+    """Return the field ``model`` of the programs that show what a detector finds."""
+    auto = f"{AUTO_DETECTORS['cpu']} on a CPU, {AUTO_DETECTORS['cuda']} on a GPU, {AUTO_FALLBACK} without a network"
+    return option(AUTO, f"{AUTO}: {auto}; {_NAMES}, or a checkpoint: a file or its URL", metavar="auto|NAME|FILE|URL")
 
 
 def nms_option() -> Any:
