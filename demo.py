@@ -79,7 +79,7 @@ def compare(ground_truth: Path, detections: Path, iou: float = 0.5) -> tuple[int
     content = json.loads(ground_truth.read_text())
     name = Path(content["images"][0]["file_name"]).name
     wanted = [annotation["segmentation"] for annotation in content["annotations"]]
-    images = json.loads(detections.read_text())
+    images = json.loads(detections.read_text())["images"]
     (detected,) = (entry["detections"] for entry in images if Path(entry["source"]).name == name)
     overlaps = masks.iou([d["segmentation"] for d in detected], wanted)
     free = set(range(len(wanted)))

@@ -65,6 +65,7 @@ IMPORTED_BY = {
     "starlette": ("serving",),
     "pydantic": ("serving",),
     "anyio": ("serving",),
+    "h11": ("serving.image_urls",),
     "prometheus_client": ("serving",),
 }
 # Settings class -> modules that read its fields.
@@ -106,6 +107,7 @@ SETTINGS = {
         "cli/commands/serve",
         "serving/app",
         "serving/config",
+        "serving/json_images",
         "serving/service",
         "serving/uploads",
         "serving/video_jobs",

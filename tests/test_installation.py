@@ -99,9 +99,11 @@ def test_an_installed_package_detects_trains_and_writes_to_the_current_folder(en
     assert run([program, "--version"], tmp_path).startswith(f"detect {version}, torch ")
     before = sorted(Path(file).parent.rglob("*.yaml"))
 
-    run([program, "image", "--input", ROOT / "input" / "balloons_1.jpg", "--save-json"], tmp_path)
-    (document,) = json.loads((tmp_path / "outputs" / "detect" / "balloons_1" / "detections.json").read_text())
-    assert len(document["detections"]) >= 8
+    image = ROOT / "input" / "balloons_1.jpg"
+    run([program, "image", "--model", "balloon", "--input", image, "--save-json"], tmp_path)
+    written = tmp_path / "outputs" / "detect" / "balloons_1" / "detections.json"
+    (image,) = json.loads(written.read_text())["images"]
+    assert len(image["detections"]) >= 8
     train = [program, "train", "--data", "shapes", "--epochs", 1, "--imgsz", 96, "--pretrained", "balloon", "--quiet"]
     last = run([*train, "--workers", 0, "--device", "cpu"], tmp_path).splitlines()[-1]
     assert "detect evaluate" in last and ".py" not in last, "the next command is one that an installed package has"

@@ -52,7 +52,7 @@ class Row(msgspec.Struct, gc=False):
 
 
 class _OwnRow(msgspec.Struct, gc=False):
-    """A detection in ``detections.json``, see ``detect.inference.writers.json``."""
+    """A detection in ``detections.json``, see ``detect.structures.detections_json``."""
 
     name: str
     score: float
@@ -61,18 +61,26 @@ class _OwnRow(msgspec.Struct, gc=False):
 
 
 class _Entry(Row, gc=False):
-    """An item of a list: a detection, or an image with its detections in ``detections.json``."""
+    """An item of a list: a detection, or an image with its detections in an earlier ``detections.json``."""
 
     source: str | None = None
     detections: list[_OwnRow] | None = None
 
 
 class _Named(msgspec.Struct):
-    """An entry of ``images`` or ``categories``."""
+    """An entry of ``categories``."""
 
     id: int | float | str
-    file_name: str | None = None
     name: str | None = None
+
+
+class _Image(msgspec.Struct):
+    """An entry of ``images``: an image with an id, or with its detections in ``detections.json``."""
+
+    id: int | float | str | None = None
+    file_name: str | None = None
+    source: str | None = None
+    detections: list[_OwnRow] | None = None
 
 
 class _Document(msgspec.Struct):
@@ -81,7 +89,7 @@ class _Document(msgspec.Struct):
     annotations: list[_Entry] | None = None
     predictions: list[_Entry] | None = None
     detections: list[_Entry] | None = None
-    images: list[_Named] | None = None
+    images: list[_Image] | None = None
     categories: list[_Named] | None = None
 
 
@@ -136,7 +144,7 @@ def _read_leniently(path: Path) -> list[_Entry] | _Document:
     if not isinstance(content, dict):
         raise DataError(f"{path} holds neither a list nor an object; {EXPECTED}")
     kinds = {
-        "images": _Named,
+        "images": _Image,
         "categories": _Named,
         "annotations": _Entry,
         "predictions": _Entry,
@@ -172,9 +180,11 @@ def _rows_of(document: _Document, path: Path) -> list[_Entry]:
     """Return the rows of a document, with the names that its lists of images and categories give for ids."""
     lists = [document.predictions, document.detections, document.annotations]
     rows = next((rows for rows in lists if rows is not None), None)
+    if rows is None and any(image.detections is not None for image in document.images or ()):
+        return [_Entry(source=image.source, detections=image.detections or []) for image in document.images or ()]
     if rows is None:
         raise DataError(f"{path} holds no list of detections; {EXPECTED}")
-    files = {as_number(image.id): image.file_name for image in document.images or ()}
+    files = {as_number(image.id): image.file_name for image in document.images or () if image.id is not None}
     names = {as_number(category.id): category.name for category in document.categories or ()}
     for row in rows:
         row.file_name = row.file_name or files.get(as_number(row.image_id))

@@ -101,6 +101,7 @@ def annotate_images(
     classes: Iterable[str | int] | None = None,
     batch_size: int = 1,
     formats: Iterable[str] = (),
+    mask_format: str | None = None,
     annotated: bool = True,
     rescale_16bit: GrayRange | None = None,
     skip_existing: bool = False,
@@ -112,6 +113,7 @@ def annotate_images(
     classes: names or category ids of the classes to keep; by default all.
     batch_size: number of images per forward pass.
     formats: names in FORMATS of further files to write to ``folder``, such as "json".
+    mask_format: "rle" or "polygons", for masks in the formats that have both.
     annotated: whether to write annotated copies.
     rescale_16bit: gray values of 16-bit images that become black and white; by default 0 and 65535. One warning counts
         the 16-bit images that use few gray levels.
@@ -139,8 +141,9 @@ def annotate_images(
     finished = FinishedImages(folder, here.rank)
     DetectionFiles(folder, predictor.class_names, formats)  # checks the names
     make_plan = partial(continued_plan, annotated=annotated) if skip_existing else new_plan
-    with _planned(partial(make_plan, paths, folder, finished, settings, formats), folder, finished) as plan:
-        run = _Run(predictor, paths, folder, plan.formats, annotated, finished)
+    planned = partial(make_plan, paths, folder, finished, settings, formats, mask_format)
+    with _planned(planned, folder, finished) as plan:
+        run = _Run(predictor, paths, folder, plan, annotated, finished)
         with run.concluding():
             if here.is_first:
                 yield from map(SkippedImage, plan.skipped)
@@ -175,15 +178,15 @@ class _Run:
         predictor: Predictor,
         paths: Sequence[Path],
         folder: Path,
-        formats: Sequence[str],
+        plan: Plan,
         annotated: bool,
         finished: FinishedImages,
     ) -> None:
         """Raises UsageError for an unknown format."""
         self._class_names, self._paths, self._folder = predictor.class_names, paths, folder
-        self._formats, self._annotated, self._finished = formats, annotated, finished
-        self._files = DetectionFiles(folder, predictor.class_names, formats)
-        self._own_formats = tuple(name for name in formats if has_image_files(name))
+        self._plan, self._annotated, self._finished = plan, annotated, finished
+        self._files = DetectionFiles(folder, predictor.class_names, plan.formats)
+        self._own_formats = tuple(name for name in plan.formats if has_image_files(name))
         self.counters = ImageCounters(predictor)
 
     def save(self, one: _Predicted | UnreadableImage) -> AnnotatedImage | UnreadableImage:
@@ -252,7 +255,8 @@ class _Run:
 
     def _write_documents(self) -> None:
         """Write the files about all images; see ``run_documents.write_documents``."""
-        write_documents(self._folder, self._finished, self._paths, self._class_names, self._formats)
+        formats, mask_format = self._plan.formats, self._plan.mask_format
+        write_documents(self._folder, self._finished, self._paths, self._class_names, formats, mask_format)
 
 
 def _process(

@@ -38,6 +38,7 @@ def annotate_video(
     max_frames: int | None = None,
     batch_size: int | None = None,
     formats: Iterable[str] = (),
+    mask_format: str | None = None,
     track: bool = False,
     count_line: CountLine | None = None,
     window: Window | None = None,
@@ -52,6 +53,7 @@ def annotate_video(
     batch_size: number of frames per forward pass; by default 1 on a CPU and GPU_BATCH_SIZE on a GPU. Always 1 for a
         camera or live stream, whose frames would have to wait for each other.
     formats: names in FORMATS of further files to write beside ``out``, such as "json".
+    mask_format: "rle" or "polygons", for masks in the formats that have both.
     track: give each object a number that it keeps, draw its trail, and write the files of ``TrackTable`` beside
         ``out``.
     count_line: count the objects that cross this line, which implies ``track``.
@@ -83,6 +85,7 @@ def annotate_video(
             stride=stride,
             batch_size=batch_size,
             formats=formats,
+            mask_format=mask_format,
             overlay=None if table is None else TrackOverlay(table),
             show=None if window is None else window.show,
         )

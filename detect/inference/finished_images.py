@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detect.errors import DataError, UsageError
-from detect.inference.writers.json import detection_rows
 from detect.io.files import append_all_or_nothing, disk_errors_naming
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.detections_json import detection_rows
 
 RECORD = ".detections.jsonl"
 _IMAGE, _SETTINGS = b'{"image": ', b'{"settings": '  # how a line begins

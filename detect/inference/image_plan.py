@@ -17,7 +17,8 @@ from detect.io.files import remove_temporary_files_below
 from detect.media.color import GrayRange
 from detect.text import first_few, one_line, thresholds_in_words
 
-_FORMATS, _EXISTING = "formats", "existing"  # keys of recorded settings that may differ from run to run
+# Keys of recorded settings that may differ from run to run.
+_FORMATS, _MASKS, _EXISTING = "formats", "mask_format", "existing"
 
 
 class Task(NamedTuple):
@@ -33,12 +34,14 @@ class Plan(NamedTuple):
     tasks: images to process, in their order.
     skipped: images that are finished already.
     formats: output formats of this run and of the runs that it continues.
+    mask_format: see ``Writer``; that of the last run, if this run sets none.
     settings: what ``FinishedImages.open`` records.
     """
 
     tasks: list[Task]
     skipped: list[Path]
     formats: list[str]
+    mask_format: str | None
     settings: dict[str, Any]
 
 
@@ -63,7 +66,12 @@ def run_settings(
 
 
 def new_plan(
-    paths: Sequence[Path], folder: Path, finished: FinishedImages, settings: dict[str, Any], formats: Iterable[str]
+    paths: Sequence[Path],
+    folder: Path,
+    finished: FinishedImages,
+    settings: dict[str, Any],
+    formats: Iterable[str],
+    mask_format: str | None = None,
 ) -> Plan:
     """Return the plan of a run that processes all images.
 
@@ -74,7 +82,8 @@ def new_plan(
     stems = OutputStems(existing)
     tasks = [Task(path, stems.choose(str(path))) for path in paths]
     formats = list(formats)
-    return Plan(tasks, [], formats, settings | {_FORMATS: formats, _EXISTING: existing})
+    recorded = settings | {_FORMATS: formats, _MASKS: mask_format, _EXISTING: existing}
+    return Plan(tasks, [], formats, mask_format, recorded)
 
 
 def continued_plan(
@@ -83,6 +92,8 @@ def continued_plan(
     finished: FinishedImages,
     settings: dict[str, Any],
     formats: Iterable[str],
+    mask_format: str | None = None,
+    *,
     annotated: bool,
 ) -> Plan:
     """Return the plan of a run that leaves out the images that earlier runs into ``folder`` have finished.
@@ -99,10 +110,11 @@ def continued_plan(
                 f"{folder} holds files, but no record of finished images ({RECORD}), so `skip_existing` cannot"
                 " continue there; choose another `name`"
             )
-        return new_plan(paths, folder, finished, settings, formats)
+        return new_plan(paths, folder, finished, settings, formats, mask_format)
     _check_settings(settings, recorded[-1], folder)
     remove_temporary_files_below(folder)
     formats = list(dict.fromkeys([*(name for one in recorded for name in one[_FORMATS]), *formats]))
+    mask_format = mask_format or recorded[-1].get(_MASKS)
     existing = recorded[0][_EXISTING]
     earlier = {image.path: image for _, image in finished.images()}
     needed = set(filter(has_image_files, formats))
@@ -116,7 +128,8 @@ def continued_plan(
             skipped.append(path)
         else:
             tasks.append(Task(path, image.stem))
-    return Plan(tasks, skipped, formats, settings | {_FORMATS: formats, _EXISTING: existing})
+    now = settings | {_FORMATS: formats, _MASKS: mask_format, _EXISTING: existing}
+    return Plan(tasks, skipped, formats, mask_format, now)
 
 
 def has_image_files(name: str) -> bool:

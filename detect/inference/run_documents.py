@@ -23,9 +23,14 @@ def num_finished(finished: FinishedImages, paths: Sequence[Path]) -> int:
 
 
 def write_documents(
-    folder: Path, finished: FinishedImages, paths: Sequence[Path], class_names: ClassNames, formats: Iterable[str]
+    folder: Path,
+    finished: FinishedImages,
+    paths: Sequence[Path],
+    class_names: ClassNames,
+    formats: Iterable[str],
+    mask_format: str | None = None,
 ) -> None:
-    """Write the files of ``formats`` that need no pixels.
+    """Write the files of ``formats`` that need no pixels. mask_format: see ``Writer``.
 
     Images come in the order of ``paths``, after finished images that are not among them, sorted by path. The files
     depend only on the finished images, not on the number of runs and processes. Raises DiskError; earlier files are
@@ -34,7 +39,7 @@ def write_documents(
     position_of = {absolute: i for i, absolute in enumerate(_absolute(paths))}
     places = {image.path: place for place, image in finished.images()}
     order = sorted(places, key=lambda path: (position_of.get(path, -1), path))
-    with DetectionFiles(folder, class_names, formats, staged=True) as files:
+    with DetectionFiles(folder, class_names, formats, staged=True, mask_format=mask_format) as files:
         images = finished.read([places[path] for path in order], class_names)
         numbers = bar(image_ids(order), desc="writing detections", min_items=_MANY)
         for number, (image, detections) in zip(numbers, images, strict=True):

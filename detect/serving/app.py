@@ -63,7 +63,7 @@ def create_app(
             allow_origins=config.origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", "Location"],
+            expose_headers=["Retry-After", "Location", image_routes.FAILED_HEADER],
         )
     checks = access_checks(api_key, config.origins or (), config.hosts or ())
     app.include_router(image_routes.router, dependencies=checks)

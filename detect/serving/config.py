@@ -35,6 +35,7 @@ class ServeConfig:
     upload_timeout: seconds for a request with images to arrive completely. Larger videos get proportionally more.
     stall_timeout: seconds without a byte from the caller, after which the request is aborted.
     max_results: maximum number of finished jobs whose files are kept.
+    url_networks: networks, such as ``10.1.0.0/16``, from which images are loaded although they are not public.
     """
 
     model: list[str] = option(
@@ -80,6 +81,11 @@ class ServeConfig:
     max_video_megabytes: int = option(512, "maximum size of a video, in megabytes", low=1, high=100_000)
     max_megapixels: int = option(40, "maximum size of an image or video frame, in megapixels", low=1, high=178)
     max_images: int = option(16, "maximum number of images per request", low=1, high=1000)
+    image_urls: bool = option(
+        False,
+        "also load images from web addresses that requests give; the host must be on the internet, and not in a"
+        " private network",
+    )
     max_tiles: int = option(100, "maximum number of tiles per request with the parameter tile", low=1)
     max_frames: int = option(18_000, "maximum number of frames per video; later frames are skipped", low=1)
     max_jobs: int = option(4, "maximum number of videos that wait or are being processed", low=1)
@@ -100,6 +106,7 @@ class ServeConfig:
     upload_timeout: float = 30.0
     stall_timeout: float = 10.0
     max_results: int = MAX_RESULTS
+    url_networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.model:

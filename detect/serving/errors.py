@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 
 class ProblemError(Exception):
@@ -20,6 +22,31 @@ class ProblemError(Exception):
         self.status = status
         self.detail = detail
         self.headers = headers
+
+    def document(self) -> dict[str, Any]:
+        """Return the problem document, of type ``about:blank``, whose title is the standard phrase of the status."""
+        status = HTTPStatus(self.status)
+        return {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": self.detail}
+
+
+class ImageProblemError(ProblemError):
+    """Problem of one image, which does not concern the other images of its request."""
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that could not be read.
+
+    name: the caller's name for the image.
+    problem: why.
+    """
+
+    name: str
+    problem: ImageProblemError
+
+    def entry(self) -> dict[str, Any]:
+        """Return the entry of this image in ``images``: ``{"source", "error"}`` with a problem document."""
+        return {"source": self.name, "error": self.problem.document()}
 
 
 class ServerBusyError(ProblemError):

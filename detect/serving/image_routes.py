@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import anyio.to_thread
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from detect.errors import MediaError, UsageError
 from detect.inference.tiling import MIN_TILE
+from detect.media.encoding import Encoded
 from detect.serving import responses, schemas, uploads
-from detect.serving.errors import ProblemError, ServerBusyError
+from detect.serving.errors import FailedImage, ImageProblemError, ProblemError, ServerBusyError
 from detect.serving.model_registry import ServedModel, select_model
-from detect.serving.responses import ImageResult
+from detect.serving.responses import ImageResult, Results
 from detect.serving.service import Service
 from detect.structures.class_names import ClassNames
+from detect.structures.detections_json import MASK_FORMATS
 from detect.text import unknown
 
 T = TypeVar("T")
 router = APIRouter(prefix="/v1", tags=["images"])
 
-FORMATS = ("json", "image", "masks", *responses.FILE_FORMATS)
-_FORMAT_TEXT = "content of the response: `json` (detections), `image` (annotated image), `masks`" + (
-    f", or the files of this output format in a zip archive: {', '.join(responses.FILE_FORMATS)}"
-) * bool(responses.FILE_FORMATS)
+FORMATS = (*responses.JSON, "image", "masks", *responses.FILE_FORMATS)
+_FORMAT_TEXT = (
+    "content of the response: `json` (detections), what other tools read (`coco`, `huggingface`, `roboflow`), `image`"
+    " (annotated image), `masks`, or the files of this output format in a zip archive:"
+    f" {', '.join(f'`{name}`' for name in responses.FILE_FORMATS)}"
+)
+FAILED_HEADER = "Failed-Images"
 
 ModelQuery = Annotated[str | None, Query(description="name from /v1/models; default: the first one")]
 ThresholdQuery = Annotated[
@@ -58,6 +64,14 @@ TileQuery = Annotated[
         " in images that are much larger; default: no tiles"
     ),
 ]
+MaskFormatQuery = Annotated[
+    str | None,
+    Query(
+        description="masks in JSON: COCO's run-length encoding, or polygons that deviate by at most a pixel; default:"
+        " `rle`, and `polygons` for `format=roboflow`",
+        json_schema_extra={"enum": list(MASK_FORMATS)},
+    ),
+]
 ImageType = Literal["png", "jpeg"]
 MasksLayout = Literal["zip", "map"]
 
@@ -83,15 +97,19 @@ async def detect(
     tile: TileQuery = None,
     format: Annotated[str, Query(description=_FORMAT_TEXT, json_schema_extra={"enum": list(FORMATS)})] = "json",
     image_type: Annotated[ImageType, Query(description="file type of format=image")] = "png",
+    mask_format: MaskFormatQuery = None,
     masks: Annotated[
         MasksLayout,
         Query(description="layout of format=masks: a file per mask, or one map with the instance of each pixel"),
     ] = "zip",
 ) -> Response:
-    """Detect objects in images: the form fields `image`, or the body as one image.
+    """Detect objects in images: the form fields `image`, the body as one image, or a JSON body with base64 or URLs.
 
     Boxes and masks are in pixels of the image after its EXIF orientation has been applied. Several annotated images,
     and all masks as files, are sent in one zip archive.
+
+    Of several images, one that cannot be read has an `error` in place of its detections, and the header
+    `Failed-Images` lists the positions of such images, from 1. In a zip archive, the file `errors.json` names them.
     """
     service = service_of(request)
     start = time.perf_counter()
@@ -104,23 +122,15 @@ async def detect(
     if format == "masks" and not served.predictor.has_masks:
         detail = f"the model {served.name} does not predict masks"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    if mask_format not in (None, *MASK_FORMATS):
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, unknown("mask_format", mask_format[:60], MASK_FORMATS))
     files = await uploads.receive_images(request, service.config, take_bytes)
     service.check_capacity(len(files))
-    names = served.predictor.class_names
     try:
         with anyio.fail_after(service.config.timeout):
-            images = [
-                await _in_thread(service, uploads.decode_image, file, service.config, take_pixels) for file in files
-            ]
-            service.check_tiles(served, images)
-            found = await service.predict(served, images, threshold, labels, request)
-            results = list(map(ImageResult, map(str, files), images, found))
-            if format == "json":
-                seconds = time.perf_counter() - start
-                return JSONResponse(await _in_thread(service, responses.to_json, results, names, served.name, seconds))
-            encoded = _files(results, names, format, image_type, masks)
-            single_type = {"image": f"image/{image_type}", "masks": "image/png" if masks == "map" else None}
-            return await _file_response(service, encoded, single_type.get(format))
+            results = await _detected(service, request, served, files, take_pixels, threshold, labels)
+            output = _Output(format, image_type, mask_format, masks)
+            return await _response(service, served, results, output, start)
     except TimeoutError:
         raise ServerBusyError(service.config.timeout) from None
 
@@ -150,23 +160,95 @@ async def _in_thread(service: Service, function: Callable[..., T], *arguments: A
     return await anyio.to_thread.run_sync(function, *arguments, limiter=service.codec_threads)
 
 
-def _files(
-    results: list[ImageResult], names: ClassNames, format: str, image_type: ImageType, masks: MasksLayout
-) -> Iterator[tuple[str, bytes]]:
+@dataclass(frozen=True)
+class _Output:
+    """What a response contains; see the parameters of ``detect``."""
+
+    format: str
+    image_type: ImageType
+    mask_format: str | None
+    masks: MasksLayout
+
+
+async def _detected(
+    service: Service,
+    request: Request,
+    served: ServedModel,
+    files: Sequence[Encoded | FailedImage],
+    take_pixels: Callable[[int], None],
+    threshold: float | None,
+    labels: Sequence[int] | None,
+) -> Results:
+    """Return the result of each image. Raises the problem of the only image of a request."""
+    images = [await _decoded(service, file, take_pixels) for file in files]
+    if len(images) == 1 and isinstance(images[0], FailedImage):
+        raise images[0].problem
+    readable = [image for image in images if not isinstance(image, FailedImage)]
+    service.check_tiles(served, readable)
+    found = iter(await service.predict(served, readable, threshold, labels, request))
+    return [
+        image if isinstance(image, FailedImage) else ImageResult(str(file), image, next(found))
+        for file, image in zip(files, images, strict=True)
+    ]
+
+
+async def _decoded(
+    service: Service, file: Encoded | FailedImage, take_pixels: Callable[[int], None]
+) -> np.ndarray | FailedImage:
+    """Return the image in a file, uint8 RGB [H, W, 3], or why it cannot be read."""
+    if isinstance(file, FailedImage):
+        return file
+    try:
+        return await _in_thread(service, uploads.decode_image, file, service.config, take_pixels)
+    except ImageProblemError as problem:
+        return FailedImage(str(file), problem)
+
+
+async def _response(
+    service: Service, served: ServedModel, results: Results, output: _Output, start: float
+) -> Response:
+    """Encode the results of a request that began at ``start``, a time of ``time.perf_counter``."""
+    names = served.predictor.class_names
+    if output.format == "json":
+        facts = (served.name, time.perf_counter() - start, output.mask_format)
+        response: Response = JSONResponse(await _in_thread(service, responses.to_json, results, names, *facts))
+    elif output.format in responses.JSON:
+        arguments = (output.format, results, names, output.mask_format)
+        response = JSONResponse(await _in_thread(service, responses.to_convention, *arguments))
+    else:
+        is_map = output.masks == "map"
+        single_type = {"image": f"image/{output.image_type}", "masks": "image/png" if is_map else None}
+        encoded = _files(results, names, output)
+        response = await _file_response(service, encoded, single_type.get(output.format))
+    if failed := [str(i) for i, one in enumerate(results, 1) if isinstance(one, FailedImage)]:
+        response.headers[FAILED_HEADER] = ", ".join(failed)
+    return response
+
+
+def _files(results: Results, names: ClassNames, output: _Output) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of the files of a response."""
-    if format in responses.FILE_FORMATS:
-        yield from responses.format_files(format, results, names)
-        return
-    suffix = {"png": "png", "jpeg": "jpg"}[image_type]
-    for number, result in enumerate(results, 1):
-        if format == "image":
-            yield f"{number:03}.{suffix}", responses.annotated_image(result, names, image_type.upper())
-        elif masks == "map":
-            yield f"{number:03}.png", responses.instance_map(result.detections)
-        else:
-            folder = f"{number:03}/" if len(results) > 1 else ""
-            for name, content in responses.mask_files(result.detections, names):
-                yield folder + name, content
+    if output.format in responses.FILE_FORMATS:
+        yield from responses.format_files(output.format, results, names)
+    else:
+        for number, result in enumerate(results, 1):
+            if isinstance(result, ImageResult):
+                folder = f"{number:03}/" if len(results) > 1 else ""
+                yield from _image_files(result, names, output, f"{number:03}", folder)
+    yield from responses.error_files(results)
+
+
+def _image_files(
+    result: ImageResult, names: ClassNames, output: _Output, stem: str, folder: str
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the files about one image.  stem: name of a single file.  folder: of several files."""
+    if output.format == "image":
+        suffix = {"png": "png", "jpeg": "jpg"}[output.image_type]
+        yield f"{stem}.{suffix}", responses.annotated_image(result, names, output.image_type.upper())
+    elif output.masks == "map":
+        yield f"{stem}.png", responses.instance_map(result.detections)
+    else:
+        for name, content in responses.mask_files(result.detections, names):
+            yield folder + name, content
 
 
 async def _file_response(service: Service, files: Iterator[tuple[str, bytes]], single_type: str | None) -> Response:

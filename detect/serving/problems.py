@@ -21,10 +21,8 @@ _LOG = logging.getLogger("detect.serving")
 
 
 def problem_response(problem: ProblemError) -> JSONResponse:
-    """Return a problem document of type ``about:blank``, whose title is the standard phrase of the status."""
-    status = HTTPStatus(problem.status)
-    content = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": problem.detail}
-    return JSONResponse(content, status, dict(problem.headers or {}), MEDIA_TYPE)
+    """Return the response of a problem."""
+    return JSONResponse(problem.document(), problem.status, dict(problem.headers or {}), MEDIA_TYPE)
 
 
 def install_error_handlers(app: FastAPI) -> None:

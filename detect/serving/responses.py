@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from detect.inference.writers import FORMATS, Source
+from detect.inference.writers import FORMATS, JSON_FORMATS, Source
 from detect.inference.writers.files import encode_files
-from detect.inference.writers.json import detection_rows
 from detect.inference.writers.output_names import OutputStems, image_ids
 from detect.media.drawing import draw
 from detect.media.encoding import encode
+from detect.serving.errors import FailedImage
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.detections_json import document, huggingface_rows, image_entry, roboflow_response
 
-FILE_FORMATS = tuple(name for name in FORMATS if name != "json")
-"""Output formats whose files are sent in a zip archive. ``json`` is a response of its own."""
+JSON = tuple(JSON_FORMATS.values())
+"""Output formats that are JSON responses."""
+FILE_FORMATS = tuple(name for name in FORMATS if name not in JSON)
+"""Output formats whose files are sent in a zip archive."""
+ERRORS = "errors.json"
+"""File of a zip archive that lists the images that could not be processed."""
 
 MAX_INSTANCES = 2**16 - 1  # ids that fit into the 16 bits of an instance map
 
@@ -41,19 +47,45 @@ class ImageResult:
     detections: Detections
 
 
-def to_json(results: Sequence[ImageResult], class_names: ClassNames, model: str, seconds: float) -> dict[str, Any]:
-    """Return ``{"model", "seconds", "images": [{"source", "height", "width", "limit_reached", "detections"}]}``.
+Results = Sequence[ImageResult | FailedImage]
+
+
+def to_json(
+    results: Results, class_names: ClassNames, model: str, seconds: float, mask_format: str | None = None
+) -> dict[str, Any]:
+    """Return the document ``{"schema", "model", "seconds", "images"}``, see ``detect.structures.detections_json``.
 
     The entries of ``images`` equal those of the file detections.json that detect_image.py writes, without
-    ``annotated_file``.
+    ``annotated_file``; that of a FailedImage has only ``source`` and ``error``.
     """
-    images = []
-    for result in results:
-        height, width = result.detections.image_hw
-        entry: dict[str, Any] = {"source": result.name, "height": height, "width": width}
-        entry["limit_reached"] = result.detections.limit_reached
-        images.append(entry | {"detections": detection_rows(result.detections, class_names)})
-    return {"model": model, "seconds": round(seconds, 4), "images": images}
+    images = (
+        {"source": one.name} | image_entry(one.detections, class_names, mask_format)
+        if isinstance(one, ImageResult)
+        else one.entry()
+        for one in results
+    )
+    return document(images, model=model, seconds=round(seconds, 4))
+
+
+def to_convention(format: str, results: Results, class_names: ClassNames, mask_format: str | None = None) -> Any:
+    """Return ``results`` in the convention ``format``: "coco", "huggingface" or "roboflow".
+
+    COCO results list the detections of all images. The other conventions describe one image: the response is what they
+    have for it, or a list of it if there are several images, in which a FailedImage is ``{"error": text}``.
+    """
+    if format == "coco":
+        files = dict(format_files("coco", results, class_names, mask_format))
+        return json.loads(next(iter(files.values()), b"[]"))
+
+    def encoded(one: ImageResult | FailedImage) -> Any:
+        if isinstance(one, FailedImage):
+            return {"error": one.problem.detail}
+        if format == "huggingface":
+            return huggingface_rows(one.detections, class_names)
+        return roboflow_response(one.detections, class_names, mask_format)
+
+    images = [encoded(one) for one in results]
+    return images[0] if len(images) == 1 else images
 
 
 def annotated_image(result: ImageResult, class_names: ClassNames, kind: str) -> bytes:
@@ -78,15 +110,23 @@ def mask_files(detections: Detections, class_names: ClassNames) -> Iterator[tupl
         yield f"{i + 1:03}_{name}_{detections.scores[i]:.2f}.png", encode(pixels, "PNG")
 
 
-def format_files(name: str, results: Sequence[ImageResult], class_names: ClassNames) -> Iterator[tuple[str, bytes]]:
+def format_files(
+    name: str, results: Results, class_names: ClassNames, mask_format: str | None = None
+) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of the files that the output format ``name`` of detect_image.py has for ``results``."""
     names, stems = _unique_names([result.name for result in results]), OutputStems()
-    sources = (
-        Source(one, result.image, stem=stems.choose(one), image_id=number)
+    pairs = (
+        (Source(one, result.image, stem=stems.choose(one), image_id=number), result.detections)
         for one, result, number in zip(names, results, image_ids(names), strict=True)
+        if isinstance(result, ImageResult)
     )
-    pairs = zip(sources, (result.detections for result in results), strict=True)
-    yield from encode_files(name, class_names, pairs).items()
+    yield from encode_files(name, class_names, pairs, mask_format).items()
+
+
+def error_files(results: Results) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the file that lists the images that could not be processed, if there are any."""
+    if failed := [one.entry() for one in results if isinstance(one, FailedImage)]:
+        yield ERRORS, json.dumps(failed, indent=1, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def zip_archive(files: Iterable[tuple[str, bytes]]) -> bytes:

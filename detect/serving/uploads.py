@@ -21,30 +21,36 @@ from detect.media import formats
 from detect.media.encoding import Encoded
 from detect.media.images import read_header, read_image
 from detect.serving.config import ServeConfig
-from detect.serving.errors import ProblemError
+from detect.serving.errors import FailedImage, ImageProblemError, ProblemError
+from detect.serving.json_images import json_images, printable
 
 IMAGE_FIELD, VIDEO_FIELD = "image", "video"  # names of the form fields
-_MULTIPART = "multipart/form-data"
-_MAX_NAME = 200  # characters of a caller's file name that are kept
+_MULTIPART, _JSON = "multipart/form-data", "application/json"
 
 
-async def receive_images(request: Request, config: ServeConfig, take_bytes: Callable[[int], None]) -> list[Encoded]:
-    """Return the image files of a request: the form fields called ``image``, or the whole body as one file.
+async def receive_images(
+    request: Request, config: ServeConfig, take_bytes: Callable[[int], None]
+) -> list[Encoded | FailedImage]:
+    """Return the image files of a request: the form fields called ``image``, those of a JSON body (see
+    ``json_images``), or the whole body as one file.
 
     take_bytes: called with the number of bytes before they are kept in memory.
-    Raises ProblemError 400 (malformed form), 408 (too slow), 413 (too large) or 422 (no image).
+    Raises ProblemError 400 (malformed form or JSON), 403 (web addresses are not allowed), 408 (too slow), 413 (too
+    large) or 422 (no image).
     """
     chunks = body_chunks(request, config.max_request_bytes, config.stall_timeout, take_bytes)
     try:
         with anyio.fail_after(config.upload_timeout):
-            if _is_form(request):
+            if _media_type(request) == _MULTIPART:
                 max_files = config.max_images
                 parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=max_files)
                 parser.spool_max_size = config.max_request_bytes + 1  # keeps every file in memory
                 async with _parsed(parser) as form:
                     files = _files(form, IMAGE_FIELD)
-                    return [Encoded(await file.read(), _printable(file.filename or "the image")) for file in files]
+                    return [Encoded(await file.read(), printable(file.filename or "the image")) for file in files]
             body = b"".join([chunk async for chunk in chunks])
+            if body and _media_type(request) == _JSON:
+                return await json_images(body, config, take_bytes)
     except TimeoutError:
         detail = f"the request did not arrive within {config.upload_timeout:g} seconds"
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, detail) from None
@@ -83,22 +89,23 @@ def decode_image(file: Encoded, config: ServeConfig, take_pixels: Callable[[int]
     """Return an uploaded image as uint8 RGB [H, W, 3], EXIF orientation applied.
 
     take_pixels: called with the number of pixels before the image is decoded.
-    Raises ProblemError 413 (too many pixels), 415 (not an image) or 422 (damaged).
+    Raises ImageProblemError 413 (too many pixels), 415 (not an image) or 422 (damaged), and what ``take_pixels``
+    raises.
     """
     if formats.begins_as_video(file):
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{file} is a video; send it to /v1/detect/video")
+        raise ImageProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{file} is a video; send it to /v1/detect/video")
     try:
         height, width = read_header(file, config.max_pixels).image_hw
     except MediaError as error:
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
+        raise ImageProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
     if height * width > config.max_pixels:
         detail = f"{file} has {width}x{height} pixels; an image may have at most {config.max_pixels:,}"
-        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        raise ImageProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     take_pixels(height * width)
     try:
         return read_image(file)
     except MediaError as error:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        raise ImageProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
 
 async def receive_video(request: Request, config: ServeConfig, path: Path) -> None:
@@ -127,7 +134,7 @@ async def receive_video(request: Request, config: ServeConfig, path: Path) -> No
 
 async def _save_video(request: Request, config: ServeConfig, path: Path) -> None:
     chunks = body_chunks(request, config.max_video_bytes, config.stall_timeout)
-    if not _is_form(request):
+    if _media_type(request) != _MULTIPART:
         async with await anyio.open_file(path, "wb") as file:
             async for chunk in chunks:
                 await file.write(chunk)
@@ -138,8 +145,8 @@ async def _save_video(request: Request, config: ServeConfig, path: Path) -> None
             await anyio.to_thread.run_sync(shutil.copyfileobj, upload, file)
 
 
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _MULTIPART
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @asynccontextmanager
@@ -163,7 +170,7 @@ def _files(form: FormData, field: str) -> list[UploadFile]:
     """Return the files of one form field. Raises ProblemError 422 when it has none, or when there are other fields."""
     values = form.getlist(field)
     files = [value for value in values if isinstance(value, UploadFile)]
-    names = [_printable(name) for name in form]
+    names = [printable(name) for name in form]
     if not values:
         listed = ", ".join(f"'{name}'" for name in names) or "none"
         detail = f"the form has no field '{field}'; its fields are: {listed}"
@@ -174,8 +181,3 @@ def _files(form: FormData, field: str) -> list[UploadFile]:
     else:
         return files
     raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
-
-
-def _printable(name: str) -> str:
-    """Return a caller's file name, shortened, with unprintable characters replaced."""
-    return "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME])

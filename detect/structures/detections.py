@@ -12,7 +12,7 @@ import numpy as np
 
 from detect.errors import UsageError
 from detect.options import check_threshold, suggest_keywords
-from detect.structures import masks
+from detect.structures import detections_json, masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
 from detect.structures.masks import Rle
@@ -188,25 +188,50 @@ class Detections:
         canvas = self.image if image is None else image
         if canvas is None:
             raise UsageError("these detections keep no image; pass one: draw(image)")
-        labels = range(1, int(self.labels.max(initial=1)) + 1)
-        class_names = self.class_names or ClassNames(tuple(f"class {i}" for i in labels))
+        class_names = self._known_class_names()
         options = {"color_instances": color_instances, "show_scores": show_scores, "tint": tint}
         return Image.fromarray(draw(canvas, self, class_names, **options))
 
-    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+    @suggest_keywords
+    def to_json(self, format: str = "detect", *, source: str | None = None, mask_format: str | None = None) -> Any:
+        """Return the detections ready for ``json.dumps``.
+
+        format: "detect" for the document that every program writes, with one entry of ``images`` (see
+            ``image_entry`` in ``detect.structures.detections_json``); or what other tools read: "coco" (results, for
+            the image 1; see ``to_coco``), "huggingface" or "roboflow".
+        source: name of the image, for "detect".
+        mask_format: "rle" or "polygons"; by default RLE, and polygons for "roboflow".
+
+        Raises UsageError for another format.
+        """
+        detections_json.check_formats(format, mask_format)
+        names = self._known_class_names()
+        if format == "coco":
+            return self.to_coco(1, mask_format=mask_format)
+        if format == "huggingface":
+            return detections_json.huggingface_rows(self, names)
+        if format == "roboflow":
+            return detections_json.roboflow_response(self, names, mask_format)
+        entry = detections_json.image_entry(self, names, mask_format)
+        return detections_json.document([{"source": source} | entry])
+
+    def to_coco(self, image_id: int, *, mask_format: str | None = None) -> list[dict[str, Any]]:
         """Return the detections in COCO's results format (https://cocodataset.org/#format-results), ready for JSON.
 
+        mask_format: "rle" (the default) or "polygons".
+
         Each dict has image_id, category_id, bbox (xywh, absolute pixels), score and, from a model with masks,
-        segmentation (compressed RLE). Tracked detections also have track_id. category_id is the id of the training
-        annotations, or the label where ``class_names`` is None.
+        segmentation. Tracked detections also have track_id. category_id is the id of the training annotations, or the
+        label where ``class_names`` is None.
         """
+        detections_json.check_formats("coco", mask_format)
         rows = []
         columns = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
         for i, (label, score, (x0, y0, x1, y1)) in enumerate(columns):
             row: dict[str, Any] = {"image_id": image_id, "category_id": self._category_id(label)}
             row |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
             if self.masks is not None:
-                row["segmentation"] = masks.to_json(self.masks[i])
+                row["segmentation"] = detections_json.segmentation(self.masks[i], mask_format)
             if self.track_ids is not None:
                 row["track_id"] = int(self.track_ids[i])
             rows.append(row)
@@ -249,6 +274,11 @@ class Detections:
         if self.track_ids is not None:
             columns["track_id"] = self.track_ids
         return pandas.DataFrame(columns)
+
+    def _known_class_names(self) -> ClassNames:
+        """Return ``class_names``, or names such as ``class 3`` where they are None."""
+        labels = range(1, int(self.labels.max(initial=1)) + 1)
+        return self.class_names or ClassNames(tuple(f"class {i}" for i in labels))
 
     def _category_id(self, label: int) -> int:
         return label if self.class_names is None else self.class_names.category_id(label)

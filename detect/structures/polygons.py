@@ -39,8 +39,10 @@ def mask_rings(rle: Rle) -> list[list[Ring]]:
     return _parts(_outlines(rle))
 
 
-def simplified_polygons(rle: Rle) -> list[list[float]]:
+def simplified_polygons(rle: Rle, *, joined: bool = False) -> list[list[float]]:
     """Return the connected parts of a mask as polygons [x0, y0, ...] with few vertices, for a person to correct.
+
+    joined: whether to return one polygon, in which bridges of zero width join the parts.
 
     Holes are joined to their part by bridges of zero width. The polygons deviate from the mask by at most a pixel and
     have an IoU of at least 0.97 with it. [] for an empty mask.
@@ -48,10 +50,16 @@ def simplified_polygons(rle: Rle) -> list[list[float]]:
     exact = _outlines(rle)
     height, width = rle["size"]
     for tolerance in _TOLERANCES_PX:
-        polygons = [join_rings([part]) for part in _parts(shapely.simplify(exact, tolerance))]
+        polygons = _as_polygons(_parts(shapely.simplify(exact, tolerance)), joined)
         if polygons and masks.iou([masks.from_polygons(polygons, (height, width))], [rle]).min() >= _MIN_SIMPLE_IOU:
             return polygons
-    return [join_rings([part]) for part in _parts(exact)]
+    return _as_polygons(_parts(exact), joined)
+
+
+def _as_polygons(parts: list[list[Ring]], joined: bool) -> list[list[float]]:
+    """Return a polygon for each part, or one for all parts if ``joined``."""
+    groups = [parts] if joined and parts else [[part] for part in parts]
+    return [join_rings(group) for group in groups]
 
 
 def _outlines(rle: Rle) -> shapely.MultiPolygon:

@@ -19,7 +19,7 @@ from helpers.torchrun import torchrun
 from detect.inference.finished_images import RECORD
 from detect.media.images import write_image
 
-FLAGS = ("--imgsz", 64, "--threshold", 0.02, "--device", "cpu")
+FLAGS = ("--model", "balloon", "--imgsz", 64, "--threshold", 0.02, "--device", "cpu")
 OUTPUTS = ("--save-json", "--save-csv", "--save-coco", "--save-crops", "--save-labels", "coco")
 
 
@@ -82,7 +82,7 @@ def test_after_a_disk_error_of_one_process_the_images_of_all_are_kept(folder):
     copy.mkdir()  # the second process cannot write this file
     done = torchrun(*command(folder, "two", *OUTPUTS, *limit, "--skip-existing"))
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    rows = json.loads((folder / "two" / "detections.json").read_text())
+    rows = json.loads((folder / "two" / "detections.json").read_text())["images"]
     assert str(copy) in error and f"; {len(rows)} of 20 images are finished and kept" in error
     assert len(rows) >= 9 + 1  # all images of the first process, and that of the run before
     (warning,) = [line for line in done.stderr.splitlines() if "reached the limit" in line]

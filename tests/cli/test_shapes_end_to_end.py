@@ -49,7 +49,7 @@ def test_detections_have_class_names_and_original_category_ids(trained, tmp_path
         for image in ground_truth["images"]
     }
     right = total = 0
-    for row in json.loads((tmp_path / "d" / "detections.json").read_text()):
+    for row in json.loads((tmp_path / "d" / "detections.json").read_text())["images"]:
         for one in row["detections"]:
             assert IDS[one["name"]] == one["category_id"]
             right += one["category_id"] in shown[Path(row["source"]).name]

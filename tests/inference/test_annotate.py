@@ -45,7 +45,7 @@ def test_stopping_early_keeps_the_images_so_far(images, tmp_path):
     out.mkdir()
     with closing(annotate_images(FakePredictor(), sorted(images.iterdir()), out, formats=["json"])) as results:
         next(results)
-    kept = [entry["annotated_file"] for entry in json.loads((out / "detections.json").read_text())]
+    kept = [entry["annotated_file"] for entry in json.loads((out / "detections.json").read_text())["images"]]
     assert kept[0] == "a.png" and files(out) == sorted([*kept, "detections.json"])
 
 
@@ -86,7 +86,8 @@ def test_one_warning_counts_the_images_and_the_frames_that_reached_the_limit(ima
     list(annotate_images(predictor, sorted(images.iterdir()), tmp_path, classes=["kite"], formats=["json"]))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: 3 of 3 images") and "`max_detections=2`" in line
-    assert [row["limit_reached"] for row in json.loads((tmp_path / "detections.json").read_text())] == [True] * 3
+    rows = json.loads((tmp_path / "detections.json").read_text())["images"]
+    assert [row["limit_reached"] for row in rows] == [True] * 3
     with closing(annotate_images(predictor, sorted(images.iterdir()), tmp_path)) as results:
         next(results)
     assert "reached the limit" in capsys.readouterr().err

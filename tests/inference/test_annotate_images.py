@@ -72,7 +72,7 @@ def test_one_result_per_image_in_the_order_of_the_input(many, out, batch_size):
     results = run(order, out, batch_size=batch_size, formats=["json", "csv"])
     assert [result.path for result in results] == order
     assert [i for i, one in enumerate(results) if isinstance(one, UnreadableImage)] == [7, 26]
-    rows = json.loads((out / "detections.json").read_text())
+    rows = json.loads((out / "detections.json").read_text())["images"]
     assert [row["source"] for row in rows] == [str(path) for path in order if path not in (many[3], many[22])]
     assert all(row["annotated_file"] for row in rows)
     for result in results:
@@ -102,7 +102,7 @@ def test_without_annotated_copies_only_the_other_files_are_written(many, out):
     results = run(many, out, annotated=False, formats=["json"])
     assert files(out) == ["detections.json"]
     assert all(one.output is None for one in results if isinstance(one, AnnotatedImage))
-    assert {row["annotated_file"] for row in json.loads((out / "detections.json").read_text())} == {None}
+    assert {row["annotated_file"] for row in json.loads((out / "detections.json").read_text())["images"]} == {None}
 
 
 def test_files_that_exist_in_the_folder_are_not_overwritten(tmp_path):
@@ -125,7 +125,7 @@ def test_an_image_that_vanishes_while_it_is_processed_is_not_fatal(many, out):
     first, *others = run(many[:3], out, Deleting(), formats=["labels_yolo", "json"])
     assert isinstance(first, UnreadableImage) and "00.png" in first.reason
     assert all(isinstance(one, AnnotatedImage) for one in others)
-    assert len(json.loads((out / "detections.json").read_text())) == 2
+    assert len(json.loads((out / "detections.json").read_text())["images"]) == 2
 
 
 # Runs that are continued
@@ -137,7 +137,7 @@ def test_every_image_is_processed_once_if_a_run_is_continued(many, out, tmp_path
     first.interrupt_at = 10
     with pytest.raises(KeyboardInterrupt):
         run(many, out, first, formats=EVERY)
-    rows = json.loads((out / "detections.json").read_text())
+    rows = json.loads((out / "detections.json").read_text())["images"]
     assert len(rows) == 9
     second = FakePredictor()
     results = run(many, out, second, formats=EVERY, skip_existing=True)
@@ -188,14 +188,14 @@ def test_new_images_are_added_in_the_order_of_the_input(many, out, tmp_path):
     run(many, out, skip_existing=True)
     for name in ("detections.csv", "detections_coco.json"):
         assert (out / name).read_bytes() == expected[name]
-    copies = [row["annotated_file"] for row in json.loads((out / "detections.json").read_text())]
+    copies = [row["annotated_file"] for row in json.loads((out / "detections.json").read_text())["images"]]
     assert len(set(copies)) == 28 and sorted([*copies, *DOCUMENTS]) == files(out)
 
 
 def test_images_that_are_no_longer_given_stay_in_the_documents(many, out):
     run(many[:5], out, formats=["json"])
     run(many[5:8], out, skip_existing=True)
-    rows = json.loads((out / "detections.json").read_text())
+    rows = json.loads((out / "detections.json").read_text())["images"]
     assert [row["source"] for row in rows] == [str(path) for path in many[:8] if path != many[3]]
 
 
@@ -263,7 +263,7 @@ def test_a_folder_of_other_files_is_not_continued(many, out):
 
 def test_a_run_into_an_empty_folder_can_be_continued(many, out):
     assert len(run(many, out, skip_existing=True, formats=["json"])) == 30
-    assert len(json.loads((out / "detections.json").read_text())) == 28
+    assert len(json.loads((out / "detections.json").read_text())["images"]) == 28
 
 
 def test_two_runs_do_not_write_into_one_folder_at_the_same_time(many, out):
@@ -306,7 +306,7 @@ def test_a_full_disk_is_one_error_and_the_run_can_be_continued(many, out, tmp_pa
         with pytest.raises(DiskError, match=r"No space left on device; (\d+) of 30 images are finished") as error:
             run(many, out, formats=["json", "csv"])
     assert "`skip_existing` continues" in str(error.value)
-    kept = json.loads((out / "detections.json").read_text())
+    kept = json.loads((out / "detections.json").read_text())["images"]
     assert f"{len(kept)} of 30" in str(error.value) and 8 <= len(kept) <= 12
     run(many, out, skip_existing=True)
     assert contents(out) == expected

@@ -17,7 +17,6 @@ from detect.errors import UsageError
 from detect.inference.load import load_model, predictor_from_checkpoint
 from detect.inference.predictor import Predictor
 from detect.inference.runtimes.torch_runtime import TorchRuntime
-from detect.inference.writers.json import detection_rows
 from detect.media.encoding import encode
 from detect.media.images import write_image
 from detect.media.video_reader import VideoReader
@@ -25,6 +24,7 @@ from detect.models import checkpoint
 from detect.models.checkpoint_file import write_thresholds
 from detect.serving.model_registry import load_models
 from detect.structures.detections import Detections
+from detect.structures.detections_json import detection_rows
 
 IMAGES = [make_image((64, 96), seed) for seed in range(3)]
 
@@ -184,7 +184,7 @@ def test_detect_image_uses_the_thresholds_and_says_so(run_script, path, usual, t
     write_image(tmp_path / "a.png", IMAGES[0])
     flags = ["--input", tmp_path / "a.png", "--model", path, "--device", "cpu", "--save-json", "--name", "x"]
     assert run_script(detect_image, *flags) == 0
-    (one,) = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())
+    (one,) = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())["images"]
     assert_rows(one["detections"], rows_by_hand(usual, IMAGES[0], thresholds))
     words = ", ".join(f"{name} {thresholds[name]:.3g}" for name in CLASSES.names)
     assert capsys.readouterr().out.splitlines()[0] == f"thresholds: {words} (from the checkpoint)"
@@ -195,7 +195,7 @@ def test_a_flag_of_detect_image_replaces_the_thresholds(run_script, path, usual,
     given = min(thresholds.values())
     flags = ["--input", tmp_path / "a.png", "--model", path, "--device", "cpu", "--save-json", "--name", "x"]
     assert run_script(detect_image, *flags, "--threshold", given) == 0
-    (one,) = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())
+    (one,) = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())["images"]
     assert_rows(one["detections"], rows_by_hand(usual, IMAGES[0], dict.fromkeys(thresholds, given)))
     assert "thresholds" not in capsys.readouterr().out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from detect.errors import DiskError, UsageError
 from detect.inference.writers import FORMATS, Part, Source
 from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.files import DetectionFiles, encode_files
-from detect.inference.writers.json import detection_rows
 from detect.inference.writers.output_names import OutputStems, image_ids
 from detect.media.encoding import JPEG_MAX_SIDE
 from detect.media.images import read_image
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.detections_json import SCHEMA, detection_rows
 
 NAMES = ClassNames(("кот", "dog"), (17, 0))
 HW = (40, 60)
@@ -39,7 +40,7 @@ def frame(number: int, *, detected: bool = True) -> Source:
     return Source("clip.mp4", IMAGE, number, number / 25, detected)
 
 
-def read_json(path: Path) -> list[dict]:
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -73,7 +74,9 @@ def test_json_document_lists_each_image_with_its_size(tmp_path):
     with DetectionFiles(tmp_path, NAMES, ["json"]) as files:
         files.write(Source("a/x.jpg", IMAGE, annotated_file="x_2.jpg"), detections())
         files.write(Source("y.jpg", IMAGE), Detections(HW))
-    first, second = read_json(tmp_path / "detections.json")
+    document = read_json(tmp_path / "detections.json")
+    assert document["schema"] == SCHEMA
+    first, second = document["images"]
     assert (first["source"], first["annotated_file"]) == ("a/x.jpg", "x_2.jpg")
     assert (first["height"], first["width"]) == (40, 60)
     assert first["detections"] == detection_rows(detections(), NAMES)
@@ -90,7 +93,7 @@ def test_json_line_of_a_frame_is_written_at_once(tmp_path):
             assert len(lines) == number + 1
     assert [(line["frame"], line["time"], line["detected"]) for line in lines] == [(0, 0, True), (1, 0.04, False)]
     assert lines[0]["detections"] == detection_rows(detections(), NAMES)
-    assert (lines[0]["height"], lines[0]["width"]) == HW
+    assert (lines[0]["height"], lines[0]["width"]) == HW and {line["schema"] for line in lines} == {SCHEMA}
 
 
 # Every format

@@ -258,7 +258,7 @@ def test_annotated_image_that_cannot_be_written_is_an_error_with_the_file(tmp_pa
 def test_image_name_need_not_be_utf8(tmp_path):
     with DetectionFiles(tmp_path, NAMES, ["json"]) as files:
         files.write(Source("in/\udcff.jpg", NOISE), FOUND)
-    assert json.loads((tmp_path / "detections.json").read_text())[0]["source"] == "in/\udcff.jpg"
+    assert json.loads((tmp_path / "detections.json").read_text())["images"][0]["source"] == "in/\udcff.jpg"
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

@@ -170,7 +170,8 @@ runpy.run_path("detect_image.py", run_name="__main__")
 
 def test_run_draws_every_readable_image(hostile, run):
     out, _, printed, _, _ = run
-    documents = {Path(row["source"]).name: row for row in json.loads((out / "detections.json").read_text("utf-8"))}
+    rows = json.loads((out / "detections.json").read_text("utf-8"))["images"]
+    documents = {Path(row["source"]).name: row for row in rows}
     assert list(documents) == sorted(odd.name for odd in hostile.readable)
     images = {p.name for p in out.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")}
     assert images == {row["annotated_file"] for row in documents.values()} and len(images) == len(hostile.readable)

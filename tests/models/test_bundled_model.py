@@ -15,10 +15,10 @@ from demo import compare
 from detect.data.description import find_spec
 from detect.data.spec import fingerprint
 from detect.inference.load import load_model
-from detect.inference.writers.json import detection_rows
 from detect.models import checkpoint
 from detect.models.pretrained import bundled
 from detect.structures.class_names import ClassNames
+from detect.structures.detections_json import detection_rows
 
 BALLOON = Path("../shared/data/balloon")
 
@@ -75,7 +75,7 @@ def test_bundled_model_detects_the_balloons_of_the_sample_image(tmp_path: Path) 
     predictor = load_model("balloon", device="cpu")
     path = ROOT / "input" / "balloons_1.jpg"
     rows = detection_rows(predictor(path), predictor.class_names)
-    (tmp_path / "detections.json").write_text(json.dumps([{"source": str(path), "detections": rows}]))
+    (tmp_path / "detections.json").write_text(json.dumps({"images": [{"source": str(path), "detections": rows}]}))
     detected, total, _ = compare(path.with_suffix(".json"), tmp_path / "detections.json")
     assert total == 10
     assert detected >= 8

@@ -13,12 +13,12 @@ from helpers.slow_predictor import SlowPredictor
 from helpers.tiny_models import CLASSES, make_image
 from PIL import Image
 
-from detect.inference.writers.json import detection_rows
 from detect.media.encoding import Encoded, encode
 from detect.media.images import read_image
 from detect.serving.model_registry import ServedModel
 from detect.serving.responses import FILE_FORMATS
 from detect.structures import masks
+from detect.structures.detections_json import detection_rows
 
 SETTINGS = {"max_request_bytes": 300_000, "max_pixels": 20_000, "max_images": 3, "max_tiles": 4}
 IMAGE = make_image((64, 96), 1)
@@ -188,8 +188,16 @@ MULTIPART = "multipart/form-data"
         ({"content": PNG, "params": {"classes": "kyte"}}, 422, "unknown class 'kyte': did you mean kite"),
         ({"content": PNG, "params": {"threshold": "2"}}, 422, "threshold: "),
         ({"content": PNG, "params": {"nms": "1.5"}}, 422, "nms: "),
-        ({"content": PNG, "params": {"tile": "63"}}, 422, "tile: Input should be 'auto', or Input should be greater than"),
-        ({"content": PNG, "params": {"tile": "big"}}, 422, "tile: Input should be 'auto', or Input should be a valid integer"),
+        (
+            {"content": PNG, "params": {"tile": "63"}},
+            422,
+            "tile: Input should be 'auto', or Input should be greater than",
+        ),
+        (
+            {"content": PNG, "params": {"tile": "big"}},
+            422,
+            "tile: Input should be 'auto', or Input should be a valid integer",
+        ),
         (
             {"files": form(*3 * [PNG]), "params": {"tile": "64"}},
             413,

@@ -10,10 +10,10 @@ import pandas
 import pytest
 
 from detect.errors import UsageError
-from detect.inference.writers.json import detection_rows
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.detections_json import detection_rows
 
 SHAPES = ClassNames(("circle", "square", "triangle"), (90, 7, 3))
 HW = (40, 60)

@@ -143,6 +143,7 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
         classes=settings.classes,
         batch_size=settings.batch_size,
         formats=settings.formats,
+        mask_format=settings.mask_format,
         annotated=settings.annotated,
         rescale_16bit=settings.gray_range,
         skip_existing=settings.skip_existing,

@@ -50,6 +50,7 @@ def main() -> None:
             max_frames=settings.max_frames,
             batch_size=settings.batch_size,
             formats=settings.formats,
+            mask_format=settings.mask_format,
             track=settings.track,
             count_line=settings.line,
             window=window,

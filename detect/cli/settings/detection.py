@@ -10,7 +10,7 @@ from detect.cli.settings.shared import detection_limit_option, detection_model_o
 from detect.errors import UsageError
 from detect.inference.tiling import parse_tile
 from detect.inference.tracking.count_line import CountLine
-from detect.inference.writers import FORMATS, LABELS
+from detect.inference.writers import FORMATS, JSON_FORMATS, LABELS
 from detect.models.zoo import check_model
 from detect.options import (
     REQUIRED,
@@ -23,6 +23,7 @@ from detect.options import (
     precision_option,
     proposals_option,
 )
+from detect.structures.detections_json import MASK_FORMATS
 
 C = TypeVar("C")
 MODEL_SETTINGS = (
@@ -35,7 +36,7 @@ def _with_format_fields(settings_class: type[C]) -> type[C]:
     """Add to a class that becomes a dataclass a field ``save_NAME`` for each output format in FORMATS, and
     ``save_labels`` for those that are datasets."""
     for name, writer in FORMATS.items():
-        if not name.startswith(LABELS):
+        if writer.has_flag and not name.startswith(LABELS):
             settings_class.__annotations__[f"save_{name}"] = "bool"
             setattr(settings_class, f"save_{name}", option(False, writer.help))
     settings_class.__annotations__["save_labels"] = "str | None"
@@ -76,6 +77,18 @@ class _DetectSettings:
         "write to OUTPUT_DIR/NAME, or to NAME_2, NAME_3 ... if it exists (default: the input's name)",
         metavar="NAME",
     )
+    json_format: str | None = option(
+        None,
+        "what `save_json` writes, which this implies: detect has every number; coco, huggingface and roboflow are what"
+        " these programs read, in detections_FORMAT.json or VIDEO_FORMAT.jsonl (default: detect)",
+        choices=tuple(JSON_FORMATS),
+    )
+    mask_format: str | None = option(
+        None,
+        "masks in JSON: COCO's run-length encoding, or polygons that deviate by at most a pixel (default: rle, and"
+        " polygons in roboflow; huggingface has no masks)",
+        choices=MASK_FORMATS,
+    )
     quiet: bool = option(False, "print only errors and the last line")
 
     def __post_init__(self) -> None:
@@ -91,7 +104,10 @@ class _DetectSettings:
     def formats(self) -> list[str]:
         """Names in FORMATS of the output formats to write."""
         labels = getattr(self, "save_labels", None)
-        return [name for name in FORMATS if getattr(self, f"save_{name}", name == f"{LABELS}{labels}")]
+        chosen = {name for name in FORMATS if getattr(self, f"save_{name}", name == f"{LABELS}{labels}")}
+        if self.json_format is not None:
+            chosen = chosen - {"json"} | {JSON_FORMATS[self.json_format]}
+        return [name for name in FORMATS if name in chosen]
 
 
 @dataclass(kw_only=True)

@@ -72,6 +72,7 @@ def write_annotated_video(
     stride: int = 1,
     batch_size: int = 1,
     formats: Iterable[str] = (),
+    mask_format: str | None = None,
     gray: bool = False,
     overlay: Overlay | None = None,
     show: Callable[[np.ndarray], object] | None = None,
@@ -86,6 +87,7 @@ def write_annotated_video(
         previous one. The frames in between repeat the previous detections.
     out: file of the annotated copy, .mp4.
     formats: names in FORMATS; their files are written beside ``out`` under its name, such as ``out.jsonl``.
+    mask_format: "rle" or "polygons", for masks in the formats that have both.
     gray: whether everything outside the objects loses its color.
     show: called with each frame as it is written, uint8 RGB [H, W, 3] of the size of the first frame.
 
@@ -101,7 +103,7 @@ def write_annotated_video(
     drawn = _Drawing(video.size_hw, class_names, gray, overlay)
     interrupted = False
     with (
-        DetectionFiles(out.parent, class_names, formats, out.stem) as files,
+        DetectionFiles(out.parent, class_names, formats, out.stem, mask_format=mask_format) as files,
         VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound) as output,
     ):
         try:

@@ -79,14 +79,20 @@ class Writer(ABC):
     memory does not grow with the number of images.
 
     help: text for ``--help``, which names the files.
+    has_flag: whether the detect scripts have a setting ``save_NAME``; ``json_format`` selects the others.
     """
 
     help: ClassVar[str]
+    has_flag: ClassVar[bool] = True
 
-    def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
-        """stem: file name without suffix of the files that hold all images, or of the files of a video."""
+    def __init__(self, class_names: ClassNames, stem: str = IMAGES, mask_format: str | None = None) -> None:
+        """stem: file name without suffix of the files that hold all images, or of the files of a video.
+
+        mask_format: "rle" or "polygons", for formats that have both; None for the usual one of the format.
+        """
         self.class_names = class_names
         self.stem = stem
+        self.mask_format = mask_format
 
     def folder(self, name: str) -> str:
         """Return the name of a folder for images, or ``VIDEO_name`` for the frames of a video."""

@@ -24,6 +24,7 @@ class CocoWriter(Writer):
     image_id: ``Source.image_id``. Annotations may number the images differently, so evaluate.py finds an image by its
         ``file_name``.
     category_id: id of the class in the training annotations.
+    segmentation: from models with masks; with the mask format "polygons", a list of polygons [x0, y0, x1, y1, ...].
     keypoints: from models with keypoints, [x, y, score, x, y, score, ...].
     file_name, category_name: path of the image, or ``STEM_NUMBER.jpg`` for a frame, and name of the class. These are
         additions to the format.
@@ -31,8 +32,8 @@ class CocoWriter(Writer):
 
     help = "also write the detections in COCO's results format: detections_coco.json, VIDEO_coco.json for videos"
 
-    def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
-        super().__init__(class_names, stem)
+    def __init__(self, class_names: ClassNames, stem: str = IMAGES, mask_format: str | None = None) -> None:
+        super().__init__(class_names, stem, mask_format)
         self._list = JsonList(f"{stem}_coco.json")
         self._num_images = 0
 
@@ -42,7 +43,7 @@ class CocoWriter(Writer):
         self._num_images += 1
         position = self._num_images if source.frame is None else source.frame
         rows = replace(detections, class_names=self.class_names).to_coco(
-            position if source.image_id is None else source.image_id
+            position if source.image_id is None else source.image_id, mask_format=self.mask_format
         )
         name = source.name if source.frame is None else f"{source.file_stem}.jpg"
         for i, (row, label) in enumerate(zip(rows, detections.labels.tolist(), strict=True)):

@@ -24,8 +24,8 @@ class CropsWriter(Writer):
 
     help = "also write each detected object as an image: crops/CLASS/, VIDEO_crops/CLASS/ for videos"
 
-    def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
-        super().__init__(class_names, stem)
+    def __init__(self, class_names: ClassNames, stem: str = IMAGES, mask_format: str | None = None) -> None:
+        super().__init__(class_names, stem, mask_format)
         taken: dict[str, int] = {}
         plain = (re.sub(r"\W+", "_", name).strip("_") or "_" for name in class_names.names)
         self._folders = [unused_name(name[:100], taken, False) for name in plain]

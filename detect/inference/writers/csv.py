@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from io import StringIO
 
 from detect.inference.writers.base import IMAGES, Part, Source, Writer
-from detect.inference.writers.json import shortest
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.detections_json import shortest
 
 _IMAGE = ("image",)
 _FRAME = ("frame", "time", "detected")
@@ -26,8 +26,8 @@ class CsvWriter(Writer):
 
     help = "also write the detections as CSV: detections.csv for images, VIDEO.csv for videos"
 
-    def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
-        super().__init__(class_names, stem)
+    def __init__(self, class_names: ClassNames, stem: str = IMAGES, mask_format: str | None = None) -> None:
+        super().__init__(class_names, stem, mask_format)
         self._has_header = False
 
     def add(self, source: Source, detections: Detections) -> Iterable[Part]:

@@ -20,11 +20,11 @@ from detect.text import unknown
 _THREADS = 4  # a file waits for the disk most of the time
 
 
-def make_writer(format: str, class_names: ClassNames, stem: str = IMAGES) -> Writer:
+def make_writer(format: str, class_names: ClassNames, stem: str = IMAGES, mask_format: str | None = None) -> Writer:
     """Return a new writer of the format ``format``, a name in FORMATS. Raises UsageError for an unknown name."""
     if format not in FORMATS:
         raise UsageError(unknown("output format", format, FORMATS))
-    return FORMATS[format](class_names, stem)
+    return FORMATS[format](class_names, stem, mask_format)
 
 
 class DetectionFiles(AbstractContextManager["DetectionFiles"]):
@@ -35,6 +35,7 @@ class DetectionFiles(AbstractContextManager["DetectionFiles"]):
 
     staged: the growing files have temporary names until the block ends without an exception, and then replace earlier
         ones. After an exception they are deleted.
+    mask_format: see ``Writer``.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class DetectionFiles(AbstractContextManager["DetectionFiles"]):
         stem: str = IMAGES,
         *,
         staged: bool = False,
+        mask_format: str | None = None,
     ) -> None:
         """Raises UsageError for an unknown format, and for class names that a format cannot hold."""
         self.folder, self.stem = folder, stem
-        self._writers = [make_writer(name, class_names, stem) for name in formats]
+        self._writers = [make_writer(name, class_names, stem, mask_format) for name in formats]
         self._staged = staged
         self._growing: dict[str, Path] = {}  # {name: the file that is extended}
         self._has_failed = False
@@ -131,10 +133,13 @@ class DetectionFiles(AbstractContextManager["DetectionFiles"]):
 
 
 def encode_files(
-    format: str, class_names: ClassNames, results: Iterable[tuple[Source, Detections]]
+    format: str,
+    class_names: ClassNames,
+    results: Iterable[tuple[Source, Detections]],
+    mask_format: str | None = None,
 ) -> dict[str, bytes]:
-    """Return the files of an output format by name, without using the disk."""
-    writer = make_writer(format, class_names)
+    """Return the files of an output format by name, without using the disk. mask_format: see ``Writer``."""
+    writer = make_writer(format, class_names, mask_format=mask_format)
     files: dict[str, bytes] = {}
 
     def keep(parts: Iterable[Part]) -> None:

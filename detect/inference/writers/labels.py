@@ -48,8 +48,8 @@ class LabelsWriter(Writer):
     help = "also write a dataset with the detections as annotations, for a person to correct: labels_FORMAT/"
     format: ClassVar[str]
 
-    def __init__(self, class_names: ClassNames, stem: str = IMAGES) -> None:
-        super().__init__(class_names, stem)
+    def __init__(self, class_names: ClassNames, stem: str = IMAGES, mask_format: str | None = None) -> None:
+        super().__init__(class_names, stem, mask_format)
         self._exporter = get_exporter(self.format)
         self._folder = self.folder(f"labels_{self.format}")
         self._rows = _SpooledRows()
