@@ -10,8 +10,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 RESULTS ?=
 BIN = .venv/bin
-# One process per core. In the slow tests, the programs that they start get one thread each.
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One process per core, and one thread in each process that the tests start.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow check results clean
 
@@ -22,7 +22,7 @@ test: .venv/.installed-dev
 	$(PYTEST)
 
 test-slow: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(PYTEST) -m slow
+	$(PYTEST) -m slow
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -242,7 +242,7 @@ class Field:
         """Raise UsageError when ``value`` is out of range or not one of the choices."""
         for one in value if self.is_list else [value]:
             if self.choices is not None and not any(_allows(choice, str(one)) for choice in self.choices):
-                what = f"value of {where}" if self.name == "to" else self.name.replace("_", " ")
+                what = "value of `to`" if self.name == "to" else self.name.replace("_", " ")
                 raise UsageError(unknown(what, str(one), self.choices))
             # Written as "not inside the range" so that NaN is refused too.
             if self.low is not None and not one >= self.low:

@@ -267,6 +267,7 @@ assert os.umask(0) == 0o027
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_importing_everything_leaves_pillow_opencv_and_the_umask_alone():
     code = """
 import os

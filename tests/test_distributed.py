@@ -18,6 +18,7 @@ from detect.errors import UsageError
 from detect.models import checkpoint
 
 
+@pytest.mark.slow
 def test_two_processes_exchange_values(tmp_path):
     done = torchrun(ROOT / "tests" / "helpers" / "two_processes.py", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -79,6 +80,7 @@ def test_a_feature_for_one_process_is_refused_under_torchrun(monkeypatch):
         distributed.require_single_process("the overfit test")
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_with_the_same_number_of_processes(train_py, tmp_path, capsys):
     data = render_shapes(tmp_path, {"train": 2, "val": 2})
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]

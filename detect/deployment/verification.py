@@ -11,10 +11,10 @@ from detect.evaluation.predict import EVALUATION_THRESHOLD
 from detect.evaluation.selftest_repeats import BOX_TOLERANCE, SAME, SCORE_TOLERANCE, Agreement, compare_detections
 from detect.inference.predictor import Predictor
 
-
 _FEW_ARE_THE_SAME = (
-    f"detections count as the same up to a difference of {SCORE_TOLERANCE} in score and {BOX_TOLERANCE[0]} pixels, from"
-    f" a score of {EVALUATION_THRESHOLD + SCORE_TOLERANCE:.3g}; most differ in 8 bits, and AP says whether it matters"
+    f"detections with a score of at least {EVALUATION_THRESHOLD + SCORE_TOLERANCE:.3g} count as the same up to a"
+    f" difference of {SCORE_TOLERANCE} in score and {BOX_TOLERANCE[0]} pixels; in 8 bits most differ more, and AP says"
+    " whether it matters"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from helpers.api_server import serving, tiny_model
 from helpers.benchmarking import run_benchmark
 from helpers.tiny_models import as_checkpoint, make_image, random_model
@@ -58,6 +59,7 @@ def test_table_holds_what_was_measured_and_each_error_once():
     assert text.count("- 500: broken") == 1
 
 
+@pytest.mark.slow
 def test_server_is_started_loaded_and_stopped(tmp_path, monkeypatch, capsys):
     path = tmp_path / "kites" / "best.safetensors"
     path.parent.mkdir()

@@ -136,6 +136,7 @@ def test_table_and_json_hold_every_variant_and_every_stage(run, tmp_path, capsys
     assert [line[0] for line in lines[7:]] == [*runs[REFERENCE][0]["stages"], "all"]
 
 
+@pytest.mark.slow
 def test_several_models_are_measured(run, capsys):
     assert run("--models", "mobilenet_v2", "vovnet19_slim", "--pretrained", "none", "--rounds", 1, "--steps", 1) == 0
     assert "| `mobilenet_v2` |" in (text := capsys.readouterr().out) and "| `vovnet19_slim` |" in text

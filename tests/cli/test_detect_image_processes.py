@@ -65,6 +65,7 @@ def test_two_processes_write_what_one_process_writes(folder):
     assert [path.name for path in (folder / "two").glob(".*")] == [RECORD]
 
 
+@pytest.mark.slow
 def test_error_before_the_first_image_is_printed_by_one_process(folder):
     done = torchrun(*command(folder, "two", "--classes", "baloon"))
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

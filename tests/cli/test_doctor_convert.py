@@ -116,6 +116,7 @@ def test_seed_selects_the_images(folder, run, tmp_path):
     assert first == again != other
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real datasets are missing")
 @pytest.mark.parametrize("to", EXPORTERS)
 def test_bccd_keeps_its_splits_in_every_format(run, tmp_path, to, capsys):

@@ -281,6 +281,7 @@ def test_thresholds_of_a_split_without_objects_are_an_error_and_nothing_is_writt
     assert model.read_bytes() == (folder / "m.safetensors").read_bytes() and not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_second_run_gets_a_new_folder_and_split_is_respected(run, folder, tmp_path):
     flags = ["--model", folder / "m.safetensors", "--data", folder / "few.yaml", "--split", "val"]
     assert run(*flags) == 0 and run(*flags, "--imgsz", 32, "--tile", 64) == 0

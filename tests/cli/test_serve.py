@@ -118,6 +118,7 @@ def test_a_port_in_use_is_an_error():
     assert server.returncode == 2 and f"--port {port}: Address already in use; choose another" in err
 
 
+@pytest.mark.slow
 def test_a_server_for_everybody_without_a_key_warns_and_checks_the_host_name(model):
     with started("--model", model, "--host", "0.0.0.0", "--hosts", "*.example.org") as (server, line):
         assert " on http://0.0.0.0:" in line
@@ -129,6 +130,7 @@ def test_a_server_for_everybody_without_a_key_warns_and_checks_the_host_name(mod
     assert "warning: with --host 0.0.0.0" in err and "--api-key-file" in err
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_it_and_leaves_no_file(model, tmp_path):
     clip = tmp_path / "clip.mp4"
     with VideoWriter(clip, 10, (64, 96)) as video:
@@ -172,6 +174,7 @@ sys.exit(exit_status(serve.main))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stop_while_a_model_loads_does_not_wait_for_it(number):
     command = [sys.executable, "-c", LOADS_FOREVER]

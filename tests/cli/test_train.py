@@ -69,6 +69,7 @@ def test_checkpoints_describe_their_training_and_load_without_settings(train_py,
 FROM_WEIGHTS = ("--pretrained", "balloon", "--freeze", 2, "--copy-paste", 1, "--color", "strong")
 
 
+@pytest.mark.slow
 def test_frozen_stages_keep_their_weights(train_py, data, tmp_path):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, *TINY, *FROM_WEIGHTS]
     assert train_py(*flags, "--name", "x") == 0
@@ -81,6 +82,7 @@ def test_frozen_stages_keep_their_weights(train_py, data, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_ema_is_evaluated_and_saved(train_py, data, tmp_path):
     """With the same seed only the saved weights differ; the trained weights are equal."""
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
@@ -92,6 +94,7 @@ def test_the_ema_is_evaluated_and_saved(train_py, data, tmp_path):
     assert not all(torch.equal(kept[k], ema["model"][k]) for k in kept)
 
 
+@pytest.mark.slow
 def test_the_val_split_may_list_its_classes_in_another_order(train_py, data, tmp_path, monkeypatch):
     """Labels are positions in the class list of each file, so val must not be read with the list of train."""
     content = json.loads((data.parent / "files" / "val.json").read_text())
@@ -115,6 +118,7 @@ def test_the_val_split_may_list_its_classes_in_another_order(train_py, data, tmp
     assert turned["val_losses"] == as_train["val_losses"] and turned["val"]["bbox"] == as_train["val"]["bbox"]
 
 
+@pytest.mark.slow
 def test_the_settings_file_of_a_run_is_a_config_for_another(train_py, data, tmp_path):
     flags = ["--data", data, "--epochs", 1, "--batch-size", 2, "--output-dir", tmp_path, *TINY]
     assert train_py("--model", "v1", *flags, "--name", "one") == 0

@@ -82,6 +82,7 @@ def test_objects_are_pasted_onto_backgrounds_but_not_from_them(records, folder):
     assert any(pasted)
 
 
+@pytest.mark.slow
 def test_backgrounds_are_trained_on(data, folder, train_py, tmp_path, capsys):
     flags = ["--data", data, "--backgrounds", folder, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
     assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5) == 0

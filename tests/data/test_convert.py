@@ -185,6 +185,7 @@ REAL_LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ["bccd", "balloon", "coco_tiny80"])
 def test_real_datasets_are_read_back_equal(name, form, out, capsys):

@@ -54,6 +54,7 @@ def test_export_detects_the_same_for_other_sizes_batches_and_without_objects(fol
     assert_exports_detect_the_same(original, exported[to], [[image] for image in IMAGES] + [IMAGES[:1] * 2 + IMAGES])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", TARGETS)
 def test_export_without_masks_detects_the_same(folder, tmp_path, to):
     path = detect.export(folder / "boxes.safetensors", to, output_dir=tmp_path).path
@@ -124,6 +125,7 @@ def test_export_loads_with_the_settings_of_the_checkpoint(folder, exported, to):
     assert other.runtime.name == {"onnx": "onnxruntime", "openvino": "openvino"}[to]
 
 
+@pytest.mark.slow
 def test_nms_is_a_part_of_onnx_models_only(folder, exported):
     for settings in ({"nms": 0.2}, {"one_label_per_object": True}):
         with pytest.raises(UsageError, match=next(iter(settings))):
@@ -135,6 +137,7 @@ def test_nms_is_a_part_of_onnx_models_only(folder, exported):
     assert detect.load_model(exported["onnx"], nms=0.5, tile="auto").nms == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", TARGETS)
 def test_size_and_limit_of_the_export_are_kept(folder, tmp_path, to):
     model = folder / "boxes.safetensors"
@@ -148,6 +151,7 @@ def test_size_and_limit_of_the_export_are_kept(folder, tmp_path, to):
             detect.load_model(path, **wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", TARGETS)
 def test_comparison_with_the_original_is_returned_and_stored(folder, tmp_path, to):
     model = folder / "masks.safetensors"
@@ -214,6 +218,7 @@ signal.raise_signal(signal.SIGUSR1)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="a signal of POSIX")
 def test_signals_are_handled_after_openvino_models_are_deleted(exported):
     command = [sys.executable, "-c", SIGNAL_AFTER_MODELS, str(exported["openvino"])]
@@ -221,6 +226,7 @@ def test_signals_are_handled_after_openvino_models_are_deleted(exported):
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", TARGETS)
 def test_number_of_proposals_of_the_export_is_kept(folder, tmp_path, to):
     settings = {"proposals": 20, "max_detections": 200}  # more detections take more proposals, unless they are given
@@ -243,7 +249,7 @@ def test_fast_needs_an_export_that_can_classify_as_few_proposals(exported, monke
 
     measured(30)
     assert detect.load_model(exported["openvino"], fast=True).proposals == 30
-    with pytest.raises(UsageError, match=r"`fast`: it stands for `proposals=30`, and .* has 60: .*part of an ONNX model"):
+    with pytest.raises(UsageError, match=r"it stands for `proposals=30`, and .* has 60: .*part of an ONNX model"):
         detect.load_model(exported["onnx"], fast=True)
     measured(60)
     assert detect.load_model(exported["onnx"], fast=True).proposals == 60

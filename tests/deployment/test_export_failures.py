@@ -27,6 +27,7 @@ from detect.models.zoo import OPENVINO_FILE
 from detect.runtime import cpu_has_bfloat16
 
 
+@pytest.mark.slow
 def test_model_that_loses_too_much_is_not_kept_unless_forced(folder, tmp_path, monkeypatch):
     def worse(*arguments):
         found = original(*arguments)
@@ -61,6 +62,7 @@ def export_module():
 # Precision
 
 
+@pytest.mark.slow
 def test_openvino_computes_in_bfloat16_on_request_and_nothing_else_than_exported(exported, monkeypatch):
     hints = compiled_precisions(monkeypatch)
     for precision, hint in (("bf16", "bf16"), ("fp32", "f32"), (None, "f32")):
@@ -114,6 +116,7 @@ def test_int8_is_smaller_and_says_on_which_cpus_it_is_slow(folder, tmp_path, exp
     assert detect.load_model(small).runtime.facts.float_layers == computed
 
 
+@pytest.mark.slow
 def test_weights_of_16_bits_are_half_the_size(folder, tmp_path, exported):
     half = detect.export(folder / "masks.safetensors", "openvino", fp16=True, output_dir=tmp_path).path
     assert size(half) == pytest.approx(0.5 * size(exported["openvino"]), rel=0.1)

@@ -30,6 +30,7 @@ def run(blocks: list[str], tmp_path, monkeypatch) -> None:
         exec(compile(block, "docs/api.md", "exec"), names)
 
 
+@pytest.mark.slow
 def test_every_section_but_training_runs(tmp_path, monkeypatch, capsys):
     sections = set(re.findall(r"^## (.*)$", PAGE, flags=re.MULTILINE)) - set(SLOW_SECTIONS)
     run(examples(sections), tmp_path, monkeypatch)

@@ -204,6 +204,7 @@ def test_anchors_that_do_not_reach_the_objects_are_named(tmp_path, anchors, name
     assert (finding.severity is Severity.PROBLEM) == bool(named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "named"), [(0.95, "The threshold is too high"), (0.5, None)])
 def test_a_threshold_that_hides_correct_detections_is_too_high(tmp_path, tiny_model, threshold, named):
     predictor = load_model(tiny_model, threshold=threshold, device="cpu")

@@ -22,6 +22,7 @@ SAME = dict(zip(("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "False
 NO_GAIN = dict.fromkeys(GAIN_NAMES, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 @pytest.mark.parametrize(("dataset", "errors"), RECORDED)
 def test_gains_and_numbers_of_errors_equal_those_of_tidecv(dataset, errors, kind):

@@ -64,6 +64,7 @@ def test_the_loss_is_the_larger_one_of_boxes_and_masks(folder):
     assert speed_tuning.ap_loss(after, before) == pytest.approx(-1.0)
 
 
+@pytest.mark.slow
 def test_evaluate_stores_the_settings_that_fast_uses_and_keeps_the_cost_of_an_export(
     folder, losses, monkeypatch, capsys
 ):

@@ -169,6 +169,7 @@ list(annotate_images(Killed(), [Path(p) for p in {[str(p) for p in many]}], Path
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_killed_run_is_completed_as_if_it_had_not_been_killed(many, out, tmp_path):
     expected = expected_of(many, tmp_path, formats=EVERY)

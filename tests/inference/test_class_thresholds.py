@@ -26,7 +26,8 @@ from detect.serving.model_registry import load_models
 from detect.structures.detections import Detections
 from detect.structures.detections_json import detection_rows
 
-IMAGES = [make_image((64, 96), seed) for seed in range(3)]
+IMAGES = [make_image((64, 96), seed) for seed in range(2)]
+LIMIT = 500  # the mask head runs on each detection
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def everything(model) -> list[Detections]:
-    """All detections of IMAGES, up to 1000 per image."""
-    return predictor_from_checkpoint(as_checkpoint(model), threshold=0, max_detections=1000).predict_batch(IMAGES)
+    """All detections of IMAGES, up to LIMIT per image."""
+    return predictor_from_checkpoint(as_checkpoint(model), threshold=0, max_detections=LIMIT).predict_batch(IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def path(model, thresholds, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def predictor(path) -> Predictor:
-    return load_model(path, device="cpu", max_detections=1000)
+    return load_model(path, device="cpu", max_detections=LIMIT)
 
 
 def by_hand(found: Detections, thresholds: dict[str, float], names: tuple[str, ...] = CLASSES.names) -> Detections:
@@ -87,6 +88,7 @@ def test_each_class_is_filtered_by_its_own_threshold(predictor, everything, thre
         assert kept.filter(labels=[CLASSES.label(name)]).scores.min() == pytest.approx(threshold, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_and_single_images_give_the_same_detections(predictor):
     for together, image in zip(predictor(IMAGES, batch_size=3), IMAGES, strict=True):
         assert_same_detections(together, predictor(image), px=0.01, score=1e-4, min_count=5)
@@ -97,7 +99,7 @@ def test_a_given_threshold_applies_to_all_classes(predictor, path, everything):
     expected = everything[0].filter(given)
     assert len(expected) == 41
     assert_close(predictor(IMAGES[0], threshold=given), expected)
-    other = load_model(path, device="cpu", threshold=given, max_detections=1000)
+    other = load_model(path, device="cpu", threshold=given, max_detections=LIMIT)
     assert set(other.class_thresholds.values()) == {given} == {other.threshold}
     assert_close(other(IMAGES[0]), expected)
 

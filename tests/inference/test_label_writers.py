@@ -163,6 +163,7 @@ def test_class_names_that_a_format_cannot_hold_are_an_error_before_any_work(tmp_
         DetectionFiles(tmp_path, ClassNames(("a b", "a  b")), ["labels_voc"])
 
 
+@pytest.mark.slow
 def test_many_images_do_not_stay_in_memory(tmp_path):
     """More than fits into the part of the spooled file that is in memory."""
     path = tmp_path / "x.jpg"

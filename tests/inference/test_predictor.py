@@ -146,6 +146,7 @@ def test_size_and_kind_of_the_model_are_public(predictor):
 # Kinds of input
 
 
+@pytest.mark.slow
 def test_every_kind_of_image_gives_the_same_detections(predictor, images, tmp_path, server):
     image = images[0]
     path = tmp_path / "a.png"

@@ -241,6 +241,7 @@ def test_downloaded_file_that_is_not_a_checkpoint_is_named(server, cache):
         pretrained.choose_weights("mobilenet_v2", url)
 
 
+@pytest.mark.slow
 def test_script_uses_a_downloaded_model_offline(cache, tmp_path):
     checkpoint.save(as_checkpoint(random_model()), tmp_path / "x.safetensors")
     write_image(tmp_path / "x.jpg", make_image((64, 80), 1))

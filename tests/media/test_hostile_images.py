@@ -168,6 +168,7 @@ runpy.run_path("detect_image.py", run_name="__main__")
     return folder / "out", done.returncode, *lines, memory
 
 
+@pytest.mark.slow
 def test_run_draws_every_readable_image(hostile, run):
     out, _, printed, _, _ = run
     rows = json.loads((out / "detections.json").read_text("utf-8"))["images"]

@@ -36,6 +36,7 @@ def test_header_names_no_folder(header: checkpoint.Checkpoint) -> None:
     assert "/" not in json.dumps(header.training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("training", "shipped"),
     [

@@ -140,6 +140,7 @@ def feed_both(ours: Detector, theirs: Detector) -> None:
     theirs.backbone.register_forward_pre_hook(replace)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_except(FAST))
 def test_detections_equal_those_of_torchvisions_own_model(name, monkeypatch, tmp_path):
     state = published(name)

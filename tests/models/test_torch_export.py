@@ -30,6 +30,7 @@ def test_head_is_exported_for_any_number_of_rois(networks, name, side):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_dense_network_is_exported_for_any_number_and_size_of_images(networks):
     sizes = {0: Dim("images"), 2: STRIDE * Dim("rows", min=4, max=64), 3: STRIDE * Dim("columns", min=4, max=64)}

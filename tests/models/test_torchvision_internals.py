@@ -27,6 +27,7 @@ except DetectError as error:
     assert name in line and "torchvision 0.21" in line and "torch 2.6" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "removed",
     [
@@ -40,6 +41,7 @@ def test_missing_torchvision_name_is_reported_with_the_supported_versions(remove
     check_without(f"del {removed}", removed.rpartition(".")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name"),
     [

@@ -36,6 +36,7 @@ def test_the_image_runs_as_an_unprivileged_user_with_the_cpu_build_of_pytorch():
     assert second.endswith("-r requirements-serve.txt")
 
 
+@pytest.mark.slow
 def test_the_copied_files_are_enough_to_serve(tmp_path):
     for line in instruction("COPY"):
         *sources, _ = line.split()

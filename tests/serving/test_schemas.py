@@ -29,6 +29,7 @@ def for_cases(operation, check) -> None:
     decide(given(case=st.one_of(strategies))(check))()
 
 
+@pytest.mark.slow
 def test_every_response_is_described(description):
     def check(case) -> None:
         # A schema cannot state which bytes are an image, so valid requests with a body may be refused.
@@ -41,6 +42,7 @@ def test_every_response_is_described(description):
     assert len(operations) == 10
 
 
+@pytest.mark.slow
 def test_a_valid_image_is_accepted_with_every_combination_of_parameters(description):
     def check(case) -> None:
         case.media_type, case.body = "image/png", PNG

@@ -90,6 +90,7 @@ def test_a_result_is_deleted_after_a_while(model, video, folder):
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
 
 
+@pytest.mark.slow
 def test_only_the_newest_results_are_kept(model, video, folder):
     with serving(model, max_results=2) as client:
         ids = [processed(client, video)["id"] for _ in range(3)]

@@ -79,6 +79,7 @@ def test_results_have_the_numbers_of_the_log(train_py, data, tmp_path):
         assert float(line["bbox_AP"]) == row["val"]["bbox"]["AP"]
 
 
+@pytest.mark.slow
 def test_after_a_resume_no_epoch_is_missing_or_twice(train_py, data, tmp_path):
     flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", *FASTER]
     assert train_py(*flags, "--epochs", 1) == 0
@@ -98,6 +99,7 @@ def drawn_epochs(monkeypatch) -> list[str]:
     return drawn
 
 
+@pytest.mark.slow
 def test_a_resumed_run_without_a_new_best_epoch_keeps_the_files_of_the_former(
     train_py, data, tmp_path, scores, drawn_epochs
 ):
@@ -110,6 +112,7 @@ def test_a_resumed_run_without_a_new_best_epoch_keeps_the_files_of_the_former(
     assert drawn_epochs == ["best epoch (1) on val; "]
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_finds_no_new_best_epoch_shows_the_one_before(
     train_py, data, tmp_path, scores, drawn_epochs, monkeypatch
 ):
@@ -146,6 +149,7 @@ def test_a_finished_run_of_an_earlier_version_gets_the_files(train_py, data, tmp
         assert np.array_equal(pixels(tmp_path / "x" / name), image), name
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_early_has_the_files(train_py, data, tmp_path, scores, drawn_epochs):
     scores(0.5, 0.1, 0.1)
     flags = ["--data", data, "--epochs", 3, "--patience", 1, "--output-dir", tmp_path, "--name", "x", *FASTER]
@@ -181,6 +185,7 @@ def test_an_error_while_drawing_does_not_end_a_training(train_py, data, tmp_path
     assert said.count("ValueError: a surprise; training does not need it") == 4
 
 
+@pytest.mark.slow
 def test_a_missing_best_checkpoint_is_a_warning(train_py, data, tmp_path, capsys):
     assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *FASTER) == 0
     for name in (*BEST_EPOCH_FILES, "best.safetensors", "last.safetensors"):

@@ -28,6 +28,7 @@ def test_a_training_ends_with_a_report_of_its_best_epoch_on_val(train_py, data, 
     assert f"report: {tmp_path / 'x' / REPORT}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_report_of_fewer_epochs_is_replaced_although_the_best_epoch_stays(train_py, data, tmp_path, monkeypatch):
     values = chain([0.5], repeat(0.1))
     monkeypatch.setattr(coco_metrics, "score", lambda *_, **__: {"bbox": {"AP": next(values), "AP50": 0.5}})
@@ -47,6 +48,7 @@ def test_a_report_of_fewer_epochs_is_replaced_although_the_best_epoch_stays(trai
     assert not (folder / REPORT).exists(), "it would lack the last epoch"
 
 
+@pytest.mark.slow
 def test_a_training_can_do_without_a_report(train_py, data, tmp_path):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags) == 0

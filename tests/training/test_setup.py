@@ -137,6 +137,7 @@ def test_mixed_precision_is_used_if_the_cpu_supports_it(settings_of_new_run, dat
     )
 
 
+@pytest.mark.slow
 def test_a_run_in_16_bits_continues_in_float32_on_a_device_without_them(train_py, data, tmp_path, monkeypatch, capsys):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     monkeypatch.setattr("detect.runtime.cpu_has_bfloat16", lambda: True)
@@ -156,6 +157,7 @@ def test_saved_settings_start_the_same_run(settings_of_new_run, data, tmp_path, 
     assert "\n--lr" not in capsys.readouterr().out  # nothing is left to fit
 
 
+@pytest.mark.slow
 def test_fitted_defaults_are_kept_when_a_run_is_resumed(train_py, data, tmp_path):
     flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags) == 0
@@ -201,6 +203,7 @@ def test_anchors_of_weights_without_header_are_recognized_by_their_number(
     assert settings["anchors"] == ("fitted" if is_fitted else None)
 
 
+@pytest.mark.slow
 def test_anchors_of_pretrained_weights_are_kept(train_py, data, tmp_path):
     common = ["--data", data, "--epochs", 1, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
     assert train_py(*common, "--name", "first") == 0

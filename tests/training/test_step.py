@@ -91,6 +91,7 @@ def detector_step(optimizer: str, **options) -> TrainStep:
     return TrainStep(model, optimizer, schedule, build_ema(model, 0.9), clip=10.0, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_restored_state_continues_bit_for_bit(optimizer, steps):
     whole, first, second = (detector_step(optimizer) for _ in range(3))

@@ -115,6 +115,7 @@ def scenes(draw: st.DrawFn, numbers: Iterator[int], *, with_masks: bool) -> Scen
     return Scene((rows * CELL, columns * CELL), tuple(objects), with_masks)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate, Phase.shrink])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("with_masks", [True, False])

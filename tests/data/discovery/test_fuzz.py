@@ -79,6 +79,7 @@ def test_random_folder_gives_a_dataset_or_a_one_line_error(folder, files, form):
     assert {"train", "val"} <= spec.splits.keys() or set(spec.splits) <= {"val", "test"} or has_one_image
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     form=st.sampled_from(["coco", "csv", "cvat", "voc", "yolo", "labelme"]),

@@ -152,7 +152,7 @@ def test_a_split_with_more_missing_than_existing_images_is_an_error(write, missi
 def test_a_note_is_said_once_for_all_splits_and_a_problem_once_for_each(write, capsys):
     spec = write(content(annotation(1, keypoints=[10, 5, 2]), annotation(2), annotation(3, bbox=[1, 1, 0, 5])))
     train = spec.root / spec.splits["train"]["annotations"]
-    spec.splits["val"] = spec.splits["train"] | {"annotations": shutil.copy(train, spec.root / "val.json")}
+    spec.splits["val"] = spec.splits["train"] | {"annotations": shutil.copy(train, train.with_name("val.json"))}
     for split in ("train", "val", "train"):
         spec.read(split)
     said = capsys.readouterr().err

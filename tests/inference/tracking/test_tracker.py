@@ -93,6 +93,7 @@ def test_numbers_are_never_used_again(visible, max_lost):
                 last_seen[number] = frame
 
 
+@pytest.mark.slow
 @given(order=st.permutations([1, 2, 3]), seed=st.integers(0, 1000))
 def test_numbers_do_not_depend_on_the_order_of_the_classes(order, seed):
     rng = np.random.default_rng(seed)

@@ -271,6 +271,7 @@ def test_loading_a_timm_checkpoint_without_timm_names_the_install_command(tmp_pa
         predictor_from_checkpoint(checkpoint.load(tmp_path / "a.safetensors"))
 
 
+@pytest.mark.slow
 def test_timm_is_not_imported_for_other_backbones():
     """timm is optional and slow to import."""
     code = (

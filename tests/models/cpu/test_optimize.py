@@ -30,6 +30,7 @@ def losses_and_gradients(model: nn.Module) -> dict[str, torch.Tensor]:
     return {**{name: value.detach() for name, value in losses.items()}, **gradients(model)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v2", "v1", "retinanet"])
 def test_losses_and_gradients_equal_those_of_torchvisions_parts(name):
     """The batch norms and the first stage of the backbone are frozen."""
