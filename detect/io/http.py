@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
@@ -201,6 +202,8 @@ def network_error_in_words(error: Exception) -> str:
         error = error.reason
     if isinstance(error, socket.gaierror):
         return f"the server's name cannot be resolved ({error.strerror})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is invalid, as behind a login page or a proxy ({error.verify_message})"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

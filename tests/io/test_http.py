@@ -6,11 +6,13 @@ import hashlib
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 from threading import Event
+from urllib.error import URLError
 
 import pytest
 from helpers.folders import ROOT
@@ -149,6 +151,18 @@ def test_unresolvable_host_name_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(FetchError, match="name cannot be resolved"):
         fetch("http://weights.invalid/model.bin", tmp_path)
+
+
+def test_an_invalid_certificate_is_named_with_its_usual_causes(tmp_path, monkeypatch):
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "Hostname mismatch"
+
+    def fail(*_: object, **__: object) -> None:
+        raise URLError(error)
+
+    monkeypatch.setattr(http, "urlopen", fail)
+    with pytest.raises(FetchError, match=r"certificate is invalid, as behind a login page .*\(Hostname mismatch\)"):
+        fetch("https://weights.invalid/model.bin", tmp_path)
 
 
 def test_stalled_download_is_requested_again(server, tmp_path, monkeypatch):
