@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
+from detect import __version__
 from detect.serving import image_routes, schemas, video_routes
 from detect.serving.access import access_checks
 from detect.serving.config import ServeConfig
@@ -24,9 +25,10 @@ from detect.serving.service import Service
 
 _DESCRIPTION = (
     "Detect objects in images and videos. Errors are problem documents (RFC 9457); a response with status 503 states"
-    " in `Retry-After` when to try again."
+    " in `Retry-After` when to try again. [Web page](.), [OpenAPI document](openapi.json)"
 )
 _PAGE = Path(__file__).parent / "page"
+_API_DOCS = Path(__file__).parent / "api_docs"
 
 
 def create_app(
@@ -48,6 +50,7 @@ def create_app(
 
     app = FastAPI(
         title="detect",
+        version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
@@ -75,20 +78,31 @@ def create_app(
 
 def _add_operation_routes(app: FastAPI, service: Service) -> None:
     @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", tags=["operation"])
+    @app.get("/healthz", tags=["operation"], summary="Whether the server runs", responses=schemas.STATUS_RESPONSES)
     def healthz() -> dict[str, str]:
         """Answer as long as the server runs."""
         return {"status": "ok"}
 
     @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", tags=["operation"], responses=schemas.problems(503))
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="Whether images can be processed",
+        responses=schemas.STATUS_RESPONSES | schemas.problems(503),
+    )
     def readyz() -> dict[str, str]:
         """Answer 200 while images can be processed, else 503."""
         if not service.is_ready:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the models are not running")
         return {"status": "ok"}
 
-    @app.get("/metrics", tags=["operation"], response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Counters and durations",
+        response_class=Response,
+        responses=schemas.METRICS_RESPONSES,
+    )
     def metrics() -> Response:
         """Counters and durations in Prometheus' text format."""
         return Response(service.metrics.text(), media_type=MEDIA_TYPE)
@@ -101,6 +115,8 @@ def _add_pages(app: FastAPI) -> None:
 
     @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
     def docs() -> FileResponse:
-        return FileResponse(_PAGE / "docs.html")
+        return FileResponse(_API_DOCS / "index.html")
 
     app.mount("/page", StaticFiles(directory=_PAGE))
+    app.mount("/api_docs", StaticFiles(directory=_API_DOCS))
+    app.mount("/swagger", StaticFiles(packages=[("fastapi_offline", "static")]))

@@ -5,50 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from detect.serving import examples
+from detect.serving.json_images import JsonImages
 from detect.serving.problems import MEDIA_TYPE
 
-_DETECT_EXAMPLE = {
-    "model": "balloon",
-    "seconds": 0.41,
-    "images": [
-        {
-            "source": "party.jpg",
-            "height": 600,
-            "width": 800,
-            "limit_reached": False,
-            "detections": [
-                {
-                    "name": "balloon",
-                    "category_id": 1,
-                    "score": 0.98,
-                    "box_xyxy": [101.5, 60.25, 310.0, 335.5],
-                    "segmentation": {"size": [600, 800], "counts": "Zm[1?ab0;E:H8I6"},
-                }
-            ],
-        }
-    ],
-}
-_MODELS_EXAMPLE: dict[str, Any] = {
-    "models": [
-        {
-            "name": "balloon",
-            "classes": [{"name": "balloon", "category_id": 1, "threshold": 0.5}],
-            "threshold": 0.5,
-            "imgsz": 480,
-            "masks": True,
-        }
-    ]
-}
-_JOB_EXAMPLE: dict[str, Any] = {
-    "id": "8h0dLzr2p3B9x1mVtQwYk5Nc",
-    "model": "balloon",
-    "state": "running",
-    "frames": 40,
-    "total_frames": 240,
-    "detail": None,
-}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -83,11 +45,11 @@ class Model(BaseModel):
 class Models(BaseModel):
     """All models; the first one is the default."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _MODELS_EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": examples.MODELS})
     models: list[Model]
 
 
-class Segmentation(BaseModel):
+class Rle(BaseModel):
     """Mask as COCO's compressed run-length encoding. size: height and width."""
 
     size: tuple[int, int]
@@ -95,14 +57,16 @@ class Segmentation(BaseModel):
 
 
 class Detection(BaseModel):
-    """A detected object. box_xyxy: left, top, right and bottom in pixels.  keypoints: x, y and score of each."""
+    """A detected object. box_xyxy: left, top, right and bottom in pixels.  segmentation: its mask as RLE, or as
+    polygons [x0, y0, x1, y1, ...].  keypoints: x, y and score of each.  track_id: its number in a video."""
 
     name: str
     category_id: int
     score: float
     box_xyxy: tuple[float, float, float, float]
-    segmentation: Segmentation | None = None
+    segmentation: Rle | list[list[float]] | None = None
     keypoints: list[tuple[float, float, float]] | None = None
+    track_id: int | None = None
 
 
 class Image(BaseModel):
@@ -116,19 +80,109 @@ class Image(BaseModel):
     detections: list[Detection]
 
 
-class ImageDetections(BaseModel):
+class FailedImage(BaseModel):
+    """An image that could not be read."""
+
+    source: str
+    error: ProblemDocument
+
+
+class Document(BaseModel):
     """Detections in all images of a request. seconds: duration of the request on the server."""
 
+    schema_: Literal["detect/1"] = Field(alias="schema")
     model: str
     seconds: float
-    images: list[Image]
+    images: list[Image | FailedImage]
+
+
+class CocoResult(BaseModel):
+    """A detection in COCO's results format. bbox: x, y, width and height."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    score: float
+    segmentation: Rle | list[list[float]] | None = None
+    keypoints: list[float] | None = None
+    file_name: str
+    category_name: str
+
+
+class HuggingFaceBox(BaseModel):
+    """A box in whole pixels."""
+
+    xmin: int
+    ymin: int
+    xmax: int
+    ymax: int
+
+
+class HuggingFaceResult(BaseModel):
+    """A detection as pipelines of Hugging Face return it."""
+
+    label: str
+    score: float
+    box: HuggingFaceBox
+
+
+class RoboflowPoint(BaseModel):
+    """A vertex of a polygon."""
+
+    x: float
+    y: float
+
+
+class RoboflowPrediction(BaseModel):
+    """A detection as Roboflow's inference returns it. x, y: center of the box.  class_id: from 0."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    confidence: float
+    class_: str = Field(alias="class")
+    class_id: int
+    mask_format: Literal["polygon", "rle"] | None = None
+    points: list[RoboflowPoint] | None = None
+    rle: Rle | None = None
+
+
+class RoboflowImage(BaseModel):
+    """The size of an image."""
+
+    width: int
+    height: int
+
+
+class RoboflowResponse(BaseModel):
+    """The detections in an image as Roboflow's inference returns them."""
+
+    image: RoboflowImage
+    predictions: list[RoboflowPrediction]
+
+
+class ImageError(BaseModel):
+    """Why one of several images could not be read, with `format=huggingface` and `format=roboflow`."""
+
+    error: str
+
+
+JsonResponse = (
+    Document
+    | list[CocoResult]
+    | list[HuggingFaceResult]
+    | list[list[HuggingFaceResult] | ImageError]
+    | RoboflowResponse
+    | list[RoboflowResponse | ImageError]
+)
 
 
 class Job(BaseModel):
     """A video job. frames: number of frames written so far.  total_frames: approximate length of the video, null when
     the file does not state it.  detail: why the job failed, or why the result is shorter than the video."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _JOB_EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": examples.JOB})
     id: str
     model: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -137,20 +191,31 @@ class Job(BaseModel):
     detail: str | None
 
 
-def _problem_example(status: int) -> dict[str, Any]:
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": "explanation"}
-
-
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses with these statuses, which are problem documents."""
     schema = ProblemDocument.model_json_schema()
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": schema, "example": _problem_example(status)}},
+            "content": {MEDIA_TYPE: {"schema": schema, "example": examples.problem(status)}},
         }
         for status in statuses
     }
+
+
+def _inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a model without references, for a place to which FastAPI adds no definitions."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(definitions[node["$ref"].rpartition("/")[2]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(one) for one in node] if isinstance(node, list) else node
+
+    return resolved(schema)
 
 
 def _upload(field: str, schema: dict[str, Any], *media_types: str) -> dict[str, Any]:
@@ -162,14 +227,21 @@ def _upload(field: str, schema: dict[str, Any], *media_types: str) -> dict[str, 
 
 
 IMAGE_BODY = _upload("image", {"type": "array", "minItems": 1, "items": _BINARY["schema"]}, "image/jpeg", "image/png")
+IMAGE_BODY["requestBody"]["content"]["application/json"] = {"schema": _inlined(JsonImages)}
 VIDEO_BODY = _upload("video", _BINARY["schema"], "video/mp4", "video/webm")
 
 DETECT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": ImageDetections,
+        "model": JsonResponse,
         "description": "detections, or the files chosen by `format`",
+        "headers": {
+            "Failed-Images": {
+                "description": "positions of the images that could not be read, from 1",
+                "schema": {"type": "string"},
+            }
+        },
         "content": {
-            "application/json": {"example": _DETECT_EXAMPLE},
+            "application/json": {"examples": examples.responses()},
             **dict.fromkeys(("image/png", "image/jpeg", "application/zip"), _BINARY),
         },
     },
@@ -181,8 +253,17 @@ VIDEO_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 JSONL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "JSON Lines with one line per frame",
-        "content": {"application/jsonl": {"schema": {"type": "string"}}},
+        "description": "JSON Lines with one line per frame; with `format=coco` a JSON list",
+        "content": {
+            "application/jsonl": {"schema": {"type": "string"}, "example": examples.frame()},
+            "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        },
     },
     **problems(401, 403, 404, 409, 422),
+}
+STATUS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": {"status": "ok"}}}}
+}
+METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}}
 }

@@ -51,6 +51,7 @@ class Job:
     threshold: minimum score for all classes, 0..1; None for those of the model.
     folder: folder with all files of the job.
     stride: every Nth frame is processed; the frames between repeat its detections.
+    format: name in FORMATS of the output format of the detections.  mask_format: see ``Writer``.
     id: random text that identifies the job and cannot be guessed.
     state: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``.
     frames: number of frames written so far.
@@ -67,6 +68,8 @@ class Job:
     threshold: float | None
     folder: Path
     stride: int = 1
+    format: str = "json"
+    mask_format: str | None = None
     id: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     state: str = WAITING
     frames: int = 0
@@ -89,8 +92,8 @@ class Job:
 
     @property
     def detections(self) -> Path:
-        """JSON Lines file with one line per frame."""
-        return self.folder / "result.jsonl"
+        """File of the detections, with one line per frame in most formats."""
+        return next(self.folder.glob("result*.json*"), self.folder / "result.jsonl")
 
     def status(self) -> dict[str, Any]:
         """Return the response of ``GET /v1/jobs/{id}``."""
@@ -133,7 +136,13 @@ class VideoJobs:
         self._worker = ThreadPoolExecutor(1, "videos")
 
     def create(
-        self, model: ServedModel, labels: Sequence[int] | None, threshold: float | None, stride: int = 1
+        self,
+        model: ServedModel,
+        labels: Sequence[int] | None,
+        threshold: float | None,
+        stride: int = 1,
+        format: str = "json",
+        mask_format: str | None = None,
     ) -> Job:
         """Return a new job with an empty folder; write the video to ``job.video`` and call ``start``.
 
@@ -147,7 +156,8 @@ class VideoJobs:
             if self._free_bytes() < _DISK_FACTOR * (unfinished + 1) * self._config.max_video_bytes:
                 detail = "the disk of the server is too full for another video"
                 raise ProblemError(HTTPStatus.INSUFFICIENT_STORAGE, detail)
-            job = Job(model, labels, threshold, Path(tempfile.mkdtemp(dir=self._folder)), stride)
+            folder = Path(tempfile.mkdtemp(dir=self._folder))
+            job = Job(model, labels, threshold, folder, stride, format, mask_format)
             self._jobs[job.id] = job
             return job
 
@@ -233,7 +243,8 @@ class VideoJobs:
             video, job.total = job.reader, job.reader.frame_count
             with frames_ahead(video) as decoded:
                 frames, detect = self._frames(job, decoded), partial(self._predict, job)
-                write_annotated_video(video, frames, detect, names, job.result, stride=job.stride, formats=["json"])
+                options: dict[str, Any] = {"stride": job.stride, "mask_format": job.mask_format}
+                write_annotated_video(video, frames, detect, names, job.result, formats=[job.format], **options)
         if not job.detail:
             job.set_detail(video.warning or "")
 

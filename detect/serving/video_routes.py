@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio
 from anyio.to_thread import run_sync
@@ -13,7 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from detect.serving import schemas, uploads
 from detect.serving.errors import ProblemError
-from detect.serving.image_routes import ClassesQuery, ModelQuery, ThresholdQuery, labels_of, service_of
+from detect.serving.image_routes import (
+    ClassesQuery,
+    MaskFormatQuery,
+    ModelQuery,
+    ThresholdQuery,
+    labels_of,
+    service_of,
+)
 from detect.serving.model_registry import select_model
 from detect.serving.video_jobs import DONE, Job
 
@@ -24,6 +31,7 @@ JobId = Annotated[str, Path(alias="id", description="id from the response to the
 
 @router.post(
     "/detect/video",
+    summary="Detect objects in a video",
     status_code=202,
     response_model=schemas.Job,
     responses=schemas.problems(400, 401, 403, 404, 408, 413, 415, 422, 503, 507),
@@ -38,6 +46,11 @@ async def detect_video(
         int,
         Query(ge=1, le=1000, description="process every Nth frame; the frames between repeat its detections"),
     ] = 1,
+    format: Annotated[
+        Literal["json", "coco", "huggingface", "roboflow"],
+        Query(description="format of the detections: `json`, or what other tools read"),
+    ] = "json",
+    mask_format: MaskFormatQuery = None,
 ) -> JSONResponse:
     """Detect objects in a video: the form field `video`, or the body. The response describes the job, and its
     `Location` header is the job's URL. The state of a job is first `waiting`, then `running`, and at the end `done`,
@@ -45,7 +58,7 @@ async def detect_video(
     service = service_of(request)
     served = select_model(service.models, model)
     labels = labels_of(served, classes)
-    job = await run_sync(service.jobs.create, served, labels, threshold, stride)
+    job = await run_sync(service.jobs.create, served, labels, threshold, stride, format, mask_format)
     try:
         await uploads.receive_video(request, service.config, job.video)
     except BaseException:
@@ -58,26 +71,41 @@ async def detect_video(
     return JSONResponse(status, HTTPStatus.ACCEPTED, {"Location": f"../jobs/{job.id}"})
 
 
-@router.get("/jobs/{id}", response_model=schemas.Job, responses=schemas.problems(401, 403, 404, 422))
+@router.get(
+    "/jobs/{id}",
+    summary="State of a video",
+    response_model=schemas.Job,
+    responses=schemas.problems(401, 403, 404, 422),
+)
 def job_status(request: Request, job_id: JobId) -> dict[str, Any]:
     """Return the state and progress of a job."""
     return _job(request, job_id).status()
 
 
-@router.get("/jobs/{id}/result", response_class=FileResponse, responses=schemas.VIDEO_RESPONSES)
+@router.get(
+    "/jobs/{id}/result", summary="Annotated video", response_class=FileResponse, responses=schemas.VIDEO_RESPONSES
+)
 def job_result(request: Request, job_id: JobId) -> FileResponse:
     """Return the annotated video."""
     return _WholeFile(_finished_job(request, job_id).result, media_type="video/mp4", filename="result.mp4")
 
 
-@router.get("/jobs/{id}/detections", response_class=FileResponse, responses=schemas.JSONL_RESPONSES)
+@router.get(
+    "/jobs/{id}/detections",
+    summary="Detections in the frames of a video",
+    response_class=FileResponse,
+    responses=schemas.JSONL_RESPONSES,
+)
 def job_detections(request: Request, job_id: JobId) -> FileResponse:
-    """Return the detections as JSON Lines, one line per frame."""
+    """Return the detections as JSON Lines, one line per frame; those of a video with `format=coco` as a JSON list."""
     job = _finished_job(request, job_id)
-    return _WholeFile(job.detections, media_type="application/jsonl", filename="result.jsonl")
+    path = job.detections
+    return _WholeFile(path, media_type=f"application/{path.suffix[1:]}", filename=path.name)
 
 
-@router.delete("/jobs/{id}", status_code=204, responses=schemas.problems(401, 403, 404, 422))
+@router.delete(
+    "/jobs/{id}", summary="Stop and delete a video", status_code=204, responses=schemas.problems(401, 403, 404, 422)
+)
 async def delete_job(request: Request, job_id: JobId) -> Response:
     """Stop a job and delete its files."""
     job = _job(request, job_id)

@@ -62,5 +62,5 @@ def test_the_pages_need_no_other_host(client):
     for path in ("/", "/docs"):
         page = client.get(path)
         assert page.status_code == 200 and not re.search(r'(src|href)="(https?:)?//(?!www\.rfc-editor)', page.text)
-    for name in ("page.css", "page.js", "paint.js", "docs.js", "icon.svg"):
+    for name in ("page.css", "page.js", "paint.js", "icon.svg"):
         assert client.get(f"/page/{name}").status_code == 200

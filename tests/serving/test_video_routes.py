@@ -35,6 +35,19 @@ def test_a_video_is_annotated_frame_by_frame(client, video, folder, tmp_path_fac
     assert not files_in(folder)
 
 
+def test_the_detections_of_a_video_have_the_format_that_was_asked_for(client, video, folder):
+    job = processed(client, video, format="roboflow", mask_format="rle")
+    answer = client.get(f"/v1/jobs/{job['id']}/detections")
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert answer.headers["content-type"] == "application/jsonl" and [line["frame"] for line in lines] == [*range(5)]
+    assert lines[0]["image"] == {"width": 96, "height": 64} and "rle" in lines[0]["predictions"][0]
+    job = processed(client, video, format="coco", stride=5)
+    answer = client.get(f"/v1/jobs/{job['id']}/detections")
+    assert answer.headers["content-type"] == "application/json"
+    assert {row["file_name"] for row in answer.json()} == {"result_000000.jpg"}
+    problem_of(client.post("/v1/detect/video", params={"format": "csv"}, content=video), 422)
+
+
 @pytest.mark.parametrize(
     ("content", "status", "words"),
     [
