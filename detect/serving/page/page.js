@@ -1,31 +1,189 @@
-// Requests all detections that it can show once per image, and filters them in the browser when the controls change.
+// The page: a list of images and videos, which are processed in turn, and the one of them that is shown.
 
-import { colorOf, paint } from "./paint.js";
+import * as api from "./api.js";
+import * as downloads from "./downloads.js";
+import * as imageView from "./image_view.js";
+import { isVideo } from "./media.js";
+import * as settings from "./settings.js";
+import * as sources from "./sources.js";
+import * as strip from "./strip.js";
+import { processVideo } from "./video_job.js";
 
-const MIN_SCORE = 0.05;
 const $ = (id) => document.getElementById(id);
-let models = [];
-let lastFile = null; // the file that was chosen last
-let current = null; // {file, bitmap, response, model} of the image that is shown
-let numRequests = 0;
+// Each has {file, kind: image or video, state: waiting, working, done or failed, message, progress: {text, fraction}},
+// and when it is done {response, image, model} of an image or {result} of a video.
+const items = [];
+let selected = null; // the item that is shown
+let isRunning = false;
+let needsKey = false;
 
-async function request(path, options = {}) {
-  const headers = $("key").value ? { Authorization: `Bearer ${$("key").value}` } : {};
-  const response = await fetch(path, { ...options, headers });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({ detail: response.statusText }));
-  if (response.status === 401) {
-    $("key-row").hidden = false;
-    $("key").focus();
-    throw new Error("enter the API key of this server");
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+const images = () => items.filter(({ kind }) => kind === "image");
+const finished = () => images().filter(({ state }) => state === "done");
+
+async function connect() {
+  try {
+    await settings.loadModels();
+  } catch (error) {
+    handle(error);
+    return;
   }
-  throw new Error(problem.detail);
+  needsKey = false;
+  if ($("key-form").contains(document.activeElement)) $("file").focus(); // before its place disappears
+  $("key-form").hidden = true;
+  sources.showExamples(settings.selectedModel(), add);
+  if (selected) refresh(selected);
+  else showStatus("");
+  run();
 }
 
-function postImage(file, query) {
-  const form = new FormData();
-  form.append("image", file, file.name || "image");
-  return request(`v1/detect?${query}`, { method: "POST", body: form });
+function add(files) {
+  if (files.length === 0) return;
+  const added = files.map((file) => ({ file, kind: isVideo(file) ? "video" : "image", state: "waiting" }));
+  items.push(...added);
+  for (const item of added) strip.add(item, select);
+  strip.addThumbnails(added);
+  document.body.classList.add("in-use");
+  select(added[0]);
+  if (settings.selectedModel()) run();
+  else connect();
+}
+
+// Processes the images that wait, one after the other, first that which is shown. Videos are jobs of the server.
+async function run() {
+  const next = () => [selected, ...images()].find((one) => one?.kind === "image" && one.state === "waiting");
+  for (const item of items) if (item.kind === "video" && item.state === "waiting" && !needsKey) runVideo(item);
+  if (isRunning) return;
+  isRunning = true;
+  for (let item = next(); item && !needsKey; item = next()) await runImage(item);
+  isRunning = false;
+}
+
+// Sets the state of an item to the result of `process(signal)`, unless it has been reset meanwhile.
+async function runItem(item, process) {
+  const controller = new AbortController();
+  Object.assign(item, { state: "working", controller, message: null, progress: { text: "processing", fraction: null } });
+  refresh(item);
+  let change;
+  try {
+    change = { ...(await process(controller.signal)), state: "done" };
+  } catch (error) {
+    const text = error.name === "AbortError" ? `${item.file.name}: cancelled` : error.message;
+    change = { state: error.status === 401 ? "waiting" : "failed", message: text };
+    if (error.status === 401) handle(error);
+  }
+  if (item.controller !== controller) return;
+  Object.assign(item, change);
+  refresh(item);
+}
+
+function runImage(item) {
+  const model = settings.selectedModel();
+  const onWait = (seconds) => setProgress(item, { text: `the server is busy, next try in ${seconds} s`, fraction: null });
+  return runItem(item, async (signal) => {
+    const response = await (await api.postImage(item.file, settings.imageQuery(model), { signal, onWait })).json();
+    return { response, image: response.images[0], model };
+  });
+}
+
+function runVideo(item) {
+  const query = settings.videoQuery(settings.selectedModel());
+  return runItem(item, async (signal) => {
+    const result = await processVideo(item.file, query, (progress) => setProgress(item, progress), signal);
+    return { result, message: result.job.detail };
+  });
+}
+
+function reset(item) {
+  const { controller } = item;
+  Object.assign(item, { state: "waiting", controller: null, message: null });
+  controller?.abort();
+  refresh(item);
+}
+
+function clear() {
+  for (const { controller } of items.splice(0)) controller?.abort();
+  strip.clear();
+  select(null);
+}
+
+function select(item) {
+  selected = item;
+  strip.select(item);
+  $("several").hidden = items.length < 2;
+  refresh(item);
+}
+
+function setProgress(item, progress) {
+  item.progress = progress;
+  if (item === selected) showProgress();
+}
+
+// Shows what has changed about an item.
+function refresh(item) {
+  if (item) updateStrip(item);
+  if (item === selected) showSelected();
+  else showSummary();
+}
+
+function updateStrip(item) {
+  strip.update(item, item.kind === "image" && item.state === "done" ? shown(item).length : undefined);
+}
+
+const shown = (item) => settings.filtered(item.image.detections, item.model);
+
+async function showSelected() {
+  const item = selected;
+  const isResult = item?.kind === "image" && item.state === "done";
+  if (!isResult) showSummary();
+  showVideo();
+  let failure = null;
+  try {
+    if (item?.kind === "image") await imageView.show(item);
+    else imageView.hide();
+  } catch (error) {
+    failure = error;
+  }
+  if (item !== selected) return;
+  if (isResult) showSummary(); // now that the image is there
+  if (failure) handle(failure);
+}
+
+// Draws with other settings.
+function redraw() {
+  for (const item of finished()) updateStrip(item);
+  if (selected?.kind === "image") imageView.draw();
+  showSummary();
+}
+
+// Everything about the item that is shown, except the image itself.
+function showSummary() {
+  const item = selected;
+  const isFailed = item?.state === "failed";
+  showStatus(!item || (needsKey && item.state === "waiting") ? "" : summary(item), isFailed);
+  showProgress();
+  const [isImage, isDone] = [item?.kind === "image", item?.state === "done"];
+  $("downloads").hidden = !(isDone || isFailed);
+  for (const id of ["save-image", "save-json"]) $(id).hidden = !(isImage && isDone);
+  $("save-masks").hidden = !(isImage && isDone && item.model.masks);
+  $("save-all").hidden = finished().length < 2;
+  for (const id of ["save-video", "save-frames"]) $(id).hidden = isImage || !isDone;
+  $("again").hidden = isImage && isDone;
+  $("downloads").querySelector("span").hidden = !isDone && finished().length < 2;
+}
+
+function summary(item) {
+  if (item.state === "failed") return item.message;
+  if (item.state === "waiting") return `${item.file.name}: waiting`;
+  if (item.state === "working") return `processing ${item.file.name} ...`;
+  if (item.kind === "video") return `${counted(item.result.job.frames, "frame")} processed${item.message ? `; ${item.message}` : ""}`;
+  const { length } = shown(item);
+  const { detections, limit_reached: isLimited } = item.image;
+  const lowest = Math.min(...settings.shownClasses(item.model).values());
+  const notes = [`${counted(length, "object")}, ${item.response.seconds.toFixed(2)} s`];
+  if (isLimited && detections.every(({ score }) => score >= lowest)) notes.push("this is the maximum of the model");
+  if (length === 0 && detections.length > 0) notes.push("a lower minimum score shows more");
+  return notes.join("; ");
 }
 
 function showStatus(text, isError = false) {
@@ -33,191 +191,89 @@ function showStatus(text, isError = false) {
   $("status").classList.toggle("error", isError);
 }
 
-const showError = (error) => showStatus(error.message, true);
-const selectedModel = () => models.find(({ name }) => name === $("model").value);
-const classBoxes = () => [...$("class-list").querySelectorAll("input")];
-
-async function loadModels() {
-  const previous = $("model").value;
-  models = (await (await request("v1/models")).json()).models;
-  $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
-  if (models.some(({ name }) => name === previous)) $("model").value = previous;
-  else showModel();
+// The progress of the item that is shown; with several images that of all of them.
+function showProgress() {
+  const item = selected;
+  const total = images().length;
+  const done = images().filter(({ state }) => ["done", "failed"].includes(state)).length;
+  const isSeveral = item?.kind === "image" && total > 1;
+  $("working").hidden = isSeveral ? done === total || needsKey : item?.state !== "working";
+  if ($("working").hidden) return;
+  let { text, fraction } = item.progress ?? { text: "", fraction: null };
+  if (isSeveral) [text, fraction] = [`${done} of ${total} images`, done / total];
+  $("progress-text").textContent = text;
+  if (fraction === null) $("progress").removeAttribute("value");
+  else $("progress").value = fraction;
+  $("cancel").hidden = item.kind !== "video";
 }
 
-function showModel() {
-  const model = selectedModel();
-  showOwnThresholds();
-  $("save-masks").hidden = !model.masks;
-  const labels = model.classes.map(({ name }) => {
-    const label = document.createElement("label");
-    const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true, value: name });
-    box.addEventListener("change", show);
-    label.append(box, ` ${name}`);
-    return label;
-  });
-  $("class-list").replaceChildren(...labels);
-  $("classes").hidden = labels.length < 2;
-  showThreshold();
+// Plays the video that was chosen, and after success the annotated one.
+function showVideo() {
+  const video = $("video");
+  const file = selected?.kind === "video" ? (selected.result?.video ?? selected.file) : null;
+  video.hidden = file === null;
+  if (video.file === file) return;
+  video.file = file;
+  if (video.src) URL.revokeObjectURL(video.src);
+  if (file) video.src = URL.createObjectURL(file);
+  else video.removeAttribute("src");
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (selected?.result && !isCalm) video.play().catch(() => {}); // a browser may refuse, and there are controls
 }
 
-// Minimum score of a class: that of the model, or after the slider was moved the same for all classes.
-function thresholdOf({ threshold }) {
-  return $("own-thresholds").checked ? threshold : Number($("threshold").value);
+function handle(error) {
+  if (error.status === 401) askForKey();
+  else showStatus(error.message, true);
 }
 
-function showOwnThresholds() {
-  $("own-thresholds").checked = true;
-  $("threshold").value = selectedModel().threshold;
+function askForKey() {
+  needsKey = true;
+  showStatus("");
+  $("key-form").hidden = false;
+  $("key-message").textContent = api.hasKey() ? "The server does not accept this API key. Check it and try again." : "";
+  $("key").setAttribute("aria-invalid", api.hasKey());
+  $("key").select();
 }
 
-function showThreshold() {
-  const model = selectedModel();
-  if (!model) return;
-  const thresholds = model.classes.map(thresholdOf);
-  const [lowest, highest] = [Math.min(...thresholds), Math.max(...thresholds)];
-  const range = lowest === highest ? [lowest] : [lowest, highest];
-  $("threshold-value").textContent = range.map((value) => value.toFixed(2)).join(" to ");
-}
-
-async function detect(file) {
-  const number = ++numRequests; // responses to earlier requests are ignored
-  lastFile = file;
-  if (!selectedModel()) return loadModels().then(() => detect(file), showError);
-  const model = selectedModel();
-  $("canvas").classList.add("outdated");
-  showStatus(`processing ${file.name || "the image"} ...`);
-  try {
-    const query = new URLSearchParams({ model: model.name, threshold: Math.min(MIN_SCORE, model.threshold) });
-    const response = await (await postImage(file, query)).json();
-    const bitmap = await orientedBitmap(file, response.images[0], model.name);
-    if (number !== numRequests) return;
-    current = { file, bitmap, response, model };
-    $("canvas").classList.remove("outdated");
-    show();
-  } catch (error) {
-    if (number !== numRequests) return;
-    current = null;
-    for (const id of ["canvas", "downloads", "detections"]) $(id).hidden = true;
-    showError(error);
-  }
-}
-
-// The image as the server sees it. For a format that the browser cannot decode, or for which it ignores the EXIF
-// orientation (WebP in Chromium), the server returns the image without detections.
-async function orientedBitmap(file, { width, height }, modelName) {
-  const bitmap = file.type === "image/webp" ? null : await createImageBitmap(file).catch(() => null);
-  if (bitmap && bitmap.width === width && bitmap.height === height) return bitmap;
-  const query = new URLSearchParams({ model: modelName, threshold: 1, format: "image" });
-  return createImageBitmap(await (await postImage(file, query)).blob());
-}
-
-// Name -> minimum score of the classes that are shown.
-function shownClasses() {
-  const names = new Set(classBoxes().filter((box) => box.checked).map((box) => box.value));
-  const classes = current.model.classes.filter(({ name }) => names.has(name));
-  return new Map(classes.map((one) => [one.name, thresholdOf(one)]));
-}
-
-function shownDetections() {
-  const thresholds = shownClasses();
-  const isShown = ({ name, score }) => Math.fround(score) >= Math.fround(thresholds.get(name)); // as the server compares
-  return current.response.images[0].detections.filter(isShown);
-}
-
-function show() {
-  showThreshold();
-  if (!current || current.model.name !== selectedModel()?.name) return;
-  const detections = shownDetections();
-  const { classes } = current.model;
-  const options = { masks: $("show-masks").checked, boxes: $("show-boxes").checked, classes };
-  paint($("canvas"), current.bitmap, detections, options);
-  for (const id of ["canvas", "downloads"]) $(id).hidden = false;
-  $("detections").hidden = detections.length === 0;
-  const rows = detections.map((one, i) => tableRow(one, colorOf(one, i, classes)));
-  $("detections").tBodies[0].replaceChildren(...rows);
-  const noun = detections.length === 1 ? "object" : "objects";
-  const [image] = current.response.images;
-  const lowest = Math.min(...shownClasses().values());
-  const atLimit = image.limit_reached && image.detections.every((one) => one.score >= lowest);
-  const limit = atLimit ? "; this is the maximum of the model" : "";
-  showStatus(`${detections.length} ${noun}, ${current.response.seconds.toFixed(2)} s${limit}`);
-}
-
-function tableRow(detection, color) {
-  const [left, top, right, bottom] = detection.box_xyxy;
-  const row = document.createElement("tr");
-  const pixels = [left, top, right - left, bottom - top].map((value) => value.toFixed(0));
-  for (const text of [detection.name, detection.score.toFixed(2), ...pixels]) row.insertCell().textContent = text;
-  row.cells[0].style.borderLeft = `0.5rem solid ${color}`;
-  row.cells[0].style.paddingLeft = "0.5rem";
-  return row;
-}
-
-function save(blob, suffix) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${(current.file.name || "image").replace(/\.[^.]*$/, "")}${suffix}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-async function saveMasks() {
-  if (shownDetections().length === 0) return showStatus("there are no masks to save", true);
-  const query = new URLSearchParams({ model: current.model.name, format: "masks" });
-  if (!$("own-thresholds").checked) query.set("threshold", $("threshold").value);
-  if (!classBoxes().every((box) => box.checked)) {
-    for (const box of classBoxes().filter((one) => one.checked)) query.append("classes", box.value);
-  }
-  try {
-    save(await (await postImage(current.file, query)).blob(), "_masks.zip");
-  } catch (error) {
-    showError(error);
-  }
-}
-
-function saveJson() {
-  const [image] = current.response.images;
-  const content = { ...current.response, images: [{ ...image, detections: shownDetections() }] };
-  save(new Blob([JSON.stringify(content, null, 1)], { type: "application/json" }), ".json");
-}
-
-$("file").addEventListener("change", () => {
-  const [file] = $("file").files;
-  $("file").value = ""; // so that the same file can be chosen again
-  if (file) detect(file);
-});
-for (const [id, checked] of [["select-all", true], ["select-none", false]]) {
-  $(id).addEventListener("click", () => {
-    for (const box of classBoxes()) box.checked = checked;
-    show();
+// Calls a function when a button is pressed. The button cannot be pressed again until it has ended.
+function onPress(id, action) {
+  $(id).addEventListener("click", async () => {
+    $(id).disabled = true;
+    await Promise.resolve(action()).catch(handle);
+    $(id).disabled = false;
   });
 }
-$("model").addEventListener("change", () => {
-  showModel();
-  if (lastFile) detect(lastFile);
+
+onPress("save-image", () => downloads.saveImage(selected));
+onPress("save-all", async () => {
+  for (const item of finished()) await downloads.saveImage(item);
 });
-$("threshold").addEventListener("input", () => {
-  $("own-thresholds").checked = false;
-  show();
+onPress("save-masks", () => downloads.saveMasks(selected));
+onPress("save-json", async () => downloads.saveJson(finished()));
+onPress("save-video", async () => downloads.saveVideo(selected));
+onPress("save-frames", async () => downloads.saveFrames(selected));
+$("clear").addEventListener("click", clear);
+$("cancel").addEventListener("click", () => selected.controller.abort());
+$("again").addEventListener("click", () => {
+  reset(selected);
+  run();
 });
-$("own-thresholds").addEventListener("input", () => {
-  if ($("own-thresholds").checked) showOwnThresholds();
-  show();
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  api.setKey($("key").value);
+  connect();
 });
-for (const id of ["show-masks", "show-boxes"]) $(id).addEventListener("input", show);
-$("key").addEventListener("change", () => {
-  loadModels().then(() => (current ? show() : showStatus("")), showError);
+$("video").addEventListener("error", () => {
+  $("video").hidden = true; // a format that browsers do not play
 });
-$("save-image").addEventListener("click", () => $("canvas").toBlob((blob) => save(blob, "_detections.png")));
-$("save-masks").addEventListener("click", saveMasks);
-$("save-json").addEventListener("click", saveJson);
-for (const name of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(name, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("active", name === "dragover");
-    if (name === "drop" && event.dataTransfer.files[0]) detect(event.dataTransfer.files[0]);
-  });
-}
-document.addEventListener("paste", (event) => event.clipboardData.files[0] && detect(event.clipboardData.files[0]));
-loadModels().then(show, showError);
+settings.listen({
+  onModel: () => {
+    images().forEach(reset);
+    sources.showExamples(settings.selectedModel(), add);
+    run();
+  },
+  onChange: redraw,
+});
+imageView.listen();
+sources.listen(add, (text) => showStatus(text, true));
+connect();

@@ -1,108 +1,127 @@
-// Draws detections on a canvas: masks from COCO's run-length encoding, boxes, labels.
+// Draws detections on a canvas: masks, boxes and labels, and one detection so that it stands out.
 
-const GOLDEN_RATIO = 0.618034; // steps of this fraction of the color wheel keep consecutive hues apart
-const MASK_OPACITY = 0.45;
+import { maskCanvas } from "./masks.js";
+import { contrasting, css, rgbOf } from "./palette.js";
 
-// The color of a detection: one per class, or one per object for a model with a single class.
-export function colorOf(detection, index, classes) {
-  const number = classes.length > 1 ? classes.findIndex(({ name }) => name === detection.name) : index;
-  return `hsl(${((0.95 + number * GOLDEN_RATIO) % 1) * 360} 85% 50%)`;
-}
+const FEW = 20; // detections whose labels fit on an image in large letters
+const MAX_COVER = 0.25; // fraction of another object that a label may cover; otherwise it is left out
+const masks = new WeakMap(); // detection -> its mask, as drawn last
 
-// Run lengths of a compressed mask, alternating between background and object, in column-major order
-// (https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c, rleFrString).
-function decodeRuns(counts) {
-  const runs = [];
-  let position = 0;
-  while (position < counts.length) {
-    let value = 0;
-    let shift = 0;
-    let more = true;
-    while (more) {
-      const bits = counts.charCodeAt(position++) - 48;
-      value |= (bits & 31) << shift;
-      more = (bits & 32) !== 0;
-      shift += 5;
-      if (!more && bits & 16) value |= -1 << shift;
-    }
-    runs.push(runs.length > 2 ? value + runs[runs.length - 2] : value);
+// The color of a detection as [r, g, b]: that of its class.
+export const colorOf = (detection, classes) => rgbOf(classes.findIndex(({ name }) => name === detection.name));
+
+const lineWidth = ({ width, height }, unit) => Math.max(1, Math.round(Math.max(unit, Math.sqrt(width * height) / 320)));
+
+function maskOf(detection, color, line, scale) {
+  const key = `${color} ${line} ${scale}`;
+  if (masks.get(detection)?.key !== key) {
+    masks.set(detection, { key, mask: maskCanvas(detection.segmentation, color, line, scale) });
   }
-  return runs;
+  return masks.get(detection).mask;
 }
 
-// Whether a color "#rrggbb" is dark, by its luma as in ITU-R BT.601. A canvas returns every color in this form.
-function isDark(color) {
-  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
-}
-
-// Fills the runs of a mask, column by column. The rectangles do not overlap, so the opacity is uniform.
-function paintMask(context, { size: [height], counts }, color) {
-  context.fillStyle = color;
-  context.globalAlpha = MASK_OPACITY;
-  let position = 0;
-  decodeRuns(counts).forEach((length, i) => {
-    const end = position + length;
-    while (i % 2 && position < end) {
-      const column = Math.floor(position / height);
-      const stop = Math.min(end, (column + 1) * height);
-      context.fillRect(column, position - column * height, 1, stop - position);
-      position = stop;
-    }
-    position = end;
-  });
-  context.globalAlpha = 1;
-}
-
-function paintBox(context, [left, top, right, bottom], color) {
-  context.strokeStyle = color;
-  context.strokeRect(left, top, right - left, bottom - top);
-}
-
-// Draws the bitmap with detections, which are in descending order of score. Higher scores are drawn on top.
-export function paint(canvas, bitmap, detections, { masks, boxes, classes }) {
-  canvas.width = bitmap.width;
-  canvas.height = bitmap.height;
+// Draws an image with detections, which are in descending order of score. Higher scores are drawn on top.
+// canvas: as large as base.canvas, the image, which has base.scale of its pixels per pixel of the detections.
+// unit: pixels of the canvas per pixel of the screen, so that lines and letters are legible on a small screen.
+// shown: {masks, boxes, labels, scores}, each true or false; classes: those of the model.
+export function paint(canvas, { canvas: image, scale }, unit, detections, shown, classes) {
   const context = canvas.getContext("2d");
-  context.drawImage(bitmap, 0, 0);
-  context.lineWidth = Math.max(1, Math.round(Math.max(canvas.width, canvas.height) / 400));
-  const ascending = detections.map((one, i) => [one, colorOf(one, i, classes)]).reverse();
-  if (masks) {
-    for (const [one, color] of ascending) if (one.segmentation) paintMask(context, one.segmentation, color);
+  context.drawImage(image, 0, 0);
+  const line = lineWidth(canvas, unit);
+  const objects = detections.map((one) => ({
+    detection: one, color: colorOf(one, classes), box: one.box_xyxy.map((value) => value * scale),
+  }));
+  for (const { detection, color } of objects.toReversed()) {
+    const mask = shown.masks && detection.segmentation && maskOf(detection, color, line, scale);
+    if (mask) context.drawImage(mask.canvas, mask.x, mask.y);
   }
-  if (!boxes) return;
-  for (const [one, color] of ascending) paintBox(context, one.box_xyxy, color);
-  paintLabels(canvas, context, ascending);
+  if (shown.boxes) for (const { box, color } of objects.toReversed()) paintBox(context, box, color, line);
+  if (shown.labels) paintLabels(context, objects, shown.scores, unit);
 }
 
-function paintLabels(canvas, context, ascending) {
-  const fontSize = Math.max(11, context.lineWidth * 8);
-  context.font = `${fontSize}px system-ui, sans-serif`;
-  // Higher scores choose their positions first.
+function paintBox(context, [left, top, right, bottom], color, line) {
+  for (const [width, style] of [[line + 2, "rgb(0 0 0 / 45%)"], [line, css(color)]]) { // a dark rim, for similar backgrounds
+    context.lineWidth = width;
+    context.strokeStyle = style;
+    context.strokeRect(left, top, right - left, bottom - top);
+  }
+}
+
+const fontSize = ({ width, height }, count, unit) =>
+  Math.max(11 * unit, (Math.sqrt(width * height) / 38) * Math.min(1, Math.sqrt(FEW / Math.max(count, 1))));
+
+function labelOf(context, { detection, color }, size, hasScore) {
+  const text = hasScore ? `${detection.name} ${detection.score.toFixed(2)}` : detection.name;
+  context.font = `${size}px system-ui, sans-serif`;
+  return { text, color, size, width: context.measureText(text).width + size / 2, height: size * 1.3 };
+}
+
+function paintLabel(context, { text, color, size, width, height }, [x, y]) {
+  context.fillStyle = css(color);
+  context.fillRect(x, y, width, height);
+  context.fillStyle = contrasting(color);
+  context.fillText(text, x + size / 4, y + size);
+}
+
+// Higher scores choose their positions first. A label without a free position is left out.
+function paintLabels(context, objects, hasScore, unit) {
+  const size = fontSize(context.canvas, objects.length, unit);
   const occupied = [];
-  const labels = ascending.toReversed().map(([one, color]) => {
-    const text = `${one.name} ${one.score.toFixed(2)}`;
-    const [width, height] = [context.measureText(text).width + fontSize / 2, fontSize * 1.3];
-    const [x, y] = labelPosition(canvas, one.box_xyxy, [width, height], occupied);
-    occupied.push([x, y, x + width, y + height]);
-    return { text, color, x, y, width, height };
-  });
-  for (const { text, color, x, y, width, height } of labels.reverse()) {
-    context.fillStyle = color;
-    context.fillRect(x, y, width, height);
-    context.fillStyle = isDark(context.fillStyle) ? "#fff" : "#000";
-    context.fillText(text, x + fontSize / 4, y + fontSize);
+  for (const object of objects) {
+    const label = labelOf(context, object, size, hasScore);
+    const others = objects.filter((other) => other !== object).map(({ box }) => box);
+    const position = labelPosition(context.canvas, object.box, label, occupied, others);
+    if (!position) continue;
+    occupied.push(boxAt(position, label));
+    paintLabel(context, label, position);
   }
 }
 
-// The top left corner of a label: at its box, inside the canvas and, if possible, not on another label.
-function labelPosition(canvas, [left, top, right, bottom], [width, height], occupied) {
+const boxAt = ([x, y], { width, height }) => [x, y, x + width, y + height];
+
+function intersection([left, top, right, bottom], [x0, y0, x1, y1]) {
+  return Math.max(0, Math.min(right, x1) - Math.max(left, x0)) * Math.max(0, Math.min(bottom, y1) - Math.max(top, y0));
+}
+
+// The positions of a label at a box, inside the canvas: above, inside, below.
+function candidates({ width, height }, [left, top, right, bottom], label) {
   const clamp = (value, max) => Math.max(0, Math.min(value, max));
-  const candidates = [
-    [left, top - height], [left, top], [right - width, top - height],
-    [left, bottom], [left, bottom - height], [right - width, bottom],
-  ].map(([x, y]) => [clamp(x, canvas.width - width), clamp(y, canvas.height - height)]);
-  const isFree = ([x, y]) =>
-    occupied.every(([x0, y0, x1, y1]) => x >= x1 || x0 >= x + width || y >= y1 || y0 >= y + height);
-  return candidates.find(isFree) ?? candidates[0];
+  return [
+    [left, top - label.height], [right - label.width, top - label.height], [left, top], [left, bottom],
+    [right - label.width, bottom], [left, bottom - label.height], [right - label.width, top],
+  ].map(([x, y]) => [clamp(x, width - label.width), clamp(y, height - label.height)]);
+}
+
+// The top left corner at which a label covers no other label and least of any other object; null if there is none.
+function labelPosition(canvas, box, label, occupied, others) {
+  let [best, least] = [null, MAX_COVER];
+  for (const position of candidates(canvas, box, label)) {
+    const place = boxAt(position, label);
+    if (occupied.some((other) => intersection(place, other) > 0)) continue;
+    const covered = others.map((other) => intersection(place, other) / ((other[2] - other[0]) * (other[3] - other[1])));
+    const cover = covered.reduce((most, value) => Math.max(most, value), 0);
+    if (cover < least) [best, least] = [position, cover];
+  }
+  return best;
+}
+
+// Darkens everything but one detection, which gets a strong box and its label. null: nothing stands out.
+export function paintHighlight(canvas, { scale }, unit, detection, color) {
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  if (!detection) return;
+  const box = detection.box_xyxy.map((value) => value * scale);
+  const [left, top, right, bottom] = box;
+  const line = lineWidth(canvas, unit);
+  context.fillStyle = "rgb(0 0 0 / 55%)";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.clearRect(left, top, right - left, bottom - top);
+  for (const [width, style] of [[3 * line + 2, "#000"], [3 * line, "#fff"], [line + 1, css(color)]]) {
+    context.lineWidth = width;
+    context.strokeStyle = style;
+    context.strokeRect(left, top, right - left, bottom - top);
+  }
+  const label = labelOf(context, { detection, color }, fontSize(canvas, 1, unit), true);
+  const [position] = candidates(canvas, box, label);
+  paintLabel(context, label, position);
 }
