@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -215,7 +216,8 @@ def test_the_page_works_in_a_browser():
     words = [sys.executable, "-m", "streamlit", "run", "cloud/streamlit_app.py", "--server.headless", "true"]
     words += ["--server.port", str(port), "--server.address", "127.0.0.1"]
     url = f"http://127.0.0.1:{port}/"
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as server, launched() as browser:
+    offline = os.environ | {"https_proxy": "http://127.0.0.1:9", "no_proxy": ""}  # nothing listens there
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, env=offline) as server, launched() as browser:
         try:
             wait_until(lambda: is_reachable(f"{url}_stcore/health"))
             page, requested = browser.new_page(viewport={"width": 1400, "height": 1000}), []
