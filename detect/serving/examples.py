@@ -14,8 +14,8 @@ from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.detections_json import CONVENTIONS, SCHEMA, image_entry
 
-_HW = (60, 80)
-_NAMES = ClassNames(("balloon",))
+_HW = (12, 16)
+NAMES = ClassNames(("balloon",))
 
 MODELS: dict[str, Any] = {
     "models": [
@@ -44,17 +44,17 @@ detect_images_total 12.0
 
 def responses() -> dict[str, dict[str, Any]]:
     """Return an example response for each format of JSON, under a title."""
-    result = ImageResult("party.jpg", np.zeros((*_HW, 3), np.uint8), _detections())
+    result = ImageResult("party.jpg", np.zeros((*_HW, 3), np.uint8), detections())
     damaged = ImageProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "b.jpg is truncated")
     titles = {"detect": "json"} | {name: name for name in CONVENTIONS[1:]}
     found = {
-        titles[name]: to_json([result], _NAMES, "balloon", 0.41)
+        titles[name]: to_json([result], NAMES, "balloon", 0.41)
         if name == "detect"
-        else to_convention(name, [result], _NAMES)
+        else to_convention(name, [result], NAMES)
         for name in CONVENTIONS
     }
     found["json, with polygons and a damaged image"] = to_json(
-        [result, FailedImage("b.jpg", damaged)], _NAMES, "balloon", 0.63, "polygons"
+        [result, FailedImage("b.jpg", damaged)], NAMES, "balloon", 0.63, "polygons"
     )
     return {title: {"summary": title, "value": value} for title, value in found.items()}
 
@@ -62,7 +62,7 @@ def responses() -> dict[str, dict[str, Any]]:
 def frame() -> dict[str, Any]:
     """Return an example line of the detections of a video."""
     about = {"schema": SCHEMA, "frame": 0, "time": 0.0, "detected": True}
-    return about | image_entry(_detections(), _NAMES)
+    return about | image_entry(detections(), NAMES)
 
 
 def problem(status: int) -> dict[str, Any]:
@@ -70,9 +70,9 @@ def problem(status: int) -> dict[str, Any]:
     return ImageProblemError(status, "explanation").document()
 
 
-def _detections() -> Detections:
+def detections() -> Detections:
     """Return one detection, whose mask is a rectangle."""
     bitmap = np.zeros(_HW, bool)
-    bitmap[8:52, 14:61] = True
-    box, score, label = np.array([[14, 8, 61, 52]], np.float32), np.array([0.98], np.float32), np.array([1])
+    bitmap[2:9, 4:10] = True
+    box, score, label = np.array([[4, 2, 10, 9]], np.float32), np.array([0.96875], np.float32), np.array([1])
     return Detections(_HW, box, score, label, [masks.from_bitmap(bitmap)])

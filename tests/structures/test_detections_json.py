@@ -82,9 +82,9 @@ def test_pycocotools_reads_both_forms_of_masks(tmp_path, mask_format):
         "annotations": [],
         "categories": [{"id": i, "name": name} for i, name in zip(NAMES.ids, NAMES.names, strict=True)],
     }
-    (tmp_path / "truth.json").write_text(json.dumps(ground_truth))
+    (tmp_path / "annotations.json").write_text(json.dumps(ground_truth))
     (tmp_path / "found.json").write_text(json.dumps(found().to_json("coco", mask_format=mask_format)))
-    loaded = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "found.json"))
+    loaded = COCO(str(tmp_path / "annotations.json")).loadRes(str(tmp_path / "found.json"))
     for i, annotation in enumerate(loaded.loadAnns(loaded.getAnnIds())):
         assert masks.iou([loaded.annToRLE(annotation)], [found().masks[i]]).item() > 0.97
 

@@ -25,7 +25,7 @@ from detect.errors import UsageError
 from detect.progress import report, warn
 from detect.serving.config import ServeConfig
 
-REQUIRED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+REQUIRED = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
 SHUTDOWN_MARGIN = 10  # seconds added to the time that a request can take, before a stopping server drops connections
 UNREAD_TIMEOUT = 30  # seconds without acknowledgement of sent data, after which the system closes a connection
 
