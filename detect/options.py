@@ -38,6 +38,7 @@ RENAMED = {
     "colours": "color",  # vocabulary: old name
     "rare": "repeat_threshold",
     "skip_steps": "max_skipped_steps",
+    "show_scores": "hide_scores",
     "replay": "debug_step",
     "max_pictures": "max_images",  # vocabulary: old name
     "pictures": "images",  # vocabulary: old name

@@ -35,7 +35,7 @@ LAYERS = (
     ("cli",),
 )
 # (importing module, imported module) of the imports that point up, all of them inside a function.
-UPWARD = {("structures.detections", "media.drawing")}
+UPWARD = {("structures.detections", "media.drawing"), ("structures.detections", "media.drawing_style")}
 
 # Third-party library -> packages or modules that may import it.
 IMPORTED_BY = {
@@ -96,8 +96,14 @@ SETTINGS = {
         "cli/commands/train",
     ),
     "detect.cli.settings.evaluate.EvaluateSettings": ("cli/commands/evaluate", "cli/settings/evaluate"),
-    "detect.cli.settings.detection.DetectImageSettings": ("cli/commands/detect_image", "cli/settings/detection"),
-    "detect.cli.settings.detection.DetectVideoSettings": ("cli/commands/detect_video", "cli/settings/detection"),
+    "detect.cli.settings.detection.DetectImageSettings": (
+        *("cli/commands/detect_image", "cli/settings/detection", "media/drawing", "media/labels"),
+        "media/drawing_style",
+    ),
+    "detect.cli.settings.detection.DetectVideoSettings": (
+        *("cli/commands/detect_video", "cli/settings/detection", "media/drawing", "media/labels"),
+        "media/drawing_style",
+    ),
     "detect.cli.settings.export.ExportSettings": ("cli/commands/export", "cli/settings/export"),
     "detect.cli.commands.doctor.CheckSettings": ("cli/commands/doctor",),
     "detect.cli.commands.doctor.FixSettings": ("cli/commands/doctor",),

@@ -28,6 +28,7 @@ from detect.inference.writers.annotated_images import write_annotated_image
 from detect.inference.writers.files import DetectionFiles
 from detect.io.locks import lock_file
 from detect.media.color import GrayRange
+from detect.media.drawing_style import DrawingStyle
 from detect.media.images import decode
 from detect.runtime import available_cores
 from detect.structures.detections import Detections
@@ -103,6 +104,7 @@ def annotate_images(
     formats: Iterable[str] = (),
     mask_format: str | None = None,
     annotated: bool = True,
+    style: DrawingStyle | None = None,
     rescale_16bit: GrayRange | None = None,
     skip_existing: bool = False,
 ) -> Generator[AnnotatedImage | UnreadableImage | SkippedImage, None, None]:
@@ -115,6 +117,7 @@ def annotate_images(
     formats: names in FORMATS of further files to write to ``folder``, such as "json".
     mask_format: "rle" or "polygons", for masks in the formats that have both.
     annotated: whether to write annotated copies.
+    style: what is drawn on the annotated copies, and how.
     rescale_16bit: gray values of 16-bit images that become black and white; by default 0 and 65535. One warning counts
         the 16-bit images that use few gray levels.
     skip_existing: whether to leave out images that an earlier run into ``folder`` has finished, and to continue its
@@ -143,7 +146,7 @@ def annotate_images(
     make_plan = partial(continued_plan, annotated=annotated) if skip_existing else new_plan
     planned = partial(make_plan, paths, folder, finished, settings, formats, mask_format)
     with _planned(planned, folder, finished) as plan:
-        run = _Run(predictor, paths, folder, plan, annotated, finished)
+        run = _Run(predictor, paths, folder, plan, annotated, style, finished)
         with run.concluding():
             if here.is_first:
                 yield from map(SkippedImage, plan.skipped)
@@ -180,11 +183,12 @@ class _Run:
         folder: Path,
         plan: Plan,
         annotated: bool,
+        style: DrawingStyle | None,
         finished: FinishedImages,
     ) -> None:
         """Raises UsageError for an unknown format."""
         self._class_names, self._paths, self._folder = predictor.class_names, paths, folder
-        self._plan, self._annotated, self._finished = plan, annotated, finished
+        self._plan, self._annotated, self._style, self._finished = plan, annotated, style, finished
         self._files = DetectionFiles(folder, predictor.class_names, plan.formats)
         self._own_formats = tuple(name for name in plan.formats if has_image_files(name))
         self.counters = ImageCounters(predictor)
@@ -198,7 +202,8 @@ class _Run:
         output = None
         try:
             if self._annotated:
-                output = write_annotated_image(self._folder, stem, path.name, image, detections, self._class_names)
+                names, style = self._class_names, self._style
+                output = write_annotated_image(self._folder, stem, path.name, image, detections, names, style)
             self._files.write_image_files(source, detections)
         except MediaError as error:  # such as an image file that was deleted after it was decoded
             return UnreadableImage(path, str(error))

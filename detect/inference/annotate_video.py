@@ -18,6 +18,7 @@ from detect.inference.tracking.overlay import TrackOverlay
 from detect.inference.tracking.track_table import TrackTable
 from detect.inference.tracking.tracker import Tracker
 from detect.inference.writers.annotated_video import VideoSummary, frames_ahead, write_annotated_video
+from detect.media.drawing_style import DrawingStyle
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import part_file
@@ -41,6 +42,7 @@ def annotate_video(
     mask_format: str | None = None,
     track: bool = False,
     count_line: CountLine | None = None,
+    style: DrawingStyle | None = None,
     window: Window | None = None,
 ) -> VideoSummary:
     """Detect objects in the frames of a video and write an annotated copy with its sound.
@@ -57,6 +59,7 @@ def annotate_video(
     track: give each object a number that it keeps, draw its trail, and write the files of ``TrackTable`` beside
         ``out``.
     count_line: count the objects that cross this line, which implies ``track``.
+    style: what is drawn on the frames, and how.
     window: shows the frames; when its user closes it, the video ends.
 
     Decoding, detection, drawing and encoding overlap. Shows a progress bar, and warns where the size of the frames
@@ -86,6 +89,7 @@ def annotate_video(
             batch_size=batch_size,
             formats=formats,
             mask_format=mask_format,
+            style=style,
             overlay=None if table is None else TrackOverlay(table),
             show=None if window is None else window.show,
         )

@@ -2,56 +2,49 @@
 
 from __future__ import annotations
 
-import colorsys
-from functools import cache, lru_cache
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
 
 from detect.errors import UsageError
 from detect.media.color import check_rgb_array
-from detect.media.fonts import font_of_size, warn_of_missing_glyphs
-from detect.options import suggest_keywords
+from detect.media.drawing_style import DrawingStyle, base_line_width
+from detect.media.labels import draw_captions, draw_labels
+from detect.media.palette import BLACK, WHITE, Color, color, mix, rim
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
-Color = tuple[int, int, int]
-PixelBox = tuple[int, int, int, int]  # xyxy
-
-MASK_OPACITY = 0.45
-_FEW = 20  # detections whose labels fit on an image in large letters
+MASK_OPACITY = 0.35
 MIN_KEYPOINT_SCORE = 2.0  # logit from which a keypoint is drawn, as in Detectron (detectron/utils/vis.py)
 # Pairs of COCO's 17 keypoints of a person (https://cocodataset.org/#keypoints-2017) that are connected by a line.
 _SKELETON = (
     *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
     *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
 )
-_GOLDEN_RATIO = 0.618034  # hue step that keeps consecutive colors far apart on the color wheel
-_TONES = ((0.80, 1.00), (0.95, 0.80), (0.55, 0.95))  # (saturation, value), used in turn
+_PIXELS_PER_LINE = 24  # side of an object whose lines have one pixel more
 
 
-@suggest_keywords
 def draw(
     image: np.ndarray,
     detections: Detections,
     class_names: ClassNames,
+    style: DrawingStyle | None = None,
     *,
-    color_instances: bool = True,
-    show_scores: bool = True,
+    color_instances: bool = False,
     tint: bool = True,
+    captions: Sequence[str] = (),
 ) -> np.ndarray:
     """Return a copy of ``image`` (uint8 RGB [H, W, 3]) with ``detections`` drawn on it.
 
     class_names: ClassNames of the labels.
-    color_instances: with a single class, whether each instance gets its own color. Set it to False for videos, where
-        the order of instances, and so their colors, would change from frame to frame. With several classes each class
-        has its color. Tracked detections have the color of their track in any case.
-    show_scores: whether each label shows the score after the class name and, if it was tracked, the track id.
+    style: what is drawn, and the width of lines.
+    color_instances: whether each instance has its own color, in place of that of its class. Tracked detections have
+        the color of their track in any case.
     tint: whether masks are filled; otherwise only their contours are drawn.
+    captions: lines of text in the upper left corner, which labels do not hide.
 
-    Characters that the font lacks appear as boxes, with one warning per process that names their scripts.
     Raises UsageError if the image is not uint8 [H, W, 3] or does not have the size of the detections.
     """
     check_rgb_array(image)
@@ -59,27 +52,24 @@ def draw(
         raise UsageError(
             f"the detections belong to an image of {detections.image_hw} (h, w), but this image has {image.shape[:2]}"
         )
-    if len(detections):
-        warn_of_missing_glyphs(class_names.names)
-    canvas = image.copy()
-    colors = _colors(detections, color_instances and len(class_names) == 1)
-    line, font_size = line_and_font_size(canvas, len(detections))
-    by_ascending_score = range(len(detections) - 1, -1, -1)  # so that high scores are drawn on top
-    if detections.masks is not None:
-        for i in by_ascending_score:
-            _draw_mask(canvas, detections.masks[i], colors[i], line, tint)
+    style, canvas = style or DrawingStyle(), image.copy()
+    colors = _colors(detections, color_instances)
     height, width = image.shape[:2]
-    inside = np.rint(detections.boxes).clip(0, [width - 1, height - 1, width - 1, height - 1])
-    boxes = inside.astype(int).tolist()
-    for i in by_ascending_score:
-        _draw_box(canvas, boxes[i], colors[i], line)
+    boxes = np.rint(detections.boxes).clip(0, [width - 1, height - 1, width - 1, height - 1]).astype(int)
+    sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    largest_first = np.argsort(-sides, kind="stable").tolist()  # so that small objects lie on top of large ones
+    lines = _line_widths(image, sides, style)
+    if detections.masks is not None and not style.hide_masks:
+        for i in largest_first:
+            _draw_mask(canvas, detections.masks[i], colors[i], lines[i], tint)
+    for i in largest_first:
+        if not style.hide_boxes:
+            _draw_box(canvas, boxes[i].tolist(), colors[i], lines[i])
         if detections.keypoints is not None:
-            _draw_keypoints(canvas, detections.keypoints[i], colors[i], line)
-    occupied: list[PixelBox] = []
-    for i, label in enumerate(detections.labels.tolist()):
-        track = "" if detections.track_ids is None else f" #{detections.track_ids[i]}"
-        text = class_names.name(label) + track + (f" {detections.scores[i]:.2f}" if show_scores else "")
-        occupied.append(_draw_label(canvas, render_label(text, font_size, colors[i]), boxes[i], occupied))
+            _draw_keypoints(canvas, detections.keypoints[i], colors[i], lines[i])
+    taken = draw_captions(canvas, captions, style)
+    if not style.hide_labels:
+        draw_labels(canvas, detections, class_names, colors, style, taken)
     return canvas
 
 
@@ -97,16 +87,6 @@ def gray_around(image: np.ndarray, detections: Detections) -> np.ndarray:
     return cv2.copyTo(image, on, gray)
 
 
-@cache
-def color(index: int) -> Color:
-    """Return color number ``index`` (0, 1, ...) of an endless palette, as RGB 0..255.
-
-    Consecutive colors are easy to tell apart."""
-    saturation, value = _TONES[index % len(_TONES)]
-    red, green, blue = colorsys.hsv_to_rgb((0.98 + index * _GOLDEN_RATIO) % 1, saturation, value)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
 def _colors(detections: Detections, by_rank: bool) -> list[Color]:
     """Return one color per track, per detection (``by_rank``) or per class."""
     if detections.track_ids is not None:
@@ -114,14 +94,12 @@ def _colors(detections: Detections, by_rank: bool) -> list[Color]:
     return [color(i if by_rank else label - 1) for i, label in enumerate(detections.labels.tolist())]
 
 
-def line_and_font_size(image: np.ndarray, count: int = 0) -> tuple[int, int]:
-    """Return line width and font size in pixels, in proportion to the size of the image.
-
-    With more than _FEW detections the letters get smaller, so that all labels together cover no more of the image.
-    """
-    height, width = image.shape[:2]
-    side = (height * width) ** 0.5
-    return max(1, round(side / 320)), max(9, round(side / 38 * min(1, _FEW / max(count, 1)) ** 0.5))
+def _line_widths(image: np.ndarray, sides: np.ndarray, style: DrawingStyle) -> list[int]:
+    """Return the width of the lines of each object in pixels.  sides: square roots of the areas of the boxes."""
+    if style.line_width is not None:
+        return [style.line_width] * len(sides)
+    widest = base_line_width(image.shape[:2])
+    return np.rint(sides / _PIXELS_PER_LINE).clip((widest + 1) // 2, widest).astype(int).tolist()
 
 
 def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: bool) -> None:
@@ -133,14 +111,17 @@ def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: 
         tinted = cv2.addWeighted(crop, 1 - MASK_OPACITY, np.full_like(crop, rgb), MASK_OPACITY, 0)
         cv2.copyTo(tinted, inside, crop)
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(canvas, contours, -1, rgb, line, cv2.LINE_AA, offset=(left, top))
+    thickness = line // 2 + 1  # with which OpenCV draws a line of ``line`` pixels, rounded up to an odd number
+    cv2.drawContours(canvas, contours, -1, rgb, thickness, cv2.LINE_AA, offset=(left, top))
 
 
 def _draw_box(canvas: np.ndarray, box: list[int], rgb: Color, line: int) -> None:
+    """Draw a line of exactly ``line`` pixels, and around it a rim that shows it on a background of the same color."""
     x0, y0, x1, y1 = box
-    if line > 1:  # a dark rim keeps the line visible on a background of the same color, except in small images
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), tuple(c // 4 for c in rgb), line + 2)
-    cv2.rectangle(canvas, (x0, y0), (x1, y1), rgb, line)
+    outer = line // 2 + max(1, line // 4)
+    for offset in range(outer, line // 2 - line, -1):  # from the outside to the inside
+        rim_or_line = rgb if offset <= line // 2 else rim(rgb)
+        cv2.rectangle(canvas, (x0 - offset, y0 - offset), (x1 + offset, y1 + offset), rim_or_line)
 
 
 def _draw_keypoints(canvas: np.ndarray, points: np.ndarray, rgb: Color, line: int) -> None:
@@ -151,42 +132,5 @@ def _draw_keypoints(canvas: np.ndarray, points: np.ndarray, rgb: Color, line: in
         if is_confident[a] and is_confident[b]:
             cv2.line(canvas, positions[a], positions[b], rgb, line, cv2.LINE_AA)
     for position in (positions[i] for i in np.flatnonzero(is_confident)):
-        cv2.circle(canvas, position, 2 * line, tuple(c // 4 for c in rgb), -1, cv2.LINE_AA)
-        cv2.circle(canvas, position, line, (255, 255, 255), -1, cv2.LINE_AA)
-
-
-def _draw_label(canvas: np.ndarray, label: np.ndarray, box: list[int], occupied: list[PixelBox]) -> PixelBox:
-    """Draw ``label`` inside the image at a corner of ``box`` and return its position.
-
-    It is placed at the first corner where it overlaps no position in ``occupied``, else at the upper left one.
-    """
-    height, width = canvas.shape[:2]
-    label = label[:height, :width]
-    h, w = label.shape[:2]
-    x0, y0, x1, y1 = box
-    candidates: list[PixelBox] = []
-    for x, y in [(x0, y0 - h), (x0, y0), (x1 - w, y0 - h), (x0, y1), (x0, y1 - h), (x1 - w, y1)]:
-        x, y = min(max(x, 0), width - w), min(max(y, 0), height - h)
-        candidates.append((x, y, x + w, y + h))
-    free = (one for one in candidates if not any(_overlap(one, other) for other in occupied))
-    position = next(free, candidates[0])
-    canvas[position[1] : position[3], position[0] : position[2]] = label
-    return position
-
-
-def _overlap(a: PixelBox, b: PixelBox) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-@lru_cache(maxsize=1024)
-def render_label(text: str, font_size: int, rgb: Color) -> np.ndarray:
-    """Return ``text`` on a background of color ``rgb``, uint8 RGB [h, w, 3]. Cached, since a video repeats labels."""
-    font = font_of_size(font_size)
-    text = " ".join(text.splitlines())  # a class name may hold line breaks, which Pillow cannot measure
-    margin = max(1, font_size // 5)
-    _, top, _, bottom = font.getbbox("Ágpj(")  # ascenders and descenders, so that all labels have the same height
-    width = round(font.getlength(text)) + 2 * margin
-    luminance = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
-    label = Image.new("RGB", (width, round(bottom - top) + 2 * margin), rgb)
-    ImageDraw.Draw(label).text((margin, margin - top), text, "black" if luminance > 128 else "white", font)
-    return np.asarray(label)
+        cv2.circle(canvas, position, 2 * line, mix(rgb, BLACK, 0.75), -1, cv2.LINE_AA)
+        cv2.circle(canvas, position, line, WHITE, -1, cv2.LINE_AA)

@@ -1,50 +1,47 @@
-"""The font of drawn text, and the scripts that it cannot draw."""
+"""Fonts of drawn text: DejaVu Sans or one that the user names, and fonts of the system for scripts that these lack."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
+import os
+import sys
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
-from PIL import ImageFont, features
+from PIL import ImageDraw, ImageFont, features
 
+from detect.errors import UsageError
+from detect.media.scripts import script_of
 from detect.progress import warn
 from detect.text import first_few
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _MISSING = "\U0010ffff"  # a code point that is no character, so that every font draws its sign for missing ones
 _CHECKED_SIZE = 24  # pixels
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}  # Unicode categories without a glyph: control, format, spaces
-_WORDS_BEFORE_KIND = re.compile(
-    r"(.+?)[ -](?:CAPITAL|SMALL|LETTER|SYLLABLE|SYLLABICS|VOWEL|CONSONANT|SIGN|MARK|DIGIT|CHARACTER|IDEOGRAPH)\b"
-)
-# Beginning of a character's Unicode name -> name of its script for users.
-_SCRIPTS = {
-    "CJK": "Han (Chinese, Japanese)",
-    "IDEOGRAPHIC": "Han (Chinese, Japanese)",
-    "KANGXI": "Han (Chinese, Japanese)",
-    "HIRAGANA": "Hiragana (Japanese)",
-    "KATAKANA": "Katakana (Japanese)",
-    "HANGUL": "Hangul (Korean)",
-    "BOPOMOFO": "Bopomofo (Chinese)",
-    "FULLWIDTH": "full-width",
-    "HALFWIDTH": "half-width",
-}
-_EMOJI = range(0x1F000, 0x20000)
+_MARKS = {"Mn", "Mc", "Me"}  # Unicode categories of accents and vowels that are drawn with the letter before them
+_SUFFIXES = (".ttf", ".otf", ".ttc")
+_MAX_SYSTEM_FONTS = 2000  # that are searched
 
 _warned: set[str] = set()
+_fallbacks: dict[str, str | None] = {}  # character that DejaVu Sans lacks -> file of a font of the system that has it
 
 
-@lru_cache(maxsize=8)
-def font_of_size(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return DejaVu Sans, which covers most alphabets of Europe; Pillow's built-in font only has ASCII letters.
+@lru_cache(maxsize=64)
+def font_of_size(size: int, file: str | None = None) -> Font:
+    """Return the font in ``file``, by default DejaVu Sans, which covers most alphabets of Europe.
 
-    size: pixels.
+    size: pixels. Pillow's built-in font, which only has ASCII letters, stands in where DejaVu Sans is missing.
+    Raises OSError if ``file`` is not a font, also not the name of one in the system's folders.
     """
+    if file is not None:
+        return ImageFont.truetype(file, size)
     matplotlib = importlib.util.find_spec("matplotlib")  # locates the package without the cost of importing it
     paths = ["DejaVuSans.ttf"]
     if matplotlib is not None and matplotlib.origin is not None:
@@ -57,43 +54,88 @@ def font_of_size(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def warn_of_missing_glyphs(names: Iterable[str]) -> None:
-    """Print one warning for the scripts of ``names`` that the font cannot draw, once per script and process."""
-    scripts = [script for script in missing_scripts(tuple(names)) if script not in _warned]
+def check_font(file: str | None) -> None:
+    """Raise UsageError unless ``file``, the setting ``font``, is None or a font that can be used."""
+    try:
+        font_of_size(_CHECKED_SIZE, file)
+    except (OSError, ValueError):
+        problem = "is not a TrueType or OpenType font" if Path(str(file)).is_file() else "does not exist"
+        raise UsageError(f"`font={file}` {problem}; give a .ttf, .otf or .ttc file") from None
+
+
+def runs(text: str, size: int, file: str | None = None) -> list[tuple[str, Font]]:
+    """Return the parts of ``text``, each with the first font that has its characters: that in ``file``, DejaVu Sans,
+    or one of the system.
+
+    A character that no font has is drawn as the sign for missing ones; see ``warn_of_missing_glyphs``.
+    """
+    if text.isascii():
+        return [(text, font_of_size(size, file))]
+    _find_fallbacks(text, file)
+    chosen: list[str | None] = []
+    for c in text:
+        if _follows(c) and chosen:
+            chosen.append(chosen[-1])
+        elif file is not None and _has_glyph(c, file):
+            chosen.append(file)
+        else:
+            chosen.append(_fallbacks.get(c))
+    parts = groupby(zip(text, chosen, strict=True), key=lambda pair: pair[1])
+    return [("".join(c for c, _ in part), font_of_size(size, name)) for name, part in parts]
+
+
+def text_length(text: str, size: int) -> float:
+    """Return the width of ``text`` in pixels, as ``draw_text`` draws it."""
+    return sum(font.getlength(part) for part, font in runs(text, size))
+
+
+def draw_text(
+    drawing: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, size: int, fill: str | tuple[int, int, int]
+) -> None:
+    """Draw ``text`` with its upper left corner at ``corner`` (x, y), in letters of ``size`` pixels."""
+    x, y = corner
+    baseline = y + font_of_size(size).getbbox("Á", anchor="la")[3]
+    for part, font in runs(text, size):
+        drawing.text((x, baseline), part, fill, font, anchor="ls")
+        x += font.getlength(part)
+
+
+def warn_of_missing_glyphs(names: Iterable[str], file: str | None = None, *, system: bool = True) -> None:
+    """Print one warning for the scripts of ``names`` that no font can draw, once per script and process.
+
+    file, system: see ``missing_scripts``.
+    """
+    scripts = [script for script in missing_scripts(tuple(names), file, system) if script not in _warned]
     if scripts:
         _warned.update(scripts)
         which = " and ".join(scripts) if len(scripts) <= 2 else first_few(scripts)
-        warn(f"names in {which} script cannot be drawn: the font has no such characters; they appear as boxes")
+        warn(
+            f"names in {which} script cannot be drawn: no font of this system has such characters; they appear as"
+            " boxes; install a font that has them, such as one of Noto"
+            if system
+            else f"names in {which} script cannot be drawn in diagrams: their font has no such characters; they appear"
+            " as boxes"
+        )
 
 
 @lru_cache(maxsize=64)
-def missing_scripts(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the scripts of the characters in ``names`` that the font has no glyphs for, in order of appearance.
+def missing_scripts(names: tuple[str, ...], file: str | None = None, system: bool = True) -> tuple[str, ...]:
+    """Return the scripts of the characters in ``names`` without a glyph, in order of appearance.
+
+    file: a font to use before DejaVu Sans.  system: whether fonts of the system are used after it.
 
     Without libraqm, Pillow draws the letters of right-to-left scripts in the wrong order; these scripts count too.
     """
-    characters = dict.fromkeys(c for name in names for c in name if not c.isascii())
+    characters = dict.fromkeys(c for name in names for c in name if not c.isascii() and not _follows(c))
+    if system:
+        _find_fallbacks(characters, file)
     ordered = features.check("raqm")
-    return tuple(
-        dict.fromkeys(
-            script_of(c)
-            for c in characters
-            if not _has_glyph(c) or (not ordered and unicodedata.bidirectional(c) in ("R", "AL"))
-        )
-    )
 
+    def is_missing(c: str) -> bool:
+        drawn = _has_glyph(c) or (file is not None and _has_glyph(c, file)) or (system and _fallbacks.get(c))
+        return not drawn or (not ordered and unicodedata.bidirectional(c) in ("R", "AL"))
 
-def script_of(character: str) -> str:
-    """Return the name of a character's script for users, such as ``Thai``; ``emoji`` or ``symbols`` for others."""
-    name = unicodedata.name(character, "")
-    if ord(character) in _EMOJI:
-        return "emoji"
-    if unicodedata.category(character)[0] not in "LMN" or not name:
-        return "symbols"
-    if (first := re.split("[ -]", name)[0]) in _SCRIPTS:
-        return _SCRIPTS[first]
-    words = _WORDS_BEFORE_KIND.match(name)
-    return (words[1] if words else first).title()
+    return tuple(dict.fromkeys(script_of(c) for c in characters if is_missing(c)))
 
 
 @contextmanager
@@ -105,12 +147,67 @@ def without_glyph_warnings() -> Iterator[None]:
         yield
 
 
-def _has_glyph(character: str) -> bool:
-    if unicodedata.category(character) in _INVISIBLE or "VARIATION SELECTOR" in unicodedata.name(character, ""):
-        return True
-    font = font_of_size(_CHECKED_SIZE)
+def system_fonts() -> list[str]:
+    """Return the font files of the system, those that cover most scripts in an ordinary style first."""
+    home = Path.home()
+    if sys.platform == "win32":
+        folders = [Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts"]
+        folders.append(Path(os.environ.get("LOCALAPPDATA", home)) / "Microsoft" / "Windows" / "Fonts")
+    elif sys.platform == "darwin":
+        folders = [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library" / "Fonts"]
+    else:
+        data = [os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"]
+        data += (os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
+        folders = [home / ".fonts", *(Path(folder) / "fonts" for folder in data)]
+    files = [Path(root) / name for folder in folders for root, _, names in os.walk(folder) for name in names]
+
+    def rank(path: Path) -> tuple[bool, bool, bool, str]:
+        name = path.name.lower()
+        return "sans" not in name, "noto" not in name, "regular" not in name, str(path)
+
+    # The font LastResort of macOS draws a sign in place of each character.
+    fonts = [path for path in files if path.suffix.lower() in _SUFFIXES and not path.stem.startswith("LastResort")]
+    return [str(path) for path in sorted(fonts, key=rank)[:_MAX_SYSTEM_FONTS]]
+
+
+def _find_fallbacks(text: Iterable[str], file: str | None) -> None:
+    """Look for fonts of the system with those characters of ``text`` that DejaVu Sans and ``file`` lack.
+
+    It is done once for each character in a process.
+    """
+    missing = {
+        c
+        for c in text
+        if not (c.isascii() or c in _fallbacks or _follows(c) or _has_glyph(c) or (file and _has_glyph(c, file)))
+    }
+    if not missing:
+        return
+    found: dict[str, str | None] = dict.fromkeys(missing)
+    for path in system_fonts():
+        has = {c for c in missing if _draws(c, path)}
+        found.update(dict.fromkeys(has, path))
+        missing -= has
+        if not missing:
+            break
+    _fallbacks.update(found)
+
+
+def _follows(character: str) -> bool:
+    """Return whether a character is invisible or drawn with the letter before it, so that it needs no own font."""
+    is_selector = "VARIATION SELECTOR" in unicodedata.name(character, "")
+    return is_selector or unicodedata.category(character) in _INVISIBLE | _MARKS
+
+
+@lru_cache(maxsize=4096)
+def _has_glyph(character: str, file: str | None = None) -> bool:
+    return _draws(character, font_of_size(_CHECKED_SIZE, file))
+
+
+def _draws(character: str, font: Font | str) -> bool:
+    """Return whether a font, or the one in a file, has a glyph for ``character``."""
     try:
+        font = ImageFont.truetype(font, _CHECKED_SIZE) if isinstance(font, str) else font
         drawn, missing = font.getmask(character), font.getmask(_MISSING)
-    except UnicodeEncodeError:  # a bitmap font of Latin letters
+    except (OSError, UnicodeEncodeError):  # a font that Pillow cannot use, or a bitmap font of Latin letters
         return False
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detect.errors import UsageError
-from detect.options import check_threshold, suggest_keywords
+from detect.options import build, check_threshold, suggest_keywords
 from detect.structures import detections_json, masks
 from detect.structures.class_names import ClassNames
 from detect.structures.image_record import ImageRecord
@@ -168,29 +168,48 @@ class Detections:
         self,
         image: np.ndarray | None = None,
         *,
-        color_instances: bool = True,
-        show_scores: bool = True,
+        line_width: int | None = None,
+        font: str | None = None,
+        hide_labels: bool = False,
+        hide_scores: bool = False,
+        hide_boxes: bool = False,
+        hide_masks: bool = False,
+        color_instances: bool = False,
         tint: bool = True,
     ) -> Image.Image:
         """Return a PIL image with boxes, masks, keypoints and labels drawn on it.
 
         image: uint8 RGB [H, W, 3] to draw on; by default the image that was given to the predictor.
-        color_instances: whether each instance of a single class has its own color.
-        show_scores: whether each label shows the score after the class name.
+        line_width: width of boxes and contours in pixels; by default fitted to the image and to each object.
+        font: file of a TrueType or OpenType font for the labels; by default DejaVu Sans, and a font of the system for
+            scripts that it lacks.
+        hide_labels, hide_scores, hide_boxes, hide_masks: what to leave out.
+        color_instances: whether each instance has its own color, in place of that of its class.
         tint: whether masks are filled; otherwise only their contours are drawn.
 
-        Raises UsageError if there is no image or its size is not ``image_hw``.
+        Raises UsageError if there is no image, its size is not ``image_hw``, or a value is invalid, such as a font that
+        does not exist.
         """
         from PIL import Image
 
         from detect.media.drawing import draw
+        from detect.media.drawing_style import DrawingStyle
 
         canvas = self.image if image is None else image
         if canvas is None:
             raise UsageError("these detections keep no image; pass one: draw(image)")
         class_names = self._known_class_names()
-        options = {"color_instances": color_instances, "show_scores": show_scores, "tint": tint}
-        return Image.fromarray(draw(canvas, self, class_names, **options))
+        style = build(
+            DrawingStyle,
+            "Detections.draw",
+            line_width=line_width,
+            font=font,
+            hide_labels=hide_labels,
+            hide_scores=hide_scores,
+            hide_boxes=hide_boxes,
+            hide_masks=hide_masks,
+        )
+        return Image.fromarray(draw(canvas, self, class_names, style, color_instances=color_instances, tint=tint))
 
     @suggest_keywords
     def to_json(self, format: str = "detect", *, source: str | None = None, mask_format: str | None = None) -> Any:

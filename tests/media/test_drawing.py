@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from detect.errors import UsageError
-from detect.media.drawing import MIN_KEYPOINT_SCORE, color, draw, gray_around
+from detect.media.drawing import MIN_KEYPOINT_SCORE, draw, gray_around
+from detect.media.drawing_style import DrawingStyle
+from detect.media.palette import color
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -142,16 +144,17 @@ def test_labels_do_not_overlap_if_there_is_space():
     assert min(pixels) > 300, "each plate can be seen"
 
 
-def test_color_depends_on_class_or_on_instance_for_a_single_class():
+@pytest.mark.parametrize("class_names", [ONE, MANY])
+def test_color_depends_on_the_class_or_if_wanted_on_the_instance(class_names):
     hw, boxes = (200, 300), [[20, 50, 100, 150], [180, 50, 260, 150]]
+    label = len(class_names)
 
-    def uses(detections, names, i, **options) -> bool:
-        drawn = draw(flat(hw), detections, names, **options)
-        return bool((drawn == color(i)).all(axis=2).any())
+    def colors(**options) -> list[int]:
+        drawn = draw(flat(hw), found(hw, boxes, [label, label]), class_names, **options)
+        return [i for i in range(5) if (drawn == color(i)).all(axis=2).any()]
 
-    assert uses(found(hw, boxes, [2, 2]), MANY, 1) and not uses(found(hw, boxes, [2, 2]), MANY, 0)
-    assert uses(found(hw, boxes), ONE, 0) and uses(found(hw, boxes), ONE, 1)
-    assert not uses(found(hw, boxes), ONE, 1, color_instances=False)
+    assert colors() == [label - 1]
+    assert colors(color_instances=True) == [0, 1]
 
 
 @pytest.mark.parametrize("class_names", [ONE, MANY])
@@ -164,11 +167,66 @@ def test_color_of_a_tracked_object_depends_on_its_track_alone(class_names, color
         assert [tuple(drawn[60, x]) for x in (10, 60)] == [color(track_id - 1) for track_id in track_ids]
 
 
-def test_neighboring_colors_of_the_palette_differ():
-    palette = np.array([color(i) for i in range(80)], float)
-    apart = np.linalg.norm(palette[:12, None] - palette[None, :12], axis=2) + 1000 * np.eye(12)
-    assert apart.min() > 60
-    assert len(np.unique(palette, axis=0)) == 80
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [({"hide_boxes": True}, "box"), ({"hide_masks": True}, "mask"), ({"hide_labels": True}, "label"), ({}, None)],
+)
+def test_hidden_parts_are_not_drawn(options, missing):
+    hw, bitmap = (200, 200), np.zeros((200, 200), bool)
+    bitmap[90:130, 80:120] = True
+    one = replace(found(hw, [[50, 60, 150, 160]]), masks=[masks.from_bitmap(bitmap)])
+    drawn = changed(flat(hw), draw(flat(hw), one, ONE, DrawingStyle(**options)))
+    parts = {"box": drawn[100:120, 50].all(), "mask": drawn[95:125, 85:115].all(), "label": drawn[:55].any()}
+    assert [name for name, is_drawn in parts.items() if not is_drawn] == ([missing] if missing else [])
+
+
+def test_label_without_score_is_shorter():
+    image, one = flat((200, 300)), found((200, 300), [[50, 60, 250, 160]])
+    drawn = [changed(image, draw(image, one, ONE, DrawingStyle(hide_scores=hidden)))[:55] for hidden in (False, True)]
+    widths = [int(np.nonzero(label)[1].max()) for label in drawn]
+    assert widths[1] < widths[0] - 10
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 6, 7])
+def test_lines_of_boxes_have_the_given_width(width):
+    style = DrawingStyle(line_width=width, hide_labels=True)
+    drawn = draw(flat((400, 400)), found((400, 400), [[100, 100, 300, 300], [320, 320, 350, 350]]), ONE, style)
+    for row in (200, 335):
+        assert (drawn[row] == color(0)).all(axis=1).sum() == 2 * width
+
+
+def test_lines_are_wider_in_large_images_and_for_large_objects():
+    def width(side: int, object_side: int) -> int:
+        corner = side // 4
+        one = found((side, side), [[corner, corner, corner + object_side, corner + object_side]])
+        drawn = draw(flat((side, side)), one, ONE, DrawingStyle(hide_labels=True))
+        return int((drawn[corner + object_side // 2] == color(0)).all(axis=1).sum()) // 2
+
+    assert width(100, 50) == 1
+    assert width(640, 20) < width(640, 300) < width(1500, 1000)
+    assert width(1500, 40) < width(1500, 1000)
+
+
+def test_captions_are_in_the_upper_left_corner_and_labels_do_not_hide_them():
+    hw, captions = (300, 400), ["4 kites down", "2 kites up"]
+    alone = draw(flat(hw), Detections(hw), ONE, captions=captions)
+    area = changed(flat(hw), alone)
+    assert area[0, 0] and not area[100:].any() and not area[:, 300:].any()
+    both = draw(flat(hw), found(hw, [[2, 20, 90, 200]]), ONE, DrawingStyle(hide_boxes=True), captions=captions)
+    np.testing.assert_array_equal(both[area], alone[area])
+
+
+def test_masks_have_contours_of_the_full_color():
+    drawn = draw(flat((200, 200)), found((200, 200), [[50, 60, 150, 160]], with_masks=True), ONE)
+    inside, border = drawn[110, 100].astype(int), drawn[110, 50].astype(int)
+    assert tuple(border) == color(0) and np.abs(inside - border).sum() > 60
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_small_objects_lie_on_top_of_large_ones(order):
+    boxes, style = np.array([[80, 80, 120, 120], [20, 20, 180, 180]]), DrawingStyle(hide_labels=True)
+    both = found((200, 200), boxes[order], [order[0] + 1, order[1] + 1], with_masks=True)
+    assert tuple(draw(flat((200, 200)), both, MANY, style)[100, 80]) == color(0)
 
 
 def test_detections_of_another_image_size_are_refused():

@@ -198,7 +198,7 @@ def test_draw_returns_a_pil_image_of_the_kept_or_given_image():
     image = named().image
     drawn = named().draw()
     assert drawn.size == HW[::-1] and drawn.mode == "RGB" and (np.asarray(drawn) != image).any()
-    np.testing.assert_array_equal(np.asarray(three().draw(image, show_scores=False)).shape, image.shape)
+    np.testing.assert_array_equal(np.asarray(three().draw(image, hide_scores=True)).shape, image.shape)
     assert (image == 50).all()
     np.testing.assert_array_equal(np.asarray(replace(Detections(HW), image=image).draw()), image)
 
@@ -228,8 +228,24 @@ def test_draw_without_an_image_or_with_one_of_another_size_is_an_error():
 
 
 def test_unknown_option_of_draw_is_a_type_error_with_the_nearest_name():
-    with pytest.raises(TypeError, match=r"show_score.*did you mean show_scores"):
-        named().draw(show_score=False)
+    with pytest.raises(TypeError, match=r"hide_score.*did you mean hide_scores"):
+        named().draw(hide_score=True)
+    with pytest.raises(TypeError, match=r"show_scores.*did you mean hide_scores"):
+        named().draw(show_scores=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"line_width": 0}, "line_width=0.* at least 1"),
+        ({"line_width": 2.5}, "line_width=2.5.* whole number"),
+        ({"font": "none.ttf"}, "font=none.ttf.* does not exist"),
+        ({"font": __file__}, "is not a TrueType"),
+    ],
+)
+def test_invalid_option_of_draw_is_one_clear_error(options, message):
+    with pytest.raises(UsageError, match=message):
+        named().draw(**options)
 
 
 def test_to_coco_has_original_category_ids_xywh_boxes_and_text_rles():

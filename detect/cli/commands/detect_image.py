@@ -145,6 +145,7 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
         formats=settings.formats,
         mask_format=settings.mask_format,
         annotated=settings.annotated,
+        style=settings,
         rescale_16bit=settings.gray_range,
         skip_existing=settings.skip_existing,
     )

@@ -53,6 +53,7 @@ def main() -> None:
             mask_format=settings.mask_format,
             track=settings.track,
             count_line=settings.line,
+            style=settings,
             window=window,
         )
     seconds = time.perf_counter() - started

@@ -11,6 +11,7 @@ from detect.errors import UsageError
 from detect.inference.tiling import parse_tile
 from detect.inference.tracking.count_line import CountLine
 from detect.inference.writers import FORMATS, JSON_FORMATS, LABELS
+from detect.media.drawing_style import DrawingStyle
 from detect.models.zoo import check_model
 from detect.options import (
     REQUIRED,
@@ -111,7 +112,7 @@ class _DetectSettings:
 
 
 @dataclass(kw_only=True)
-class DetectImageSettings(_DetectSettings):
+class DetectImageSettings(DrawingStyle, _DetectSettings):  # the fields of the latter come first
     input: list[str] = option(
         REQUIRED,
         "images, folders of images, patterns such as 'in/*.jpg', and text files (.txt) with the path of an image on"
@@ -136,7 +137,8 @@ class DetectImageSettings(_DetectSettings):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _DetectSettings.__post_init__(self)
+        DrawingStyle.__post_init__(self)
         if not (self.annotated or self.formats):
             raise UsageError("`annotated=False` without another output writes nothing; add one such as `save_json`")
         if self.verbose and self.quiet:
@@ -152,7 +154,7 @@ class DetectImageSettings(_DetectSettings):
 
 
 @dataclass(kw_only=True)
-class DetectVideoSettings(_DetectSettings):
+class DetectVideoSettings(DrawingStyle, _DetectSettings):
     input: list[str] = option(
         REQUIRED,
         "a video file, the number of a camera, or the URL of a stream such as rtsp://...; frames of cameras and live"
@@ -180,7 +182,8 @@ class DetectVideoSettings(_DetectSettings):
     show: bool = option(False, "show the frames in a window; q, Escape and closing it end the recording")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _DetectSettings.__post_init__(self)
+        DrawingStyle.__post_init__(self)
         if self.count_line is not None:
             CountLine.parse(self.count_line)
         if len(self.input) != 1:

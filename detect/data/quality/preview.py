@@ -18,6 +18,7 @@ from detect.data.table import Table
 from detect.errors import DetectError
 from detect.io.files import write_bytes
 from detect.media.drawing import draw
+from detect.media.drawing_style import DrawingStyle
 from detect.media.fonts import warn_of_missing_glyphs, without_glyph_warnings
 from detect.media.image_paths import shown
 from detect.structures import masks
@@ -81,7 +82,7 @@ def _as_augmented(dataset: DetectionDataset, row: int, class_names: ClassNames) 
 
 
 def _drawn(image: np.ndarray, ground_truth: Detections, class_names: ClassNames) -> np.ndarray:
-    drawn = Image.fromarray(draw(image, ground_truth, class_names, show_scores=False))
+    drawn = Image.fromarray(draw(image, ground_truth, class_names, DrawingStyle(hide_scores=True)))
     drawn.thumbnail((round(2 * _CELL[0] * _DPI), round(2 * _CELL[1] * _DPI)))  # matplotlib would keep a full-size copy
     return np.asarray(drawn)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
 from detect.inference.tracking.track_table import TrackTable
 from detect.inference.writers.base import Source
-from detect.media.drawing import color
+from detect.media.palette import color
 from detect.media.track_drawing import draw_count_line, draw_trail
 from detect.structures.detections import Detections
 
@@ -26,8 +27,8 @@ class TrackOverlay:
         # Track id -> (time in s, center as fractions of width and height, since the size of the frames may change).
         self._trails: dict[int, deque[tuple[float, np.ndarray]]] = {}
 
-    def __call__(self, canvas: np.ndarray, source: Source, detections: Detections) -> None:
-        """Draw on ``canvas``, uint8 RGB [H, W, 3], which shows the tracked ``detections``."""
+    def __call__(self, canvas: np.ndarray, source: Source, detections: Detections) -> Sequence[str]:
+        """Draw on ``canvas``, uint8 RGB [H, W, 3], before the tracked ``detections``, and return the counts."""
         if source.detected:
             self.table.add(source, detections)
             self._extend_trails(source.time, detections)
@@ -35,10 +36,12 @@ class TrackOverlay:
         assert detections.track_ids is not None
         for track_id in detections.track_ids.tolist():
             draw_trail(canvas, [center * size for _, center in self._trails[track_id]], color(track_id - 1))
-        if self.table.line is not None:
-            scale = size / self.table.frame_hw[::-1]
-            start, end = (np.array(point) * scale for point in (self.table.line.start, self.table.line.end))
-            draw_count_line(canvas, start, end, self.table.counts_in_words())
+        if self.table.line is None:
+            return ()
+        scale = size / self.table.frame_hw[::-1]
+        start, end = (np.array(point) * scale for point in (self.table.line.start, self.table.line.end))
+        draw_count_line(canvas, start, end)
+        return self.table.counts_in_words()
 
     def _extend_trails(self, time: float, detections: Detections) -> None:
         assert detections.track_ids is not None

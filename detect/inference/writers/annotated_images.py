@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from detect.media.drawing import draw
+from detect.media.drawing_style import DrawingStyle
 from detect.media.encoding import JPEG_MAX_SIDE
 from detect.media.images import write_image
 from detect.structures.class_names import ClassNames
@@ -16,7 +17,13 @@ KEPT_SUFFIXES = (".jpg", ".jpeg", ".png")  # other formats are written as .jpg, 
 
 
 def write_annotated_image(
-    folder: Path, stem: str, name: str, image: np.ndarray, detections: Detections, class_names: ClassNames
+    folder: Path,
+    stem: str,
+    name: str,
+    image: np.ndarray,
+    detections: Detections,
+    class_names: ClassNames,
+    style: DrawingStyle | None = None,
 ) -> Path:
     """Draw ``detections`` on ``image`` (uint8 RGB [H, W, 3]) and return the file in ``folder`` that was written.
 
@@ -28,5 +35,5 @@ def write_annotated_image(
     if max(detections.image_hw) > JPEG_MAX_SIDE:
         suffix = ".png"
     path = folder / f"{stem}{suffix if suffix.lower() in KEPT_SUFFIXES else '.jpg'}"
-    write_image(path, draw(image, detections, class_names))
+    write_image(path, draw(image, detections, class_names, style))
     return path

@@ -13,6 +13,7 @@ from detect.inference.tracking.track_table import TrackTable
 from detect.inference.writers.base import Source
 from detect.inference.writers.files import DetectionFiles
 from detect.media.drawing import draw, gray_around
+from detect.media.drawing_style import DrawingStyle
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter, letterbox
@@ -21,8 +22,10 @@ from detect.structures.detections import Detections
 
 Detect = Callable[[Sequence[Frame]], Sequence[Detections]]
 """Returns the Detections of each of the given frames, in pixels of the frame."""
-Overlay = Callable[[np.ndarray, Source, Detections], None]
-"""Draws on a frame, uint8 RGB [H, W, 3], that already shows its detections. It is called for each frame, in order."""
+Overlay = Callable[[np.ndarray, Source, Detections], Sequence[str]]
+"""Draws on a frame, uint8 RGB [H, W, 3], below its detections, and returns lines of text for its upper left corner.
+
+It is called for each frame, in order."""
 
 _READ_AHEAD = 4  # frames
 _MAX_HELD = 32  # maximum number of frames that wait until a batch is full
@@ -74,6 +77,7 @@ def write_annotated_video(
     formats: Iterable[str] = (),
     mask_format: str | None = None,
     gray: bool = False,
+    style: DrawingStyle | None = None,
     overlay: Overlay | None = None,
     show: Callable[[np.ndarray], object] | None = None,
 ) -> VideoSummary:
@@ -89,6 +93,7 @@ def write_annotated_video(
     formats: names in FORMATS; their files are written beside ``out`` under its name, such as ``out.jsonl``.
     mask_format: "rle" or "polygons", for masks in the formats that have both.
     gray: whether everything outside the objects loses its color.
+    style: what is drawn on the frames, and how.
     show: called with each frame as it is written, uint8 RGB [H, W, 3] of the size of the first frame.
 
     A frame of another size than the first is drawn at its own size and then letterboxed to that of the first.
@@ -100,7 +105,7 @@ def write_annotated_video(
     def draw_frame(result: _Result) -> None:
         writing.put(drawn(result))
 
-    drawn = _Drawing(video.size_hw, class_names, gray, overlay)
+    drawn = _Drawing(video.size_hw, class_names, gray, style, overlay)
     interrupted = False
     with (
         DetectionFiles(out.parent, class_names, formats, out.stem, mask_format=mask_format) as files,
@@ -125,14 +130,17 @@ class _Drawing:
     size_hw: tuple[int, int]
     class_names: ClassNames
     gray: bool
+    style: DrawingStyle | None
     overlay: Overlay | None
 
     def __call__(self, result: _Result) -> _Drawn:
         image, detections = result.frame.image, result.detections
         background = gray_around(image, detections) if self.gray else image
-        drawn = draw(background, detections, self.class_names, color_instances=False, tint=not self.gray)
+        captions: Sequence[str] = ()
         if self.overlay is not None:
-            self.overlay(drawn, result.source, detections)
+            background = image.copy() if background is image else background
+            captions = self.overlay(background, result.source, detections)
+        drawn = draw(background, detections, self.class_names, self.style, tint=not self.gray, captions=captions)
         return result, letterbox(drawn, self.size_hw)
 
 

@@ -14,7 +14,7 @@ from detect.inference.tracking.count_line import CountLine
 from detect.inference.tracking.overlay import TrackOverlay
 from detect.inference.tracking.track_table import TrackTable
 from detect.inference.writers.base import Source
-from detect.media.drawing import color
+from detect.media.palette import color
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 
