@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from detect.errors import UsageError
+from detect.text import counted
 
 # Ctrl-C, a request to end, and a closed terminal, which Windows does not signal.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
@@ -43,6 +44,13 @@ def pick_device(name: str) -> torch.device:
     elif device.type not in ("cpu", "mps"):
         raise UsageError(f"unknown device '{name}': known are {_DEVICES}")
     return device
+
+
+def device_in_words(device: torch.device) -> str:
+    """Return ``cpu, 8 threads`` or ``cuda:0, NVIDIA H200``."""
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    return f"{device}, {counted(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else str(device)
 
 
 def has_bfloat16(device: torch.device) -> bool:

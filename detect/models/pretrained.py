@@ -128,7 +128,11 @@ def _published_backbone(name: str) -> Weights | None:
         weights = read_weights(bundled("balloon"))
         backbone = {k: t for k, t in weights.state.items() if k.startswith("backbone.body.")}
         return replace(
-            weights, source=f"the backbone of {weights.source}", state=backbone, class_names=None, class_rows=None
+            weights,
+            source=f"the backbone of {weights.source}, since ImageNet weights could not be downloaded",
+            state=backbone,
+            class_names=None,
+            class_rows=None,
         )
     # timm renames the tensors of its older files.
     state = from_timm.load(name.removeprefix(TIMM), path) if name.startswith(TIMM) else read_weights(path).state

@@ -30,6 +30,7 @@ class TrainingData(NamedTuple):
     class_names, train: classes and records of the train split, with background images.
     val_class_names, val: classes and records of the val split; the order of the classes may differ. Without records,
         the run does not validate.
+    root, annotation_format: folder and format of the files; None and "" if they are not known.
     """
 
     name: str
@@ -38,6 +39,8 @@ class TrainingData(NamedTuple):
     train: Table
     val_class_names: ClassNames
     val: Table
+    root: Path | None = None
+    annotation_format: str = ""
 
 
 def read_training_data(
@@ -71,8 +74,16 @@ def read_training_data(
     if backgrounds is not None:
         train = with_backgrounds(train, backgrounds, annotated=spec.image_paths())
         added = f" and {counted(len(train) - count, 'background image')}"
-    report(f"{spec.name}: {counted(count, 'image')}{added} for training, {len(val)} for validation")
-    return TrainingData(spec.name, tuple(spec.splits), class_names, train, val_class_names, val)
+    images = f"{counted(count, 'image')}{added} for training, {len(val)} for validation"
+    report(f"{spec.name}: {images}; {describe_objects(train, val, class_names)}")
+    splits = tuple(spec.splits)
+    return TrainingData(spec.name, splits, class_names, train, val_class_names, val, spec.root, spec.format)
+
+
+def describe_objects(train: Table, val: Table, class_names: ClassNames) -> str:
+    """Return ``95 and 30 objects of 3 classes: circle, square, triangle``, of the train and the val split."""
+    classes = counted(len(class_names), "class", "classes")
+    return f"{len(train.boxes)} and {len(val.boxes)} objects of {classes}: {first_few(class_names.names, 8)}"
 
 
 def check_annotations(records: Table, where: str) -> None:

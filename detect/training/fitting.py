@@ -23,16 +23,21 @@ T = TypeVar("T")
 class FittedConfig:
     """A config whose missing settings are fitted one after the other, as data and model become known.
 
-    config: the config so far.  data: the dataset.  reasons: name of a fitted setting -> reason.
+    config: the config so far.  data: the dataset.
+    reasons: name of a setting -> why it was fitted so, or what became of one that stays open, such as ``device``.
+    weights: in words, where the initial weights come from.
+    lines: lines about the fitted defaults that are not reported yet.
     """
 
     def __init__(self, config: TrainConfig, data: TrainingData) -> None:
         self.config, self.data = config, data
         self.reasons: dict[str, str] = {}
+        self.weights = ""
+        self.lines: list[str] = []
 
     def fit(self, name: str, default: FittedDefault[T], *, usual: T | None = None) -> T:
-        """Return the setting ``name``; if it is None, set it to ``default`` first, and report a value that is not
-        ``usual``."""
+        """Return the setting ``name``; if it is None, set it to ``default`` first, and keep a line for
+        ``report_lines`` about a value that is not ``usual``."""
         if (given := getattr(self.config, name)) is not None:
             return given
         change: dict[str, Any] = {name: default.value}
@@ -40,8 +45,20 @@ class FittedConfig:
         self.reasons[name] = default.reason
         shown = f"{default.value:g}" if isinstance(default.value, float) else repr(default.value)
         if default.value != usual:
-            report(f"`{name}={shown}`: {default.reason}")
+            self.lines.append(f"`{name}={shown}`: {default.reason}")
         return default.value
+
+    def note(self, name: str, result: object) -> None:
+        """Keep what became of a setting that stays open, None or ``auto``, so that it suits another machine or preset
+        when the settings are used again."""
+        if getattr(self.config, name) in (None, "auto"):
+            self.reasons[name] = f"in this run: {' '.join(str(result).split())}"
+
+    def report_lines(self) -> None:
+        """Report the fitted defaults, one line each."""
+        for line in self.lines:
+            report(line)
+        self.lines = []
 
     @cached_property
     def statistics(self) -> DatasetStatistics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class FoldData:
     other_splits: names of its splits that are in no fold, such as ``test``.
     images: the N images.  fold_of: fold of each one, from 0, int64 [N].
     trained: the N images, followed by background images, which are only trained on.
+    root, annotation_format: see TrainingData.
     """
 
     name: str
@@ -33,6 +35,8 @@ class FoldData:
     images: FoldImages
     fold_of: np.ndarray
     trained: Table
+    root: Path | None = None
+    annotation_format: str = ""
 
     def of_fold(self, fold: int) -> TrainingData:
         """Return fold ``fold``, from 0, as the val split, and all other images as the train split."""
@@ -54,7 +58,9 @@ class FoldData:
 
     def _data(self, train: Table, val: np.ndarray) -> TrainingData:
         class_names, table = self.images.class_names, self.images.table
-        return TrainingData(self.name, self.other_splits, class_names, train, class_names, table.take_images(val))
+        held_out = table.take_images(val)
+        where = (self.root, self.annotation_format)
+        return TrainingData(self.name, self.other_splits, class_names, train, class_names, held_out, *where)
 
 
 def read_fold_data(config: CrossValidationConfig, saved: Folds | None) -> FoldData:
@@ -75,7 +81,8 @@ def read_fold_data(config: CrossValidationConfig, saved: Folds | None) -> FoldDa
         fold_of = saved.fold_of
     else:
         fold_of = distributed.compute_on_first(lambda: draw_folds(images, config.folds, config.seed, spec.name))
-    return FoldData(spec.name, _others(spec, images), images, fold_of, _with_backgrounds(config, spec, images))
+    trained = _with_backgrounds(config, spec, images)
+    return FoldData(spec.name, _others(spec, images), images, fold_of, trained, spec.root, spec.format)
 
 
 def _others(spec: DatasetSpec, images: FoldImages) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from detect.models.builder import Detector, build
 from detect.models.freeze import can_freeze_stages
 from detect.models.weights import Weights
 from detect.models.zoo import DETECTORS
-from detect.progress import report, warn
+from detect.progress import warn
 from detect.training.auto.anchors import fit_anchors
 from detect.training.auto.backbone import fit_frozen_stages, fit_norm
 from detect.training.auto.fitted_default import FittedDefault
@@ -42,6 +42,7 @@ def build_resumed_model(fitted: FittedConfig, saved: dict[str, Any]) -> tuple[De
         num_processes=distributed.world().size,
     )
     fitted.reasons = dict(saved.get("reasons", {}))
+    fitted.weights = "those of the run"
     if saved.get("settings", {}).get("epochs", config.epochs) != config.epochs:
         for name in ("epochs", "warmup_steps"):  # no longer fitted, since the user changed the epochs
             fitted.reasons.pop(name, None)
@@ -59,7 +60,12 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
         fitted.fit("imgsz", native_image_size(config.model, DETECTORS[config.model].short))
     else:
         fitted.fit("imgsz", fit_image_size(fitted.statistics))
+        reason = f"the dataset has {'masks' if has_masks else 'no masks'}"
+        head = "maskrcnn" if has_masks else "fasterrcnn"
+        fitted.fit("head", FittedDefault(head, reason), usual=head)  # the line about the model says it
     architecture = _choose_architecture(fitted.config, has_masks)
+    if (channels := architecture.fpn_channels) is not None:
+        fitted.fit("fpn_channels", FittedDefault(channels, "those of the backbone"), usual=channels)
     usual = architecture.max_detections
     limit = fitted.fit("max_detections", fit_max_detections(fitted.statistics, usual), usual=usual)
     architecture = replace(architecture, max_detections=limit)
@@ -70,11 +76,12 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
     architecture, origin = _choose_anchors(architecture, weights, fitted)
     is_pretrained, num_images = weights is not None, len(data.train)
     norm = fitted.fit("norm", fit_norm(min(config.batch_size, num_images), pretrained=is_pretrained))
-    model, architecture, source = pretrained.build_from_weights(architecture, data.class_names, weights, norm)
-    report(f"{architecture.model} ({architecture.head}) from {source}")
+    model, architecture, fitted.weights = pretrained.build_from_weights(architecture, data.class_names, weights, norm)
+    fitted.note("pretrained", fitted.weights)
     if origin and architecture.head != "fcos":  # which has no anchors
         recall = anchor_recall(AnchorGrid.of(model), data.train, architecture.min_size)
-        report(f"anchors: {origin}, which reach {recall:.1%} of the objects at IoU 0.5 before training")
+        fitted.lines.append(f"anchors: {origin}, which reach {recall:.1%} of the objects at IoU 0.5 before training")
+        fitted.note("anchors", origin)
     can_freeze = can_freeze_stages(model)
     fitted.fit("freeze", fit_frozen_stages(num_images, pretrained=is_pretrained, freezable=can_freeze))
     per_class = fitted.statistics.images_per_class(data.class_names)
@@ -84,13 +91,13 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
 
 
 def _choose_architecture(config: TrainConfig, has_masks: bool) -> Architecture:
-    """Return the architecture that the config asks for, with the head that suits the dataset by default."""
+    """Return the architecture that the config asks for, once its head is fitted."""
     assert config.imgsz
     if config.model:
         architecture = detector_architecture(config.model, config.imgsz)
     else:
-        head = config.head or ("maskrcnn" if has_masks else "fasterrcnn")
-        architecture = backbone_architecture(config.backbone, head, config.imgsz, config.fpn_channels)
+        assert config.head
+        architecture = backbone_architecture(config.backbone, config.head, config.imgsz, config.fpn_channels)
     if architecture.has_masks and not has_masks:
         raise UsageError(
             f"{architecture.model} with a mask head needs masks, and '{config.data}' has none; use"
@@ -124,6 +131,6 @@ def _choose_anchors(
         return architecture, "the default anchors"
     choice = fit_anchors(fitted.statistics, architecture.min_size, fitted.config.strengths()["jitter"])
     if wanted:
-        report(f"anchors: {choice.reason}")
+        fitted.lines.append(f"anchors: {choice.reason}")
     fitted.fit("anchors", FittedDefault("fitted", choice.reason))
     return replace(architecture, anchors=choice.value.sizes, aspect_ratios=choice.value.aspect_ratios), ""

@@ -98,6 +98,8 @@ def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
     fitted = FittedConfig(config, data._replace(train=few))
     model, architecture = build_initial_model(fitted)
     train_step = setup.build_train_step(model.to(device), fitted)
+    report(f"model: {architecture.model} ({architecture.head}); weights: {fitted.weights}")
+    fitted.report_lines()
     return _overfit(train_step, model, fitted, workers, with_masks=architecture.has_masks)
 
 

@@ -54,7 +54,7 @@ def write_start(run: TrainingRun, model: Detector, data: TrainingData) -> None:
     """Write the summary of the model and the overview of the train split; report the summary in one line."""
     with optional_file(path := run.folder / MODEL_SUMMARY):
         summary = summarize_model(model, _typical_hw(model, data.train))
-        report(f"model: {summary.one_line()}")
+        report(f"model: {run.architecture.model} ({run.architecture.head}), {summary.one_line()}")
         classes = ", ".join(data.class_names.names)
         text = f"{run.architecture.model} ({run.architecture.head}); classes: {classes}\n\n{summary.text()}"
         write_text(path, text)

@@ -24,6 +24,7 @@ from detect.models.checkpoint import Checkpoint
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
 from detect.text import first_few
+from detect.training import finished_state
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.logging.results_csv import write_results
 from detect.training.loop import EpochProgress
@@ -41,17 +42,8 @@ LOCK = "lock"  # exists while a process trains the run
 START_FILES = (SETTINGS_FILE, MODEL_SUMMARY, LABELS)  # written before the first epoch
 BEST_EPOCH_FILES = (MOSAIC, PR_CURVE, F1_CURVE, CONFUSION_MATRIX)  # written at the end
 FILES = (STATE, LAST, BEST, LOG, RESULTS, CURVES, *START_FILES, *BEST_EPOCH_FILES, REPORT)
-# Keys that every state has; a run with an EMA has "ema" as well.
-STATE_KEYS = {
-    "epoch",
-    "best_score",
-    "architecture",
-    "class_names",
-    "train_fingerprint",
-    "model",
-    "optimizer",
-    "schedule",
-}
+# Keys that every state has. One of an unfinished run has "model" and, with an EMA, "ema" as well.
+STATE_KEYS = {"epoch", "best_score", "architecture", "class_names", "train_fingerprint", "optimizer", "schedule"}
 METADATA_KEYS = ("architecture", "class_names", "num_processes", "reasons", "settings")
 
 
@@ -85,6 +77,7 @@ class TrainingRun:
     best_score: highest score so far; -inf before the first epoch.
     best_epoch: epoch that has ``best_score``, from 1; 0 before the first epoch.
     started_at: start of the running epoch by the monotonic clock, moved forward by the time that the run was stopped.
+    starts_without_momentum: whether the run was restored from the state of a finished one.
     """
 
     folder: Path
@@ -98,6 +91,7 @@ class TrainingRun:
     best_score: float = -math.inf
     best_epoch: int = 0
     started_at: float = field(default_factory=time.monotonic)
+    starts_without_momentum: bool = False
     _lock: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -162,6 +156,14 @@ class TrainingRun:
             checkpoint.save_training_state(self._state() | position, self.folder / STATE)
         self.epoch_progress = progress
 
+    def reduce_state(self) -> None:
+        """Remove the tensors from the state of a finished run, see ``finished_state``."""
+        if world().is_first:
+            with optional_file(self.folder / STATE):
+                state = TrainingRun.load_state(self.folder)
+                if not finished_state.is_reduced(state):
+                    checkpoint.save_training_state(finished_state.reduced(state), self.folder / STATE)
+
     def lock(self) -> None:
         """Keep other processes from training this run until ``unlock``. The first process locks for all processes.
 
@@ -208,6 +210,8 @@ class TrainingRun:
         """Continue from a state of ``load_state``, and clean up what a killed process left behind."""
         if state["train_fingerprint"] != self.metadata.data["train_fingerprint"]:
             warn(f"{self.folder}: the training images have changed since its first epochs")
+        if is_reduced := finished_state.is_reduced(state):
+            state = finished_state.completed(state, self.folder / LAST)
         if self.train_step.ema and "ema" not in state:
             raise CheckpointError(f"{self.folder / STATE} has no moving average, but the run was started with `ema`")
         self.train_step.load_state_dict(state)
@@ -215,6 +219,7 @@ class TrainingRun:
         self.best_epoch = state.get("best_epoch", 0)  # the first versions did not save it
         self.epoch_progress = EpochProgress(**state["epoch_progress"]) if "epoch_progress" in state else None
         self.started_at = time.monotonic() - state.get("epoch_seconds", 0.0)
+        self.starts_without_momentum = is_reduced
         if world().is_first:
             for name in FILES:
                 remove_temporary_files(self.folder / name)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from detect import distributed, progress, runtime
+from detect.data.augmentation import as_text
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
 from detect.data.loader import TrainLoader
@@ -32,7 +33,7 @@ from detect.training.fitting import FittedConfig
 from detect.training.initial_model import build_initial_model, build_resumed_model
 from detect.training.optimizer import build_ema, build_optimizer, build_schedule, scheduled_lr
 from detect.training.resume import SETTINGS_FILE
-from detect.training.run import RunMetadata, TrainingRun
+from detect.training.run import LAST, RunMetadata, TrainingRun
 from detect.training.step import TrainStep
 
 
@@ -43,11 +44,16 @@ def prepare_process(config: TrainConfig) -> tuple[torch.device, int]:
     """
     progress.hide_bars(config.quiet)
     device = runtime.pick_device(config.device)
-    workers = runtime.default_workers() if config.workers is None else config.workers
+    workers = num_workers(config)
     runtime.configure_process(workers)
     runtime.seed_all(config.seed)
     make_folder(config.output_dir)
     return device, workers
+
+
+def num_workers(config: TrainConfig) -> int:
+    """Return the number of loader processes, which depends on the cores of the machine by default."""
+    return runtime.default_workers() if config.workers is None else config.workers
 
 
 def start_run(
@@ -62,6 +68,7 @@ def start_run(
     model, architecture = build_resumed_model(fitted, saved) if saved else build_initial_model(fitted)
     _check_metric(config.metric, architecture, data)
     train_step = build_train_step(model.to(device), fitted)
+    _note_open_settings(fitted, device)
     config = fitted.config = replace(fitted.config, pretrained=publishable_link(config.pretrained))
     metadata = RunMetadata(
         training=config.to_dict(),
@@ -86,13 +93,43 @@ def start_run(
             if saved:
                 _report_lr_change(config.epochs, saved, train_step)
             config.save(folder / SETTINGS_FILE, fitted.reasons)
-            report(f"run: {folder}")
             overview.write_start(run, model, data)
+            report(f"weights: {fitted.weights}")
+            report(f"device: {_device_in_words(device)}; precision: {_precision_in_words(train_step.dtype)}")
+            fitted.report_lines()
+            if run.starts_without_momentum:
+                report(
+                    "the run had finished, and such a run keeps no momentum: it continues from the weights of"
+                    f" {LAST}{' (the EMA)' if config.ema else ''}, and the momentum builds up anew"
+                )
+            report(f"run: {folder}")
     except BaseException:
         run.unlock()
         run.delete_if_empty()
         raise
     return run, fitted
+
+
+def _note_open_settings(fitted: FittedConfig, device: torch.device) -> None:
+    """Note for settings.yaml what became of the settings that depend on the machine, the preset or the dataset."""
+    data, config = fitted.data, fitted.config
+    fitted.note("device", runtime.device_in_words(device))
+    fitted.note("workers", num_workers(config))
+    for name, strength in config.strengths().items():
+        unused = name == "copy_paste" and strength and not data.train.has_masks
+        fitted.note(name, f"{as_text(strength)}, not used without masks" if unused else as_text(strength))
+    if data.root is not None:
+        fitted.note("data_root", data.root)
+        fitted.note("format", data.annotation_format)
+
+
+def _device_in_words(device: torch.device) -> str:
+    size = distributed.world().size
+    return runtime.device_in_words(device) + (f", in each of {size} processes" if size > 1 else "")
+
+
+def _precision_in_words(dtype: torch.dtype | None) -> str:
+    return "float32" if dtype is None else f"{str(dtype).removeprefix('torch.')}, losses and boxes in float32"
 
 
 def _training_sizes(data: TrainingData, imgsz: int | None) -> dict[str, float]:

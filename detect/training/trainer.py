@@ -88,6 +88,7 @@ def train_on(
     run, fitted = setup.start_run(config, data, device, saved)
     with explain_interruption(run):
         train_epochs(run, fitted, workers)
+        run.reduce_state()
     if distributed.world().is_first:
         summarize(fitted.config, run, validates=len(data.val) > 0)
     return result_of(fitted.config, run.folder, run.best_epoch, data)

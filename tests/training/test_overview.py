@@ -186,12 +186,12 @@ def test_an_error_while_drawing_does_not_end_a_training(train_py, data, tmp_path
 
 
 @pytest.mark.slow
-def test_a_missing_best_checkpoint_is_a_warning(train_py, data, tmp_path, capsys):
+def test_a_finished_run_without_its_checkpoints_cannot_be_resumed(train_py, data, tmp_path, capsys):
     assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *FASTER) == 0
     for name in (*BEST_EPOCH_FILES, "best.safetensors", "last.safetensors"):
         (tmp_path / "x" / name).unlink()
-    assert train_py("--resume", tmp_path / "x") == 0
-    assert f"{BEST_EPOCH_FILES[0]}, " in capsys.readouterr().err
+    assert train_py("--resume", tmp_path / "x") == 2
+    assert f"{tmp_path / 'x' / 'last.safetensors'}; a finished run keeps its weights" in capsys.readouterr().err
 
 
 def test_the_folder_of_a_run_without_an_epoch_is_deleted(train_py, data, tmp_path, monkeypatch):

@@ -28,10 +28,8 @@ def fit_repeat_threshold(images_per_class: Mapping[str, int], num_images: int) -
     median = float(np.median(list(present.values())))
     threshold = min(_FRACTION_OF_MEDIAN * median, _FREQUENT_IMAGES) / num_images
     rarest = min(present, key=lambda name: present[name])
-    reason = f"the rarest class, {rarest}, is on {present[rarest]} of {counted(num_images, 'image')}"
+    found = f"is on {present[rarest]} of {counted(num_images, 'image')}, the median class on {median:.0f}"
     if present[rarest] >= threshold * num_images:
-        return FittedDefault(0.0, f"{reason}, which is not rare compared to the median class, on {median:.0f}")
+        return FittedDefault(0.0, f"no class is rare: {rarest} {found}")
     times = math.sqrt(threshold * num_images / present[rarest])
-    return FittedDefault(
-        threshold, f"{reason}, the median class on {median:.0f}: its images are used {times:.1f} times per epoch"
-    )
+    return FittedDefault(threshold, f"{rarest} {found}: its images are used {times:.1f} times per epoch")

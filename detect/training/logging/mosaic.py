@@ -7,21 +7,19 @@ from contextlib import suppress
 from pathlib import PurePath
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from detect.data.image_problems import UnreadableImageError
-from detect.media.fonts import font_of_size, warn_of_missing_glyphs
-from detect.media.image_paths import shown
+from detect.media.fonts import warn_of_missing_glyphs
 from detect.models.checkpoint import DEFAULT_THRESHOLD
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
 from detect.training.logging.images import draw_detections_and_ground_truth
+from detect.training.logging.text_line import text_line
 
 NUM_IMAGES = 8
 _SIDE = 440  # maximum long side of each drawn image in pixels
 _MARGIN, _GAP = 16, 6  # pixels between pairs, and within a pair
-_FONT, _LINE = 15, 24  # pixels; size of the letters, height of a line of text
 _MIN_WIDTH = 240  # of a pair, so that its file name can be read
 
 
@@ -52,7 +50,7 @@ def validation_mosaic(
     warn_of_missing_glyphs(records[i].path.name for i in chosen)
     rows = [_row(pairs[i : i + 2]) for i in range(0, len(pairs), 2)]
     heading = f"{title}left: ground truth, right: detections with a score of at least {threshold:g}"
-    return _stack([_text_line(heading, max(row.shape[1] for row in rows)), *rows])
+    return _stack([text_line(heading, max(row.shape[1] for row in rows)), *rows])
 
 
 def _labeled_pair(left: np.ndarray, right: np.ndarray, path: PurePath) -> np.ndarray:
@@ -61,7 +59,7 @@ def _labeled_pair(left: np.ndarray, right: np.ndarray, path: PurePath) -> np.nda
     pair = np.concatenate([left, gap, right], axis=1)
     missing = max(0, _MIN_WIDTH - pair.shape[1])
     pair = np.pad(pair, ((0, 0), (0, missing), (0, 0)), constant_values=255)
-    return np.concatenate([_text_line(path.name, pair.shape[1]), pair])
+    return np.concatenate([text_line(path.name, pair.shape[1]), pair])
 
 
 def _row(pairs: Sequence[np.ndarray]) -> np.ndarray:
@@ -80,15 +78,3 @@ def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
         np.pad(part, ((0, _MARGIN), (_MARGIN, width - part.shape[1]), (0, 0)), constant_values=255) for part in parts
     ]
     return np.concatenate([np.full((_MARGIN, width + _MARGIN, 3), 255, np.uint8), *padded])
-
-
-def _text_line(text: str, width: int) -> np.ndarray:
-    """Return ``text`` on white, uint8 [24, width, 3], with the middle of a text that is too long left out."""
-    font, text = font_of_size(_FONT), shown(text)
-    kept = len(text)
-    while kept > 1 and font.getlength(text) > width:
-        kept -= 1
-        text = f"{text[: kept // 2]}...{text[-(kept - kept // 2) :]}"
-    line = Image.new("RGB", (width, _LINE), "white")
-    ImageDraw.Draw(line).text((0, _LINE / 2), text, "black", font, anchor="lm")
-    return np.asarray(line)

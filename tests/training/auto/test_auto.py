@@ -239,7 +239,7 @@ def test_no_class_is_rare_if_all_are_similarly_frequent():
 def test_a_class_on_far_fewer_images_than_the_median_is_rare():
     choice = fit_repeat_threshold({"car": 1000, "dog": 500, "cat": 80, "owl": 5, "emu": 0}, 1500)
     assert choice.value == pytest.approx(0.25 * 290 / 1500)
-    assert "owl, is on 5 of 1500 images" in choice.reason and "on 290" in choice.reason
+    assert "owl is on 5 of 1500 images" in choice.reason and "on 290" in choice.reason
     assert "3.8 times per epoch" in choice.reason
 
 
