@@ -10,7 +10,7 @@ const masks = new WeakMap(); // detection -> its mask, as drawn last
 // The color of a detection as [r, g, b]: that of its class.
 export const colorOf = (detection, classes) => rgbOf(classes.findIndex(({ name }) => name === detection.name));
 
-const lineWidth = ({ width, height }, unit) => Math.max(1, Math.round(Math.max(unit, Math.sqrt(width * height) / 320)));
+const lineWidth = ({ width, height }, unit) => Math.round(Math.max(2 * unit, Math.sqrt(width * height) / 320));
 
 function maskOf(detection, color, line, scale) {
   const key = `${color} ${line} ${scale}`;
@@ -116,12 +116,13 @@ export function paintHighlight(canvas, { scale }, unit, detection, color) {
   context.fillStyle = "rgb(0 0 0 / 55%)";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.clearRect(left, top, right - left, bottom - top);
+  // The lines are outside of the box, so that they do not cover a small object.
   for (const [width, style] of [[3 * line + 2, "#000"], [3 * line, "#fff"], [line + 1, css(color)]]) {
     context.lineWidth = width;
     context.strokeStyle = style;
-    context.strokeRect(left, top, right - left, bottom - top);
+    context.strokeRect(left - width / 2, top - width / 2, right - left + width, bottom - top + width);
   }
   const label = labelOf(context, { detection, color }, fontSize(canvas, 1, unit), true);
-  const [position] = candidates(canvas, box, label);
-  paintLabel(context, label, position);
+  const positions = candidates(canvas, box, label);
+  paintLabel(context, label, positions.find((one) => intersection(boxAt(one, label), box) === 0) ?? positions[0]);
 }

@@ -5,7 +5,7 @@ import { photo } from "./media.js";
 const $ = (id) => document.getElementById(id);
 // Images of the package. Each is offered for models that know its class, all for models that know none of the classes.
 const EXAMPLES = [
-  { file: "example_balloons.jpg", name: "balloons.jpg", class: "balloon", text: "balloons on a lawn" },
+  { file: "example_balloons.jpg", name: "balloons.jpg", class: "balloon", text: "balloons in front of a wall" },
   { file: "example_sky.jpg", name: "sky.jpg", class: "balloon", text: "many balloons in the sky" },
   { file: "example_cup.jpg", name: "cup.jpg", class: "cup", text: "a cup of coffee" },
   { file: "example_cat.jpg", name: "cat.jpg", class: "cat", text: "a cat" },
