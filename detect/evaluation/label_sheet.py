@@ -13,7 +13,7 @@ from detect.data.dataset import read_record
 from detect.errors import DetectError
 from detect.evaluation.label_check import LabelError, LabelErrors
 from detect.evaluation.report.crops import surroundings
-from detect.media.fonts import font_of_size, warn_of_missing_glyphs
+from detect.media.fonts import draw_text, text_length, warn_of_missing_glyphs
 from detect.media.image_paths import shown
 from detect.progress import bar
 
@@ -51,25 +51,24 @@ def contact_sheet(found: LabelErrors, ranks: Sequence[int]) -> bytes:
 
 
 def _draw_legend(drawing: ImageDraw.ImageDraw, found: LabelErrors) -> None:
-    font, y = font_of_size(_FONT), _LINE // 2
-    x = float(_GAP)
+    x, y = float(_GAP), _LINE // 2
     for color, text in (
         (ANNOTATED, "annotation (solid)"),
         (DETECTED, f"detection of {shown(found.model)} (dashed)"),
         (OTHER, "other annotations (thin)"),
     ):
-        drawing.text((x, y), text, fill=color, font=font)
-        x += font.getlength(text) + 3 * _GAP
+        draw_text(drawing, (x, y), text, _FONT, color)
+        x += text_length(text, _FONT) + 3 * _GAP
 
 
 def _draw_texts(sheet: Image.Image, corner: tuple[int, int], texts: Sequence[str]) -> None:
     """Draw lines of text. A line that is too long for a crop is cut at its end, or a file name at its start."""
-    font, drawing = font_of_size(_FONT), ImageDraw.Draw(sheet)
+    drawing = ImageDraw.Draw(sheet)
     for number, text in enumerate(texts):
         line, is_name = " ".join(text.split()), number == len(texts) - 1
-        while font.getlength(line) > _SIDE:
+        while text_length(line, _FONT) > _SIDE:
             line = f"...{line.removeprefix('...')[1:]}" if is_name else f"{line.removesuffix('...')[:-1]}..."
-        drawing.text((corner[0], corner[1] + number * _LINE), line, fill="black", font=font)
+        draw_text(drawing, (corner[0], corner[1] + number * _LINE), line, _FONT, "black")
 
 
 def _crops(found: LabelErrors, chosen: Sequence[LabelError]) -> list[Image.Image]:

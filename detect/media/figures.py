@@ -62,7 +62,7 @@ def png(figure: Figure, texts: Iterable[str] = ()) -> bytes:
 
     texts: names of users in the figure. A warning names the scripts that the font cannot draw, once per process.
     """
-    warn_of_missing_glyphs(texts)
+    warn_of_missing_glyphs(texts, system=False)
     content = BytesIO()
     with without_glyph_warnings():
         figure.savefig(content, format="png")

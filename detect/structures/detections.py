@@ -187,8 +187,8 @@ class Detections:
         color_instances: whether each instance has its own color, in place of that of its class.
         tint: whether masks are filled; otherwise only their contours are drawn.
 
-        Raises UsageError if there is no image, its size is not ``image_hw``, or a value is invalid, such as a font that
-        does not exist.
+        Raises UsageError if there is no image, its size is not ``image_hw``, or a value is invalid, such as a
+        font that does not exist.
         """
         from PIL import Image
 

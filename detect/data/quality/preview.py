@@ -59,7 +59,7 @@ def write_sheet(
             _show(axes[2 * index + 1], _as_augmented(dataset, row, class_names), "as augmented for training")
         except DetectError:  # such as a truncated image, which doctor.py check reports
             axes[2 * index].set_title(f"{title}\ncannot be read", fontsize=8, parse_math=False)
-    warn_of_missing_glyphs(table.names[row] for row in order.tolist())
+    warn_of_missing_glyphs((table.names[row] for row in order.tolist()), system=False)
     content = BytesIO()
     with without_glyph_warnings():
         figure.savefig(content, format="png")
