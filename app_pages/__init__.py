@@ -1,0 +1,1 @@
+"""The pages of app.py; not part of the package."""
