@@ -287,6 +287,27 @@ def test_outputs_without_annotated_copies(run_script, predictor, images, tmp_pat
     assert not {"a.png", "b.jpg", "c.png"} & set(written)
 
 
+def test_what_is_drawn_can_be_chosen(run_script, predictor, images, tmp_path):
+    hidden = [f"--hide-{part}" for part in ("labels", "boxes", "masks")]
+    for name, flags in (("none", hidden), ("boxes", ["--hide-labels", "--line-width", 1]), ("all", ["--hide-scores"])):
+        assert run_script(detect_image, "--input", images / "a.png", "--name", name, *flags) == 0
+    original, *drawn = (
+        read_image(path)
+        for path in (images / "a.png", *(tmp_path / "out" / n / "a.png" for n in ("none", "boxes", "all")))
+    )
+    changed = [int((image != original).any(axis=2).sum()) for image in drawn]
+    assert 0 == changed[0] < changed[1] < changed[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [(("--font", "none.ttf"), "--font none.ttf"), (("--line-width", 0), "--line-width")]
+)
+def test_an_invalid_drawing_setting_is_a_mistake_of_the_user(run_script, predictor, images, capsys, flags, said):
+    assert run_script(detect_image, "--input", images / "a.png", *flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 def test_a_run_without_any_output_is_an_error(run_script, predictor, images, capsys):
     assert run_script(detect_image, "--input", images, "--no-annotated") == 2
     assert "--no-annotated without another output writes nothing" in capsys.readouterr().err

@@ -14,7 +14,10 @@ from helpers.fake_predictor import NAMES, FakePredictor, files
 from detect.errors import UsageError
 from detect.inference.annotate_images import AnnotatedImage, UnreadableImage, annotate_images
 from detect.inference.annotate_video import annotate_video
+from detect.inference.writers import Source
 from detect.inference.writers.annotated_video import write_annotated_video
+from detect.media.drawing_style import DrawingStyle
+from detect.media.palette import color
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
 from detect.media.video_writer import VideoWriter
@@ -124,6 +127,26 @@ def test_model_runs_on_every_nth_frame_and_where_the_size_changes(tmp_path):
         write_annotated_video(video, frames, detect, NAMES, path, stride=3, formats=["json"])
     assert [row["frame"] for row in lines(path.with_suffix(".jsonl")) if row["detected"]] == [0, 3, 4, 6]
     assert seen == [(64, 96), (64, 96), (32, 48), (32, 48)]
+
+
+def test_an_overlay_lies_below_boxes_and_its_captions_above_them(tmp_path):
+    clip, shown, white = tmp_path / "clip.mp4", [], (255, 255, 255)
+    box = np.array([[2, 2, 60, 60]], np.float32)
+    one = Detections((64, 96), box, np.ones(1, np.float32), np.ones(1, np.int64))
+
+    def overlay(canvas: np.ndarray, source: Source, detections: Detections) -> list[str]:
+        canvas[30:34] = white
+        return ["2 up"]
+
+    with VideoWriter(clip, 10, (64, 96)) as out:
+        out.write(np.zeros((64, 96, 3), np.uint8))
+    with VideoReader(clip) as video:
+        style = DrawingStyle(hide_labels=True)
+        options = {"style": style, "overlay": overlay, "show": shown.append}
+        write_annotated_video(video, video, lambda _: [one], NAMES, tmp_path / "out.mp4", **options)
+    (frame,) = shown
+    assert tuple(frame[32, 60]) == color(0) and tuple(frame[32, 80]) == white, "the box lies above the overlay"
+    assert tuple(frame[2, 0]) == tuple(frame[2, 2]) == white, "the plate of the caption lies above the box"
 
 
 @pytest.mark.parametrize("gray", [True, False])
