@@ -20,12 +20,14 @@ from helpers.detection_page import (
     wait_for_error,
     wait_for_models,
 )
+from helpers.folders import ROOT
 from helpers.tiny_models import make_image, random_model
 from helpers.video_uploads import video_of
 from PIL import Image
 
 from detect.inference.predictor import Predictor
 from detect.inference.runtimes.torch_runtime import TorchRuntime
+from detect.media import palette
 from detect.media.images import read_image, write_image
 from detect.serving.model_registry import ServedModel
 from detect.structures.class_names import ClassNames
@@ -137,6 +139,11 @@ def test_examples_are_of_classes_that_the_model_knows(page):
     wait_for_detections(page)
 
 
+def test_the_examples_are_small_files_of_the_package():
+    files = list((ROOT / "detect" / "serving" / "page").glob("example_*"))
+    assert files and sum(file.stat().st_size for file in files) <= 200_000
+
+
 def test_an_image_of_200_megapixels_has_one_clear_message(page, images, tmp_path):
     huge = tmp_path / "huge.png"
     Image.new("1", (20_000, 10_000)).save(huge)
@@ -190,6 +197,14 @@ def test_boxes_masks_labels_and_scores_can_be_hidden(page, images):
         seen.append(canvas_pixels(page))
         assert (seen[-1] != seen[-2]).any()
     np.testing.assert_array_equal(seen[-1], read_image(images[0]))
+
+
+def test_classes_have_the_colors_of_drawn_images(page):
+    colors = page.evaluate(
+        "async () => { const { rgbOf } = await import('/page/palette.js'); return [...Array(200).keys()].map(rgbOf); }"
+    )
+    expected = np.array([palette.color(index) for index in range(len(colors))])
+    assert np.abs(np.array(colors) - expected).max() <= 1  # JavaScript rounds halves up
 
 
 def test_a_class_can_be_searched_for(browser, images):
