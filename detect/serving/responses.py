@@ -51,9 +51,11 @@ Results = Sequence[ImageResult | FailedImage]
 
 
 def to_json(
-    results: Results, class_names: ClassNames, model: str, seconds: float, mask_format: str | None = None
+    results: Results, class_names: ClassNames, model: str, seconds: float | None, mask_format: str | None = None
 ) -> dict[str, Any]:
     """Return the document ``{"schema", "model", "seconds", "images"}``, see ``detect.structures.detections_json``.
+
+    seconds: duration of the request; None to leave it out.
 
     The entries of ``images`` equal those of the file detections.json that detect_image.py writes, without
     ``annotated_file``; that of a FailedImage has only ``source`` and ``error``.
@@ -64,7 +66,8 @@ def to_json(
         else one.entry()
         for one in results
     )
-    return document(images, model=model, seconds=round(seconds, 4))
+    duration = {} if seconds is None else {"seconds": round(seconds, 4)}
+    return document(images, model=model, **duration)
 
 
 def to_convention(format: str, results: Results, class_names: ClassNames, mask_format: str | None = None) -> Any:
