@@ -65,7 +65,7 @@ def show_image(name: str, content: bytes, selection: Selection, drawing: Drawing
     if len(detections):
         columns = {"score": st.column_config.NumberColumn(format="%.3f")}
         st.dataframe(table_columns(detections), hide_index=True, column_config=columns)
-    document = to_json([ImageResult(name, image, detections)], class_names, selection.model, 0.0)
+    document = to_json([ImageResult(name, image, detections)], class_names, selection.model, None)
     is_jpeg = read_header(file).form in ("JPEG", "MPO")
     kind, ending = ("JPEG", ".jpg") if is_jpeg else ("PNG", ".png")
     files = [
