@@ -11,11 +11,14 @@ from PIL import Image
 from detect.data.dataset import read_record
 from detect.data.image_problems import UnreadableImageError
 from detect.media.drawing import draw
+from detect.media.drawing_style import DrawingStyle
 from detect.models.checkpoint import DEFAULT_THRESHOLD
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
+from detect.text import counted
 from detect.training.data import evenly_spaced
+from detect.training.logging.text_line import HEIGHT, text_line
 
 NUM_EXAMPLES = 4
 _MAX_SIDE = 640  # maximum long side of each half in pixels
@@ -58,26 +61,33 @@ def draw_beside_ground_truth(
     """Return an image with the detections (score at least ``threshold``) and one with the ground truth, joined.
 
     uint8 RGB [H, W, 3]. The ground truth is on the right, or below if the image is wider than high. Each half has at
-    most 640 pixels per side. Raises DataError as ``read_record`` does.
+    most 640 pixels per side, and a line above it that says what it is. Raises DataError as ``read_record`` does.
     """
     halves = draw_detections_and_ground_truth(record, detections, class_names, threshold, _MAX_SIDE)
     height, width = halves[0].shape[:2]
-    axis, gap_hw = (0, (_GAP, width)) if width > height else (1, (height, _GAP))
-    return np.concatenate([halves[0], np.full((*gap_hw, 3), 255, np.uint8), halves[1]], axis=axis)
+    captions = (f"detections from {threshold:g}", f"ground truth, {counted(len(record), 'object')}")
+    first, second = (
+        np.concatenate([text_line(text, width), half]) for text, half in zip(captions, halves, strict=True)
+    )
+    axis, gap_hw = (0, (_GAP, width)) if width > height else (1, (height + HEIGHT, _GAP))
+    return np.concatenate([first, np.full((*gap_hw, 3), 255, np.uint8), second], axis=axis)
 
 
 def draw_detections_and_ground_truth(
     record: ImageRecord, detections: Detections, class_names: ClassNames, threshold: float, max_side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image with the detections (score at least ``threshold``) and one with the ground truth.
+    """Return an image with the detections (score at least ``threshold``) and one with the ground truth, each object in
+    a color of its own.
 
     Both are uint8 RGB [H, W, 3] of equal size, shrunk to at most ``max_side`` pixels per side. Raises DataError as
     ``read_record`` does.
     """
     image = read_record(record, on_truncated=bool)  # the caller knows of truncated images
+    found, objects = detections.filter(threshold), Detections.of_record(record)
+    no_scores = DrawingStyle(hide_scores=True)
     return (
-        _shrink(draw(image, detections.filter(threshold), class_names), max_side),
-        _shrink(draw(image, Detections.of_record(record), class_names, show_scores=False), max_side),
+        _shrink(draw(image, found, class_names, color_instances=True), max_side),
+        _shrink(draw(image, objects, class_names, no_scores, color_instances=True), max_side),
     )
 
 

@@ -14,6 +14,7 @@ from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
 from detect.training.logging import images
+from detect.training.logging.text_line import HEIGHT
 
 CLASSES = ClassNames(("kite", "bird"))
 HW = (90, 120)
@@ -70,8 +71,11 @@ def gray(tmp_path) -> Path:
 
 def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split an image wider than high into the detections (top) and the ground truth (bottom)."""
-    assert image.shape == (2 * HW[0] + 6, HW[1], 3) and (image[HW[0] : HW[0] + 6] == 255).all()
-    return image[: HW[0]], image[HW[0] + 6 :]
+    height = HEIGHT + HW[0]
+    assert image.shape == (2 * height + 6, HW[1], 3) and (image[height : height + 6] == 255).all()
+    above, below = image[:height], image[height + 6 :]
+    assert (above[:HEIGHT] != below[:HEIGHT]).any()  # a caption each
+    return above[HEIGHT:], below[HEIGHT:]
 
 
 def is_drawn_on(half: np.ndarray) -> bool:
@@ -97,7 +101,12 @@ def test_masks_are_drawn(gray):
 
 
 @pytest.mark.parametrize(
-    ("hw", "size"), [((2000, 1000), (640, 2 * 320 + 6)), ((1000, 2000), (2 * 320 + 6, 640)), ((50, 50), (50, 106))]
+    ("hw", "size"),
+    [
+        ((2000, 1000), (HEIGHT + 640, 2 * 320 + 6)),
+        ((1000, 2000), (2 * (HEIGHT + 320) + 6, 640)),
+        ((50, 50), (HEIGHT + 50, 106)),
+    ],
 )
 def test_large_images_are_shrunk_and_small_ones_are_not(tmp_path, hw, size):
     write_image(tmp_path / "x.png", np.zeros((*hw, 3), np.uint8))
