@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from detect.errors import DetectError
 from detect.inference.class_selection import labels_of
@@ -142,7 +143,7 @@ def _with_progress(
 ) -> Generator[Frame, None, None]:
     """Yield the frames to process and show a progress bar, until the user closes ``window``."""
     total = min(video.frame_count or sys.maxsize, max_frames or sys.maxsize)
-    known = {"total": total, "bar_format": RATE} if total < sys.maxsize else {}
+    known: dict[str, Any] = {"total": total, "bar_format": RATE} if total < sys.maxsize else {}
     with bar(unit=" frames", leave=True, **known) as progress:
         for frame in _warning_of_sizes(video, islice(decoded, max_frames)):
             yield frame
