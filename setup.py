@@ -45,8 +45,12 @@ class BuildWithShippedFiles(build_py):
                 shutil.copyfile(source, target)
 
 
+# Extra with the name of its one package: the library of an experiment tracker, for ``train.py --log NAME``.
+TRACKERS = {"wandb": "wandb>=0.19", "mlflow": "mlflow>=3", "clearml": "clearml>=1.16"}
+
 setup(
     install_requires=requirements("requirements.txt"),
-    extras_require={name: extra(name) for name in ("serve", "app", "export", "dev")},
+    extras_require={name: extra(name) for name in ("serve", "app", "export", "dev")}
+    | {name: [requirement] for name, requirement in TRACKERS.items()},
     cmdclass={"build_py": BuildWithShippedFiles},
 )

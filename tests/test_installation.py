@@ -87,7 +87,7 @@ def test_the_wheel_requires_what_the_requirements_files_list(wheel):
         assert {(one.name, one.specifier) for one in listed} <= found, f"requirements{file}.txt"
     unconditional = {one.name for one in required if one.marker is None}
     assert "fastapi" not in unconditional and "streamlit" not in unconditional
-    assert set(metadata.get_all("Provides-Extra")) == {"serve", "app", "export", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"serve", "app", "export", "dev", "wandb", "mlflow", "clearml"}
 
 
 @pytest.mark.slow

@@ -30,15 +30,17 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "multistep")
 ANCHORS = ("fitted", "default")
 NORMS = ("frozen", "batch")
+TRACKERS = ("none", "wandb", "mlflow", "clearml")
 METRICS = ("bbox_AP", "bbox_AP50", "segm_AP", "segm_AP50", "loss")
 
 # Settings that may change when a run is resumed.
-RESUME_SETTINGS = ("epochs", "device", "workers", "report", "quiet")
+RESUME_SETTINGS = ("epochs", "device", "workers", "report", "log", "quiet")
 # ... and when a cross-validation is resumed, whose models are all trained for the same number of epochs.
-RESUME_SETTINGS_OF_FOLDS = ("final_model", "device", "workers", "report", "quiet")
+RESUME_SETTINGS_OF_FOLDS = ("final_model", "device", "workers", "report", "log", "quiet")
 # Settings that name locations or say how a run is executed. They do not affect what it learns.
 _LOCATIONS = {
-    *("data", "data_root", "backgrounds", "output_dir", "name", "device", "workers", "report", "quiet", "resume")
+    *("data", "data_root", "backgrounds", "output_dir", "name"),
+    *("device", "workers", "report", "log", "quiet", "resume"),
 }
 _OF_BACKBONE_MODELS = ("backbone", "head", "fpn_channels")
 
@@ -161,6 +163,11 @@ class TrainConfig(Augmentation, _DataModelSchedule):
     output_dir: Path = output_dir_option("outputs/train")
     report: bool = option(
         True, "write report.html at the end: what the best epoch gets wrong on val, likely causes and thresholds"
+    )
+    log: str = option(
+        "none",
+        "also log the run to an experiment tracker, through its own library, which is an extra of this package",
+        choices=TRACKERS,
     )
     quiet: bool = option(False, "no progress bars")
 

@@ -94,7 +94,7 @@ class _Runs:
                 output_dir=self.folder, name=name, epochs=epochs, report=False, resume=None
             )
             return trainer.train_on(data, config, self.device, self.workers)
-        changes = {name: getattr(self.config, name) for name in ("device", "workers", "quiet")}
+        changes = {name: getattr(self.config, name) for name in ("device", "workers", "log", "quiet")}
         config = saved_config(folder, changes, TrainConfig)
         epoch, best_epoch = state
         if config.epochs and epoch >= config.epochs:

@@ -39,7 +39,8 @@ MOSAIC, PR_CURVE, F1_CURVE = "val_mosaic.png", "pr_curve.png", "f1_curve.png"
 CONFUSION_MATRIX, REPORT = "confusion_matrix.png", "report.html"
 FAILED_STEPS = ("failed_step_*.pt", "replay_*.pt")  # patterns; the second one is of earlier versions
 LOCK = "lock"  # exists while a process trains the run
-START_FILES = (SETTINGS_FILE, MODEL_SUMMARY, LABELS)  # written before the first epoch
+ID_FILE = "experiment.json"  # which experiment of a tracker a resumed run continues
+START_FILES = (SETTINGS_FILE, MODEL_SUMMARY, LABELS, ID_FILE)  # written before the first epoch
 BEST_EPOCH_FILES = (MOSAIC, PR_CURVE, F1_CURVE, CONFUSION_MATRIX)  # written at the end
 FILES = (STATE, LAST, BEST, LOG, RESULTS, CURVES, *START_FILES, *BEST_EPOCH_FILES, REPORT)
 # Keys that every state has. One of an unfinished run has "model" and, with an EMA, "ema" as well.

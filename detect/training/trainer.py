@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from detect import distributed
+from detect.data import FOLDS_FILE
 from detect.errors import DiskError
 from detect.evaluation import coco_metrics
 from detect.progress import TRAINING, bar, report
@@ -22,12 +23,13 @@ from detect.training.config import TrainConfig
 from detect.training.data import TrainingData, image_names, read_training_data
 from detect.training.fitting import FittedConfig
 from detect.training.image_reports import ImageReports
-from detect.training.logging import results_csv
+from detect.training.logging import results_csv, tracking
 from detect.training.logging.images import choose_examples, example_images
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.logging.plots import write_curves
 from detect.training.logging.progress import EtaEstimator, epoch_line, peak_memory_bytes
 from detect.training.logging.tensorboard import TensorBoardLogger
+from detect.training.logging.tracking import Tracker
 from detect.training.loop import EpochProgress, train_one_epoch
 from detect.training.run import BEST, CURVES, LAST, LOG, STATE, TENSORBOARD, TrainingRun
 from detect.training.signals import DeferredInterrupt
@@ -86,15 +88,26 @@ def train_on(
     device, workers: see ``setup.prepare_process``.  Raises the errors of ``train``.
     """
     run, fitted = setup.start_run(config, data, device, saved)
-    with explain_interruption(run):
-        train_epochs(run, fitted, workers)
+    with explain_interruption(run), experiment(run, fitted.config) as tracker:
+        train_epochs(run, fitted, workers, tracker)
         run.reduce_state()
     if distributed.world().is_first:
         summarize(fitted.config, run, validates=len(data.val) > 0)
     return result_of(fitted.config, run.folder, run.best_epoch, data)
 
 
-def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
+@contextmanager
+def experiment(run: TrainingRun, config: TrainConfig) -> Iterator[Tracker | None]:
+    """Yield the experiment tracker of the first process, or None, and close it after the block."""
+    assert config.epochs
+    is_used = distributed.world().is_first and run.epoch < config.epochs
+    in_folds = (run.folder.parent / FOLDS_FILE).is_file()
+    name = f"{run.folder.parent.name}_{run.folder.name}" if in_folds else run.folder.name
+    with tracking.tracker(config.log if is_used else "none", run.folder, config.to_dict(), name) as opened:
+        yield opened
+
+
+def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int, tracker: Tracker | None = None) -> None:
     """Train, validate and save epoch after epoch, until all epochs are done or ``patience`` is exhausted."""
     config, data, train_step = fitted.config, fitted.data, run.train_step
     assert config.epochs
@@ -136,6 +149,8 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int) -> None:
             tensorboard.log_epoch(row)
             images = example_images(data.val, val.detections, data.val_class_names, examples)
             tensorboard.log_images(run.epoch, images)
+            if tracker:
+                tracker.log_epoch(row, images)
         scores = coco_metrics.one_line(val.metrics)
         is_best = bool(val.metrics) and run.epochs_since_best == 0
         report(epoch_line(row, config.epochs, scores, eta.left(), is_best=is_best))

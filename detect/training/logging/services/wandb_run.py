@@ -1,0 +1,50 @@
+"""Weights & Biases (https://docs.wandb.ai), with the library ``wandb``.
+
+The library reads WANDB_API_KEY, WANDB_PROJECT, WANDB_MODE=offline and other variables itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from detect.training.logging.services.base import PROJECT, Experiment, Service
+
+_START_TIMEOUT = 30  # seconds
+
+
+def open_wandb(experiment: Experiment) -> Service:
+    """Start an experiment, or continue it. Its files are in the subfolder ``wandb`` of the run."""
+    return _WandbRun(experiment)
+
+
+class _WandbRun:
+    def __init__(self, experiment: Experiment) -> None:
+        import wandb
+
+        self._image = wandb.Image
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=experiment.name,
+            dir=experiment.folder,
+            config=dict(experiment.settings),
+            id=experiment.id,
+            resume="allow",
+            settings=wandb.Settings(init_timeout=_START_TIMEOUT, console="off", quiet=True),
+        )
+        self.id = str(self._run.id)
+        self.where = str(experiment.folder / "wandb") if self._run.offline else str(self._run.url or "")
+
+    def log_values(self, epoch: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=epoch)
+
+    def log_images(self, epoch: int, images: Mapping[str, np.ndarray]) -> None:
+        self._run.log(
+            {f"images/{title}": self._image(image, caption=title) for title, image in images.items()}, step=epoch
+        )
+
+    def close(self, *, finished: bool) -> None:
+        self._run.finish(exit_code=0 if finished else 1)

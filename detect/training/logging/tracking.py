@@ -1,0 +1,116 @@
+"""Logging of a run to an experiment tracker. Training never depends on it: its first error is one warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detect.errors import UsageError
+from detect.io.files import write_text
+from detect.progress import report, warn
+from detect.text import one_line
+from detect.training.logging.results_csv import flat_row
+from detect.training.logging.services import SERVICES, Experiment, Service
+from detect.training.optional_files import optional_file
+from detect.training.run import ID_FILE
+
+NO_TRACKER = "none"
+CLOSE_SECONDS = 60.0  # after which a run ends although not everything was sent
+
+
+def check_installed(tracker: str) -> None:
+    """Raise UsageError if the library of a tracker, one of SERVICES or "none", is not installed."""
+    if tracker == NO_TRACKER:
+        return
+    spec = importlib.util.find_spec(tracker)
+    if spec is None or spec.origin is None:  # a folder of this name, such as W&B's own in the current folder
+        raise UsageError(
+            f"`log={tracker!r}` needs the package {tracker}, which the extra [{tracker}] installs: python -m pip"
+            f" install {tracker}"
+        )
+
+
+class Tracker:
+    """Logs a run to an open experiment, until the first error. Images have the same titles as in TensorBoard.
+
+    name: one of SERVICES.
+    """
+
+    def __init__(self, name: str, service: Service) -> None:
+        self._name, self._service = name, service
+        self._is_open = True
+
+    def log_epoch(self, row: Mapping[str, Any], images: Mapping[str, np.ndarray]) -> None:
+        """Log an epoch, given its row of metrics.jsonl, and example images (title -> uint8 RGB [H, W, 3])."""
+        values = {name: float(value) for name, value in flat_row(row).items() if value is not None and name != "epoch"}
+        self._try(lambda: self._service.log_values(row["epoch"], values))
+        self._try(lambda: self._service.log_images(row["epoch"], images))
+
+    def close(self, *, finished: bool) -> None:
+        """End the experiment. A server that does not take what is left within a minute is a warning."""
+        call = threading.Thread(
+            target=lambda: self._try(lambda: self._service.close(finished=finished)), daemon=True, name="close tracker"
+        )
+        call.start()
+        call.join(CLOSE_SECONDS)
+        if call.is_alive():
+            warn(f"`log={self._name!r}`: not everything was sent within {CLOSE_SECONDS:g} s")
+
+    def _try(self, call: Callable[[], None]) -> None:
+        if not self._is_open:
+            return
+        try:
+            call()
+        except Exception as error:  # each library has many kinds, and training must go on
+            self._is_open = False
+            warn_of_failure(self._name, error)
+
+
+def warn_of_failure(name: str, error: Exception) -> None:
+    """Warn that a tracker cannot be used any more."""
+    reason = one_line(" ".join(str(error).split()), 200) or type(error).__name__
+    warn(f"`log={name!r}`: {reason}; training goes on without it")
+
+
+@contextmanager
+def tracker(name: str, folder: Path, settings: Mapping[str, Any], run_name: str) -> Iterator[Tracker | None]:
+    """Yield a Tracker for the run in ``folder``, and close it after the block. None for "none" and after a failure.
+
+    A resumed run continues the experiment of its first part.
+    """
+    opened = None if name == NO_TRACKER else _open(name, folder, settings, run_name)
+    finished = False
+    try:
+        yield opened
+        finished = True
+    finally:
+        if opened:
+            opened.close(finished=finished)
+
+
+def _open(name: str, folder: Path, settings: Mapping[str, Any], run_name: str) -> Tracker | None:
+    try:
+        service = SERVICES[name](Experiment(run_name, folder, settings, _saved_id(folder, name)))
+    except Exception as error:  # the server is away, there is no key, ...
+        warn_of_failure(name, error)
+        return None
+    with optional_file(folder / ID_FILE):
+        write_text(folder / ID_FILE, json.dumps({"log": name, "id": service.id}) + "\n")
+    report(f"log: {name}{f', {service.where}' if service.where else ''}")
+    return Tracker(name, service)
+
+
+def _saved_id(folder: Path, name: str) -> str | None:
+    """Return the id of the experiment of a resumed run; None for a new run and for one that was logged elsewhere."""
+    try:
+        saved = json.loads((folder / ID_FILE).read_text(encoding="utf-8"))
+        return str(saved["id"]) if saved["log"] == name else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -1,0 +1,147 @@
+"""Experiment trackers get the figures and images of each epoch, and training goes on without one that fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from detect.errors import UsageError
+from detect.training.config import TRACKERS
+from detect.training.logging import tracking
+from detect.training.logging.services import SERVICES
+
+ROW = {
+    "epoch": 2, "lr": 0.01, "seconds": 3.0, "memory_bytes": None, "losses": {"loss": 1.5}, "val_losses": None,
+    "val": {"bbox": {"AP": 0.25, "APl": None}, "classes": {}},
+}  # fmt: skip
+IMAGES = {"1 a.jpg": np.zeros((8, 8, 3), np.uint8)}
+
+
+class FakeService:
+    """A tracker that remembers its calls, and raises ``error`` in each if there is one."""
+
+    id, where = "7", "https://tracker/7"
+
+    def __init__(self, experiment: tracking.Experiment) -> None:
+        self.experiment = experiment
+        self.calls: list[tuple] = []
+        self.error: Exception | None = None
+
+    def _call(self, *call: object) -> None:
+        self.calls.append(call)
+        if self.error:
+            raise self.error
+
+    def log_values(self, epoch: int, values: Mapping[str, float]) -> None:
+        self._call("values", epoch, dict(values))
+
+    def log_images(self, epoch: int, images: Mapping[str, np.ndarray]) -> None:
+        self._call("images", epoch, list(images))
+
+    def close(self, *, finished: bool) -> None:
+        self._call("close", finished)
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[FakeService]:
+    """The experiments that the tracker "wandb" has opened."""
+    services: list[FakeService] = []
+
+    def open_fake(experiment: tracking.Experiment) -> FakeService:
+        services.append(FakeService(experiment))
+        return services[-1]
+
+    monkeypatch.setitem(SERVICES, "wandb", open_fake)
+    return services
+
+
+def test_the_setting_names_every_tracker():
+    assert set(TRACKERS) == {"none", *SERVICES}
+
+
+def test_an_epoch_is_logged_by_the_names_of_results_csv(opened, tmp_path):
+    with tracking.tracker("wandb", tmp_path, {"lr": 0.01}, "x") as tracker:
+        tracker.log_epoch(ROW, IMAGES)
+    (service,) = opened
+    values = {"lr": 0.01, "seconds": 3.0, "train_loss": 1.5, "bbox_AP": 0.25}
+    assert service.calls == [("values", 2, values), ("images", 2, ["1 a.jpg"]), ("close", True)]
+    assert (service.experiment.name, service.experiment.settings) == ("x", {"lr": 0.01})
+
+
+def test_a_resumed_run_continues_its_experiment(opened, tmp_path, monkeypatch):
+    monkeypatch.setitem(SERVICES, "mlflow", SERVICES["wandb"])
+    for name in ("wandb", "wandb", "mlflow"):
+        with tracking.tracker(name, tmp_path, {}, "x"):
+            pass
+    assert [service.experiment.id for service in opened] == [None, "7", None]  # the id of another tracker says nothing
+    assert json.loads((tmp_path / "experiment.json").read_text()) == {"log": "mlflow", "id": "7"}
+
+
+def test_an_interrupted_run_is_not_logged_as_finished(opened, tmp_path):
+    with pytest.raises(KeyboardInterrupt), tracking.tracker("wandb", tmp_path, {}, "x"):
+        raise KeyboardInterrupt
+    assert opened[0].calls == [("close", False)]
+
+
+def test_the_first_error_of_a_tracker_is_one_warning_and_the_last_call(opened, tmp_path, capsys):
+    with tracking.tracker("wandb", tmp_path, {}, "x") as tracker:
+        opened[0].error = ValueError("the server\nis away")
+        tracker.log_epoch(ROW, IMAGES)
+        tracker.log_epoch(ROW, IMAGES)
+    assert [call[0] for call in opened[0].calls] == ["values"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the server is away; training goes on without it" in line
+
+
+def test_a_tracker_that_cannot_be_opened_is_one_warning(tmp_path, monkeypatch, capsys):
+    def fail(_: object) -> None:
+        raise ConnectionError("no answer")
+
+    monkeypatch.setitem(SERVICES, "wandb", fail)
+    with tracking.tracker("wandb", tmp_path, {}, "x") as tracker:
+        assert tracker is None
+    assert capsys.readouterr().err.count("no answer; training goes on without it") == 1
+
+
+def test_a_run_ends_although_a_server_takes_forever(opened, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tracking, "CLOSE_SECONDS", 0.05)
+    released = threading.Event()
+    with tracking.tracker("wandb", tmp_path, {}, "x"):
+        monkeypatch.setattr(opened[0], "close", lambda **_: released.wait(10))
+    released.set()
+    assert "not everything was sent" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_a_mistake_that_names_its_extra(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "no_tracker").mkdir()  # a folder of this name is not the library
+    for name in ("no_tracker", "not_there"):
+        with pytest.raises(UsageError, match=rf"the extra \[{name}\]"):
+            tracking.check_installed(name)
+    tracking.check_installed("none")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the libraries
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("wandb", {"WANDB_MODE": "offline"}),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:///runs.db"}),
+        ("clearml", {"CLEARML_OFFLINE_MODE": "1", "CLEARML_CACHE_DIR": "cache"}),
+    ],
+)
+def test_an_installed_tracker_works_without_a_server(tmp_path, monkeypatch, capsys, name, variables):
+    monkeypatch.chdir(tmp_path)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    pytest.importorskip(name)
+    with tracking.tracker(name, tmp_path, {"lr": 0.01, "freeze": None}, "x") as tracker:
+        tracker.log_epoch(ROW, IMAGES)
+    assert "training goes on without it" not in capsys.readouterr().err
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len([path for path in written if path.suffix in (".png", ".jpeg")]) == 1
