@@ -101,7 +101,7 @@ def precision_option() -> Any:
         None,
         "number format of the networks; bf16 is faster on CPUs with AVX-512 BF16 or AMX and on GPUs, fp16 on GPUs;"
         " int8 is the model that `export.py --int8` made of the checkpoint; auto: the fastest one that was measured to"
-        " lose at most 0.3 AP, else fp32 (default: fp32, or that of an exported model)",
+        " lose at most 0.3 points of AP, else fp32 (default: fp32, or that of an exported model)",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
     )
 

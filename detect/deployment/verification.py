@@ -62,7 +62,7 @@ class Verification:
     def text(self) -> str:
         """Return the result in a few lines."""
         drops = ", ".join(
-            f"{kind} AP {100 * self.before.scores[kind]['AP']:.1f} -> {100 * self.after.scores[kind]['AP']:.1f}"
+            f"{kind} AP {self.before.scores[kind]['AP']:.3f} -> {self.after.scores[kind]['AP']:.3f}"
             for kind in self.ap_drops
         )
         text = f"{self.before.dataset} {self.before.split}: {drops}; {self.agreement}"

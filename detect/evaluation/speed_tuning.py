@@ -65,9 +65,9 @@ class SpeedTuning:
         return f"{precision}, {counted(self.settings.proposals, 'proposal')} per image"
 
     def table(self) -> str:
-        """Return AP, loss of AP in points and time per image of each setting as text."""
+        """Return AP (0..1), loss of AP in points (hundredths) and time per image of each setting as text."""
         kinds = [kind for kind in ("bbox", "segm") if kind in self.baseline.scores]
-        lines = [["", *(f"{kind} AP" for kind in kinds), "loss", "ms per image"]]
+        lines = [["", *(f"{kind} AP" for kind in kinds), "loss in points", "ms per image"]]
         lines += [["fp32, all proposals", *_ap_texts(self.baseline, kinds), "", _ms(self.baseline)]]
         for name, result in self.measured.items():
             lines.append([name, *_ap_texts(result, kinds), f"{ap_loss(self.baseline, result):.2f}", _ms(result)])
@@ -177,7 +177,7 @@ def _warm_up(predictor: Predictor, spec: DatasetSpec) -> None:
 
 
 def _ap_texts(result: Evaluation, kinds: Iterable[str]) -> list[str]:
-    return [f"{100 * result.scores[kind]['AP']:.2f}" for kind in kinds]
+    return [f"{result.scores[kind]['AP']:.4f}" for kind in kinds]
 
 
 def _ms(result: Evaluation) -> str:
