@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from detect.cli.exit_status import exit_status
+from detect.cli.version import versions
 from detect.structures import masks
 from detect.text import counted
 
@@ -42,7 +43,9 @@ STEPS = {
 
 def main() -> None:
     """Run the steps and compare the detections with the ground truth."""
-    argparse.ArgumentParser(description="Demo of the toolkit in three steps, without a network.").parse_args()
+    parser = argparse.ArgumentParser(description="Demo of the toolkit in three steps, without a network.")
+    parser.add_argument("--version", action="version", version=versions())
+    parser.parse_args()
     shutil.rmtree(OUT, ignore_errors=True)  # otherwise a second demo would write into numbered folders
     started = time.monotonic()
     for number, (title, commands) in enumerate(STEPS.items(), start=1):
