@@ -226,3 +226,54 @@ def test_each_class_has_the_threshold_of_the_model_until_the_slider_is_moved(bro
         assert page.text_content("#threshold-value") == "0.40"
         page.check("#own-thresholds")
         assert shown() == rows() and page.input_value("#threshold") == "0.3"
+
+
+def test_the_image_is_shown_while_the_server_processes_it(page):
+    page.route("**/v1/detect?*", lambda route: None)  # never answered
+    page.set_input_files("#file", IMAGE)
+    page.wait_for_selector("#stage")
+    assert np.abs(canvas_pixels(page) - read_image(IMAGE)).mean() < 2
+    assert page.is_visible("#progress") and IMAGE.name in page.text_content("#status")
+
+
+def test_a_busy_server_is_asked_again(page):
+    answers = iter([503])
+
+    def handle(route):
+        if next(answers, None):
+            route.fulfill(status=503, headers={"Retry-After": "0.1"}, json={"detail": "busy"})
+        else:
+            route.continue_()
+
+    page.route("**/v1/detect?*", handle)
+    choose_files(page, IMAGE)
+
+
+def test_a_stopped_server_is_reported(page):
+    page.route("**/v1/detect?*", lambda route: route.abort())
+    page.set_input_files("#file", IMAGE)
+    message = wait_for_error(page)
+    assert IMAGE.name in message and "no answer" in message
+    page.unroute("**/v1/detect?*")
+    page.click("#again")
+    wait_for_detections(page)
+
+
+def test_an_image_of_200_megapixels_has_one_clear_message(page, tmp_path):
+    huge = tmp_path / "huge.png"
+    Image.new("1", (20_000, 10_000)).save(huge)
+    page.set_input_files("#file", [huge])
+    message = wait_for_error(page)
+    assert "huge.png" in message and "pixels" in message
+    assert not page.is_visible("#stage") and not page.is_visible("#results")
+    choose_files(page, IMAGE)
+
+
+def test_boxes_masks_labels_and_scores_can_be_hidden(page):
+    choose_files(page, IMAGE)
+    seen = [canvas_pixels(page)]
+    for name in ("scores", "labels", "masks", "boxes"):
+        page.uncheck(f"#show-{name}")
+        seen.append(canvas_pixels(page))
+        assert (seen[-1] != seen[-2]).any()
+    assert np.abs(seen[-1] - read_image(IMAGE)).mean() < 2

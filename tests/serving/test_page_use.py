@@ -23,7 +23,6 @@ from helpers.detection_page import (
 from helpers.folders import ROOT
 from helpers.tiny_models import make_image, random_model
 from helpers.video_uploads import video_of
-from PIL import Image
 
 from detect.inference.predictor import Predictor
 from detect.inference.runtimes.torch_runtime import TorchRuntime
@@ -101,37 +100,6 @@ def test_several_images_are_processed_and_one_that_is_damaged_fails_alone(page, 
     assert states(page) == [] and not page.is_visible("#stage") and not page.is_visible("#several")
 
 
-def test_the_image_is_shown_while_the_server_processes_it(page, images):
-    page.route("**/v1/detect?*", lambda route: None)  # never answered
-    page.set_input_files("#file", images[0])
-    page.wait_for_selector("#stage")
-    np.testing.assert_array_equal(canvas_pixels(page), read_image(images[0]))
-    assert page.is_visible("#progress") and "1.png" in page.text_content("#status")
-
-
-def test_a_busy_server_is_asked_again(page, images):
-    answers = iter([503])
-
-    def handle(route):
-        if next(answers, None):
-            route.fulfill(status=503, headers={"Retry-After": "0.1"}, json={"detail": "busy"})
-        else:
-            route.continue_()
-
-    page.route("**/v1/detect?*", handle)
-    choose_files(page, images[0])
-
-
-def test_a_stopped_server_is_reported(page, images):
-    page.route("**/v1/detect?*", lambda route: route.abort())
-    page.set_input_files("#file", images[0])
-    message = wait_for_error(page)
-    assert "1.png" in message and "no answer" in message
-    page.unroute("**/v1/detect?*")
-    page.click("#again")
-    wait_for_detections(page)
-
-
 def test_examples_are_of_classes_that_the_model_knows(page):
     names = page.locator("#example-list img").evaluate_all("images => images.map((one) => one.alt)")
     assert names and all("balloon" in name for name in names)  # the model knows kite, balloon and bird
@@ -142,16 +110,6 @@ def test_examples_are_of_classes_that_the_model_knows(page):
 def test_the_examples_are_small_files_of_the_package():
     files = list((ROOT / "detect" / "serving" / "page").glob("example_*"))
     assert files and sum(file.stat().st_size for file in files) <= 200_000
-
-
-def test_an_image_of_200_megapixels_has_one_clear_message(page, images, tmp_path):
-    huge = tmp_path / "huge.png"
-    Image.new("1", (20_000, 10_000)).save(huge)
-    page.set_input_files("#file", [huge])
-    message = wait_for_error(page)
-    assert "huge.png" in message and "pixels" in message
-    assert not page.is_visible("#stage") and not page.is_visible("#results")
-    choose_files(page, images[0])
 
 
 def test_a_row_and_its_box_stand_out_together(page, images):
@@ -187,16 +145,6 @@ def test_arrow_keys_move_through_the_rows(page, images):
         assert marked_row(page) == expected
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('table')") is None and marked_row(page) is None
-
-
-def test_boxes_masks_labels_and_scores_can_be_hidden(page, images):
-    choose_files(page, images[0])
-    seen = [canvas_pixels(page)]
-    for name in ("scores", "labels", "masks", "boxes"):
-        page.uncheck(f"#show-{name}")
-        seen.append(canvas_pixels(page))
-        assert (seen[-1] != seen[-2]).any()
-    np.testing.assert_array_equal(seen[-1], read_image(images[0]))
 
 
 def test_classes_have_the_colors_of_drawn_images(page):

@@ -22,6 +22,7 @@ const images = () => items.filter(({ kind }) => kind === "image");
 const finished = () => images().filter(({ state }) => state === "done");
 
 async function connect() {
+  if (!selected) showStatus("");
   try {
     await settings.loadModels();
   } catch (error) {
@@ -33,7 +34,6 @@ async function connect() {
   $("key-form").hidden = true;
   sources.showExamples(settings.selectedModel(), add);
   if (selected) refresh(selected);
-  else showStatus("");
   run();
 }
 
@@ -123,7 +123,7 @@ function setProgress(item, progress) {
 function refresh(item) {
   if (item) updateStrip(item);
   if (item === selected) showSelected();
-  else showSummary();
+  else showActions();
 }
 
 function updateStrip(item) {
@@ -159,8 +159,14 @@ function redraw() {
 // Everything about the item that is shown, except the image itself.
 function showSummary() {
   const item = selected;
+  showStatus(!item || (needsKey && item.state === "waiting") ? "" : summary(item), item?.state === "failed");
+  showActions();
+}
+
+// Shows the progress, and the buttons that have an effect now.
+function showActions() {
+  const item = selected;
   const isFailed = item?.state === "failed";
-  showStatus(!item || (needsKey && item.state === "waiting") ? "" : summary(item), isFailed);
   showProgress();
   const [isImage, isDone] = [item?.kind === "image", item?.state === "done"];
   $("downloads").hidden = !(isDone || isFailed);
