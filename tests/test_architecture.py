@@ -54,6 +54,9 @@ IMPORTED_BY = {
     "matplotlib": ("media.figures", "data.quality"),
     "jinja2": ("evaluation.report",),
     "tensorboard": ("training.logging",),
+    "wandb": ("training.logging.services",),
+    "mlflow": ("training.logging.services",),
+    "clearml": ("training.logging.services",),
     "pandas": ("structures.detections",),
     "supervision": ("structures.detections",),
     "filelock": ("io",),
@@ -195,7 +198,8 @@ def test_a_third_party_library_is_imported_in_few_places(library):
 
 
 def test_every_imported_library_is_a_declared_dependency():
-    declared = "".join((ROOT / f"requirements{x}.txt").read_text() for x in ("", "-serve", "-app", "-dev")).lower()
+    files = (*(f"requirements{x}.txt" for x in ("", "-serve", "-app", "-dev")), "setup.py")
+    declared = "".join((ROOT / name).read_text() for name in files).lower()
     names = {
         "cv2": "opencv-python-headless",
         "yaml": "pyyaml",
