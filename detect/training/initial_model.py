@@ -77,6 +77,8 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
     is_pretrained, num_images = weights is not None, len(data.train)
     norm = fitted.fit("norm", fit_norm(min(config.batch_size, num_images), pretrained=is_pretrained))
     model, architecture, fitted.weights = pretrained.build_from_weights(architecture, data.class_names, weights, norm)
+    if weights is None and config.pretrained == "auto":
+        fitted.weights += ", since none are published for this backbone"
     fitted.note("pretrained", fitted.weights)
     if origin and architecture.head != "fcos":  # which has no anchors
         recall = anchor_recall(AnchorGrid.of(model), data.train, architecture.min_size)

@@ -177,6 +177,7 @@ def build_train_step(model: Detector, fitted: FittedConfig) -> TrainStep:
     warmup_steps = fitted.fit("warmup_steps", fit_warmup_steps(steps, images))
     if warmup_steps > steps // 2:
         warn(f"`warmup_steps={warmup_steps}` is reduced to {steps // 2}, half of all steps")
+        fitted.reasons["warmup_steps"] = f"in this run: {steps // 2}, half of all steps"
     use_amp = fitted.fit("amp", fit_mixed_precision(device))
     optimizer = build_optimizer(model, config.optimizer, lr, config.weight_decay)
     return TrainStep(

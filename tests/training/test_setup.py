@@ -63,6 +63,35 @@ def test_fitted_defaults_are_reported_and_saved_with_their_reasons(settings_of_n
     assert values["norm"] == "batch" and values["freeze"] == 0  # random weights have nothing to keep
 
 
+def test_a_training_starts_with_lines_about_data_model_weights_and_device(settings_of_new_run, data, capsys):
+    settings_of_new_run("--data", data, *FROM_WEIGHTS, "--imgsz", 64, "--no-amp")
+    first, *others = capsys.readouterr().out.splitlines()
+    assert (
+        first.startswith("few: 4 images for training, 2 for validation; ") and "objects of 3 classes: circle" in first
+    )
+    start = [line for line in others if line.startswith(("model: ", "weights: ", "device: "))]
+    assert [line.partition(":")[0] for line in start] == ["model", "weights", "device"]
+    model, weights, device = start
+    assert "mobilenet_v2 (fasterrcnn)" in model and "M parameters" in model and "GFLOP (multiply-adds)" in model
+    assert "balloon" in weights and device.startswith("device: cpu, ") and device.endswith("precision: float32")
+
+
+def test_saved_settings_say_what_became_of_those_left_open_and_are_read_again(settings_of_new_run, data, tmp_path):
+    text = settings_of_new_run("--data", data, "--pretrained", "none", "--aug", "light")
+    for comment, setting in (
+        ("in this run: coco", "format: auto"),
+        ("in this run: 0.8 1.25", "jitter: null"),
+        ("in this run: 0", "mosaic: null"),
+    ):
+        assert f"# {comment}\n{setting}\n" in text
+    values = yaml.safe_load(text)
+    assert values["head"] == "fasterrcnn" and values["fpn_channels"] > 0
+    (tmp_path / "again.yaml").write_text(text)
+    assert yaml.safe_load(settings_of_new_run("--config", tmp_path / "again.yaml", "--name", "again")) == values | {
+        "name": "again"
+    }
+
+
 def test_detections_per_image_are_fitted_to_crowded_images_and_reported_only_then(
     settings_of_new_run, data, tmp_path, capsys
 ):
