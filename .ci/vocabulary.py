@@ -82,6 +82,7 @@ ALLOWED: dict[str, set[str]] = {}
 
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MARK = "vocabulary: old name"  # in a line that names something old files or users still write
+_STORED_IMAGE = re.compile(r'^ *"image/\w+": "[^"]*"')  # output of a notebook in Base64
 
 
 def findings(name: str, text: str) -> list[tuple[int, str, str]]:
@@ -89,7 +90,7 @@ def findings(name: str, text: str) -> list[tuple[int, str, str]]:
     allowed = ALLOWED.get(name, set())
     found = []
     for number, line in enumerate([name, *text.splitlines()]):
-        if _MARK in line:
+        if _MARK in line or _STORED_IMAGE.match(line):
             continue
         found += [
             (number, w, WORDS[w]) for w in map(str.lower, _PARTS.findall(line)) if w in WORDS and w not in allowed
