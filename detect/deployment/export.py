@@ -206,7 +206,8 @@ def _dataset(saved: Checkpoint, data: str | Path | None, data_root: str | Path |
     except DetectError as error:
         if data is not None:
             raise
-        report(f"not verified: its training dataset was not found ({error}); set `verify_data` to a dataset")
+        reason, _, _ = str(error).partition("; ")  # the rest says where to put a downloaded file
+        report(f"not verified: its training dataset was not found ({reason}); set `verify_data` to a dataset")
         return None
     return spec
 
