@@ -69,10 +69,14 @@ def test_unusable_number_of_inputs_is_a_one_line_error(script, words, said):
 def test_every_output_format_has_a_flag(settings):
     fields = settings.__dataclass_fields__
     datasets = {name for name in FORMATS if name.startswith(LABELS)}
-    single = [name for name in FORMATS if name not in datasets]
+    conventions = {name for name, writer in FORMATS.items() if not writer.has_flag}
+    single = [name for name in FORMATS if name not in datasets | conventions]
     assert {name for name in fields if name.startswith("save_")} == {"save_labels", *(f"save_{n}" for n in single)}
     assert settings(input=["x"]).formats == []
     assert settings(input=["x"], **{f"save_{name}": True for name in single}).formats == single
     for name in datasets:
         assert settings(input=["x"], save_labels=name.removeprefix(LABELS)).formats == [name]
     assert set(fields["save_labels"].metadata["choices"]) == set(EXPORTERS)
+    assert conventions <= set(fields["json_format"].metadata["choices"])
+    for name in conventions:
+        assert settings(input=["x"], json_format=name).formats == [name]

@@ -38,6 +38,7 @@ def check(monkeypatch, *arguments) -> int:
     return exit_status(doctor.main)
 
 
+@pytest.mark.slow
 def test_lists_and_sheets_are_written_beside_the_report(folder, model_file, tmp_path, monkeypatch, capsys):
     arguments = (
         folder,

@@ -52,6 +52,7 @@ def test_a_run_writes_its_files(train_py, data, tmp_path, capsys):
     assert f"python evaluate.py --model {folder}/best.safetensors --data {data} --split val" in printed
 
 
+@pytest.mark.slow
 def test_checkpoints_describe_their_training_and_load_without_settings(train_py, data, tmp_path):
     assert train_py("--data", data, "--epochs", 1, "--output-dir", tmp_path, "--name", "x", *TINY) == 0
     saved = checkpoint.load(tmp_path / "x" / "last.safetensors")

@@ -45,6 +45,7 @@ def test_model_that_loses_too_much_is_not_kept_unless_forced(folder, tmp_path, m
     assert detect.export(folder / "boxes.safetensors", "onnx", max_ap_drop=3, **settings).path.is_file()
 
 
+@pytest.mark.slow
 def test_without_a_named_dataset_the_export_is_verified_on_the_one_of_the_training(folder, tmp_path):
     saved = checkpoint.load(folder / "boxes.safetensors")
     trained = replace(saved, data={"name": "few"}, training={"data": str(folder / "few.yaml"), "format": "auto"})
