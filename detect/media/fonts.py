@@ -69,8 +69,8 @@ def runs(text: str, size: int, file: str | None = None) -> list[tuple[str, Font]
 
     A character that no font has is drawn as the sign for missing ones; see ``warn_of_missing_glyphs``.
     """
-    if text.isascii():
-        return [(text, font_of_size(size, file))]
+    if text.isascii() and file is None:
+        return [(text, font_of_size(size))]
     _find_fallbacks(text, file)
     chosen: list[str | None] = []
     for c in text:

@@ -221,7 +221,9 @@ async def _response(
         is_map = output.masks == "map"
         single_type = {"image": f"image/{output.image_type}", "masks": "image/png" if is_map else None}
         encoded = _files(results, names, output)
-        response = await _file_response(service, encoded, single_type.get(output.format))
+        response = await _file_response(
+            service, encoded, single_type.get(output.format) if len(results) == 1 else None
+        )
     if failed := [str(i) for i, one in enumerate(results, 1) if isinstance(one, FailedImage)]:
         response.headers[FAILED_HEADER] = ", ".join(failed)
     return response

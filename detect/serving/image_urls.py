@@ -74,7 +74,10 @@ async def load_image(
                     content = await _answer(stream, target, max_bytes, take_bytes)
                 if isinstance(content, bytes):
                     return content
-                url = urljoin(url, content)
+                try:
+                    url = urljoin(url, content)
+                except ValueError:
+                    raise _RefusedError("it is redirected to an invalid address") from None
             raise _RefusedError(f"more than {_MAX_REDIRECTS} redirects")
     except _RefusedError as error:
         reason = str(error)

@@ -132,6 +132,7 @@ def test_labels_use_a_named_font(han_font, capsys):
 def test_a_named_font_comes_first(han_font):
     parts = runs("狗a", 20, str(han_font))
     assert parts[0][1].path == str(han_font) and parts[1][1].path != str(han_font)
+    assert runs("0.91", 20, str(han_font))[0][1].path != str(han_font)  # a font without digits
     assert missing_scripts(("狗",), str(han_font)) == ()
 
 

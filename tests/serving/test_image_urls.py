@@ -36,6 +36,8 @@ class _Host(BaseHTTPRequestHandler):
         name, _, value = self.path[1:].partition("/")
         if name == "redirect":
             self._send(302, b"", {"Location": value})
+        elif name == "malformed":
+            self._send(302, b"", {"Location": "http://[::1"})
         elif name == "chunks":
             self._send(200, None, {"Transfer-Encoding": "chunked"})
             for start in range(0, len(PNG), 100):
@@ -175,6 +177,7 @@ def test_each_redirect_is_checked(monkeypatch, port):
     assert "not on the internet" in refusal(f"{base}/redirect/http://127.0.0.2:{port}/a.png", networks=networks)
     assert "only http" in refusal(f"{base}/redirect/file:///etc/passwd")
     assert "only http" in refusal(f"{base}/redirect/ftp://127.0.0.1/a.png")
+    assert "invalid address" in refusal(f"{base}/malformed")
     assert "more than 3 redirects" in refusal(f"{base}/redirect/" * 4 + "a.png")
     assert load(f"http://{HOST}:{port}/a.png") == PNG
     assert "not on the internet" in refusal(f"{base}/redirect/http://{HOST}:{port}/a.png")

@@ -110,6 +110,10 @@ def test_a_request_whose_images_are_all_damaged_lists_their_errors(client):
     answer = client.post("/v1/detect", files=form(DAMAGED, b"x"))
     assert [image["error"]["status"] for image in answer.json()["images"]] == [422, 415]
     assert client.post("/v1/detect", params={"format": "coco"}, files=form(DAMAGED, b"x")).json() == []
+    for params in ({"format": "image"}, {"format": "masks", "masks": "map"}):
+        answer = client.post("/v1/detect", params=params, files=form(DAMAGED, b"x"))
+        assert answer.headers["content-type"] == "application/zip"
+        assert zipfile.ZipFile(io.BytesIO(answer.content)).namelist() == ["errors.json"]
 
 
 def test_images_are_taken_as_base64(client):

@@ -197,11 +197,11 @@ def test_models_are_compared_with_their_measured_figures():
     assert set(detectors["model"]) == set(zoo.DETECTORS) and set(backbones["model"]) == set(zoo.BACKBONES)
     for table in (detectors, backbones):
         assert table["ms per image"].min() > 0
-        assert table.drop(columns="ImageNet top-1", errors="ignore").notna().all(axis=None)
+        assert table.drop(columns="ImageNet top-1 (%)", errors="ignore").notna().all(axis=None)
     shown = evaluations.set_index(["evaluation", "of"])
     record = json.loads((ROOT / "docs" / "results" / "balloon_default_0.json").read_text())
     for kind, words in (("bbox", "boxes"), ("segm", "masks")):
-        expected = round(100 * record["metrics"]["test"][kind]["AP"], 1)
+        expected = round(record["metrics"]["test"][kind]["AP"], 3)
         assert shown.loc[("balloon_default_0, test", words), "AP"] == expected
     assert ("bccd_default_0, test", "masks") not in shown.index, "a model without masks has no row for them"
 
@@ -215,7 +215,17 @@ def compare() -> None:
 def test_each_detector_has_a_description_of_its_own():
     described = {name: models.description(name) for name in zoo.DETECTORS}
     assert len(set(described.values())) == len(described) and all(described.values())
-    assert "masks" in described["maskrcnn"] and "masks" not in described["v1"] and "AP 46.7" in described["v2"]
+    assert "masks" in described["maskrcnn"] and "masks" not in described["v1"] and "AP 0.467" in described["v2"]
+
+
+@pytest.mark.parametrize("content", ['{"models": []}', None])
+def test_detector_that_was_not_measured_has_a_description_without_figures(tmp_path, monkeypatch, content):
+    path = tmp_path / "models.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(models, "MODELS_FILE", path)
+    monkeypatch.setattr(models, "benchmark", models.benchmark.__wrapped__)
+    assert models.description("v2") == "Finds everyday objects (80 classes of COCO)."
 
 
 def use_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +242,7 @@ def test_results_of_evaluate_py_are_listed(tmp_path, monkeypatch):
     metrics = {"bbox": {"AP": 0.5, "AP50": None}, "intervals": {"bbox": {"AP": [0.4, 0.6], "AP50": None}}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (row,) = comparison.evaluated_rows()
-    assert row == {"evaluation": "evaluate/kites", "of": "boxes", "AP": 50.0, "AP, 95 %": "40.0 to 60.0"}
+    assert row == {"evaluation": "evaluate/kites", "of": "boxes", "AP": 0.5, "AP, 95 %": "0.400 to 0.600"}
 
 
 @pytest.mark.parametrize("content", ['{"bbox": ', "[1]", '{"bbox": 3}', '{"bbox": {"AP": "x"}}'])
