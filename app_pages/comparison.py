@@ -21,7 +21,7 @@ def comparison_page() -> None:
     st.header("Evaluated after fine-tuning")
     st.caption(
         "Results of evaluate.py in outputs/ (--intervals adds 95 % confidence intervals), and of the measured runs in"
-        " docs/results.md. AP in percent."
+        " docs/results.md. AP from 0 to 1."
     )
     show_table(evaluated_rows())
     measured = benchmark()
@@ -45,25 +45,26 @@ def show_figures(rows: list[dict[str, Any]]) -> None:
 
 def show_table(rows: list[dict[str, Any]]) -> None:
     """Show a table of all rows, without scrolling; a cell without a value stays empty."""
-    one_digit = st.column_config.NumberColumn(format="%.1f")
-    columns = dict.fromkeys(("AP", "AP50", "box AP", "GFLOP", "parameters (millions)", "ImageNet top-1"), one_digit)
+    formats = dict.fromkeys(("AP", "AP50", "box AP"), "%.3f")
+    formats |= dict.fromkeys(("GFLOP", "parameters (millions)", "ImageNet top-1 (%)"), "%.1f")
+    columns = {name: st.column_config.NumberColumn(format=digits) for name, digits in formats.items()}
     st.dataframe(rows, hide_index=True, placeholder="", height="content", column_config=columns)
 
 
 def detector_row(model: dict[str, Any]) -> dict[str, str | float | None]:
-    """Return the table row of a detector in MODELS_FILE. AP in percent."""
+    """Return the table row of a detector in MODELS_FILE. AP from 0 to 1."""
     further = {"masks": model["ap"].get("mask_map"), "keypoints": model["ap"].get("kp_map")}
     return {
         "model": model["name"],
-        "box AP": model["ap"]["box_map"],
-        "further AP": ", ".join(f"{name} {ap}" for name, ap in further.items() if ap is not None),
+        "box AP": round(model["ap"]["box_map"] / 100, 3),
+        "further AP": ", ".join(f"{name} {ap / 100:.3f}" for name, ap in further.items() if ap is not None),
         **work(model),
     }
 
 
 def backbone_row(model: dict[str, Any]) -> dict[str, str | float | None]:
     """Return the table row of a backbone in MODELS_FILE, under Mask R-CNN."""
-    return {"model": model["name"], **work(model), "ImageNet top-1": model["top1"]}
+    return {"model": model["name"], **work(model), "ImageNet top-1 (%)": model["top1"]}
 
 
 def work(model: dict[str, Any]) -> dict[str, Any]:
@@ -97,16 +98,16 @@ def evaluated_rows() -> list[dict[str, str | float]]:
 def metrics_rows(name: str, metrics: dict[str, Any]) -> list[dict[str, str | float]]:
     """Return a table row for the boxes and one for the masks of an evaluation, without those that were not measured.
 
-    Each has AP and AP50 in percent, with their intervals if known.
+    Each has AP and AP50 from 0 to 1, with their intervals if known.
     """
     rows = []
     for kind, words in _KINDS.items():
         row: dict[str, str | float] = {}
         for metric in ("AP", "AP50"):
             if (value := metrics.get(kind, {}).get(metric)) is not None:
-                row[metric] = round(100 * value, 1)
+                row[metric] = round(value, 3)
             if interval := metrics.get("intervals", {}).get(kind, {}).get(metric):
-                row[f"{metric}, 95 %"] = "{:.1f} to {:.1f}".format(*(100 * end for end in interval))
+                row[f"{metric}, 95 %"] = "{:.3f} to {:.3f}".format(*interval)
         if row:
             rows.append({"evaluation": name, "of": words, **row})
     return rows

@@ -81,21 +81,26 @@ def run_of(path: Path) -> str:
 
 @cache
 def benchmark() -> dict[str, Any]:
-    """Return the measured figures of all models, as benchmark.py wrote them."""
+    """Return the measured figures of all models, as benchmark.py wrote them: AP in percent. Raises OSError."""
     return json.loads(MODELS_FILE.read_text(encoding="utf-8"))
 
 
 def description(model: str) -> str:
     """Return what a published detector finds, how well and how fast, in one sentence; "" for any other model.
 
-    The time is that of the machine of the benchmark.
+    The time is that of the machine of the benchmark. A detector that was not measured has no figures.
     """
     if model not in zoo.DETECTORS:
         return ""
     finds = _FINDS.get(zoo.DETECTORS[model].head, _EVERYDAY)
-    (measured,) = (one for one in benchmark()["models"] if one["name"] == model)
+    try:
+        measured = next((one for one in benchmark()["models"] if one["name"] == model), None)
+    except OSError:
+        measured = None
+    if measured is None:
+        return f"Finds {finds}."
     seconds = statistics.median(measured["seconds"])
-    return f"Finds {finds}; AP {measured['ap']['box_map']:.1f}, about {seconds:.1g} s per image on a CPU."
+    return f"Finds {finds}; AP {measured['ap']['box_map'] / 100:.3f}, about {seconds:.1g} s per image on a CPU."
 
 
 def classes_in_words(predictor: Predictor) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app_pages.downloads import Download, download_buttons
+from app_pages.downloads import Download, download_buttons, in_markdown
 from app_pages.models import predict
 from app_pages.settings import Drawing, Selection
 from detect.errors import DetectError, MediaError
@@ -61,7 +61,7 @@ def show_video(name: str, content: bytes, selection: Selection, drawing: Drawing
     known, result = st.session_state.get("video", (None, None))
     if known == key:
         after.video(result.video, autoplay=is_asked, muted=True, alt="the video with detections")
-        after.caption(result.caption)
+        after.caption(in_markdown(result.caption))
         files = [
             Download("Video", "_detections.mp4", "video/mp4", result.video),
             Download("JSON of each frame", "_detections.jsonl", "application/jsonl", result.lines),
