@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from detect.distributed import world
-from detect.errors import CheckpointError
+from detect.errors import CheckpointError, DetectError
 from detect.evaluation.saved_model import LOG
 from detect.io.files import remove_temporary_files, write_bytes
 from detect.io.locks import lock_file
@@ -148,22 +148,29 @@ class TrainingRun:
         self.started_at = time.monotonic()
         return row
 
-    def save_progress(self, progress: EpochProgress) -> None:
-        """Save the state within an epoch, from which a killed run continues. Raises DiskError."""
+    def save_progress(self, progress: EpochProgress | None = None) -> None:
+        """Save the state within an epoch, or before its first step, from which a killed run continues.
+
+        Raises DiskError.
+        """
         position: dict[str, Any] = {"epoch": self.epoch, "best_score": self.best_score, "best_epoch": self.best_epoch}
-        position["epoch_progress"] = asdict(progress)
+        if progress:
+            position["epoch_progress"] = asdict(progress)
         position["epoch_seconds"] = time.monotonic() - self.started_at
         if world().is_first:
             checkpoint.save_training_state(self._state() | position, self.folder / STATE)
         self.epoch_progress = progress
 
     def reduce_state(self) -> None:
-        """Remove the tensors from the state of a finished run, see ``finished_state``."""
+        """Remove the tensors from the state of a finished run, see ``finished_state``, if LAST has its weights."""
         if world().is_first:
-            with optional_file(self.folder / STATE):
+            try:
                 state = TrainingRun.load_state(self.folder)
-                if not finished_state.is_reduced(state):
+                can_be_reduced = "epoch_progress" not in state and not finished_state.is_reduced(state)
+                if can_be_reduced and _epoch_of(self.folder / LAST) == state["epoch"]:
                     checkpoint.save_training_state(finished_state.reduced(state), self.folder / STATE)
+            except DetectError as error:  # such as for a full disk
+                warn(f"{error}; the state of the finished run keeps its full size")
 
     def lock(self) -> None:
         """Keep other processes from training this run until ``unlock``. The first process locks for all processes.

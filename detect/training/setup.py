@@ -105,6 +105,7 @@ def start_run(
                     "the run had finished, and such a run keeps no momentum: it continues from the weights of"
                     f" {LAST}{' (the EMA)' if config.ema else ''}, and the momentum builds up anew"
                 )
+                run.save_progress()  # with the weights, before the next epoch replaces those of LAST
             report(f"run: {folder}")
     except BaseException:
         run.unlock()

@@ -27,6 +27,7 @@ from detect.structures.detections import Detections
 from detect.text import counted
 from detect.training import trainer, validation
 from detect.training.logging.jsonl import MetricsLog
+from detect.training.loop import EpochProgress
 from detect.training.run import BEST, FILES, LAST, LOG, REPORT, RESULTS, STATE, TENSORBOARD, TrainingRun
 
 
@@ -113,6 +114,36 @@ def test_a_run_with_deleted_checkpoints_can_be_resumed(tmp_path, whole):
     assert resume(tmp_path) == len(SCORES)
 
 
+def test_weights_that_only_the_state_of_a_finished_run_has_stay_in_it(tmp_path, whole, capsys):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (run := tiny_run(tmp_path)).restore(TrainingRun.load_state(tmp_path))
+    for copy in (None, BEST):  # of epoch 2; the last one is 3
+        (tmp_path / LAST).unlink()
+        if copy:
+            shutil.copy(tmp_path / copy, tmp_path / LAST)
+        run.reduce_state()
+        assert "model" in TrainingRun.load_state(tmp_path)
+        shutil.copy(whole / LAST, tmp_path / LAST)
+    run.save_progress(EpochProgress(batches=1))  # within epoch 4
+    run.reduce_state()
+    assert "model" in TrainingRun.load_state(tmp_path)
+    shutil.copy(whole / STATE, tmp_path / STATE)
+    run.reduce_state()
+    assert "model" not in TrainingRun.load_state(tmp_path) and not capsys.readouterr().err
+
+
+def test_a_state_that_cannot_be_reduced_keeps_its_full_size(tmp_path, whole, monkeypatch, capsys):
+    def full(_: object, path: Path) -> None:
+        raise DiskError(f"cannot write {path}: No space left on device")
+
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(checkpoint, "save_training_state", full)
+    tiny_run(tmp_path).reduce_state()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "keeps its full size" in line
+    assert (tmp_path / STATE).read_bytes() == (whole / STATE).read_bytes()
+
+
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Callable[..., int]:
     """Run train.py in this process with fake epochs and return its exit status."""
@@ -157,6 +188,28 @@ def test_an_error_on_a_full_disk_says_how_to_continue(script, tmp_path, monkeypa
     assert script("--resume", folder) == (0 if failing > 1 else 2)
     if failing > 1:
         assert [row["epoch"] for row in rows(folder)] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_finished_run_survives_a_disk_that_is_full_when_it_is_extended(script, tmp_path, monkeypatch):
+    assert script() == 0
+    folder, save = tmp_path / "x y", torch.save
+    assert "model" not in TrainingRun.load_state(folder)
+    for writes in (0, 1):  # of the state, before the disk is full: at the start, and after LAST of the next epoch
+        left = iter(range(writes))
+
+        def full(values, file, left=left) -> None:
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            save(values, file)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "save", full)
+            assert script("--resume", folder, "--epochs", 4) == 2
+        assert checkpoint.load(folder / LAST).training["epoch"] == 3 + writes
+    assert script("--resume", folder) == 0
+    assert [row["epoch"] for row in rows(folder)] == [1, 2, 3, 4]
+    assert "model" not in TrainingRun.load_state(folder)
 
 
 def test_ctrl_c_while_the_first_epoch_is_saved_keeps_its_weights(script, tmp_path, monkeypatch, capsys):
