@@ -21,7 +21,8 @@ def labels_of(class_names: ClassNames, classes: Iterable[str | int]) -> list[int
         try:
             labels.append(class_names.label(one))
         except UsageError as error:
-            raise UsageError(f"{error}{_model_that_knows(str(one))}") from None
+            is_own = str(one).casefold() in map(str.casefold, class_names.names)  # in another spelling
+            raise UsageError(str(error) if is_own else f"{error}{_model_that_knows(str(one))}") from None
     return labels
 
 

@@ -24,6 +24,12 @@ def test_an_unknown_class_names_a_model_that_knows_it(name, hint):
         labels_of(CLASSES, ["kite", name])
 
 
+def test_another_spelling_of_an_own_class_names_no_other_model():
+    with pytest.raises(UsageError) as caught:
+        labels_of(coco_classes("mobilenet")[0], ["Person"])
+    assert "knows" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["unicorn", 12345, ""])
 def test_a_class_that_no_model_knows_has_no_hint(name):
     with pytest.raises(UsageError) as caught:

@@ -80,8 +80,8 @@ class _DetectSettings:
     )
     json_format: str | None = option(
         None,
-        "what `save_json` writes, which this implies: detect has every number; coco, huggingface and roboflow are what"
-        " these programs read, in detections_FORMAT.json or VIDEO_FORMAT.jsonl (default: detect)",
+        "what is written as JSON, also without `save_json`: detect has every number; coco, huggingface and roboflow"
+        " are what these programs read, in detections_FORMAT.json or VIDEO_FORMAT.jsonl (default: detect)",
         choices=tuple(JSON_FORMATS),
     )
     mask_format: str | None = option(
