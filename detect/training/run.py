@@ -34,6 +34,7 @@ from detect.training.step import TrainStep
 
 STATE, LAST, BEST = "last_state.pt", "last.safetensors", "best.safetensors"
 RESULTS, CURVES, TENSORBOARD = "results.csv", "curves.png", "tensorboard"
+WANDB = "wandb"  # folder of Weights & Biases' own files
 MODEL_SUMMARY, LABELS = "model.txt", "labels.png"
 MOSAIC, PR_CURVE, F1_CURVE = "val_mosaic.png", "pr_curve.png", "f1_curve.png"
 CONFUSION_MATRIX, REPORT = "confusion_matrix.png", "report.html"
@@ -188,7 +189,8 @@ class TrainingRun:
         kept = [self.folder / STATE, self.folder / LAST]
         kept += [path for pattern in FAILED_STEPS for path in self.folder.glob(pattern)]
         if world().is_first and not any(path.exists() for path in kept):
-            shutil.rmtree(self.folder / TENSORBOARD, ignore_errors=True)
+            for name in (TENSORBOARD, WANDB):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
             with suppress(OSError):  # a folder that remains is harmless, and this must not hide why the run ended
                 for name in START_FILES:
                     (self.folder / name).unlink(missing_ok=True)

@@ -31,7 +31,6 @@ from detect.training.config import TrainConfig
 from detect.training.data import TrainingData
 from detect.training.fitting import FittedConfig
 from detect.training.initial_model import build_initial_model, build_resumed_model
-from detect.training.logging import tracking
 from detect.training.optimizer import build_ema, build_optimizer, build_schedule, scheduled_lr
 from detect.training.resume import SETTINGS_FILE
 from detect.training.run import LAST, RunMetadata, TrainingRun
@@ -41,11 +40,9 @@ from detect.training.step import TrainStep
 def prepare_process(config: TrainConfig) -> tuple[torch.device, int]:
     """Set up threads, seeds and the output folder; return the device and the number of loader processes.
 
-    Raises UsageError for a device that does not exist, for an output folder that cannot be written to, and for an
-    experiment tracker whose library is not installed.
+    Raises UsageError for a device that does not exist, and for an output folder that cannot be written to.
     """
     progress.hide_bars(config.quiet)
-    tracking.check_installed(config.log)
     device = runtime.pick_device(config.device)
     workers = num_workers(config)
     runtime.configure_process(workers)

@@ -28,7 +28,18 @@ from detect.text import counted
 from detect.training import trainer, validation
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.loop import EpochProgress
-from detect.training.run import BEST, FILES, LAST, LOG, REPORT, RESULTS, STATE, TENSORBOARD, TrainingRun
+from detect.training.run import (
+    BEST,
+    FILES,
+    LAST,
+    LOG,
+    REPORT,
+    RESULTS,
+    START_FILES,
+    STATE,
+    TENSORBOARD,
+    TrainingRun,
+)
 
 
 def assert_equal_runs(folder: Path, whole: Path) -> None:
@@ -142,6 +153,15 @@ def test_a_state_that_cannot_be_reduced_keeps_its_full_size(tmp_path, whole, mon
     (line,) = capsys.readouterr().err.splitlines()
     assert "keeps its full size" in line
     assert (tmp_path / STATE).read_bytes() == (whole / STATE).read_bytes()
+
+
+def test_a_run_without_weights_leaves_no_folder(tmp_path):
+    (run := tiny_run(tmp_path / "run")).folder.mkdir()
+    for name in (*START_FILES, f"{TENSORBOARD}/events", "wandb/run/log"):
+        (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / name).touch()
+    run.delete_if_empty()
+    assert not run.folder.exists()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from detect.errors import UsageError
 from detect.io.files import write_text
 from detect.progress import report, warn
 from detect.text import one_line
@@ -23,18 +21,6 @@ from detect.training.run import ID_FILE
 
 NO_TRACKER = "none"
 CLOSE_SECONDS = 60.0  # after which a run ends although not everything was sent
-
-
-def check_installed(tracker: str) -> None:
-    """Raise UsageError if the library of a tracker, one of SERVICES or "none", is not installed."""
-    if tracker == NO_TRACKER:
-        return
-    spec = importlib.util.find_spec(tracker)
-    if spec is None or spec.origin is None:  # a folder of this name, such as W&B's own in the current folder
-        raise UsageError(
-            f"`log={tracker!r}` needs the package {tracker}, which the extra [{tracker}] installs: python -m pip"
-            f" install {tracker}"
-        )
 
 
 class Tracker:
@@ -98,7 +84,7 @@ def tracker(name: str, folder: Path, settings: Mapping[str, Any], run_name: str)
 def _open(name: str, folder: Path, settings: Mapping[str, Any], run_name: str) -> Tracker | None:
     try:
         service = SERVICES[name](Experiment(run_name, folder, settings, _saved_id(folder, name)))
-    except Exception as error:  # the server is away, there is no key, ...
+    except Exception as error:  # no library, the server is away, there is no key, ...
         warn_of_failure(name, error)
         return None
     with optional_file(folder / ID_FILE):

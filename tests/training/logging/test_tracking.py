@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from detect.errors import UsageError
 from detect.training.config import TRACKERS
 from detect.training.logging import tracking
 from detect.training.logging.services import SERVICES
+from detect.training.logging.services.mlflow_run import open_mlflow
 
 ROW = {
     "epoch": 2, "lr": 0.01, "seconds": 3.0, "memory_bytes": None, "losses": {"loss": 1.5}, "val_losses": None,
     "val": {"bbox": {"AP": 0.25, "APl": None}, "classes": {}},
 }  # fmt: skip
-IMAGES = {"1 a.jpg": np.zeros((8, 8, 3), np.uint8)}
+IMAGES = {"1 \u00fcn\u00ef.jpg": np.zeros((8, 8, 3), np.uint8)}
 
 
 class FakeService:
@@ -68,7 +71,7 @@ def test_an_epoch_is_logged_by_the_names_of_results_csv(opened, tmp_path):
         tracker.log_epoch(ROW, IMAGES)
     (service,) = opened
     values = {"lr": 0.01, "seconds": 3.0, "train_loss": 1.5, "bbox_AP": 0.25}
-    assert service.calls == [("values", 2, values), ("images", 2, ["1 a.jpg"]), ("close", True)]
+    assert service.calls == [("values", 2, values), ("images", 2, list(IMAGES)), ("close", True)]
     assert (service.experiment.name, service.experiment.settings) == ("x", {"lr": 0.01})
 
 
@@ -116,13 +119,69 @@ def test_a_run_ends_although_a_server_takes_forever(opened, tmp_path, monkeypatc
     assert "not everything was sent" in capsys.readouterr().err
 
 
-def test_a_missing_library_is_a_mistake_that_names_its_extra(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "no_tracker").mkdir()  # a folder of this name is not the library
-    for name in ("no_tracker", "not_there"):
-        with pytest.raises(UsageError, match=rf"the extra \[{name}\]"):
-            tracking.check_installed(name)
-    tracking.check_installed("none")
+@pytest.fixture
+def library(tmp_path, monkeypatch) -> Iterator[Callable[..., None]]:
+    """Install a module with this source code as the library of a tracker, or an empty folder without code."""
+
+    def install(name: str, code: str = "") -> None:
+        monkeypatch.syspath_prepend(str(tmp_path / "libraries"))
+        (tmp_path / "libraries" / name).mkdir(parents=True)
+        if code:
+            (tmp_path / "libraries" / name / "__init__.py").write_text(code)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    yield install
+    for name, module in [*sys.modules.items()]:
+        if str(tmp_path) in str(getattr(module, "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_missing_library_is_one_warning_that_names_its_extra(tmp_path, capsys, library, name):
+    if importlib.util.find_spec(name):
+        pytest.skip("it is installed")
+    for _ in range(2):
+        with tracking.tracker(name, tmp_path, {}, "x") as tracker:
+            assert tracker is None
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"the extra [{name}]" in line and f"pip install {name}; training goes on" in line
+        if not (tmp_path / "libraries").exists():
+            library(name)  # a folder of this name is not the library
+
+
+WANDB = """
+import sys
+Image = None
+def Settings(**_): pass
+def init(**_): raise OSError(sys.stdin.isatty())
+"""
+
+
+def test_wandb_cannot_ask_for_a_key(tmp_path, monkeypatch, capsys, library):
+    library("wandb", WANDB)
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    with tracking.tracker("wandb", tmp_path, {}, "x") as tracker:
+        assert tracker is None and sys.stdin is terminal
+    assert "False; training goes on without it" in capsys.readouterr().err
+
+
+MLFLOW = """
+def get_tracking_uri(): return ""
+class MlflowClient:
+    keys = []
+    def update_run(self, *_, **__): pass
+    def log_image(self, run, image, key, step): self.keys.append(key)
+"""
+
+
+def test_mlflow_gets_titles_of_ascii_characters(tmp_path, library):
+    """It refuses others."""
+    library("mlflow", MLFLOW)
+    (tmp_path / "libraries" / "mlflow" / "entities.py").write_text("Metric = Param = None")
+    service = open_mlflow(tracking.Experiment("x", tmp_path, {}, "7"))
+    service.log_images(1, IMAGES)
+    assert sys.modules["mlflow"].MlflowClient.keys == ["1 _n_.jpg"]
 
 
 @pytest.mark.slow

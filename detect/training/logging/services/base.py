@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from detect.errors import UsageError
+
 PROJECT = "detect"  # name of the project, unless the tracker's own environment variables name another one
+
+
+def require(library: str) -> None:
+    """Raise UsageError if the library of a tracker is not installed."""
+    spec = importlib.util.find_spec(library)
+    if spec is None or spec.origin is None:  # a folder of this name, such as W&B's own in the current folder
+        raise UsageError(
+            f"it needs the package {library}, which the extra [{library}] installs: python -m pip install {library}"
+        )
 
 
 @dataclass(frozen=True)

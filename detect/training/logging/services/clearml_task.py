@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service
+from detect.training.logging.services.base import PROJECT, Experiment, Service, require
 
 _ANSWER_TIMEOUT = 10  # seconds
 
@@ -24,6 +24,7 @@ def open_clearml(experiment: Experiment) -> Service:
 
 class _ClearmlTask:
     def __init__(self, experiment: Experiment) -> None:
+        require("clearml")
         from clearml import Task
 
         if not Task.is_offline():

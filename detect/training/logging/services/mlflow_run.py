@@ -1,7 +1,7 @@
 """MLflow (https://mlflow.org/docs), with the library ``mlflow``.
 
-The library reads MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and other variables itself; by default it writes the file
-mlflow.db in the current folder.
+The library reads MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and other variables itself; by default it writes
+mlflow.db and, for images, mlruns/ in the current folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service
+from detect.training.logging.services.base import PROJECT, Experiment, Service, require
 
 # A server that does not answer would otherwise stop the training for minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
@@ -26,6 +26,7 @@ def open_mlflow(experiment: Experiment) -> Service:
 
 class _MlflowRun:
     def __init__(self, experiment: Experiment) -> None:
+        require("mlflow")
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         import mlflow
@@ -54,7 +55,8 @@ class _MlflowRun:
 
     def log_images(self, epoch: int, images: Mapping[str, np.ndarray]) -> None:
         for title, image in images.items():
-            self._client.log_image(self.id, image, key=re.sub(r"[^\w. -]", "_", title), step=epoch)
+            key = re.sub(r"[^\w. -]", "_", title, flags=re.ASCII)  # all that it accepts
+            self._client.log_image(self.id, image, key=key, step=epoch)
 
     def close(self, *, finished: bool) -> None:
         self._client.set_terminated(self.id, "FINISHED" if finished else "KILLED")

@@ -6,12 +6,15 @@ The library reads WANDB_API_KEY, WANDB_PROJECT, WANDB_MODE=offline and other var
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service
+from detect.training.logging.services.base import PROJECT, Experiment, Service, require
 
 _START_TIMEOUT = 30  # seconds
 
@@ -23,18 +26,20 @@ def open_wandb(experiment: Experiment) -> Service:
 
 class _WandbRun:
     def __init__(self, experiment: Experiment) -> None:
+        require("wandb")
         import wandb
 
         self._image = wandb.Image
-        self._run: Any = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            name=experiment.name,
-            dir=experiment.folder,
-            config=dict(experiment.settings),
-            id=experiment.id,
-            resume="allow",
-            settings=wandb.Settings(init_timeout=_START_TIMEOUT, console="off", quiet=True),
-        )
+        with _no_questions():
+            self._run: Any = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                name=experiment.name,
+                dir=experiment.folder,
+                config=dict(experiment.settings),
+                id=experiment.id,
+                resume="allow",
+                settings=wandb.Settings(init_timeout=_START_TIMEOUT, console="off", quiet=True),
+            )
         self.id = str(self._run.id)
         self.where = str(experiment.folder / "wandb") if self._run.offline else str(self._run.url or "")
 
@@ -48,3 +53,15 @@ class _WandbRun:
 
     def close(self, *, finished: bool) -> None:
         self._run.finish(exit_code=0 if finished else 1)
+
+
+@contextmanager
+def _no_questions() -> Iterator[None]:
+    """Without a key, the library waits for an answer on a terminal; without a terminal, that is an error."""
+    terminal = sys.stdin
+    with Path(os.devnull).open(encoding="utf-8") as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = terminal
