@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shutil
 import socket
 from base64 import b64decode
 from io import BytesIO
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,6 +17,8 @@ from helpers.folders import ROOT
 from helpers.tiny_models import render_shapes
 from nbclient import NotebookClient
 from PIL import Image
+
+import detect
 
 MAX_BYTES = 400_000
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -99,6 +103,27 @@ def test_notebooks_use_the_python_api_and_no_scripts(path):
     assert [line.strip().split()[:2] for line in source.splitlines() if line.strip().startswith(("!", "%"))] == [
         ["%pip", "install"]
     ]
+
+
+def test_annotations_are_compared_by_the_names_of_classes_when_a_class_vanishes(tmp_path):
+    """Without cars, "person" is the first class instead of the second."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    outlines = {"car": [[2, 2], [20, 2], [20, 20]], "person": [[30, 5], [50, 5], [50, 40]]}
+    write_labelme(tmp_path, outlines)
+    cells = [cell.source for cell in nbformat.read(ROOT / "notebooks" / "pre_annotate.ipynb", 4).cells]
+    values = {"detect": detect, "labels": tmp_path, "FORMAT": "labelme", "IN_COLAB": False, "CORRECTED": None}
+    exec(next(source for source in cells if "def read_all" in source), values)
+    write_labelme(tmp_path, {"person": outlines["person"]})
+    exec(next(source for source in cells if "def boxes_of" in source), values)
+    assert values["changes"] == {"a.png": (1, 1, 0)}  # kept, deleted, drawn
+    names = [values[state]["a.png"][1].names for state in ("before", "after")]
+    assert names == [["car", "person"], ["person"]]
+
+
+def write_labelme(folder: Path, outlines: dict[str, list[list[int]]]) -> None:
+    shapes = [{"label": name, "points": points, "shape_type": "polygon"} for name, points in outlines.items()]
+    document = {"imagePath": "a.png", "imageHeight": 48, "imageWidth": 64, "shapes": shapes}
+    (folder / "a.json").write_text(json.dumps(document))
 
 
 def run(name: str, **values: object) -> nbformat.NotebookNode:
