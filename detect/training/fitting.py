@@ -51,6 +51,7 @@ class FittedConfig:
     def note(self, name: str, result: object) -> None:
         """Keep what became of a setting that stays open, None or ``auto``, so that it suits another machine or preset
         when the settings are used again."""
+        self.reasons.pop(name, None)  # of the first part of a resumed run, which may have run on another machine
         if getattr(self.config, name) in (None, "auto"):
             self.reasons[name] = f"in this run: {' '.join(str(result).split())}"
 

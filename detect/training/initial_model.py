@@ -60,12 +60,10 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
         fitted.fit("imgsz", native_image_size(config.model, DETECTORS[config.model].short))
     else:
         fitted.fit("imgsz", fit_image_size(fitted.statistics))
-        reason = f"the dataset has {'masks' if has_masks else 'no masks'}"
-        head = "maskrcnn" if has_masks else "fasterrcnn"
-        fitted.fit("head", FittedDefault(head, reason), usual=head)  # the line about the model says it
     architecture = _choose_architecture(fitted.config, has_masks)
-    if (channels := architecture.fpn_channels) is not None:
-        fitted.fit("fpn_channels", FittedDefault(channels, "those of the backbone"), usual=channels)
+    if not config.model:
+        fitted.note("head", f"{architecture.head}, since the dataset has {'masks' if has_masks else 'no masks'}")
+        fitted.note("fpn_channels", architecture.fpn_channels)
     usual = architecture.max_detections
     limit = fitted.fit("max_detections", fit_max_detections(fitted.statistics, usual), usual=usual)
     architecture = replace(architecture, max_detections=limit)
@@ -93,13 +91,13 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
 
 
 def _choose_architecture(config: TrainConfig, has_masks: bool) -> Architecture:
-    """Return the architecture that the config asks for, once its head is fitted."""
+    """Return the architecture that the config asks for, with the head that suits the dataset by default."""
     assert config.imgsz
     if config.model:
         architecture = detector_architecture(config.model, config.imgsz)
     else:
-        assert config.head
-        architecture = backbone_architecture(config.backbone, config.head, config.imgsz, config.fpn_channels)
+        head = config.head or ("maskrcnn" if has_masks else "fasterrcnn")
+        architecture = backbone_architecture(config.backbone, head, config.imgsz, config.fpn_channels)
     if architecture.has_masks and not has_masks:
         raise UsageError(
             f"{architecture.model} with a mask head needs masks, and '{config.data}' has none; use"

@@ -137,6 +137,8 @@ def boxes_only(data, tmp_path_factory) -> Path:
 def test_a_dataset_without_masks_gets_a_faster_rcnn_by_default(train_py, boxes_only, tmp_path, capsys):
     assert train_py("--data", boxes_only, "--epochs", 1, "--output-dir", tmp_path, *TINY) == 0
     assert "mobilenet_v2 (fasterrcnn)" in capsys.readouterr().out
+    (settings,) = tmp_path.glob("*/settings.yaml")
+    assert "# in this run: fasterrcnn, since the dataset has no masks\nhead: null\n" in settings.read_text()
 
 
 def test_help_does_not_import_torch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from detect.models import checkpoint
 from detect.models.anchors import anchor_sizes
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
+from detect.training.config import TrainConfig
+from detect.training.fitting import FittedConfig
 from detect.training.step import TrainStep
 
 FITTED = ("imgsz", "anchors", "norm", "freeze", "repeat_threshold", "epochs", "lr", "warmup_steps")
@@ -85,11 +88,19 @@ def test_saved_settings_say_what_became_of_those_left_open_and_are_read_again(se
     ):
         assert f"# {comment}\n{setting}\n" in text
     values = yaml.safe_load(text)
-    assert values["head"] == "fasterrcnn" and values["fpn_channels"] > 0
+    assert re.search(r"# in this run: \d+\nfpn_channels: null\n", text)  # those of the backbone
     (tmp_path / "again.yaml").write_text(text)
     assert yaml.safe_load(settings_of_new_run("--config", tmp_path / "again.yaml", "--name", "again")) == values | {
         "name": "again"
     }
+
+
+def test_a_resumed_run_on_a_given_device_does_not_keep_the_note_about_the_former_one():
+    for device, note in (("cpu", None), ("auto", "in this run: cpu")):
+        fitted = FittedConfig(TrainConfig(data="x", device=device), data=None)
+        fitted.reasons["device"] = "in this run: cuda:0"
+        fitted.note("device", "cpu")
+        assert fitted.reasons.get("device") == note
 
 
 def test_detections_per_image_are_fitted_to_crowded_images_and_reported_only_then(
