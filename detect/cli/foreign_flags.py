@@ -5,11 +5,13 @@ The kits are Ultralytics and YOLOv5 to v7, Detectron2, MMDetection and torchvisi
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
+
+from detect.options import Field
 
 # Name of the other kit's flag, with _ for - -> settings that do the same, each with the value to give ("" for the
 # user's own). The first one that a program has is suggested.
-_SAME: dict[str, tuple[tuple[str, str], ...]] = {
+SAME: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("conf", "conf_thres", "confidence", "confidence_threshold", "score_thr"), (("threshold", ""),)),
     **dict.fromkeys(("iou", "iou_thres"), (("nms", ""),)),
     **dict.fromkeys(("source", "video_input"), (("input", ""),)),
@@ -37,27 +39,29 @@ _SAME: dict[str, tuple[tuple[str, str], ...]] = {
     "task": (("split", ""),),
     "include": (("to", ""),),
 }
-_CLASSES = "the classes come from the dataset"
-_PROCESSES = "for several GPUs, run torchrun --nproc_per_node=N train.py"
-_NO_WINDOW = "images are drawn into the output folder; detect_video.py shows frames with --show"
-# What to do where no setting of the program does the same.
-_OTHER_WAYS = {
+# What to do where no setting of the program does the same: advice, and before it a setting that only those programs
+# have for which it is true ("" for all). The first that is true is given.
+_CLASSES = (("pretrained", "the classes come from the dataset"), ("", "the classes come from the model"))
+_PROCESSES = (("pretrained", "for several GPUs, run torchrun --nproc_per_node=N train.py"),)
+_NO_WINDOW = (("annotated", "images are drawn into the output folder; detect_video.py shows frames with --show"),)
+_OTHER_WAYS: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("num_classes", "nc", "single_cls"), _CLASSES),
     **dict.fromkeys(("num_gpus", "world_size"), _PROCESSES),
     **dict.fromkeys(("show", "view_img"), _NO_WINDOW),
-    **dict.fromkeys(("opts", "cfg_options"), "each setting has a flag of its own, see --help"),
-    "exist_ok": "each run gets a folder of its own, NAME_2 if NAME exists",
-    "save_conf": "the scores are in the files of --save-json and --save-coco",
+    **dict.fromkeys(("nosave", "no_save"), (("show", "the annotated video is always written"),)),
+    **dict.fromkeys(("opts", "cfg_options"), (("", "each setting has a flag of its own, see --help"),)),
+    "exist_ok": (("output_dir", "each run gets a folder of its own, NAME_2 if NAME exists"),),
+    "save_conf": (("save_json", "the scores are in the files of --save-json and --save-coco"),),
 }
 
 
-def hint(name: str, fields: Collection[str]) -> tuple[str, str]:
+def hint(name: str, fields: Mapping[str, Field]) -> tuple[str, str]:
     """Return what does in this program the same as the flag ``name`` of another kit: a setting and advice.
 
-    name: with ``_`` for ``-``.  fields: names of the settings of this program.
+    name: with ``_`` for ``-``.  fields: settings of this program.
     The setting is spelled as in messages, such as `` `save_labels='yolo'` ``. Each part is "" where there is none.
     """
-    for field, value in _SAME.get(name, ()):
-        if field in fields:
+    for field, value in SAME.get(name, ()):
+        if field in fields and value in ("", "False", *(fields[field].choices or ())):
             return (f"`{field}={value}`" if value else f"`{field}`"), ""
-    return "", _OTHER_WAYS.get(name, "")
+    return "", next((advice for field, advice in _OTHER_WAYS.get(name, ()) if not field or field in fields), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
 from detect.cli import foreign_flags
 from detect.cli.commands.train import TrainSettings
@@ -39,6 +40,8 @@ PROGRAMS = (TrainSettings, EvaluateSettings, DetectImageSettings, DetectVideoSet
         (DetectImageSettings, "--show", "detect_video.py shows frames with --show"),
         (DetectImageSettings, "--exist-ok", "each run gets a folder of its own"),
         (TrainSettings, "--num-classes", "the classes come from the dataset"),
+        (DetectImageSettings, "--num-classes", "the classes come from the model"),
+        (DetectVideoSettings, "--nosave", "the annotated video is always written"),
     ],
 )
 def test_flag_of_another_kit_is_answered_with_what_does_the_same(program, flag, said):
@@ -47,12 +50,34 @@ def test_flag_of_another_kit_is_answered_with_what_does_the_same(program, flag, 
     assert "\n" not in str(caught.value) and flag.partition("=")[0] in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("program", "flag", "not_said"),
+    [
+        (EvaluateSettings, "--num-gpus", "torchrun"),
+        (ServeConfig, "--show", "output folder"),
+        (TrainSettings, "--save-conf", "--save-json"),
+    ],
+)
+def test_advice_is_given_only_where_it_is_true(program, flag, not_said):
+    with pytest.raises(UsageError, match=flag) as caught:
+        parse(program, "A program.", [flag, "1"])
+    assert not_said not in str(caught.value)
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_hint_is_a_setting_of_the_program(program):
+def test_every_hint_is_a_setting_of_the_program_with_a_value_that_it_takes(program):
     fields = fields_of(program)
-    for name in foreign_flags._SAME:
-        same, _ = foreign_flags.hint(name, fields)
-        assert not same or same.strip("`").partition("=")[0] in fields
+    for name in foreign_flags.SAME:
+        setting, _, value = foreign_flags.hint(name, fields)[0].strip("`").partition("=")
+        if value:
+            fields[setting].checked(yaml.safe_load(value), name)
+
+
+def test_every_entry_of_the_table_is_a_hint_of_a_program():
+    programs = [fields_of(program) for program in PROGRAMS]
+    for name, entries in foreign_flags.SAME.items():
+        hints = {foreign_flags.hint(name, fields)[0].strip("`") for fields in programs}
+        assert {f"{field}={value}" if value else field for field, value in entries} <= hints
 
 
 def test_version_is_one_line_with_the_versions_of_the_libraries(capsys):
