@@ -31,6 +31,7 @@ from detect.training.loop import EpochProgress
 from detect.training.run import (
     BEST,
     FILES,
+    ID_FILE,
     LAST,
     LOG,
     REPORT,
@@ -284,7 +285,7 @@ def test_the_real_script_killed_while_it_writes_resumes_to_the_same_weights(tmp_
         folder = tmp_path / f"killed_{name}"
         assert call("-c", KILL, name, times, *flags, "--name", folder.name) == -9
         assert call("train.py", "--resume", folder, "--device", "cpu", "--quiet") == 0
-        assert {path.name for path in folder.iterdir()} == {*FILES, TENSORBOARD} - {REPORT}
+        assert {path.name for path in folder.iterdir()} == {*FILES, TENSORBOARD} - {REPORT, ID_FILE}
         for file in (BEST, LAST):
             ours, theirs = (checkpoint.load(run / file) for run in (folder, tmp_path / "whole"))
             assert all(torch.equal(ours.state[k], theirs.state[k]) for k in theirs.state)
