@@ -79,7 +79,11 @@ def cpu_has_int8_products() -> bool:
 def hide_gpu_warning() -> None:
     """Hide the warning that there is no GPU, which a module of torch prints that nncf and torch.compile import."""
     # A filter, since torch resets the level of its loggers later.
-    logging.getLogger("torch.utils.cpp_extension").addFilter(lambda record: record.levelno >= logging.ERROR)
+    logging.getLogger("torch.utils.cpp_extension").addFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def seed_all(*numbers: int) -> None:

@@ -18,7 +18,6 @@ from detect.inference.runtimes.openvino_runtime import openvino_core
 from detect.inference.runtimes.packages import import_runtime
 from detect.models.builder import Detector
 from detect.models.prediction.networks import networks_of
-from detect.runtime import hide_gpu_warning
 
 
 def export_openvino(
@@ -52,8 +51,6 @@ def export_openvino(
 
 def _quantized(network: Any, kept_in_float: str, inputs: Sequence[Tensor]) -> Any:
     """Return the network with 8-bit weights and activations, except in layers that the pattern matches."""
-    hide_gpu_warning()
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # nncf imports it; it warns without a GPU
     nncf = import_runtime("nncf", "`int8`")
     scope = nncf.IgnoredScope(patterns=[f".*({kept_in_float}).*"], validate=False)
     dataset = nncf.Dataset(inputs, lambda one: one.contiguous().numpy())

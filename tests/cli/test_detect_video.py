@@ -9,6 +9,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers.fake_predictor import files
@@ -107,6 +108,13 @@ def test_ctrl_c_before_the_first_frame_leaves_no_file(run_script, predictor, cli
     predictor.interrupt_at = 1
     assert run_script(detect_video, "--input", clip, "--quiet") == 130
     assert not files(tmp_path / "out")
+
+
+def test_an_absent_camera_is_one_line(run_script, capfd):
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)  # as in a new process
+    assert run_script(detect_video, "--input", "99") == 2
+    printed = capfd.readouterr()
+    assert printed.err.startswith("error: camera 99 cannot be opened: ") and printed.err.count("\n") == 1
 
 
 @pytest.fixture

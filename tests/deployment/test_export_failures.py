@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from helpers.tiny_models import render_shapes
 import detect
 from detect.cli.commands import export
 from detect.cli.exit_status import exit_status
+from detect.deployment.verification import Verification
 from detect.errors import CheckpointError, DiskError, ExportLossError, UsageError
+from detect.evaluation.selftest_repeats import Agreement
 from detect.inference import load
 from detect.inference.exported_model import FORMAT
 from detect.inference.runtimes import openvino_runtime
@@ -239,6 +243,21 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(folder, tmp_path, to):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_package_that_quantizes_is_imported_without_torchs_warning_about_a_missing_gpu(monkeypatch):
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    monkeypatch.setattr(logger, "filters", [])
+    import_runtime("nncf", "`int8`")
+    records = [logging.makeLogRecord({"levelno": level}) for level in (logging.WARNING, logging.ERROR)]
+    assert [bool(logger.filter(record)) for record in records] == [False, True]
+
+
+@pytest.mark.parametrize(("same", "explained"), [(1, True), (10, False)])
+def test_a_small_fraction_of_equal_detections_is_explained(same, explained):
+    evaluation = SimpleNamespace(dataset="few", split="val", scores={"bbox": {"AP": 0.5}})
+    text = Verification(evaluation, evaluation, Agreement(same, 10, 0.001, 0.1)).text()
+    assert ("count as the same" in text) is explained and text.startswith("few val: bbox AP 0.500 -> 0.500; ")
 
 
 def test_output_folder_that_is_a_file_is_refused(folder, tmp_path):

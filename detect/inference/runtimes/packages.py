@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.errors import UsageError
+from detect.runtime import hide_gpu_warning
 
 EXTRA = 'python -m pip install -r requirements-export.txt, or the extra: python -m pip install ".[export]"'
 
@@ -16,6 +17,8 @@ def import_runtime(package: str, needed_by: Path | str) -> Any:
 
     needed_by: model or setting that needs it, for the message.
     """
+    if package == "nncf":
+        hide_gpu_warning()
     try:
         return import_module(package)
     except ImportError as error:
