@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
@@ -127,6 +128,12 @@ def test_labels_use_a_named_font(han_font, capsys):
     labels = [draw(image, one, ClassNames(("狗",)), DrawingStyle(font=font)) for font in (str(han_font), None)]
     assert (labels[0] != labels[1]).any()
     assert capsys.readouterr().err.count("Han") == 1  # the second label
+
+
+def test_a_named_font_draws_letters_and_digits_if_it_has_them():
+    serif = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSerif.ttf")
+    ((text, font),) = runs("dog 0.91", 20, str(serif))
+    assert (text, font.path) == ("dog 0.91", str(serif))
 
 
 def test_a_named_font_comes_first(han_font):
