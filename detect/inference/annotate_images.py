@@ -15,7 +15,7 @@ import numpy as np
 
 from detect import distributed
 from detect.errors import DetectError, DiskError, MediaError
-from detect.inference.class_selection import labels_of
+from detect.inference.class_selection import labels_of, loadable_models
 from detect.inference.finished_images import FinishedImage, FinishedImages
 from detect.inference.image_counters import ImageCounters
 from detect.inference.image_input import warn_truncated
@@ -137,7 +137,8 @@ def annotate_images(
     Raises UsageError for an unknown class or format, and if ``folder`` cannot be continued or another process uses it;
     DiskError for a file that cannot be written. An error of one process is raised in all of them.
     """
-    labels = None if classes is None else labels_of(predictor.class_names, classes)
+    others = loadable_models(predictor.device.type)
+    labels = None if classes is None else labels_of(predictor.class_names, classes, others)
     formats = list(formats)
     settings = run_settings(predictor, labels, rescale_16bit)
     here = distributed.world()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.errors import DetectError
-from detect.inference.class_selection import labels_of
+from detect.inference.class_selection import labels_of, loadable_models
 from detect.inference.image_counters import LimitCounter, ShrinkCounter
 from detect.inference.predictor import Predictor
 from detect.inference.tracking.count_line import CountLine
@@ -113,7 +113,8 @@ class _Detection(ExitStack):
     def __init__(self, predictor: Predictor, classes: Iterable[str | int] | None, tracked: bool) -> None:
         super().__init__()
         self._predictor = predictor
-        self._labels = None if classes is None else labels_of(predictor.class_names, classes)
+        others = loadable_models(predictor.device.type)
+        self._labels = None if classes is None else labels_of(predictor.class_names, classes, others)
         self._tracker = Tracker(predictor.class_thresholds) if tracked else None
         self._limit = self.enter_context(LimitCounter(predictor, "frame"))
         self._shrinking = self.enter_context(ShrinkCounter(predictor, "frame"))

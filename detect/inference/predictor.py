@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from detect.errors import UsageError
-from detect.inference.class_selection import labels_of
+from detect.inference.class_selection import labels_of, loadable_models
 from detect.inference.image_input import ImageInput, to_rgb_array
 from detect.inference.mask_pasting import paste_mask
 from detect.inference.runtimes.base import Runtime
@@ -198,7 +198,8 @@ class Predictor:
         check_number("batch_size", batch_size, int, low=1)
         labels = None
         if classes is not None:
-            labels = labels_of(self.class_names, [classes] if isinstance(classes, str | int) else classes)
+            wanted = [classes] if isinstance(classes, str | int) else classes
+            labels = labels_of(self.class_names, wanted, loadable_models(self.device.type))
         inputs = images if isinstance(images, list | tuple) else [images]
         results: list[Detections] = []
         for first in range(0, len(inputs), batch_size):
