@@ -10,7 +10,6 @@ from detect.models.pretrained import bundled, coco_classes
 from detect.models.zoo import AUTO_DETECTORS, BUNDLED
 from detect.structures.class_names import ClassNames
 
-
 Models = Iterable[tuple[str, ClassNames]]
 """Models, each as the words that select it and its classes."""
 
