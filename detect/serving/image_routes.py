@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -24,6 +24,7 @@ from detect.serving.model_registry import ServedModel, select_model
 from detect.serving.responses import ImageResult, Results
 from detect.serving.service import Service
 from detect.structures.class_names import ClassNames
+from detect.structures.detections import Detections
 from detect.text import unknown
 
 T = TypeVar("T")
@@ -34,6 +35,10 @@ _FORMAT_TEXT = (
     "content of the response: `json` (detections), what other tools read (`coco`, `huggingface`, `roboflow`), `image`"
     " (annotated image), `masks`, or the files of this output format in a zip archive:"
     f" {', '.join(f'`{name}`' for name in responses.FILE_FORMATS)}"
+)
+_DRAW_TEXT = (
+    "`false`: format=image is the image without detections, its EXIF orientation applied. The model does not run. For"
+    " programs that draw themselves and cannot read the format of the image"
 )
 FAILED_HEADER = "Failed-Images"
 
@@ -101,6 +106,7 @@ async def detect(
     tile: TileQuery = None,
     format: Annotated[str, Query(description=_FORMAT_TEXT, json_schema_extra={"enum": list(FORMATS)})] = "json",
     image_type: Annotated[ImageType, Query(description="file type of format=image")] = "png",
+    draw: Annotated[bool, Query(description=_DRAW_TEXT)] = True,
     mask_format: MaskFormatQuery = None,
     masks: Annotated[
         MasksLayout,
@@ -128,9 +134,16 @@ async def detect(
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
     files = await uploads.receive_images(request, service.config, take_bytes)
     service.check_capacity(len(files))
+
+    async def predict(images: Sequence[np.ndarray]) -> list[Detections]:
+        if format == "image" and not draw:
+            return [_no_detections(image) for image in images]
+        service.check_tiles(served, images)
+        return await service.predict(served, images, threshold, labels, request)
+
     try:
         with anyio.fail_after(service.config.timeout):
-            results = await _detected(service, request, served, files, take_pixels, threshold, labels)
+            results = await _detected(service, files, take_pixels, predict)
             output = _Output(format, image_type, mask_format, masks)
             return await _response(service, served, results, output, start)
     except TimeoutError:
@@ -174,24 +187,25 @@ class _Output:
 
 async def _detected(
     service: Service,
-    request: Request,
-    served: ServedModel,
     files: Sequence[Encoded | FailedImage],
     take_pixels: Callable[[int], None],
-    threshold: float | None,
-    labels: Sequence[int] | None,
+    predict: Callable[[Sequence[np.ndarray]], Awaitable[list[Detections]]],
 ) -> Results:
-    """Return the result of each image. Raises the problem of the only image of a request."""
+    """Return the result of each image, with what ``predict`` finds in those that can be read. Raises the problem of
+    the only image of a request."""
     images = [await _decoded(service, file, take_pixels) for file in files]
     if len(images) == 1 and isinstance(images[0], FailedImage):
         raise images[0].problem
     readable = [image for image in images if not isinstance(image, FailedImage)]
-    service.check_tiles(served, readable)
-    found = iter(await service.predict(served, readable, threshold, labels, request))
+    found = iter(await predict(readable))
     return [
         image if isinstance(image, FailedImage) else ImageResult(str(file), image, next(found))
         for file, image in zip(files, images, strict=True)
     ]
+
+
+def _no_detections(image: np.ndarray) -> Detections:
+    return Detections(image.shape[:2], np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
 async def _decoded(

@@ -123,6 +123,19 @@ def test_annotated_images_have_the_requested_type(client, kind):
     assert names == [f"00{n}.{'png' if kind == 'png' else 'jpg'}" for n in (1, 2)]
 
 
+def num_processed(client) -> str:
+    return next(line for line in client.get("/metrics").text.splitlines() if line.startswith("detect_images_total"))
+
+
+def test_an_image_without_drawn_detections_does_not_need_the_model(client):
+    before = num_processed(client)
+    answer = client.post("/v1/detect", params={"format": "image", "draw": "false"}, content=PNG)
+    assert answer.headers["content-type"] == "image/png" and num_processed(client) == before
+    np.testing.assert_array_equal(read_image(Encoded(answer.content)), IMAGE)
+    assert client.post("/v1/detect", params={"draw": "false"}, content=PNG).json()["images"][0]["detections"]
+    assert num_processed(client) != before
+
+
 def test_mask_files_and_the_instance_map_equal_the_masks_of_the_predictor(client, model):
     query = {"format": "masks", "threshold": 0.3}
     answer = client.post("/v1/detect", params=query, content=PNG)
