@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -83,6 +84,8 @@ async def load_image(
         reason = str(error)
     except TimeoutError:
         reason = "the host does not answer in time"
+    except ssl.SSLCertVerificationError:
+        reason = "the certificate of its host is not valid"
     except (OSError, UnicodeError, h11.ProtocolError, anyio.BrokenResourceError, anyio.EndOfStream):
         reason = "the connection failed"  # without the details, which would describe the network of the server
     raise ImageProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} cannot be loaded: {reason}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import anyio
 import pytest
+import trustme
 from helpers.api_server import problem_of, serving, tiny_model
 from helpers.tiny_models import make_image
 
@@ -74,17 +77,35 @@ class _Host(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+@contextmanager
+def host(certificate: trustme.LeafCert | None = None) -> Iterator[int]:
+    """Run the host of images, with TLS if it has a certificate, and yield its port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Host)
     server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield server.server_port
-    _Host.stopped.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with host() as port:
+        yield port
+        _Host.stopped.set()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +230,39 @@ def test_a_file_that_is_too_large_ends_the_request(port, path):
 def test_a_failure_is_one_line_without_details_of_the_network(port, url, words):
     detail = refusal(url.replace("{port}", str(port)))
     assert words in detail and "127.0.0.1" not in detail
+
+
+@pytest.fixture
+def trusted(monkeypatch, tmp_path, authority) -> None:
+    """Let ``authority`` be the only one whose certificates this process accepts."""
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+
+def test_an_image_is_loaded_from_a_host_with_a_valid_certificate(monkeypatch, authority, trusted):
+    resolving(monkeypatch, ["127.0.0.1"])
+    with host(authority.issue_cert(HOST)) as port:
+        assert load(f"https://{HOST}:{port}/a.png") == PNG
+    assert _Host.requests == [(f"{HOST}:{port}", "/a.png")]
+
+
+@pytest.mark.parametrize(
+    ("names", "is_trusted"),
+    [(["other.example"], True), (["127.0.0.1"], True), ([f"*.{HOST}"], True), ([HOST, "127.0.0.1"], False)],
+    ids=["another host", "the address of the host", "a part of the host", "unknown authority"],
+)
+def test_a_host_without_a_valid_certificate_for_its_name_gets_no_request(
+    monkeypatch, authority, trusted, names, is_trusted
+):
+    resolving(monkeypatch, ["127.0.0.1"])
+    certificate = (authority if is_trusted else trustme.CA()).issue_cert(*names)
+    with host(certificate) as port:
+        assert "certificate of its host is not valid" in refusal(f"https://{HOST}:{port}/a.png")
+        redirect = f"https://{HOST}:{port}/a.png"
+        with host() as plain:
+            assert "certificate" in refusal(f"http://127.0.0.1:{plain}/redirect/{redirect}")
+    assert [path for _, path in _Host.requests] == [f"/redirect/{redirect}"]
 
 
 def test_a_host_that_does_not_answer_is_left(port):
