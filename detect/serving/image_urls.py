@@ -24,6 +24,7 @@ from detect.serving.errors import ImageProblemError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+MAX_URL = 4000  # characters
 _MAX_REDIRECTS = 3
 _CHUNK = 2**16  # bytes
 _PORTS = {"http": 80, "https": 443}
@@ -107,6 +108,8 @@ def is_public(address: Address) -> bool:
 
 def _target(url: str) -> _Target:
     """Return the parts of a URL. Raises _RefusedError for an invalid one, and for schemes but http and https."""
+    if len(url) > MAX_URL:
+        raise _RefusedError(f"its web address has more than {MAX_URL:,} characters")
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port

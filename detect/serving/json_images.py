@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from detect.media.encoding import Encoded
 from detect.serving.config import ServeConfig
 from detect.serving.errors import FailedImage, ImageProblemError, ProblemError
-from detect.serving.image_urls import load_image
+from detect.serving.image_urls import MAX_URL, load_image
 from detect.text import counted
 
 _RED_PNG = (  # 64 x 64 pixels
@@ -23,13 +23,14 @@ _RED_PNG = (  # 64 x 64 pixels
 )
 EXAMPLE: dict[str, Any] = {"images": [{"name": "red.png", "base64": _RED_PNG}]}
 _EXPECTED = 'expected {"images": [{"base64": TEXT, "name": TEXT}, ...]}'
+_EXPECTED_LINK = '; an image may also be {"url": TEXT, "name": TEXT}'
 _DATA_URL = "data:"
 _MAX_NAME = 200  # characters of a caller's name that are kept
 
 
 class _Image(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field("", description="what the response calls the image")
+    name: str | None = Field(None, description="what the response calls the image")
 
 
 class Base64Image(_Image):
@@ -41,7 +42,8 @@ class Base64Image(_Image):
 class LinkedImage(_Image):
     """The web address of an image file, if the server loads these (`--image-urls`)."""
 
-    url: str = Field(max_length=4000, pattern=r"^https?://")
+    # Not checked here, so that an image with another address fails alone.
+    url: str = Field(json_schema_extra={"maxLength": MAX_URL, "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
 
 
 class JsonImages(BaseModel):
@@ -67,7 +69,7 @@ async def json_images(
     try:
         images = (await anyio.to_thread.run_sync(JsonImages.model_validate_json, body)).images
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, config.image_urls) from None
     if len(images) > config.max_images:
         detail = f"a request may have at most {counted(config.max_images, 'image')}, not {len(images)}"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
@@ -125,10 +127,11 @@ def _decoded(text: str, name: str, take_bytes: Callable[[int], None]) -> bytes:
     return content
 
 
-def _invalid(error: ValidationError) -> ProblemError:
-    """Return the problem of a body that is not JSON, or has another content."""
+def _invalid(error: ValidationError, image_urls: bool) -> ProblemError:
+    """Return the problem of a body that is not JSON, or has another content.  image_urls: whether URLs are loaded."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return ProblemError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {first['msg']}")
     where = " ".join(str(one) for one in first["loc"][:2])  # "images 3"; the rest names our classes
-    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is invalid at '{where}'; {_EXPECTED}")
+    expected = _EXPECTED + (_EXPECTED_LINK if image_urls else "")
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is invalid at '{where}'; {expected}")

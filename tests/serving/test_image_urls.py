@@ -276,7 +276,28 @@ def test_a_request_names_images_by_url_if_the_server_allows_it(port):
         assert found["source"] == "a.png" and found["detections"]
         assert failed["source"] == "b" and "status 404" in failed["error"]["detail"]
         problem_of(client.post("/v1/detect", json={"images": images[1:]}), 422)
-    assert len(_Host.requests) == 3
+        assert len(_Host.requests) == 3
+        assert '{"url": TEXT' in problem_of(client.post("/v1/detect", json={"images": [{"link": "a"}]}), 422)
+
+
+def test_each_address_that_cannot_be_loaded_fails_alone(port):
+    base = f"127.0.0.1:{port}/a.png"
+    reasons = {
+        f"ftp://{base}": "only http:// and https://",
+        "a.png": "only http:// and https://",
+        "": "only http:// and https://",
+        f"http://{base}?{'a' * 5000}": "more than 4,000 characters",
+        "http://a\0b/a.png": "the connection failed",
+        "http://[::1": "the web address is invalid",
+        "http:///a.png": "only http:// and https://",
+        f"http://{'a' * 3000}/": "the connection failed",
+    }
+    images = [{"url": f"HTTP://{base}", "name": None}, *({"url": url} for url in reasons)]
+    with serving(tiny_model(threshold=0.35), image_urls=True, url_networks=LOOPBACK) as client:
+        found, *failed = client.post("/v1/detect", json={"images": images}).json()["images"]
+    assert found["source"] == "a.png" and found["detections"] and len(_Host.requests) == 1
+    for image, reason in zip(failed, reasons.values(), strict=True):
+        assert image["error"]["status"] == 422 and reason in image["error"]["detail"]
 
 
 def test_no_address_is_loaded_by_default():

@@ -117,7 +117,7 @@ def test_a_request_whose_images_are_all_damaged_lists_their_errors(client):
 
 
 def test_images_are_taken_as_base64(client):
-    images = [{"base64": text(PNG), "name": "a.png"}, {"base64": f"data:image/png;base64,{text(OTHER)}"}]
+    images = [{"base64": text(PNG), "name": "a.png"}, {"base64": f"data:image/png;base64,{text(OTHER)}", "name": None}]
     answer = client.post("/v1/detect", json={"images": images})
     expected = client.post("/v1/detect", files=form(PNG, OTHER)).json()["images"]
     assert [image.pop("source") for image in expected] == ["0.png", "1.png"]
@@ -141,7 +141,8 @@ def test_invalid_base64_fails_alone(client):
         (b'{"images": [{"base64": "a"}], "threshold": 0.5}', 422, "'threshold'"),
         (b'{"images": [{"base64": "a"}, {"base64": "a", "url": "http://a.b/"}]}', 422, "'images 1'"),
         (b'{"images": [{}]}', 422, "'images 0'"),
-        (b'{"images": [{"url": "file:///etc/passwd"}]}', 422, "'images 0'"),
+        (b'{"images": [{"url": 5}]}', 422, "'images 0'"),
+        (b'{"images": [{"url": "file:///etc/passwd"}]}', 403, "'image_urls'"),
         (b'{"images": ["a"]}', 422, '{"base64": TEXT, "name": TEXT}'),
         (b'{"images": [{"base64": "a"}, {"base64": "a"}, {"base64": "a"}, {"base64": "a"}]}', 413, "at most 3 images"),
         (b'{"images": [{"url": "http://example.org/a.png"}]}', 403, "'image_urls'"),
