@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from detect.errors import MediaError, UsageError
+from detect.inference import class_selection
 from detect.inference.tiling import MIN_TILE
 from detect.media.encoding import Encoded
 from detect.serving import responses, schemas, uploads
@@ -125,7 +126,7 @@ async def detect(
     start = time.perf_counter()
     take_bytes, take_pixels = service.admit(request)
     served = select_model(service.models, model)
-    labels = labels_of(served, classes)
+    labels = labels_of(service.models, served, classes)
     served = with_settings(served, nms, tile)
     if format not in FORMATS:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, unknown("format", format[:60], FORMATS))
@@ -137,7 +138,7 @@ async def detect(
 
     async def predict(images: Sequence[np.ndarray]) -> list[Detections]:
         if format == "image" and not draw:
-            return [_no_detections(image) for image in images]
+            return [Detections(image.shape[:2]) for image in images]
         service.check_tiles(served, images)
         return await service.predict(served, images, threshold, labels, request)
 
@@ -150,13 +151,18 @@ async def detect(
         raise ServerBusyError(service.config.timeout) from None
 
 
-def labels_of(model: ServedModel, classes: list[str] | None) -> list[int] | None:
+def labels_of(
+    models: Mapping[str, ServedModel], model: ServedModel, classes: list[str] | None
+) -> list[int] | None:
     """Return the labels of ``classes``, given by name or category id, or None for all.
 
-    Raises ProblemError 422 for a class that the model does not have.
+    Raises ProblemError 422 for a class that the model does not have; it names another of ``models`` that does.
     """
+    if not classes:
+        return None
+    others = ((f"model={one.name}", one.predictor.class_names) for one in models.values())
     try:
-        return model.predictor.class_names.labels(classes) if classes else None
+        return class_selection.labels_of(model.predictor.class_names, classes, others)
     except UsageError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
@@ -202,10 +208,6 @@ async def _detected(
         image if isinstance(image, FailedImage) else ImageResult(str(file), image, next(found))
         for file, image in zip(files, images, strict=True)
     ]
-
-
-def _no_detections(image: np.ndarray) -> Detections:
-    return Detections(image.shape[:2], np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
 async def _decoded(
