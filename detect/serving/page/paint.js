@@ -4,13 +4,21 @@ import { maskCanvas } from "./masks.js";
 import { contrasting, css, rgbOf } from "./palette.js";
 
 const FEW = 20; // detections whose labels fit on an image in large letters
-const MAX_COVER = 0.25; // fraction of another object that a label may cover; otherwise it is left out
+const MAX_COVER = 0.25; // fraction of another object that a label may cover
+const SMALL = 0.7; // size of the letters of short labels, relative to others
+const CHIP = 0.45; // side of a chip of color, relative to the size of the letters
+const PIXELS_PER_LINE = 24; // side of an object whose lines have one pixel more
 const masks = new WeakMap(); // detection -> its mask, as drawn last
 
 // The color of a detection as [r, g, b]: that of its class.
 export const colorOf = (detection, classes) => rgbOf(classes.findIndex(({ name }) => name === detection.name));
 
+const areaOf = ([left, top, right, bottom]) => (right - left) * (bottom - top);
 const lineWidth = ({ width, height }, unit) => Math.round(Math.max(2 * unit, Math.sqrt(width * height) / 320));
+
+// Width of the lines of an object, of which the widest have `widest` pixels.
+const lineOf = (box, widest) =>
+  Math.min(widest, Math.max(Math.ceil(widest / 2), Math.round(Math.sqrt(areaOf(box)) / PIXELS_PER_LINE)));
 
 function maskOf(detection, color, line, scale) {
   const key = `${color} ${line} ${scale}`;
@@ -20,22 +28,24 @@ function maskOf(detection, color, line, scale) {
   return masks.get(detection).mask;
 }
 
-// Draws an image with detections, which are in descending order of score. Higher scores are drawn on top.
+// Draws an image with detections, which are in descending order of score. Small objects are drawn on top of large ones.
 // canvas: as large as base.canvas, the image, which has base.scale of its pixels per pixel of the detections.
 // unit: pixels of the canvas per pixel of the screen, so that lines and letters are legible on a small screen.
 // shown: {masks, boxes, labels, scores}, each true or false; classes: those of the model.
 export function paint(canvas, { canvas: image, scale }, unit, detections, shown, classes) {
   const context = canvas.getContext("2d");
   context.drawImage(image, 0, 0);
-  const line = lineWidth(canvas, unit);
-  const objects = detections.map((one) => ({
-    detection: one, color: colorOf(one, classes), box: one.box_xyxy.map((value) => value * scale),
-  }));
-  for (const { detection, color } of objects.toReversed()) {
+  const widest = lineWidth(canvas, unit);
+  const objects = detections.map((detection) => {
+    const box = detection.box_xyxy.map((value) => value * scale);
+    return { detection, color: colorOf(detection, classes), box, line: lineOf(box, widest) };
+  });
+  const largestFirst = objects.toSorted((a, b) => areaOf(b.box) - areaOf(a.box));
+  for (const { detection, color, line } of largestFirst) {
     const mask = shown.masks && detection.segmentation && maskOf(detection, color, line, scale);
     if (mask) context.drawImage(mask.canvas, mask.x, mask.y);
   }
-  if (shown.boxes) for (const { box, color } of objects.toReversed()) paintBox(context, box, color, line);
+  if (shown.boxes) for (const { box, color, line } of largestFirst) paintBox(context, box, color, line);
   if (shown.labels) paintLabels(context, objects, shown.scores, unit);
 }
 
@@ -50,31 +60,50 @@ function paintBox(context, [left, top, right, bottom], color, line) {
 const fontSize = ({ width, height }, count, unit) =>
   Math.max(11 * unit, (Math.sqrt(width * height) / 38) * Math.min(1, Math.sqrt(FEW / Math.max(count, 1))));
 
+const fontOf = (size) => `${size}px system-ui, sans-serif`;
+
 function labelOf(context, { detection, color }, size, hasScore) {
   const text = hasScore ? `${detection.name} ${detection.score.toFixed(2)}` : detection.name;
-  context.font = `${size}px system-ui, sans-serif`;
+  context.font = fontOf(size);
   return { text, color, size, width: context.measureText(text).width + size / 2, height: size * 1.3 };
 }
 
 function paintLabel(context, { text, color, size, width, height }, [x, y]) {
+  context.font = fontOf(size);
   context.fillStyle = css(color);
   context.fillRect(x, y, width, height);
   context.fillStyle = contrasting(color);
   context.fillText(text, x + size / 4, y + size);
 }
 
-// Higher scores choose their positions first. A label without a free position is left out.
+// Higher scores choose their positions first. Where there is no position for a label, the name alone is written in small
+// letters, and where there is none for this either, the object gets a chip of its color.
 function paintLabels(context, objects, hasScore, unit) {
   const size = fontSize(context.canvas, objects.length, unit);
-  const occupied = [];
+  const small = Math.max(10 * unit, size * SMALL);
+  const placed = [];
   for (const object of objects) {
-    const label = labelOf(context, object, size, hasScore);
     const others = objects.filter((other) => other !== object).map(({ box }) => box);
-    const position = labelPosition(context.canvas, object.box, label, occupied, others);
-    if (!position) continue;
-    occupied.push(boxAt(position, label));
-    paintLabel(context, label, position);
+    const occupied = placed.map(({ place }) => place);
+    for (const label of [labelOf(context, object, size, hasScore), labelOf(context, object, small, false)]) {
+      const position = labelPosition(context.canvas, object.box, label, occupied, others);
+      if (!position) continue;
+      placed.push({ object, label, position, place: boxAt(position, label) });
+      break;
+    }
   }
+  const labelled = new Set(placed.map(({ object }) => object));
+  for (const object of objects) if (!labelled.has(object)) paintChip(context, object, size * CHIP);
+  for (const { label, position } of placed) paintLabel(context, label, position);
+}
+
+// Fills the upper left corner of a box, at most a third of its width and height.
+function paintChip(context, { box: [left, top, right, bottom], color }, side) {
+  const [width, height] = [Math.min(side, (right - left) / 3), Math.min(side, (bottom - top) / 3)];
+  context.fillStyle = contrasting(color);
+  context.fillRect(left, top, width + 1, height + 1);
+  context.fillStyle = css(color);
+  context.fillRect(left, top, width, height);
 }
 
 const boxAt = ([x, y], { width, height }) => [x, y, x + width, y + height];
@@ -98,7 +127,7 @@ function labelPosition(canvas, box, label, occupied, others) {
   for (const position of candidates(canvas, box, label)) {
     const place = boxAt(position, label);
     if (occupied.some((other) => intersection(place, other) > 0)) continue;
-    const covered = others.map((other) => intersection(place, other) / ((other[2] - other[0]) * (other[3] - other[1])));
+    const covered = others.map((other) => intersection(place, other) / areaOf(other));
     const cover = covered.reduce((most, value) => Math.max(most, value), 0);
     if (cover < least) [best, least] = [position, cover];
   }
