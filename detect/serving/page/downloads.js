@@ -18,7 +18,7 @@ function save(blob, name) {
 
 // Saves the image in its full size with the detections that are shown.
 export async function saveImage(item) {
-  const base = await decoded(item.file, item.image, item.model.name, ALL_PIXELS);
+  const base = await decoded(item.file, item.image, ALL_PIXELS);
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [base.width, base.height];
   paint(canvas, base, 1, shown(item), settings.drawn(), item.model.classes);
@@ -36,7 +36,7 @@ export async function saveMasks(item) {
 // Saves one file with the detections of all images that are shown, as the server returns them for several images.
 export function saveJson(items) {
   const seconds = items.reduce((sum, { response }) => sum + response.seconds, 0);
-  const images = items.map((item) => ({ ...item.image, detections: shown(item) }));
+  const images = items.map((item) => settings.shownImage(item.image, item.model));
   const text = JSON.stringify({ ...items[0].response, seconds, images }, null, 1);
   const name = items.length === 1 ? `${stem(items[0].file)}.json` : "detections.json";
   save(new Blob([text], { type: "application/json" }), name);

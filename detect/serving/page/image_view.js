@@ -9,6 +9,8 @@ import * as settings from "./settings.js";
 const $ = (id) => document.getElementById(id);
 let item = null; // the image that is shown
 let base = null; // {canvas, scale, width, height} of the image without detections; null if it cannot be shown yet
+let previewed = null; // promise of the image as the browser decodes it
+let exact = null; // promise of the image as the server decodes it, where this differs
 let unit = 1; // pixels of the canvas per CSS pixel
 let detections = []; // those that are shown
 let marked = null; // index of the detection that stands out
@@ -17,7 +19,7 @@ const rows = () => [...$("detections").tBodies[0].rows];
 const color = (index) => colorOf(detections[index], item.model.classes);
 
 export function hide() {
-  item = base = null;
+  item = base = previewed = exact = null;
   detections = [];
   $("stage").hidden = $("results").hidden = true;
 }
@@ -27,17 +29,26 @@ export async function show(shown) {
   if (shown !== item) {
     hide();
     item = shown;
-    const loaded = await preview(shown.file);
-    if (item !== shown) return;
-    base = loaded;
+    previewed = preview(shown.file);
   }
-  if (shown.state === "done" && !isExact(shown.file, base, shown.image) && base?.item !== shown) {
-    const loaded = await decoded(shown.file, shown.image, shown.model.name);
-    if (item !== shown) return;
-    base = { ...loaded, item: shown };
-  }
+  const loaded = await loadedImage(shown);
+  if (item !== shown) return;
+  base = loaded;
   if (shown.state === "done") settings.sortClasses(shown.image.detections, shown.model);
   draw();
+}
+
+// The image to draw on. It is loaded once, however often it is asked for.
+async function loadedImage(shown) {
+  const loaded = await previewed;
+  if (item !== shown || shown.state !== "done" || isExact(shown.file, loaded, shown.image)) return loaded;
+  exact ??= decoded(shown.file, shown.image);
+  try {
+    return await exact;
+  } catch (error) {
+    if (item === shown) exact = null; // the next call tries again
+    throw error;
+  }
 }
 
 // Draws the detections again, for example with other settings.

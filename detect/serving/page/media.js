@@ -51,11 +51,11 @@ export const isExact = (file, base, { width, height }) =>
 
 // The image as the server sees it, with its size there. For a format that the browser cannot decode, or whose EXIF
 // orientation it ignores, the server returns the image without detections.
-export async function decoded(file, size, model, maxPixels = MAX_SHOWN) {
+export async function decoded(file, size, maxPixels = MAX_SHOWN) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (isExact(file, bitmap, size)) return reduced(bitmap, maxPixels);
   bitmap?.close();
-  const query = new URLSearchParams({ model, threshold: 1, format: "image" });
+  const query = new URLSearchParams({ format: "image", draw: false });
   const blob = await (await postImage(file, query)).blob();
   const image = await createImageBitmap(blob).catch(() => {
     throw new ApiError(0, `this browser cannot show ${file.name}; the table lists its objects`);
@@ -73,8 +73,9 @@ export function encoded(canvas, file) {
 
 export const suffixOf = (blob) => ({ "image/jpeg": ".jpg", "image/webp": ".webp" })[blob.type] ?? ".png";
 
-// The current frame of a video as a JPEG file, for example of the camera.
+// The current frame of a video as a JPEG file, for example of the camera. Raises an Error before the first frame.
 export async function photo(video, name) {
+  if (video.videoWidth === 0) throw new Error("the camera has no image yet");
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   canvas.getContext("2d").drawImage(video, 0, 0);

@@ -14,7 +14,7 @@ const $ = (id) => document.getElementById(id);
 // and when it is done {response, image, model} of an image or {result} of a video.
 const items = [];
 let selected = null; // the item that is shown
-let isRunning = false;
+const running = new Set(); // the kinds of items that are being processed
 let needsKey = false;
 
 const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
@@ -32,7 +32,7 @@ async function connect() {
   needsKey = false;
   if ($("key-form").contains(document.activeElement)) $("file").focus(); // before its place disappears
   $("key-form").hidden = true;
-  sources.showExamples(settings.selectedModel(), add);
+  sources.showExamples(settings.selectedModel(), add, notify);
   if (selected) refresh(selected);
   run();
 }
@@ -49,14 +49,19 @@ function add(files) {
   else connect();
 }
 
-// Processes the images that wait, one after the other, first that which is shown. Videos are jobs of the server.
-async function run() {
-  const next = () => [selected, ...images()].find((one) => one?.kind === "image" && one.state === "waiting");
-  for (const item of items) if (item.kind === "video" && item.state === "waiting" && !needsKey) runVideo(item);
-  if (isRunning) return;
-  isRunning = true;
-  for (let item = next(); item && !needsKey; item = next()) await runImage(item);
-  isRunning = false;
+// Processes the images that wait, and beside them the videos, which are jobs of the server.
+function run() {
+  runAll("image", runImage);
+  runAll("video", runVideo);
+}
+
+// Processes the items of a kind that wait, one after the other, first that which is shown.
+async function runAll(kind, process) {
+  const next = () => [selected, ...items].find((one) => one?.kind === kind && one.state === "waiting");
+  if (running.has(kind)) return;
+  running.add(kind);
+  for (let item = next(); item && !needsKey; item = next()) await process(item);
+  running.delete(kind);
 }
 
 // Sets the state of an item to the result of `process(signal)`, unless it has been reset meanwhile.
@@ -81,14 +86,16 @@ function runImage(item) {
   const model = settings.selectedModel();
   const onWait = (seconds) => setProgress(item, { text: `the server is busy, next try in ${seconds} s`, fraction: null });
   return runItem(item, async (signal) => {
-    const response = await (await api.postImage(item.file, settings.imageQuery(model), { signal, onWait })).json();
+    const answer = await api.postImage(item.file, settings.imageQuery(model), { signal, onWait });
+    const response = await api.contentOf(answer, "json");
     return { response, image: response.images[0], model };
   });
 }
 
 function runVideo(item) {
-  const query = settings.videoQuery(settings.selectedModel());
   return runItem(item, async (signal) => {
+    if (!settings.hasClasses()) throw new Error(`${item.file.name}: select a class, then process it again`);
+    const query = settings.videoQuery(settings.selectedModel());
     const result = await processVideo(item.file, query, (progress) => setProgress(item, progress), signal);
     return { result, message: result.job.detail };
   });
@@ -183,12 +190,10 @@ function summary(item) {
   if (item.state === "waiting") return `${item.file.name}: waiting`;
   if (item.state === "working") return `processing ${item.file.name} ...`;
   if (item.kind === "video") return `${counted(item.result.job.frames, "frame")} processed${item.message ? `; ${item.message}` : ""}`;
-  const { length } = shown(item);
-  const { detections, limit_reached: isLimited } = item.image;
-  const lowest = Math.min(...settings.shownClasses(item.model).values());
+  const { detections: { length }, limit_reached: isLimited } = settings.shownImage(item.image, item.model);
   const notes = [`${counted(length, "object")}, ${item.response.seconds.toFixed(2)} s`];
-  if (isLimited && detections.every(({ score }) => score >= lowest)) notes.push("this is the maximum of the model");
-  if (length === 0 && detections.length > 0) notes.push("a lower minimum score shows more");
+  if (isLimited) notes.push("this is the maximum of the model");
+  if (length === 0 && item.image.detections.length > 0) notes.push("a lower minimum score shows more");
   return notes.join("; ");
 }
 
@@ -227,9 +232,11 @@ function showVideo() {
   if (selected?.result && !isCalm) video.play().catch(() => {}); // a browser may refuse, and there are controls
 }
 
+const notify = (text) => showStatus(text, true);
+
 function handle(error) {
   if (error.status === 401) askForKey();
-  else showStatus(error.message, true);
+  else notify(error.message);
 }
 
 function askForKey() {
@@ -275,11 +282,11 @@ $("video").addEventListener("error", () => {
 settings.listen({
   onModel: () => {
     images().forEach(reset);
-    sources.showExamples(settings.selectedModel(), add);
+    sources.showExamples(settings.selectedModel(), add, notify);
     run();
   },
   onChange: redraw,
 });
 imageView.listen();
-sources.listen(add, (text) => showStatus(text, true));
+sources.listen(add, notify);
 connect();

@@ -1,6 +1,6 @@
 // The settings: model, minimum scores, classes, what is drawn, tiles, frames of videos.
 
-import { request } from "./api.js";
+import { contentOf, request } from "./api.js";
 
 const MIN_SCORE = 0.05; // the page requests all detections that it can show, and filters them itself
 const MANY_CLASSES = 12; // from which there is a search field
@@ -11,11 +11,12 @@ export const selectedModel = () => models.find(({ name }) => name === $("model")
 const classRows = () => [...$("class-list").children];
 const boxOf = (row) => row.querySelector("input");
 const checkedNames = () => classRows().map(boxOf).filter((box) => box.checked).map((box) => box.value);
+export const hasClasses = () => checkedNames().length > 0;
 const hasAllClasses = () => checkedNames().length === classRows().length;
 
 export async function loadModels() {
   const previous = $("model").value;
-  models = (await (await request("v1/models")).json()).models;
+  models = (await contentOf(await request("v1/models"), "json")).models;
   $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
   if (models.some(({ name }) => name === previous)) $("model").value = previous;
   else showModel();
@@ -65,12 +66,19 @@ export function shownClasses(model) {
   return new Map(model.classes.filter(({ name }) => names.has(name)).map((one) => [one.name, thresholdOf(one)]));
 }
 
-const isAbove = ({ name, score }, thresholds) =>
-  Math.fround(score) >= Math.fround(thresholds.get(name)); // as the server compares
+const isAtLeast = (score, threshold) => Math.fround(score) >= Math.fround(threshold); // as the server compares
+const isAbove = ({ name, score }, thresholds) => isAtLeast(score, thresholds.get(name));
 
 export function filtered(detections, model) {
   const thresholds = shownClasses(model);
   return detections.filter((one) => isAbove(one, thresholds));
+}
+
+// An image with the detections that are shown, as the server returns it for these classes and minimum scores.
+export function shownImage(image, model) {
+  const lowest = Math.min(...shownClasses(model).values());
+  const isLimited = image.limit_reached && image.detections.every(({ score }) => isAtLeast(score, lowest));
+  return { ...image, limit_reached: isLimited, detections: filtered(image.detections, model) };
 }
 
 // Number of detections of each class, also of those that are not shown: {name: number}.

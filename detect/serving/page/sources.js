@@ -1,5 +1,6 @@
 // Where images and videos come from: files, drag and drop, the clipboard, examples, the camera.
 
+import { contentOf, request } from "./api.js";
 import { photo } from "./media.js";
 
 const $ = (id) => document.getElementById(id);
@@ -17,14 +18,19 @@ const CAMERA_ERRORS = {
   NotReadableError: "the camera is in use by another program",
 };
 
-export function showExamples(model, add) {
+// Calls add(files) when an example is clicked, and notify(text) if it cannot be loaded.
+export function showExamples(model, add, notify) {
   const known = EXAMPLES.filter((one) => model.classes.some(({ name }) => name === one.class));
   const buttons = (known.length ? known : EXAMPLES).map((one) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "thumbnail" });
     button.append(Object.assign(new Image(), { src: `page/${one.file}`, alt: one.text }));
     button.addEventListener("click", async () => {
-      const blob = await (await fetch(`page/${one.file}`)).blob();
-      add([new File([blob], one.name, { type: blob.type })]);
+      try {
+        const blob = await contentOf(await request(`page/${one.file}`), "blob");
+        add([new File([blob], one.name, { type: blob.type })]);
+      } catch (error) {
+        notify(`${one.name}: ${error.message}`);
+      }
     });
     return button;
   });
@@ -64,14 +70,24 @@ function listenToCamera(add, notify) {
   let photos = 0;
   $("open-camera").addEventListener("click", () => openCamera(notify));
   $("close-camera").addEventListener("click", () => $("camera").close());
+  $("camera-video").addEventListener("loadeddata", () => {
+    $("take-photo").disabled = false;
+    $("take-photo").focus();
+  });
   $("take-photo").addEventListener("click", async () => {
-    const file = await photo($("camera-video"), `photo_${++photos}.jpg`);
+    $("take-photo").disabled = true;
+    const taken = photo($("camera-video"), `photo_${++photos}.jpg`); // draws the frame at once
     $("camera").close();
-    add([file]);
+    try {
+      add([await taken]);
+    } catch (error) {
+      notify(error.message);
+    }
   });
   $("camera").addEventListener("close", () => {
     for (const track of $("camera-video").srcObject?.getTracks() ?? []) track.stop();
     $("camera-video").srcObject = null;
+    $("take-photo").disabled = true;
   });
 }
 
