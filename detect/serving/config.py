@@ -86,7 +86,9 @@ class ServeConfig:
         "also load images from web addresses that requests give; the host must be on the internet, and not in a"
         " private network",
     )
-    max_tiles: int = option(100, "maximum number of tiles per request with the parameter tile", low=1)
+    max_tiles: int = option(
+        100, "maximum number of tiles per request, or per frame of a video, with the parameter tile", low=1
+    )
     max_frames: int = option(18_000, "maximum number of frames per video; later frames are skipped", low=1)
     max_jobs: int = option(4, "maximum number of videos that wait or are being processed", low=1)
     queue: int = option(32, "maximum number of images that wait for a model; more are refused with status 503", low=1)

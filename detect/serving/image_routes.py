@@ -151,9 +151,7 @@ async def detect(
         raise ServerBusyError(service.config.timeout) from None
 
 
-def labels_of(
-    models: Mapping[str, ServedModel], model: ServedModel, classes: list[str] | None
-) -> list[int] | None:
+def labels_of(models: Mapping[str, ServedModel], model: ServedModel, classes: list[str] | None) -> list[int] | None:
     """Return the labels of ``classes``, given by name or category id, or None for all.
 
     Raises ProblemError 422 for a class that the model does not have; it names another of ``models`` that does.

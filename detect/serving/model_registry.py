@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +20,12 @@ class ServedModel:
 
     name: str
     predictor: Predictor
+
+    def num_tiles(self, images_hw: Iterable[tuple[int, int]]) -> int:
+        """Return the number of tiles that the model processes besides the whole images. images_hw: their sizes."""
+        if self.predictor.tile is None:
+            return 0
+        return sum(len(self.predictor.tiling.tiles(hw)) - 1 for hw in images_hw)
 
     def description(self) -> dict[str, Any]:
         """Return the entry of this model in the response of ``GET /v1/models``."""

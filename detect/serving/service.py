@@ -73,12 +73,9 @@ class Service:
 
     def check_tiles(self, model: ServedModel, images: Sequence[np.ndarray]) -> None:
         """Raise ProblemError 413 if ``images`` (uint8 RGB [H, W, 3]) together have too many tiles for a request."""
-        predictor = model.predictor
-        if predictor.tile is None:
-            return
-        tiles = sum(len(predictor.tiling.tiles(image.shape[:2])) - 1 for image in images)
-        if tiles > self.config.max_tiles:
-            detail = f"tile={predictor.tile} gives {tiles} tiles; a request may have at most {self.config.max_tiles}"
+        limit, tiles = self.config.max_tiles, model.num_tiles((image.shape[0], image.shape[1]) for image in images)
+        if tiles > limit:
+            detail = f"tile={model.predictor.tile} gives {tiles} tiles; a request may have at most {limit}"
             raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
 
     async def predict(

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from detect.errors import DetectError, DiskError
+from detect.errors import DetectError, DiskError, UsageError
 from detect.inference.writers.annotated_video import frames_ahead, write_annotated_video
 from detect.media.video_decoder import Frame
 from detect.media.video_reader import VideoReader
@@ -274,9 +274,13 @@ class VideoJobs:
         """Return the detections of each frame.
 
         While the queue is full the frames wait, so that images are processed first. Raises _StoppedError when the job
-        has been stopped.
+        has been stopped, and UsageError for a frame with too many tiles.
         """
         images = [frame.image for frame in frames]
+        limit, tiles = self._config.max_tiles, max(job.model.num_tiles([frame.hw]) for frame in frames)
+        if tiles > limit:
+            text = f"tile={job.model.predictor.tile} gives {tiles} tiles; a frame may have at most {limit}"
+            raise UsageError(text)
         while not job.stopped.is_set():
             with suppress(ServerBusyError):
                 found = self._batcher.submit(job.model.predictor, images, job.threshold, 3600, job.labels)

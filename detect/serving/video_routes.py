@@ -17,9 +17,12 @@ from detect.serving.image_routes import (
     ClassesQuery,
     MaskFormatQuery,
     ModelQuery,
+    NmsQuery,
     ThresholdQuery,
+    TileQuery,
     labels_of,
     service_of,
+    with_settings,
 )
 from detect.serving.model_registry import select_model
 from detect.serving.video_jobs import DONE, Job
@@ -42,6 +45,8 @@ async def detect_video(
     model: ModelQuery = None,
     threshold: ThresholdQuery = None,
     classes: ClassesQuery = None,
+    nms: NmsQuery = None,
+    tile: TileQuery = None,
     stride: Annotated[
         int,
         Query(ge=1, le=1000, description="process every Nth frame; the frames between repeat its detections"),
@@ -57,7 +62,8 @@ async def detect_video(
     `failed` or `cancelled`."""
     service = service_of(request)
     served = select_model(service.models, model)
-    labels = labels_of(served, classes)
+    labels = labels_of(service.models, served, classes)
+    served = with_settings(served, nms, tile)
     job = await run_sync(service.jobs.create, served, labels, threshold, stride, format, mask_format)
     try:
         await uploads.receive_video(request, service.config, job.video)

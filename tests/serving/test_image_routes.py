@@ -18,6 +18,7 @@ from detect.media.images import read_image
 from detect.serving.model_registry import ServedModel
 from detect.serving.responses import FILE_FORMATS
 from detect.structures import masks
+from detect.structures.class_names import ClassNames
 from detect.structures.detections_json import detection_rows
 
 SETTINGS = {"max_request_bytes": 300_000, "max_pixels": 20_000, "max_images": 3, "max_tiles": 4}
@@ -223,6 +224,17 @@ MULTIPART = "multipart/form-data"
 def test_an_invalid_request_is_refused_with_the_reason(client, request_, status, words):
     detail = problem_of(client.post("/v1/detect", **request_), status)
     assert words in detail and "/" not in detail
+
+
+def test_an_unknown_class_names_a_served_model_that_knows_it(model):
+    coco = ServedModel("coco", SlowPredictor())
+    coco.predictor.class_names = ClassNames(("person", "Kite"))
+    with serving(model, coco) as client:
+        for path in ("/v1/detect", "/v1/detect/video"):
+            detail = problem_of(client.post(path, params={"classes": "Person"}, content=PNG), 422)
+            assert detail.endswith("; model=coco knows 'person'")
+            for name in ("KITE", "dog"):  # a class of the model itself; one that only models know that are not served
+                assert "model" not in problem_of(client.post(path, params={"classes": name}, content=PNG), 422)
 
 
 def test_parameters_in_the_form_are_an_error(client):

@@ -138,6 +138,12 @@ def test_frames_with_too_many_pixels_fail_the_job(model, video, folder):
         assert job["state"] == "failed" and "6,143" in job["detail"]
 
 
+def test_frames_with_too_many_tiles_fail_the_job(model, video, folder):
+    with serving(model, max_tiles=1) as client:
+        job = processed(client, video, tile=64)
+        assert job["state"] == "failed" and "tile=64 gives 2 tiles; a frame may have at most 1" in job["detail"]
+
+
 def test_frames_that_grow_above_the_limit_are_not_decoded(model, folder, tmp_path_factory):
     growing = joined(tmp_path_factory.mktemp("clips"), [(64, 96), (128, 192)])
     with serving(model, max_pixels=64 * 96) as client:

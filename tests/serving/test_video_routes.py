@@ -98,6 +98,17 @@ def test_stride_processes_every_nth_frame(client, video):
     assert [json.loads(line)["detected"] for line in lines] == [True, False, False, True, False]
 
 
+def test_a_video_has_tiles_and_the_iou_of_nms_that_were_asked_for(client, model, video):
+    counts = []
+    for params in ({}, {"tile": 64}, {"tile": 64, "nms": 0.2}):
+        job = processed(client, video, threshold=0.3, stride=5, **params)
+        lines = client.get(f"/v1/jobs/{job['id']}/detections").text.splitlines()
+        counts.append(sum(len(json.loads(line)["detections"]) for line in lines))
+    assert counts[0] < counts[2] < counts[1]
+    for params in ({"tile": 63}, {"tile": "big"}, {"nms": 2}):
+        problem_of(client.post("/v1/detect/video", content=video, params=params), 422)
+
+
 def test_ids_cannot_be_guessed_and_are_not_paths(client, video):
     ids = {upload(client, video)["id"] for _ in range(2)}
     assert len(ids) == 2 and all(len(one) >= 24 for one in ids)
