@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,8 @@ from detect.data.unvalidated_split import UnvalidatedSplit
 from detect.data.validation.cleaning import check_enough_left, clean, missing_mask_warnings, warnings_of
 from detect.data.validation.repeated_images import merge_repeated_images
 from detect.errors import DataError, UsageError
-from detect.io.downloads import sha256_of
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
-from detect.structures.image_record import ImageRecord
 from detect.text import counted, first_few, unknown
 
 
@@ -186,11 +184,6 @@ class DatasetSpec:
                 raise UsageError(f"{unvalidated.annotations}: {unknown('class', name, listed.names)}")
         chosen = self.classes or listed.names
         return ClassNames(chosen, tuple(listed.ids[listed.names.index(name)] for name in chosen))
-
-
-def fingerprint(records: Sequence[ImageRecord]) -> list[str]:
-    """Return the SHA-256 of each image file, sorted. It identifies a dataset whatever its files are called."""
-    return sorted(sha256_of(record.path) for record in records)
 
 
 def _choose_files(

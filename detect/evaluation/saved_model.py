@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from detect.data.digests import image_digest, image_digests, read_digests
 from detect.errors import CheckpointError
 from detect.inference.exported_model import is_exported
 from detect.inference.predictor import Predictor
@@ -19,10 +20,8 @@ from detect.io.downloads import sha256_of
 from detect.models import checkpoint
 from detect.models.checkpoint import Checkpoint
 from detect.models.zoo import OPENVINO_FILE
-from detect.progress import bar
 
 LOG = "metrics.jsonl"
-_MANY = 500  # images from which a progress bar is shown
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,12 @@ class SavedModel:
 
     @property
     def train_digests(self) -> frozenset[str]:
-        """SHA-256 digests of the files of the training images; empty if the checkpoint stores none."""
-        return frozenset(self.checkpoint.data.get("train_fingerprint") or ())
+        """Digests of the training images, from the file beside the checkpoint; empty if there is none.
+
+        Checkpoints of earlier versions hold the SHA-256 of each image themselves.
+        """
+        data = self.checkpoint.data
+        return frozenset(data.get("train_fingerprint") or read_digests(self.path, data.get("train_digest", "")))
 
 
 def read_saved_model(predictor: Predictor) -> SavedModel | None:
@@ -78,14 +81,9 @@ def read_epochs(log: Path) -> list[dict[str, Any]]:
 
 
 def are_training_images(paths: Sequence[Path], digests: Collection[str]) -> np.ndarray:
-    """Return which of N image files have one of the SHA-256 ``digests`` of the training images, bool [N]."""
+    """Return which of N image files have one of the ``train_digests`` of a model, bool [N]."""
     if not digests:
         return np.zeros(len(paths), bool)
-    return np.array([_digest(path) in digests for path in bar(paths, desc="check images", min_items=_MANY)], bool)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError:
-        return ""
+    is_sha256 = len(next(iter(digests))) == 64  # of an earlier version
+    found = image_digests(paths, sha256_of if is_sha256 else image_digest)
+    return np.array([digest in digests for digest in found], bool)

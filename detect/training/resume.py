@@ -19,7 +19,6 @@ RENAMED_STATE_KEYS = {
     "best": "best_score",
     "processes": "num_processes",
     "seconds": "epoch_seconds",
-    "train_sha256": "train_fingerprint",
     "within": "epoch_progress",
 }
 _RENAMED_AUGMENTATION = RENAMED_SETTINGS | {"light": "brightness_contrast", "wear": "noise_jpeg"}

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from detect.data.digests import TRAIN_IMAGES
 from detect.distributed import world
 from detect.errors import CheckpointError, DetectError
 from detect.evaluation.saved_model import LOG
@@ -41,11 +42,11 @@ CONFUSION_MATRIX, REPORT = "confusion_matrix.png", "report.html"
 FAILED_STEPS = ("failed_step_*.pt", "replay_*.pt")  # patterns; the second one is of earlier versions
 LOCK = "lock"  # exists while a process trains the run
 ID_FILE = "experiment.json"  # which experiment of a tracker a resumed run continues
-START_FILES = (SETTINGS_FILE, MODEL_SUMMARY, LABELS, ID_FILE)  # written before the first epoch
+START_FILES = (SETTINGS_FILE, MODEL_SUMMARY, LABELS, TRAIN_IMAGES, ID_FILE)  # written before the first epoch
 BEST_EPOCH_FILES = (MOSAIC, PR_CURVE, F1_CURVE, CONFUSION_MATRIX)  # written at the end
 FILES = (STATE, LAST, BEST, LOG, RESULTS, CURVES, *START_FILES, *BEST_EPOCH_FILES, REPORT)
 # Keys that every state has. One of an unfinished run has "model" and, with an EMA, "ema" as well.
-STATE_KEYS = {"epoch", "best_score", "architecture", "class_names", "train_fingerprint", "optimizer", "schedule"}
+STATE_KEYS = {"epoch", "best_score", "architecture", "class_names", "optimizer", "schedule"}
 METADATA_KEYS = ("architecture", "class_names", "num_processes", "reasons", "settings")
 
 
@@ -54,7 +55,7 @@ class RunMetadata:
     """Description of a run, for its checkpoints and for resuming.
 
     training: settings, for the checkpoint.
-    data: ``name`` of the dataset, ``train_images`` and ``train_fingerprint`` (a digest per image), for the checkpoint.
+    data: ``name`` of the dataset, ``train_images`` and ``train_digest`` (of all images), for the checkpoint.
     compared_settings: settings that must not change when the run is resumed.
     reasons: name of a setting that was fitted -> reason.
     """
@@ -218,7 +219,8 @@ class TrainingRun:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state of ``load_state``, and clean up what a killed process left behind."""
-        if state["train_fingerprint"] != self.metadata.data["train_fingerprint"]:
+        digest = self.metadata.data["train_digest"]
+        if state.get("train_digest", digest) != digest:  # states of earlier versions lack it
             warn(f"{self.folder}: the training images have changed since its first epochs")
         if is_reduced := finished_state.is_reduced(state):
             state = finished_state.completed(state, self.folder / LAST)
@@ -270,7 +272,7 @@ class TrainingRun:
         return self.train_step.state_dict() | {
             "architecture": self.architecture.to_json(),
             "class_names": list(self.class_names.names),
-            "train_fingerprint": self.metadata.data["train_fingerprint"],
+            "train_digest": self.metadata.data["train_digest"],
             "reasons": self.metadata.reasons,
             "num_processes": world().size,
             "settings": self.metadata.compared_settings,

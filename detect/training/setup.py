@@ -13,8 +13,8 @@ from detect import distributed, progress, runtime
 from detect.data.augmentation import as_text
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.dataset import DetectionDataset
+from detect.data.digests import TRAIN_IMAGES, dataset_digest, image_digests, write_digests
 from detect.data.loader import TrainLoader
-from detect.data.spec import fingerprint
 from detect.errors import UsageError
 from detect.io.files import make_folder, new_folder
 from detect.io.links import publishable_link
@@ -70,12 +70,13 @@ def start_run(
     train_step = build_train_step(model.to(device), fitted)
     _note_open_settings(fitted, device)
     config = fitted.config = replace(fitted.config, pretrained=publishable_link(config.pretrained))
+    digests, digest = _identify_images(data)
     metadata = RunMetadata(
         training=config.to_dict(),
         data={
             "name": data.name,
             "train_images": len(data.train),
-            "train_fingerprint": fingerprint(data.train),
+            "train_digest": digest,
             **_training_sizes(data, config.imgsz),
         },
         compared_settings=config.settings_to_compare(),
@@ -93,6 +94,7 @@ def start_run(
             if saved:
                 _report_lr_change(config.epochs, saved, train_step)
             config.save(folder / SETTINGS_FILE, fitted.reasons)
+            write_digests(folder / TRAIN_IMAGES, digests, data.train.names)
             overview.write_start(run, model, data)
             report(f"weights: {fitted.weights}")
             report(f"device: {_device_in_words(device)}; precision: {_precision_in_words(train_step.dtype)}")
@@ -109,6 +111,17 @@ def start_run(
         run.delete_if_empty()
         raise
     return run, fitted
+
+
+def _identify_images(data: TrainingData) -> tuple[list[str], str]:
+    """Return the digest of each training image, in the first process only, and that of all together."""
+    digests: list[str] = []
+
+    def identify() -> str:
+        digests[:] = image_digests([data.train.path(i) for i in range(len(data.train))])
+        return dataset_digest(digests)
+
+    return digests, distributed.compute_on_first(identify)
 
 
 def _note_open_settings(fitted: FittedConfig, device: torch.device) -> None:

@@ -58,7 +58,7 @@ def test_checkpoints_describe_their_training_and_load_without_settings(train_py,
     saved = checkpoint.load(tmp_path / "x" / "last.safetensors")
     assert saved.class_names.names == ("circle", "square", "triangle") and saved.class_names.ids == (90, 7, 3)
     assert saved.training["epoch"] == 1 and saved.training["imgsz"] == 64
-    assert saved.data["train_images"] == 4 and len(saved.data["train_fingerprint"]) == 4
+    assert saved.data["train_images"] == 4 and len(saved.data["train_digest"]) == 64
     assert saved.metrics["val"] == rows(tmp_path / "x")[0]["val"]
     predictor = load_model(str(tmp_path / "x" / "best.safetensors"), device="cpu")
     assert predictor.runtime.model.transform.min_size == (64,)

@@ -51,7 +51,7 @@ def test_changed_training_images_are_a_warning(train_py, data, tmp_path, capsys)
     flags = ["--data", data, "--output-dir", tmp_path, "--name", "x", "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--epochs", 1) == 0
     state = checkpoint.load_training_state(tmp_path / "x" / "last_state.pt")
-    checkpoint.save_training_state({**state, "train_fingerprint": ["other"]}, tmp_path / "x" / "last_state.pt")
+    checkpoint.save_training_state({**state, "train_digest": "other"}, tmp_path / "x" / "last_state.pt")
     assert train_py("--resume", tmp_path / "x", "--epochs", 2) == 0
     assert "the training images have changed since its first epochs" in capsys.readouterr().err
     checkpoint.save_training_state({"epoch": 1}, tmp_path / "x" / "last_state.pt")

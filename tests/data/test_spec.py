@@ -13,7 +13,7 @@ from helpers.folders import SHARED
 
 from detect.data import spec
 from detect.data.description import described_datasets, find_spec
-from detect.data.spec import fingerprint
+from detect.data.digests import image_digests
 from detect.errors import DataError, DetectError, UsageError
 from detect.media.images import write_image
 
@@ -290,15 +290,7 @@ def test_splits_of_balloon_share_no_image():
     balloon.prepare()
     splits = {split: balloon.read(split)[1] for split in ("train", "val", "test")}
     assert {split: len(records) for split, records in splits.items()} == {"train": 48, "val": 13, "test": 13}
-    images = [digest for records in splits.values() for digest in fingerprint(records)]
+    images = [digest for records in splits.values() for digest in image_digests([one.path for one in records])]
     assert len(set(images)) == 74
     assert sum(map(len, splits["train"])) + sum(map(len, splits["val"])) == 255
     assert sum(map(len, splits["test"])) == 50
-
-
-def test_fingerprint_depends_on_bytes_not_on_names(folder):
-    _, records = find(folder, described()).read("train")
-    before = fingerprint(records)
-    assert fingerprint(records[::-1]) == before and len(set(before)) == 4
-    write_image(records[0].path, np.zeros((20, 30, 3), np.uint8))
-    assert len(set(fingerprint(records)) & set(before)) == 3

@@ -12,9 +12,9 @@ import torch
 from helpers.evaluations import COLORS, analysis_of, detected, grid, with_files, without_masks
 from helpers.scenes import SHAPES, drawn, nothing
 from helpers.tiny_models import TINY_ARCHITECTURE, as_checkpoint, random_model
+from helpers.trained_images import list_train_images
 
 from detect.data.dataset import read_record
-from detect.data.spec import fingerprint
 from detect.evaluation.analysis import Analysis
 from detect.evaluation.diagnosis.anchor_sizes import check_anchor_sizes
 from detect.evaluation.diagnosis.checks import find_causes
@@ -236,10 +236,11 @@ def test_a_threshold_that_shows_many_false_positives_is_too_low(tmp_path, tiny_m
 
 def trained_on(records, evaluated, path, missed=()) -> Analysis:
     """Return an analysis of perfect detections, but none in ``missed``, of a model that was trained on ``records``."""
-    saved = replace(as_checkpoint(random_model(), classes=SHAPES), data={"train_fingerprint": fingerprint(records)})
+    data = list_train_images(records, path)
+    saved = replace(as_checkpoint(random_model(), classes=SHAPES), data=data)
     found = detected([record for record in evaluated if record not in missed])
     analysis = analysis_of(evaluated, found + nothing(missed))
-    analysis.saved = SavedModel(path, "0", saved, [])
+    analysis.saved = SavedModel(path / "best.safetensors", "0", saved, [])
     return analysis
 
 

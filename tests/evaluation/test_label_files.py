@@ -12,10 +12,10 @@ import pytest
 from helpers.planted_problems import CLASSES, SPLITS, load, save, write_clean
 from helpers.reading import read_split
 from helpers.tiny_models import as_checkpoint, random_model
+from helpers.trained_images import list_train_images
 from PIL import Image
 
 from detect.data.description import find_spec
-from detect.data.spec import fingerprint
 from detect.errors import DataError, UsageError
 from detect.evaluation import label_review
 from detect.evaluation.label_check import find_label_errors, label_errors_of
@@ -152,7 +152,7 @@ def test_nothing_to_review_leaves_no_folder(folder, tmp_path):
 def test_a_model_that_was_trained_on_the_images_gives_a_warning_with_their_number(folder, tmp_path, capsys):
     tables, records = read(folder)
     saved = as_checkpoint(random_model(), classes=ClassNames(("kite", "bird", "x")))
-    saved.data["train_fingerprint"] = fingerprint(tables["train"])
+    saved.data.update(list_train_images(tables["train"], tmp_path))
     path = tmp_path / "model.safetensors"
     checkpoint.save(saved, path)
     found = label_errors_of(Annotator(records, path=path), "set", CLASS_NAMES, tables)

@@ -13,10 +13,10 @@ import pytest
 from helpers.evaluations import analysis_of, detected, evaluation_of, grid, with_files, without_masks
 from helpers.scenes import HW, SHAPES, drawn, noisy_scene, nothing
 from helpers.tiny_models import as_checkpoint, random_model, render_shapes
+from helpers.trained_images import list_train_images
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detect.data.spec import fingerprint
 from detect.evaluation.evaluate import evaluate
 from detect.evaluation.report.breakdown import highest_overlap
 from detect.evaluation.report.crops import Boxes, crop
@@ -226,9 +226,9 @@ def test_the_verdict_begins_with_the_problem_to_fix_first(tmp_path, records):
 def test_the_verdict_names_ap50_of_the_images_that_were_not_trained_on(tmp_path):
     records = with_files(grid(10), tmp_path)
     evaluation = evaluation_of(records, detected(records[:4]) + nothing(records[4:]))
-    data = {"train_fingerprint": fingerprint(records[:4])}
+    data = list_train_images(records[:4], tmp_path)
     saved = replace(as_checkpoint(random_model(), classes=SHAPES), data=data)
-    evaluation.analysis.saved = SavedModel(tmp_path, "0", saved, [])
+    evaluation.analysis.saved = SavedModel(tmp_path / "best.safetensors", "0", saved, [])
     text = page_of(evaluation, tmp_path / "report.html").text
     assert "The model was trained on 4 of these images: on the 6 others" in text and "AP50 is 0.000" in text
     assert "with 4 training images" in text and "All 4 files" in text

@@ -36,7 +36,7 @@ def tiny_run(folder: Path, *, decay: float = 0.0) -> TrainingRun:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     train_step = TrainStep(model, optimizer, schedule, build_ema(model, decay) if decay else None)
     architecture = backbone_architecture("mobilenet_v2", "fasterrcnn", 64)
-    metadata = RunMetadata(training={}, data={"train_fingerprint": ["0"]})
+    metadata = RunMetadata(training={}, data={"train_digest": "0"})
     return TrainingRun(folder, train_step, architecture, ClassNames(("kite",)), metadata)
 
 

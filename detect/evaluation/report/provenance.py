@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import detect
-from detect.data.spec import fingerprint
+from detect.data.digests import dataset_digest, image_digests
 from detect.evaluation.predict import EVALUATION_THRESHOLD
 from detect.evaluation.report.page import Page
 from detect.text import thresholds_in_words
@@ -84,17 +84,15 @@ def _short(setting: Any) -> str:
 
 def _dataset(page: Page) -> dict[str, str]:
     one, table = page.analysis.evaluation, page.analysis.table
-    try:
-        images = hashlib.sha256("\n".join(fingerprint(one.records)).encode()).hexdigest()
-    except OSError:
-        images = "unknown: an image file is gone"
+    digests = image_digests([record.path for record in one.records])
+    images = dataset_digest(digests) if all(digests) else "unknown: an image file is gone"
     annotations = hashlib.sha256()
     for column in (table.image_hw, table.gt_image, table.gt_label, table.gt_boxes, table.gt_area, table.gt_crowd):
         annotations.update(np.ascontiguousarray(column).tobytes())
     rows = {"name": one.dataset, "split": one.split, "images": str(len(one.records))}
     if one.spec:
         rows |= {"folder": str(one.spec.root), "format": one.spec.format}
-    return rows | {"SHA-256 of the images": images, "SHA-256 of the annotations": annotations.hexdigest()}
+    return rows | {"digest of the images": images, "SHA-256 of the annotations": annotations.hexdigest()}
 
 
 def _versions() -> dict[str, str]:

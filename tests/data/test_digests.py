@@ -1,0 +1,74 @@
+"""Digests that recognize the training images of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detect.data.digests import TRAIN_IMAGES, dataset_digest, image_digest, image_digests, read_digests, write_digests
+
+SIZES = (0, 1, 4096, 16384, 16385, 100_000)  # bytes, around the length up to which a file is read completely
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    found = [tmp_path / f"{size}.jpg" for size in SIZES]
+    for path, size in zip(found, SIZES, strict=True):
+        path.write_bytes(np.random.default_rng(size).bytes(size))
+    return found
+
+
+def test_images_of_different_lengths_differ(paths):
+    assert len(set(image_digests(paths))) == len(SIZES)
+
+
+def test_a_copy_under_another_name_has_the_same_digest(paths, tmp_path):
+    for path in paths:
+        copy = tmp_path / "copy.png"
+        copy.write_bytes(path.read_bytes())
+        assert image_digest(copy) == image_digest(path)
+
+
+@pytest.mark.parametrize("position", [0, 4095, 33_000, 66_000, 99_999])
+def test_a_change_in_a_block_changes_the_digest_of_a_long_file(paths, position):
+    before, content = image_digest(paths[-1]), bytearray(paths[-1].read_bytes())
+    content[position] ^= 1
+    paths[-1].write_bytes(content)
+    assert image_digest(paths[-1]) != before
+
+
+def test_any_change_changes_the_digest_of_a_short_file(paths):
+    before, content = image_digest(paths[3]), bytearray(paths[3].read_bytes())
+    for position in range(0, 16384, 1023):
+        content[position] ^= 1
+        paths[3].write_bytes(content)
+        assert image_digest(paths[3]) != before
+        content[position] ^= 1
+
+
+def test_an_unreadable_file_has_no_digest(paths, tmp_path):
+    assert image_digests([tmp_path / "gone.jpg", paths[0]]) == ["", image_digest(paths[0])]
+
+
+def test_the_digest_of_a_dataset_does_not_depend_on_names_or_order(paths):
+    digests = image_digests(paths)
+    assert dataset_digest(digests) == dataset_digest(digests[::-1]) != dataset_digest(digests[1:])
+
+
+def test_a_list_is_read_back_for_the_checkpoint_beside_it(paths, tmp_path):
+    gone = tmp_path / "a name of two words.jpg"
+    digests = image_digests([*paths, gone])
+    write_digests(tmp_path / TRAIN_IMAGES, digests, [path.name for path in (*paths, gone)])
+    assert read_digests(tmp_path / "best.safetensors", dataset_digest(digests)) == set(digests) - {""}
+
+
+def test_a_list_of_other_images_is_not_used(paths, tmp_path):
+    digests = image_digests(paths)
+    write_digests(tmp_path / TRAIN_IMAGES, digests[1:], [path.name for path in paths[1:]])
+    assert read_digests(tmp_path / "best.safetensors", dataset_digest(digests)) == frozenset()
+
+
+def test_a_checkpoint_without_a_list_has_no_digests(tmp_path):
+    assert read_digests(tmp_path / "best.safetensors", "0") == frozenset()
