@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -117,33 +119,39 @@ def all_gather(value: T) -> list[T]:
 def compute_on_first(compute: Callable[[], T]) -> T:
     """Call ``compute`` in the first process and return its result in every process.
 
-    A DetectError of ``compute`` is raised in every process.
+    A DetectError of ``compute`` is raised in every process. NumPy arrays in the result are sent without copying them,
+    so that a large dataset needs its memory once in each process.
     """
     if not dist.is_initialized():
         return compute()
-    result: list[Any] = [None, None]  # value, error
+    value, error = None, None
     if dist.get_rank() == 0:
         try:
-            result[0] = compute()
-        except DetectError as error:
-            result[1] = error
-    dist.broadcast_object_list(result, src=0)
-    if result[1] is not None:
-        raise result[1]
-    return result[0]
+            value = compute()
+        except DetectError as raised:
+            error = raised
+    value, error = _broadcast((value, error))
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
 
 
-@contextlib.contextmanager
-def first_process_first() -> Iterator[None]:
-    """Run the block in the first process before the others, which then find the files that it wrote."""
-    if not dist.is_initialized():
-        yield
-        return
-    if dist.get_rank() != 0:
-        dist.barrier()
-    yield
+def _broadcast(value: Any) -> Any:
+    """Return the ``value`` of the first process."""
+    buffers: list[pickle.PickleBuffer] = []
+    message: list[Any] = [b"", []]  # the pickled value without its arrays, and the length of each array in bytes
     if dist.get_rank() == 0:
-        dist.barrier()
+        head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        message = [head, [buffer.raw().nbytes for buffer in buffers]]
+    dist.broadcast_object_list(message, src=0)
+    head, lengths = message
+    arrays = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers] or [np.empty(n, np.uint8) for n in lengths]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # it is only read
+        for array in arrays:
+            if len(array):
+                dist.broadcast(torch.from_numpy(array), src=0)
+    return value if dist.get_rank() == 0 else pickle.loads(head, buffers=arrays)
 
 
 def all_max(*numbers: int) -> list[int]:

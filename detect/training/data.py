@@ -50,11 +50,25 @@ def read_training_data(
 
     data: name of a dataset, folder or YAML file.  data_root: folder of the files of a named dataset.
     backgrounds: folder or pattern of images without objects that are added to the train split.
+    Of several processes, the first one reads and the others receive the result.
     Raises UsageError for an unknown dataset and DataError if a split has no objects or the classes do not match.
     """
+    found = distributed.compute_on_first(lambda: _read(data, data_root, annotation_format, backgrounds))
+    prepare_on_other_machines(found.train, data, data_root, annotation_format)
+    return found
+
+
+def prepare_on_other_machines(images: Table, data: str, data_root: Path | None, annotation_format: str) -> None:
+    """Download or render the dataset on a machine that lacks the files of ``images``, which the first one has read."""
+    here = distributed.world()
+    if here.local_rank == 0 and not here.is_first and not images.path(0).exists():
+        find_spec(data, data_root, annotation_format).prepare()
+    distributed.all_gather(None)
+
+
+def _read(data: str, data_root: Path | None, annotation_format: str, backgrounds: str | None) -> TrainingData:
     spec = find_spec(data, data_root, annotation_format)
-    with distributed.first_process_first():
-        spec.prepare()
+    spec.prepare()
     if spec.discovery_note:
         report(spec.discovery_note)
     class_names, train = spec.read("train")

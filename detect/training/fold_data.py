@@ -16,7 +16,7 @@ from detect.data.table import Table
 from detect.progress import report
 from detect.text import counted
 from detect.training.config import CrossValidationConfig
-from detect.training.data import TrainingData, check_annotations, warn_of_numbered_classes
+from detect.training.data import TrainingData, check_annotations, prepare_on_other_machines, warn_of_numbered_classes
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,22 @@ def read_fold_data(config: CrossValidationConfig, saved: Folds | None) -> FoldDa
 
     A missing dataset is downloaded or rendered first. Raises UsageError for an unknown dataset and for more folds than
     it can be divided into, DataError for annotations that cannot be used and for images in ``saved`` that are gone.
+    Of several processes, the first one reads and the others receive the result.
     """
+    data = distributed.compute_on_first(lambda: _read(config, saved))
+    prepare_on_other_machines(data.trained, config.data, config.data_root, config.format)
+    return data
+
+
+def _read(config: CrossValidationConfig, saved: Folds | None) -> FoldData:
     spec = saved.find_spec() if saved else find_spec(config.data, config.data_root, config.format, draw_splits=False)
-    with distributed.first_process_first():
-        spec.prepare()
+    spec.prepare()
     if spec.discovery_note:
         report(spec.discovery_note)
     images = read_images(spec, saved.names if saved else None)
     check_annotations(images.table, f"dataset '{spec.name}'")
     warn_of_numbered_classes(images.table, images.class_names, spec.name)
-    if saved:
-        fold_of = saved.fold_of
-    else:
-        fold_of = distributed.compute_on_first(lambda: draw_folds(images, config.folds, config.seed, spec.name))
+    fold_of = saved.fold_of if saved else draw_folds(images, config.folds, config.seed, spec.name)
     trained = _with_backgrounds(config, spec, images)
     return FoldData(spec.name, _others(spec, images), images, fold_of, trained, spec.root, spec.format)
 

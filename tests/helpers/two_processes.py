@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,14 +30,12 @@ def error_of_first() -> str:
 def main() -> None:
     folder = Path(sys.argv[1])
     with distributed.process_group(torch.device("cpu")) as here:
-        with distributed.first_process_first():
-            before = sorted(path.name for path in folder.iterdir())
-            (folder / f"ahead_{here.rank}").touch()
         norm = nn.BatchNorm2d(1)
         norm.running_mean.fill_(5 + here.rank)
         distributed.broadcast_buffers(norm)
+        arrays = distributed.compute_on_first(lambda: {"a": np.arange(3), "empty": np.zeros((0, 4)), "b": "x"})
+        assert arrays["a"].tolist() == [0, 1, 2] and arrays["empty"].shape == (0, 4) and arrays["b"] == "x"
         received = [
-            before,
             distributed.all_gather({"rank": here.rank}),
             distributed.compute_on_first(lambda: f"made by {here.rank}"),
             distributed.any_process(here.rank == 1),
