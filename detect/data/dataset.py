@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from detect.data.augmentation.ground_truth import GroundTruth
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample
 from detect.data.image_problems import HINT, ImageProblems, UnreadableImageError
@@ -95,15 +96,8 @@ class DetectionDataset(Dataset):
         index = self._usable(range(len(self.records)), index, unreadable)
         num_sources = len(self._source_images)
         image, ground_truth = self.transform(self._sample(index), rng, source_sample, num_sources, epoch)
-        ground_truth = ground_truth.only(~ground_truth.iscrowd)
-
-        target = {
-            "boxes": torch.from_numpy(ground_truth.boxes),
-            "labels": torch.from_numpy(ground_truth.labels),
-            "image_id": torch.tensor(self.records[index].image_id),
-        }
-        if self.with_masks and ground_truth.masks is not None:
-            target["masks"] = stack_masks(ground_truth.masks, image.shape[:2])
+        record = self.records[index]
+        target = to_target(ground_truth, image.shape[:2], record.image_id, with_masks=self.with_masks)
         return to_tensor(image), target
 
     def _usable(self, images: Sequence[int] | np.ndarray, position: int, unreadable: Collection[int]) -> int:
@@ -153,6 +147,21 @@ def _images_with_objects(records: Sequence[ImageRecord]) -> np.ndarray:
     if isinstance(records, Table):  # reads the columns instead of creating all records
         return np.unique(records.images[~records.iscrowd])
     return np.array([i for i, record in enumerate(records) if not record.iscrowd.all()], np.int64)
+
+
+def to_target(
+    ground_truth: GroundTruth, image_hw: Sequence[int], image_id: int, *, with_masks: bool
+) -> dict[str, Tensor]:
+    """Return the target of an image of ``image_hw``, see ``DetectionDataset``; without crowds."""
+    ground_truth = ground_truth.only(~ground_truth.iscrowd)
+    target = {
+        "boxes": torch.from_numpy(ground_truth.boxes),
+        "labels": torch.from_numpy(ground_truth.labels),
+        "image_id": torch.tensor(image_id),
+    }
+    if with_masks and ground_truth.masks is not None:
+        target["masks"] = stack_masks(ground_truth.masks, image_hw)
+    return target
 
 
 def stack_masks(masks: Sequence[np.ndarray], hw: Sequence[int]) -> Tensor:

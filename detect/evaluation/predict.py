@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, overload
@@ -35,6 +35,41 @@ class BatchDetector(Protocol):
     ) -> list[Detections]: ...
 
 
+class ImageSource(Protocol):
+    """Reads the images of a dataset that this process runs the model on.
+
+    problems: the images that could not be read completely, known after the iteration.
+    An item is a batch of (row in the dataset, image uint8 RGB [H, W, 3] or None if it cannot be read).
+    """
+
+    problems: ImageProblems
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sequence[tuple[int, np.ndarray | None]]]: ...
+
+
+class _OneByOne:
+    """Reads every ``size``-th image of ``records`` in this process, one at a time, where ``size`` processes run."""
+
+    def __init__(self, records: Sequence[ImageRecord]) -> None:
+        here = distributed.world()
+        self._records, self._rows = records, range(here.rank, len(records), here.size)
+        self.problems = ImageProblems()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[list[tuple[int, np.ndarray | None]]]:
+        for i in self._rows:
+            path = self._records[i].path
+            try:
+                yield [(i, read_record(self._records[i], partial(self.problems.add_truncated, path)))]
+            except UnreadableImageError as error:
+                self.problems.add_unreadable(path, error)
+                yield [(i, None)]
+
+
 def detect_for_dataset(
     predictor: BatchDetector,
     records: Sequence[ImageRecord],
@@ -44,6 +79,7 @@ def detect_for_dataset(
     title: str = "evaluate",
     problems: ImageProblems | None = None,
     change_image: Callable[[np.ndarray], np.ndarray] | None = None,
+    source: ImageSource | None = None,
 ) -> list[Detections | None]:
     """Return the detections in every image of ``records``, with labels of the dataset's ``class_names``.
 
@@ -52,30 +88,29 @@ def detect_for_dataset(
     problems: receives the images that cannot be read completely. The result of an unreadable image is None; see
         ``only_readable``. A truncated JPEG is used as far as it can be decoded.
     change_image: function that is applied to each image, uint8 RGB [H, W, 3], before the model processes it.
+    source: reads this process' images; by default every ``size``-th one, one at a time, in this process.
     Raises DataError if more than half of the images cannot be read.
 
-    Classes are matched by name; detections of classes that the dataset does not have are dropped. Images are read one
-    at a time. With several processes each one runs the model on a part of the images; every process gets all results.
+    Classes are matched by name; detections of classes that the dataset does not have are dropped. With several
+    processes each one runs the model on a part of the images; every process gets all results.
     """
     names = enumerate(predictor.class_names.names, 1)
     label_of = {label: class_names.label(name) for label, name in names if name in class_names.names}
-    process = distributed.world()
+    source = source or _OneByOne(records)
     own: dict[int, Detections | None] = {}
+    for batch in bar(source, desc=title):
+        own |= {i: None for i, image in batch if image is None}
+        readable = {
+            i: image if change_image is None else change_image(image) for i, image in batch if image is not None
+        }
+        found = predictor.predict_batch(list(readable.values()), threshold=threshold) if readable else []
+        for i, one in zip(readable, found, strict=True):
+            one = one.filter(labels=list(label_of))
+            labels = np.array([label_of[label] for label in one.labels.tolist()], np.int64)
+            own[i] = replace(one, labels=labels, class_names=class_names)
     found_problems = ImageProblems()
-    for i in bar(range(process.rank, len(records), process.size), desc=title):
-        try:
-            image = read_record(records[i], partial(found_problems.add_truncated, records[i].path))
-        except UnreadableImageError as error:
-            found_problems.add_unreadable(records[i].path, error)
-            own[i] = None
-            continue
-        image = image if change_image is None else change_image(image)
-        (found,) = predictor.predict_batch([image], threshold=threshold)
-        found = found.filter(labels=list(label_of))
-        labels = np.array([label_of[label] for label in found.labels.tolist()], np.int64)
-        own[i] = replace(found, labels=labels, class_names=class_names)
     every: dict[int, Detections | None] = {}
-    for part, others in distributed.all_gather((own, found_problems)):
+    for part, others in distributed.all_gather((own, source.problems)):
         every |= part
         found_problems.update(others)
     found_problems.check(len(records), "images")

@@ -1,4 +1,4 @@
-"""One epoch of training, and the losses on a validation split."""
+"""One epoch of training, and the losses of a validation batch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from detect import distributed
-from detect.data.image_problems import UnreadableImageError
 from detect.models.torchvision_internals import BatchNorm, GeneralizedRCNNTransform
-from detect.progress import bar
-from detect.runtime import seed_all
 from detect.training.step import Batch, StepResult, TrainStep, compute_losses, mean_losses
 
 
@@ -92,42 +87,17 @@ def _in_groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 @torch.no_grad()
-def validation_losses(
-    model: nn.Module,
-    dataset: Dataset,
-    *,
-    dtype: torch.dtype | None = None,
-    seed: int = 0,
-    title: str = "",
-) -> dict[str, float]:
-    """Return the mean over all images of ``dataset`` of each loss and of their sum (``loss``).
+def validation_losses(model: nn.Module, batch: Batch, *, dtype: torch.dtype | None = None) -> dict[str, float]:
+    """Return the losses of one batch.
 
-    Images that cannot be read are left out. Raises UnreadableImageError if no image can be read.
-    Norms and dropout run in evaluation mode, and the proposals that the losses sample are seeded per image, so that
-    the values of two epochs differ because of the weights only.
-    dtype: type of the layers in mixed precision, as in training.  title: of the progress bar.
+    Norms and dropout run in evaluation mode. The proposals that the losses sample are random.
+    dtype: type of the layers in mixed precision, as in training.
     """
-    here = distributed.world()
     was_training = model.training
     _set_mode_for_losses(model)
-    rows, problem = {}, None
-    indices = range(here.rank, len(dataset), here.size)  # type: ignore[arg-type]
-    for i in bar(indices, desc=title):
-        try:
-            image, target = dataset[i]
-        except UnreadableImageError as error:
-            problem = problem or str(error)
-            continue
-        seed_all(seed, i)
-        losses = compute_losses(model, ([image], [target]), dtype)
-        rows[i] = {name: float(value) for name, value in losses.items()}
+    losses = compute_losses(model, batch, dtype)
     model.train(was_training)
-    everywhere = {i: row for part in distributed.all_gather(rows) for i, row in part.items()}
-    if not everywhere:
-        raise UnreadableImageError(f"no image can be read: {problem}")
-    names = next(iter(everywhere.values()))
-    means = {name: float(np.mean([everywhere[i][name] for i in sorted(everywhere)])) for name in names}
-    return means | {"loss": sum(means.values())}
+    return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
 
 def _set_mode_for_losses(model: nn.Module) -> None:

@@ -112,7 +112,7 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int, tracker: 
     config, data, train_step = fitted.config, fitted.data, run.train_step
     assert config.epochs
     loader = setup.build_train_loader(fitted, workers, with_masks=run.architecture.has_masks)
-    validate = Validator(run, data, config)
+    validate = Validator(run, data, config, workers)
     eta = EtaEstimator(config.epochs, fitted.steps_per_epoch)
     tensorboard = None
     if distributed.world().is_first:

@@ -35,7 +35,7 @@ def test_a_run_writes_its_files(train_py, data, tmp_path, capsys):
     assert {p.name for p in folder.iterdir()} == {
         "best.safetensors", "last.safetensors", "last_state.pt", "settings.yaml", "metrics.jsonl", "results.csv",
         "curves.png", "tensorboard", "model.txt", "labels.png", "val_mosaic.png", "pr_curve.png", "f1_curve.png",
-        "confusion_matrix.png",
+        "confusion_matrix.png", "train_images.txt",
     }  # fmt: skip
     epochs = rows(folder)
     assert [row["epoch"] for row in epochs] == [1, 2]
