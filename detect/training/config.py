@@ -75,7 +75,7 @@ class _DataModelSchedule:
         "auto",
         "initial weights: auto (published weights), none (random weights), balloon (the included balloon detector),"
         " a weights file or its URL",
-        metavar="auto|none|FILE|URL",
+        metavar="auto|none|balloon|FILE|URL",
     )
     epochs: int | None = option(
         None, "number of passes over the training images (default: fitted to the size of the dataset)", low=1
@@ -232,6 +232,10 @@ def resumed_config(folder: Path, changes: Mapping[str, Any], config_class: type[
     Raises UsageError for other changes, for a folder that is not a run, for a fold of a cross-validation, and as
     ``saved_config`` does.
     """
+    if not folder.exists():
+        raise UsageError(
+            f"`resume={str(folder)!r}` does not exist; it is the folder of a run, such as outputs/train/NAME"
+        )
     changeable = RESUME_SETTINGS_OF_FOLDS if config_class is CrossValidationConfig else RESUME_SETTINGS
     if unchangeable := sorted(set(changes) - {"resume", *changeable}):
         raise UsageError(

@@ -160,6 +160,7 @@ class DetectVideoSettings(DrawingStyle, _DetectSettings):
         "a video file, the number of a camera, or the URL of a stream such as rtsp://...; frames of cameras and live"
         " streams that arrive while the model is busy are skipped, and Ctrl-C ends the recording",
         metavar="FILE|N|URL",
+        single=True,
     )
     stride: int = option(1, "run the model on every Nth frame and repeat its detections on the others", low=1)
     max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)

@@ -46,7 +46,10 @@ class EvaluateSettings:
     )
     device: str = device_option()
     proposals: int | None = proposals_option()
-    fast: bool = fast_option()
+    fast: bool = fast_option(
+        "use the number format and the number of proposals that `tune_speed` stored in the checkpoint; `proposals`"
+        " overrides the latter"
+    )
     tile: str | None = tile_option()
     evaluator: str = option(
         DEFAULT_EVALUATOR, "program that computes the metrics; all give the same values", choices=EVALUATORS
