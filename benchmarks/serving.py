@@ -93,8 +93,9 @@ def run(settings: ServeSettings) -> Result:
     text = (
         f"`{settings.model}`, `--imgsz {settings.imgsz}`; after its first image the server held "
         f"{report.megabytes(memory)} MB. Medians of {counted(settings.rounds, 'round')}.\n\n{table(loads)}\n\n"
-        f"Stopped (SIGTERM) with {counted(under_way, 'request')} under way: {len(stopped.seconds)} answered,"
-        f" {len(stopped.waits)} refused, {len(stopped.errors)} lost; exit status {status}."
+        f"Stopped (SIGTERM) 0.5 s after {counted(max(settings.clients), 'request')} were sent at once, of which"
+        f" {under_way} had no response yet. Of all: {len(stopped.seconds)} answered, {len(stopped.waits)} refused"
+        f" (503), {len(stopped.errors)} lost; exit status {status}."
         + "".join(f"\n\n- {error}" for error in dict.fromkeys(stopped.errors))
     )
     facts = {"model": settings.model, "memory": memory, "loads": [asdict(one) for one in loads]}

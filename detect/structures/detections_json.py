@@ -128,7 +128,7 @@ def roboflow_response(
     confidence: the score.  class: class name.  class_id: position of the class in the model, from 0.
     points: from models with masks, one polygon ``[{"x", "y"}, ...]``, in which the parts of an object are joined by
         bridges of zero width. With the mask format "rle", ``rle`` takes its place: COCO's compressed RLE.
-    mask_format: "polygon" or "rle".
+    mask_format: in the response, "polygon" or "rle"; the parameter is "polygons" (the default) or "rle".
     tracker_id: of tracked detections, the number of the object.
 
     It has no place for the keypoints of a model without named points.

@@ -80,8 +80,9 @@ class _DetectSettings:
     )
     json_format: str | None = option(
         None,
-        "what is written as JSON, also without `save_json`: detect has every number; coco, huggingface and roboflow"
-        " are what these programs read, in detections_FORMAT.json or VIDEO_FORMAT.jsonl (default: detect)",
+        "format of the JSON file; a value other than detect also turns on JSON output. detect: all fields; coco,"
+        " huggingface and roboflow: as these tools read it, in detections_FORMAT.json, for videos in VIDEO_coco.json"
+        " or VIDEO_FORMAT.jsonl (default: detect)",
         choices=tuple(JSON_FORMATS),
     )
     mask_format: str | None = option(
