@@ -155,7 +155,7 @@ def table(loads: Sequence[Load]) -> str:
         counts = [sum(len(one.responses.waits) for one in rounds), sum(len(one.responses.errors) for one in rounds)]
         figures = [f"{value:.2f}" for value in (rate, ratio, *percentiles)]
         rows.append([str(clients), *figures, *map(str, counts), report.megabytes(rounds[-1].memory)])
-    header = ["clients", "images/s", "of the loop's", "p50 s", "p95 s", "refused (503)", "errors", "MB"]
+    header = ["clients", "images/s", "relative to the loop", "p50 s", "p95 s", "refused (503)", "errors", "MB"]
     errors = dict.fromkeys(error for one in loads for error in one.responses.errors)
     return "\n\n".join([report.table(header, rows), *(f"- {error}" for error in errors)])
 

@@ -186,7 +186,7 @@ class VideoReader:
             return f"{shown} has sent nothing for {STALL_SECONDS:.0f} s and counts as ended: {got}"
         if errors:
             why = self.source.redact(last_error(errors[:1]))
-            return f"{shown} is damaged or breaks off ({why}): {got}, could be decoded"
+            return f"{shown} is damaged or incomplete ({why}); only {got} could be decoded"
         if short and not self._decoder.has_sound:  # the stated length may be that of the sound
             return f"{shown} is shorter than its header states: {got}"
         return None

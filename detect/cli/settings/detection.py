@@ -126,7 +126,7 @@ class DetectImageSettings(DrawingStyle, _DetectSettings):  # the fields of the l
         "continue in OUTPUT_DIR/NAME if it exists: skip the images that are finished there, and write the files about"
         " all images anew",
     )
-    verbose: bool = option(False, "print a line for each image, also of many")
+    verbose: bool = option(False, "print a line for each image, even for more than 10 images")
     batch_size: int = option(1, "number of images per forward pass", low=1)
     rescale_16bit: list[int] | None = option(
         None,

@@ -1,4 +1,7 @@
-"""Logging of a run to an experiment tracker. Training never depends on it: its first error is one warning."""
+"""Logging of a run to an experiment tracker.
+
+After the tracker's first error, one warning is printed and training continues without the tracker.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from detect.training.optional_files import optional_file
 from detect.training.run import ID_FILE
 
 NO_TRACKER = "none"
-CLOSE_SECONDS = 60.0  # after which a run ends although not everything was sent
+CLOSE_SECONDS = 60.0  # maximum time for sending the remaining data at the end of a run
 
 
 class Tracker:
@@ -40,7 +43,7 @@ class Tracker:
         self._try(lambda: self._service.log_images(row["epoch"], images))
 
     def close(self, *, finished: bool) -> None:
-        """End the experiment. A server that does not take what is left within a minute is a warning."""
+        """End the experiment. If the remaining data cannot be sent within a minute, a warning is printed."""
         call = threading.Thread(
             target=lambda: self._try(lambda: self._service.close(finished=finished)), daemon=True, name="close tracker"
         )
