@@ -110,8 +110,8 @@ def warn_of_missing_glyphs(names: Iterable[str], file: str | None = None, *, sys
         _warned.update(scripts)
         which = " and ".join(scripts) if len(scripts) <= 2 else first_few(scripts)
         warn(
-            f"names in {which} script cannot be drawn: no font of this system has such characters; they appear as"
-            " boxes; install a font that has them, such as one of Noto"
+            f"names in {which} script cannot be drawn: no installed font supports them, so they appear as boxes;"
+            " install one, such as Noto"
             if system
             else f"names in {which} script cannot be drawn in diagrams: their font has no such characters; they appear"
             " as boxes"

@@ -57,8 +57,8 @@ NmsQuery = Annotated[
     Query(
         ge=0,
         le=1,
-        description="IoU above which the one with the lower score of two boxes of a class is dropped; default: that of"
-        " the model",
+        description="IoU threshold of NMS: if two boxes of a class overlap more, the one with the lower score is"
+        " dropped; default: that of the model",
     ),
 ]
 TileQuery = Annotated[

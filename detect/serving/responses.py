@@ -73,8 +73,9 @@ def to_json(
 def to_convention(format: str, results: Results, class_names: ClassNames, mask_format: str | None = None) -> Any:
     """Return ``results`` in the convention ``format``: "coco", "huggingface" or "roboflow".
 
-    COCO results list the detections of all images. The other conventions describe one image: the response is what they
-    have for it, or a list of it if there are several images, in which a FailedImage is ``{"error": text}``.
+    COCO results list the detections of all images. The other conventions describe one image: "huggingface" by a list
+    of detections, "roboflow" by an object. For one image, the response is this list or object; for several, a list of
+    them, in which a FailedImage is ``{"error": text}``.
     """
     if format == "coco":
         files = dict(format_files("coco", results, class_names, mask_format))
