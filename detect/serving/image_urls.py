@@ -95,8 +95,8 @@ async def load_image(
 def is_public(address: Address) -> bool:
     """Return whether an address belongs to the internet.
 
-    It is not private, shared, loopback, link-local, multicast, reserved or unspecified, and embeds no such
-    address (IPv4-mapped IPv6). Addresses that may lead to another IPv4 address (6to4, Teredo, NAT64) do not count either.
+    It is not private, shared, loopback, link-local, multicast, reserved or unspecified, and embeds no such address
+    (IPv4-mapped IPv6). Addresses that may lead to another IPv4 address (6to4, Teredo, NAT64) do not count either.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
