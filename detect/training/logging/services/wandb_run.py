@@ -38,6 +38,7 @@ class _WandbRun:
                 config=dict(experiment.settings),
                 id=experiment.id,
                 resume="allow",
+                reinit="create_new",  # leaves a run of the caller alone
                 settings=wandb.Settings(init_timeout=_START_TIMEOUT, console="off", quiet=True),
             )
         self.id = str(self._run.id)
