@@ -12,7 +12,7 @@ from PIL import Image
 
 from app_pages.downloads import Download, download_buttons, in_markdown
 from app_pages.models import predict, predictor_of
-from app_pages.settings import MIN_SCORE, Drawing, Selection
+from app_pages.settings import MIN_SCORE, DetectionSettings, Drawing
 from detect.errors import MediaError
 from detect.media import formats
 from detect.media.drawing import draw, gray_around
@@ -43,19 +43,19 @@ def is_image(name: str, content: bytes) -> bool:
     return True
 
 
-def show_image(name: str, content: bytes, selection: Selection, drawing: Drawing, wide: bool) -> None:
+def show_image(name: str, content: bytes, settings: DetectionSettings, drawing: Drawing, wide: bool) -> None:
     """Show the image without and with detections, a table of the detections, and download buttons.
 
     wide: whether both are as wide as the page, one below the other.
     """
-    predictor, class_names = selection.predictor, selection.predictor.class_names
+    predictor, class_names = settings.predictor, settings.predictor.class_names
     file = Encoded(content, name)
     image, full_hw = read_limited(file)
     if image.shape[:2] != full_hw:
         st.info(resized_in_words(name, full_hw, image.shape[:2]))
-    detections = detections_of(selection.model, selection.modified, selection.tiles, content)
-    threshold = predictor.class_thresholds if selection.threshold is None else selection.threshold
-    detections = detections.filter(threshold, selection.labels)
+    detections = detections_of(settings.model, settings.modified, settings.tiles, content)
+    threshold = predictor.class_thresholds if settings.threshold is None else settings.threshold
+    detections = detections.filter(threshold, settings.labels)
     background = gray_around(image, detections) if drawing.gray else image
     drawn = draw(background, detections, class_names, drawing.style, tint=not drawing.gray)
     after, before = (st.container(), st.container()) if wide else st.columns(2)
@@ -65,7 +65,7 @@ def show_image(name: str, content: bytes, selection: Selection, drawing: Drawing
     if len(detections):
         columns = {"score": st.column_config.NumberColumn(format="%.3f")}
         st.dataframe(table_columns(detections), hide_index=True, column_config=columns)
-    document = to_json([ImageResult(name, image, detections)], class_names, selection.model, None)
+    document = to_json([ImageResult(name, image, detections)], class_names, settings.model, None)
     is_jpeg = read_header(file).form in ("JPEG", "MPO")
     kind, ending = ("JPEG", ".jpg") if is_jpeg else ("PNG", ".png")
     files = [

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from detect import progress
-from detect.cli.foreign_flags import hint
+from detect.cli.foreign_flags import advice_for_flag
 from detect.cli.version import versions
 from detect.errors import DetectError, UsageError
 from detect.io.yaml_files import load_yaml
@@ -228,7 +228,7 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     name = flags[0].lstrip("-").replace("-", "_").lower()
     if (new := RENAMED.get(name, "")) in fields:
         raise UsageError(f"{flags[0]} is now called {flag(new)}")
-    same, advice = hint(name, fields)
+    same, advice = advice_for_flag(name, fields)
     if same:
         raise UsageError(f"unknown flag '{flags[0]}': did you mean {spell_as_flags(same, fields)}?")
     if advice:
