@@ -58,7 +58,7 @@ class _WandbRun:
 
 @contextmanager
 def _no_questions() -> Iterator[None]:
-    """Without a key, the library waits for an answer on a terminal; without a terminal, that is an error."""
+    """Disable wandb's interactive login prompt inside the block. A missing key is then an error."""
     terminal = sys.stdin
     with Path(os.devnull).open(encoding="utf-8") as nothing:
         sys.stdin = nothing
