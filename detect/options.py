@@ -107,8 +107,8 @@ def precision_option() -> Any:
 
 
 def fast_option(
-    help: str = "use the number of proposals and the `precision` that `evaluate.py --tune-speed` stored in the"
-    " checkpoint, unless they are given",
+    help: str = "use the number of proposals and the number format that `evaluate.py --tune-speed` stored in the"
+    " checkpoint, unless `proposals` and `precision` are given",
 ) -> Any:
     """Return the field ``fast``: whether to use the faster settings of the checkpoint."""
     return option(False, help)
