@@ -93,10 +93,8 @@ def start_run(
             if saved:
                 _report_lr_change(config.epochs, saved, train_step)
             config.save(folder / SETTINGS_FILE, fitted.reasons)
-            overview.write_start(run, model, data)
-            report(f"weights: {fitted.weights}")
-            report(f"device: {_device_in_words(device)}; precision: {_precision_in_words(train_step.dtype)}")
-            fitted.report_lines()
+            overview.write_start(run, model, data, fitted.weights)
+            report_start(fitted, train_step)
             if run.starts_without_momentum:
                 report(
                     "the run had finished, and such a run keeps no momentum: it continues from the weights of"
@@ -109,6 +107,13 @@ def start_run(
         run.delete_if_empty()
         raise
     return run, fitted
+
+
+def report_start(fitted: FittedConfig, train_step: TrainStep) -> None:
+    """Report the initial weights, the device, the precision and the fitted defaults."""
+    report(f"weights: {fitted.weights.line}")
+    report(f"device: {_device_in_words(train_step.device)}; precision: {_precision_in_words(train_step.dtype)}")
+    fitted.report_lines()
 
 
 def _note_open_settings(fitted: FittedConfig, device: torch.device) -> None:
