@@ -16,7 +16,7 @@ from app_pages.settings import MIN_SCORE, DetectionSettings, Drawing
 from detect.errors import MediaError
 from detect.media import formats
 from detect.media.drawing import draw, gray_around
-from detect.media.encoding import Encoded, encode
+from detect.media.encoding import EncodedImage, encode
 from detect.media.images import decode, read_header
 from detect.serving.responses import ImageResult, mask_files, to_json, zip_archive
 from detect.structures.detections import Detections
@@ -31,7 +31,7 @@ def is_image(name: str, content: bytes) -> bool:
 
     Raises MediaError for any other content and for an image with too many pixels.
     """
-    file = Encoded(content, name)
+    file = EncodedImage(content, name)
     if formats.begins_as_video(file):
         return False
     height, width = read_header(file, MAX_PIXELS).image_hw
@@ -49,7 +49,7 @@ def show_image(name: str, content: bytes, settings: DetectionSettings, drawing: 
     wide: whether both are as wide as the page, one below the other.
     """
     predictor, class_names = settings.predictor, settings.predictor.class_names
-    file = Encoded(content, name)
+    file = EncodedImage(content, name)
     image, full_hw = read_limited(file)
     if image.shape[:2] != full_hw:
         st.info(resized_in_words(name, full_hw, image.shape[:2]))
@@ -78,7 +78,7 @@ def show_image(name: str, content: bytes, settings: DetectionSettings, drawing: 
     download_buttons(name, files)
 
 
-def read_limited(file: Encoded) -> tuple[np.ndarray, tuple[int, int]]:
+def read_limited(file: EncodedImage) -> tuple[np.ndarray, tuple[int, int]]:
     """Return an image, uint8 RGB [h, w, 3], and its original (height, width).
 
     An image of more than MAX_USED_PIXELS pixels is resized to 1/2 (1/4, ...) of its sides; a JPEG is decoded at that
@@ -108,7 +108,7 @@ def resized_in_words(name: str, full_hw: tuple[int, int], hw: tuple[int, int]) -
 def detections_of(model: str, modified: float, tiles: bool, content: bytes) -> Detections:
     """Return all detections of an image that the page can show, so that moving the threshold runs no model."""
     predictor = predictor_of(model, modified, tiles)
-    image, _ = read_limited(Encoded(content))
+    image, _ = read_limited(EncodedImage(content))
     return predict(predictor, image, min(MIN_SCORE, predictor.threshold))
 
 

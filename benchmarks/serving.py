@@ -26,7 +26,7 @@ from detect import progress
 from detect.errors import UsageError
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.media.images import read_image
 from detect.serving.responses import ImageResult, to_json
 from detect.text import counted
@@ -105,7 +105,7 @@ def run(settings: ServeSettings) -> Result:
 def process_image(predictor: Predictor, content: bytes) -> None:
     """Do what the server does for one image, and nothing else."""
     start = time.perf_counter()
-    image = read_image(Encoded(content))
+    image = read_image(EncodedImage(content))
     (found,) = predictor.predict_batch([image])
     to_json([ImageResult("", image, found)], predictor.class_names, "", time.perf_counter() - start)
 

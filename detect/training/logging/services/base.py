@@ -40,7 +40,7 @@ class Experiment:
     id: str | None = None
 
 
-class Service(Protocol):
+class TrackerRun(Protocol):
     """An open experiment. Each method may raise any exception of the library.
 
     id: experiment id assigned by the tracker, needed to resume.

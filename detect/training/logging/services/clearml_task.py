@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service, require
+from detect.training.logging.services.base import PROJECT, Experiment, TrackerRun, require
 
 _ANSWER_TIMEOUT = 10  # seconds
 
 
-def open_clearml(experiment: Experiment) -> Service:
+def open_clearml(experiment: Experiment) -> TrackerRun:
     """Start a ClearML task, or continue it."""
     return _ClearmlTask(experiment)
 

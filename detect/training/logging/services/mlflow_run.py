@@ -14,12 +14,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service, require
+from detect.training.logging.services.base import PROJECT, Experiment, TrackerRun, require
 
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
 
 
-def open_mlflow(experiment: Experiment) -> Service:
+def open_mlflow(experiment: Experiment) -> TrackerRun:
     """Start an MLflow run, or continue it."""
     return _MlflowRun(experiment)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service, require
+from detect.training.logging.services.base import PROJECT, Experiment, TrackerRun, require
 
 _START_TIMEOUT = 30  # seconds
 
 
-def open_wandb(experiment: Experiment) -> Service:
+def open_wandb(experiment: Experiment) -> TrackerRun:
     """Start an experiment, or continue it. Its files are in the subfolder ``wandb`` of the run."""
     return _WandbRun(experiment)
 
