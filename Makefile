@@ -1,5 +1,6 @@
 # make demo        detect objects in the sample images and video, then fine-tune for a moment
 # make test        run the tests; make test-slow runs those that take minutes
+# make test-trackers   tests of the libraries of experiment trackers, in an environment of their own: minutes
 # make check       style, types, vocabulary
 # make results     train and score everything in docs/results.md: days on two cores; RESULTS="--runs balloon_recipe" selects runs
 #
@@ -10,10 +11,11 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 RESULTS ?=
 BIN = .venv/bin
+TRACKERS = .venv/trackers
 # One process per core, and one thread in each process that the tests start.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow check results clean
+.PHONY: demo test test-slow test-trackers check results clean
 
 demo: .venv/.installed
 	$(BIN)/python demo.py
@@ -23,6 +25,9 @@ test: .venv/.installed-dev
 
 test-slow: .venv/.installed-dev
 	$(PYTEST) -m slow
+
+test-trackers: $(TRACKERS)/.installed
+	OMP_NUM_THREADS=1 $(TRACKERS)/bin/python -m pytest -m slow tests/training/logging/test_installed_trackers.py
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -42,6 +47,15 @@ results: .venv/.installed
 
 .venv/.installed-dev: requirements-dev.txt requirements-serve.txt requirements-app.txt .venv/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
+	touch $@
+
+# The trackers need other versions of some packages than the tests. The rest is taken from .venv.
+$(TRACKERS)/.installed: requirements-trackers.txt .venv/.installed-dev
+	$(BIN)/python -m venv $(TRACKERS)
+	$(BIN)/python -c 'import glob, sysconfig; \
+	    (folder,) = glob.glob("$(TRACKERS)/lib/*/site-packages"); \
+	    open(folder + "/dev.pth", "w").write(sysconfig.get_path("purelib"))'
+	$(TRACKERS)/bin/python -m pip install $(PIP_FLAGS) -r requirements-trackers.txt
 	touch $@
 
 clean:

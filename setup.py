@@ -46,11 +46,10 @@ class BuildWithShippedFiles(build_py):
 
 
 # Extra with the name of its one package: the library of an experiment tracker, for ``train.py --log NAME``.
-TRACKERS = {"wandb": "wandb>=0.19", "mlflow": "mlflow>=3", "clearml": "clearml>=1.16"}
+TRACKERS = {line.partition(">=")[0]: [line] for line in requirements("requirements-trackers.txt")}
 
 setup(
     install_requires=requirements("requirements.txt"),
-    extras_require={name: extra(name) for name in ("serve", "app", "export", "dev")}
-    | {name: [requirement] for name, requirement in TRACKERS.items()},
+    extras_require={name: extra(name) for name in ("serve", "app", "export", "dev")} | TRACKERS,
     cmdclass={"build_py": BuildWithShippedFiles},
 )

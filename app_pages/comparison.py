@@ -20,8 +20,8 @@ def comparison_page() -> None:
     st.title("Models compared")
     st.header("Evaluated after fine-tuning")
     st.caption(
-        "Results of evaluate.py in outputs/ (--intervals adds 95 % confidence intervals), and of the measured runs in"
-        " docs/results.md. AP from 0 to 1."
+        "Results of evaluate.py in outputs/, with 95 % confidence intervals unless --no-intervals was given, and of"
+        " the measured runs in docs/results.md. AP from 0 to 1."
     )
     show_table(evaluated_rows())
     measured = benchmark()

@@ -20,16 +20,16 @@ def detection_page() -> None:
     st.title("Object detection")
     try:
         file = choose_file()  # before anything that can fail, since Streamlit forgets widgets that are not drawn
-        selection = choose_settings()
-        if selection is None:
+        settings = choose_settings()
+        if settings is None:
             return
-        warn_of_fallback(selection)
+        warn_of_fallback(settings)
         if file is None:
             st.info("Upload an image or a short video, take a photo, or choose an example.")
             return
-        drawing, wide = choose_drawing(selection.predictor.has_masks)
+        drawing, wide = choose_drawing(settings.predictor.has_masks)
         show = show_image if is_image(*file) else show_video
-        show(*file, selection, drawing, wide)
+        show(*file, settings, drawing, wide)
     except (DetectError, ServerBusyError, TimeoutError) as error:
         st.error(in_markdown(str(error)))
 

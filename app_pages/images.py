@@ -12,11 +12,11 @@ from PIL import Image
 
 from app_pages.downloads import Download, download_buttons, in_markdown
 from app_pages.models import predict, predictor_of
-from app_pages.settings import MIN_SCORE, Drawing, Selection
+from app_pages.settings import MIN_SCORE, DetectionSettings, Drawing
 from detect.errors import MediaError
 from detect.media import formats
 from detect.media.drawing import draw, gray_around
-from detect.media.encoding import Encoded, encode
+from detect.media.encoding import EncodedImage, encode
 from detect.media.images import decode, read_header
 from detect.serving.responses import ImageResult, mask_files, to_json, zip_archive
 from detect.structures.detections import Detections
@@ -31,7 +31,7 @@ def is_image(name: str, content: bytes) -> bool:
 
     Raises MediaError for any other content and for an image with too many pixels.
     """
-    file = Encoded(content, name)
+    file = EncodedImage(content, name)
     if formats.begins_as_video(file):
         return False
     height, width = read_header(file, MAX_PIXELS).image_hw
@@ -43,19 +43,19 @@ def is_image(name: str, content: bytes) -> bool:
     return True
 
 
-def show_image(name: str, content: bytes, selection: Selection, drawing: Drawing, wide: bool) -> None:
+def show_image(name: str, content: bytes, settings: DetectionSettings, drawing: Drawing, wide: bool) -> None:
     """Show the image without and with detections, a table of the detections, and download buttons.
 
     wide: whether both are as wide as the page, one below the other.
     """
-    predictor, class_names = selection.predictor, selection.predictor.class_names
-    file = Encoded(content, name)
+    predictor, class_names = settings.predictor, settings.predictor.class_names
+    file = EncodedImage(content, name)
     image, full_hw = read_limited(file)
     if image.shape[:2] != full_hw:
         st.info(resized_in_words(name, full_hw, image.shape[:2]))
-    detections = detections_of(selection.model, selection.modified, selection.tiles, content)
-    threshold = predictor.class_thresholds if selection.threshold is None else selection.threshold
-    detections = detections.filter(threshold, selection.labels)
+    detections = detections_of(settings.model, settings.modified, settings.tiles, content)
+    threshold = predictor.class_thresholds if settings.threshold is None else settings.threshold
+    detections = detections.filter(threshold, settings.labels)
     background = gray_around(image, detections) if drawing.gray else image
     drawn = draw(background, detections, class_names, drawing.style, tint=not drawing.gray)
     after, before = (st.container(), st.container()) if wide else st.columns(2)
@@ -65,7 +65,7 @@ def show_image(name: str, content: bytes, selection: Selection, drawing: Drawing
     if len(detections):
         columns = {"score": st.column_config.NumberColumn(format="%.3f")}
         st.dataframe(table_columns(detections), hide_index=True, column_config=columns)
-    document = to_json([ImageResult(name, image, detections)], class_names, selection.model, None)
+    document = to_json([ImageResult(name, image, detections)], class_names, settings.model, None)
     is_jpeg = read_header(file).form in ("JPEG", "MPO")
     kind, ending = ("JPEG", ".jpg") if is_jpeg else ("PNG", ".png")
     files = [
@@ -78,7 +78,7 @@ def show_image(name: str, content: bytes, selection: Selection, drawing: Drawing
     download_buttons(name, files)
 
 
-def read_limited(file: Encoded) -> tuple[np.ndarray, tuple[int, int]]:
+def read_limited(file: EncodedImage) -> tuple[np.ndarray, tuple[int, int]]:
     """Return an image, uint8 RGB [h, w, 3], and its original (height, width).
 
     An image of more than MAX_USED_PIXELS pixels is resized to 1/2 (1/4, ...) of its sides; a JPEG is decoded at that
@@ -108,7 +108,7 @@ def resized_in_words(name: str, full_hw: tuple[int, int], hw: tuple[int, int]) -
 def detections_of(model: str, modified: float, tiles: bool, content: bytes) -> Detections:
     """Return all detections of an image that the page can show, so that moving the threshold runs no model."""
     predictor = predictor_of(model, modified, tiles)
-    image, _ = read_limited(Encoded(content))
+    image, _ = read_limited(EncodedImage(content))
     return predict(predictor, image, min(MIN_SCORE, predictor.threshold))
 
 

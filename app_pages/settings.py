@@ -24,7 +24,7 @@ URL_OPTION = "URL ..."
 
 
 @dataclass(frozen=True)
-class Selection:
+class DetectionSettings:
     """Which detections are shown.
 
     model: name, path or URL of the model, as for ``load_model``.
@@ -63,7 +63,7 @@ class Drawing:
         return DrawingStyle(hide_boxes=not self.boxes, hide_masks=not self.masks, hide_labels=not self.labels)
 
 
-def choose_settings() -> Selection | None:
+def choose_settings() -> DetectionSettings | None:
     """Draw the sidebar and return its settings, or None until a model has been chosen."""
     with st.sidebar:
         model = choose_model()
@@ -76,13 +76,15 @@ def choose_settings() -> Selection | None:
         threshold = choose_threshold(model, predictor)
         classes = st.multiselect("Classes", class_names.names, placeholder="all", key=f"classes {model}")
         tiles = st.toggle("Tiles", help="find small objects in images much larger than the training images; slow")
-    return Selection(model, modified, threshold, tuple(class_names.labels(classes)) if classes else None, tiles)
+    return DetectionSettings(
+        model, modified, threshold, tuple(class_names.labels(classes)) if classes else None, tiles
+    )
 
 
-def warn_of_fallback(selection: Selection) -> None:
+def warn_of_fallback(settings: DetectionSettings) -> None:
     """Show why the default model is the bundled one, if it is."""
-    predictor = selection.predictor
-    if selection.model == zoo.AUTO and (chosen := default_model(predictor.device.type)).failure:
+    predictor = settings.predictor
+    if settings.model == zoo.AUTO and (chosen := default_model(predictor.device.type)).failure:
         st.warning(in_markdown(chosen.notice(predictor.class_names.names)))
 
 

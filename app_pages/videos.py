@@ -16,7 +16,7 @@ import streamlit as st
 
 from app_pages.downloads import Download, download_buttons, in_markdown
 from app_pages.models import predict
-from app_pages.settings import Drawing, Selection
+from app_pages.settings import DetectionSettings, Drawing
 from detect.errors import DetectError, MediaError
 from detect.inference.writers.annotated_video import frames_ahead, write_annotated_video
 from detect.media.video_decoder import Frame
@@ -40,7 +40,7 @@ class VideoResult:
     caption: str
 
 
-def show_video(name: str, content: bytes, selection: Selection, drawing: Drawing, wide: bool) -> None:
+def show_video(name: str, content: bytes, settings: DetectionSettings, drawing: Drawing, wide: bool) -> None:
     """Show the video, process it when the visitor asks for it, and show the result until a setting changes.
 
     wide: whether both are as wide as the page, one below the other.
@@ -53,10 +53,10 @@ def show_video(name: str, content: bytes, selection: Selection, drawing: Drawing
         is_asked = st.button("Detect objects", type="primary")
     after, before = (st.container(), st.container()) if wide else st.columns(2)
     before.video(content, alt="the original video")
-    key = (name, hash(content), selection, drawing, max_frames, stride)
+    key = (name, hash(content), settings, drawing, max_frames, stride)
     if is_asked:
         with after:
-            result = annotate_video(name, content, selection, drawing, max_frames, stride)
+            result = annotate_video(name, content, settings, drawing, max_frames, stride)
         st.session_state.video = key, result
     known, result = st.session_state.get("video", (None, None))
     if known == key:
@@ -74,10 +74,10 @@ def show_video(name: str, content: bytes, selection: Selection, drawing: Drawing
 
 
 def annotate_video(
-    name: str, content: bytes, selection: Selection, drawing: Drawing, max_frames: int, stride: int
+    name: str, content: bytes, settings: DetectionSettings, drawing: Drawing, max_frames: int, stride: int
 ) -> VideoResult:
     """Return the annotated video, while a progress bar and the latest finished frame are shown."""
-    predictor = selection.predictor
+    predictor = settings.predictor
     bar, preview = st.progress(0.0, "reading the video"), st.empty()
     finished: list[np.ndarray] = []  # the latest finished frame
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +88,7 @@ def annotate_video(
             return text.replace(str(path), name).replace(f"{folder}{os.sep}", "")
 
         def detect(frames: Sequence[Frame]) -> list[Detections]:
-            return [predict(predictor, frame.image, selection.threshold, selection.labels) for frame in frames]
+            return [predict(predictor, frame.image, settings.threshold, settings.labels) for frame in frames]
 
         def frames(decoded: Iterable[Frame], total: int) -> Iterator[Frame]:
             shown = 0.0

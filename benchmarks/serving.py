@@ -26,7 +26,7 @@ from detect import progress
 from detect.errors import UsageError
 from detect.inference.load import load_model
 from detect.inference.predictor import Predictor
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.media.images import read_image
 from detect.serving.responses import ImageResult, to_json
 from detect.text import counted
@@ -93,8 +93,9 @@ def run(settings: ServeSettings) -> Result:
     text = (
         f"`{settings.model}`, `--imgsz {settings.imgsz}`; after its first image the server held "
         f"{report.megabytes(memory)} MB. Medians of {counted(settings.rounds, 'round')}.\n\n{table(loads)}\n\n"
-        f"Stopped (SIGTERM) with {counted(under_way, 'request')} under way: {len(stopped.seconds)} answered,"
-        f" {len(stopped.waits)} refused, {len(stopped.errors)} lost; exit status {status}."
+        f"Stopped (SIGTERM) 0.5 s after {counted(max(settings.clients), 'request')} were sent at once, of which"
+        f" {under_way} had no response yet. Of all: {len(stopped.seconds)} answered, {len(stopped.waits)} refused"
+        f" (503), {len(stopped.errors)} lost; exit status {status}."
         + "".join(f"\n\n- {error}" for error in dict.fromkeys(stopped.errors))
     )
     facts = {"model": settings.model, "memory": memory, "loads": [asdict(one) for one in loads]}
@@ -104,7 +105,7 @@ def run(settings: ServeSettings) -> Result:
 def process_image(predictor: Predictor, content: bytes) -> None:
     """Do what the server does for one image, and nothing else."""
     start = time.perf_counter()
-    image = read_image(Encoded(content))
+    image = read_image(EncodedImage(content))
     (found,) = predictor.predict_batch([image])
     to_json([ImageResult("", image, found)], predictor.class_names, "", time.perf_counter() - start)
 
@@ -154,7 +155,7 @@ def table(loads: Sequence[Load]) -> str:
         counts = [sum(len(one.responses.waits) for one in rounds), sum(len(one.responses.errors) for one in rounds)]
         figures = [f"{value:.2f}" for value in (rate, ratio, *percentiles)]
         rows.append([str(clients), *figures, *map(str, counts), report.megabytes(rounds[-1].memory)])
-    header = ["clients", "images/s", "of the loop's", "p50 s", "p95 s", "refused (503)", "errors", "MB"]
+    header = ["clients", "images/s", "relative to the loop", "p50 s", "p95 s", "refused (503)", "errors", "MB"]
     errors = dict.fromkeys(error for one in loads for error in one.responses.errors)
     return "\n\n".join([report.table(header, rows), *(f"- {error}" for error in errors)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.variants import VARIANTS
-from detect.cli.settings.shared import DATA, model_option
+from detect.cli.settings.shared import DATA, DATA_ROOT, model_option
 from detect.data.readers import FORMAT_CHOICES
 from detect.errors import UsageError
 from detect.models.zoo import BACKBONES, DETECTORS, TIMM, check_model, check_trained_model, is_openvino_folder
@@ -50,7 +50,7 @@ class InferenceSettings:
     data: str | None = option(
         None, f"{DATA}, on whose val and test splits AP is measured (default: not measured)", metavar="NAME|PATH"
     )
-    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMAT_CHOICES)
     images: int = option(4, "number of images that are timed, of val or of input/", low=1)
     rounds: int = _rounds(5)
@@ -92,7 +92,7 @@ class TrainSettings:
 
     models: list[str] = option(["mobilenet_v2"], "backbones and torchvision models to train", metavar="NAME")
     data: str = option("balloon", "dataset: a folder, a name in datasets/ or a YAML file", metavar="NAME|PATH")
-    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMAT_CHOICES)
     pretrained: str = option("balloon", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
     imgsz: int = _imgsz("short side of the images in pixels")
@@ -149,7 +149,7 @@ class LabelsSettings:
 
     model: str = model_option("; it should not have been trained on these splits")
     data: str = option("sample", DATA, metavar="NAME|PATH")
-    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMAT_CHOICES)
     splits: list[str] = option(["val", "test"], "splits in which errors are planted", choices=("train", "val", "test"))
     fraction: float = option(0.1, "planted errors of each kind, as a fraction of the annotations", low=0.01, high=0.25)

@@ -121,5 +121,7 @@ def page(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     return (
         f"Medians of {rounds} in turns over {frames} of {facts['video']} ({width}x{height}),"
         f" resized to a short side of {facts['imgsz']} pixels, {size} per forward pass.\n\n"
-        + report.table(("", "ms per frame", "frames per second", "of the detector's rate", "CPU ms per frame"), table)
+        + report.table(
+            ("", "ms per frame", "frames per second", "relative to the detector", "CPU ms per frame"), table
+        )
     )

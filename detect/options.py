@@ -59,7 +59,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def option(default: Any, help: str, **attributes: Any) -> Any:
     """Return a dataclass field with a default, a help text, and further ``attributes`` of ``Field``:
 
-    ``choices``, ``metavar``, ``low``, ``high`` and ``positional``.
+    ``choices``, ``metavar``, ``low``, ``high``, ``positional`` and ``single``.
     """
     metadata = {"help": help, **attributes}
     if isinstance(default, list):
@@ -106,13 +106,12 @@ def precision_option() -> Any:
     )
 
 
-def fast_option() -> Any:
+def fast_option(
+    help: str = "use the number of proposals and the number format that `evaluate.py --tune-speed` stored in the"
+    " checkpoint, unless `proposals` and `precision` are given",
+) -> Any:
     """Return the field ``fast``: whether to use the faster settings of the checkpoint."""
-    return option(
-        False,
-        "use the number of proposals and the precision that `evaluate.py --tune-speed` stored in the checkpoint,"
-        " unless they are given",
-    )
+    return option(False, help)
 
 
 def output_dir_option(default: str) -> Any:
@@ -175,6 +174,7 @@ class Field:
     metavar: placeholder of the value in the help, such as ``FILE``.
     low, high: range of a number, both ends included.
     positional: whether the command line takes the value without a flag.
+    single: whether the flag of a list takes one value each time; it may still be repeated.
     """
 
     name: str
@@ -188,6 +188,7 @@ class Field:
     low: float | None = None
     high: float | None = None
     positional: bool = False
+    single: bool = False
 
     @property
     def required(self) -> bool:

@@ -10,9 +10,12 @@ _MAX_GAP = 0.15  # names that resemble a name less than the nearest one by more 
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return at most three of the ``known`` names that resemble ``name`` most, ignoring case, nearest first."""
-    by_lower = {k.lower(): k for k in map(str, known)}
-    name = str(name).lower()
+    """Return at most three of the ``known`` names that resemble ``name`` most, ignoring case, nearest first.
+
+    Flags are compared without their dashes, which would make all of them similar.
+    """
+    by_lower = {k.lower().removeprefix("--"): k for k in map(str, known)}
+    name = str(name).lower().removeprefix("--")
     near = difflib.get_close_matches(name, by_lower, n=3, cutoff=0.6)
     similarity = [difflib.SequenceMatcher(None, k, name).ratio() for k in near]
     return [by_lower[k] for k, value in zip(near, similarity, strict=True) if value >= similarity[0] - _MAX_GAP]

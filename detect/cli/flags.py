@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from detect import progress
-from detect.cli.foreign_flags import hint
+from detect.cli.foreign_flags import advice_for_flag
 from detect.cli.version import versions
 from detect.errors import DetectError, UsageError
 from detect.io.yaml_files import load_yaml
@@ -90,7 +90,7 @@ def parse_command(
         parser = _Parser(description=description, usage="%(prog)s COMMAND [flags]")
         listed = parser.add_argument_group("commands", "COMMAND --help lists the flags of one command")
         for command, settings_class in commands.items():
-            listed.add_argument(command, nargs="?", help=_first_line(settings_class))
+            listed.add_argument(command, nargs="?", help=_escaped(_first_line(settings_class)))
         parser.parse_args(words)
     if name not in commands:
         raise UsageError(unknown("command", name, commands))
@@ -101,7 +101,7 @@ def parse_command(
 
 
 def spell_as_flags(text: str, fields: Mapping[str, Field]) -> str:
-    """Return a message in which the settings among ``fields`` are spelled as flags.
+    """Return a message or help text in which the settings among ``fields`` are spelled as flags.
 
     `` `imgsz` `` becomes ``--imgsz``, `` `head='fasterrcnn'` `` becomes ``--head fasterrcnn`` and `` `amp=False` ``
     becomes ``--no-amp``. In the console script of an installed package, ``python train.py`` becomes ``detect train``.
@@ -164,12 +164,12 @@ def _parser(fields: Mapping[str, Field], description: str, prog: str | None) -> 
         if f.kind is bool:
             kind: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:
-            nargs = "?" if f.positional else "+" if f.is_list else None
+            nargs = "?" if f.positional else 1 if f.single else "+" if f.is_list else None
             kind = {"type": _converter(f), "nargs": nargs, "metavar": f.shown_metavar()}
             if f.is_list and f.holds_text:  # --input a --input b is --input a b
                 kind["action"] = "extend"
         # The default is always None, never the real one: this shows what the user gave.
-        parser.add_argument(f.name if f.positional else flag(f.name), default=None, help=_help_text(f), **kind)
+        parser.add_argument(f.name if f.positional else flag(f.name), default=None, help=_help_text(f, fields), **kind)
     return parser
 
 
@@ -183,14 +183,20 @@ def _converter(field: Field) -> Any:
     return convert
 
 
-def _help_text(field: Field) -> str:
-    text = field.help
+def _help_text(field: Field, fields: Mapping[str, Field]) -> str:
+    """Return the help text of a field for argparse, in which the settings among ``fields`` are spelled as flags."""
+    text = spell_as_flags(field.help, fields)
     if field.choices is not None and field.short_choices() is None:
         text += f"; one of {', '.join(field.choices)}"
     if field.required:
         text += " (required)"
     elif "default:" not in text:
         text += f" (default: {shown(field.default)})"
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """Return a text for ``help`` of argparse, which formats it with %."""
     return text.replace("%", "%%")
 
 
@@ -214,12 +220,15 @@ def _refuse(extra: Sequence[str], fields: Mapping[str, Field]) -> NoReturn:
     """Raise UsageError for the first unknown flag, or else for the first word without a flag."""
     flags = [word.split("=")[0] for word in extra if word.startswith("-")]
     if not flags:
-        advice = "; give images and videos with --input" if "input" in fields else ""
+        advice = ""
+        if "input" in fields:
+            single = "--input takes one video; run the program once for each"
+            advice = f"; {single if fields['input'].single else 'give images and videos with --input'}"
         raise UsageError(f"'{extra[0]}' follows no flag (see --help){advice}")
     name = flags[0].lstrip("-").replace("-", "_").lower()
     if (new := RENAMED.get(name, "")) in fields:
         raise UsageError(f"{flags[0]} is now called {flag(new)}")
-    same, advice = hint(name, fields)
+    same, advice = advice_for_flag(name, fields)
     if same:
         raise UsageError(f"unknown flag '{flags[0]}': did you mean {spell_as_flags(same, fields)}?")
     if advice:

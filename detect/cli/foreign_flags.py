@@ -55,8 +55,8 @@ _OTHER_WAYS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def hint(name: str, fields: Mapping[str, Field]) -> tuple[str, str]:
-    """Return what does in this program the same as the flag ``name`` of another kit: a setting and advice.
+def advice_for_flag(name: str, fields: Mapping[str, Field]) -> tuple[str, str]:
+    """Return the setting of this program that does the same as the flag ``name`` of another kit, and advice.
 
     name: with ``_`` for ``-``.  fields: settings of this program.
     The setting is spelled as in messages, such as `` `save_labels='yolo'` ``. Each part is "" where there is none.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-import cv2
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -18,6 +17,7 @@ from detect.data.augmentation.sample import Sample
 from detect.data.dataset import Target, read_record, to_target, to_tensor
 from detect.data.image_problems import ImageProblems, UnreadableImageError
 from detect.data.table import Table
+from detect.media.scaled_decoding import resize
 from detect.runtime import worker_init
 from detect.structures.image_size import resized_hw
 
@@ -107,7 +107,7 @@ class _ValidationItems(Dataset):
             return ValidationItem(index, image, None, problems)
         masks = record.masks if self._with_masks else None
         sample = Sample(
-            lambda hw: cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR),
+            partial(resize, image),
             record.image_hw,
             record.boxes,
             record.labels,

@@ -72,8 +72,8 @@ def load_model(
         scores. Fewer are faster and may miss objects. By default the model's.
     fast: whether to use the number of proposals that ``tune_speed`` stored in the checkpoint, and the precision
         "auto", unless ``proposals`` and ``precision`` are given.
-    nms: IoU, 0..1, above which NMS drops the one with the lower score of two boxes of a class. By default the model's,
-        usually 0.5.
+    nms: IoU threshold of NMS, 0..1: if two boxes of a class overlap more, the one with the lower score is dropped. By
+        default the model's, usually 0.5.
     one_label_per_object: whether NMS also compares boxes of different classes, so that an object has one class.
     tile: side in pixels, at least 64, of the overlapping tiles into which larger images are cut; the model processes
         them besides the whole image, which finds small objects and takes time for each tile. ``max_detections`` then

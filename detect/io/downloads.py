@@ -23,6 +23,7 @@ from detect.io.http import BrokenOffError, discard, network_error_in_words, rece
 
 RETRIES = 3  # after a broken connection; a server that cannot be reached at all is not tried again
 PAUSE_SECONDS = 1.0  # before each retry
+_intact: set[tuple[Path, int, int, str]] = set()  # path, size, time of change and digest of files that were verified
 
 
 class _WrongContentError(OSError):
@@ -39,7 +40,8 @@ def fetch(
     hint: end of the error message: how the caller can do without the file.
     replace: whether an existing file with another digest is replaced by a new download.
 
-    An interrupted download stays as ``NAME.partial``, and the next call continues it.
+    An interrupted download stays as ``NAME.partial``, and the next call continues it. A process verifies a file once,
+    and again if it has changed.
     Raises FetchError: without a network within 15 seconds, naming the path at which to put the file by hand; for a
     disk that is full or not writable; for a web page instead of the file; and for an existing file with a wrong
     digest, which the user has to delete.
@@ -50,7 +52,7 @@ def fetch(
     path, partial = folder / name, folder / f"{name}.partial"
 
     def is_needed() -> bool:
-        return not path.is_file() or (replace and bool(_mismatch(path, expected)))
+        return not path.is_file() or (replace and bool(_damage(path, expected)))
 
     try:
         if is_needed():
@@ -60,8 +62,9 @@ def fetch(
                     _download(url, partial, expected)
                     replace_file(partial, path)
                     discard(partial)
+                    _intact.add(_state(path, expected))
                     return path
-        damage = _mismatch(path, expected)
+        damage = _damage(path, expected)
     except (OSError, HTTPException, ValueError) as error:
         reason = f"cannot download {name} from {redacted_url(url)}: {network_error_in_words(error)}"
         kept = "the next try continues this download; " if resumable(partial, url)[0] else ""
@@ -159,6 +162,20 @@ def _advice(error: Exception, path: Path) -> str:
         return f"without a network, put the file there by hand: {path}"
     other = " (TORCH_HOME=DIR selects another)" if path.is_relative_to(checkpoints_folder().absolute()) else ""
     return f"the folder {path.parent}{other} must be writable and have free space"
+
+
+def _damage(path: Path, expected: str) -> str:
+    """Return ``_mismatch`` of a file, which is only read if it has changed since it was found intact."""
+    state = _state(path, expected)
+    damage = "" if state in _intact else _mismatch(path, expected)
+    if not damage:
+        _intact.add(state)
+    return damage
+
+
+def _state(path: Path, expected: str) -> tuple[Path, int, int, str]:
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns, expected
 
 
 def _mismatch(path: Path, expected: str) -> str:

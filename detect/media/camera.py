@@ -49,7 +49,7 @@ class Camera:
         self._closed = True
 
 
-class Feed:
+class LiveFrameReader:
     """Reads the frames of ``source`` in a thread, so that waiting for a frame can time out.
 
     waits: called once, after the first frame has arrived. If it returns true, ``source`` waits until each frame is

@@ -14,7 +14,7 @@ JPEG_QUALITY = 92
 JPEG_MAX_SIDE = 65_500  # pixels, the limit of libjpeg
 
 
-class Encoded:
+class EncodedImage:
     """An image file in memory. It has the parts of a path that readers need, so that nothing is written to the disk.
 
     content: bytes of the file.  name: for messages.

@@ -110,8 +110,8 @@ def warn_of_missing_glyphs(names: Iterable[str], file: str | None = None, *, sys
         _warned.update(scripts)
         which = " and ".join(scripts) if len(scripts) <= 2 else first_few(scripts)
         warn(
-            f"names in {which} script cannot be drawn: no font of this system has such characters; they appear as"
-            " boxes; install a font that has them, such as one of Noto"
+            f"names in {which} script cannot be drawn: no installed font supports them, so they appear as boxes;"
+            " install one, such as Noto"
             if system
             else f"names in {which} script cannot be drawn in diagrams: their font has no such characters; they appear"
             " as boxes"
@@ -184,7 +184,7 @@ def _find_fallbacks(text: Iterable[str], file: str | None) -> None:
         return
     found: dict[str, str | None] = dict.fromkeys(missing)
     for path in system_fonts():
-        has = {c for c in missing if _draws(c, path)}
+        has = _drawn(missing, path)
         found.update(dict.fromkeys(has, path))
         missing -= has
         if not missing:
@@ -200,14 +200,24 @@ def _follows(character: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _has_glyph(character: str, file: str | None = None) -> bool:
-    return _draws(character, font_of_size(_CHECKED_SIZE, file))
+    return bool(_drawn(character, font_of_size(_CHECKED_SIZE, file)))
 
 
-def _draws(character: str, font: Font | str) -> bool:
-    """Return whether a font, or the one in a file, has a glyph for ``character``."""
+def _drawn(characters: Iterable[str], font: Font | str) -> set[str]:
+    """Return those of ``characters`` for which a font, or the one in a file, has a glyph."""
     try:
         font = ImageFont.truetype(font, _CHECKED_SIZE) if isinstance(font, str) else font
-        drawn, missing = font.getmask(character), font.getmask(_MISSING)
-    except (OSError, UnicodeEncodeError):  # a font that Pillow cannot use, or a bitmap font of Latin letters
-        return False
-    return drawn.size != missing.size or bytes(drawn) != bytes(missing)
+    except OSError:  # a font that Pillow cannot use
+        return set()
+    if (missing := _glyph(_MISSING, font)) is None:
+        return set()
+    return {c for c in characters if _glyph(c, font) not in (None, missing)}
+
+
+def _glyph(character: str, font: Font) -> tuple[tuple[int, int], bytes] | None:
+    """Return the size and pixels of a drawn character; None if it cannot be drawn."""
+    try:
+        drawn = font.getmask(character)
+    except (OSError, UnicodeEncodeError):  # a damaged font, or a bitmap font of Latin letters
+        return None
+    return drawn.size, bytes(drawn)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff",
@@ -87,12 +87,12 @@ def readable_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def begins_as_image(path: Path | Encoded) -> bool:
+def begins_as_image(path: Path | EncodedImage) -> bool:
     """Return whether a file begins like a supported image format, whatever its name."""
     return _what_begins(_head(path)) in ("AVIF", "WEBP", *_FORMATS)
 
 
-def begins_as_video(path: Path | Encoded) -> bool:
+def begins_as_video(path: Path | EncodedImage) -> bool:
     """Return whether a file begins like a video container that holds its frames (and not a playlist)."""
     with path.open("rb") as file:
         head = file.read(400)
@@ -107,7 +107,7 @@ def begins_as_video(path: Path | Encoded) -> bool:
     return head.startswith(starts) or is_mpeg_stream
 
 
-def content_in_words(path: Path | Encoded) -> str:
+def content_in_words(path: Path | EncodedImage) -> str:
     """Return what a file holds that Pillow cannot open, for a message: ``a PDF document``; '' when unknown."""
     head = _head(path)
     found = _what_begins(head)
@@ -119,7 +119,7 @@ def content_in_words(path: Path | Encoded) -> str:
     return found
 
 
-def _head(path: Path | Encoded) -> bytes:
+def _head(path: Path | EncodedImage) -> bytes:
     with path.open("rb") as file:
         return file.read(64)
 

@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from detect.errors import MediaError
 from detect.io.files import write_bytes
 from detect.media import color, formats, png_chunks, truncated_jpeg
-from detect.media.encoding import Encoded, encode
+from detect.media.encoding import EncodedImage, encode
 from detect.media.image_paths import shown
 from detect.media.orientation import SIDEWAYS, orientation_of, upright
 from detect.media.quiet import libtiff_silenced
@@ -38,7 +38,7 @@ class _DamagedError(MediaError):
     """A file whose pixels cannot be decoded completely."""
 
 
-def read_image(path: Path | Encoded, on_truncated: OnTruncated | None = None) -> np.ndarray:
+def read_image(path: Path | EncodedImage, on_truncated: OnTruncated | None = None) -> np.ndarray:
     """Return an image as uint8 RGB [H, W, 3], rotated as its EXIF orientation says.
 
     The content of the file decides its format, not its suffix. Of an animation or a file with several pages, the first
@@ -88,7 +88,7 @@ class Decoded:
 
 
 def decode(
-    path: Path | Encoded,
+    path: Path | EncodedImage,
     min_hw: tuple[int, int] | None = None,
     on_truncated: OnTruncated | None = None,
     gray_range: color.GrayRange | None = None,
@@ -129,7 +129,7 @@ def gray_histogram(path: Path) -> np.ndarray | None:
 
 
 def _decode(
-    path: Path | Encoded, min_hw: tuple[int, int] | None, gray_range: color.GrayRange | None = None
+    path: Path | EncodedImage, min_hw: tuple[int, int] | None, gray_range: color.GrayRange | None = None
 ) -> Decoded:
     with _opened(path) as image:
         png_bits = _png_bits(image, path)
@@ -170,7 +170,7 @@ def image_hw(path: Path) -> tuple[int, int]:
     return read_header(path).image_hw
 
 
-def read_header(path: Path | Encoded, max_pixels: int | None = None) -> Header:
+def read_header(path: Path | EncodedImage, max_pixels: int | None = None) -> Header:
     """Return the properties of an image without decoding its pixels, where the format allows.
 
     max_pixels: an image with more pixels is not decoded in any case; only the size in its header is then valid, and
@@ -193,7 +193,7 @@ def read_header(path: Path | Encoded, max_pixels: int | None = None) -> Header:
         return Header(hw, orientation, image.format or "", image.mode, 16 if _is_deep(image, png_bits) else 8)
 
 
-def _png_bits(image: Image.Image, path: Path | Encoded) -> int:
+def _png_bits(image: Image.Image, path: Path | EncodedImage) -> int:
     """Return the bits per sample in the header of a PNG, 8 for other formats."""
     return png_chunks.bits_per_sample(path) if image.format == "PNG" else 8
 
@@ -220,7 +220,7 @@ def write_image(path: Path, rgb: np.ndarray) -> None:
 
 
 @contextmanager
-def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image.Image]:
+def _opened(path: Path | EncodedImage, without: Sequence[str] = ()) -> Iterator[Image.Image]:
     """Open an image and read its header. Raises MediaError when it cannot be read.
 
     A ColorError that is raised in the block becomes a MediaError that names the file.
@@ -231,12 +231,12 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
         _check_file(path)
         names = [form for form in formats.readable_formats() if form not in without]
         try:
-            image = Image.open(path.open() if isinstance(path, Encoded) else path, formats=names)
+            image = Image.open(path.open() if isinstance(path, EncodedImage) else path, formats=names)
         except ValueError as error:
             if "MAX_TEXT_CHUNK" not in str(error):
                 raise
             # Pillow refuses color profiles of more than 1 MiB, which printers have. The profile is not used here.
-            image = Image.open(Encoded(png_chunks.without_color_profile(path)).open(), formats=names)
+            image = Image.open(EncodedImage(png_chunks.without_color_profile(path)).open(), formats=names)
     with image:
         if 0 in image.size:
             raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
@@ -249,14 +249,14 @@ def _opened(path: Path | Encoded, without: Sequence[str] = ()) -> Iterator[Image
             raise _media_error(path, error) from None
 
 
-def _load(image: Image.Image, path: Path | Encoded) -> None:
+def _load(image: Image.Image, path: Path | EncodedImage) -> None:
     """Decode the pixels of an opened image. Raises MediaError."""
     with _as_media_errors(path), libtiff_silenced() if image.format == "TIFF" else nullcontext():
         image.load()
 
 
 @contextmanager
-def _as_media_errors(path: Path | Encoded) -> Iterator[None]:
+def _as_media_errors(path: Path | EncodedImage) -> Iterator[None]:
     """Turn any exception of the block into a MediaError that names the file. The block must only call Pillow."""
     try:
         yield
@@ -264,7 +264,7 @@ def _as_media_errors(path: Path | Encoded) -> Iterator[None]:
         raise _media_error(path, error) from None
 
 
-def _media_error(path: Path | Encoded, error: Exception) -> MediaError:
+def _media_error(path: Path | EncodedImage, error: Exception) -> MediaError:
     """Return the MediaError that names the file and says what an exception means."""
     name = shown(path)
     if isinstance(error, MediaError) and not isinstance(error, color.ColorError):
@@ -290,9 +290,9 @@ def _media_error(path: Path | Encoded, error: Exception) -> MediaError:
     return MediaError(f"cannot read {name}: {reason}")
 
 
-def _check_file(path: Path | Encoded) -> None:
+def _check_file(path: Path | EncodedImage) -> None:
     """Raise MediaError or OSError for pipes and devices, which never end, and for empty or too large files."""
-    size = len(path.content) if isinstance(path, Encoded) else _file_size(path)
+    size = len(path.content) if isinstance(path, EncodedImage) else _file_size(path)
     if size == 0:
         raise MediaError(f"{shown(path)} is empty")
     if size > MAX_BYTES:

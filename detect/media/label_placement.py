@@ -13,7 +13,7 @@ _MAX_HIDDEN = 0.25  # sum of the fractions of the objects that a label may hide
 _MAX_HIDDEN_IF_NEEDED = 1.0
 _OWN = 0.5  # importance of the label's own object, which it may hide more than others
 _GAP = 1  # pixels between labels
-# Disadvantage of each position, in units of a hidden object: above the box, inside it, below it, beside it.
+# Cost of each position; 1 equals the cost of hiding a whole object: above the box, inside it, below it, beside it.
 _POSITION_COSTS = np.array([0, 0.02, 0.03, 0.03, 0.05, 0.05, 0.05, 0.05, 0.07, 0.07, 0.07, 0.1, 0.1, 0.12, 0.12])
 
 
@@ -31,9 +31,9 @@ def place_labels(
 
     boxes: int [N, 4], xyxy in pixels, inside the image.
     sizes_wh: int [N, V, 2], width and height of V variants of each label, in pixels.
-    costs: float [N, V], the disadvantage of each variant, in units of a hidden object.
+    costs: float [N, V], cost of each variant; 1 equals the cost of hiding a whole object.
     order: the objects in the order in which they choose a position.
-    is_needed: bool [N], whether a label may hide as much as an object, rather than a quarter.
+    is_needed: bool [N], True for labels that may hide as much as one whole object; others may hide a quarter of one.
     cell: size in pixels of the squares in which the hidden area is measured.
     taken: positions of other things that labels do not hide.
 

@@ -7,16 +7,16 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 
 
-def bits_per_sample(path: Path | Encoded) -> int:
+def bits_per_sample(path: Path | EncodedImage) -> int:
     """Return the bits per sample of a PNG, as its header states them."""
     with path.open("rb") as file:
         return file.read(25)[24]
 
 
-def _chunks(path: Path | Encoded) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(path: Path | EncodedImage) -> Iterator[tuple[bytes, int, int]]:
     """Yield (type, offset in the file, number of bytes with header and checksum) of each chunk of a PNG."""
     with path.open("rb") as file:
         offset = file.seek(8)
@@ -26,7 +26,7 @@ def _chunks(path: Path | Encoded) -> Iterator[tuple[bytes, int, int]]:
             offset = file.seek(length + 4, os.SEEK_CUR)
 
 
-def has_metadata_behind_pixels(path: Path | Encoded) -> bool:
+def has_metadata_behind_pixels(path: Path | EncodedImage) -> bool:
     """Return whether a PNG has EXIF or text (which may hold XMP or older EXIF) after its pixels."""
     has_pixels = False
     for kind, _, _ in _chunks(path):
@@ -36,7 +36,7 @@ def has_metadata_behind_pixels(path: Path | Encoded) -> bool:
     return False
 
 
-def without_color_profile(path: Path | Encoded) -> bytes:
+def without_color_profile(path: Path | EncodedImage) -> bytes:
     """Return the bytes of a PNG without its embedded color profile."""
     with path.open("rb") as file:
         content = file.read()

@@ -27,9 +27,14 @@ def read_resized(
     decoded = decode_for(path, hw, on_truncated)
     if decoded.divisor == 1:
         full = decoded.upright(decoded.rgb)
-        return cv2.resize(full, hw[::-1], interpolation=cv2.INTER_LINEAR), full.shape[:2]
+        return resize(full, hw), full.shape[:2]
     resized = _resized(decoded, hw[::-1] if decoded.is_sideways else hw)
     return decoded.upright(resized), decoded.full_hw[::-1] if decoded.is_sideways else decoded.full_hw
+
+
+def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """Return an image uint8 [H, W, 3] resized to ``hw`` by bilinear interpolation."""
+    return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def decode_for(path: Path, hw: tuple[int, int], on_truncated: OnTruncated | None = None) -> Decoded:

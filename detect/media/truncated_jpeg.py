@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.media.image_paths import shown
 
 MAX_MISSING = 0.25  # fraction of the rows; with more missing, an image is an error, since its objects may be missing
@@ -19,15 +19,15 @@ _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _GRAY, _TOLERANCE = 128, 2  # of blocks that are not in the file
 
 
-def with_end_marker(path: Path | Encoded) -> Encoded | None:
+def with_end_marker(path: Path | EncodedImage) -> EncodedImage | None:
     """Return a JPEG with an end-of-image marker behind its content; None for another file or one that has it."""
     try:
-        content = path.content if isinstance(path, Encoded) else path.read_bytes()
+        content = path.content if isinstance(path, EncodedImage) else path.read_bytes()
     except OSError:
         return None
     if not content.startswith(_START) or content.endswith(_END):
         return None
-    return Encoded(content.rstrip(b"\0") + _END, shown(path))  # some file systems fill a missing end with zeros
+    return EncodedImage(content.rstrip(b"\0") + _END, shown(path))  # some file systems fill a missing end with zeros
 
 
 def missing_fraction(rgb: np.ndarray) -> float:

@@ -76,7 +76,7 @@ class Decoder:
     """An iterable of the frames at ``address``, a URL or ``file:`` and a path, in order and with their times.
 
     options: options of ffmpeg in front of the address.
-    with_sound: count time from the beginning of the sound, if that is earlier.
+    with_sound: timestamps start at the audio stream if it begins before the video.
     matrix: ffmpeg's name of the matrix from YCbCr to RGB; ``auto`` takes the file's, else BT.601.
     max_pixels: maximum size of a frame; larger frames are not decoded. A frame that grows beyond it later raises
         MediaError.
@@ -87,7 +87,7 @@ class Decoder:
     kind: ffmpeg's name of the container.
     has_sound: whether there is an audio track.
     is_untagged_hd: whether the video is high definition and states no matrix; players then use ``bt709``.
-    crashed: whether ffmpeg crashed, as ``errors`` then says; valid at the end.
+    crashed: True if ffmpeg crashed; ``errors`` holds the message. Set when decoding has ended.
     errors: error lines of ffmpeg since decoding began: the first ones and the last one.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from detect.errors import MediaError
-from detect.media.camera import Camera, Feed
+from detect.media.camera import Camera, LiveFrameReader
 from detect.media.ffmpeg import last_error
 from detect.media.video_decoder import FALLBACK_FPS, Decoder, Frame
 from detect.media.video_source import Source
@@ -64,7 +64,7 @@ class VideoReader:
         self._stalled = False
         self._decoder: Decoder | None = None
         self._camera: Camera | None = None
-        self._feed: Feed | None = None
+        self._reader: LiveFrameReader | None = None
         try:
             self._first = self._open()
         except BaseException:
@@ -97,7 +97,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Release the file, the camera or the stream."""
-        for part in (self._decoder, self._camera, self._feed):
+        for part in (self._decoder, self._camera, self._reader):
             if part is not None:
                 part.close()
 
@@ -115,11 +115,11 @@ class VideoReader:
                 self._frames = self._open_file()
             elif source.kind == "stream":
                 self._decoder = decoder = Decoder(source.address, _options(source.address))
-                self._feed = Feed(decoder, waits=lambda: decoder.seconds is not None)
+                self._reader = LiveFrameReader(decoder, waits=lambda: decoder.seconds is not None)
             else:
                 self._camera = Camera(source.address, source.shown)
-                self._feed = Feed(self._camera)
-            first = next(self._frames, None) if self._feed is None else self._feed.take(OPEN_SECONDS)
+                self._reader = LiveFrameReader(self._camera)
+            first = next(self._frames, None) if self._reader is None else self._reader.take(OPEN_SECONDS)
         except TimeoutError:
             raise MediaError(f"{source.shown} cannot be opened: no frame within {OPEN_SECONDS:.0f} s") from None
         if first is None:
@@ -142,12 +142,12 @@ class VideoReader:
         return frames if first is None else chain([first], frames)
 
     def _next(self) -> Frame | None:
-        if self._feed is None:
+        if self._reader is None:
             return next(self._frames, None)
         if self._stalled:
             return None
         try:
-            return self._feed.take(STALL_SECONDS)
+            return self._reader.take(STALL_SECONDS)
         except TimeoutError:
             self._stalled = True
             return None
@@ -186,7 +186,7 @@ class VideoReader:
             return f"{shown} has sent nothing for {STALL_SECONDS:.0f} s and counts as ended: {got}"
         if errors:
             why = self.source.redact(last_error(errors[:1]))
-            return f"{shown} is damaged or breaks off ({why}): {got}, could be decoded"
+            return f"{shown} is damaged or incomplete ({why}); only {got} could be decoded"
         if short and not self._decoder.has_sound:  # the stated length may be that of the sound
             return f"{shown} is shorter than its header states: {got}"
         return None

@@ -44,7 +44,7 @@ class VideoWriter:
 
     The file appears under its name when the ``with`` block succeeds. Until then it is NAME.part.mp4, which can be
     played at any time and is kept after an exception, a full disk or a power cut.
-    Raises DiskError with ffmpeg's error; sound that cannot be read is a warning.
+    Raises DiskError with ffmpeg's error. If the sound cannot be read, a warning is printed and the video has no sound.
     """
 
     def __init__(

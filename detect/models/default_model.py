@@ -21,7 +21,6 @@ from detect.models.zoo import AUTO_DETECTORS, AUTO_EXAMPLES, AUTO_FALLBACK
 
 PROBE_SECONDS = 4.0  # until the first bytes of the file
 FAILURES: list[str] = []  # why a download of this process failed, in words; empty if none has
-_verified: set[Path] = set()  # files of the cache whose digest this process has checked
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,11 @@ def _failure_to_fetch(name: str) -> str:
     """Download the weights of a detector unless they are cached. Returns why that failed, in words, or ""."""
     url, path = pretrained.detector_url(name), _cached_file(name)
     is_cached = path.is_file()
-    if is_cached and path in _verified:
-        return ""
     if is_cached or not FAILURES:
         try:
             if not is_cached:
                 check_reachable(url, PROBE_SECONDS)
             fetch(url)
-            _verified.add(path)
             return ""
         except (OSError, HTTPException) as error:
             FAILURES.append(network_error_in_words(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -32,13 +32,31 @@ from detect.models.weights import (
 from detect.models.zoo import BACKBONES, BUNDLED, DETECTORS, TIMM, PublishedWeights
 from detect.progress import warn
 from detect.structures.class_names import ClassNames
-from detect.text import first_few, one_line
+from detect.text import counted, first_few, one_line
 
 OFFLINE_HINT = "`model='balloon'` works offline"
 NO_WEIGHTS_HINT = (
     "`backbone='mobilenet_v2'` with `pretrained='balloon'` works offline; `pretrained='none'` trains from scratch"
 )
+_BEYOND_BACKBONE = (
+    "backbone.fpn.",
+    "rpn.",
+    "roi_heads.",
+    "head.classification_head.",
+)  # as tensors of a detector begin
 _MIN_LEARNED_EPS = 1e-5  # torch's default for batch norms
+
+
+@dataclass(frozen=True)
+class UsedWeights:
+    """What a model starts from.
+
+    line: in one line, such as ``balloon.safetensors, 296 of 302 tensors; newly initialized: the head for circle``.
+    unused: names of the tensors of the file that are not used.
+    """
+
+    line: str
+    unused: tuple[str, ...] = ()
 
 
 def bundled(name: str) -> Path:
@@ -142,20 +160,20 @@ def _published_backbone(name: str) -> Weights | None:
 
 def build_from_weights(
     architecture: Architecture, class_names: ClassNames, weights: Weights | None, norm: str = "frozen"
-) -> tuple[Detector, Architecture, str]:
+) -> tuple[Detector, Architecture, UsedWeights]:
     """Build the model from which a training starts.
 
     weights: None for random weights. Their normalization, norm eps and norm kind go into the returned Architecture.
     norm: ``frozen`` freezes all batch norms whose statistics come from ``weights``, but never random ones; ``batch``
         freezes none.
 
-    Returns the model, its final Architecture, and a description of what was used.
+    Returns the model, its final Architecture, and what was used.
     """
     num_rows = len(class_names) + 1
     backbone = build_backbone(_backbone_of(architecture.model))
     if weights is None:
         architecture = replace(architecture, norm="batch", norm_eps=backbone.norm_eps)
-        return build(architecture, num_rows), architecture, "random weights"
+        return build(architecture, num_rows), architecture, UsedWeights("random weights")
     eps = weights.norm_eps
     if eps is None:  # a bare backbone was trained with its own eps, not with that of the detector's published weights
         eps = architecture.norm_eps if weights.is_detector else backbone.norm_eps
@@ -167,27 +185,25 @@ def build_from_weights(
         offered = {k: t for k, t in offered.items() if not k.startswith("head.")}  # equal names, different meaning
     state = match_class_rows(offered, model, weights, class_names)
     used = load_matching(model, state, weights)
-    description = f"{weights.source}: {_describe(named, used, weights, class_names)}{_other_head(weights, model)}"
+    unused = tuple(k for k in named if k not in used and not k.endswith(COUNTER))
+    counts = f"{len(named) - len(unused)} of {counted(len(named), 'tensor')}"
+    line = f"{weights.source}, {counts}{_describe(weights, class_names)}{_other_head(weights, model)}"
     if norm == "batch":  # with the eps of 0 of torchvision's V1 models, a constant channel would divide by zero
         architecture = replace(architecture, norm="batch", norm_eps=max(eps, _MIN_LEARNED_EPS))
     else:
         architecture = replace(architecture, norm=_norm_kind(model, state), norm_eps=eps)
     set_norms(model, architecture.norm, architecture.norm_eps)
-    return model, architecture, description
+    return model, architecture, UsedWeights(line, tuple(map(one_line, unused)))
 
 
-def _describe(named: dict[str, Tensor], used: set[str], weights: Weights, class_names: ClassNames) -> str:
-    """Return how many tensors of the file are used, which ones are not, and which classes have new rows."""
-    unused = [k for k in named if k not in used and not k.endswith(COUNTER)]
-    text = f"{len(named) - len(unused)} of its {len(named)} tensors used"
-    if weights.origin:
-        text += f", {weights.origin}"
-    if unused:
-        text += f"; not used: {first_few(map(one_line, unused), 4)}"
+def _describe(weights: Weights, class_names: ClassNames) -> str:
+    """Return where in the file the tensors were found, and what of the model is new."""
+    text = f", {weights.origin}" if weights.origin else ""
+    if not any(name.startswith(_BEYOND_BACKBONE) for name in weights.state):
+        return f"{text}; newly initialized: all but the backbone"
     known = weights.class_names.names if weights.class_names else ()
-    if new := [name for name in class_names.names if name not in known]:
-        text += f"; new in the head: {first_few(new)}"
-    return text
+    new = [name for name in class_names.names if name not in known]
+    return text + (f"; newly initialized: the head for {first_few(new)}" if new else "")
 
 
 def _other_head(weights: Weights, model: nn.Module) -> str:

@@ -30,7 +30,7 @@ _HOST = re.compile(r"[\w.*-]+")
 class ServeConfig:
     """Settings of serve.py, and further limits of the server.
 
-    memory_requests: number of requests of maximum size that fit in memory together. All callers share
+    memory_requests: memory limit, in requests of maximum size: all callers together share
         ``memory_requests * max_request_bytes`` bytes and ``memory_requests * max_pixels`` pixels.
     upload_timeout: seconds for a request with images to arrive completely. Larger videos get proportionally more.
     stall_timeout: seconds without a byte from the caller, after which the request is aborted.
@@ -89,13 +89,13 @@ class ServeConfig:
     max_tiles: int = option(
         100, "maximum number of tiles per request, or per frame of a video, with the parameter tile", low=1
     )
-    max_frames: int = option(18_000, "maximum number of frames per video; later frames are skipped", low=1)
+    max_frames: int = option(18_000, "maximum number of frames per video; a longer one is cut off there", low=1)
     max_jobs: int = option(4, "maximum number of videos that wait or are being processed", low=1)
     queue: int = option(32, "maximum number of images that wait for a model; more are refused with status 503", low=1)
     batch_size: int = option(4, "maximum number of images of equal size per batch", low=1)
     timeout: float = option(60.0, "seconds after which a request with images is aborted with status 503", low=0.1)
     job_timeout: float = option(
-        3600.0, "maximum processing time per video, in seconds; the remaining frames are skipped", low=1
+        3600.0, "maximum processing time per video, in seconds; the video is cut off there", low=1
     )
     keep: float = option(
         3600.0,

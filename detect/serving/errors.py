@@ -34,7 +34,7 @@ class ImageProblemError(ProblemError):
 
 
 @dataclass(frozen=True)
-class FailedImage:
+class ImageFailure:
     """An image that could not be read.
 
     name: the caller's name for the image.

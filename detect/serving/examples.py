@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detect.serving.errors import FailedImage, ImageProblemError
+from detect.serving.errors import ImageFailure, ImageProblemError
 from detect.serving.responses import ImageResult, to_convention, to_json
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -54,7 +54,7 @@ def responses() -> dict[str, dict[str, Any]]:
         for name in CONVENTIONS
     }
     found["json, with polygons and a damaged image"] = to_json(
-        [result, FailedImage("b.jpg", damaged)], NAMES, "balloon", 0.63, "polygons"
+        [result, ImageFailure("b.jpg", damaged)], NAMES, "balloon", 0.63, "polygons"
     )
     return {title: {"summary": title, "value": value} for title, value in found.items()}
 

@@ -18,9 +18,9 @@ from pydantic import Field
 from detect.errors import MediaError, UsageError
 from detect.inference import class_selection
 from detect.inference.tiling import MIN_TILE
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.serving import responses, schemas, uploads
-from detect.serving.errors import FailedImage, ImageProblemError, ProblemError, ServerBusyError
+from detect.serving.errors import ImageFailure, ImageProblemError, ProblemError, ServerBusyError
 from detect.serving.model_registry import ServedModel, select_model
 from detect.serving.responses import ImageResult, Results
 from detect.serving.service import Service
@@ -57,8 +57,8 @@ NmsQuery = Annotated[
     Query(
         ge=0,
         le=1,
-        description="IoU above which the one with the lower score of two boxes of a class is dropped; default: that of"
-        " the model",
+        description="IoU threshold of NMS: if two boxes of a class overlap more, the one with the lower score is"
+        " dropped; default: that of the model",
     ),
 ]
 TileQuery = Annotated[
@@ -191,33 +191,33 @@ class _Output:
 
 async def _detected(
     service: Service,
-    files: Sequence[Encoded | FailedImage],
+    files: Sequence[EncodedImage | ImageFailure],
     take_pixels: Callable[[int], None],
     predict: Callable[[Sequence[np.ndarray]], Awaitable[list[Detections]]],
 ) -> Results:
     """Return the result of each image, with what ``predict`` finds in those that can be read. Raises the problem of
     the only image of a request."""
     images = [await _decoded(service, file, take_pixels) for file in files]
-    if len(images) == 1 and isinstance(images[0], FailedImage):
+    if len(images) == 1 and isinstance(images[0], ImageFailure):
         raise images[0].problem
-    readable = [image for image in images if not isinstance(image, FailedImage)]
+    readable = [image for image in images if not isinstance(image, ImageFailure)]
     found = iter(await predict(readable))
     return [
-        image if isinstance(image, FailedImage) else ImageResult(str(file), image, next(found))
+        image if isinstance(image, ImageFailure) else ImageResult(str(file), image, next(found))
         for file, image in zip(files, images, strict=True)
     ]
 
 
 async def _decoded(
-    service: Service, file: Encoded | FailedImage, take_pixels: Callable[[int], None]
-) -> np.ndarray | FailedImage:
+    service: Service, file: EncodedImage | ImageFailure, take_pixels: Callable[[int], None]
+) -> np.ndarray | ImageFailure:
     """Return the image in a file, uint8 RGB [H, W, 3], or why it cannot be read."""
-    if isinstance(file, FailedImage):
+    if isinstance(file, ImageFailure):
         return file
     try:
         return await _in_thread(service, uploads.decode_image, file, service.config, take_pixels)
     except ImageProblemError as problem:
-        return FailedImage(str(file), problem)
+        return ImageFailure(str(file), problem)
 
 
 async def _response(
@@ -238,7 +238,7 @@ async def _response(
         response = await _file_response(
             service, encoded, single_type.get(output.format) if len(results) == 1 else None
         )
-    if failed := [str(i) for i, one in enumerate(results, 1) if isinstance(one, FailedImage)]:
+    if failed := [str(i) for i, one in enumerate(results, 1) if isinstance(one, ImageFailure)]:
         response.headers[FAILED_HEADER] = ", ".join(failed)
     return response
 

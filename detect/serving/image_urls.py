@@ -33,7 +33,7 @@ _RELAYS = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "64:ff9b::/32")))  
 
 @dataclass(frozen=True)
 class _Target:
-    """What a URL names.  path: with the query."""
+    """Parsed URL.  path: path with query string."""
 
     scheme: str
     host: str
@@ -95,7 +95,8 @@ async def load_image(
 def is_public(address: Address) -> bool:
     """Return whether an address belongs to the internet.
 
-    It is not private, shared, loopback, link-local, multicast, reserved or unspecified, and leads to no such address.
+    It is not private, shared, loopback, link-local, multicast, reserved or unspecified, and embeds no such address
+    (IPv4-mapped IPv6). Addresses that may lead to another IPv4 address (6to4, Teredo, NAT64) do not count either.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:

@@ -11,9 +11,9 @@ import anyio
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.serving.config import ServeConfig
-from detect.serving.errors import FailedImage, ImageProblemError, ProblemError
+from detect.serving.errors import ImageFailure, ImageProblemError, ProblemError
 from detect.serving.image_urls import MAX_URL, load_image
 from detect.text import counted
 
@@ -60,8 +60,8 @@ def printable(name: str) -> str:
 
 async def json_images(
     body: bytes, config: ServeConfig, take_bytes: Callable[[int], None]
-) -> list[Encoded | FailedImage]:
-    """Return the image files that a JSON body holds or names; a FailedImage for one that cannot be loaded.
+) -> list[EncodedImage | ImageFailure]:
+    """Return the image files that a JSON body holds or names; an ImageFailure for one that cannot be loaded.
 
     take_bytes: called with the number of bytes before they are kept in memory.
     Raises ProblemError 400 (not JSON), 403 (web addresses are not allowed), 413 (too many) or 422 (another content).
@@ -76,7 +76,7 @@ async def json_images(
     if not config.image_urls and any(isinstance(one, LinkedImage) for one in images):
         detail = "this server loads no images from web addresses; the server setting 'image_urls' allows it"
         raise ProblemError(HTTPStatus.FORBIDDEN, detail)
-    loaded: dict[int, Encoded | FailedImage | ProblemError] = {}
+    loaded: dict[int, EncodedImage | ImageFailure | ProblemError] = {}
 
     async def load(position: int) -> None:
         loaded[position] = await _loaded(images[position], config, take_bytes)
@@ -94,16 +94,16 @@ async def json_images(
 
 async def _loaded(
     image: Base64Image | LinkedImage, config: ServeConfig, take_bytes: Callable[[int], None]
-) -> Encoded | FailedImage | ProblemError:
+) -> EncodedImage | ImageFailure | ProblemError:
     """Return the file of an image, or a problem of the whole request."""
     name = _name_of(image)
     try:
         if isinstance(image, LinkedImage):
             limits = config.max_request_bytes, config.stall_timeout
-            return Encoded(await load_image(image.url, name, *limits, take_bytes, config.url_networks), name)
-        return Encoded(await anyio.to_thread.run_sync(_decoded, image.base64, name, take_bytes), name)
+            return EncodedImage(await load_image(image.url, name, *limits, take_bytes, config.url_networks), name)
+        return EncodedImage(await anyio.to_thread.run_sync(_decoded, image.base64, name, take_bytes), name)
     except ImageProblemError as problem:
-        return FailedImage(name, problem)
+        return ImageFailure(name, problem)
     except ProblemError as problem:
         return problem
 

@@ -17,7 +17,7 @@ from detect.inference.writers.files import encode_files
 from detect.inference.writers.output_names import OutputStems, image_ids
 from detect.media.drawing import draw
 from detect.media.encoding import encode
-from detect.serving.errors import FailedImage
+from detect.serving.errors import ImageFailure
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -47,7 +47,7 @@ class ImageResult:
     detections: Detections
 
 
-Results = Sequence[ImageResult | FailedImage]
+Results = Sequence[ImageResult | ImageFailure]
 
 
 def to_json(
@@ -58,7 +58,7 @@ def to_json(
     seconds: duration of the request; None to leave it out.
 
     The entries of ``images`` equal those of the file detections.json that detect_image.py writes, without
-    ``annotated_file``; that of a FailedImage has only ``source`` and ``error``.
+    ``annotated_file``; that of an ImageFailure has only ``source`` and ``error``.
     """
     images = (
         {"source": one.name} | image_entry(one.detections, class_names, mask_format)
@@ -73,15 +73,16 @@ def to_json(
 def to_convention(format: str, results: Results, class_names: ClassNames, mask_format: str | None = None) -> Any:
     """Return ``results`` in the convention ``format``: "coco", "huggingface" or "roboflow".
 
-    COCO results list the detections of all images. The other conventions describe one image: the response is what they
-    have for it, or a list of it if there are several images, in which a FailedImage is ``{"error": text}``.
+    COCO results list the detections of all images. The other conventions describe one image: "huggingface" by a list
+    of detections, "roboflow" by an object. For one image, the response is this list or object; for several, a list of
+    them, in which an ImageFailure is ``{"error": text}``.
     """
     if format == "coco":
         files = dict(format_files("coco", results, class_names, mask_format))
         return json.loads(next(iter(files.values()), b"[]"))
 
-    def encoded(one: ImageResult | FailedImage) -> Any:
-        if isinstance(one, FailedImage):
+    def encoded(one: ImageResult | ImageFailure) -> Any:
+        if isinstance(one, ImageFailure):
             return {"error": one.problem.detail}
         if format == "huggingface":
             return huggingface_rows(one.detections, class_names)
@@ -128,7 +129,7 @@ def format_files(
 
 def error_files(results: Results) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of the file that lists the images that could not be processed, if there are any."""
-    if failed := [one.entry() for one in results if isinstance(one, FailedImage)]:
+    if failed := [one.entry() for one in results if isinstance(one, ImageFailure)]:
         yield ERRORS, json.dumps(failed, indent=1, ensure_ascii=False).encode(errors="backslashreplace")
 
 

@@ -18,10 +18,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from detect.errors import MediaError
 from detect.media import formats
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.media.images import read_header, read_image
 from detect.serving.config import ServeConfig
-from detect.serving.errors import FailedImage, ImageProblemError, ProblemError
+from detect.serving.errors import ImageFailure, ImageProblemError, ProblemError
 from detect.serving.json_images import json_images, printable
 
 IMAGE_FIELD, VIDEO_FIELD = "image", "video"  # names of the form fields
@@ -30,7 +30,7 @@ _MULTIPART, _JSON = "multipart/form-data", "application/json"
 
 async def receive_images(
     request: Request, config: ServeConfig, take_bytes: Callable[[int], None]
-) -> list[Encoded | FailedImage]:
+) -> list[EncodedImage | ImageFailure]:
     """Return the image files of a request: the form fields called ``image``, those of a JSON body (see
     ``json_images``), or the whole body as one file.
 
@@ -47,7 +47,7 @@ async def receive_images(
                 parser.spool_max_size = config.max_request_bytes + 1  # keeps every file in memory
                 async with _parsed(parser) as form:
                     files = _files(form, IMAGE_FIELD)
-                    return [Encoded(await file.read(), printable(file.filename or "the image")) for file in files]
+                    return [EncodedImage(await file.read(), printable(file.filename or "the image")) for file in files]
             body = b"".join([chunk async for chunk in chunks])
             if body and _media_type(request) == _JSON:
                 return await json_images(body, config, take_bytes)
@@ -57,7 +57,7 @@ async def receive_images(
     if not body:
         detail = f"no image: send its bytes as the body, or as the field '{IMAGE_FIELD}' of a form"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
-    return [Encoded(body)]
+    return [EncodedImage(body)]
 
 
 async def body_chunks(
@@ -85,7 +85,7 @@ async def body_chunks(
         yield chunk
 
 
-def decode_image(file: Encoded, config: ServeConfig, take_pixels: Callable[[int], None]) -> np.ndarray:
+def decode_image(file: EncodedImage, config: ServeConfig, take_pixels: Callable[[int], None]) -> np.ndarray:
     """Return an uploaded image as uint8 RGB [H, W, 3], EXIF orientation applied.
 
     take_pixels: called with the number of pixels before the image is decoded.

@@ -24,9 +24,9 @@ def boundary_loops(bitmap: np.ndarray) -> list[Loop]:
 
     Pixels that touch only at a corner belong to different parts.
 
-    A vertex is a point around which an odd number of the four pixels is set, or two diagonal ones. In the latter case
-    it is two vertices. Between the first and the second vertex of a row, the third and the fourth ... runs a
-    horizontal edge, and likewise a vertical edge in a column.
+    A grid point is a vertex if 1 or 3 of its four pixels are set. If exactly two diagonal pixels are set, the point
+    counts as two vertices. In each row, horizontal edges join vertices 1 and 2, 3 and 4, and so on. In each column,
+    vertical edges do the same.
     """
     padded = np.pad(bitmap, 1)
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]

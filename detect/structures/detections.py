@@ -241,14 +241,15 @@ class Detections:
 
         Each dict has image_id, category_id, bbox (xywh, absolute pixels), score and, from a model with masks,
         segmentation. Tracked detections also have track_id. category_id is the id of the training annotations, or the
-        label where ``class_names`` is None.
+        label where ``class_names`` is None. Numbers are the shortest decimals that give the same float32 again; width
+        and height are the differences of those of the box.
         """
         detections_json.check_formats("coco", mask_format)
         rows = []
-        columns = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
-        for i, (label, score, (x0, y0, x1, y1)) in enumerate(columns):
+        for i, label in enumerate(self.labels.tolist()):
             row: dict[str, Any] = {"image_id": image_id, "category_id": self._category_id(label)}
-            row |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+            row["bbox"] = detections_json.box_xywh(self.boxes[i])
+            row["score"] = detections_json.shortest(self.scores[i])
             if self.masks is not None:
                 row["segmentation"] = detections_json.segmentation(self.masks[i], mask_format)
             if self.track_ids is not None:

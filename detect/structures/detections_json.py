@@ -28,6 +28,8 @@ CONVENTIONS = ("detect", "coco", "huggingface", "roboflow")
 MASK_FORMATS = ("rle", "polygons")
 """How masks are written: COCO's compressed RLE, or polygons with few vertices (see ``simplified_polygons``)."""
 
+_DECIMALS = 9  # of sizes, without the noise of binary subtraction
+
 
 def check_formats(format: str, mask_format: str | None) -> None:
     """Raise UsageError unless ``format`` is one of CONVENTIONS and ``mask_format`` None or one of MASK_FORMATS."""
@@ -126,7 +128,7 @@ def roboflow_response(
     confidence: the score.  class: class name.  class_id: position of the class in the model, from 0.
     points: from models with masks, one polygon ``[{"x", "y"}, ...]``, in which the parts of an object are joined by
         bridges of zero width. With the mask format "rle", ``rle`` takes its place: COCO's compressed RLE.
-    mask_format: "polygon" or "rle".
+    mask_format: in the response, "polygon" or "rle"; the parameter is "polygons" (the default) or "rle".
     tracker_id: of tracked detections, the number of the object.
 
     It has no place for the keypoints of a model without named points.
@@ -153,6 +155,13 @@ def _roboflow_mask(rle: Rle, mask_format: str | None) -> dict[str, Any]:
     polygon = [number for part in simplified_polygons(rle, joined=True) for number in part]
     points = [{"x": x, "y": y} for x, y in zip(polygon[::2], polygon[1::2], strict=True)]
     return {"points": points, "mask_format": "polygon"}
+
+
+def box_xywh(box: np.ndarray) -> list[float]:
+    """Return a box, float32 xyxy [4], as [x_min, y_min, width, height] in short decimals, whose sums are the shortest
+    decimals of x_max and y_max."""
+    x0, y0, x1, y1 = map(shortest, box)
+    return [x0, y0, round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)]
 
 
 def shortest(value: np.float32) -> float:

@@ -75,7 +75,7 @@ class _DataModelSchedule:
         "auto",
         "initial weights: auto (published weights), none (random weights), balloon (the included balloon detector),"
         " a weights file or its URL",
-        metavar="auto|none|FILE|URL",
+        metavar="auto|none|balloon|FILE|URL",
     )
     epochs: int | None = option(
         None, "number of passes over the training images (default: fitted to the size of the dataset)", low=1
@@ -107,8 +107,8 @@ class _DataModelSchedule:
     )
     repeat_threshold: float | None = option(
         None,
-        "repeat the images of classes that are on less than this fraction of all images; 0 for none (default: fitted"
-        " to the classes)",
+        "classes that occur in less than this fraction of the images are oversampled; 0 for none (default: fitted to"
+        " the classes)",
         low=0,
         high=1,
     )
@@ -153,7 +153,10 @@ class TrainConfig(Augmentation, _DataModelSchedule):
     )
     patience: int = option(0, "stop after this number of epochs without a better one; 0 for never", low=0)
     max_skipped_steps: int = option(
-        5, "stop if more steps per epoch than this have a loss or gradient that is not finite; they are skipped", low=0
+        5,
+        "maximum number of steps per epoch with a non-finite loss or gradient; such steps are skipped, and more of"
+        " them stop the training",
+        low=0,
     )
     workers: int | None = option(None, "loader processes (default: fitted to the number of cores)", low=0)
     device: str = device_option()
@@ -232,6 +235,10 @@ def resumed_config(folder: Path, changes: Mapping[str, Any], config_class: type[
     Raises UsageError for other changes, for a folder that is not a run, for a fold of a cross-validation, and as
     ``saved_config`` does.
     """
+    if not folder.exists():
+        raise UsageError(
+            f"`resume={str(folder)!r}` does not exist; it is the folder of a run, such as outputs/train/NAME"
+        )
     changeable = RESUME_SETTINGS_OF_FOLDS if config_class is CrossValidationConfig else RESUME_SETTINGS
     if unchangeable := sorted(set(changes) - {"resume", *changeable}):
         raise UsageError(

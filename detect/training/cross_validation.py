@@ -99,6 +99,7 @@ class _Runs:
         epoch, best_epoch = state
         if config.epochs and epoch >= config.epochs:
             report(f"{name} has finished {counted(epoch, 'epoch')}")
+            TrainingRun.reduce_state(folder)  # unless the process that finished it did
             return trainer.result_of(config, folder, best_epoch, data)
         return trainer.train_on(data, config, self.device, self.workers, TrainingRun.load_metadata(folder))
 

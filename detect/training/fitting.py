@@ -11,6 +11,7 @@ import numpy as np
 
 from detect import distributed
 from detect.data.sampling import repeat_factors
+from detect.models.pretrained import UsedWeights
 from detect.progress import report
 from detect.training.auto.fitted_default import FittedDefault
 from detect.training.auto.statistics import DatasetStatistics
@@ -25,14 +26,14 @@ class FittedConfig:
 
     config: the config so far.  data: the dataset.
     reasons: name of a setting -> why it was fitted so, or what became of one that stays open, such as ``device``.
-    weights: in words, where the initial weights come from.
+    weights: where the initial weights come from.
     lines: lines about the fitted defaults that are not reported yet.
     """
 
     def __init__(self, config: TrainConfig, data: TrainingData) -> None:
         self.config, self.data = config, data
         self.reasons: dict[str, str] = {}
-        self.weights = ""
+        self.weights = UsedWeights("")
         self.lines: list[str] = []
 
     def fit(self, name: str, default: FittedDefault[T], *, usual: T | None = None) -> T:

@@ -42,7 +42,7 @@ def build_resumed_model(fitted: FittedConfig, saved: dict[str, Any]) -> tuple[De
         num_processes=distributed.world().size,
     )
     fitted.reasons = dict(saved.get("reasons", {}))
-    fitted.weights = "those of the run"
+    fitted.weights = pretrained.UsedWeights("those of the run")
     if saved.get("settings", {}).get("epochs", config.epochs) != config.epochs:
         for name in ("epochs", "warmup_steps"):  # no longer fitted, since the user changed the epochs
             fitted.reasons.pop(name, None)
@@ -76,8 +76,8 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
     norm = fitted.fit("norm", fit_norm(min(config.batch_size, num_images), pretrained=is_pretrained))
     model, architecture, fitted.weights = pretrained.build_from_weights(architecture, data.class_names, weights, norm)
     if weights is None and config.pretrained == "auto":
-        fitted.weights += ", since none are published for this backbone"
-    fitted.note("pretrained", fitted.weights)
+        fitted.weights = pretrained.UsedWeights(f"{fitted.weights.line}, since none are published for this backbone")
+    fitted.note("pretrained", fitted.weights.line)
     if origin and architecture.head != "fcos":  # which has no anchors
         recall = anchor_recall(AnchorGrid.of(model), data.train, architecture.min_size)
         fitted.lines.append(f"anchors: {origin}, which reach {recall:.1%} of the objects at IoU 0.5 before training")

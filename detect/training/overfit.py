@@ -28,17 +28,18 @@ from detect.evaluation.predict import EVALUATION_THRESHOLD, detect_for_dataset, 
 from detect.inference.predictor import Predictor
 from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.models.builder import Detector
-from detect.progress import report
+from detect.progress import report, warn
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_size import resized_hw
 from detect.text import counted, first_few
-from detect.training import setup
+from detect.training import overview, setup
 from detect.training.callbacks import describe_failure
 from detect.training.config import TrainConfig
 from detect.training.data import evenly_spaced, image_names, read_training_data
 from detect.training.fitting import FittedConfig
 from detect.training.initial_model import build_initial_model
+from detect.training.logging.tracking import NO_TRACKER
 from detect.training.loop import EpochProgress, train_one_epoch
 from detect.training.step import Batch, StepResult, TrainStep
 
@@ -82,6 +83,8 @@ def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
     Raises TrainingError for a step that fails.
     """
     distributed.require_single_process("the overfit test")
+    if config.log != NO_TRACKER:
+        warn(f"`log={config.log!r}` is not used: the overfit test logs nothing")
     device, workers = setup.prepare_process(config)
     data = read_training_data(config.data, config.data_root, config.format, config.backgrounds)
     few = choose_images(data.train, num_images)
@@ -98,8 +101,8 @@ def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
     fitted = FittedConfig(config, data._replace(train=few))
     model, architecture = build_initial_model(fitted)
     train_step = setup.build_train_step(model.to(device), fitted)
-    report(f"model: {architecture.model} ({architecture.head}); weights: {fitted.weights}")
-    fitted.report_lines()
+    overview.report_model(model, architecture, few)
+    setup.report_start(fitted, train_step)
     return _overfit(train_step, model, fitted, workers, with_masks=architecture.has_masks)
 
 

@@ -24,9 +24,11 @@ from detect.inference.load import load_model
 from detect.io.files import write_bytes, write_text
 from detect.media import figures
 from detect.media.images import write_image
+from detect.models.architecture import Architecture
 from detect.models.builder import Detector
 from detect.models.checkpoint import DEFAULT_THRESHOLD
-from detect.models.summary import summarize_model
+from detect.models.pretrained import UsedWeights
+from detect.models.summary import ModelSummary, summarize_model
 from detect.models.transform import DetectorTransform
 from detect.progress import report, warn
 from detect.structures.detections import Detections
@@ -50,17 +52,28 @@ from detect.training.run import (
 _IOU = 0.5  # at which boxes are correct
 
 
-def write_start(run: TrainingRun, model: Detector, data: TrainingData) -> None:
-    """Write the summary of the model and the overview of the train split; report the summary in one line."""
+def write_start(run: TrainingRun, model: Detector, data: TrainingData, weights: UsedWeights) -> None:
+    """Write the summary of the model and the overview of the train split; report the summary in one line.
+
+    weights: from which the run starts. A resumed run keeps the summary, with the weights of its first part.
+    """
     with optional_file(path := run.folder / MODEL_SUMMARY):
-        summary = summarize_model(model, _typical_hw(model, data.train))
-        report(f"model: {run.architecture.model} ({run.architecture.head}), {summary.one_line()}")
-        classes = ", ".join(data.class_names.names)
-        text = f"{run.architecture.model} ({run.architecture.head}); classes: {classes}\n\n{summary.text()}"
-        write_text(path, text)
+        summary = report_model(model, run.architecture, data.train)
+        if not path.exists():
+            head = f"{run.architecture.model} ({run.architecture.head}); classes: {', '.join(data.class_names.names)}"
+            unused = "".join(f"  {name}\n" for name in weights.unused)
+            text = f"weights: {weights.line}\n" + (f"tensors that are not used:\n{unused}" if unused else "")
+            write_text(path, f"{head}\n{text}\n{summary.text()}")
     with optional_file(path := run.folder / LABELS):
         figure = label_overview(data.train, data.class_names, f"train split of {data.name}")
         write_bytes(path, figures.png(figure, [data.name, *data.class_names.names]))
+
+
+def report_model(model: Detector, architecture: Architecture, records: Table) -> ModelSummary:
+    """Report the size of the model and its multiply-adds for a typical image of ``records``; return the summary."""
+    summary = summarize_model(model, _typical_hw(model, records))
+    report(f"model: {architecture.model} ({architecture.head}), {summary.one_line()}")
+    return summary
 
 
 def _typical_hw(model: Detector, records: Table) -> tuple[int, int]:

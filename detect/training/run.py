@@ -163,14 +163,15 @@ class TrainingRun:
             checkpoint.save_training_state(self._state() | position, self.folder / STATE)
         self.epoch_progress = progress
 
-    def reduce_state(self) -> None:
+    @staticmethod
+    def reduce_state(folder: Path) -> None:
         """Remove the tensors from the state of a finished run, see ``finished_state``, if LAST has its weights."""
         if world().is_first:
             try:
-                state = TrainingRun.load_state(self.folder)
+                state = TrainingRun.load_state(folder)
                 can_be_reduced = "epoch_progress" not in state and not finished_state.is_reduced(state)
-                if can_be_reduced and _epoch_of(self.folder / LAST) == state["epoch"]:
-                    checkpoint.save_training_state(finished_state.reduced(state), self.folder / STATE)
+                if can_be_reduced and _epoch_of(folder / LAST) == state["epoch"]:
+                    checkpoint.save_training_state(finished_state.reduced(state), folder / STATE)
             except DetectError as error:  # such as for a full disk
                 warn(f"{error}; the state of the finished run keeps its full size")
 

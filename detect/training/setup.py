@@ -95,10 +95,8 @@ def start_run(
                 _report_lr_change(config.epochs, saved, train_step)
             config.save(folder / SETTINGS_FILE, fitted.reasons)
             write_digests(folder / TRAIN_IMAGES, digests, data.train.names)
-            overview.write_start(run, model, data)
-            report(f"weights: {fitted.weights}")
-            report(f"device: {_device_in_words(device)}; precision: {_precision_in_words(train_step.dtype)}")
-            fitted.report_lines()
+            overview.write_start(run, model, data, fitted.weights)
+            report_start(fitted, train_step)
             if run.starts_without_momentum:
                 report(
                     "the run had finished, and such a run keeps no momentum: it continues from the weights of"
@@ -122,6 +120,13 @@ def _identify_images(data: TrainingData) -> tuple[list[str], str]:
         return dataset_digest(digests)
 
     return digests, distributed.compute_on_first(identify)
+
+
+def report_start(fitted: FittedConfig, train_step: TrainStep) -> None:
+    """Report the initial weights, the device, the precision and the fitted defaults."""
+    report(f"weights: {fitted.weights.line}")
+    report(f"device: {_device_in_words(train_step.device)}; precision: {_precision_in_words(train_step.dtype)}")
+    fitted.report_lines()
 
 
 def _note_open_settings(fitted: FittedConfig, device: torch.device) -> None:

@@ -90,7 +90,7 @@ def train_on(
     run, fitted = setup.start_run(config, data, device, saved)
     with explain_interruption(run), experiment(run, fitted.config) as tracker:
         train_epochs(run, fitted, workers, tracker)
-        run.reduce_state()
+        TrainingRun.reduce_state(run.folder)
     if distributed.world().is_first:
         summarize(fitted.config, run, validates=len(data.val) > 0)
     return result_of(fitted.config, run.folder, run.best_epoch, data)

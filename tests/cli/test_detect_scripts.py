@@ -53,7 +53,11 @@ def test_help_and_errors_in_flags_do_not_import_torch(script):
     ("script", "words", "said"),
     [
         ("detect_image.py", ["a.jpg"], "'a.jpg' follows no flag"),
-        ("detect_video.py", ["--input", "a.mp4", "b.mp4"], "--input takes one video, not 2"),
+        (
+            "detect_video.py",
+            ["--input", "a.mp4", "b.mp4"],
+            "'b.mp4' follows no flag (see --help); --input takes one",
+        ),
         ("detect_video.py", ["--input", "a.mp4", "--input", "b.mp4"], "--input takes one video, not 2"),
         ("detect_video.py", ["--input", "clips/*.mp4"], "give one video"),
     ],

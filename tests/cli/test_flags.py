@@ -6,18 +6,24 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from helpers.folders import ROOT
 
+import benchmark
+from detect.cli.commands import doctor
 from detect.cli.commands.train import TrainSettings
 from detect.cli.flags import parse, parse_command, spell_as_flags
+from detect.cli.program import COMMANDS as PROGRAMS
 from detect.cli.settings.detection import DetectImageSettings
 from detect.cli.settings.evaluate import EvaluateSettings
 from detect.errors import UsageError
 from detect.io.yaml_files import load_yaml, save_config
 from detect.options import REQUIRED, fields_of, option
+
+COMMAND_MODULES = "detect.cli.commands"
 
 
 @dataclass(kw_only=True)
@@ -139,6 +145,7 @@ def test_missing_or_binary_config_file_is_a_usage_error(tmp_path):
         ("--data x --batch 3", ["unknown flag '--batch'"]),  # no abbreviations
         ("--data x --no-lr", ["unknown flag '--no-lr'"]),
         ("--data x --leaning=3", ["unknown flag '--leaning'"]),
+        ("--data x --iou-thres 0.5", ["unknown flag '--iou-thres': known are"]),  # nothing resembles it
         ("--data x y", ["'y' follows no flag (see --help)"]),
         ("--data x --lr fast", ["--lr: must be a number, not 'fast'"]),
         ("--data x --lr nan", ["--lr nan must be at least 0"]),
@@ -169,6 +176,26 @@ def test_help_lists_every_flag_with_its_default(capsys):
         "--config FILE.yaml",
     ):
         assert words in shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([name] for name in (*PROGRAMS, "benchmark")),
+        *(["doctor", command] for command in doctor.COMMANDS),
+        *(["benchmark", command] for command in benchmark.COMMANDS),
+    ],
+    ids=" ".join,
+)
+def test_help_of_every_program_and_command_is_printed_with_settings_spelled_as_flags(words, monkeypatch, capsys):
+    name, *command = words
+    monkeypatch.setattr(sys, "argv", [name, *command, "--help"])
+    main = benchmark.main if name == "benchmark" else import_module(f"{COMMAND_MODULES}.{PROGRAMS[name][0]}").main
+    with pytest.raises(SystemExit) as stop:
+        main()
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0 and shown.startswith("usage: ")
+    assert not re.search(r"`\w+`", shown)
 
 
 def test_saved_settings_are_read_back_unchanged(tmp_path):

@@ -86,7 +86,7 @@ def test_frozen_stages_keep_their_weights(train_py, data, tmp_path):
 @pytest.mark.slow
 def test_the_ema_is_evaluated_and_saved(train_py, data, tmp_path, monkeypatch):
     """With the same seed only the saved weights differ; the trained weights are equal."""
-    monkeypatch.setattr(TrainingRun, "reduce_state", lambda run: None)  # the states keep their tensors
+    monkeypatch.setattr(TrainingRun, "reduce_state", lambda folder: None)  # the states keep their tensors
     flags = ["--data", data, "--epochs", 2, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
     assert train_py(*flags, "--name", "plain") == train_py(*flags, "--name", "ema", "--ema", 0.9) == 0
     plain, ema = (checkpoint.load_training_state(tmp_path / n / "last_state.pt") for n in ("plain", "ema"))

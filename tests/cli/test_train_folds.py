@@ -27,10 +27,9 @@ def data(tmp_path_factory) -> Path:
         (["--folds", 3, "--patience", 5], "--folds excludes --patience: all folds are trained for the same number"),
         (["--final-model"], "--final-model is trained after the folds of a cross-validation: add --folds 5"),
         (["--folds", 9], "--folds 9: dataset 'few' has 6 images with objects in 6 groups"),
-        (
-            ["--folds", 3, "--resume", "x"],
-            "with the settings of the run; --folds cannot be changed",
-        ),
+        (["--folds", 3, "--resume", "."], "with the settings of the run; --folds cannot be changed"),
+        (["--final-model", "--resume", "."], "with the settings of the run; --final-model cannot be changed"),
+        (["--final-model", "--resume", "x"], "--resume x does not exist"),
     ],
 )
 def test_flags_that_do_not_go_together_are_one_clear_line(train_py, data, tmp_path, capsys, flags, message):

@@ -89,7 +89,7 @@ MISTAKES = {
     "detector": (["--model", "ssdlite"], "ssdlite cannot be fine-tuned, only used for detection"),
     "backbone as model": (["--model", "resnet18"], "resnet18 is a backbone: give it as --backbone resnet18"),
     "no description": (["--data", "README.md"], "--data README.md is neither a folder nor a YAML file"),
-    "no run": (["--resume", "nowhere"], "--resume nowhere is not the folder of a run"),
+    "no run": (["--resume", "nowhere"], "--resume nowhere does not exist; it is the folder of a run"),
 }  # fmt: skip
 
 

@@ -227,7 +227,7 @@ def test_a_path_that_is_not_a_run_is_refused(train_py, data, tmp_path, capsys):
     for resume, words in {
         tmp_path / "x" / "best.safetensors": f"use its folder: --resume {tmp_path / 'x'}",
         tmp_path: "is not the folder of a run, such as outputs/train/NAME",
-        tmp_path / "nowhere": "is not the folder of a run",
+        tmp_path / "nowhere": "does not exist; it is the folder of a run",
     }.items():
         assert train_py("--resume", resume) == 2
         assert words in one_line(capsys.readouterr().err)

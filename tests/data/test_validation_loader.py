@@ -25,18 +25,8 @@ def records(tmp_path: Path) -> Table:
     for i, (height, width) in enumerate(SIZES):
         Image.fromarray(np.full((height, width, 3), 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
         images.append({"id": i + 1, "file_name": f"{i}.png", "height": height, "width": width})
-    square = [4, 4, 20, 4, 20, 20, 4, 20]
-    objects = [
-        {
-            "id": i + 1,
-            "image_id": i + 1,
-            "category_id": 1,
-            "bbox": [4, 4, 16, 16],
-            "area": 256,
-            "segmentation": [square],
-        }
-        for i in range(len(SIZES))
-    ]
+    square = {"category_id": 1, "bbox": [4, 4, 16, 16], "area": 256, "segmentation": [[4, 4, 20, 4, 20, 20, 4, 20]]}
+    objects = [square | {"id": i + 1, "image_id": i + 1} for i in range(len(SIZES))]
     content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "kite"}]}
     (tmp_path / "val.json").write_text(json.dumps(content))
     (tmp_path / "train.json").write_text(json.dumps(content))

@@ -52,6 +52,8 @@ def train(run: TrainingRun) -> None:
             loss.backward()
             train_step.optimizer.step()
             train_step.schedule.step()
+            if train_step.ema:
+                train_step.ema.update_parameters(train_step.model)
             progress.add(StepResult({"loss": loss.item()}, 1.0, [], [], taken=True, failed=False), 1)
             if number == 0:
                 run.save_progress(progress)

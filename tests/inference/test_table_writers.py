@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from detect.inference.writers import Source
 from detect.inference.writers.files import DetectionFiles, encode_files
-from detect.media.encoding import Encoded
+from detect.media.encoding import EncodedImage
 from detect.media.images import read_image, write_image
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
@@ -115,14 +115,14 @@ def test_crops_are_the_pixels_in_the_boxes():
     assert list(found) == ["crops/a_dog_big/x_2_1.png", "crops/кот/x_2_2.png", "crops/a_dog/x_2_3.png"]
     expected = (IMAGE[2:33, 0:31], IMAGE[6:40, 5:50], IMAGE[39:40, 59:60])
     for content, pixels in zip(found.values(), expected, strict=True):
-        np.testing.assert_array_equal(read_image(Encoded(content)), pixels)
+        np.testing.assert_array_equal(read_image(EncodedImage(content)), pixels)
 
 
 @pytest.mark.parametrize("box", [[-3, -2, 0, 0], [59.9, 39.9, 59.95, 39.95], [-5, -5, 90, 90], [60, 40, 60, 40]])
 def test_a_crop_has_at_least_a_pixel_and_lies_in_the_image(box):
     one = Detections(HW, np.array([box], np.float32), np.ones(1, np.float32), np.ones(1, np.int64))
     (content,) = encode_files("crops", NAMES, [(Source("x.png", IMAGE), one)]).values()
-    height, width = read_image(Encoded(content)).shape[:2]
+    height, width = read_image(EncodedImage(content)).shape[:2]
     assert 1 <= height <= HW[0] and 1 <= width <= HW[1]
 
 

@@ -121,6 +121,14 @@ def test_a_font_of_the_system_draws_what_the_default_font_lacks(monkeypatch, han
     assert "Han" in capsys.readouterr().err
 
 
+def test_each_font_of_the_system_is_opened_once_for_all_characters(monkeypatch, han_font):
+    opened, real = [], fonts.ImageFont.truetype
+    monkeypatch.setattr(fonts, "system_fonts", lambda: [str(han_font), str(han_font)])
+    monkeypatch.setattr(fonts.ImageFont, "truetype", lambda *given: (opened.append(given[0]), real(*given))[1])
+    assert missing_scripts(("いぬ", "หมา", "개")) == ("Hiragana (Japanese)", "Thai", "Hangul (Korean)")
+    assert opened.count(str(han_font)) == 2
+
+
 def test_labels_use_a_named_font(han_font, capsys):
     image = np.zeros((60, 80, 3), np.uint8)
     boxes = np.array([[10, 20, 60, 50]], np.float32)

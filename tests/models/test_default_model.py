@@ -22,6 +22,7 @@ from detect.cli.settings.evaluate import EvaluateSettings
 from detect.cli.settings.export import ExportSettings
 from detect.errors import FetchError, UsageError
 from detect.inference.load import load_model
+from detect.io import downloads
 from detect.models import default_model as module
 from detect.models import pretrained
 from detect.models.default_model import DefaultModel, default_model
@@ -45,6 +46,15 @@ def cache(monkeypatch, tmp_path) -> Path:
 def use_url(monkeypatch) -> Callable[[str], None]:
     """Let the weights of all detectors come from a URL."""
     return lambda url: monkeypatch.setattr(pretrained, "detector_url", lambda _: url)
+
+
+@pytest.fixture
+def digested(monkeypatch) -> list[str]:
+    """The names of the files whose digest is computed."""
+    names: list[str] = []
+    compute = downloads.sha256_of
+    monkeypatch.setattr(downloads, "sha256_of", lambda path: (names.append(path.name), compute(path))[1])
+    return names
 
 
 @pytest.fixture
@@ -72,6 +82,23 @@ def test_weights_that_are_put_into_the_cache_later_are_used(offline, cache):
     assert default_model("cpu").name in BUNDLED
     (cache / FILE).write_bytes(BODY)
     assert default_model("cpu") == DefaultModel("mobilenet")
+
+
+def test_cached_weights_are_read_once_for_their_digest(offline, cache, digested):
+    (cache / FILE).write_bytes(BODY)
+    for _ in range(3):
+        assert default_model("cpu") == DefaultModel("mobilenet")
+        downloads.fetch(pretrained.detector_url("mobilenet"))
+    assert digested == [FILE]
+    (cache / FILE).write_bytes(b"damaged")
+    assert "is damaged" in default_model("cpu").failure
+
+
+def test_downloaded_weights_are_read_once_for_their_digest(server, cache, use_url, digested):
+    use_url(server.url(FILE))
+    assert default_model("cpu") == DefaultModel("mobilenet")
+    downloads.fetch(pretrained.detector_url("mobilenet"))
+    assert digested == [f"{FILE}.partial"]
 
 
 def test_damaged_cached_weights_are_named(offline, cache):

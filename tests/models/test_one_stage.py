@@ -39,13 +39,13 @@ def test_rows_of_known_classes_are_matched_for_every_anchor(name, capsys):
     weights = coco(name)
     assert weights.is_detector
     classes = ClassNames(("toothbrush", "unseen", "person"))
-    model, architecture, words = pretrained.build_from_weights(detector_architecture(name, 64), classes, weights)
+    model, architecture, used = pretrained.build_from_weights(detector_architecture(name, 64), classes, weights)
     bias = model.state_dict()[f"{LOGITS}.bias"].view(ANCHORS[name], 4)
     for anchor, (_, brush, unseen, person) in enumerate(bias.tolist()):
         assert (brush, person) == (1000 * anchor + 90, 1000 * anchor + 1)
         assert -6 < unseen < -4  # the initial score is 0.01
     assert (architecture.norm, architecture.norm_eps) == ("frozen", DETECTORS[name].norm_eps)
-    assert "new in the head: unseen" in words and "not used" not in words and not capsys.readouterr().err
+    assert used.line.endswith("the head for unseen") and not used.unused and not capsys.readouterr().err
 
     own = build(detector_architecture(name, 64), 91)
     own.load_state_dict(weights.state)  # torchvision translates old names itself
@@ -89,9 +89,9 @@ def test_training_can_start_from_the_checkpoint_of_another_run(tmp_path):
     saved = as_checkpoint(random_model(architecture), architecture)
     checkpoint.save(saved, tmp_path / "fcos.safetensors")
     weights = pretrained.read_weights(tmp_path / "fcos.safetensors")
-    model, _, words = pretrained.build_from_weights(architecture, CLASSES, weights)
+    model, _, used = pretrained.build_from_weights(architecture, CLASSES, weights)
     assert all(torch.equal(tensor, saved.state[key]) for key, tensor in model.state_dict().items())
-    assert "not used" not in words
+    assert not used.unused
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def offline(monkeypatch):
 def test_offline_mobilenet_v2_starts_from_the_bundled_backbone(offline, trained, tmp_path, monkeypatch, capsys):
     checkpoint.save(trained, tmp_path / "b.safetensors")
     monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
-    model, architecture, words = start(choose_weights("mobilenet_v2", "auto"), classes=CLASSES)
+    model, architecture, used = start(choose_weights("mobilenet_v2", "auto"), classes=CLASSES)
     assert (
         "warning: cannot download it. Continuing with the backbone of the bundled balloon model"
         in capsys.readouterr().err
@@ -95,7 +95,7 @@ def test_offline_mobilenet_v2_starts_from_the_bundled_backbone(offline, trained,
     state = model.state_dict()
     same = {k for k in state if torch.equal(state[k], trained.state[k]) and state[k].ndim > 1}
     assert same == {k for k in state if k.startswith("backbone.body.") and state[k].ndim > 1}
-    assert words.startswith("the backbone of ") and architecture.norm == "frozen"
+    assert used.line.startswith("the backbone of ") and architecture.norm == "frozen"
 
 
 def test_bundled_model_can_be_named_and_new_classes_are_reported(trained, tmp_path, monkeypatch):
@@ -103,9 +103,9 @@ def test_bundled_model_can_be_named_and_new_classes_are_reported(trained, tmp_pa
     monkeypatch.setattr(pretrained, "bundled", lambda name: tmp_path / "b.safetensors")
     weights = choose_weights("mobilenet_v2", "balloon")
     *_, same = start(weights, classes=trained.class_names)
-    assert "new in" not in same
+    assert "newly initialized" not in same.line
     *_, more = start(weights, classes=ClassNames((*trained.class_names.names, "zebra")))
-    assert more.endswith("; new in the head: zebra")
+    assert more.line.endswith("; newly initialized: the head for zebra")
 
 
 @pytest.mark.parametrize("name", ["resnet50", "v1", "maskrcnn_v2"])
@@ -139,9 +139,9 @@ def test_published_weights_are_fetched_with_a_hint_for_offline_use(monkeypatch, 
 def test_web_address_is_fetched_and_read_like_a_file(site, mobilenet):
     address, folder = site
     torch.save(mobilenet, folder / "m.pth")
-    model, _, words = start(choose_weights("mobilenet_v2", f"{address}/m.pth"))
+    model, _, used = start(choose_weights("mobilenet_v2", f"{address}/m.pth"))
     assert torch.equal(model.backbone.body.state_dict()["0.0.weight"], mobilenet["features.0.0.weight"])
-    assert "m.pth: 312 of its 314 tensors used" in words
+    assert "m.pth, 312 of 314 tensors; newly initialized: all but the backbone" in used.line
     with pytest.raises(FetchError, match="404"):
         choose_weights("mobilenet_v2", f"{address}/n.pth")
     with pytest.raises(UsageError, match=r"m\.zip"):
@@ -165,9 +165,9 @@ def test_mean_and_std_of_published_weights_reach_model_and_checkpoint(site, tmp_
 
     asked = backbone_architecture("vovnet57", "fasterrcnn", 64, fpn_channels=8)
     assert (asked.mean, asked.std) == (IMAGENET_MEAN, IMAGENET_STD)
-    model, architecture, words = start(choose_weights("vovnet57", "auto"), replace(asked, box_head_channels=16))
-    assert "ImageNet weights ese_vovnet57b.ra4_e3600_r256_in1k (Apache-2.0)" in words
-    assert "not used: head.fc.weight" in words
+    model, architecture, used = start(choose_weights("vovnet57", "auto"), replace(asked, box_head_channels=16))
+    assert "ImageNet weights ese_vovnet57b.ra4_e3600_r256_in1k (Apache-2.0)" in used.line
+    assert used.unused == ("head.fc.weight",)
     assert (architecture.mean, architecture.std, architecture.norm) == (HALF, HALF, "frozen")
     assert (model.transform.image_mean, model.transform.image_std) == (list(HALF), list(HALF))
     assert torch.equal(model.backbone.body.stem[0].conv.weight, theirs["stem.0.conv.weight"])
@@ -221,9 +221,9 @@ def test_mobilenet_v3_keeps_its_norm_eps_as_backbone_and_in_a_detector(tmp_path)
     theirs = detector_architecture("mobilenet", 64)
     for asked in (ours, theirs):
         for weights in (None, read_weights(tmp_path / "m.pth")):
-            model, architecture, words = start(weights, asked)
-            assert architecture.norm_eps == 1e-3, (asked.model, words)
-        assert "not used: classifier.0.weight" in words
+            model, architecture, used = start(weights, asked)
+            assert architecture.norm_eps == 1e-3, (asked.model, used)
+        assert "classifier.0.weight" in used.unused
     images = torch.rand(1, 3, 64, 96)
     model, _, _ = start(read_weights(tmp_path / "m.pth"), ours)
     with torch.inference_mode():

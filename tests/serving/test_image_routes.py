@@ -13,7 +13,7 @@ from helpers.slow_predictor import SlowPredictor
 from helpers.tiny_models import CLASSES, make_image
 from PIL import Image
 
-from detect.media.encoding import Encoded, encode
+from detect.media.encoding import EncodedImage, encode
 from detect.media.images import read_image
 from detect.serving.model_registry import ServedModel
 from detect.serving.responses import FILE_FORMATS
@@ -116,7 +116,7 @@ def test_annotated_images_have_the_requested_type(client, kind):
     query = {"format": "image", "image_type": kind}
     answer = client.post("/v1/detect", params=query, content=PNG)
     assert answer.headers["content-type"] == f"image/{kind}"
-    drawn = read_image(Encoded(answer.content))
+    drawn = read_image(EncodedImage(answer.content))
     assert drawn.shape == IMAGE.shape and (np.abs(drawn.astype(int) - IMAGE) > 40).mean() > 0.1
     several = client.post("/v1/detect", params=query, files=form(PNG, PNG))
     assert several.headers["content-type"] == "application/zip"
@@ -132,7 +132,7 @@ def test_an_image_without_drawn_detections_does_not_need_the_model(client):
     before = num_processed(client)
     answer = client.post("/v1/detect", params={"format": "image", "draw": "false"}, content=PNG)
     assert answer.headers["content-type"] == "image/png" and num_processed(client) == before
-    np.testing.assert_array_equal(read_image(Encoded(answer.content)), IMAGE)
+    np.testing.assert_array_equal(read_image(EncodedImage(answer.content)), IMAGE)
     assert client.post("/v1/detect", params={"draw": "false"}, content=PNG).json()["images"][0]["detections"]
     assert num_processed(client) != before
 

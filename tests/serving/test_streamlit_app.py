@@ -25,7 +25,7 @@ from streamlit.testing.v1.element_tree import Toggle
 
 from app_pages import comparison, images, models
 from detect.inference.load import load_model
-from detect.media.encoding import Encoded, encode
+from detect.media.encoding import EncodedImage, encode
 from detect.media.images import read_image
 from detect.media.video_writer import VideoWriter
 from detect.models import checkpoint, default_model, zoo
@@ -149,7 +149,7 @@ def test_a_resized_image_shows_the_same(kind, monkeypatch):
     monkeypatch.setattr(images, "MAX_USED_PIXELS", 330)
     pixels = np.full((61, 79, 3), 200, np.uint8)
     pixels[:, 40:] = 0
-    image, full_hw = images.read_limited(Encoded(encode(pixels, kind)))
+    image, full_hw = images.read_limited(EncodedImage(encode(pixels, kind)))
     assert full_hw == (61, 79) and image.shape == (16, 20, 3)
     assert image[:, :9].min() >= 195 and image[:, 11:].max() <= 5
 

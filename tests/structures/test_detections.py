@@ -258,6 +258,20 @@ def test_to_coco_has_original_category_ids_xywh_boxes_and_text_rles():
     assert [row["category_id"] for row in three().to_coco(1)] == [2, 1, 2]
 
 
+def test_to_coco_has_the_decimals_of_the_other_formats_and_keeps_every_number():
+    low = np.random.default_rng(0).uniform(0, 2000, (300, 2))
+    boxes = np.concatenate([low, low + np.random.default_rng(1).uniform(0, 900, (300, 2))], axis=1).astype(np.float32)
+    scores = np.linspace(1, 0, 300, dtype=np.float32)
+    found = Detections(HW, boxes, scores, np.ones(300, np.int64))
+    rows = json.loads(json.dumps(found.to_coco(1)))
+    others = found.to_json()["images"][0]["detections"]
+    assert [row["score"] for row in rows] == [row["score"] for row in others]
+    assert [row["bbox"][:2] for row in rows] == [row["box_xyxy"][:2] for row in others]
+    assert max(len(str(number)) for row in rows for number in row["bbox"]) <= 11
+    xywh = np.array([row["bbox"] for row in rows])
+    np.testing.assert_array_equal(np.float32(np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])), boxes)
+
+
 def test_to_pandas_has_a_row_per_detection():
     frame = named().to_pandas()
     assert isinstance(frame, pandas.DataFrame)

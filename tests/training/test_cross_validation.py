@@ -18,10 +18,11 @@ from detect import runtime
 from detect.data import dataset
 from detect.errors import DiskError, UsageError
 from detect.models import checkpoint
-from detect.training import trainer
+from detect.training import finished_state, trainer
 from detect.training.config import CrossValidationConfig, TrainConfig, complete_config
 from detect.training.cross_validation import CrossValidationResult
 from detect.training.fold_data import read_fold_data
+from detect.training.run import STATE, TrainingRun
 
 SETTINGS = {
     "pretrained": "none",
@@ -221,9 +222,15 @@ def test_an_interrupted_cross_validation_ends_like_an_undisturbed_one(finished, 
 @pytest.mark.slow
 def test_finished_folds_are_not_trained_again(finished, monkeypatch):
     monkeypatch.setattr(trainer, "train_on", lambda *_: pytest.fail("trained again"))
+    fold = finished.folds[0]
+    full = finished_state.completed(TrainingRun.load_state(fold.folder), fold.last)
+    checkpoint.save_training_state(
+        full, fold.folder / STATE
+    )  # as if the process had been killed right after the last epoch
     again = detect.cross_validate(resume=finished.folder)
     assert [(one.best_epoch, one.metrics) for one in again.folds] == [
         (one.best_epoch, one.metrics) for one in finished.folds
     ]
+    assert finished_state.is_reduced(TrainingRun.load_state(fold.folder))
     assert again.final is not None and again.final.best == finished.final.best
     assert again.out_of_fold.scores["bbox"] == finished.out_of_fold.scores["bbox"]

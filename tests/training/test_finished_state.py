@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tiny_run import SCORES, tiny_run, train
 from torch import nn
 
 from detect.errors import CheckpointError
@@ -13,6 +14,7 @@ from detect.models import checkpoint
 from detect.structures.class_names import ClassNames
 from detect.training.finished_state import completed, is_reduced, reduced
 from detect.training.optimizer import build_ema, build_optimizer, build_schedule
+from detect.training.run import TrainingRun
 from detect.training.step import TrainStep
 
 
@@ -59,6 +61,23 @@ def test_a_reduced_state_continues_with_the_weights_of_the_checkpoint(tmp_path, 
     assert other.optimizer.param_groups[0]["lr"] == state["optimizer"]["param_groups"][0]["lr"]
     if other.ema:
         assert int(other.ema.n_averaged) == 3 and torch.equal(other.ema.module.weight, other.model.weight)
+
+
+def test_a_finished_run_with_an_ema_is_extended_from_its_average(tmp_path, monkeypatch):
+    train(run := tiny_run(tmp_path, decay=0.5))
+    average = {name: tensor.clone() for name, tensor in run.evaluated_model.state_dict().items()}
+    assert not torch.equal(average["weight"], run.train_step.model.weight)
+    TrainingRun.reduce_state(tmp_path)
+    (other := tiny_run(tmp_path, decay=0.5)).restore(TrainingRun.load_state(tmp_path))
+    for model in (other.train_step.model, other.evaluated_model):
+        assert all(torch.equal(tensor, average[name]) for name, tensor in model.state_dict().items())
+    assert (other.epoch, other.best_epoch, other.starts_without_momentum) == (3, 2, True)
+    assert int(other.train_step.ema.n_averaged) == 6
+    monkeypatch.setattr("helpers.tiny_run.SCORES", (*SCORES, 0.4))
+    train(other)
+    state = TrainingRun.load_state(tmp_path)
+    assert (state["epoch"], state["best_epoch"]) == (4, 4) and int(state["ema"]["n_averaged"]) == 8
+    assert torch.equal(checkpoint.load(tmp_path / "best.safetensors").state["weight"], state["ema"]["module.weight"])
 
 
 def test_a_missing_checkpoint_and_one_of_another_epoch_are_errors(tmp_path):

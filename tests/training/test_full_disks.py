@@ -133,14 +133,14 @@ def test_weights_that_only_the_state_of_a_finished_run_has_stay_in_it(tmp_path, 
         (tmp_path / LAST).unlink()
         if copy:
             shutil.copy(tmp_path / copy, tmp_path / LAST)
-        run.reduce_state()
+        run.reduce_state(tmp_path)
         assert "model" in TrainingRun.load_state(tmp_path)
         shutil.copy(whole / LAST, tmp_path / LAST)
     run.save_progress(EpochProgress(batches=1))  # within epoch 4
-    run.reduce_state()
+    run.reduce_state(tmp_path)
     assert "model" in TrainingRun.load_state(tmp_path)
     shutil.copy(whole / STATE, tmp_path / STATE)
-    run.reduce_state()
+    run.reduce_state(tmp_path)
     assert "model" not in TrainingRun.load_state(tmp_path) and not capsys.readouterr().err
 
 
@@ -150,7 +150,7 @@ def test_a_state_that_cannot_be_reduced_keeps_its_full_size(tmp_path, whole, mon
 
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(checkpoint, "save_training_state", full)
-    tiny_run(tmp_path).reduce_state()
+    TrainingRun.reduce_state(tmp_path)
     (line,) = capsys.readouterr().err.splitlines()
     assert "keeps its full size" in line
     assert (tmp_path / STATE).read_bytes() == (whole / STATE).read_bytes()

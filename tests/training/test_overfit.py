@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -110,9 +111,12 @@ def test_the_exit_status_says_whether_it_passed(
     train_py, data, tmp_path, monkeypatch, capsys, four_steps, sufficient, status
 ):
     monkeypatch.setattr(overfit, "SUFFICIENT_AP50", sufficient)
-    flags = ["--data", data, "--overfit", 3, "--output-dir", tmp_path, "--head", "fasterrcnn", *TINY]
+    flags = ["--data", data, "--overfit", 3, "--output-dir", tmp_path, "--head", "fasterrcnn", "--log", "wandb", *TINY]
     assert train_py(*flags) == status
-    printed = capsys.readouterr().out
+    printed, warned = capsys.readouterr()
+    assert warned.count("--log wandb") == 1
+    for start in ("model: .* parameters.* GFLOP", "weights: ", "device: .*; precision: "):  # as of a training
+        assert re.search(f"^{start}", printed, re.MULTILINE), start
     steps = [line.split("  ")[0] for line in printed.splitlines() if line.startswith("step ")]
     assert "--repeat-threshold" not in printed  # not used by the test
     assert "on 3 images with " in printed and steps == (["step 2"] if status == 0 else ["step 2", "step 4"])

@@ -3,7 +3,7 @@
     python doctor.py check DATA                                       report statistics and all problems
     python doctor.py check DATA --model M                             also annotation errors that a model suspects
     python doctor.py fix DATA --output-dir NEW                        write a repaired copy and a ledger of all changes
-    python doctor.py convert DATA --to coco|voc|yolo|via --output-dir NEW
+    python doctor.py convert DATA --to coco|voc|yolo|via|labelme --output-dir NEW
     python doctor.py preview DATA                                     draw images with their boxes and masks
 
 check exits with status 3 if the dataset has errors or warnings, and with 0 otherwise.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detect.cli.flags import parse_command
-from detect.cli.settings.shared import DATA
+from detect.cli.settings.shared import DATA, DATA_ROOT
 from detect.cli.startup import start_program
 from detect.data.augmentation import PRESET_NAMES
 from detect.data.exporters import EXPORTERS
@@ -43,9 +43,7 @@ class DoctorSettings:
     """Settings that all subcommands share."""
 
     data: str = option(REQUIRED, DATA, metavar="DATA", positional=True)
-    data_root: Path | None = option(
-        None, "folder with the files of a dataset given by name (default: datasets/NAME)", metavar="DIR"
-    )
+    data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     format: str = option("auto", "annotation format, for a folder that contains several", choices=FORMAT_CHOICES)
     quiet: bool = option(False, "hide progress bars")
 

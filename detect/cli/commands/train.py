@@ -84,7 +84,7 @@ def is_cross_validation(settings: TrainSettings) -> bool:
     resumed = settings.resume is not None and (settings.resume / FOLDS_FILE).is_file()
     if settings.folds and (settings.overfit or settings.debug_step):
         raise UsageError(f"`folds` excludes `{'overfit' if settings.overfit else 'debug_step'}`")
-    if settings.final_model and not (settings.folds or resumed):
+    if settings.final_model and not settings.folds and settings.resume is None:
         raise UsageError("`final_model` is trained after the folds of a cross-validation: add `folds=5`")
     return resumed or (settings.folds is not None and settings.resume is None)
 

@@ -80,8 +80,9 @@ class _DetectSettings:
     )
     json_format: str | None = option(
         None,
-        "what is written as JSON, also without `save_json`: detect has every number; coco, huggingface and roboflow"
-        " are what these programs read, in detections_FORMAT.json or VIDEO_FORMAT.jsonl (default: detect)",
+        "format of the JSON file; a value other than detect also turns on JSON output. detect: all fields; coco,"
+        " huggingface and roboflow: as these tools read it, in detections_FORMAT.json, for videos in VIDEO_coco.json"
+        " or VIDEO_FORMAT.jsonl (default: detect)",
         choices=tuple(JSON_FORMATS),
     )
     mask_format: str | None = option(
@@ -125,7 +126,7 @@ class DetectImageSettings(DrawingStyle, _DetectSettings):  # the fields of the l
         "continue in OUTPUT_DIR/NAME if it exists: skip the images that are finished there, and write the files about"
         " all images anew",
     )
-    verbose: bool = option(False, "print a line for each image, also of many")
+    verbose: bool = option(False, "print a line for each image, even for more than 10 images")
     batch_size: int = option(1, "number of images per forward pass", low=1)
     rescale_16bit: list[int] | None = option(
         None,
@@ -160,6 +161,7 @@ class DetectVideoSettings(DrawingStyle, _DetectSettings):
         "a video file, the number of a camera, or the URL of a stream such as rtsp://...; frames of cameras and live"
         " streams that arrive while the model is busy are skipped, and Ctrl-C ends the recording",
         metavar="FILE|N|URL",
+        single=True,
     )
     stride: int = option(1, "run the model on every Nth frame and repeat its detections on the others", low=1)
     max_frames: int | None = option(None, "stop after N frames (default: the whole video, or until Ctrl-C)", low=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.cli.settings.shared import DATA, model_option, tile_option
+from detect.cli.settings.shared import DATA, DATA_ROOT, model_option, tile_option
 from detect.data.readers import FORMAT_CHOICES
 from detect.evaluation import DEFAULT_EVALUATOR, DEFAULT_SPLIT, EVALUATORS, OUT_OF_FOLD, SELFTEST_IMAGES
 from detect.evaluation.scored_model import check_scored_model, is_cross_validation, is_results_file
@@ -36,7 +36,7 @@ class EvaluateSettings:
         " models are each tested on the fold that they were not trained on"
     )
     data: str = option("sample", DATA, metavar="NAME|PATH")
-    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     format: str = option("auto", "annotation format, for a folder with several", choices=FORMAT_CHOICES)
     split: str = option(DEFAULT_SPLIT, "split to evaluate", choices=("train", "val", "test"))
     imgsz: int | None = imgsz_option("short side of images in pixels (default: the checkpoint's)")
@@ -46,7 +46,10 @@ class EvaluateSettings:
     )
     device: str = device_option()
     proposals: int | None = proposals_option()
-    fast: bool = fast_option()
+    fast: bool = fast_option(
+        "use the number format and the number of proposals that `tune_speed` stored in the checkpoint; `proposals`"
+        " overrides the latter"
+    )
     tile: str | None = tile_option()
     evaluator: str = option(
         DEFAULT_EVALUATOR, "program that computes the metrics; all give the same values", choices=EVALUATORS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detect.cli.settings.shared import DATA, detection_limit_option, model_option
+from detect.cli.settings.shared import DATA, DATA_ROOT, detection_limit_option, model_option
 from detect.deployment import CALIBRATION_IMAGES, MAX_AP_DROP, TARGETS
 from detect.models.zoo import check_model
 from detect.options import check_run_name, imgsz_option, option, output_dir_option, proposals_option
@@ -29,11 +29,12 @@ class ExportSettings:
         f"{DATA}; AP before and after is compared on its val split (default: the training dataset of the checkpoint)",
         metavar="NAME|PATH",
     )
-    data_root: Path | None = option(None, "folder of a NAME's files (default: datasets/NAME)", metavar="DIR")
+    data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     calibration_images: int = option(CALIBRATION_IMAGES, "number of training images that calibrate `int8`", low=1)
     max_ap_drop: float = option(
         MAX_AP_DROP,
-        "largest allowed loss of bbox or segm AP in points; a larger one keeps no export, with exit status 4",
+        "largest allowed loss of bbox or segm AP in points; if the loss is larger, the export is deleted and the exit"
+        " status is 4",
         low=0,
         high=100,
     )

@@ -8,6 +8,7 @@ from detect.models.zoo import AUTO, AUTO_DETECTORS, AUTO_FALLBACK, BUNDLED, DETE
 from detect.options import max_detections_option, option
 
 DATA = "dataset: a folder, a name in datasets/ or a YAML file"
+DATA_ROOT = "folder with the files of a named dataset (default: datasets/NAME)"
 _NAMES = ", ".join((*BUNDLED, *DETECTORS))
 
 
@@ -26,8 +27,8 @@ def nms_option() -> Any:
     """Return the field ``nms`` of the programs that show what a detector finds."""
     return option(
         None,
-        "IoU, 0..1, above which the one with the lower score of two boxes of a class is dropped (default: the model's,"
-        " usually 0.5)",
+        "IoU threshold of NMS, 0..1: if two boxes of a class overlap more, the one with the lower score is dropped"
+        " (default: the model's, usually 0.5)",
         low=0,
         high=1,
     )

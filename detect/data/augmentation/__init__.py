@@ -56,7 +56,7 @@ def as_text(value: Any) -> str:
 def _help(name: str, meaning: str) -> str:
     """Return the help text of the field ``name``: its meaning, and its strength in each preset."""
     values = ", ".join(f"{preset} {as_text(preset_strength(preset, name))}" for preset in PRESET_NAMES)
-    return f"{meaning} (default: set by aug: {values})"
+    return f"{meaning} (default: set by `aug`: {values})"
 
 
 def _probability(name: str, meaning: str) -> Any:
@@ -74,7 +74,8 @@ class Augmentation:
     jitter: list[float] | None = option(
         None,
         _help(
-            "jitter", "scale jitter: range of the factor on imgsz; an image enlarged beyond imgsz is cropped at random"
+            "jitter",
+            "scale jitter: range of the factor on `imgsz`; an image enlarged beyond `imgsz` is cropped at random",
         ),
         low=0.05,
         high=8,

@@ -9,6 +9,7 @@ from detect.inference.writers.base import IMAGES, Part, Source, Writer
 from detect.inference.writers.json_list import JsonList
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
+from detect.structures.detections_json import shortest
 
 
 class CocoWriter(Writer):
@@ -48,7 +49,7 @@ class CocoWriter(Writer):
         name = source.name if source.frame is None else f"{source.file_stem}.jpg"
         for i, (row, label) in enumerate(zip(rows, detections.labels.tolist(), strict=True)):
             if detections.keypoints is not None:
-                row["keypoints"] = detections.keypoints[i].ravel().tolist()
+                row["keypoints"] = [shortest(value) for value in detections.keypoints[i].ravel()]
             row |= {"file_name": name, "category_name": self.class_names.name(label)}
         return self._list.add(rows)
 

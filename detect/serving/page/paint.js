@@ -4,7 +4,8 @@ import { maskCanvas } from "./masks.js";
 import { contrasting, css, rgbOf } from "./palette.js";
 
 const FEW = 20; // detections whose labels fit on an image in large letters
-const MAX_COVER = 0.25; // fraction of another object that a label may cover
+const MAX_COVER = 0.25; // sum of the fractions of the objects that a label may cover
+const OWN = 0.5; // importance of the label's own object, which it may cover more than others
 const SMALL = 0.7; // size of the letters of short labels, relative to others
 const CHIP = 0.45; // side of a chip of color, relative to the size of the letters
 const PIXELS_PER_LINE = 24; // side of an object whose lines have one pixel more
@@ -83,10 +84,10 @@ function paintLabels(context, objects, hasScore, unit) {
   const small = Math.max(10 * unit, size * SMALL);
   const placed = [];
   for (const object of objects) {
-    const others = objects.filter((other) => other !== object).map(({ box }) => box);
+    const weighted = objects.map((one) => ({ box: one.box, weight: one === object ? OWN : 1 }));
     const occupied = placed.map(({ place }) => place);
     for (const label of [labelOf(context, object, size, hasScore), labelOf(context, object, small, false)]) {
-      const position = labelPosition(context.canvas, object.box, label, occupied, others);
+      const position = labelPosition(context.canvas, object.box, label, occupied, weighted);
       if (!position) continue;
       placed.push({ object, label, position, place: boxAt(position, label) });
       break;
@@ -121,14 +122,14 @@ function candidates({ width, height }, [left, top, right, bottom], label) {
   ].map(([x, y]) => [clamp(x, width - label.width), clamp(y, height - label.height)]);
 }
 
-// The top left corner at which a label covers no other label and least of any other object; null if there is none.
-function labelPosition(canvas, box, label, occupied, others) {
+// The top left corner at which a label covers no other label and least of the objects; null if there is none.
+function labelPosition(canvas, box, label, occupied, objects) {
   let [best, least] = [null, MAX_COVER];
   for (const position of candidates(canvas, box, label)) {
     const place = boxAt(position, label);
     if (occupied.some((other) => intersection(place, other) > 0)) continue;
-    const covered = others.map((other) => intersection(place, other) / areaOf(other));
-    const cover = covered.reduce((most, value) => Math.max(most, value), 0);
+    const fractions = objects.map((one) => (one.weight * intersection(place, one.box)) / Math.max(1, areaOf(one.box)));
+    const cover = fractions.reduce((sum, value) => sum + value, 0);
     if (cover < least) [best, least] = [position, cover];
   }
   return best;

@@ -1,4 +1,4 @@
-"""Example images of the val split: detections beside the ground truth, for the same images in every epoch."""
+"""Example images of the val split: the ground truth and the detections, for the same images in every epoch."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def example_images(
 def draw_beside_ground_truth(
     record: ImageRecord, detections: Detections, class_names: ClassNames, threshold: float = DEFAULT_THRESHOLD
 ) -> np.ndarray:
-    """Return an image with the detections (score at least ``threshold``) and one with the ground truth, joined.
+    """Return an image with the ground truth and one with the detections (score at least ``threshold``), joined.
 
-    uint8 RGB [H, W, 3]. The ground truth is on the right, or below if the image is wider than high. Each half has at
+    uint8 RGB [H, W, 3]. The ground truth is on the left, or above if the image is wider than high. Each half has at
     most 640 pixels per side, and a line above it that says what it is. Raises DataError as ``read_record`` does.
     """
-    halves = draw_detections_and_ground_truth(record, detections, class_names, threshold, _MAX_SIDE)
+    halves = draw_ground_truth_and_detections(record, detections, class_names, threshold, _MAX_SIDE)
     height, width = halves[0].shape[:2]
-    captions = (f"detections from {threshold:g}", f"ground truth, {counted(len(record), 'object')}")
+    captions = (f"ground truth, {counted(len(record), 'object')}", f"detections from {threshold:g}")
     first, second = (
         np.concatenate([text_line(text, width), half]) for text, half in zip(captions, halves, strict=True)
     )
@@ -73,10 +73,10 @@ def draw_beside_ground_truth(
     return np.concatenate([first, np.full((*gap_hw, 3), 255, np.uint8), second], axis=axis)
 
 
-def draw_detections_and_ground_truth(
+def draw_ground_truth_and_detections(
     record: ImageRecord, detections: Detections, class_names: ClassNames, threshold: float, max_side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image with the detections (score at least ``threshold``) and one with the ground truth, each object in
+    """Return an image with the ground truth and one with the detections (score at least ``threshold``), each object in
     a color of its own.
 
     Both are uint8 RGB [H, W, 3] of equal size, shrunk to at most ``max_side`` pixels per side. Raises DataError as
@@ -86,8 +86,8 @@ def draw_detections_and_ground_truth(
     found, objects = detections.filter(threshold), Detections.of_record(record)
     no_scores = DrawingStyle(hide_scores=True)
     return (
-        _shrink(draw(image, found, class_names, color_instances=True), max_side),
         _shrink(draw(image, objects, class_names, no_scores, color_instances=True), max_side),
+        _shrink(draw(image, found, class_names, color_instances=True), max_side),
     )
 
 

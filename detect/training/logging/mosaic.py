@@ -1,4 +1,4 @@
-"""Validation mosaic: images of the val split with their ground truth beside the detections, as one image."""
+"""Validation mosaic: images of the val split with their ground truth (left) and detections (right), as one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detect.models.checkpoint import DEFAULT_THRESHOLD
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
 from detect.structures.image_record import ImageRecord
-from detect.training.logging.images import draw_detections_and_ground_truth
+from detect.training.logging.images import draw_ground_truth_and_detections
 from detect.training.logging.text_line import text_line
 
 NUM_IMAGES = 8
@@ -43,7 +43,7 @@ def validation_mosaic(
         found = detections[i]
         with suppress(UnreadableImageError):
             if found is not None:
-                right, left = draw_detections_and_ground_truth(records[i], found, class_names, threshold, _SIDE)
+                left, right = draw_ground_truth_and_detections(records[i], found, class_names, threshold, _SIDE)
                 pairs.append(_labeled_pair(left, right, records[i].path))
     if not pairs:
         return None

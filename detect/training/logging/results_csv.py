@@ -15,8 +15,8 @@ def write_results(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the ``rows`` of metrics.jsonl to ``path``, one line per epoch, completely or not at all.
 
     Columns: ``epoch``, ``seconds``, ``lr``, ``memory_bytes``, ``train_loss`` (the sum) and its terms such as
-    ``train_loss_classifier``, the same of val, and the metrics on val under names of the setting ``metric``, such as
-    ``bbox_AP``. A value that an epoch does not have is empty. Raises DiskError.
+    ``train_loss_classifier``, the same columns for val, and the metrics on val under names of the setting ``metric``,
+    such as ``bbox_AP``. A value that an epoch does not have is empty. Raises DiskError.
     """
     flat = [flat_row(row) for row in rows]
     columns = dict.fromkeys(name for row in flat for name in row)

@@ -1,4 +1,7 @@
-"""Logging of a run to an experiment tracker. Training never depends on it: its first error is one warning."""
+"""Logging of a run to an experiment tracker.
+
+After the tracker's first error, one warning is printed and training continues without the tracker.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from detect.io.files import write_text
 from detect.progress import report, warn
 from detect.text import one_line
 from detect.training.logging.results_csv import flat_row
-from detect.training.logging.services import SERVICES, Experiment, Service
+from detect.training.logging.services import SERVICES, Experiment, TrackerRun
 from detect.training.optional_files import optional_file
 from detect.training.run import ID_FILE
 
 NO_TRACKER = "none"
-CLOSE_SECONDS = 60.0  # after which a run ends although not everything was sent
+CLOSE_SECONDS = 60.0  # maximum time for sending the remaining data at the end of a run
 
 
 class Tracker:
@@ -29,20 +32,20 @@ class Tracker:
     name: one of SERVICES.
     """
 
-    def __init__(self, name: str, service: Service) -> None:
-        self._name, self._service = name, service
+    def __init__(self, name: str, run: TrackerRun) -> None:
+        self._name, self._run = name, run
         self._is_open = True
 
     def log_epoch(self, row: Mapping[str, Any], images: Mapping[str, np.ndarray]) -> None:
         """Log an epoch, given its row of metrics.jsonl, and example images (title -> uint8 RGB [H, W, 3])."""
         values = {name: float(value) for name, value in flat_row(row).items() if value is not None and name != "epoch"}
-        self._try(lambda: self._service.log_values(row["epoch"], values))
-        self._try(lambda: self._service.log_images(row["epoch"], images))
+        self._try(lambda: self._run.log_values(row["epoch"], values))
+        self._try(lambda: self._run.log_images(row["epoch"], images))
 
     def close(self, *, finished: bool) -> None:
-        """End the experiment. A server that does not take what is left within a minute is a warning."""
+        """End the experiment. If the remaining data cannot be sent within a minute, a warning is printed."""
         call = threading.Thread(
-            target=lambda: self._try(lambda: self._service.close(finished=finished)), daemon=True, name="close tracker"
+            target=lambda: self._try(lambda: self._run.close(finished=finished)), daemon=True, name="close tracker"
         )
         call.start()
         call.join(CLOSE_SECONDS)
@@ -83,14 +86,14 @@ def tracker(name: str, folder: Path, settings: Mapping[str, Any], run_name: str)
 
 def _open(name: str, folder: Path, settings: Mapping[str, Any], run_name: str) -> Tracker | None:
     try:
-        service = SERVICES[name](Experiment(run_name, folder, settings, _saved_id(folder, name)))
+        run = SERVICES[name](Experiment(run_name, folder, settings, _saved_id(folder, name)))
     except Exception as error:  # no library, the server is away, there is no key, ...
         warn_of_failure(name, error)
         return None
     with optional_file(folder / ID_FILE):
-        write_text(folder / ID_FILE, json.dumps({"log": name, "id": service.id}) + "\n")
-    report(f"log: {name}{f', {service.where}' if service.where else ''}")
-    return Tracker(name, service)
+        write_text(folder / ID_FILE, json.dumps({"log": name, "id": run.id}) + "\n")
+    report(f"log: {name}{f', {run.where}' if run.where else ''}")
+    return Tracker(name, run)
 
 
 def _saved_id(folder: Path, name: str) -> str | None:

@@ -143,8 +143,8 @@ def publish(name: str, folder: Path) -> tuple[nn.Module, Path]:
 )
 def test_published_weights_fill_the_backbone_and_set_mean_and_eps(name, mean, eps, hugging_face, capsys):
     theirs, _ = publish(name, hugging_face)
-    model, architecture, words = build_from_weights(small(name), CLASSES, choose_weights(f"timm:{name}", "auto"))
-    assert f"from ImageNet weights {published_weights(f'timm:{name}').folder} (apache-2.0): " in f"from {words}"
+    model, architecture, used = build_from_weights(small(name), CLASSES, choose_weights(f"timm:{name}", "auto"))
+    assert f"from ImageNet weights {published_weights(f'timm:{name}').folder} (apache-2.0), " in f"from {used.line}"
     assert "warning" not in capsys.readouterr().err  # which would name the tensors that are missing
     assert (architecture.mean, architecture.norm, architecture.norm_eps) == (mean, "frozen", eps)
     assert model.transform.image_mean == list(mean)
@@ -161,11 +161,11 @@ def test_timm_classifier_file_fills_the_backbone(name, tmp_path, capsys):
     save_file(network.state_dict(), tmp_path / "a.safetensors")
     weights = choose_weights(f"timm:{name}", str(tmp_path / "a.safetensors"))
     assert weights.mean == tuple(timm.get_pretrained_cfg(name).mean)
-    model, _, words = build_from_weights(small(name), CLASSES, weights)
+    model, _, used = build_from_weights(small(name), CLASSES, weights)
     assert not capsys.readouterr().err
     body, theirs = model.backbone.body.state_dict(), list(network.state_dict().values())
     assert all(any(torch.equal(t, one) for one in theirs) for t in body.values())
-    assert "not used: " in words
+    assert used.unused
 
 
 def test_published_file_of_another_network_is_rejected(hugging_face):

@@ -1,4 +1,4 @@
-"""Example images show detections beside the ground truth, for the same images in every epoch."""
+"""Example images show the ground truth and the detections, for the same images in every epoch."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def gray(tmp_path) -> Path:
 
 
 def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split an image wider than high into the detections (top) and the ground truth (bottom)."""
+    """Split an image wider than high into the ground truth (top) and the detections (bottom)."""
     height = HEIGHT + HW[0]
     assert image.shape == (2 * height + 6, HW[1], 3) and (image[height : height + 6] == 255).all()
     above, below = image[:height], image[height + 6 :]
@@ -83,10 +83,10 @@ def is_drawn_on(half: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize(("scores", "boxes"), [([0.9], []), ([0.4], [[5, 5, 50, 50]]), ([], [])])
-def test_detections_are_above_and_ground_truth_is_below(gray, scores, boxes):
+def test_ground_truth_is_above_and_detections_are_below(gray, scores, boxes):
     above, below = halves(images.draw_beside_ground_truth(record(gray, boxes), detections(scores), CLASSES))
-    assert is_drawn_on(above) == any(score >= 0.5 for score in scores)
-    assert is_drawn_on(below) == bool(boxes)
+    assert is_drawn_on(above) == bool(boxes)
+    assert is_drawn_on(below) == any(score >= 0.5 for score in scores)
 
 
 def test_masks_are_drawn(gray):

@@ -26,11 +26,12 @@ def require(library: str) -> None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run for an experiment tracker.
+    """Description of a run for an experiment tracker.
 
-    name: of the run.  folder: of the run, for files that the library writes.
-    settings: of the run, as plain values.
-    id: that the tracker gave to the experiment when the run was started; None for a new one.
+    name: name of the run.
+    folder: folder of the run, for files that the library writes.
+    settings: settings of the run, as plain values.
+    id: experiment id assigned by the tracker, needed to resume; None for a new run.
     """
 
     name: str
@@ -39,10 +40,11 @@ class Experiment:
     id: str | None = None
 
 
-class Service(Protocol):
+class TrackerRun(Protocol):
     """An open experiment. Each method may raise any exception of the library.
 
-    id: with which the experiment is continued.  where: link or folder at which it is found, "" if it is not known.
+    id: experiment id assigned by the tracker, needed to resume.
+    where: link to the experiment, or its folder; "" if it is not known.
     """
 
     id: str
@@ -55,4 +57,4 @@ class Service(Protocol):
         """Log images (title -> uint8 RGB [H, W, 3])."""
 
     def close(self, *, finished: bool) -> None:
-        """Send what is left and end the experiment.  finished: whether the run came to its end."""
+        """Send the remaining data and end the experiment.  finished: False after an error or an interruption."""

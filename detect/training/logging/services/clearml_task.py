@@ -5,19 +5,17 @@ The library reads clearml.conf, CLEARML_API_HOST, CLEARML_OFFLINE_MODE=1 and oth
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service, require
+from detect.training.logging.services.base import PROJECT, Experiment, TrackerRun, require
 
 _ANSWER_TIMEOUT = 10  # seconds
 
 
-def open_clearml(experiment: Experiment) -> Service:
+def open_clearml(experiment: Experiment) -> TrackerRun:
     """Start a ClearML task, or continue it."""
     return _ClearmlTask(experiment)
 
@@ -60,13 +58,17 @@ class _ClearmlTask:
 
 
 def _require_answer() -> None:
-    """Raise OSError if the server does not answer at all; the library itself would try for hours."""
+    """Raise ConnectionError if the server does not answer at all; the library itself would try for hours.
+
+    The connection follows the settings of the library, such as ``api.verify_certificate``.
+    """
     from clearml.backend_api import Session
+    from clearml.backend_api.utils import get_http_session_with_retry
 
     host = Session.get_api_server_host()
-    try:
-        urllib.request.urlopen(f"{host}/debug.ping", timeout=_ANSWER_TIMEOUT).close()
-    except urllib.error.HTTPError:
-        pass  # an answer
-    except OSError as error:
-        raise ConnectionError(f"{host} does not answer: {getattr(error, 'reason', error)}") from None
+    with get_http_session_with_retry() as session:
+        try:
+            session.get(f"{host}/debug.ping", timeout=_ANSWER_TIMEOUT).close()
+        except OSError as error:  # as are all errors of requests
+            cause = getattr(error.args[0] if error.args else error, "reason", error)  # without the connection pool
+            raise ConnectionError(f"no connection to {host}: {cause}") from None

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from detect.training.logging.services.base import PROJECT, Experiment, Service, require
+from detect.training.logging.services.base import PROJECT, Experiment, TrackerRun, require
 
 _START_TIMEOUT = 30  # seconds
 
 
-def open_wandb(experiment: Experiment) -> Service:
+def open_wandb(experiment: Experiment) -> TrackerRun:
     """Start an experiment, or continue it. Its files are in the subfolder ``wandb`` of the run."""
     return _WandbRun(experiment)
 
@@ -38,6 +38,7 @@ class _WandbRun:
                 config=dict(experiment.settings),
                 id=experiment.id,
                 resume="allow",
+                reinit="create_new",  # leaves a run of the caller alone
                 settings=wandb.Settings(init_timeout=_START_TIMEOUT, console="off", quiet=True),
             )
         self.id = str(self._run.id)
@@ -57,7 +58,7 @@ class _WandbRun:
 
 @contextmanager
 def _no_questions() -> Iterator[None]:
-    """Without a key, the library waits for an answer on a terminal; without a terminal, that is an error."""
+    """Disable wandb's interactive login prompt inside the block. A missing key is then an error."""
     terminal = sys.stdin
     with Path(os.devnull).open(encoding="utf-8") as nothing:
         sys.stdin = nothing
