@@ -44,6 +44,7 @@ def report_model(predictor: Predictor, model: str, threshold: float | None) -> N
 
     model, threshold: settings of the program. Without ``threshold``, the minimum scores are those of the checkpoint.
     """
+    from detect.media.image_paths import shown
     from detect.models.checkpoint import DEFAULT_THRESHOLD
     from detect.progress import report
 
@@ -55,7 +56,7 @@ def report_model(predictor: Predictor, model: str, threshold: float | None) -> N
     source = " (from the checkpoint)" if threshold is None and words != f"threshold {DEFAULT_THRESHOLD}" else ""
     is_default = model == AUTO and predictor.name in DETECTORS  # a fallback has a warning of its own
     chosen = f" (`model='{AUTO}'`), {len(predictor.class_names)} classes of COCO" if is_default else ""
-    report(f"model: {predictor.name}{chosen}, {words}{source}")
+    report(f"model: {shown(predictor.name)}{chosen}, {words}{source}")
 
 
 def report_no_detections(predictor: Predictor) -> None:
