@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from detect.errors import UsageError
+from detect.foreign_names import SAME
 from detect.text import near_names, unknown
 
 REQUIRED = dataclasses.MISSING
@@ -316,10 +317,20 @@ def suggest_keywords(function: F) -> F:
     return cast(F, checked)
 
 
+def near_settings(name: str, known: Collection[str]) -> list[str]:
+    """Return at most three settings among ``known`` that an unknown ``name`` may mean.
+
+    That is its new name, or what does the same as this setting of another program; else those with near names.
+    """
+    foreign = SAME.get(name.lower().replace("-", "_"), ())
+    same = next(([setting] for setting, value in foreign if setting in known and not value), [])
+    return [RENAMED[name]] if RENAMED.get(name) in known else same or near_names(name, known)
+
+
 def _check_keywords(function: str, given: Iterable[str], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
-            near = [RENAMED[name]] if RENAMED.get(name) in known else near_names(name, known)
+            near = near_settings(name, known)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
             raise TypeError(f"{function}() got an unexpected keyword argument '{name}'; {hint}")
 
@@ -335,7 +346,7 @@ def from_yaml_values(fields: Mapping[str, Field], content: Mapping[str, Any]) ->
         if name not in fields:
             if RENAMED.get(name) in fields:
                 raise UsageError(f"key '{key}' is now called '{RENAMED[name]}'")
-            raise UsageError(unknown("key", key, fields))
+            raise UsageError(unknown("key", key, fields, near_settings(name, fields)))
         if name in values:
             raise UsageError(f"{key} is given twice")
         values[name] = fields[name].checked(value, f"{key}: {shown(value)}")

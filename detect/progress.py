@@ -58,6 +58,7 @@ def bar(items: Iterable[Any] | None = None, *, min_items: int = 0, **arguments: 
         "leave": False,
         "mininterval": _LOG_SECONDS,
         "delay": _LOG_SECONDS,  # no line for what takes less
+        "miniters": 1,  # with more, a thread of tqdm prints lines between these, with the count of the line before
         "dynamic_ncols": False,
     }
     return tqdm(items, file=_WholeLines(sys.stderr), **arguments | in_log)

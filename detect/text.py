@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 _MAX_GAP = 0.15  # names that resemble a name less than the nearest one by more than this are not suggested
 
@@ -12,19 +13,26 @@ _MAX_GAP = 0.15  # names that resemble a name less than the nearest one by more 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """Return at most three of the ``known`` names that resemble ``name`` most, ignoring case, nearest first.
 
+    If none does, the only one of which ``name`` is a word is returned, such as ``labels_yolo`` for ``yolo``.
     Flags are compared without their dashes, which would make all of them similar.
     """
     by_lower = {k.lower().removeprefix("--"): k for k in map(str, known)}
     name = str(name).lower().removeprefix("--")
     near = difflib.get_close_matches(name, by_lower, n=3, cutoff=0.6)
+    if not near:
+        with_word = [full for lower, full in by_lower.items() if name in re.split(r"[ _-]", lower)]
+        return with_word if len(with_word) == 1 else []
     similarity = [difflib.SequenceMatcher(None, k, name).ratio() for k in near]
     return [by_lower[k] for k, value in zip(near, similarity, strict=True) if value >= similarity[0] - _MAX_GAP]
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown name: ``unknown backbone 'resnet5': did you mean resnet50? known are ...``."""
+def unknown(what: str, name: str, known: Iterable[str], near: Sequence[str] | None = None) -> str:
+    """Return the message for an unknown name: ``unknown backbone 'resnet5': did you mean resnet50? known are ...``.
+
+    near: what to suggest, by default ``near_names``.
+    """
     known = [str(k) for k in known]
-    near = near_names(name, known)
+    near = near_names(name, known) if near is None else near
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     shown = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
     return f"unknown {what} '{name}': {hint}known are {shown}"

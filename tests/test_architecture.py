@@ -23,7 +23,7 @@ PACKAGE = ROOT / "detect"
 
 # Packages from the bottom to the top. A package imports only from lower lines and from itself.
 LAYERS = (
-    ("errors", "text"),
+    ("errors", "text", "foreign_names"),
     ("options", "progress"),
     ("runtime", "distributed"),
     ("structures", "io"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detect.errors import UsageError
-from detect.options import REQUIRED, build, fields_of, option
+from detect.options import REQUIRED, build, fields_of, near_settings, option
 
 
 @dataclass(kw_only=True)
@@ -34,6 +34,20 @@ def test_unknown_keyword_is_a_type_error_that_names_the_nearest():
         build(Config, "detect.train", data="x", backbon="resnet50")
     with pytest.raises(TypeError, match="did you mean color"):
         build(Config, "detect.train", data="x", colours="strong")  # vocabulary: old name
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("conf", ["model", "threshold"], ["threshold"]),
+        ("weights", ["model", "threshold"], ["model"]),
+        ("weights", ["model", "pretrained"], ["pretrained"]),
+        ("conf", ["confirm"], ["confirm"]),
+        ("zebra", ["model"], []),
+    ],
+)
+def test_a_setting_of_another_program_suggests_what_does_the_same(name, known, near):
+    assert near_settings(name, known) == near
 
 
 def test_missing_required_keyword_is_a_type_error():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
+from tqdm._monitor import TMonitor
 
 from detect import progress
 from detect.cli.exit_status import exit_status
@@ -136,3 +139,17 @@ def test_piped_output_has_only_whole_lines_and_only_of_long_work(monkeypatch, pi
     assert text.splitlines()[:3] == ["warning: one"] * 3 and 3 <= len(lines) <= 4
     assert all(line == line.strip() and ("2/" in line) <= ("loss 1.2" in line) for line in lines)
     assert all(line.startswith("work") == bool(arguments) and "|" not in line for line in lines)
+
+
+def test_lines_of_a_log_count_up_and_none_is_repeated(monkeypatch):
+    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.08)
+    log = io.StringIO()
+    monitor = TMonitor(progress.tqdm, 0.01)  # as tqdm runs it, with shorter intervals
+    try:
+        with redirect_stderr(log):
+            for _ in progress.bar(range(300), desc="work", maxinterval=0.02):
+                time.sleep(0.001)
+    finally:
+        monitor.exit()
+    counts = [int(count) for count in re.findall(r"(\d+)/300", log.getvalue())]
+    assert 2 <= len(counts) == len(set(counts)) and counts == sorted(counts)

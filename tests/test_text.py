@@ -42,6 +42,11 @@ def test_only_names_about_as_near_as_the_nearest_are_suggested():
     assert near_names("resnet5", ["resnet50", "resnet18", "vovnet19"])[0] == "resnet50"
 
 
+def test_the_only_name_with_the_typed_word_is_suggested_if_none_resembles_it():
+    assert near_names("yolo", ["json", "labels_yolo"]) == ["labels_yolo"]
+    assert near_names("voc", ["labels_voc_07", "labels_voc_12"]) == []
+
+
 def test_types_are_named_as_users_know_them():
     assert [type_in_words(value) for value in (None, 3, Path())] == ["None", "int", "pathlib.PosixPath"]
 

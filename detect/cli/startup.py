@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detect.io.links import publishable_link
-from detect.models.zoo import AUTO, DETECTORS
+from detect.models.zoo import AUTO, BUNDLED, DETECTORS
+from detect.text import thresholds_in_words
 
 if TYPE_CHECKING:
     from detect.inference.predictor import Predictor
@@ -38,23 +39,42 @@ def typed_command() -> str:
     return shlex.join(words)
 
 
-def report_default_model(model: str, predictor: Predictor) -> None:
-    """Print which model the setting ``model`` stands for, if it is "auto"; a fallback has a warning of its own."""
+def report_model(predictor: Predictor, model: str, threshold: float | None) -> None:
+    """Print the model, which ``model`` may leave to the program, and the minimum scores of its classes.
+
+    model, threshold: settings of the program. Without ``threshold``, the minimum scores are those of the checkpoint.
+    """
+    from detect.media.image_paths import shown
+    from detect.models.checkpoint import DEFAULT_THRESHOLD
     from detect.progress import report
 
-    if model == AUTO and predictor.name in DETECTORS:
-        report(f"`model='{AUTO}'` is {predictor.name}, which detects {len(predictor.class_names)} classes of COCO")
+    minimums = set(predictor.class_thresholds.values())
+    if len(minimums) == 1:
+        words = f"threshold {minimums.pop():.3g}"
+    else:
+        words = f"thresholds {thresholds_in_words(predictor.class_thresholds)}"
+    source = " (from the checkpoint)" if threshold is None and words != f"threshold {DEFAULT_THRESHOLD}" else ""
+    is_default = model == AUTO and predictor.name in DETECTORS  # a fallback has a warning of its own
+    chosen = f" (`model='{AUTO}'`), {len(predictor.class_names)} classes of COCO" if is_default else ""
+    report(f"model: {shown(predictor.name)}{chosen}, {words}{source}")
 
 
-def report_thresholds(predictor: Predictor, name: str = "") -> None:
+def report_no_detections(predictor: Predictor) -> None:
+    """Print which objects a bundled model knows, after it found none; other models were chosen for their classes."""
+    from detect.progress import report
+
+    if predictor.name in BUNDLED:
+        names = ", ".join(predictor.class_names.names)
+        report(f"`model='{predictor.name}'` only detects {names}; `model='v2'` detects the 80 classes of COCO")
+
+
+def report_thresholds(predictor: Predictor, name: str) -> None:
     """Print the minimum scores of the classes that come from a checkpoint, unless they are the usual ones.
 
-    name: of the model, if a program has several.
+    name: of the model, of which the program may have several.
     """
     from detect.models.checkpoint import DEFAULT_THRESHOLD
     from detect.progress import report
-    from detect.text import thresholds_in_words
 
     if set(predictor.class_thresholds.values()) != {DEFAULT_THRESHOLD}:
-        start = f"{name}: " if name else ""
-        report(f"{start}thresholds: {thresholds_in_words(predictor.class_thresholds)} (from the checkpoint)")
+        report(f"{name}: thresholds: {thresholds_in_words(predictor.class_thresholds)} (from the checkpoint)")

@@ -95,7 +95,7 @@ class DatasetSpec:
         table, problems = clean(unvalidated)
         if not lenient:
             check_enough_left(problems, unvalidated, table)
-        noticed = warnings_of(problems, unvalidated, self._noted)
+        noticed = warnings_of(problems, unvalidated, split, self._noted)
         for line in (*noticed, *missing_mask_warnings(table, unvalidated.annotations)):
             if line not in self._warned:
                 self._warned.add(line)

@@ -111,8 +111,13 @@ def _draw_mask(canvas: np.ndarray, rle: masks.Rle, rgb: Color, line: int, tint: 
         tinted = cv2.addWeighted(crop, 1 - MASK_OPACITY, np.full_like(crop, rgb), MASK_OPACITY, 0)
         cv2.copyTo(tinted, inside, crop)
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    thickness = line // 2 + 1  # with which OpenCV draws a line of ``line`` pixels, rounded up to an odd number
-    cv2.drawContours(canvas, contours, -1, rgb, thickness, cv2.LINE_AA, offset=(left, top))
+    widest = base_line_width(canvas.shape[:2])
+    for i, contour in enumerate(contours):
+        _, _, width, height = cv2.boundingRect(contour)
+        # A given line width would hide small parts and holes of a mask.
+        line_here = min(line, max(widest, round((width * height) ** 0.5 / _PIXELS_PER_LINE)))
+        thickness = line_here // 2 + 1  # with which OpenCV draws a line of so many pixels, rounded up to an odd number
+        cv2.drawContours(canvas, contours, i, rgb, thickness, cv2.LINE_AA, offset=(left, top))
 
 
 def _draw_box(canvas: np.ndarray, box: list[int], rgb: Color, line: int) -> None:

@@ -16,7 +16,8 @@ class DrawingStyle:
 
     line_width: int | None = option(
         None,
-        "width of boxes and contours in pixels (default: fitted to the image and to each object)",
+        "width of boxes and contours in pixels; contours of small parts of a mask are narrower (default: fitted to the"
+        " image and to each object)",
         low=1,
         high=100,
     )

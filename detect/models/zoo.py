@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from detect.errors import CheckpointError, UsageError
 from detect.io.links import is_link
+from detect.models.weight_files.file_kinds import describe, starts_as_safetensors, starts_as_torch_file
 from detect.text import unknown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -193,24 +194,36 @@ def check_model(model: str, *, allow_auto: bool = False) -> None:
     path = file_of_model(model)
     if is_openvino_folder(path):
         return
+    is_file = os.path.isfile(path)  # noqa: PTH113 - Path raises for names that are too long
     if path.suffix in (".pth", ".pt"):
-        raise UsageError(
-            f"`model`: {path.name} holds bare weights, without architecture and class names; expected a checkpoint, "
-            "such as best.safetensors in the folder of a run. To train with bare weights, give them as `pretrained`"
-        )
+        on_disk = path if is_file and not is_link(model) else None
+        raise UsageError(f"`model`: {path.name} {_without_architecture(on_disk)}")
     if path.suffix.lower() == ".json":
         raise UsageError(f"`model`: {path.name} can hold detections, but no model; evaluate.py scores detections")
-    # os.path, since Path raises for names that are too long.
-    if is_link(model) or os.path.isfile(path):  # noqa: PTH113
+    if is_link(model) or is_file:
         return
     if not model:  # for example an unset shell variable
         raise UsageError("`model` is empty; expected a model name, a checkpoint file or a URL")
-    if os.path.isdir(path):  # noqa: PTH112
+    if os.path.isdir(path):  # noqa: PTH112 - as above
         raise CheckpointError(f"{path} is a folder without model.json; name a .safetensors or .onnx file in it")
     if not path.suffix and path.parent == Path():
         names = (*((AUTO,) if allow_auto else ()), *BUNDLED, *DETECTORS)
-        raise UsageError(unknown("model", model, names) + ", or a checkpoint file")
+        trained = f"outputs/train/{model}/best.safetensors"  # where train.py writes by default
+        hint = f"; the run of that name has {trained}" if os.path.isfile(trained) else ""  # noqa: PTH113 - as above
+        raise UsageError(unknown("model", model, names) + f", or a checkpoint file{hint}")
     raise CheckpointError(f"no such checkpoint: {path}")
+
+
+def _without_architecture(path: Path | None) -> str:
+    """Return the end of a message about a .pth or .pt file, which may be damaged. path: None if it is not on disk."""
+    expected = "expected a checkpoint, such as best.safetensors in the folder of a run"
+    if path and not starts_as_torch_file(path) and not starts_as_safetensors(path):
+        kind, _, _ = describe(path).partition("; ")
+        return f"is {kind}; {expected}"
+    return (
+        f"holds bare weights, without architecture and class names; {expected}. To train with bare weights, give "
+        "them as `pretrained`"
+    )
 
 
 def is_openvino_folder(path: str | Path) -> bool:

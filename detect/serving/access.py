@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from detect.options import near_settings
+from detect.progress import spelled
 from detect.serving.errors import ProblemError
 from detect.text import unknown
 
@@ -43,8 +45,8 @@ def _check_origin(origins: Sequence[str]) -> Callable[[Request], None]:
         else:  # browsers omit the header on pages that were loaded without TLS
             is_foreign = bool(origin) and urlsplit(origin).netloc != request.headers.get("host")
         if is_foreign and not {"*", origin}.intersection(origins):
-            detail = "requests from pages of other sites are refused; the server setting 'origins' allows a site"
-            raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+            detail = "requests from pages of other sites are refused; the server setting `origins` allows a site"
+            raise ProblemError(HTTPStatus.FORBIDDEN, spelled(detail))
 
     return check
 
@@ -63,8 +65,8 @@ def _check_host(hosts: Sequence[str]) -> Callable[[Request], None]:
         except ValueError:
             name = ".invalid"
         if not (_is_local_name(name) or any(fnmatch(name, host.lower()) for host in hosts)):
-            detail = "the name in the Host header is not allowed; the server setting 'hosts' allows names"
-            raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+            detail = "the name in the Host header is not allowed; the server setting `hosts` allows names"
+            raise ProblemError(HTTPStatus.FORBIDDEN, spelled(detail))
 
     return check
 
@@ -83,9 +85,10 @@ def _check_parameters(request: Request) -> None:
     known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
     if unexpected := [name for name in request.query_params if name not in known]:
         name = unexpected[0][:60]
-        detail = (
-            unknown("parameter", name, known) if known else f"unknown parameter '{name}': this route has no parameters"
-        )
+        if not known:
+            detail = f"unknown parameter '{name}': this route has no parameters"
+        else:
+            detail = unknown("parameter", name, known, near_settings(name, known))
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 

@@ -12,6 +12,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detect.media.encoding import EncodedImage
+from detect.progress import spelled
 from detect.serving.config import ServeConfig
 from detect.serving.errors import ImageFailure, ImageProblemError, ProblemError
 from detect.serving.image_urls import MAX_URL, load_image
@@ -74,8 +75,8 @@ async def json_images(
         detail = f"a request may have at most {counted(config.max_images, 'image')}, not {len(images)}"
         raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     if not config.image_urls and any(isinstance(one, LinkedImage) for one in images):
-        detail = "this server loads no images from web addresses; the server setting 'image_urls' allows it"
-        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+        detail = "this server loads no images from web addresses; the server setting `image_urls` allows it"
+        raise ProblemError(HTTPStatus.FORBIDDEN, spelled(detail))
     loaded: dict[int, EncodedImage | ImageFailure | ProblemError] = {}
 
     async def load(position: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from detect.serving.errors import ProblemError
+from detect.text import one_line
 
 MEDIA_TYPE = "application/problem+json"
+_TYPE_WORDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "text"}
 _LOG = logging.getLogger("detect.serving")
 
 
@@ -36,18 +38,36 @@ def install_error_handlers(app: FastAPI) -> None:
 
     handle(ProblemError, lambda error: error)
     handle(HTTPException, lambda error: ProblemError(error.status_code, str(error.detail), error.headers))
-    handle(RequestValidationError, _invalid_parameters)
+    app.add_exception_handler(RequestValidationError, _invalid_parameters)
     handle(ClientDisconnect, lambda _: ProblemError(HTTPStatus.BAD_REQUEST, "the client has disconnected"))
 
 
-def _invalid_parameters(error: RequestValidationError) -> ProblemError:
-    """Name each invalid parameter and what it allows; a parameter of several types has an error for each of them."""
-    allowed: dict[str, list[str]] = {}
+async def _invalid_parameters(request: Request, error: Exception) -> JSONResponse:
+    """Name each invalid parameter, what the OpenAPI document allows for it, and its value."""
+    assert isinstance(error, RequestValidationError)
+    operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
+    schemas = {one["name"]: one["schema"] for one in operation.get("parameters", ())}
+    texts = {}  # a parameter of several types has an error for each of them
     for one in error.errors():
-        where, *names = one["loc"]
-        allowed.setdefault(str(names[0] if names else where), []).append(one["msg"])
-    parts = (f"{name}: {', or '.join(messages)}" for name, messages in allowed.items())
-    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(parts))
+        name, given = str(one["loc"][1]), one_line(str(one["input"]), 60)
+        texts[name] = f"{name} must be {_allowed_in_words(schemas[name])}, not '{given}'"
+    return problem_response(ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(texts.values())))
+
+
+def _allowed_in_words(schema: Mapping[str, Any]) -> str:
+    """Return the values that the JSON schema of a parameter allows: ``a number from 0 to 1``, or ``png or jpeg``."""
+    if "anyOf" in schema:
+        return " or ".join(_allowed_in_words(one) for one in schema["anyOf"] if one["type"] != "null")
+    if values := schema.get("enum") or [schema[key] for key in ("const",) if key in schema]:
+        return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
+    words = _TYPE_WORDS[schema["type"]]
+    if "maxLength" in schema:
+        return f"{words} of at most {schema['maxLength']} characters"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    limits = (
+        f" from {low:g} to {high:g}" if None not in (low, high) else "" if low is None else f" of at least {low:g}"
+    )
+    return words + limits
 
 
 def internal_error_response(error: Exception, where: str) -> JSONResponse:

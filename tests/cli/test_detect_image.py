@@ -23,7 +23,8 @@ def test_every_image_of_a_folder_is_annotated_and_reported_on_a_line(run_script,
     assert run_script(detect_image, "--input", images) == 0
     out = tmp_path / "out"
     assert files(out) == ["in/a.png", "in/b.jpg", "in/c.png"]
-    first, *_, last = capsys.readouterr().out.splitlines()
+    model, first, *_, last = capsys.readouterr().out.splitlines()
+    assert model == "model: fake, threshold 0.5"
     assert re.fullmatch(rf"image 1/3 {re.escape(str(images))}/a\.png: 1 balloon, 1 kite, \d+ ms", first)
     assert last.startswith("3 images, 6 objects, ") and last.endswith(f"-> {out}/in")
     assert (read_image(out / "in" / "a.png") != read_image(images / "a.png")).any()
@@ -162,7 +163,7 @@ def test_ctrl_c_keeps_the_finished_images(run_script, predictor, images, tmp_pat
     assert run_script(detect_image, "--input", images, "--save-json") == 130
     assert files(tmp_path / "out") == ["in/a.png", "in/detections.json"]
     assert len(json.loads((tmp_path / "out" / "in" / "detections.json").read_text())["images"]) == 1
-    assert capsys.readouterr().err == "stopped after 1 of 3 images, which are kept\n"
+    assert capsys.readouterr().err == f"stopped after 1 of 3 images, which are kept in {tmp_path}/out/in\n"
 
 
 def test_full_disk_keeps_the_finished_images(run_script, predictor, images, tmp_path, capsys, monkeypatch):
@@ -226,10 +227,10 @@ def test_more_than_ten_images_have_no_line_each_but_with_verbose(run_script, pre
     for number in range(8):
         (images / f"{number}.png").write_bytes(content)
     assert run_script(detect_image, "--input", images) == 0
-    (line,) = capsys.readouterr().out.splitlines()
+    _, line = capsys.readouterr().out.splitlines()
     assert line.startswith("11 images, 22 objects")
     assert run_script(detect_image, "--input", images, "--verbose") == 0
-    assert len(capsys.readouterr().out.splitlines()) == 12
+    assert len(capsys.readouterr().out.splitlines()) == 13
     assert run_script(detect_image, "--input", images, "--verbose", "--quiet") == 2
 
 

@@ -28,6 +28,17 @@ def test_missing_input_is_an_error_before_the_model_is_loaded(run_script, predic
     assert not predictor.asked
 
 
+@pytest.mark.parametrize("script", [detect_image, detect_video])
+@pytest.mark.parametrize(("model", "hint"), [("balloon", "--model balloon only detects balloon, kite;"), ("fake", "")])
+def test_without_detections_a_bundled_model_says_what_it_detects(
+    run_script, predictor, images, clip, capsys, script, model, hint
+):
+    predictor.name, predictor.threshold = model, 0.99
+    assert run_script(script, "--input", clip if script is detect_video else images) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(hint) if hint else "10 frames, no detections, " in last or "3 images, 0 objects, " in last
+
+
 @pytest.mark.parametrize("script", ["detect_image.py", "detect_video.py"])
 def test_help_and_errors_in_flags_do_not_import_torch(script):
     def call(*arguments: str) -> subprocess.CompletedProcess:

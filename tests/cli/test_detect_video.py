@@ -37,7 +37,8 @@ def test_every_frame_is_annotated(run_script, predictor, clip, tmp_path, capsys)
     drawn, source = read_video(tmp_path / "out" / "kite" / "kite.mp4"), read_video(clip)
     assert len(drawn) == len(predictor.batches) == 10
     assert all(np.abs(d.astype(int) - s).max() > 40 for d, s in zip(drawn, source, strict=True))
-    assert capsys.readouterr().out.startswith("10 frames, ")
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "model: fake, threshold 0.5" and last.startswith("10 frames, 20 detections in 10 frames, ")
 
 
 def test_stride_runs_the_model_on_some_frames_and_keeps_all(run_script, predictor, clip, tmp_path):
@@ -101,7 +102,7 @@ def test_ctrl_c_keeps_a_playable_video(run_script, predictor, clip, tmp_path, ca
     assert run_script(detect_video, "--input", clip, "--save-json", "--quiet") == 130
     assert len(read_video(tmp_path / "out" / "kite" / "kite.mp4")) == 4
     assert len(lines(tmp_path / "out" / "kite" / "kite.jsonl")) == 4
-    assert capsys.readouterr().err == "stopped after 4 frames, which are kept\n"
+    assert capsys.readouterr().err == f"stopped after 4 frames, which are kept in {tmp_path}/out/kite/kite.mp4\n"
 
 
 def test_ctrl_c_before_the_first_frame_leaves_no_file(run_script, predictor, clip, tmp_path):
@@ -145,7 +146,9 @@ def camera(monkeypatch, predictor):
 def test_camera_is_recorded_until_it_is_unplugged(run_script, predictor, camera, tmp_path, capsys):
     assert run_script(detect_video, "--input", 3, "--save-json") == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"camera 3 until it ends or Ctrl-C -> {tmp_path}/out/camera_3/camera_3.mp4\n")
+    assert printed.out.splitlines()[1].startswith(
+        f"camera 3 until it ends or Ctrl-C -> {tmp_path}/out/camera_3/camera_3.mp4"
+    )
     assert "warning: camera 3 has ended: " in printed.err
     rows = lines(tmp_path / "out" / "camera_3" / "camera_3.jsonl")
     with VideoReader(tmp_path / "out" / "camera_3" / "camera_3.mp4") as video:

@@ -189,7 +189,7 @@ def test_detect_image_uses_the_thresholds_and_says_so(run_script, path, usual, t
     (one,) = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())["images"]
     assert_rows(one["detections"], rows_by_hand(usual, IMAGES[0], thresholds))
     words = ", ".join(f"{name} {thresholds[name]:.3g}" for name in CLASSES.names)
-    assert capsys.readouterr().out.splitlines()[0] == f"thresholds: {words} (from the checkpoint)"
+    assert capsys.readouterr().out.splitlines()[0] == f"model: {path}, thresholds {words} (from the checkpoint)"
 
 
 def test_a_flag_of_detect_image_replaces_the_thresholds(run_script, path, usual, thresholds, tmp_path, capsys):
@@ -199,7 +199,7 @@ def test_a_flag_of_detect_image_replaces_the_thresholds(run_script, path, usual,
     assert run_script(detect_image, *flags, "--threshold", given) == 0
     (one,) = json.loads((tmp_path / "out" / "x" / "detections.json").read_text())["images"]
     assert_rows(one["detections"], rows_by_hand(usual, IMAGES[0], dict.fromkeys(thresholds, given)))
-    assert "thresholds" not in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"model: {path}, threshold {given:.3g}\n")
 
 
 def test_detect_video_uses_the_thresholds_and_says_so(run_script, path, usual, thresholds, tmp_path, capsys):
@@ -211,7 +211,7 @@ def test_detect_video_uses_the_thresholds_and_says_so(run_script, path, usual, t
         frames = [frame.image for frame in video]
     for line, image in zip(lines, frames, strict=True):
         assert_rows(json.loads(line)["detections"], rows_by_hand(usual, image, thresholds))
-    assert capsys.readouterr().out.startswith("thresholds: kite ")
+    assert capsys.readouterr().out.startswith(f"model: {path}, thresholds kite ")
 
 
 def test_the_rest_api_uses_the_thresholds_and_lists_them(path, usual, thresholds, tmp_path):

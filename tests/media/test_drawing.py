@@ -195,6 +195,16 @@ def test_lines_of_boxes_have_the_given_width(width):
         assert (drawn[row] == color(0)).all(axis=1).sum() == 2 * width
 
 
+def test_wide_contours_do_not_hide_small_parts_of_a_mask():
+    hw, bitmap = (400, 400), np.zeros((400, 400), bool)
+    bitmap[50:350, 50:350] = True
+    bitmap[200:216, 200:216] = False  # a hole, of the size of a wide line
+    one = replace(found(hw, [[50, 50, 350, 350]]), masks=[masks.from_bitmap(bitmap)])
+    drawn = draw(flat(hw), one, ONE, DrawingStyle(line_width=20, hide_labels=True, hide_boxes=True))
+    is_line = (drawn[208] == color(0)).all(axis=1)
+    assert not is_line[203:213].any() and is_line[50:55].all(), "the hole stays visible, the outer contour is wide"
+
+
 def test_lines_are_wider_in_large_images_and_for_large_objects():
     def width(side: int, object_side: int) -> int:
         corner = side // 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from detect.models.architecture import backbone_architecture
 from detect.models.backbones import build_backbone
 from detect.models.builder import build
 from detect.models.freeze import freeze_stages
-from detect.models.zoo import BACKBONES, DETECTORS, SMALL_BACKBONE_PARAMETERS
+from detect.models.zoo import BACKBONES, DETECTORS, SMALL_BACKBONE_PARAMETERS, check_model
 
 ODD_HW = (197, 261)
 PUBLISHED = {name: spec.weights for name, spec in BACKBONES.items() if spec.weights}
@@ -175,6 +176,7 @@ def test_backbone_setting_accepts_timm_names():
         ("runs/missing.safetensors", "no such checkpoint: runs/missing.safetensors"),
         ("detect", "detect is a folder without model.json; name a .safetensors or .onnx file in it"),
         ("https://host/x.pth", "x.pth holds bare weights"),
+        ("missing.pth", "missing.pth holds bare weights"),
     ],
 )
 def test_invalid_models_are_rejected_without_importing_torch(model, words):
@@ -190,3 +192,28 @@ assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert words in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (random.Random(0).randbytes(5000), "weights.pt is not a weights file, or damaged; expected a checkpoint"),
+        (b"", r"weights.pt is empty \(0 bytes\); expected"),
+        (b"<!doctype html><html>", "weights.pt is a web page"),
+        (b"PK\3\4" + bytes(99), "weights.pt holds bare weights"),
+    ],
+)
+def test_a_file_without_weights_is_not_said_to_hold_some(tmp_path, content, words):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=words):
+        check_model(str(path))
+
+
+def test_the_name_of_a_training_run_is_answered_with_its_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "outputs" / "train" / "kites" / "best.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"unknown model 'kites'.* has outputs/train/kites/best.safetensors"):
+        check_model("kites")

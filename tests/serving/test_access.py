@@ -112,6 +112,8 @@ def test_host_names_can_be_allowed_and_a_key_allows_all(model):
     [
         ("/v1/detect?thresh=0.5", "unknown parameter 'thresh': did you mean threshold?"),
         ("/v1/detect/video?strides=2", "did you mean stride?"),
+        ("/v1/detect?conf=0.3", "unknown parameter 'conf': did you mean threshold?"),
+        ("/v1/detect/video?vid_stride=2", "did you mean stride?"),
         ("/v1/detect?threshold=0.5&a=1&model=tiny", "unknown parameter 'a': known are"),
         ("/v1/models?a=1", "unknown parameter 'a': this route has no parameters"),
     ],

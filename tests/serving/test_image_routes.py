@@ -200,17 +200,18 @@ MULTIPART = "multipart/form-data"
         ),
         ({"content": PNG, "params": {"model": "tinny"}}, 404, "unknown model 'tinny': did you mean tiny"),
         ({"content": PNG, "params": {"classes": "kyte"}}, 422, "unknown class 'kyte': did you mean kite"),
-        ({"content": PNG, "params": {"threshold": "2"}}, 422, "threshold: "),
-        ({"content": PNG, "params": {"nms": "1.5"}}, 422, "nms: "),
+        ({"content": PNG, "params": {"threshold": "2"}}, 422, "threshold must be a number from 0 to 1, not '2'"),
+        ({"content": PNG, "params": {"threshold": "abc"}}, 422, "threshold must be a number from 0 to 1, not 'abc'"),
+        ({"content": PNG, "params": {"nms": "1.5"}}, 422, "nms must be a number from 0 to 1, not '1.5'"),
         (
             {"content": PNG, "params": {"tile": "63"}},
             422,
-            "tile: Input should be 'auto', or Input should be greater than",
+            "tile must be auto or a whole number of at least 64, not '63'",
         ),
         (
-            {"content": PNG, "params": {"tile": "big"}},
+            {"content": PNG, "params": {"tile": "big", "draw": "2"}},
             422,
-            "tile: Input should be 'auto', or Input should be a valid integer",
+            "not 'big'; draw must be true or false, not '2'",
         ),
         (
             {"files": form(*3 * [PNG]), "params": {"tile": "64"}},
@@ -218,7 +219,8 @@ MULTIPART = "multipart/form-data"
             "tile=64 gives 6 tiles; a request may have at most 4",
         ),
         ({"content": PNG, "params": {"format": "jason"}}, 422, "unknown format 'jason': did you mean json"),
-        ({"content": PNG, "params": {"image_type": "tiff"}}, 422, "image_type: "),
+        ({"content": PNG, "params": {"format": "yolo"}}, 422, "unknown format 'yolo': did you mean labels_yolo?"),
+        ({"content": PNG, "params": {"image_type": "tiff"}}, 422, "image_type must be png or jpeg, not 'tiff'"),
     ],
 )
 def test_an_invalid_request_is_refused_with_the_reason(client, request_, status, words):

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectImageSettings
-from detect.cli.startup import report_default_model, report_thresholds, start_program
+from detect.cli.startup import report_model, report_no_detections, start_program
 from detect.errors import DetectError, MediaError, UsageError
 from detect.media.image_list import LIST_SUFFIX
-from detect.models.zoo import BUNDLED
 from detect.text import counted
 
 if TYPE_CHECKING:
@@ -63,9 +62,7 @@ def main() -> None:
     predictor = load_model(settings.model, **settings.model_settings())
     with distributed.process_group(predictor.device) as here:
         if not settings.quiet:
-            report_default_model(settings.model, predictor)
-            if settings.threshold is None:
-                report_thresholds(predictor)
+            report_model(predictor, settings.model, settings.threshold)
         started = time.perf_counter()
         try:
             _check_same_model(predictor)
@@ -81,9 +78,8 @@ def main() -> None:
             before = f", {counted(counts.skipped, 'image')} finished before" if counts.skipped else ""
             done = f"{counted(counts.images, 'image')}, {counted(counts.objects, 'object')}, {seconds:.1f} s{before}"
             print(f"{done} -> {shown(folder)}")
-        if counts.images and not counts.objects and settings.model in BUNDLED:
-            names = ", ".join(predictor.class_names.names)
-            print(f"--model {settings.model} only detects {names}; --model v2 detects the 80 classes of COCO")
+        if counts.images and not counts.objects:
+            report_no_detections(predictor)
     if counts.unreadable and here.is_first:
         if len(paths) == 1:
             raise MediaError(counts.unreadable[0])
@@ -133,6 +129,7 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
     """Process the images, of which each process takes a part, and print the results or a progress bar."""
     from detect.distributed import world
     from detect.inference.annotate_images import SkippedImage, UnreadableImage, annotate_images
+    from detect.media.image_paths import shown
     from detect.progress import RATE, bar
 
     counts = _Counts()
@@ -151,9 +148,9 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
     )
     has_lines = settings.verbose or (len(paths) <= MAX_LINES and not settings.quiet)
     numbers = {path: number for number, path in enumerate(paths, 1)}
-    shown = bar(total=len(paths), unit=" images", bar_format=RATE, min_items=MAX_LINES + 1)
+    images = bar(total=len(paths), unit=" images", bar_format=RATE, min_items=MAX_LINES + 1)
     try:
-        with shown as progress, closing(annotated) as results:
+        with images as progress, closing(annotated) as results:
             for result in results:
                 step = 1
                 if isinstance(result, SkippedImage):
@@ -168,7 +165,8 @@ def _detect(settings: DetectImageSettings, predictor: Predictor, paths: Sequence
                 progress.update(min(step, len(paths) - progress.n))
     except KeyboardInterrupt:
         done = counts.images + counts.skipped
-        raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} images, which are kept") from None
+        kept = f", which are kept in {shown(folder)}" if done else ""
+        raise KeyboardInterrupt(f"stopped after {done} of {len(paths)} images{kept}") from None
     return counts
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from detect.cli.flags import parse
 from detect.cli.settings.detection import DetectVideoSettings
-from detect.cli.startup import report_default_model, report_thresholds, start_program
+from detect.cli.startup import report_model, report_no_detections, start_program
 from detect.text import counted
 
 
@@ -32,9 +32,7 @@ def main() -> None:
         start_program(settings.quiet)
         predictor = load_model(settings.model, **settings.model_settings())
         if not settings.quiet:
-            report_default_model(settings.model, predictor)
-            if settings.threshold is None:
-                report_thresholds(predictor)
+            report_model(predictor, settings.model, settings.threshold)
         name = video.source.name
         folder = stack.enter_context(new_run_folder(settings.output_dir, settings.name or name))
         out = folder / f"{name}.mp4"
@@ -60,6 +58,11 @@ def main() -> None:
     frames = counted(summary.frames, "frame")
     if summary.tracks is not None:
         print(", ".join([counted(len(summary.tracks), "track"), *summary.tracks.counts_in_words()]))
-    print(f"{frames}, {seconds:.1f} s, {summary.frames / seconds:.1f} frames per second -> {out}")
+    found = "no detections"
+    if summary.detections:
+        found = f"{counted(summary.detections, 'detection')} in {counted(summary.frames_with_detections, 'frame')}"
+    print(f"{frames}, {found}, {seconds:.1f} s, {summary.frames / seconds:.1f} frames per second -> {out}")
+    if not summary.detections:
+        report_no_detections(predictor)
     if summary.interrupted:
-        raise KeyboardInterrupt(f"stopped after {frames}, which are kept")
+        raise KeyboardInterrupt(f"stopped after {frames}, which are kept in {out}")

@@ -13,6 +13,7 @@ import numpy as np
 from detect.data.discovery import Discovery, discover
 from detect.data.discovery.image_folders import Source, merge_sources
 from detect.data.discovery.split_groups import split_groups
+from detect.data.file_listing import is_file
 from detect.data.image_names import match_names
 from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
@@ -119,6 +120,7 @@ def _draw_splits(
 ) -> tuple[dict[str, Part], str, Path | None]:
     """Divide the pool into ``splits``, as saved before or at random; without ``draw``, only as saved before.
 
+    Images without a file stay in the pool: only the others are drawn.
     Returns the splits, how they were made (for a message), and the file that holds them, None without one.
     """
     part = spec.splits[_POOL]
@@ -132,9 +134,14 @@ def _draw_splits(
             return _parts_of(part, names, saved, splits, path), f"from {path}", path
     if not draw:
         return {_POOL: part}, "not drawn", None
-    drawn, together = _draw_at_random(pool, set(names), splits)
+    existing = _with_file(pool, names)
+    missing = len(names) - len(existing)
+    if missing and len(existing) < 2:
+        return {_POOL: part}, f"not drawn, since {missing} of {len(names)} image files are missing", None
+    drawn, together = _draw_at_random(pool, existing, splits)
     together = together and f" ({together})"
-    if not save:
+    in_pool = len(names) - sum(map(len, drawn.values()))
+    if not save or missing > in_pool / 2:  # then reading the pool is an error: see ``cleaning.warnings_of``
         return _parts_of(part, names, drawn, splits, spec.root), f"drawn at random{together}", None
     for path in paths:
         try:
@@ -175,6 +182,12 @@ def _parts_of(
         if not files:
             raise DataError(f"{path} leaves no image for {split}; edit it, or delete it to split again")
     return {split: {**part, "files": files} for split, files in {_POOL: sorted(rest), **listed}.items() if files}
+
+
+def _with_file(pool: UnvalidatedSplit, names: Sequence[str]) -> set[str]:
+    """Return those of the image ``names`` whose file exists."""
+    chosen = set(names)
+    return {n for i, n in enumerate(pool.table.names) if n in chosen and is_file(pool.table.path(i))}
 
 
 def _draw_at_random(pool: UnvalidatedSplit, names: set[str], splits: list[str]) -> tuple[dict[str, list[str]], str]:

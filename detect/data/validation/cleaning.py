@@ -54,9 +54,10 @@ def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     return table, [problem for problem in problems if problem.locations]
 
 
-def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit, said: set[str]) -> Iterator[str]:
+def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit, name: str, said: set[str]) -> Iterator[str]:
     """Yield one warning per kind of problem with its handling.
 
+    name: of the split, such as "val".
     said: kinds of notes about other splits of the dataset, which are left out here; those of this split are added.
     Raises DataError if more than half of the images are missing; then the image folder is wrong.
     """
@@ -65,7 +66,10 @@ def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit, said: set[
         if problem.kind == "missing_image" and missing > total / 2:
             files = first_few(split.table.folder / location.file for location in problem.locations[-missing:])
             are = "is" if missing == 1 else "are"
-            raise DataError(f"{split.annotations}: {missing} of its {counted(total, 'image')} {are} missing: {files}")
+            raise DataError(
+                f"{split.annotations}: split '{name}': {missing} of its {counted(total, 'image')} {are} missing:"
+                f" {files}; restore the files, or remove these images from the annotations"
+            )
     for problem in problems:
         kind = KINDS[problem.kind]
         if kind.severity is Severity.NOTE:

@@ -36,11 +36,15 @@ class VideoSummary:
     """The outcome of ``write_annotated_video`` and ``annotate_video``.
 
     frames: number of frames written.
+    detections, frames_with_detections: number of detections in them, and of frames that have any. Detections that
+        ``stride`` repeats count in each of their frames, as in the files.
     interrupted: whether Ctrl-C ended the work early. The frames so far are kept.
     tracks: the objects that were tracked; None without tracking.
     """
 
     frames: int
+    detections: int
+    frames_with_detections: int
     interrupted: bool
     tracks: TrackTable | None = None
 
@@ -111,8 +115,8 @@ def write_annotated_video(
         DetectionFiles(out.parent, class_names, formats, out.stem, mask_format=mask_format) as files,
         VideoWriter(out, video.fps, video.size_hw, sound_from=video.sound) as output,
     ):
+        write_frame = _Writing(output, files, show)
         try:
-            write_frame = _Writing(output, files, show)
             with Stage(write_frame) as writing, Stage(draw_frame, max(2, batch_size)) as drawing:
                 for result in _detected(frames, detect, out.stem, stride, batch_size):
                     drawing.put(result)
@@ -120,7 +124,7 @@ def write_annotated_video(
             if output.frames == 0:
                 raise
             interrupted = True
-    return VideoSummary(output.frames, interrupted)
+    return VideoSummary(output.frames, write_frame.detections, write_frame.frames_with_detections, interrupted)
 
 
 @dataclass(frozen=True)
@@ -144,18 +148,22 @@ class _Drawing:
         return result, letterbox(drawn, self.size_hw)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Writing:
-    """Writes drawn frames and their detections, and shows them."""
+    """Writes drawn frames and their detections, counts both, and shows the frames."""
 
     output: VideoWriter
     files: DetectionFiles
     show: Callable[[np.ndarray], object] | None
+    detections: int = 0
+    frames_with_detections: int = 0
 
     def __call__(self, drawn: _Drawn) -> None:
         result, image = drawn
         self.output.write(image, result.frame.time, result.frame.duration)
         self.files.write(result.source, result.detections)
+        self.detections += len(result.detections)
+        self.frames_with_detections += len(result.detections) > 0
         if self.show is not None:
             self.show(image)
 

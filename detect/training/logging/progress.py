@@ -63,11 +63,11 @@ class EtaEstimator:
         return steps + self._validations_left * (self._validation_seconds or 0.0)
 
     def left(self) -> str:
-        """Return ``57 min left``, or ``over 57 min left`` before the first validation, or "" before the first step."""
+        """Return ``57 min left``; before the first validation ``at least 57 min left``, before the first step ""."""
         seconds = self.seconds_left
         if seconds is None:
             return ""
-        return f"{'over ' if self._validation_seconds is None else ''}{duration_in_words(seconds)} left"
+        return f"{'at least ' if self._validation_seconds is None else ''}{duration_in_words(seconds)} left"
 
 
 def duration_in_words(seconds: float) -> str:

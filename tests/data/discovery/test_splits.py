@@ -317,6 +317,29 @@ def test_splits_need_not_be_saved(tmp_path):
     assert members(unsaved) == members(find_spec(str(tmp_path / "set")))
 
 
+def test_a_random_split_of_a_complete_folder_never_changes(tmp_path):
+    put(tmp_path / "set", "coco", "", "a.json", NAMES)
+    write_different_images(tmp_path / "set", NAMES)
+    drawn = members(find_spec(str(tmp_path / "set")))
+    assert (drawn["val"], drawn["test"]) == (["7.png", "9.png"], ["4.png"])
+
+
+def test_images_without_a_file_are_never_drawn_for_val_or_test(tmp_path):
+    put(tmp_path / "set", "coco", "", "a.json", NAMES)
+    write_different_images(tmp_path / "set", NAMES)
+    complete = members(find_spec(str(tmp_path / "set"), save_splits=False))
+    absent = [f"absent{i}.png" for i in range(8)]
+    coco(tmp_path / "set" / "a.json", [*NAMES[:5], *absent, *NAMES[5:]])
+    drawn = {split: part["files"] for split, part in find_spec(str(tmp_path / "set")).splits.items()}
+    assert drawn == {**complete, "train": [*complete["train"], *absent]}
+    with pytest.raises(DataError, match="split 'train': 8 of its 15 images are missing"):
+        find_spec(str(tmp_path / "set")).read("train")
+    assert not (tmp_path / "set" / "splits.yaml").exists()
+    (tmp_path / "set" / absent[0]).write_bytes((tmp_path / "set" / NAMES[0]).read_bytes())
+    find_spec(str(tmp_path / "set")).read("train")
+    assert (tmp_path / "set" / "splits.yaml").exists()
+
+
 def test_missing_image_of_a_list_is_not_replaced_by_that_of_another_split(tmp_path):
     for split, names in (("train", ["1.png"]), ("val", ["0.png", "2.png"])):
         put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", names)

@@ -143,7 +143,7 @@ def test_a_split_with_more_missing_than_existing_images_is_an_error(write, missi
     listed = content(annotation(1))
     listed["images"] += [{**IMAGES[0], "id": 100 + n, "file_name": f"absent{n}.png"} for n in range(missing)]
     if stops:
-        with pytest.raises(DataError, match=r"4 of its 7 images are missing: .*absent0\.png"):
+        with pytest.raises(DataError, match=r"split 'train': 4 of its 7 images are missing: .*absent0\.png"):
             write(listed).read("train")
     else:
         assert len(write(listed).read("train")[1]) == 3

@@ -63,7 +63,7 @@ def test_before_the_first_validation_the_time_is_a_lower_limit(clock):
     eta = EtaEstimator(epochs=2, steps=60, clock=clock)
     eta.start_epoch(0)
     take_steps(eta, clock, 30, 2)
-    assert eta.left() == "over 3 min left"
+    assert eta.left() == "at least 3 min left"
     take_steps(eta, clock, 30, 2)
     validate(eta, clock, 30)
     assert eta.left() == "2 min 30 s left"

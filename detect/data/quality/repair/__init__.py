@@ -55,7 +55,7 @@ def repair(spec: DatasetSpec, iscrowd: str = "keep", *, merge_suffixes: bool = F
         if iscrowd == "ignore":
             steps.make_crowds_objects(splits[name])
         steps.fit_to_images(splits[name])
-        fingerprints[name] = steps.remove_invalid(splits[name])
+        fingerprints[name] = steps.remove_invalid(splits[name], name)
     steps.remove_copies(splits, fingerprints)
     current = [split.table for split in splits.values()]
     class_names, label_of, renamed = merge_similar_classes(before, current, merge_suffixes=merge_suffixes)

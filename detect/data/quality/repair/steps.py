@@ -45,14 +45,15 @@ def fit_to_images(split: SplitRepair) -> None:
     split.table = table
 
 
-def remove_invalid(split: SplitRepair) -> list[Fingerprint]:
+def remove_invalid(split: SplitRepair, name: str) -> list[Fingerprint]:
     """Remove what reading a dataset for training skips (see ``cleaning``), and truncated images.
 
+    name: of the split, for messages.
     Returns the fingerprints of the remaining images. Raises DataError if most images are missing.
     """
     before = split.current
     split.table, problems = clean(before)
-    list(warnings_of(problems, before, set()))  # only for its error: the ledger reports the problems
+    list(warnings_of(problems, before, name, set()))  # only for its error: the ledger reports the problems
     for problem in problems:
         split.note(problem)
     headers = read_headers(split.table)
