@@ -223,7 +223,7 @@ def _reference(config: TrainConfig, device: torch.device, workers: int) -> Loop:
 def _ours(config: TrainConfig, device: torch.device, workers: int) -> Loop:
     fitted, model, architecture = start(config)
     step = setup.build_train_step(model.to(device), fitted)
-    loader = setup.build_train_loader(fitted, workers, with_masks=architecture.has_masks)
+    loader = setup.build_train_loader(fitted, workers, device, with_masks=architecture.has_masks)
     batches = (batch for epoch in count() for batch in loader.epoch(epoch))
     numbers = count()
     return model, step.optimizer, batches, lambda batch: step([batch], [(next(numbers),)]).losses["loss"]

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from detect.data.batch_reading import PathsOfBatch, data_loader, read_batches
 from detect.data.dataset import DetectionDataset, Target, collate
 from detect.data.image_problems import ImageProblems
 from detect.data.sampling import sample_epoch, similar_size_batches
-from detect.runtime import worker_init
 
 _EPOCH_SEED = 2**31  # in place of an item's index, which is smaller: seeds the order of an epoch
 
@@ -36,6 +36,7 @@ class TrainLoader:
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
+        pinned: bool = False,
     ) -> None:
         """Create the loader.
 
@@ -45,6 +46,7 @@ class TrainLoader:
         rank, world_size: index of this process and number of processes; each gets every world_size-th batch.
         accumulate: batches per optimizer step of each process. A step uses the same images whether one process loads
             them in several batches or several processes in one.
+        pinned: see ``data_loader``.
         """
         self.dataset = dataset
         self.batch_size = batch_size
@@ -53,14 +55,8 @@ class TrainLoader:
         # Batches of (index, epoch, repetition). The DataLoader reads this list again for each epoch.
         self.problems = ImageProblems()
         self._batches: list[list[tuple[int, int, int]]] = []
-        self._loader = DataLoader(
-            _ItemsByKey(dataset),
-            batch_sampler=self._batches,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            collate_fn=_collate_with_problems,
-            worker_init_fn=worker_init,
-        )
+        items = _ItemsByKey(dataset)
+        self._loader = data_loader(items, self._batches, workers, _collate_with_problems, pinned=pinned)
 
     def epoch(self, epoch: int, batches_done: int = 0) -> EpochBatches:
         """Return the batches of ``epoch``. Iterate over them before asking for another epoch.
@@ -77,7 +73,10 @@ class TrainLoader:
         steps = similar_size_batches(numbers, sizes_hw, self.batch_size * self._batches_per_step, rng)
         batches = [batch for step in steps for batch in self._batches_of_rank(step)]
         self._batches[:] = [[keys[number] for number in batch] for batch in batches[batches_done // self.world_size :]]
-        return EpochBatches(self._loader, self.problems, len(self.dataset))
+        return EpochBatches(self._loader, self._paths_of_batch, self.problems, len(self.dataset))
+
+    def _paths_of_batch(self, number: int) -> list[str]:
+        return [str(self.dataset.records[index].path) for index, *_ in self._batches[number]]
 
     @property
     def _batches_per_step(self) -> int:
@@ -94,14 +93,14 @@ class TrainLoader:
 class EpochBatches:
     """The batches of one epoch, (images, targets) each as ``collate`` returns them."""
 
-    def __init__(self, loader: DataLoader, problems: ImageProblems, num_images: int) -> None:
-        self._loader, self._problems, self._num_images = loader, problems, num_images
+    def __init__(self, loader: DataLoader, paths_of: PathsOfBatch, problems: ImageProblems, num_images: int) -> None:
+        self._loader, self._paths_of, self._problems, self._num_images = loader, paths_of, problems, num_images
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[tuple[list[Tensor], list[Target]]]:
-        for images, targets, problems in self._loader:
+        for images, targets, problems in read_batches(self._loader, self._paths_of):
             self._problems.update(problems)
             self._problems.check(self._num_images, "training images")
             yield images, targets

@@ -9,16 +9,16 @@ from itertools import groupby
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample
+from detect.data.batch_reading import data_loader, read_batches
 from detect.data.dataset import Target, read_record, to_target, to_tensor
 from detect.data.image_problems import ImageProblems, UnreadableImageError
 from detect.data.table import Table
 from detect.media.scaled_decoding import resize
-from detect.runtime import worker_init
 from detect.structures.image_size import resized_hw
 
 
@@ -62,22 +62,17 @@ class ValidationLoader:
         with_examples, with_masks: whether items have examples for losses, and whether these have masks.
         rank, world_size: index of this process and number of processes; each gets every world_size-th batch.
         """
-        batches = _equal_size_batches(records.image_hw, imgsz, batch_size)
-        self._loader = DataLoader(
-            _ValidationItems(records, imgsz, with_examples=with_examples, with_masks=with_masks),
-            batch_sampler=batches[rank::world_size],
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            collate_fn=list,
-            worker_init_fn=worker_init,
-        )
+        self._records = records
+        self._batches = _equal_size_batches(records.image_hw, imgsz, batch_size)[rank::world_size]
+        items = _ValidationItems(records, imgsz, with_examples=with_examples, with_masks=with_masks)
+        self._loader = data_loader(items, self._batches, workers, list, pinned=False)
 
     def __len__(self) -> int:
         """Number of batches of this process."""
         return len(self._loader)
 
     def __iter__(self) -> Iterator[list[ValidationItem]]:
-        return iter(self._loader)
+        return read_batches(self._loader, lambda i: [str(self._records.path(row)) for row in self._batches[i]])
 
 
 def _equal_size_batches(image_hw: np.ndarray, imgsz: int, batch_size: int) -> list[list[int]]:

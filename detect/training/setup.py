@@ -221,7 +221,7 @@ def _layer_dtype(config: TrainConfig, device: torch.device) -> torch.dtype | Non
         return None
 
 
-def build_train_loader(fitted: FittedConfig, workers: int, *, with_masks: bool) -> TrainLoader:
+def build_train_loader(fitted: FittedConfig, workers: int, device: torch.device, *, with_masks: bool) -> TrainLoader:
     """Return the loader of this process' batches of augmented images."""
     config, records = fitted.config, fitted.data.train
     assert config.epochs and config.imgsz
@@ -236,4 +236,5 @@ def build_train_loader(fitted: FittedConfig, workers: int, *, with_masks: bool) 
         rank=here.rank,
         world_size=here.size,
         accumulate=config.accumulate,
+        pinned=device.type == "cuda",
     )

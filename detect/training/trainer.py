@@ -13,7 +13,8 @@ import torch
 
 from detect import distributed
 from detect.data import FOLDS_FILE
-from detect.errors import DiskError
+from detect.data.batch_reading import dead_worker
+from detect.errors import DataError, DiskError, TrainingError
 from detect.evaluation import coco_metrics
 from detect.progress import TRAINING, bar, report
 from detect.text import counted
@@ -111,7 +112,7 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int, tracker: 
     """Train, validate and save epoch after epoch, until all epochs are done or ``patience`` is exhausted."""
     config, data, train_step = fitted.config, fitted.data, run.train_step
     assert config.epochs
-    loader = setup.build_train_loader(fitted, workers, with_masks=run.architecture.has_masks)
+    loader = setup.build_train_loader(fitted, workers, train_step.device, with_masks=run.architecture.has_masks)
     validate = Validator(run, data, config, workers)
     eta = EtaEstimator(config.epochs, fitted.steps_per_epoch)
     tensorboard = None
@@ -172,13 +173,19 @@ def patience_start(config: TrainConfig, run: TrainingRun) -> int:
 
 @contextmanager
 def explain_interruption(run: TrainingRun) -> Iterator[None]:
-    """Release the run after the block; add to KeyboardInterrupt and DiskError how to continue."""
+    """Release the run after the block; add to errors that come from outside how to continue."""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_to_continue(run)) from None
     except DiskError as error:
         raise DiskError(f"{error}; {how_to_continue(run)}") from error
+    except DataError as error:
+        raise DataError(f"{error}; {how_to_continue(run)}") from error
+    except RuntimeError as error:
+        if reason := dead_worker(error):
+            raise TrainingError(f"{reason}; {how_to_continue(run)}") from None
+        raise
     finally:
         run.unlock()
         run.delete_if_empty()

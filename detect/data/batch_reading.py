@@ -1,0 +1,85 @@
+"""Reading batches of images by worker processes: names what is slow or stuck, and explains a worker that died."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from detect.errors import DataError
+from detect.progress import warn
+from detect.runtime import worker_init
+from detect.text import first_few
+
+SLOW_SECONDS = 60.0  # for one batch, before a warning
+STUCK_SECONDS = 300.0  # for one batch, before worker processes are given up
+
+PathsOfBatch = Callable[[int], Sequence[str]]
+"""Returns the paths of the images of batch i, in the order in which the batches are read."""
+
+
+def data_loader(
+    dataset: Dataset, batches: list[list[Any]], workers: int, collate: Callable, *, pinned: bool
+) -> DataLoader:
+    """Return a DataLoader of ``batches``, lists of the dataset's keys; it reads the list again for each iteration.
+
+    workers: worker processes, which are started once and read two batches each in advance; 0 reads in this process.
+    pinned: whether batches are put into pinned memory, from which they are copied to a GPU while it computes.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=collate,
+        worker_init_fn=worker_init,
+        pin_memory=pinned,
+        timeout=STUCK_SECONDS if workers else 0,
+    )
+
+
+def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
+    """Yield the batches of ``loader``.
+
+    If a batch takes long, as on a network folder that is gone, a warning names its images. Raises DataError if it
+    takes STUCK_SECONDS, which is noticed with worker processes only.
+    """
+    batches = iter(loader)
+    for number in count():
+        notice = threading.Timer(SLOW_SECONDS, lambda: _warn_of_slow(paths_of(number)))  # noqa: B023 - cancelled below
+        notice.daemon = True
+        notice.start()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if str(error).startswith("DataLoader timed out"):
+                raise DataError(
+                    f"no image could be read for {STUCK_SECONDS:.0f} s; the next ones are"
+                    f" {first_few(paths_of(number), 3)}: is their disk or network folder gone?"
+                ) from None
+            raise
+        finally:
+            notice.cancel()
+        yield batch
+
+
+def _warn_of_slow(paths: Sequence[str]) -> None:
+    warn(f"reading images takes more than {SLOW_SECONDS:.0f} s: {first_few(paths, 3)}")
+
+
+def dead_worker(error: RuntimeError) -> str:
+    """Return what to do about a worker process that died; "" for another error.
+
+    torch raises such an error wherever the main process is at that moment.
+    """
+    if not str(error).startswith("DataLoader worker (pid"):
+        return ""
+    return (
+        "a process that reads images died, as happens when the system ends it because memory runs out; fewer `workers`"
+        " need less memory"
+    )

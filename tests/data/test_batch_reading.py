@@ -1,0 +1,63 @@
+"""Reading of batches: slow or stuck images are named, dead worker processes explained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+from torch.utils.data import Dataset
+
+from detect.data import batch_reading
+from detect.data.batch_reading import data_loader, dead_worker, read_batches
+from detect.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
+
+
+class Items(Dataset):
+    """Item i is i; a string waits so many seconds; None kills the process that reads it."""
+
+    def __getitem__(self, key: int | str | None) -> int:
+        if key is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if isinstance(key, str):
+            time.sleep(float(key))
+            return -1
+        return key
+
+
+def read(batches: list, workers: int = 0) -> list[list[int]]:
+    loader = data_loader(Items(), batches, workers, list, pinned=False)
+    return list(read_batches(loader, lambda i: [f"{i}.jpg"]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_read_in_order(workers):
+    assert read([[0, 1], [2], [3, 4]], workers) == [[0, 1], [2], [3, 4]]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_slow_image_is_named_once(monkeypatch, capsys, workers):
+    monkeypatch.setattr(batch_reading, "SLOW_SECONDS", 0.5)
+    assert read([["0"], ["1.5"], ["0"]], workers) == [[-1]] * 3
+    assert capsys.readouterr().err.count("reading images takes more than") == 1
+
+
+def test_images_that_are_never_read_are_named(monkeypatch):
+    monkeypatch.setattr(batch_reading, "STUCK_SECONDS", 1)
+    with pytest.raises(DataError, match=r"no image could be read for 1 s; the next ones are 1\.jpg"):
+        read([["0"], ["3"]], workers=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_killed_worker_process_is_explained():
+    with pytest.raises(RuntimeError) as raised:
+        read([[0], [None], [0]], workers=1)
+    assert "memory runs out; fewer `workers`" in dead_worker(raised.value)
+
+
+def test_other_errors_are_not_those_of_a_worker():
+    assert dead_worker(RuntimeError("a bug")) == ""
