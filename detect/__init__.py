@@ -115,10 +115,19 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'detect' has no attribute '{name}'")
+        raise AttributeError(f"module 'detect' has no attribute '{name}'{_hint(name)}")
     value = getattr(import_module(_LAZY[name]), name)
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    """Return a suggestion for a name that this module does not have, "" without one."""
+    from detect.foreign_names import FUNCTIONS
+    from detect.text import near_names
+
+    near = [] if name.startswith("_") else [FUNCTIONS[name]] if name in FUNCTIONS else near_names(name, __all__)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings of other detection programs, and the settings of this toolkit that do the same.
+"""Names of other detection programs, and those of this toolkit that do the same.
 
 The programs are Ultralytics and YOLOv5 to v7, Detectron2, MMDetection and torchvision's ``references/``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # Name in the other program, with _ for - -> settings that do the same, each with the value to give ("" for the
 # user's own). The first one that is known where the name was given is suggested.
-SAME: dict[str, tuple[tuple[str, str], ...]] = {
+SETTINGS: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("conf", "conf_thres", "confidence", "confidence_threshold", "score_thr"), (("threshold", ""),)),
     **dict.fromkeys(("iou", "iou_thres"), (("nms", ""),)),
     **dict.fromkeys(("source", "video_input"), (("input", ""),)),
@@ -34,4 +34,23 @@ SAME: dict[str, tuple[tuple[str, str], ...]] = {
     "half": (("precision", "fp16"), ("fp16", ""), ("amp", "")),
     "task": (("split", ""),),
     "include": (("to", ""),),
+}
+
+# Name in other packages -> name in the package ``detect``.
+FUNCTIONS = dict.fromkeys(("load", "model", "Model", "YOLO", "predict"), "load_model")
+
+# Attribute of detections in other packages -> what to write after the name of the ``Detections`` here.
+DETECTIONS = {
+    "save": "draw().save(...)",
+    "show": "draw().show()",
+    "plot": "draw()",
+    "xyxy": "boxes",
+    "conf": "scores",
+    "confidence": "scores",
+    "cls": "labels",
+    "class_id": "labels",
+    "mask": "masks",
+    "tracker_id": "track_ids",
+    "pandas": "to_pandas()",
+    "tojson": "to_json()",
 }

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from detect.errors import UsageError
-from detect.foreign_names import SAME
+from detect.foreign_names import SETTINGS
 from detect.text import near_names, unknown
 
 REQUIRED = dataclasses.MISSING
@@ -322,7 +322,7 @@ def near_settings(name: str, known: Collection[str]) -> list[str]:
 
     That is its new name, or what does the same as this setting of another program; else those with near names.
     """
-    foreign = SAME.get(name.lower().replace("-", "_"), ())
+    foreign = SETTINGS.get(name.lower().replace("-", "_"), ())
     same = next(([setting] for setting, value in foreign if setting in known and not value), [])
     return [RENAMED[name]] if RENAMED.get(name) in known else same or near_names(name, known)
 

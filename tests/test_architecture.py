@@ -298,6 +298,14 @@ def test_the_public_names_can_be_imported_and_listed():
     import detect
 
     assert set(detect.__all__) <= set(dir(detect))
+
+
+@pytest.mark.parametrize("name", ["load", "loadmodel", "YOLO"])
+def test_an_unknown_public_name_suggests_the_one_that_does_the_same(name):
+    import detect
+
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; did you mean load_model"):
+        getattr(detect, name)
     for name in detect.__all__:
         assert getattr(detect, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'load_modle'"):

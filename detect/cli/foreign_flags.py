@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detect.foreign_names import SAME
+from detect.foreign_names import SETTINGS
 from detect.options import Field
 
 # What to do where no setting of the program does the same: advice, and before it a setting that only those programs
@@ -29,7 +29,7 @@ def advice_for_flag(name: str, fields: Mapping[str, Field]) -> tuple[str, str]:
     name: with ``_`` for ``-``.  fields: settings of this program.
     The setting is spelled as in messages, such as `` `save_labels='yolo'` ``. Each part is "" where there is none.
     """
-    for field, value in SAME.get(name, ()):
+    for field, value in SETTINGS.get(name, ()):
         if field in fields and value in ("", "False", *(fields[field].choices or ())):
             return (f"`{field}={value}`" if value else f"`{field}`"), ""
     return "", next((advice for field, advice in _OTHER_WAYS.get(name, ()) if not field or field in fields), "")

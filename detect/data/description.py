@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detect.data.discovery.folder_splits import spec_of_folder
-from detect.data.file_listing import is_file
+from detect.data.file_listing import FileListing, is_file
 from detect.data.readers import READERS
 from detect.data.spec import DatasetSpec
 from detect.errors import DataError, UsageError
@@ -66,14 +66,11 @@ def find_spec(
     save_splits, draw_splits: what to do with a folder without a val split, see ``spec_of_folder``.
     Raises UsageError for an unknown name or key, DataError for unusable files.
     """
-    is_yaml = data.endswith((".yaml", ".yml"))
-    path = Path(data) if is_yaml else description_path(data)
+    path = _folder_or_description(data)
+    if path.is_dir():
+        return _spec_of_folder(path, data_root, format, save_splits=save_splits, draw_splits=draw_splits)
     if os.path.isdir(data):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-        if Path(data).name != data or path is None or is_yaml:
-            return _spec_of_folder(Path(data), data_root, format, save_splits=save_splits, draw_splits=draw_splits)
         warn(f"`data='{data}'` is the dataset described in {path}; for the folder use `data='.{os.sep}{data}'`")
-    if path is None or not is_file(path):
-        raise UsageError(_why_not_found(data, is_yaml))
     if data_root and not Path(data_root).is_dir():
         raise DataError(f"`data_root={data_root}` is not a folder")
     content = _load(path)
@@ -94,6 +91,28 @@ def find_spec(
         root_given=data_root is not None,
         iscrowd=content.get("iscrowd", "keep"),
     )
+
+
+def check_exists(data: str) -> None:
+    """Check that there is a dataset ``data``, as in ``find_spec``, without reading it.
+
+    Raises UsageError for an unknown name, and DataError for a folder without files.
+    """
+    path = _folder_or_description(data)
+    if path.is_dir() and not any(names for _, _, names in os.walk(path, followlinks=True)):
+        FileListing.of(path).check_has_images()
+
+
+def _folder_or_description(data: str) -> Path:
+    """Return the folder or the description that ``data`` names; a description wins over a folder of the same name."""
+    is_yaml = data.endswith((".yaml", ".yml"))
+    path = Path(data) if is_yaml else description_path(data)
+    is_folder = os.path.isdir(data)  # noqa: PTH112 - Path.is_dir raises for names that are too long
+    if is_folder and (Path(data).name != data or path is None or is_yaml):
+        return Path(data)
+    if path is None or not is_file(path):
+        raise UsageError(_why_not_found(data, is_yaml))
+    return path
 
 
 def description_path(name: str) -> Path | None:

@@ -30,6 +30,8 @@ def make_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileExistsError:
+        raise UsageError(f"cannot write to the folder {folder}: it is a file, not a folder") from None
     except OSError as error:
         raise UsageError(f"cannot write to the folder {folder}: {error.strerror}") from None
     return folder

@@ -6,6 +6,7 @@ EXIF, color modes and file formats. No state of Pillow or of the process is chan
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -241,7 +242,7 @@ def _opened(path: Path | EncodedImage, without: Sequence[str] = ()) -> Iterator[
         if 0 in image.size:
             raise MediaError(f"cannot read {shown(path)}: it has no pixels ({image.width}x{image.height})")
         if image.width * image.height > MAX_PIXELS:
-            raise _media_error(path, Image.DecompressionBombError())
+            raise Image.DecompressionBombError(f"{image.width * image.height} pixels")
         try:
             color.check(image)
             yield image
@@ -270,7 +271,9 @@ def _media_error(path: Path | EncodedImage, error: Exception) -> MediaError:
     if isinstance(error, MediaError) and not isinstance(error, color.ColorError):
         return error
     if isinstance(error, Image.DecompressionBombError):
-        return MediaError(f"{name} has more than {MAX_PIXELS:,} pixels, the limit; make it smaller first")
+        size = re.search(r"(\d+) pixels", str(error))
+        held = f"{int(size[1]):,}" if size else "too many"
+        return MediaError(f"{name} has {held} pixels, more than the limit of {MAX_PIXELS:,}; make it smaller first")
     if isinstance(error, UnidentifiedImageError):
         held = formats.content_in_words(path)
         return MediaError(f"{name} is not an image that can be read{held and f' (it is {held})'}")

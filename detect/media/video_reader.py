@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from detect.errors import MediaError
 from detect.media.camera import Camera, LiveFrameReader
 from detect.media.ffmpeg import last_error
+from detect.media.formats import begins_as_video, content_in_words
 from detect.media.video_decoder import FALLBACK_FPS, Decoder, Frame
 from detect.media.video_source import Source
 
@@ -156,15 +158,26 @@ class VideoReader:
         shown, decoder = self.source.shown, self._decoder
         if decoder is None:
             return f"{shown} cannot be opened: it returns no frame"
+        held = self._what_it_is()
+        if decoder.kind.endswith(_NOT_VIDEOS) and held:
+            return f"{shown} is not a supported video{held}"
         if decoder.kind and not decoder.crashed:
             why = "sound only, no frames" if decoder.has_sound else "no frame that can be decoded"
             if self._max_pixels:
                 why += f", or frames of more than {self._max_pixels:,} pixels"
             return f"{shown} has {why}"
         if self.source.kind == "file":
-            return f"{shown} is not a supported video: {last_error(decoder.errors)}"
+            return f"{shown} is not a supported video{held}: {last_error(decoder.errors)}"
         why = self.source.redact(last_error(decoder.errors))
         return f"the stream {shown} cannot be opened: {why}; check that the URL is right and its server runs"
+
+    def _what_it_is(self) -> str:
+        """Return what a file is that is no video, such as " (it is text)"; "" when unknown."""
+        path = Path(self.source.address)
+        with suppress(OSError):  # ffmpeg says why it cannot read the file
+            if self.source.kind == "file" and not begins_as_video(path) and (held := content_in_words(path)):
+                return f" (it is {held})"
+        return ""
 
     def _why_ended(self, got: str) -> str:
         """Return why a live source ended; ``got`` says how much was read."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detect.errors import UsageError
+from detect.foreign_names import DETECTIONS
 from detect.options import build, check_threshold, suggest_keywords
 from detect.structures import detections_json, masks
 from detect.structures.class_names import ClassNames
@@ -89,6 +90,12 @@ class Detections:
         """Return the ground truth of an image as detections with score 1, for example to draw it."""
         rles = None if record.masks is None else [masks.from_coco(mask, record.image_hw) for mask in record.masks]
         return cls(record.image_hw, record.boxes, np.ones(len(record), np.float32), record.labels, rles)
+
+    if not TYPE_CHECKING:  # else every attribute would have a type
+
+        def __getattr__(self, name):
+            hint = f"; use {DETECTIONS[name]}" if name in DETECTIONS else ""
+            raise AttributeError(f"'Detections' object has no attribute '{name}'{hint}")
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -67,7 +67,7 @@ def test_advice_is_given_only_where_it_is_true(program, flag, not_said):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_hint_is_a_setting_of_the_program_with_a_value_that_it_takes(program):
     fields = fields_of(program)
-    for name in foreign_flags.SAME:
+    for name in foreign_flags.SETTINGS:
         setting, _, value = foreign_flags.advice_for_flag(name, fields)[0].strip("`").partition("=")
         if value:
             fields[setting].checked(yaml.safe_load(value), name)
@@ -75,7 +75,7 @@ def test_every_hint_is_a_setting_of_the_program_with_a_value_that_it_takes(progr
 
 def test_every_entry_of_the_table_is_a_hint_of_a_program():
     programs = [fields_of(program) for program in PROGRAMS]
-    for name, entries in foreign_flags.SAME.items():
+    for name, entries in foreign_flags.SETTINGS.items():
         hints = {foreign_flags.advice_for_flag(name, fields)[0].strip("`") for fields in programs}
         assert {f"{field}={value}" if value else field for field, value in entries} <= hints
 

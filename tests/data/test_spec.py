@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from helpers.folders import SHARED
+from helpers.folders import ROOT, SHARED
 
 from detect.data import spec
 from detect.data.description import described_datasets, find_spec
@@ -214,6 +216,25 @@ def test_unknown_dataset_suggests_similar_names(tmp_path):
         find_spec(str(tmp_path / "none.yaml"))
     with pytest.raises(UsageError, match=r"unknown dataset 'photos\.v2'"):
         find_spec("photos.v2")
+
+
+def test_unknown_datasets_and_empty_folders_are_errors_before_torch_is_imported(tmp_path):
+    (tmp_path / "empty" / "inside").mkdir(parents=True)
+    code = f"""
+import sys
+from detect.data.description import check_exists
+from detect.errors import DetectError
+for data in ("sample", "baloon", {str(tmp_path / "none")!r}, {str(tmp_path / "empty")!r}, {str(tmp_path)!r}):
+    try:
+        check_exists(data)
+    except DetectError as error:
+        print(error)
+assert "torch" not in sys.modules
+"""
+    (tmp_path / "a.png").touch()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    unknown, missing, empty = done.stdout.splitlines()
+    assert "did you mean balloon" in unknown and "no such folder" in missing and "no image in" in empty
 
 
 PART = {"images": "images", "annotations": "ground truth.json"}

@@ -15,7 +15,7 @@ from helpers.image_bytes import encoded, jpeg_claiming, png, png_chunk, tiff
 from helpers.unusual_images import Odd, readable_images
 from helpers.unusual_tiffs import color_tiffs, gray_tiffs, tiffs_without_white
 
-TOO_LARGE = "more than 178,956,970 pixels"
+TOO_LARGE = "more than the limit of 178,956,970"
 
 
 def odd_images(rgb: np.ndarray) -> list[Odd]:

@@ -57,6 +57,8 @@ def test_folder_that_cannot_be_created_is_an_error(tmp_path, make):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write to the folder"):
         make(tmp_path / "file" / "x")
+    with pytest.raises(UsageError, match="file: it is a file, not a folder"):
+        make_folder(tmp_path / "file")
 
 
 def test_filled_folder_appears_complete_and_others_can_read_it(tmp_path):

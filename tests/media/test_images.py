@@ -91,10 +91,10 @@ def test_truncated_image_is_an_error(tmp_path, suffix):
 
 
 def test_decompression_bomb_is_refused(tmp_path):
-    header = b"P6 30000 30000 255\n"
-    (tmp_path / "x.ppm").write_bytes(header + b"\0" * 100)
-    with pytest.raises(MediaError, match="make it smaller"):
-        read_image(tmp_path / "x.ppm")
+    for size, held in (("30000 30000", "900,000,000"), ("15000 12000", "180,000,000")):
+        (tmp_path / "x.ppm").write_bytes(f"P6 {size} 255\n".encode() + b"\0" * 100)
+        with pytest.raises(MediaError, match=f"has {held} pixels, more than the limit of .* make it smaller"):
+            read_image(tmp_path / "x.ppm")
 
 
 def test_images_are_found_by_file_folder_and_pattern(tmp_path):

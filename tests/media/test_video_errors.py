@@ -47,6 +47,10 @@ def test_sound_image_and_text_files_are_not_videos(tmp_path):
     (tmp_path / "x.txt").write_text("to be seen\n" * 100)
     with pytest.raises(MediaError, match=r"not a video"):
         VideoReader(tmp_path / "x.txt")
+    for name in ("x.jpg", "x.mp4"):
+        (tmp_path / name).write_text("to be seen\n" * 100)
+        with pytest.raises(MediaError, match=r"not a supported video \(it is text\)"):
+            VideoReader(tmp_path / name)
 
 
 def test_cover_image_of_a_song_is_not_a_video(tmp_path):

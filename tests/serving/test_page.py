@@ -23,6 +23,7 @@ from helpers.detection_page import (
     wait_for_error,
     wait_for_models,
 )
+from helpers.folders import ROOT
 from helpers.tiny_models import CLASSES, make_image
 from PIL import Image
 
@@ -32,6 +33,7 @@ from detect.serving.model_registry import ServedModel
 from detect.structures import masks
 
 pytestmark = needs_chromium
+EXAMPLES = ROOT / "detect" / "serving" / "page"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,20 @@ def test_the_table_follows_the_threshold_and_equals_the_api(page, client, model)
             assert sides == pytest.approx([left, top, right - left, bottom - top], abs=0.6)
         counts[threshold] = len(expected)
     assert counts[0.05] > counts[model.predictor.threshold] >= counts[0.9]
+
+
+def test_a_model_that_knows_nothing_in_the_image_says_what_it_finds(page):
+    choose_files(page, EXAMPLES / "example_cat.jpg")
+    status = page.text_content("#status")
+    assert status.startswith("0 objects") and "this model finds: balloon" in status
+    assert page.text_content("#finds") == "this model finds: balloon"
+
+
+def test_a_small_image_fills_its_place_and_keeps_its_size_in_the_download(page):
+    choose_files(page, EXAMPLES / "example_cat.jpg")
+    shown, place = (page.locator(one).bounding_box()["width"] for one in ("#canvas", "#view"))
+    assert shown > 0.8 * place
+    assert Image.open(BytesIO(download(page, "#save-image")[1])).size == (451, 300)
 
 
 def test_masks_are_painted_at_their_pixels(page, client, model):

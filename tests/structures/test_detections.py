@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas
 import pytest
 
 from detect.errors import UsageError
+from detect.foreign_names import DETECTIONS
 from detect.structures import masks
 from detect.structures.class_names import ClassNames
 from detect.structures.detections import Detections
@@ -225,6 +227,13 @@ def test_draw_without_an_image_or_with_one_of_another_size_is_an_error():
     for array in (np.zeros(HW, np.uint8), np.zeros((*HW, 4), np.uint8), np.zeros((*HW, 3), np.float32)):
         with pytest.raises(UsageError, match="uint8 RGB"):
             three().draw(array)
+
+
+@pytest.mark.parametrize("name", DETECTIONS)
+def test_an_attribute_of_other_packages_names_the_one_that_does_the_same(name):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; use {re.escape(DETECTIONS[name])}"):
+        getattr(three(), name)
+    assert hasattr(three(), DETECTIONS[name].partition("(")[0])
 
 
 def test_unknown_option_of_draw_is_a_type_error_with_the_nearest_name():

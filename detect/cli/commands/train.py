@@ -59,11 +59,17 @@ class TrainSettings(TrainConfig):
 
 def main() -> int:
     settings, given = parse(TrainSettings, "Fine-tune a Faster R-CNN or Mask R-CNN on a dataset.")
-    if is_cross_validation(settings):
-        return cross_validate(complete_config(settings, given, CrossValidationConfig))
-    config = complete_config(settings, given - {"debug_step"}, TrainConfig)
+    from detect.data.description import check_exists  # here, since --help does not need its packages
 
-    # Imported here because torch takes seconds, and --help does not need it.
+    if is_cross_validation(settings):
+        folds_config = complete_config(settings, given, CrossValidationConfig)
+        check_exists(folds_config.data)
+        return cross_validate(folds_config)
+    config = complete_config(settings, given - {"debug_step"}, TrainConfig)
+    if not settings.debug_step:
+        check_exists(config.data)
+
+    # Imported here because torch takes seconds, and --help and mistakes do not need it.
     from detect.distributed import require_single_process, world_from_environment
     from detect.training import api, overfit, trainer
 

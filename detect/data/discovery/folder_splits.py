@@ -19,6 +19,7 @@ from detect.data.readers import get_reader
 from detect.data.spec import DatasetSpec
 from detect.data.splits import SPLIT_FRACTIONS, read_splits, split_at_random, split_from_path, write_splits
 from detect.data.unvalidated_split import UnvalidatedSplit
+from detect.data.validation.cleaning import usable_images
 from detect.errors import DataError, DiskError
 from detect.progress import warn
 from detect.text import counted, first_few
@@ -120,7 +121,7 @@ def _draw_splits(
 ) -> tuple[dict[str, Part], str, Path | None]:
     """Divide the pool into ``splits``, as saved before or at random; without ``draw``, only as saved before.
 
-    Images without a file stay in the pool: only the others are drawn.
+    Images that are skipped when they are read, such as those without a file, stay in the pool.
     Returns the splits, how they were made (for a message), and the file that holds them, None without one.
     """
     part = spec.splits[_POOL]
@@ -134,11 +135,13 @@ def _draw_splits(
             return _parts_of(part, names, saved, splits, path), f"from {path}", path
     if not draw:
         return {_POOL: part}, "not drawn", None
-    existing = _with_file(pool, names)
-    missing = len(names) - len(existing)
-    if missing and len(existing) < 2:
-        return {_POOL: part}, f"not drawn, since {missing} of {len(names)} image files are missing", None
-    drawn, together = _draw_at_random(pool, existing, splits)
+    missing = len(names) - len(_with_file(pool, names))
+    is_usable = zip(pool.table.names, usable_images(pool).tolist(), strict=True)
+    usable = {name for name, usable in is_usable if usable}.intersection(names)
+    if len(usable) < min(2, len(names)):
+        reason = f"{missing} of {len(names)} image files are missing" if missing else "fewer than 2 images are usable"
+        return {_POOL: part}, f"not drawn, since {reason}", None
+    drawn, together = _draw_at_random(pool, usable, splits)
     together = together and f" ({together})"
     in_pool = len(names) - sum(map(len, drawn.values()))
     if not save or missing > in_pool / 2:  # then reading the pool is an error: see ``cleaning.warnings_of``

@@ -58,13 +58,14 @@ def _plot_classes(axis: Axes, counts: np.ndarray, class_names: ClassNames) -> No
         names.append(counted(len(others), "other class", "other classes"))
         values.append(int(counts[others].sum()))
     rows = range(len(names))
-    bars = axis.barh(rows, values, color=["C0"] * len(shown) + ["0.7"] * bool(len(others)))
+    height = min(0.8, 0.1 + 0.07 * len(names))  # few bars share the whole height, but are not much wider than many
+    bars = axis.barh(rows, values, height, color=["C0"] * len(shown) + ["0.7"] * bool(len(others)))
     axis.bar_label(bars, padding=3, fontsize=8)
     figures.style(axis, "objects of each class", "objects")
     axis.set_yticks(rows, names, fontsize=9)
     for label in axis.get_yticklabels():
         label.set_parse_math(False)
-    axis.set_ylim(max(len(names), 10) - 0.5, -0.5)  # the first class on top; few bars do not get wide
+    axis.set_ylim(len(names) - 0.5, -0.5)  # the first class on top
     axis.margins(x=0.14)  # for the numbers beside the bars
     axis.grid(False, axis="y")
     axis.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))

@@ -35,12 +35,8 @@ _BAR_MIN_MASKS = 20_000  # number of masks from which a progress bar is shown
 def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     """Return the valid images and objects of a split, and the problems found."""
     problems = list(_reported_entries(split))
-    lost = [e.image for e in split.skipped if KINDS[e.kind].subject == "image" and e.image >= 0]
-    split = split.take_images(np.setdiff1d(np.arange(len(split.table)), lost))
-    headers = read_headers(split.table)
-    table, turned = fit_exif_rotation(split.table, headers)
-    split = replace(split, table=with_sizes(table, headers))
-    findings = [*turned, *check_headers(split.table, headers)]
+    split = split.take_images(np.setdiff1d(np.arange(len(split.table)), _lost_images(split)))
+    split, findings = _with_checked_images(split)
     problems += [image_problem(split.table, finding) for finding in findings]
     split = split.take_images(np.flatnonzero(_kept(len(split.table), findings)))
 
@@ -52,6 +48,27 @@ def clean(split: UnvalidatedSplit) -> tuple[Table, list[Problem]]:
     problems += [object_problem(split, finding) for finding in findings]
     table = split.table.take_objects(_kept(len(split.table.labels), findings))
     return table, [problem for problem in problems if problem.locations]
+
+
+def usable_images(split: UnvalidatedSplit) -> np.ndarray:
+    """Return which images reading keeps, bool [N]: their files exist, can be read and have the annotated size."""
+    _, findings = _with_checked_images(split)
+    kept = _kept(len(split.table), findings)
+    kept[_lost_images(split)] = False
+    return kept
+
+
+def _lost_images(split: UnvalidatedSplit) -> list[int]:
+    """Return the rows of the images that an annotation file does not describe sufficiently."""
+    return [e.image for e in split.skipped if KINDS[e.kind].subject == "image" and e.image >= 0]
+
+
+def _with_checked_images(split: UnvalidatedSplit) -> tuple[UnvalidatedSplit, list[Finding]]:
+    """Return the split with the size and orientation of its image files, and what is wrong with these."""
+    headers = read_headers(split.table)
+    table, turned = fit_exif_rotation(split.table, headers)
+    table = with_sizes(table, headers)
+    return replace(split, table=table), [*turned, *check_headers(table, headers)]
 
 
 def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit, name: str, said: set[str]) -> Iterator[str]:

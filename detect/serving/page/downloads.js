@@ -5,7 +5,7 @@ import { decoded, encoded, suffixOf } from "./media.js";
 import { paint } from "./paint.js";
 import * as settings from "./settings.js";
 
-const ALL_PIXELS = Infinity;
+const fullSize = () => 1;
 
 const stem = (file) => file.name.replace(/\.[^.]*$/, "");
 const shown = (item) => settings.filtered(item.image.detections, item.model);
@@ -18,7 +18,7 @@ function save(blob, name) {
 
 // Saves the image in its full size with the detections that are shown.
 export async function saveImage(item) {
-  const base = await decoded(item.file, item.image, ALL_PIXELS);
+  const base = await decoded(item.file, item.image, fullSize);
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [base.width, base.height];
   paint(canvas, base, 1, shown(item), settings.drawn(), item.model.classes);

@@ -3,6 +3,7 @@
 import { ApiError, postImage } from "./api.js";
 
 const MAX_SHOWN = 4_000_000; // pixels of an image on the page; larger ones are reduced
+const [ICON, SMALL] = [200, 900]; // an image whose longest side is between them is enlarged, to twice its size at most
 const MAX_PREVIEW = 64_000_000; // pixels of an image that is decoded before the server has accepted it
 const THUMBNAIL = 128; // height in pixels, for screens with two pixels per CSS pixel
 const VIDEO_NAME = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|flv|ogv)$/i; // of those that browsers do not know
@@ -24,9 +25,16 @@ function imageSize(file) {
   });
 }
 
-// A canvas with the bitmap, reduced to at most `maxPixels`. Closes the bitmap.
-function reduced(bitmap, maxPixels) {
-  const scale = Math.min(1, Math.sqrt(maxPixels / (bitmap.width * bitmap.height)));
+const reduction = ({ width, height }) => Math.min(1, Math.sqrt(MAX_SHOWN / (width * height)));
+
+// Scale at which the page shows an image: a large one is reduced, and a small one enlarged, so that it fills its place.
+function shownScale(bitmap) {
+  const side = Math.max(bitmap.width, bitmap.height);
+  return side > ICON && side < SMALL ? Math.min(2, SMALL / side) : reduction(bitmap);
+}
+
+// A canvas with the bitmap, resized by the factor `scale`. Closes the bitmap.
+function resized(bitmap, scale) {
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");
@@ -42,7 +50,7 @@ export async function preview(file) {
   const size = await imageSize(file);
   if (!size || size.width * size.height > MAX_PREVIEW) return null;
   const bitmap = await createImageBitmap(file).catch(() => null);
-  return bitmap && reduced(bitmap, MAX_SHOWN);
+  return bitmap && resized(bitmap, shownScale(bitmap));
 }
 
 // Whether the browser decodes the file as the server does: Chromium ignores the EXIF orientation of WebP.
@@ -51,16 +59,16 @@ export const isExact = (file, base, { width, height }) =>
 
 // The image as the server sees it, with its size there. For a format that the browser cannot decode, or whose EXIF
 // orientation it ignores, the server returns the image without detections.
-export async function decoded(file, size, maxPixels = MAX_SHOWN) {
+export async function decoded(file, size, scaleOf = shownScale) {
   const bitmap = await createImageBitmap(file).catch(() => null);
-  if (isExact(file, bitmap, size)) return reduced(bitmap, maxPixels);
+  if (isExact(file, bitmap, size)) return resized(bitmap, scaleOf(bitmap));
   bitmap?.close();
   const query = new URLSearchParams({ format: "image", draw: false });
   const blob = await (await postImage(file, query)).blob();
   const image = await createImageBitmap(blob).catch(() => {
     throw new ApiError(0, `this browser cannot show ${file.name}; the table lists its objects`);
   });
-  return reduced(image, maxPixels);
+  return resized(image, scaleOf(image));
 }
 
 // The file of a canvas, in the format of `file` if the browser can write it, else as PNG.
@@ -88,5 +96,5 @@ export async function thumbnail(file) {
   const size = await imageSize(file);
   if (!size || size.width * size.height > MAX_PREVIEW) return null;
   const bitmap = await createImageBitmap(file, { resizeHeight: THUMBNAIL, resizeQuality: "high" }).catch(() => null);
-  return bitmap && reduced(bitmap, MAX_SHOWN).canvas;
+  return bitmap && resized(bitmap, reduction(bitmap)).canvas;
 }

@@ -193,7 +193,11 @@ function summary(item) {
   const { detections: { length }, limit_reached: isLimited } = settings.shownImage(item.image, item.model);
   const notes = [`${counted(length, "object")}, ${item.response.seconds.toFixed(2)} s`];
   if (isLimited) notes.push("this is the maximum of the model");
-  if (length === 0 && item.image.detections.length > 0) notes.push("a lower minimum score shows more");
+  if (length === 0) {
+    const hidden = item.image.detections.length;
+    notes.push(settings.findsInWords(item.model));
+    if (hidden > 0) notes.push(`${counted(hidden, "uncertain detection")} below the minimum score`);
+  }
   return notes.join("; ");
 }
 

@@ -4,6 +4,7 @@ import { contentOf, request } from "./api.js";
 
 const MIN_SCORE = 0.05; // the page requests all detections that it can show, and filters them itself
 const MANY_CLASSES = 12; // from which there is a search field
+const NAMED_CLASSES = 5; // of a model, in a sentence
 const $ = (id) => document.getElementById(id);
 let models = [];
 
@@ -22,9 +23,16 @@ export async function loadModels() {
   else showModel();
 }
 
+// What a model finds, in one sentence.
+export function findsInWords({ classes }) {
+  const names = classes.slice(0, NAMED_CLASSES).map(({ name }) => name).join(", ");
+  return `this model finds: ${names}${classes.length > NAMED_CLASSES ? ` and ${classes.length - NAMED_CLASSES} more` : ""}`;
+}
+
 function showModel() {
   const model = selectedModel();
   resetThreshold();
+  $("finds").textContent = findsInWords(model);
   $("show-masks").closest("label").hidden = !model.masks;
   $("class-list").replaceChildren(...model.classes.map(({ name }) => classRow(name)));
   $("find-class").value = "";

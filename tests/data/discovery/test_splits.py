@@ -340,6 +340,21 @@ def test_images_without_a_file_are_never_drawn_for_val_or_test(tmp_path):
     assert (tmp_path / "set" / "splits.yaml").exists()
 
 
+@pytest.mark.parametrize("broken", ["size", "content"])
+def test_images_that_reading_skips_are_never_drawn_for_val_or_test(tmp_path, broken):
+    put(tmp_path / "set", "coco", "", "a.json", NAMES)
+    write_different_images(tmp_path / "set", NAMES)
+    drawn = members(find_spec(str(tmp_path / "set"), save_splits=False))
+    skipped = [*drawn["val"], *drawn["test"]]
+    for name in skipped:
+        if broken == "size":
+            write_image(tmp_path / "set" / name, np.zeros((9, 9, 3), np.uint8))
+        else:
+            (tmp_path / "set" / name).write_bytes(b"?" * 100)
+    later = find_spec(str(tmp_path / "set"), save_splits=False)
+    assert set(skipped) <= set(later.splits["train"]["files"]) and {"val", "test"} <= set(later.splits)
+
+
 def test_missing_image_of_a_list_is_not_replaced_by_that_of_another_split(tmp_path):
     for split, names in (("train", ["1.png"]), ("val", ["0.png", "2.png"])):
         put(tmp_path / "set", "yolo", f"images/{split}", f"labels/{split}", names)
