@@ -16,7 +16,13 @@ from detect.data.validation_loader import ValidationItem, ValidationLoader
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 
-SIZES = ((40, 60), (60, 40), (80, 120), (40, 60), (40, 60))  # (height, width); the first and third are resized alike
+SIZES = (
+    (40, 60),
+    (60, 40),
+    (80, 120),
+    (40, 60),
+    (40, 60),
+)  # (height, width); the first and third are of one resized size
 
 
 @pytest.fixture
