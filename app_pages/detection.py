@@ -27,8 +27,8 @@ def detection_page() -> None:
         if file is None:
             st.info("Upload an image or a short video, take a photo, or choose an example.")
             return
-        drawing, wide = choose_drawing(settings.predictor.has_masks)
         show = show_image if is_image(*file) else show_video
+        drawing, wide = choose_drawing(settings.predictor.has_masks)
         show(*file, settings, drawing, wide)
     except (DetectError, ServerBusyError, TimeoutError) as error:
         st.error(in_markdown(str(error)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import streamlit as st
@@ -21,6 +22,7 @@ from detect.text import thresholds_in_words
 
 MIN_SCORE = 0.05  # lower end of the threshold slider
 URL_OPTION = "URL ..."
+AUTO_NAME = "name of auto"  # key of the session: the model that zoo.AUTO stands for, once it is loaded
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def choose_settings() -> DetectionSettings | None:
             return None
         modified = modified_at(model)
         predictor = predictor_of(model, modified)
+        if model == zoo.AUTO and st.session_state.get(AUTO_NAME) != predictor.name:
+            st.session_state[AUTO_NAME] = predictor.name
+            st.rerun()  # the selector, which is above, shows the name
         st.caption(in_markdown(classes_in_words(predictor)))
         class_names = predictor.class_names
         threshold = choose_threshold(model, predictor)
@@ -85,7 +90,9 @@ def warn_of_fallback(settings: DetectionSettings) -> None:
     """Show why the default model is the bundled one, if it is."""
     predictor = settings.predictor
     if settings.model == zoo.AUTO and (chosen := default_model(predictor.device.type)).failure:
-        st.warning(in_markdown(chosen.notice(predictor.class_names.names)))
+        names = " and ".join(PurePosixPath(path).name for path in zoo.AUTO_EXAMPLES)
+        examples = f"for example in {names} of the tab Example"
+        st.warning(in_markdown(chosen.notice(predictor.class_names.names, examples)))
 
 
 def choose_model() -> str:
@@ -93,7 +100,9 @@ def choose_model() -> str:
     trained = trained_models()
     names = [zoo.AUTO, *zoo.BUNDLED, *trained, *zoo.DETECTORS, URL_OPTION]
     captions = [in_one_sentence(name, trained.get(name)) for name in names]
-    with st.popover(f"Model: {in_markdown(st.session_state.get('model', names[0]))}", width="stretch"):
+    chosen = st.session_state.get("model", names[0])
+    known = f" ({st.session_state[AUTO_NAME]})" if chosen == zoo.AUTO and AUTO_NAME in st.session_state else ""
+    with st.popover(f"Model: {in_markdown(chosen + known)}", width="stretch"):
         options: Any = {"format_func": in_markdown, "captions": captions, "label_visibility": "collapsed"}
         name = st.radio("Model", names, key="model", **options) or names[0]
     if name != URL_OPTION:

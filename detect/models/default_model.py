@@ -34,12 +34,17 @@ class DefaultModel:
     name: str
     failure: str = ""
 
-    def notice(self, class_names: Iterable[str]) -> str:
-        """Return in words why AUTO_FALLBACK is used and what it detects. class_names: its classes."""
-        examples = " and ".join(_relative(path) for path in map(resource, AUTO_EXAMPLES) if path.is_file())
-        where = f", for example in {examples}" if examples else ""
-        classes = ", ".join(class_names)
-        return f"{self.failure}. The bundled model is used instead; it only detects {classes}{where}"
+    def notice(self, class_names: Iterable[str], examples: str | None = None) -> str:
+        """Return in words why AUTO_FALLBACK is used and what it detects.
+
+        class_names: its classes.
+        examples: where there are images with such objects; by default the paths of the shipped files.
+        """
+        if examples is None:
+            files = " and ".join(_relative(path) for path in map(resource, AUTO_EXAMPLES) if path.is_file())
+            examples = f"for example in {files}" if files else ""
+        detects = ", ".join(filter(None, (*class_names, examples)))
+        return f"{self.failure}. The bundled model is used instead; it only detects {detects}"
 
 
 def default_model(device_type: str) -> DefaultModel:

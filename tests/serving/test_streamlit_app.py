@@ -65,7 +65,10 @@ def test_without_a_network_the_bundled_model_is_used_and_the_page_says_so(tmp_pa
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600).run()
     models.loaded_model.clear()
     assert not page.exception and page.radio[0].value == "auto"
-    assert "no network" in page.warning[0].value and "balloon" in page.warning[0].value
+    warning = page.warning[0].value
+    assert "no network" in warning and "balloon" in warning and "tab Example" in warning and "input/" not in warning
+    (selector,) = page.get("popover")
+    assert selector.proto.popover.label.replace("\\", "") == "Model: auto (balloon)"  # without Markdown's backslashes
 
 
 def upload(page: AppTest, name: str, content: bytes, media_type: str) -> AppTest:
@@ -114,6 +117,7 @@ def test_an_example_can_be_chosen(page):
 def test_an_unreadable_image_is_an_error_that_names_the_file(page):
     upload(page, "party.jpg", b"not an image", "image/jpeg")
     assert not page.exception and "party.jpg" in page.error[0].value
+    assert "Boxes" not in [one.label for one in page.toggle]
 
 
 def shown(page: AppTest) -> tuple[str, str]:
