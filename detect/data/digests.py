@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from detect.io.files import write_bytes
+from detect.io.threads import map_in_threads
 from detect.progress import bar
 
 TRAIN_IMAGES = "train_images.txt"
@@ -47,9 +47,8 @@ def image_digests(paths: Sequence[Path], digest: Callable[[Path], str] = image_d
         except OSError:
             return ""
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(digest_or_nothing, paths)
-        return list(bar(found, desc="identify images", total=len(paths), min_items=_MANY))
+    found = map_in_threads(digest_or_nothing, paths, _THREADS)
+    return list(bar(found, desc="identify images", total=len(paths), min_items=_MANY))
 
 
 def dataset_digest(digests: Iterable[str]) -> str:

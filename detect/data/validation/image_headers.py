@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from detect.data.file_listing import is_file
 from detect.data.table import Table
 from detect.data.validation.annotations import Finding
 from detect.errors import MediaError
+from detect.io.threads import map_in_threads
 from detect.media.images import Header, read_header
 
 _BAR_MIN_IMAGES = 5000  # number of images from which a progress bar is shown
@@ -22,10 +22,9 @@ _THREADS = 4  # they mostly wait for the disk
 
 def read_headers(table: Table) -> list[Header | str]:
     """Return the header of each image, or the message of the error that reading it raised."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        headers = pool.map(_header, (table.path(i) for i in range(len(table))))
-        total, text = len(table), "reading image headers"
-        return list(progress.bar(headers, total=total, desc=text, min_items=_BAR_MIN_IMAGES))
+    headers = map_in_threads(lambda i: _header(table.path(i)), range(len(table)), _THREADS)
+    total, text = len(table), "reading image headers"
+    return list(progress.bar(headers, total=total, desc=text, min_items=_BAR_MIN_IMAGES))
 
 
 def with_sizes(table: Table, headers: list[Header | str]) -> Table:
