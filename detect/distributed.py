@@ -23,12 +23,23 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from detect.errors import DetectError, UsageError
+from detect.errors import DetectError, LostProcessError, UsageError
 
 T = TypeVar("T")
 
 # The first process may download or render a dataset while the others wait.
 _TIMEOUT = timedelta(hours=2)
+
+
+_EXPLAINED = "an error is explained"  # key in the store that the processes share
+# In errors of the backends when another process has ended: of gloo between CPUs, of NCCL between GPUs.
+_LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "NCCL communicator was aborted",
+    "ncclRemoteError",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ def process_group(device: torch.device) -> Iterator[World]:
     """Connect to the other processes, if there are any: NCCL between GPUs, gloo otherwise.
 
     In the block only the first process writes to stdout and stderr. Yields the position of this process.
+    Raises LostProcessError if the connection to another process is lost because that one has ended.
     """
     here = world_from_environment()
     if here.size == 1:
@@ -103,8 +115,20 @@ def process_group(device: torch.device) -> Iterator[World]:
             nowhere = stack.enter_context(Path(os.devnull).open("w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
-        yield here
+        try:
+            yield here
+        except LostProcessError as error:
+            error.is_explained = not here.is_first or dist.distributed_c10d._get_default_store().check([_EXPLAINED])
+            raise
+        except DetectError:
+            dist.distributed_c10d._get_default_store().set(_EXPLAINED, "1")
+            raise
     dist.destroy_process_group()  # not after an error: other processes may still wait for this one
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether an error of a collective operation says that another process has ended."""
+    return dist.is_initialized() and any(text in str(error) for text in _LOST)
 
 
 def all_gather(value: T) -> list[T]:

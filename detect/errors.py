@@ -8,6 +8,7 @@
     ├── FetchError              a download that failed
     ├── DiskError               a file that cannot be written: a full or read-only disk
     ├── TrainingError           training that cannot continue, such as a loss that is not finite
+    │   └── LostProcessError    another process of the training has ended
     └── ExportLossError         an exported model that lost more accuracy than allowed; exit status 4
 
 Any other exception is a bug of the toolkit; the programs show its traceback and exit with status 1.
@@ -49,6 +50,15 @@ class DiskError(DetectError):
 
 class TrainingError(DetectError):
     """Training that cannot continue."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the training has ended.
+
+    is_explained: whether that process says why, so that this one need not print anything.
+    """
+
+    is_explained = False
 
 
 class ExportLossError(DetectError):

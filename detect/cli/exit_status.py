@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
-from detect.errors import DetectError, ExportLossError
+from detect.errors import DetectError, ExportLossError, LostProcessError
 from detect.io.files import DISK_FULL
 from detect.progress import close_bars, spelled
 
@@ -44,7 +44,8 @@ def exit_status(main: Callable[[], int | None]) -> int:
             raise
         return 141
     except DetectError as error:
-        print(f"error: {spelled(_original_message(error))}", file=sys.stderr)
+        if not (isinstance(error, LostProcessError) and error.is_explained):
+            print(f"error: {spelled(_original_message(error))}", file=sys.stderr)
         return 4 if isinstance(error, ExportLossError) else 2
     except OSError as error:  # from a library's own temporary file; our files raise DiskError
         if error.errno not in DISK_FULL:

@@ -56,7 +56,7 @@ class DeferredInterrupt:
             self._former[number](number, frame)
         elif not self.requested:
             self.requested, self._requested_at = number, time.monotonic()
-            if not world().is_first:
+            if number != signal.SIGINT or not world().is_first:
                 return
             with suppress(OSError):  # print is not safe in a signal handler: its buffer may be in use
                 os.write(2, b"\nstopping after this step; interrupt again to stop immediately\n")

@@ -14,7 +14,7 @@ import torch
 from detect import distributed
 from detect.data import FOLDS_FILE
 from detect.data.batch_reading import dead_worker
-from detect.errors import DataError, DiskError, TrainingError
+from detect.errors import DataError, DiskError, LostProcessError, TrainingError
 from detect.evaluation import coco_metrics
 from detect.progress import TRAINING, bar, report
 from detect.text import counted
@@ -185,6 +185,8 @@ def explain_interruption(run: TrainingRun) -> Iterator[None]:
     except RuntimeError as error:
         if reason := dead_worker(error):
             raise TrainingError(f"{reason}; {how_to_continue(run)}") from None
+        if distributed.is_lost_connection(error):
+            raise LostProcessError(f"another process of this training has ended; {how_to_continue(run)}") from None
         raise
     finally:
         run.unlock()
