@@ -56,7 +56,8 @@ class DeferredInterrupt:
             self._former[number](number, frame)
         elif not self.requested:
             self.requested, self._requested_at = number, time.monotonic()
-            if number != signal.SIGINT or not world().is_first:
+            here = world()
+            if not here.is_first or (here.size > 1 and number != signal.SIGINT):  # torchrun ends processes by SIGTERM
                 return
             with suppress(OSError):  # print is not safe in a signal handler: its buffer may be in use
                 os.write(2, b"\nstopping after this step; interrupt again to stop immediately\n")

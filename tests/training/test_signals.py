@@ -73,8 +73,15 @@ def test_a_signal_that_another_process_received_can_be_raised(handled):
 def test_only_the_first_process_reports_that_it_stops(handled, monkeypatch, capfd, rank):
     monkeypatch.setattr("detect.training.signals.world", lambda: World(rank, 2))
     with pytest.raises(KeyboardInterrupt), DeferredInterrupt():
-        send(signal.SIGTERM)
+        send(signal.SIGINT)
     assert ("stopping after this step" in capfd.readouterr().err) == (rank == 0)
+
+
+def test_the_end_of_other_processes_is_not_reported_as_an_interrupt(handled, monkeypatch, capfd):
+    monkeypatch.setattr("detect.training.signals.world", lambda: World(0, 2))
+    with pytest.raises(KeyboardInterrupt), DeferredInterrupt():
+        send(signal.SIGTERM)
+    assert not capfd.readouterr().err
 
 
 def test_the_former_handlers_are_restored(handled):
