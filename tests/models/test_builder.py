@@ -60,12 +60,10 @@ def architecture_of(name: str, head: str) -> Architecture:
     return replace(backbone_architecture(name, head, 64), max_proposals=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "models",
-    [
-        pytest.param([m for m in EVERY_MODEL if m[0] in FAST], id="small"),
-        pytest.param(SLOW_MODELS, id="heavy", marks=pytest.mark.slow),
-    ],
+    [pytest.param([m for m in EVERY_MODEL if m[0] in FAST], id="small"), pytest.param(SLOW_MODELS, id="heavy")],
 )
 def test_every_model_detects_the_same_in_a_new_process_after_training_and_saving(models, tmp_path):
     expected = {}

@@ -25,9 +25,9 @@ def test_missing_images_are_counted_and_the_first_ones_named(read, images, reade
         bad["images"] = [{"id": n, "file_name": name, "height": 40, "width": 60} for n, name in enumerate(names)]
     else:
         bad = {name: {"filename": name, "regions": {}} for name in names}
-    with pytest.raises(DataError, match=r"ground truth\.json: 7 of .*8 .*missing") as error:
+    with pytest.raises(DataError, match=r"ground truth\.json: split 'train': 7 of its 8 images are missing") as error:
         read(bad, ["square"] if reader == "via" else None, reader)
-    assert str(error.value).endswith("and 2 more") and str(images / "4.png") in str(error.value)
+    assert "and 2 more; restore the files" in str(error.value) and str(images / "4.png") in str(error.value)
     assert_one_line(error)
 
 
