@@ -55,6 +55,10 @@ class FullSizeImages(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
+    def get_height_and_width(self, index: int) -> tuple[int, int]:
+        """Return the size of an image, which torchvision's ``create_aspect_ratio_groups`` asks for."""
+        return self.records[index].image_hw
+
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         record = self.records[index]
         with Image.open(record.path) as file:

@@ -23,6 +23,7 @@ Result = tuple[str, dict[str, Any]]
 """What a command measured: a description with tables, as Markdown, and every measurement for the JSON file."""
 
 NOT_MEASURED = "not measured"
+_FOLDERS = ("--data-root", "--references")  # flags with a folder of this machine
 _FILES = ("--pretrained", "--json", "--plot")  # flags with a file of this machine
 
 
@@ -57,7 +58,7 @@ def command() -> str:
     for argument in sys.argv[1:]:
         for word in argument.split("=", 1) if argument.startswith("--") else [argument]:
             flag = words[-1] if words else ""
-            words.append("DIR" if flag == "--data-root" else Path(word).name if flag in _FILES else word)
+            words.append("DIR" if flag in _FOLDERS else Path(word).name if flag in _FILES else word)
     return shlex.join(["python", "benchmark.py", *words])
 
 

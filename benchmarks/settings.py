@@ -96,6 +96,11 @@ class TrainSettings:
     format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMAT_CHOICES)
     pretrained: str = option("balloon", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
     imgsz: int = _imgsz("short side of the images in pixels")
+    references: Path | None = option(
+        None,
+        "copy of torchvision's references/detection, whose own loop is then the yardstick (default: one like it)",
+        metavar="DIR",
+    )
     steps: int = option(24, "steps per round", low=1)
     rounds: int = _rounds(5)
     device: str = device_option()

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
-from benchmarks import reference, report
+from benchmarks import reference, report, torchvision_references
 from benchmarks.processes import in_new_process
 from benchmarks.report import Result
 from benchmarks.settings import TrainSettings
@@ -32,16 +33,18 @@ from detect.training.fitting import FittedConfig
 from detect.training.initial_model import build_initial_model
 from detect.training.logging.progress import peak_memory_bytes
 
-REFERENCE, SAME, DEFAULT, AMP = "reference", "same", "default", "amp"
+UNMODIFIED, REFERENCE, SAME, DEFAULT, AMP = "unmodified", "reference", "same", "default", "amp"
 _SAME = {"aug": "none", "flip": 0.5, "freeze": 0, "repeat_threshold": 0.0, "amp": False}
 # Variant of the training -> settings that differ from train.py's defaults.
 VARIANTS: dict[str, dict[str, Any]] = {
+    UNMODIFIED: _SAME,  # torchvision's references, where a copy is given
     REFERENCE: _SAME,  # a loop like torchvision's references
     SAME: _SAME,  # this toolkit on the same images
     DEFAULT: {},
     AMP: {**_SAME, "amp": True},
 }
 TITLES = {
+    UNMODIFIED: "torchvision's references, unmodified",
     REFERENCE: "torchvision's references",
     SAME: "this toolkit, the same",
     DEFAULT: "this toolkit, as train.py does by default",
@@ -57,7 +60,8 @@ class Run:
 
     images: number of images.  seconds: wall-clock time, reading included.
     peak_bytes: peak memory of the process, or of the tensors on a CUDA device; None when unknown.
-    losses: total loss of each step.  stages: seconds of each stage, on a CPU.
+    losses: total loss of each step; of the last 20 steps of UNMODIFIED.
+    stages: seconds of each stage, on a CPU; empty where they are not measured.
     """
 
     images: int
@@ -73,8 +77,10 @@ Runs = Mapping[str, Sequence[Run]]
 
 def run(settings: TrainSettings) -> Result:
     """Measure every model in every variant, in turns."""
-    workers, variants = runtime.default_workers(), variants_on(runtime.pick_device(settings.device))
+    workers, variants = runtime.default_workers(), variants_of(settings)
     runtime.configure_process(workers)
+    if settings.references:
+        torchvision_references.load(settings.references)
     for model in settings.models:  # in this process first, so that errors come before any measurement
         fitted, *_ = start(config_of(settings, model, SAME, seed=0))
     measured = {model: measure(settings, model, variants) for model in settings.models}
@@ -103,8 +109,10 @@ def measure(settings: TrainSettings, model: str, variants: Sequence[str]) -> dic
     turns = [(variant, seed) for seed in range(settings.rounds) for variant in variants[:: -1 if seed % 2 else 1]]
     for variant, seed in progress.bar(turns, desc=model):
         config, task = config_of(settings, model, variant, seed), f"training {model} ({TITLES[variant]})"
-        arguments = (config, variant == REFERENCE, settings.steps, torch.get_num_threads())
-        runs[variant].append(in_new_process(measure_steps, *arguments, task=task, lower="imgsz"))
+        function: Callable[..., Run] = measure_references if variant == UNMODIFIED else measure_steps
+        loop = settings.references if variant == UNMODIFIED else variant == REFERENCE
+        arguments = (config, loop, settings.steps, torch.get_num_threads())
+        runs[variant].append(in_new_process(function, *arguments, task=task, lower="imgsz"))
     return runs
 
 
@@ -114,12 +122,13 @@ def speedups(runs: Sequence[Run], references: Sequence[Run]) -> list[float]:
 
 
 def tables_of(model: str, runs: Runs) -> str:
-    """Return the tables of a model as Markdown: speed and memory, and the stages of a step if they were measured."""
+    """Return the tables of a model as Markdown: speed and memory, and the stages of a step where measured."""
+    references = runs.get(UNMODIFIED, runs[REFERENCE])
     header = (f"`{model}`", "images/s", "times the references", "lowest to highest", "peak MB", "of the references'")
     rows = []
     for variant, some in runs.items():
-        times = speedups(some, runs[REFERENCE])
-        peak, reference_peak = (report.median(one.peak_bytes for one in these) for these in (some, runs[REFERENCE]))
+        times = speedups(some, references)
+        peak, reference_peak = (report.median(one.peak_bytes for one in these) for these in (some, references))
         rows.append(
             [
                 TITLES[variant],
@@ -132,8 +141,9 @@ def tables_of(model: str, runs: Runs) -> str:
         )
     tables = [report.table(header, rows)]
     if stages := runs[REFERENCE][0].stages:
-        rows = [[stage, *(_milliseconds(some, stage) for some in runs.values())] for stage in (*stages, "all")]
-        tables.append(report.table(("ms per step", *(TITLES[variant] for variant in runs)), rows))
+        staged = {variant: some for variant, some in runs.items() if some[0].stages}
+        rows = [[stage, *(_milliseconds(some, stage) for some in staged.values())] for stage in (*stages, "all")]
+        tables.append(report.table(("ms per step", *(TITLES[variant] for variant in staged)), rows))
     return "\n\n".join(tables)
 
 
@@ -147,13 +157,14 @@ def _speed(one: Run) -> float:
     return one.images / one.seconds
 
 
-def variants_on(device: torch.device) -> list[str]:
-    """Return the variants that the device supports."""
+def variants_of(settings: TrainSettings) -> list[str]:
+    """Return the variants that the device supports; UNMODIFIED only if ``settings`` name a copy of the references."""
+    left_out = set() if settings.references else {UNMODIFIED}
     try:
-        amp.half_dtype(device)
+        amp.half_dtype(runtime.pick_device(settings.device))
     except UsageError:
-        return [variant for variant in VARIANTS if variant != AMP]
-    return [*VARIANTS]
+        left_out.add(AMP)
+    return [variant for variant in VARIANTS if variant not in left_out]
 
 
 def config_of(settings: TrainSettings, model: str, variant: str, seed: int) -> TrainConfig:
@@ -205,15 +216,35 @@ def measure_steps(config: TrainConfig, is_reference: bool, steps: int, threads: 
     return Run(images, seconds, peak_memory_bytes(str(device)), losses, stages)
 
 
+def measure_references(config: TrainConfig, folder: Path, steps: int, threads: int) -> Run:
+    """Run and measure the steps with torchvision's own functions in this process, which should be a new one."""
+    device = runtime.pick_device(config.device)
+    torch.set_num_threads(threads)
+    runtime.seed_all(config.seed)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # the parent process has printed the warnings
+        model, dataset = _reference_model(config, device)
+    workers, batches = runtime.default_workers(), _WARM_UP + steps
+    train = torchvision_references.Epochs(folder, model, dataset, config, workers, batches)
+    train(_WARM_UP)
+    begin = time.perf_counter()
+    losses = train(steps)  # waits for the device
+    seconds = time.perf_counter() - begin
+    return Run(steps * config.batch_size, seconds, peak_memory_bytes(str(device)), losses, {})
+
+
 Loop = tuple[Detector, Optimizer, Iterator[Any], Callable[[Any], float]]
 """Model, optimizer, endless batches, and a function that takes a step on a batch and returns its loss."""
 
 
-def _reference(config: TrainConfig, device: torch.device, workers: int) -> Loop:
+def _reference_model(config: TrainConfig, device: torch.device) -> tuple[Detector, reference.FullSizeImages]:
     fitted, started, architecture = start(config)
     data = fitted.data
     model = reference.build(architecture, len(data.class_names) + 1, started.state_dict()).to(device)
-    dataset = reference.FullSizeImages(data.train, with_masks=architecture.has_masks)
+    return model, reference.FullSizeImages(data.train, with_masks=architecture.has_masks)
+
+
+def _reference(config: TrainConfig, device: torch.device, workers: int) -> Loop:
+    model, dataset = _reference_model(config, device)
     assert config.lr and config.warmup_steps
     step = reference.Steps(model, config.lr, config.weight_decay, config.warmup_steps)
     batches = reference.batches(dataset, config.batch_size, workers, config.seed)

@@ -39,12 +39,15 @@ def test_command_line_is_reported_without_folders_of_this_machine(monkeypatch):
         "train",
         "--data-root",
         "/here/data",
+        "--references",
+        "/here/detection",
         "--pretrained=/here/weights.safetensors",
         "--steps",
         "3",
     ]
     monkeypatch.setattr("sys.argv", line)
-    assert report.command() == "python benchmark.py train --data-root DIR --pretrained weights.safetensors --steps 3"
+    shown = "--data-root DIR --references DIR --pretrained weights.safetensors --steps 3"
+    assert report.command() == f"python benchmark.py train {shown}"
 
 
 def test_table_is_markdown_with_numbers_aligned_right():

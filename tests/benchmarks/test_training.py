@@ -12,11 +12,12 @@ import pytest
 import torch
 from helpers.benchmarking import run_benchmark
 from helpers.tiny_models import make_image, render_shapes
+from helpers.torchvision_references import write_references
 
 from benchmarks import reference, training
 from benchmarks.settings import TrainSettings
 from benchmarks.stage_timer import BACKWARD, OPTIMIZER, READING
-from benchmarks.training import DEFAULT, REFERENCE, SAME, VARIANTS, Run, config_of, variants_on
+from benchmarks.training import AMP, DEFAULT, REFERENCE, SAME, UNMODIFIED, Run, config_of, variants_of
 from detect import runtime
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
@@ -30,7 +31,6 @@ from detect.training.config import TrainConfig
 from detect.training.optimizer import build_optimizer, build_schedule
 from detect.training.step import TrainStep
 
-CPU = torch.device("cpu")
 IMGSZ = 64
 CLASSES = ClassNames(("thing",))
 
@@ -137,6 +137,17 @@ def test_table_and_json_hold_every_variant_and_every_stage(run, tmp_path, capsys
 
 
 @pytest.mark.slow
+def test_a_copy_of_torchvisions_references_is_the_yardstick(run, tmp_path, capsys):
+    path = tmp_path / "facts.json"
+    references = write_references(tmp_path / "references")
+    assert run("--references", references, "--rounds", 1, "--steps", 1, "--json", path) == 0
+    first = capsys.readouterr().out.partition("---: |\n")[2].splitlines()[0]
+    assert first.startswith(f"| {training.TITLES[UNMODIFIED]} |") and "| 1.00 | 1.00 to 1.00 |" in first
+    (one,) = json.loads(path.read_text())["runs"]["mobilenet_v2"][UNMODIFIED]
+    assert one["images"] == 2 and len(one["losses"]) == 1 and one["stages"] == {}
+
+
+@pytest.mark.slow
 def test_several_models_are_measured(run, capsys):
     assert run("--models", "mobilenet_v2", "vovnet19_slim", "--pretrained", "none", "--rounds", 1, "--steps", 1) == 0
     assert "| `mobilenet_v2` |" in (text := capsys.readouterr().out) and "| `vovnet19_slim` |" in text
@@ -172,10 +183,24 @@ def test_unknown_memory_and_stages_are_left_out_of_the_tables():
     assert "| 2.00 | 2.00 to 2.00 | 1000 | not measured |" in text and "ms per step" not in text
 
 
+def test_other_variants_are_compared_with_torchvisions_own_code_where_it_was_measured():
+    stages = {READING: 1.0, BACKWARD: 2.0}
+    own, like = Run(8, 4.0, None, [1.0], {}), Run(8, 2.0, None, [1.0], stages)
+    lines = training.tables_of("v1", {UNMODIFIED: [own], REFERENCE: [like], SAME: [like]}).splitlines()
+    assert [line.split("|")[3].strip() for line in lines[2:5]] == ["1.00", "2.00", "2.00"]
+    assert lines[6] == f"| ms per step | {training.TITLES[REFERENCE]} | {training.TITLES[SAME]} |"
+
+
+def test_torchvisions_own_code_is_measured_first_and_only_if_it_is_given(monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda: False)
+    assert variants_of(replace(SETTINGS, references=Path("references"))) == [UNMODIFIED, REFERENCE, SAME, DEFAULT]
+    assert UNMODIFIED not in variants_of(SETTINGS)
+
+
 def test_mixed_precision_is_measured_only_where_the_processor_supports_it(monkeypatch):
-    for supported, variants in ((True, [*VARIANTS]), (False, [REFERENCE, SAME, DEFAULT])):
+    for supported, variants in ((True, [REFERENCE, SAME, DEFAULT, AMP]), (False, [REFERENCE, SAME, DEFAULT])):
         monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda supported=supported: supported)
-        assert variants_on(CPU) == variants
+        assert variants_of(SETTINGS) == variants
 
 
 def test_each_variant_differs_from_the_defaults_only_as_stated():
