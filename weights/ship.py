@@ -2,7 +2,8 @@
 
     python weights/ship.py outputs/train/NAME/best.safetensors weights/balloon.safetensors
 
-The bundled file has half-precision weights and does not contain the paths of the machine that trained it.
+The bundled file has half-precision weights and does not contain the paths of the machine that trained it. The list of
+training images is copied to the folder of the target.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="file to write", metavar="OUT.safetensors")
     arguments = parser.parse_args()
 
+    from detect.data.digests import copy_digests
     from detect.models import checkpoint
 
     source, target = arguments.source, arguments.target
@@ -42,6 +44,7 @@ def main() -> None:
     if len(content) > MAX_BYTES:
         raise UsageError(f"{source}: the bundled file would have {size:.1f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB")
     write_bytes(target, content)
+    copy_digests(source, target)
     print(f"{target}: {size:.1f} MB")
 
 

@@ -62,15 +62,26 @@ def write_digests(path: Path, digests: Sequence[str], names: Sequence[str]) -> N
     write_bytes(path, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def read_digests(checkpoint: Path, expected: str) -> frozenset[str]:
-    """Return the digests in the file TRAIN_IMAGES beside a checkpoint.
+def read_digests(model: Path, expected: str) -> frozenset[str]:
+    """Return the digests in the file TRAIN_IMAGES beside a checkpoint, or of an exported model.
 
-    expected: the ``dataset_digest`` that the checkpoint stores. Without the file, and for a file of other images, the
+    expected: the ``dataset_digest`` that the model stores. Without the file, and for a file of other images, the
     result is empty.
     """
     try:
-        lines = checkpoint.with_name(TRAIN_IMAGES).read_text("utf-8", "replace").splitlines()
+        lines = _list_of(model).read_text("utf-8", "replace").splitlines()
     except OSError:
         return frozenset()
     digests = [line.split(maxsplit=1)[0].strip("-") for line in lines if line.strip()]
     return frozenset(filter(None, digests)) if dataset_digest(digests) == expected else frozenset()
+
+
+def copy_digests(model: Path, copy: Path) -> None:
+    """Copy the file TRAIN_IMAGES of a model, if there is one, for a model that was made of it. Raises DiskError."""
+    if (source := _list_of(model)).is_file():
+        write_bytes(_list_of(copy), source.read_bytes())
+
+
+def _list_of(model: Path) -> Path:
+    """Return the path of the file TRAIN_IMAGES: in the folder of an exported model, beside any other file."""
+    return (model if model.is_dir() else model.parent) / TRAIN_IMAGES

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from detect.data.digests import copy_digests
 from detect.data.load import find_spec
 from detect.data.spec import DatasetSpec
 from detect.deployment import CALIBRATION_IMAGES, MAX_AP_DROP, TARGETS
@@ -111,6 +112,8 @@ def export(
             _add_metadata(path, saved, replace(facts, verification=verification.to_json()))
         stem = name or "_".join(part for part in (Path(original.name).stem, to, precision) if part != "fp32")
         exported = _move(path, new_folder(Path(output_dir), stem), f"{stem}.onnx")
+        if original.path is not None:
+            copy_digests(original.path, exported)
         if int8 and to == "openvino" and verification is not None:
             record_int8(model, exported, verification, saved)
         return ExportResult(exported, verification)

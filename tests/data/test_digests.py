@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detect.data.digests import TRAIN_IMAGES, dataset_digest, image_digest, image_digests, read_digests, write_digests
+from detect.data.digests import (
+    TRAIN_IMAGES,
+    copy_digests,
+    dataset_digest,
+    image_digest,
+    image_digests,
+    read_digests,
+    write_digests,
+)
 
 SIZES = (0, 1, 4096, 16384, 16385, 100_000)  # bytes, around the length up to which a file is read completely
 
@@ -72,3 +80,15 @@ def test_a_list_of_other_images_is_not_used(paths, tmp_path):
 
 def test_a_checkpoint_without_a_list_has_no_digests(tmp_path):
     assert read_digests(tmp_path / "best.safetensors", "0") == frozenset()
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_an_export_keeps_the_list_of_its_checkpoint(paths, tmp_path, is_folder):
+    digests = image_digests(paths)
+    write_digests(tmp_path / TRAIN_IMAGES, digests, [path.name for path in paths])
+    (folder := tmp_path / "export").mkdir()
+    exported = folder if is_folder else folder / "model.onnx"
+    copy_digests(tmp_path / "best.safetensors", exported)
+    assert read_digests(exported, dataset_digest(digests)) == set(digests)
+    copy_digests(tmp_path / "elsewhere" / "best.safetensors", exported)  # without a list, nothing is copied
+    assert read_digests(exported, dataset_digest(digests)) == set(digests)
