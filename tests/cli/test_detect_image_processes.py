@@ -58,8 +58,8 @@ def test_two_processes_write_what_one_process_writes(folder):
         (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert error == "error: 2 of 20 images could not be read:"
         assert "04.jpg is not an image" in done.stderr and "11.jpg is not an image" in done.stderr
-        (summary,) = done.stdout.splitlines()
-        assert summary.startswith("18 images, ")
+        model, summary = done.stdout.splitlines()
+        assert model.startswith("model: ") and summary.startswith("18 images, ")
     assert one.stdout.splitlines()[-1].split(", ")[1] == two.stdout.splitlines()[-1].split(", ")[1]  # objects
     assert contents(folder / "one") == contents(folder / "two") and len(contents(folder / "one")) > 40
     assert [path.name for path in (folder / "two").glob(".*")] == [RECORD]

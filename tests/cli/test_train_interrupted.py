@@ -123,7 +123,7 @@ def test_the_duration_of_an_epoch_spans_its_interruption(tmp_path, monkeypatch):
 def test_a_resumed_run_ends_like_an_undisturbed_one(train_py, data, tmp_path, interrupt_at, capsys, more, read):
     flags = ["--data", data, "--epochs", 4, "--output-dir", tmp_path, *TINY, *more]
     assert train_py(*flags, "--name", "whole") == 0
-    interrupt_at(2 * (read + 2) + 3)  # in the third epoch, of 4 images, as many to paste from, and 2 of val
+    interrupt_at(2 * read + 3)  # in the third epoch, of 4 images, and as many to paste from
     assert train_py(*flags, "--name", "cut") == 130
     assert capsys.readouterr().err == f"stopped after 2 finished epochs; continue with --resume {tmp_path}/cut\n"
     interrupt_at(1000)

@@ -78,7 +78,7 @@ def test_resume_uses_the_settings_of_the_run(train_py, tmp_path, capsys):
     assert "unknown key 'epochz': did you mean epochs" in one_line(capsys.readouterr().err)
     (tmp_path / "settings.yaml").write_text("data: nowhere\n")
     assert train_py("--resume", tmp_path, "--device", "cpu") == 2  # before any work on the data
-    assert "no such file" in one_line(capsys.readouterr().err)
+    assert "unknown dataset 'nowhere'" in one_line(capsys.readouterr().err)
 
 
 def test_a_run_saves_no_token_of_the_url_of_its_weights(train_py, data, tmp_path, monkeypatch):
