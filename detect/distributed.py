@@ -31,7 +31,7 @@ T = TypeVar("T")
 _TIMEOUT = timedelta(hours=2)
 
 
-_EXPLAINED = "an error is explained"  # key in the store that the processes share
+_ERRORS = "errors"  # number of errors, in the store that the processes share
 # In errors of the backends when another process has ended: of gloo between CPUs, of NCCL between GPUs.
 _LOST = (
     "Connection closed by peer",
@@ -117,13 +117,24 @@ def process_group(device: torch.device) -> Iterator[World]:
             stack.enter_context(contextlib.redirect_stderr(nowhere))
         try:
             yield here
-        except LostProcessError as error:
-            error.is_explained = not here.is_first or dist.distributed_c10d._get_default_store().check([_EXPLAINED])
+        except DetectError as error:
+            error.is_explained = _is_explained()
             raise
-        except DetectError:
-            dist.distributed_c10d._get_default_store().set(_EXPLAINED, "1")
-            raise
+        except RuntimeError as error:
+            if not is_lost_connection(error):
+                raise
+            lost = LostProcessError("another process of this program has ended")
+            lost.is_explained = _is_explained()
+            raise lost from None
     dist.destroy_process_group()  # not after an error: other processes may still wait for this one
+
+
+def _is_explained() -> bool:
+    """Return whether another process prints an error; if none does, the others leave it to this one."""
+    try:
+        return dist.distributed_c10d._get_default_store().add(_ERRORS, 1) > 1
+    except RuntimeError:  # the process that keeps the store has ended
+        return False
 
 
 def is_lost_connection(error: RuntimeError) -> bool:

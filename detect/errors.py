@@ -8,7 +8,7 @@
     ├── FetchError              a download that failed
     ├── DiskError               a file that cannot be written: a full or read-only disk
     ├── TrainingError           training that cannot continue, such as a loss that is not finite
-    │   └── LostProcessError    another process of the training has ended
+    │   └── LostProcessError    another process of the same program has ended
     └── ExportLossError         an exported model that lost more accuracy than allowed; exit status 4
 
 Any other exception is a bug of the toolkit; the programs show its traceback and exit with status 1.
@@ -21,7 +21,11 @@ class DetectError(Exception):
     """Base class of errors that the user can fix.
 
     The message says what is wrong, where (file, image, annotation, setting), the value, and what would be right.
+
+    is_explained: whether another process of the same program prints its message, so that this one need not.
     """
+
+    is_explained = False
 
 
 class UsageError(DetectError):
@@ -53,12 +57,7 @@ class TrainingError(DetectError):
 
 
 class LostProcessError(TrainingError):
-    """Another process of the training has ended.
-
-    is_explained: whether that process says why, so that this one need not print anything.
-    """
-
-    is_explained = False
+    """Another process of the same program has ended."""
 
 
 class ExportLossError(DetectError):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
-from detect.errors import DetectError, ExportLossError, LostProcessError
+from detect.errors import DetectError, ExportLossError
 from detect.io.files import DISK_FULL
 from detect.progress import close_bars, spelled
 
@@ -44,8 +44,8 @@ def exit_status(main: Callable[[], int | None]) -> int:
             raise
         return 141
     except DetectError as error:
-        if not (isinstance(error, LostProcessError) and error.is_explained):
-            print(f"error: {spelled(_original_message(error))}", file=sys.stderr)
+        if not error.is_explained:
+            print(f"error: {spelled(str(error))}", file=sys.stderr)
         return 4 if isinstance(error, ExportLossError) else 2
     except OSError as error:  # from a library's own temporary file; our files raise DiskError
         if error.errno not in DISK_FULL:
@@ -93,10 +93,3 @@ def _stdout_is_closed() -> bool:
         os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python complains when it flushes at exit
         os.close(nowhere)
         return True
-
-
-def _original_message(error: DetectError) -> str:
-    """Return the message as it was raised: torch wraps an error of a loader process in the text of its traceback."""
-    if not str(error).startswith("Caught "):
-        return str(error)
-    return str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()

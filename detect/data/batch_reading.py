@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from detect.errors import DataError
+from detect.errors import DataError, DetectError
 from detect.progress import warn
 from detect.runtime import worker_init
 from detect.text import first_few
@@ -22,11 +22,18 @@ PathsOfBatch = Callable[[int], Sequence[str]]
 
 
 def data_loader(
-    dataset: Dataset, batches: list[list[Any]], workers: int, collate: Callable, *, pinned: bool
+    dataset: Dataset,
+    batches: list[list[Any]],
+    workers: int,
+    collate: Callable,
+    *,
+    pinned: bool = False,
+    ahead: int = 2,
 ) -> DataLoader:
     """Return a DataLoader of ``batches``, lists of the dataset's keys; it reads the list again for each iteration.
 
-    workers: worker processes, which are started once and read two batches each in advance; 0 reads in this process.
+    workers: worker processes, which are started once and read ``ahead`` batches each in advance; 0 reads in this
+        process.
     pinned: whether batches are put into pinned memory, from which they are copied to a GPU while it computes.
     """
     return DataLoader(
@@ -37,6 +44,7 @@ def data_loader(
         collate_fn=collate,
         worker_init_fn=worker_init,
         pin_memory=pinned,
+        prefetch_factor=ahead if workers else None,
         timeout=STUCK_SECONDS if workers else 0,
     )
 
@@ -56,6 +64,12 @@ def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
             batch = next(batches)
         except StopIteration:
             return
+        except DetectError as error:
+            message = _original_message(error)
+            error.__traceback__ = (
+                None  # torch keeps the error in a frame of its traceback, and so the worker processes
+            )
+            raise type(error)(message) from None
         except RuntimeError as error:
             if str(error).startswith("DataLoader timed out"):
                 raise DataError(
@@ -66,6 +80,13 @@ def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
         finally:
             notice.cancel()
         yield batch
+
+
+def _original_message(error: DetectError) -> str:
+    """Return the message as it was raised: torch wraps an error of a worker process in the text of its traceback."""
+    if not str(error).startswith("Caught "):
+        return str(error)
+    return str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
 
 
 def _warn_of_slow(paths: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Digests of image files, by which a model's training images are recognized later, whatever the files are called.
 
-The digest of an image covers the length of its file and four blocks of it, so that COCO's 19 GB of training images
-need not be read before the first step. Compressed images that differ anywhere differ in most of their bytes.
+The digest of a compressed image covers the length of its file and four blocks of it, so that COCO's 19 GB of training
+images need not be read before the first step: images that differ anywhere differ in most of their bytes. The digest of
+any other file, such as BMP or TIFF, covers all of it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from pathlib import Path
 from detect.io.files import write_bytes
 from detect.io.threads import map_in_threads
 from detect.progress import bar
+from detect.text import one_line
 
 TRAIN_IMAGES = "train_images.txt"
 """Name of the file beside a checkpoint that lists the digests of its training images."""
 
 _BLOCK, _BLOCKS = 4096, 4  # bytes per block; the blocks are evenly spaced, from the first byte to the last
+_TITLE = "# images of the dataset "
 _THREADS = 8  # reading small parts of many files waits for the disk or the network
 _MANY = 500  # images from which a progress bar is shown
 
@@ -29,13 +32,21 @@ def image_digest(path: Path) -> str:
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         digest.update(f"{size}\n".encode())
-        if size <= _BLOCK * _BLOCKS:
-            digest.update(file.read())
+        head = file.read(_BLOCK)
+        if size <= _BLOCK * _BLOCKS or not _is_compressed(head):
+            digest.update(head)
+            while rest := file.read(1 << 20):
+                digest.update(rest)
         else:
             for i in range(_BLOCKS):
                 file.seek((size - _BLOCK) * i // (_BLOCKS - 1))
                 digest.update(file.read(_BLOCK))
     return digest.hexdigest()[:16]
+
+
+def _is_compressed(head: bytes) -> bool:
+    """Return whether a file begins as JPEG, PNG, WebP, HEIC or AVIF."""
+    return head.startswith((b"\xff\xd8", b"\x89PNG")) or head[8:12] == b"WEBP" or head[4:8] == b"ftyp"
 
 
 def image_digests(paths: Sequence[Path], digest: Callable[[Path], str] = image_digest) -> list[str]:
@@ -57,9 +68,16 @@ def dataset_digest(digests: Iterable[str]) -> str:
 
 
 def write_digests(path: Path, digests: Sequence[str], names: Sequence[str]) -> None:
-    """Write one line per image with its digest and its name. Raises DiskError."""
-    lines = (f"{digest or '-' * 16}  {name}\n" for digest, name in zip(digests, names, strict=True))
-    write_bytes(path, "".join(lines).encode("utf-8", "surrogateescape"))
+    """Write a section with one line per image, its digest and its name, below a line with the ``dataset_digest``.
+
+    Sections of other images are kept, such as those of a run that was resumed with other images, since the checkpoint
+    of an earlier epoch may need them. Raises DiskError.
+    """
+    title = f"{_TITLE}{dataset_digest(digests)}"
+    rows = [f"{digest or '-' * 16}  {one_line(name, 4096)}" for digest, name in zip(digests, names, strict=True)]
+    sections = _sections(path) | {title: rows}
+    lines = [line for each, content in sections.items() for line in (each, *content)]
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def read_digests(model: Path, expected: str) -> frozenset[str]:
@@ -68,12 +86,24 @@ def read_digests(model: Path, expected: str) -> frozenset[str]:
     expected: the ``dataset_digest`` that the model stores. Without the file, and for a file of other images, the
     result is empty.
     """
-    try:
-        lines = _list_of(model).read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return frozenset()
-    digests = [line.split(maxsplit=1)[0].strip("-") for line in lines if line.strip()]
+    digests = [line[:16].strip("-") for line in _sections(_list_of(model)).get(f"{_TITLE}{expected}", [])]
     return frozenset(filter(None, digests)) if dataset_digest(digests) == expected else frozenset()
+
+
+def _sections(path: Path) -> dict[str, list[str]]:
+    """Return the lines below each title of a file of ``write_digests``; nothing for a file that cannot be read."""
+    sections: dict[str, list[str]] = {}
+    try:
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    except OSError:
+        return sections
+    title = ""
+    for line in filter(None, lines):
+        if line.startswith(_TITLE):
+            sections[title := line] = []
+        elif title:
+            sections[title].append(line)
+    return sections
 
 
 def copy_digests(model: Path, copy: Path) -> None:

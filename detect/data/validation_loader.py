@@ -65,7 +65,7 @@ class ValidationLoader:
         self._records = records
         self._batches = _equal_size_batches(records.image_hw, imgsz, batch_size)[rank::world_size]
         items = _ValidationItems(records, imgsz, with_examples=with_examples, with_masks=with_masks)
-        self._loader = data_loader(items, self._batches, workers, list, pinned=False)
+        self._loader = data_loader(items, self._batches, workers, list, ahead=1)  # images at full size are large
 
     def __len__(self) -> int:
         """Number of batches of this process."""

@@ -10,7 +10,9 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_CHUNK = 64  # items per call of a thread: passing each item on by itself takes longer than reading a small file
+_CHUNK = (
+    64  # at most, items per call of a thread: passing each item on by itself takes longer than reading a small file
+)
 # As long as this many items take less than this time, their files are in memory; threads, which take turns in running
 # Python, would make that slower.
 _WINDOW, _WINDOW_SECONDS = 1024, 0.12
@@ -25,7 +27,8 @@ def map_in_threads(function: Callable[[T], R], items: Sequence[T], threads: int)
         if position % _WINDOW == 0:
             begin = time.perf_counter()
     if position < len(items):
-        chunks = (items[start : start + _CHUNK] for start in range(position, len(items), _CHUNK))
+        size = max(1, min(_CHUNK, (len(items) - position) // (4 * threads)))
+        chunks = (items[start : start + size] for start in range(position, len(items), size))
         with ThreadPoolExecutor(threads) as pool:
             for results in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
                 yield from results

@@ -12,15 +12,18 @@ from torch.utils.data import Dataset
 
 from detect.data import batch_reading
 from detect.data.batch_reading import data_loader, dead_worker, read_batches
+from detect.data.image_problems import UnreadableImageError
 from detect.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 
 
 class Items(Dataset):
-    """Item i is i; a string waits so many seconds; None kills the process that reads it."""
+    """Item i is i; -1 is damaged; a string waits so many seconds; None kills the process that reads it."""
 
     def __getitem__(self, key: int | str | None) -> int:
+        if key == -1:
+            raise UnreadableImageError("a.jpg is damaged")
         if key is None:
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(key, str):
@@ -37,6 +40,13 @@ def read(batches: list, workers: int = 0) -> list[list[int]]:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_are_read_in_order(workers):
     assert read([[0, 1], [2], [3, 4]], workers) == [[0, 1], [2], [3, 4]]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_an_image_has_its_own_message(workers):
+    # Without "as raised": a kept exception keeps the loader, whose processes would then outlive the tests.
+    with pytest.raises(UnreadableImageError, match=r"^a\.jpg is damaged$"):
+        read([[0], [-1]], workers)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

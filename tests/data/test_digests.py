@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from detect.data.digests import (
     TRAIN_IMAGES,
@@ -39,12 +40,26 @@ def test_a_copy_under_another_name_has_the_same_digest(paths, tmp_path):
         assert image_digest(copy) == image_digest(path)
 
 
-@pytest.mark.parametrize("position", [0, 4095, 33_000, 66_000, 99_999])
-def test_a_change_in_a_block_changes_the_digest_of_a_long_file(paths, position):
-    before, content = image_digest(paths[-1]), bytearray(paths[-1].read_bytes())
+@pytest.mark.parametrize("head", [b"\xff\xd8", b"\x89PNG", b"RIFF\0\0\0\0WEBP", b"\0\0\0\0ftypavif"])
+@pytest.mark.parametrize("position", [50, 4095, 33_000, 66_000, 99_999])
+def test_a_change_in_a_block_changes_the_digest_of_a_long_compressed_file(paths, position, head):
+    content = bytearray(head + paths[-1].read_bytes()[len(head) :])
+    paths[-1].write_bytes(content)
+    before = image_digest(paths[-1])
     content[position] ^= 1
     paths[-1].write_bytes(content)
     assert image_digest(paths[-1]) != before
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.tif"])
+def test_uncompressed_images_that_differ_in_few_pixels_differ(tmp_path, name):
+    digests = set()
+    for i in range(20):
+        pixels = np.zeros((120, 160, 3), np.uint8)
+        pixels[20 + 4 * i, 80] = 255
+        Image.fromarray(pixels).save(tmp_path / name)
+        digests.add(image_digest(tmp_path / name))
+    assert len(digests) == 20
 
 
 def test_any_change_changes_the_digest_of_a_short_file(paths):
@@ -66,10 +81,21 @@ def test_the_digest_of_a_dataset_does_not_depend_on_names_or_order(paths):
 
 
 def test_a_list_is_read_back_for_the_checkpoint_beside_it(paths, tmp_path):
-    gone = tmp_path / "a name of two words.jpg"
-    digests = image_digests([*paths, gone])
-    write_digests(tmp_path / TRAIN_IMAGES, digests, [path.name for path in (*paths, gone)])
+    digests = [*image_digests(paths), ""]  # the last one cannot be read
+    names = [path.name for path in paths]
+    names[1:4] = "two words.jpg", "a\u2028b\x85c\rd\ne.jpg", "\udcff.jpg"
+    write_digests(tmp_path / TRAIN_IMAGES, digests, [*names, "gone.jpg"])
     assert read_digests(tmp_path / "best.safetensors", dataset_digest(digests)) == set(digests) - {""}
+
+
+def test_a_list_of_a_resumed_run_keeps_that_of_its_earlier_images(paths, tmp_path):
+    digests, names = image_digests(paths), [path.name for path in paths]
+    for some in (slice(3), slice(6), slice(3)):
+        write_digests(tmp_path / TRAIN_IMAGES, digests[some], names[some])
+    for some in (slice(3), slice(6)):
+        found = read_digests(tmp_path / "best.safetensors", dataset_digest(digests[some]))
+        assert found == set(digests[some])
+    assert (tmp_path / TRAIN_IMAGES).read_text().count("#") == 2
 
 
 def test_a_list_of_other_images_is_not_used(paths, tmp_path):
