@@ -32,7 +32,8 @@ class DatasetSpec:
         format: str, key of ``detect.data.readers.READERS``.
         root: Path, folder of the files.
         splits: for each split the paths ``images`` (folder) and ``annotations`` (file or folder) relative to ``root``,
-            and optionally ``files``, the image names to use, or ``without``, those to exclude.
+            and optionally ``files``, the image names to use, or ``without``, those to exclude, and ``drawn_from``, see
+            ``UnvalidatedSplit``.
         classes: class names to use, in label order; None for all classes of the annotations.
         download: arguments of ``detect.data.download.fetch_archive`` for missing files.
         render: ``kind`` and ``seed`` of a rendered dataset, for missing files.
@@ -124,7 +125,8 @@ class DatasetSpec:
         if self.iscrowd == "ignore":
             unvalidated = replace(unvalidated, table=unvalidated.table.without_crowds())
         class_names = class_names or self._classes_of(unvalidated)
-        return class_names, replace(unvalidated, table=unvalidated.table.relabel(class_names, unvalidated.names))
+        table = unvalidated.table.relabel(class_names, unvalidated.names)
+        return class_names, replace(unvalidated, table=table, drawn_from=part.get("drawn_from", 0))
 
     def classes_per_split(self) -> dict[str, ClassNames]:
         """Return the classes of each split. They may differ when annotation files list different categories."""

@@ -19,6 +19,12 @@ from detect.text import one_line
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE_WORDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "text"}
+_LIMIT_WORDS = {
+    "minimum": "of at least",
+    "exclusiveMinimum": "greater than",
+    "maximum": "of at most",
+    "exclusiveMaximum": "less than",
+}
 _LOG = logging.getLogger("detect.serving")
 
 
@@ -50,24 +56,30 @@ async def _invalid_parameters(request: Request, error: Exception) -> JSONRespons
     texts = {}  # a parameter of several types has an error for each of them
     for one in error.errors():
         name, given = str(one["loc"][1]), one_line(str(one["input"]), 60)
-        texts[name] = f"{name} must be {_allowed_in_words(schemas[name])}, not '{given}'"
+        allowed = _allowed_in_words(schemas.get(name, {}))
+        texts[name] = f"{name} must be {allowed}, not '{given}'" if allowed else f"{name}: {one['msg']}, not '{given}'"
     return problem_response(ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(texts.values())))
 
 
 def _allowed_in_words(schema: Mapping[str, Any]) -> str:
-    """Return the values that the JSON schema of a parameter allows: ``a number from 0 to 1``, or ``png or jpeg``."""
+    """Return the values that the JSON schema of a parameter allows: ``a number from 0 to 1``, or ``png or jpeg``.
+
+    Empty for a schema that these words cannot describe, such as that of a list.
+    """
     if "anyOf" in schema:
-        return " or ".join(_allowed_in_words(one) for one in schema["anyOf"] if one["type"] != "null")
+        allowed = [_allowed_in_words(one) for one in schema["anyOf"] if one.get("type") != "null"]
+        return " or ".join(allowed) if all(allowed) else ""
     if values := schema.get("enum") or [schema[key] for key in ("const",) if key in schema]:
+        values = [str(value) for value in values]
         return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
-    words = _TYPE_WORDS[schema["type"]]
+    if (words := _TYPE_WORDS.get(schema.get("type", ""))) is None:
+        return ""
     if "maxLength" in schema:
         return f"{words} of at most {schema['maxLength']} characters"
-    low, high = schema.get("minimum"), schema.get("maximum")
-    limits = (
-        f" from {low:g} to {high:g}" if None not in (low, high) else "" if low is None else f" of at least {low:g}"
-    )
-    return words + limits
+    if "minimum" in schema and "maximum" in schema:
+        return f"{words} from {schema['minimum']:g} to {schema['maximum']:g}"
+    limits = [f"{limit} {schema[key]:g}" for key, limit in _LIMIT_WORDS.items() if key in schema]
+    return " ".join(filter(None, (words, " and ".join(limits))))
 
 
 def internal_error_response(error: Exception, where: str) -> JSONResponse:

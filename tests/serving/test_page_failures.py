@@ -95,6 +95,25 @@ def failing(page, url: str, *answers: dict | None) -> None:
     page.route(url, handle)
 
 
+def test_an_image_without_shown_detections_says_why(page, image):
+    choose_files(page, image)
+    low, unselected = "uncertain detections below the minimum score", "detections of classes that are not selected"
+    page.click("#select-none")
+    status = page.text_content("#status")
+    assert status.startswith("0 objects") and f"100 {unselected}" in status and low not in status
+    page.click("#select-all")
+    scores = [one["score"] for one in json.loads(download(page, "#save-json")[1])["images"][0]["detections"]]
+    set_threshold(page, sorted(scores)[50])
+    above = page.locator("#detections tbody tr").count()
+    assert 0 < above < 100 and low not in page.text_content("#status")
+    page.click("#select-none")
+    assert f"; {100 - above} {low}; {above} {unselected}" in page.text_content("#status")
+    page.click("#select-all")
+    set_threshold(page, 1)
+    status = page.text_content("#status")
+    assert status.endswith(f"; 100 {low}") and unselected not in status
+
+
 def test_a_video_needs_a_class(page, videos):
     uploads = requests_of(page, "/v1/detect/video")
     page.click("#select-none")

@@ -143,8 +143,7 @@ def _draw_splits(
         return {_POOL: part}, f"not drawn, since {reason}", None
     drawn, together = _draw_at_random(pool, usable, splits)
     together = together and f" ({together})"
-    in_pool = len(names) - sum(map(len, drawn.values()))
-    if not save or missing > in_pool / 2:  # then reading the pool is an error: see ``cleaning.warnings_of``
+    if not save or missing > len(names) / 2:  # then reading the pool is an error: see ``cleaning.warnings_of``
         return _parts_of(part, names, drawn, splits, spec.root), f"drawn at random{together}", None
     for path in paths:
         try:
@@ -184,7 +183,8 @@ def _parts_of(
     for split, files in ((_POOL, rest), ("val", listed.get("val"))):
         if not files:
             raise DataError(f"{path} leaves no image for {split}; edit it, or delete it to split again")
-    return {split: {**part, "files": files} for split, files in {_POOL: sorted(rest), **listed}.items() if files}
+    pool = {**part, "files": sorted(rest), "drawn_from": len(names)}
+    return {_POOL: pool, **{split: {**part, "files": files} for split, files in listed.items() if files}}
 
 
 def _with_file(pool: UnvalidatedSplit, names: Sequence[str]) -> set[str]:

@@ -76,15 +76,17 @@ def warnings_of(problems: Sequence[Problem], split: UnvalidatedSplit, name: str,
 
     name: of the split, such as "val".
     said: kinds of notes about other splits of the dataset, which are left out here; those of this split are added.
-    Raises DataError if more than half of the images are missing; then the image folder is wrong.
+    Raises DataError if more than half of the images are missing, for the rest of a random split more than half of all
+    images that it was drawn from; then the image folder is wrong.
     """
+    total = split.drawn_from or len(split.table)
     for problem in problems:
-        missing, total = len(problem.ids), len(split.table)  # annotation files of unknown images do not count
+        missing = len(problem.ids)  # annotation files of unknown images do not count
         if problem.kind == "missing_image" and missing > total / 2:
             files = first_few(split.table.folder / location.file for location in problem.locations[-missing:])
-            are = "is" if missing == 1 else "are"
+            of = f"the {total} images of all random splits" if split.drawn_from else f"its {counted(total, 'image')}"
             raise DataError(
-                f"{split.annotations}: split '{name}': {missing} of its {counted(total, 'image')} {are} missing:"
+                f"{split.annotations}: split '{name}': {missing} of {of} {'is' if missing == 1 else 'are'} missing:"
                 f" {files}; restore the files, or remove these images from the annotations"
             )
     for problem in problems:

@@ -136,7 +136,9 @@ function upload(file, query, { onProgress, signal }) {
     });
     sent.addEventListener("error", () => reject(noAnswer()));
     sent.addEventListener("abort", () => reject(new DOMException("cancelled", "AbortError")));
-    signal.addEventListener("abort", () => sent.abort());
+    const stop = () => sent.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    sent.addEventListener("loadend", () => signal.removeEventListener("abort", stop));
     const form = new FormData();
     form.append("video", file, file.name);
     sent.send(form);

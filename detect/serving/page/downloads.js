@@ -1,6 +1,6 @@
 // Files to download: images in the format of the input, masks, JSON, annotated videos.
 
-import { postImage } from "./api.js";
+import { contentOf, postImage } from "./api.js";
 import { decoded, encoded, suffixOf } from "./media.js";
 import { paint } from "./paint.js";
 import * as settings from "./settings.js";
@@ -30,7 +30,7 @@ export async function saveImage(item) {
 export async function saveMasks(item) {
   if (shown(item).length === 0) throw new Error("there are no masks to save");
   const response = await postImage(item.file, settings.masksQuery(item.model));
-  save(await response.blob(), `${stem(item.file)}_masks.zip`);
+  save(await contentOf(response, "blob"), `${stem(item.file)}_masks.zip`);
 }
 
 // Saves one file with the detections of all images that are shown, as the server returns them for several images.

@@ -1,6 +1,6 @@
 // Images in the browser: their size, decoding, and conversion to files.
 
-import { ApiError, postImage } from "./api.js";
+import { ApiError, contentOf, postImage } from "./api.js";
 
 const MAX_SHOWN = 4_000_000; // pixels of an image on the page; larger ones are reduced
 const [ICON, SMALL] = [200, 900]; // an image whose longest side is between them is enlarged, to twice its size at most
@@ -64,7 +64,7 @@ export async function decoded(file, size, scaleOf = shownScale) {
   if (isExact(file, bitmap, size)) return resized(bitmap, scaleOf(bitmap));
   bitmap?.close();
   const query = new URLSearchParams({ format: "image", draw: false });
-  const blob = await (await postImage(file, query)).blob();
+  const blob = await contentOf(await postImage(file, query), "blob");
   const image = await createImageBitmap(blob).catch(() => {
     throw new ApiError(0, `this browser cannot show ${file.name}; the table lists its objects`);
   });

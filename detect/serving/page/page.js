@@ -194,9 +194,10 @@ function summary(item) {
   const notes = [`${counted(length, "object")}, ${item.response.seconds.toFixed(2)} s`];
   if (isLimited) notes.push("this is the maximum of the model");
   if (length === 0) {
-    const hidden = item.image.detections.length;
+    const { uncertain, unselected } = settings.numHidden(item.image.detections, item.model);
     notes.push(settings.findsInWords(item.model));
-    if (hidden > 0) notes.push(`${counted(hidden, "uncertain detection")} below the minimum score`);
+    if (uncertain > 0) notes.push(`${counted(uncertain, "uncertain detection")} below the minimum score`);
+    if (unselected > 0) notes.push(`${counted(unselected, "detection")} of classes that are not selected`);
   }
   return notes.join("; ");
 }

@@ -89,12 +89,18 @@ export function shownImage(image, model) {
   return { ...image, limit_reached: isLimited, detections: filtered(image.detections, model) };
 }
 
-// Number of detections of each class, also of those that are not shown: {name: number}.
+// Number of detections of each class with at least its minimum score, also of those that are not shown: {name: number}.
 function countsOf(detections, model) {
   const thresholds = new Map(model.classes.map((one) => [one.name, thresholdOf(one)]));
   const counts = {};
   for (const one of detections) if (isAbove(one, thresholds)) counts[one.name] = (counts[one.name] ?? 0) + 1;
   return counts;
+}
+
+// Why detections are not shown: numbers of those below the minimum score of their class, and of others not selected.
+export function numHidden(detections, model) {
+  const atLeast = Object.values(countsOf(detections, model)).reduce((sum, count) => sum + count, 0);
+  return { uncertain: detections.length - atLeast, unselected: atLeast - filtered(detections, model).length };
 }
 
 // Shows beside each class how many objects the image has.
