@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from detect.errors import DataError, DetectError
 from detect.progress import warn
@@ -64,13 +65,10 @@ def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
             batch = next(batches)
         except StopIteration:
             return
-        except DetectError as error:
-            message = _original_message(error)
-            error.__traceback__ = (
-                None  # torch keeps the error in a frame of its traceback, and so the worker processes
-            )
-            raise type(error)(message) from None
-        except RuntimeError as error:
+        except Exception as error:
+            _end_workers(loader)
+            if isinstance(error, DetectError):
+                raise type(error)(_original_message(error)) from None
             if str(error).startswith("DataLoader timed out"):
                 raise DataError(
                     f"no image could be read for {STUCK_SECONDS:.0f} s; the next ones are"
@@ -80,6 +78,16 @@ def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
         finally:
             notice.cancel()
         yield batch
+
+
+def _end_workers(loader: DataLoader) -> None:
+    """End the worker processes. They ignore SIGTERM, so Python would wait for them at its end without limit, since the
+    traceback of an error keeps the loader."""
+    iterator, loader._iterator = loader._iterator, None
+    if isinstance(iterator, _MultiProcessingDataLoaderIter):
+        iterator._shutdown_workers()  # torch 2.6 to 2.14; it waits 5 s for one that is stuck
+        for worker in iterator._workers:
+            worker.kill()
 
 
 def _original_message(error: DetectError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -44,9 +45,17 @@ def test_batches_are_read_in_order(workers):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_of_an_image_has_its_own_message(workers):
-    # Without "as raised": a kept exception keeps the loader, whose processes would then outlive the tests.
-    with pytest.raises(UnreadableImageError, match=r"^a\.jpg is damaged$"):
+    with pytest.raises(UnreadableImageError) as raised:
         read([[0], [-1]], workers)
+    assert str(raised.value) == "a.jpg is damaged"
+
+
+@pytest.mark.parametrize("key", [-1, "no number"])
+def test_no_worker_process_is_left_after_an_error(key):
+    before = set(multiprocessing.active_children())
+    with pytest.raises((UnreadableImageError, ValueError)) as raised:  # keeps the loader
+        read([[0], [key]], workers=1)
+    assert raised.value and set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize("workers", [0, 1])
