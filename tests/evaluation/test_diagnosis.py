@@ -15,6 +15,7 @@ from helpers.tiny_models import TINY_ARCHITECTURE, as_checkpoint, random_model
 from helpers.trained_images import list_train_images
 
 from detect.data.dataset import read_record
+from detect.data.digests import TRAIN_IMAGES
 from detect.evaluation.analysis import Analysis
 from detect.evaluation.diagnosis.anchor_sizes import check_anchor_sizes
 from detect.evaluation.diagnosis.checks import find_causes
@@ -250,6 +251,14 @@ def test_evaluated_training_images_are_counted(tmp_path):
     assert finding.title == "The model was trained on evaluated images"
     assert "4 of 10 evaluated images (40 %)" in finding.text and "image_0.png" in finding.text
     assert finding.files == tuple(f"image_{i}.png" for i in range(4))
+
+
+def test_a_missing_list_of_training_images_is_a_finding(tmp_path):
+    records = with_files(grid(4), tmp_path)
+    analysis = trained_on(records, records, tmp_path)
+    (tmp_path / TRAIN_IMAGES).unlink()
+    (finding,) = check_training_images(analysis)
+    assert finding.severity is Severity.WARNING and "train_images.txt is missing beside the model" in finding.text
 
 
 def test_only_a_higher_ap_on_training_images_shows_that_the_model_remembers_them(tmp_path):

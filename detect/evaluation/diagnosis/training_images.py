@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from detect.data.digests import TRAIN_IMAGES
 from detect.evaluation.analysis import Analysis
 from detect.evaluation.diagnosis.finding import Finding, Severity, fine, percent
 from detect.text import counted, first_few
@@ -15,9 +16,16 @@ _MIN_RISE = 0.02  # of AP50 on training images, from which it shows that the mod
 
 
 def check_training_images(analysis: Analysis) -> Iterator[Finding]:
-    """Yield which evaluated images are among the training images whose digests the checkpoint stores."""
+    """Yield which evaluated images are among the training images, by the list beside the checkpoint."""
     digests = analysis.saved.train_digests if analysis.saved else frozenset()
     if not digests:
+        if analysis.saved and analysis.saved.checkpoint.data.get("train_digest"):
+            yield Finding(
+                Severity.WARNING,
+                _TITLE,
+                f"It is unknown whether the model was trained on them: {TRAIN_IMAGES} is missing beside the model.",
+                f"Copy {TRAIN_IMAGES} from the folder of the training run to the folder of the model.",
+            )
         return
     records, is_known = analysis.evaluation.records, analysis.is_trained_on
     count, total = int(is_known.sum()), len(records)
@@ -26,7 +34,7 @@ def check_training_images(analysis: Analysis) -> Iterator[Finding]:
         backgrounds = ", backgrounds included" if used else ""
         yield fine(
             _TITLE,
-            f"None of the {counted(total, 'evaluated image')} is byte for byte one of the {len(digests)} training"
+            f"None of the {counted(total, 'evaluated image')} is a copy of one of the {len(digests)} training"
             f" images{backgrounds}. (`doctor.py check` also finds re-encoded and resized copies.)",
         )
         return
@@ -34,8 +42,8 @@ def check_training_images(analysis: Analysis) -> Iterator[Finding]:
     yield Finding(
         Severity.PROBLEM,
         "The model was trained on evaluated images",
-        f"The checkpoint stores digests of its training images: {count} of {counted(total, 'evaluated image')}"
-        f" ({percent(count / total)}) are among them: {first_few(names, 3)}.{_comparison(analysis)}",
+        f"The list of its training images has {count} of {counted(total, 'evaluated image')}"
+        f" ({percent(count / total)}): {first_few(names, 3)}.{_comparison(analysis)}",
         "Rely only on the images that were not trained on: remove the others from this split, or train again without"
         " them. `doctor.py check` looks for further copies.",
         names,
