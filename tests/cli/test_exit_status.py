@@ -11,11 +11,10 @@ import time
 
 import pytest
 from helpers.folders import ROOT
-from torch.utils.data import DataLoader, Dataset
 
 from detect import errors
 from detect.cli.exit_status import exit_status
-from detect.errors import DataError, DetectError, ExportLossError, UsageError
+from detect.errors import DetectError, ExportLossError, UsageError
 from detect.progress import warn
 
 
@@ -24,14 +23,6 @@ def raises(error: BaseException):
         raise error
 
     return main
-
-
-class Broken(Dataset):
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> int:
-        raise DataError(f"a.json: annotation 7 of image {index}: its box has no area")
 
 
 def test_success_is_0_and_prints_nothing(capsys):
@@ -115,12 +106,6 @@ def test_other_broken_pipe_is_a_bug():
 def test_other_exceptions_pass_through():
     with pytest.raises(ZeroDivisionError):
         exit_status(raises(ZeroDivisionError()))
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_error_in_a_loader_process_keeps_its_message(workers, capsys):
-    assert exit_status(lambda: list(DataLoader(Broken(), batch_size=1, num_workers=workers))) == 2
-    assert capsys.readouterr().err == "error: a.json: annotation 7 of image 0: its box has no area\n"
 
 
 def test_message_of_several_lines_is_printed_completely(capsys):
