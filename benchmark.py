@@ -10,6 +10,7 @@
     python benchmark.py serve         serve.py under load (docs/serving.md)
     python benchmark.py video         frame rate of detect_video.py beside its detector alone (docs/video.md)
     python benchmark.py results       metrics after training on two datasets (docs/results.md)
+    python benchmark.py ideas         ideas from the literature beside the default recipe (docs/results.md)
 
 Each prints a Markdown table; --json FILE also writes every measurement.
 """
@@ -34,6 +35,7 @@ COMMANDS = {
     "serve": settings.ServeSettings,
     "video": settings.VideoSettings,
     "results": settings.ResultsSettings,
+    "ideas": settings.IdeasSettings,
 }
 # Others have the name of their command.
 MODULES = {"train": "training", "evaluate": "evaluation", "labels": "label_errors", "serve": "serving"}

@@ -1,0 +1,218 @@
+"""Ideas from the literature that could raise AP on small datasets, each beside the default recipe with the same seed.
+
+A finished run leaves a small record and is not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection import roi_heads
+from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
+
+import detect
+from benchmarks import report
+from benchmarks.report import Result
+from benchmarks.results import BACKBONE, SMALL, read_json, source_of
+from benchmarks.settings import IdeasSettings
+from detect.errors import UsageError
+from detect.io.files import make_folder, write_text
+from detect.models import builder
+from detect.models.cpu import rpn
+from detect.models.torchvision_internals import BoxCoder
+from detect.text import unknown
+from detect.training.logging.jsonl import MetricsLog
+from detect.training.run import LOG
+
+BASE = "default"
+EPOCHS = {"balloon": 21, "bccd": 7}  # a third of those that train.py fits to each dataset
+_BOX_CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))  # that of the box head
+
+Patch = Callable[[], AbstractContextManager]
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A change of the default recipe.
+
+    title: what is changed, for the table.
+    settings: settings of ``detect.train`` that differ.
+    patch: changes the code while a model is built and trained.
+    """
+
+    title: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    patch: Patch = nullcontext
+
+
+def _built(change: Callable[[nn.Module], None] = lambda model: None, **values: Any) -> Patch:
+    """Return a patch that builds models with other values of the architecture and then calls ``change`` on them."""
+    build = builder._build_on_backbone
+
+    def changed(architecture: Any, num_rows: int) -> nn.Module:
+        model = build(replace(architecture, **values), num_rows)
+        change(model)
+        return model
+
+    return lambda: patch.object(builder, "_build_on_backbone", changed)
+
+
+def _training_proposals(count: int) -> Patch:
+    def change(model: Any) -> None:
+        model.rpn._pre_nms_top_n["training"] = max(count, 1000)
+        model.rpn._post_nms_top_n["training"] = count
+
+    return _built(change)
+
+
+class SharedBoxLayer(nn.Linear):
+    """A box regression layer with the same output for all classes. Its weights have the shape of torchvision's layer.
+
+    The rows are summed and divided by the square root of their number: so the initial values have the same spread, and
+    a gradient step has the same size, as in a layer with one set of rows.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        classes = self.out_features // 4
+        weight, bias = (one.unflatten(0, (classes, 4)).sum(0) / classes**0.5 for one in (self.weight, self.bias))
+        return F.linear(features, weight, bias).repeat(1, classes)
+
+
+def _share_box_layer(model: Any) -> None:
+    predictor = model.roi_heads.box_predictor
+    old = predictor.bbox_pred
+    predictor.bbox_pred = SharedBoxLayer(old.in_features, old.out_features)
+
+
+def _head_loss(box_loss: Callable[[Tensor, Tensor], Tensor] | None = None, hardest: float = 1.0) -> Patch:
+    """Return a patch of the losses of the box head.
+
+    box_loss: sums the loss of boxes float32 [n, 4] beside others; None for torchvision's smooth L1 loss of offsets.
+    hardest: fraction of the sampled RoIs, those with the highest classification loss, that the losses count.
+    """
+
+    def losses(logits: Tensor, offsets: Tensor, labels: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
+        label, target = torch.cat(labels), torch.cat(targets)
+        each = F.cross_entropy(logits, label, reduction="none")
+        count = max(1, round(hardest * len(each)))
+        kept = each.topk(count).indices
+        positive = kept[label[kept] > 0]
+        found = offsets.unflatten(1, (-1, 4))[positive, label[positive]]
+        if box_loss is None:
+            boxes = F.smooth_l1_loss(found, target[positive], beta=1 / 9, reduction="sum")
+        else:
+            boxes = box_loss(_decode(found), _decode(target[positive]))
+        return each[kept].mean(), boxes / count
+
+    return lambda: patch.object(roi_heads, "fastrcnn_loss", losses)
+
+
+def _decode(offsets: Tensor) -> Tensor:
+    """Return boxes in units of their proposals, float32 [n, 4]. IoU does not change with such a scale of each axis."""
+    unit = offsets.new_tensor([[0.0, 0.0, 1.0, 1.0]]).float().expand(len(offsets), 4)
+    return _BOX_CODER.decode_single(offsets.float(), unit)
+
+
+def _focal_objectness() -> AbstractContextManager:
+    class Functions:
+        """``torch.nn.functional`` with a focal loss in place of binary cross-entropy."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(F, name)
+
+        @staticmethod
+        def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
+            return sigmoid_focal_loss(logits, targets, alpha=-1, gamma=2, reduction="mean")
+
+    return patch.object(rpn, "F", Functions())
+
+
+# The factors of the IoU losses are those of MMDetection's configurations faster-rcnn_r50_fpn_{giou,ciou}_1x_coco.
+IDEAS = {
+    BASE: Idea("default recipe"),
+    "proposals_500": Idea("500 proposals per image in training, not 1000", patch=_training_proposals(500)),
+    "proposals_2000": Idea("2000 proposals per image in training", patch=_training_proposals(2000)),
+    "rois_128": Idea("128 sampled RoIs per image, not 256", patch=_built(rois_per_image=128)),
+    "rois_512": Idea("512 sampled RoIs per image", patch=_built(rois_per_image=512)),
+    "agnostic": Idea("class-agnostic box regression", patch=_built(_share_box_layer)),
+    "giou": Idea("GIoU box loss", patch=_head_loss(lambda a, b: 10 * generalized_box_iou_loss(a, b, reduction="sum"))),
+    "ciou": Idea("CIoU box loss", patch=_head_loss(lambda a, b: 12 * complete_box_iou_loss(a, b, reduction="sum"))),
+    "ohem": Idea("OHEM: losses of the hardest half of the RoIs", patch=_head_loss(hardest=0.5)),
+    "focal_rpn": Idea("focal loss of the objectness", patch=_focal_objectness),
+    "ema_99": Idea("EMA of the weights, decay 0.99", {"ema": 0.99}),
+    "ema_998": Idea("EMA of the weights, decay 0.998", {"ema": 0.998}),
+    "fpn_256": Idea("256 FPN channels, not 128", {"fpn_channels": 256}),
+}
+
+
+def run(settings: IdeasSettings) -> Result:
+    """Train and score the chosen ideas that have no record yet, and return the table of all records."""
+    for name in settings.ideas or ():
+        if name not in IDEAS:
+            raise UsageError(unknown("idea", name, [*IDEAS]))
+    make_folder(settings.records)
+    records: dict[str, dict[str, float]] = {}
+    for seed in range(settings.seeds):
+        for idea in IDEAS if settings.ideas is None else (BASE, *settings.ideas):
+            for data in EPOCHS:
+                name = f"{data}_{idea}_{seed}"
+                path = settings.records / f"{name}.json"
+                if not path.exists():
+                    write_text(path, json.dumps(train(name, data, idea, seed, settings), indent=1) + "\n")
+                records[name] = read_json(path)
+    return table(records, settings.seeds), {"runs": records}
+
+
+def train(name: str, data: str, idea: str, seed: int, settings: IdeasSettings) -> dict[str, float]:
+    """Train a third of the default steps on small images; return the metrics on val after the last epoch."""
+    with IDEAS[idea].patch():
+        detect.train(
+            **source_of(data, settings.data_root),
+            imgsz=SMALL,
+            epochs=EPOCHS[data],
+            backbone=BACKBONE,
+            pretrained=settings.pretrained,
+            seed=seed,
+            device=settings.device,
+            output_dir=settings.output_dir,
+            name=name,
+            report=False,
+            quiet=True,
+            **IDEAS[idea].settings,
+        )
+    return MetricsLog(settings.output_dir / name / LOG).rows()[-1]["val"]["bbox"]
+
+
+def table(records: Mapping[str, Mapping[str, float]], num_seeds: int) -> str:
+    """Return the mean differences of bbox AP and AP50 to the default recipe with the same seed, in points."""
+    header = ["", "seeds", *(f"{data} {key}" for data in EPOCHS for key in ("AP", "AP50"))]
+    rows = []
+    for idea, about in IDEAS.items():
+        seeds = [s for s in range(num_seeds) if all(f"{d}_{idea}_{s}" in records for d in EPOCHS)]
+        if not seeds:
+            continue
+        cells = []
+        for data in EPOCHS:
+            for key in ("AP", "AP50"):
+                values = [100 * records[f"{data}_{idea}_{seed}"][key] for seed in seeds]
+                base = [100 * records[f"{data}_{BASE}_{seed}"][key] for seed in seeds]
+                cells.append(_cell(values if idea == BASE else [a - b for a, b in zip(values, base, strict=True)]))
+        rows.append([about.title, str(len(seeds)), *cells])
+    return report.table(header, rows)
+
+
+def _cell(values: list[float]) -> str:
+    """Return the mean, and the standard error of several values."""
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return f"{mean:.1f}"
+    return f"{mean:.1f} ± {statistics.stdev(values) / len(values) ** 0.5:.1f}"

@@ -1,0 +1,103 @@
+"""The ideas that benchmark.py tries change what their titles say, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection import roi_heads
+from torchvision.ops import generalized_box_iou_loss
+
+from benchmarks import ideas
+from benchmarks.settings import IdeasSettings
+from detect.errors import UsageError
+from detect.models import builder
+from detect.models.architecture import backbone_architecture
+from detect.models.builder import build
+
+
+def head_outputs(seed: int = 0) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = [torch.tensor([0, 1, 2, 0]), torch.tensor([2, 0, 0, 0])]
+    targets = [torch.randn(4, 4, generator=generator) for _ in labels]
+    return torch.randn(8, 3, generator=generator), torch.randn(8, 12, generator=generator), labels, targets
+
+
+def losses(patch, outputs) -> tuple[Tensor, Tensor]:
+    with patch():
+        return roi_heads.fastrcnn_loss(*outputs)
+
+
+def test_the_losses_of_all_rois_are_those_of_torchvision():
+    outputs = head_outputs()
+    torch.testing.assert_close(losses(ideas._head_loss(), outputs), roi_heads.fastrcnn_loss(*outputs))
+
+
+def test_ohem_counts_the_rois_with_the_highest_loss():
+    logits, offsets, labels, targets = head_outputs()
+    each = torch.nn.functional.cross_entropy(logits, torch.cat(labels), reduction="none")
+    classification, _ = losses(ideas._head_loss(hardest=0.5), (logits, offsets, labels, targets))
+    assert classification == pytest.approx(each.sort(descending=True).values[:4].mean().item())
+
+
+@pytest.mark.parametrize("idea", ["giou", "ciou"])
+def test_iou_losses_of_perfect_boxes_are_zero(idea):
+    logits, offsets, labels, targets = head_outputs()
+    label = torch.cat(labels)
+    perfect = offsets.unflatten(1, (3, 4)).clone()
+    perfect[torch.arange(8), label] = torch.cat(targets)
+    patch = ideas.IDEAS[idea].patch
+    assert losses(patch, (logits, perfect.flatten(1), labels, targets))[1] == pytest.approx(0, abs=1e-4)
+    assert losses(patch, (logits, offsets, labels, targets))[1] > 0.1
+
+
+def test_iou_losses_in_units_of_the_proposals_are_those_in_pixels():
+    proposals = torch.tensor([[10.0, 20, 110, 60], [5, 5, 15, 95]])
+    found, target = torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(0))
+    in_pixels = [ideas._BOX_CODER.decode_single(one, proposals) for one in (found, target)]
+    expected = generalized_box_iou_loss(*in_pixels)
+    torch.testing.assert_close(generalized_box_iou_loss(ideas._decode(found), ideas._decode(target)), expected)
+
+
+def test_a_shared_box_layer_gives_all_classes_the_same_boxes():
+    with ideas.IDEAS["agnostic"].patch():
+        model = build(backbone_architecture("mobilenet_v2", "fasterrcnn", 64), 4)
+    layer = model.roi_heads.box_predictor.bbox_pred
+    offsets = layer(torch.randn(5, layer.in_features)).unflatten(1, (4, 4))
+    assert layer.weight.shape == (16, layer.in_features)
+    assert all(torch.equal(offsets[:, 0], offsets[:, i]) for i in range(4))
+
+
+def test_models_are_built_with_other_proposals_and_rois():
+    architecture, built = backbone_architecture("mobilenet_v2", "fasterrcnn", 64), builder._build_on_backbone
+    with ideas.IDEAS["proposals_2000"].patch():
+        assert build(architecture, 2).rpn._post_nms_top_n["training"] == 2000
+    with ideas.IDEAS["rois_128"].patch():
+        assert build(architecture, 2).roi_heads.fg_bg_sampler.batch_size_per_image == 128
+    assert builder._build_on_backbone is built
+
+
+def test_the_table_has_differences_to_the_default_of_the_same_seed():
+    records = {
+        f"{data}_{idea}_{seed}": {"AP": 0.5 + 0.1 * seed + gain, "AP50": 0.8}
+        for data in ideas.EPOCHS
+        for idea, gain in ((ideas.BASE, 0.0), ("giou", 0.02))
+        for seed in range(2)
+    }
+    base, giou = ideas.table(records, 2).splitlines()[2:]
+    assert base.startswith("| default recipe | 2 | 55.0 ± 5.0 | 80.0 ± 0.0 |")
+    assert giou.startswith("| GIoU box loss | 2 | 2.0 ± 0.0 | 0.0 ± 0.0 |")
+
+
+def test_finished_runs_are_not_trained_again(tmp_path):
+    for data in ideas.EPOCHS:
+        (tmp_path / f"{data}_{ideas.BASE}_0.json").write_text(json.dumps({"AP": 0.5, "AP50": 0.75}))
+    text, _ = ideas.run(IdeasSettings(ideas=[], records=tmp_path))
+    assert "| default recipe | 1 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
+
+
+def test_an_unknown_idea_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="giou"):
+        ideas.run(IdeasSettings(ideas=["gio"], records=tmp_path))
