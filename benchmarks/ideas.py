@@ -17,27 +17,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection import roi_heads
-from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import batched_nms, complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
 
 import detect
 from benchmarks import report
 from benchmarks.report import Result
 from benchmarks.results import BACKBONE, SMALL, read_json, source_of
 from benchmarks.settings import IdeasSettings
+from detect.data.augmentation.pipeline import TrainTransform
 from detect.errors import UsageError
 from detect.io.files import make_folder, write_text
 from detect.models import builder
 from detect.models.cpu import rpn
-from detect.models.torchvision_internals import BoxCoder
+from detect.models.torchvision_internals import BoxCoder, GeneralizedRCNN
 from detect.text import unknown
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.run import LOG
 
 BASE = "default"
+LARGE = 416  # pixels
 EPOCHS = {"balloon": 21, "bccd": 7}  # a third of those that train.py fits to each dataset
 _BOX_CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))  # that of the box head
 
-Patch = Callable[[], AbstractContextManager]
+Patch = Callable[[int], AbstractContextManager]  # takes the number of epochs
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _built(change: Callable[[nn.Module], None] = lambda model: None, **values: A
         change(model)
         return model
 
-    return lambda: patch.object(builder, "_build_on_backbone", changed)
+    return lambda epochs: patch.object(builder, "_build_on_backbone", changed)
 
 
 def _training_proposals(count: int) -> Patch:
@@ -113,7 +115,7 @@ def _head_loss(box_loss: Callable[[Tensor, Tensor], Tensor] | None = None, harde
             boxes = box_loss(_decode(found), _decode(target[positive]))
         return each[kept].mean(), boxes / count
 
-    return lambda: patch.object(roi_heads, "fastrcnn_loss", losses)
+    return lambda epochs: patch.object(roi_heads, "fastrcnn_loss", losses)
 
 
 def _decode(offsets: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ def _decode(offsets: Tensor) -> Tensor:
     return _BOX_CODER.decode_single(offsets.float(), unit)
 
 
-def _focal_objectness() -> AbstractContextManager:
+def _focal_objectness(epochs: int) -> AbstractContextManager:
     class Functions:
         """``torch.nn.functional`` with a focal loss in place of binary cross-entropy."""
 
@@ -134,6 +136,42 @@ def _focal_objectness() -> AbstractContextManager:
             return sigmoid_focal_loss(logits, targets, alpha=-1, gamma=2, reduction="mean")
 
     return patch.object(rpn, "F", Functions())
+
+
+def _small_at_first(epochs: int) -> AbstractContextManager:
+    """Train on images of SMALL pixels in the first two thirds of the epochs, and as large as set in the last third."""
+    draw = TrainTransform._first_draws
+
+    def changed(self: TrainTransform, rng: Any, epoch: int, **values: Any) -> tuple[bool, float]:
+        is_mosaic, factor = draw(self, rng, epoch, **values)
+        return is_mosaic, factor * (SMALL / self.imgsz if epoch < epochs * 2 // 3 else 1)
+
+    return patch.object(TrainTransform, "_first_draws", changed)
+
+
+def _detect_flipped_too(epochs: int) -> AbstractContextManager:
+    """Detect in each image and in its mirror image at validation; NMS merges the detections."""
+    detect_once = GeneralizedRCNN.forward
+
+    def changed(self: Any, images: list[Tensor], targets: Any = None) -> Any:
+        if self.training or targets is not None:
+            return detect_once(self, images, targets)
+        found, mirrored = (detect_once(self, some) for some in (images, [image.flip(-1) for image in images]))
+        pairs = zip(found, mirrored, images, strict=True)
+        return [_merge(self, one, other, image.shape[-1]) for one, other, image in pairs]
+
+    return patch.object(GeneralizedRCNN, "forward", changed)
+
+
+def _merge(model: Any, found: dict[str, Tensor], mirrored: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+    """Return the detections in an image and in its mirror image without duplicates."""
+    left, top, right, bottom = mirrored["boxes"].unbind(1)
+    mirrored = {**mirrored, "boxes": torch.stack([width - right, top, width - left, bottom], 1)}
+    if "masks" in mirrored:
+        mirrored["masks"] = mirrored["masks"].flip(-1)
+    both = {key: torch.cat([found[key], mirrored[key]]) for key in found}
+    kept = batched_nms(both["boxes"], both["scores"], both["labels"], model.roi_heads.nms_thresh)
+    return {key: value[kept[: model.roi_heads.detections_per_img]] for key, value in both.items()}
 
 
 # The factors of the IoU losses are those of MMDetection's configurations faster-rcnn_r50_fpn_{giou,ciou}_1x_coco.
@@ -151,6 +189,9 @@ IDEAS = {
     "ema_99": Idea("EMA of the weights, decay 0.99", {"ema": 0.99}),
     "ema_998": Idea("EMA of the weights, decay 0.998", {"ema": 0.998}),
     "fpn_256": Idea("256 FPN channels, not 128", {"fpn_channels": 256}),
+    "flip": Idea("detection in mirror images too", patch=_detect_flipped_too),
+    "large": Idea(f"{LARGE} pixels", {"imgsz": LARGE}),
+    "late_large": Idea(f"{LARGE} pixels in the last third, {SMALL} before", {"imgsz": LARGE}, _small_at_first),
 }
 
 
@@ -174,11 +215,11 @@ def run(settings: IdeasSettings) -> Result:
 
 def train(name: str, data: str, idea: str, seed: int, settings: IdeasSettings) -> dict[str, float]:
     """Train a third of the default steps on small images; return the metrics on val after the last epoch."""
-    with IDEAS[idea].patch():
+    epochs = EPOCHS[data]
+    with IDEAS[idea].patch(epochs):
         detect.train(
             **source_of(data, settings.data_root),
-            imgsz=SMALL,
-            epochs=EPOCHS[data],
+            epochs=epochs,
             backbone=BACKBONE,
             pretrained=settings.pretrained,
             seed=seed,
@@ -187,7 +228,7 @@ def train(name: str, data: str, idea: str, seed: int, settings: IdeasSettings) -
             name=name,
             report=False,
             quiet=True,
-            **IDEAS[idea].settings,
+            **{"imgsz": SMALL, **IDEAS[idea].settings},
         )
     return MetricsLog(settings.output_dir / name / LOG).rows()[-1]["val"]["bbox"]
 

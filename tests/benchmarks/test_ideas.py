@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from helpers.tiny_models import TINY_ARCHITECTURE, make_image, random_model
 from torch import Tensor
 from torchvision.models.detection import roi_heads
 from torchvision.ops import generalized_box_iou_loss
 
 from benchmarks import ideas
 from benchmarks.settings import IdeasSettings
+from detect.data.augmentation import Augmentation
+from detect.data.augmentation.pipeline import TrainTransform
 from detect.errors import UsageError
 from detect.models import builder
 from detect.models.architecture import backbone_architecture
@@ -26,7 +30,7 @@ def head_outputs(seed: int = 0) -> tuple[Tensor, Tensor, list[Tensor], list[Tens
 
 
 def losses(patch, outputs) -> tuple[Tensor, Tensor]:
-    with patch():
+    with patch(1):
         return roi_heads.fastrcnn_loss(*outputs)
 
 
@@ -62,7 +66,7 @@ def test_iou_losses_in_units_of_the_proposals_are_those_in_pixels():
 
 
 def test_a_shared_box_layer_gives_all_classes_the_same_boxes():
-    with ideas.IDEAS["agnostic"].patch():
+    with ideas.IDEAS["agnostic"].patch(1):
         model = build(backbone_architecture("mobilenet_v2", "fasterrcnn", 64), 4)
     layer = model.roi_heads.box_predictor.bbox_pred
     offsets = layer(torch.randn(5, layer.in_features)).unflatten(1, (4, 4))
@@ -72,11 +76,41 @@ def test_a_shared_box_layer_gives_all_classes_the_same_boxes():
 
 def test_models_are_built_with_other_proposals_and_rois():
     architecture, built = backbone_architecture("mobilenet_v2", "fasterrcnn", 64), builder._build_on_backbone
-    with ideas.IDEAS["proposals_2000"].patch():
+    with ideas.IDEAS["proposals_2000"].patch(1):
         assert build(architecture, 2).rpn._post_nms_top_n["training"] == 2000
-    with ideas.IDEAS["rois_128"].patch():
+    with ideas.IDEAS["rois_128"].patch(1):
         assert build(architecture, 2).roi_heads.fg_bg_sampler.batch_size_per_image == 128
     assert builder._build_on_backbone is built
+
+
+def test_detections_in_a_mirror_image_are_merged_with_those_of_the_image():
+    model = random_model(TINY_ARCHITECTURE).eval()
+    model.roi_heads.score_thresh = 0.3
+    image = torch.from_numpy(make_image((64, 96), 0)).permute(2, 0, 1) / 255
+    with torch.inference_mode():
+        alone, mirrored = model([image])[0], model([image.flip(-1)])[0]
+        with ideas.IDEAS["flip"].patch(1):
+            merged = model([image])[0]
+    assert 0 < len(merged["scores"]) <= len(alone["scores"]) + len(mirrored["scores"])
+    assert merged["scores"][0] == max(alone["scores"][0], mirrored["scores"][0])
+
+
+def test_boxes_of_a_mirror_image_are_mirrored_back():
+    model = random_model(TINY_ARCHITECTURE)
+
+    def found(*boxes: list[float]) -> dict[str, Tensor]:
+        count = len(boxes)
+        return {"boxes": torch.tensor(boxes), "scores": torch.full((count,), 0.5), "labels": torch.ones(count).long()}
+
+    merged = ideas._merge(model, found([0.0, 5, 10, 20]), found([86.0, 5, 96, 20], [0.0, 30, 40, 50]), width=96)
+    assert merged["boxes"].tolist() == [[0, 5, 10, 20], [56, 30, 96, 50]]
+
+
+def test_images_are_small_in_the_first_two_thirds_of_the_epochs():
+    transform = TrainTransform(ideas.LARGE, Augmentation("none"))
+    with ideas.IDEAS["late_large"].patch(6):
+        sides = [min(transform.size_hw((600, 800), np.random.default_rng(0), epoch)) for epoch in range(6)]
+    assert sides == [ideas.SMALL] * 4 + [ideas.LARGE] * 2
 
 
 def test_the_table_has_differences_to_the_default_of_the_same_seed():
