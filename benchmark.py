@@ -11,6 +11,7 @@
     python benchmark.py video         frame rate of detect_video.py beside its detector alone (docs/video.md)
     python benchmark.py results       metrics after training on two datasets (docs/results.md)
     python benchmark.py ideas         ideas from the literature beside the default recipe (docs/results.md)
+    python benchmark.py start         first step of a training on a dataset of COCO's size (docs/training.md)
 
 Each prints a Markdown table; --json FILE also writes every measurement.
 """
@@ -36,6 +37,7 @@ COMMANDS = {
     "video": settings.VideoSettings,
     "results": settings.ResultsSettings,
     "ideas": settings.IdeasSettings,
+    "start": settings.StartSettings,
 }
 # Others have the name of their command.
 MODULES = {"train": "training", "evaluate": "evaluation", "labels": "label_errors", "serve": "serving"}

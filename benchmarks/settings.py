@@ -232,3 +232,14 @@ class IdeasSettings:
     output_dir: Path = option(Path("outputs/ideas"), "folder of the training runs", metavar="D")
     json: Path | None = _json()
     quiet: bool = _quiet()
+
+
+@dataclass(kw_only=True)
+class StartSettings:
+    """Measure time and memory until the first step of a training, on a generated dataset of COCO's size."""
+
+    images: int = option(118_000, "number of training images", low=1, high=10_000_000)
+    objects: int = option(860_000, "number of annotations of the training images", low=1, high=10_000_000)
+    rounds: int = _rounds(3)
+    json: Path | None = _json()
+    quiet: bool = _quiet()
