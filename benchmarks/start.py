@@ -87,14 +87,13 @@ def first_step(folder: Path) -> tuple[float, int]:
 
 def train_until_the_first_step(folder: Path) -> None:
     """Train on a folder, and end this process with the peak memory as output when the first step begins."""
-    import resource  # not on Windows
-
     from detect.training.config import TrainConfig
+    from detect.training.logging.progress import peak_memory_bytes
     from detect.training.step import TrainStep
     from detect.training.trainer import train
 
     def end(*_: Any) -> None:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.__stdout__, flush=True)
+        print(peak_memory_bytes() or 0, file=sys.__stdout__, flush=True)
         os._exit(0)
 
     TrainStep.__call__ = end  # type: ignore[method-assign]

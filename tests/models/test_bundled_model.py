@@ -22,6 +22,7 @@ from detect.structures.class_names import ClassNames
 from detect.structures.detections_json import detection_rows
 
 BALLOON = Path("../shared/data/balloon")
+BIAS = "roi_heads.box_predictor.cls_score.bias"
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,43 @@ def test_ship_script_removes_local_settings(tmp_path, training, shipped) -> None
     source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
     data = {"name": "kites", "train_images": 1}
     checkpoint.save(
-        checkpoint.Checkpoint({"a": torch.ones(3)}, {}, ClassNames(("kite",)), training=training, data=data), source
+        checkpoint.Checkpoint({BIAS: torch.zeros(2)}, {}, ClassNames(("kite",)), training=training, data=data), source
     )
     subprocess.run([sys.executable, "weights/ship.py", source, target], cwd=ROOT, check=True, capture_output=True)
     made = checkpoint.load(target)
-    assert made.training == shipped and made.data == data
+    assert made.training == shipped and made.data == data and made.state[BIAS].tolist() == [0, 0]
+
+
+@pytest.mark.slow
+def test_ship_script_lowers_scores_so_that_a_given_one_becomes_one_half(tmp_path) -> None:
+    source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
+    logits = torch.tensor([0.0, 2.0])
+    checkpoint.save(checkpoint.Checkpoint({BIAS: logits}, {}, ClassNames(("kite",))), source)
+    score = f"{logits.softmax(0)[1]:.4f}"
+    command = [sys.executable, "weights/ship.py", source, target, "--score"]
+    subprocess.run([*command, score], cwd=ROOT, check=True, capture_output=True)
+    assert checkpoint.load(target).state[BIAS].softmax(0)[1] == pytest.approx(0.5, abs=1e-3)
+    done = subprocess.run([*command, "1"], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: --score 1: must be between 0 and 1\n")
+
+
+@pytest.mark.slow
+def test_ship_script_averages_the_weights_of_several_checkpoints(tmp_path) -> None:
+    for name, value in (("a", 1.0), ("b", 3.0), ("other", [1.0, 2, 3])):
+        state = {BIAS: torch.tensor(value).expand(2) if name != "other" else torch.tensor(value)}
+        saved = checkpoint.Checkpoint(state, {}, ClassNames(("kite",)), training={"name": name, "lr": len(name)})
+        checkpoint.save(saved, tmp_path / f"{name}.safetensors")
+
+    def ship(*names: str) -> subprocess.CompletedProcess:
+        paths = [tmp_path / f"{name}.safetensors" for name in (*names, "made")]
+        return subprocess.run(
+            [sys.executable, "weights/ship.py", *paths], check=False, cwd=ROOT, capture_output=True, text=True
+        )
+
+    assert ship("a", "b").returncode == 0
+    made = checkpoint.load(tmp_path / "made.safetensors")
+    assert made.state[BIAS].tolist() == [2, 2] and made.training == {"lr": 1}
+    assert "different names or shapes" in ship("a", "other").stderr
 
 
 def _digests(records: Table) -> set[str]:
