@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import msgspec
@@ -96,8 +97,7 @@ def train_until_the_first_step(folder: Path) -> None:
         print(peak_memory_bytes() or 0, file=sys.__stdout__, flush=True)
         os._exit(0)
 
-    TrainStep.__call__ = end  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as output:
+    with tempfile.TemporaryDirectory() as output, patch.object(TrainStep, "__call__", end):
         train(
             TrainConfig(
                 data=str(folder),
