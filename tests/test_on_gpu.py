@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch) -> None:
-    """Convolutions on a GPU round their inputs to 10 bits (TF32) unless told otherwise."""
+    """By default, convolutions on a GPU round their inputs to 10 bits (TF32)."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
