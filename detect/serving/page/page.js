@@ -16,17 +16,19 @@ const items = [];
 let selected = null; // the item that is shown
 const running = new Set(); // the kinds of items that are being processed
 let needsKey = false;
+let connectAttempts = 0;
 
 const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const images = () => items.filter(({ kind }) => kind === "image");
 const finished = () => images().filter(({ state }) => state === "done");
 
 async function connect() {
+  const attempt = ++connectAttempts;
   if (!selected) showStatus("");
   try {
     await settings.loadModels();
   } catch (error) {
-    handle(error);
+    if (attempt === connectAttempts) handle(error); // a later attempt has another key
     return;
   }
   needsKey = false;
