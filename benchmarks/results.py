@@ -17,7 +17,7 @@ from typing import Any
 import detect
 from benchmarks import report, training
 from benchmarks.report import Result
-from benchmarks.settings import ResultsSettings, TrainSettings
+from benchmarks.settings import IdeasSettings, ResultsSettings, TrainSettings
 from benchmarks.training import DEFAULT, REFERENCE, Run
 from detect import runtime
 from detect.errors import DataError, UsageError
@@ -100,18 +100,7 @@ def train_and_evaluate(name: str, settings: ResultsSettings) -> dict[str, Any]:
         result = detect.train(resume=folder, device=settings.device, quiet=settings.quiet)
     else:
         shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed before its first state
-        result = detect.train(
-            **source,
-            **VARIANTS[variant],
-            epochs=epochs_of(data, variant, settings),
-            backbone=BACKBONE,
-            pretrained=settings.pretrained,
-            seed=seed,
-            device=settings.device,
-            output_dir=settings.output_dir,
-            name=name,
-            quiet=settings.quiet,
-        )
+        result = train_run(name, data, seed, settings, epochs=epochs_of(data, variant, settings), **VARIANTS[variant])
     evaluation = {"device": settings.device, "intervals": True, **source}
     metrics = {split: detect.evaluate(result.best, split=split, **evaluation).scores for split in SPLITS}
     rows = MetricsLog(folder / LOG).rows()
@@ -119,6 +108,23 @@ def train_and_evaluate(name: str, settings: ResultsSettings) -> dict[str, Any]:
     kept = {k: v for k, v in result.config.to_dict().items() if k not in ("data_root", "output_dir", "name")}
     kept |= {"data": data, "pretrained": Path(result.config.pretrained).name}
     return {"metrics": metrics, "epochs": len(rows), "seconds": seconds, "settings": kept}
+
+
+def train_run(
+    name: str, data: str, seed: int, settings: ResultsSettings | IdeasSettings, **values: Any
+) -> detect.TrainResult:
+    """Train the run ``name`` on a dataset of DATASETS. ``values``: settings that differ from the defaults."""
+    return detect.train(
+        **source_of(data, settings.data_root),
+        **values,
+        backbone=BACKBONE,
+        pretrained=settings.pretrained,
+        seed=seed,
+        device=settings.device,
+        output_dir=settings.output_dir,
+        name=name,
+        quiet=settings.quiet,
+    )
 
 
 def source_of(data: str, data_root: Path | None) -> dict[str, Any]:

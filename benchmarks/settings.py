@@ -204,34 +204,33 @@ class VideoSettings:
 
 
 @dataclass(kw_only=True)
-class ResultsSettings:
-    """Train and score the runs of docs/results.md; finished runs are kept, interrupted ones continue."""
-
-    runs: list[str] | None = option(
-        None, "runs whose names begin with NAME, such as balloon_default (default: all)", metavar="NAME"
-    )
+class _TrainedRuns:
     data_root: Path | None = option(None, "folder that holds balloon/ and bccd/ (default: datasets)", metavar="DIR")
     pretrained: str = option("auto", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
     device: str = device_option()
-    records: Path = option(Path("docs/results"), "folder with one file for each finished run", metavar="DIR")
-    output_dir: Path = option(Path("outputs/results"), "folder of the training runs", metavar="D")
     json: Path | None = _json()
     quiet: bool = _quiet()
 
 
 @dataclass(kw_only=True)
-class IdeasSettings:
+class ResultsSettings(_TrainedRuns):
+    """Train and score the runs of docs/results.md; finished runs are kept, interrupted ones continue."""
+
+    runs: list[str] | None = option(
+        None, "runs whose names begin with NAME, such as balloon_default (default: all)", metavar="NAME"
+    )
+    records: Path = option(Path("docs/results"), "folder with one file for each finished run", metavar="DIR")
+    output_dir: Path = option(Path("outputs/results"), "folder of the training runs", metavar="D")
+
+
+@dataclass(kw_only=True)
+class IdeasSettings(_TrainedRuns):
     """Train with ideas from the literature, a third of the default steps on small images; finished runs are kept."""
 
     ideas: list[str] | None = option(None, "ideas to try, such as giou (default: all)", metavar="NAME")
     seeds: int = option(1, "number of seeds of each idea", low=1)
-    data_root: Path | None = option(None, "folder that holds balloon/ and bccd/ (default: datasets)", metavar="DIR")
-    pretrained: str = option("auto", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
-    device: str = device_option()
     records: Path = option(Path("docs/results/ideas"), "folder with one file for each finished run", metavar="DIR")
     output_dir: Path = option(Path("outputs/ideas"), "folder of the training runs", metavar="D")
-    json: Path | None = _json()
-    quiet: bool = _quiet()
 
 
 @dataclass(kw_only=True)

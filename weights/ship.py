@@ -30,6 +30,8 @@ from detect.errors import UsageError
 from detect.io.files import write_bytes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detect.models.checkpoint import Checkpoint
 
 MAX_BYTES = 20_000_000  # everyone who clones the repository downloads the file
@@ -55,9 +57,8 @@ def main() -> None:
     for key in ("pretrained", "backgrounds"):
         if settings.get(key):
             settings[key] = Path(urlsplit(settings[key]).path).name  # without the query, which may hold a secret
-    bias = trained.state[BACKGROUND_BIAS].clone()
-    bias[0] += math.log(arguments.score / (1 - arguments.score))
-    shipped = replace(trained, state={**trained.state, BACKGROUND_BIAS: bias}, training=settings, fast={})
+    state = moved_scores(trained.state, arguments.score) if arguments.score != 0.5 else trained.state
+    shipped = replace(trained, state=state, training=settings, fast={})
     content = checkpoint.to_bytes(checkpoint.to_half(shipped))
     size = len(content) / 1e6
     if len(content) > MAX_BYTES:
@@ -67,9 +68,27 @@ def main() -> None:
     print(f"{target}: {size:.1f} MB")
 
 
+def moved_scores(state: dict[str, Tensor], score: float) -> dict[str, Tensor]:
+    """Return the weights of an R-CNN with another background logit, so that ``score`` becomes 0.5.
+
+    Raises UsageError for weights of another kind of model.
+    """
+    if BACKGROUND_BIAS not in state:
+        raise UsageError(f"--score needs a Faster or Mask R-CNN; this model has no {BACKGROUND_BIAS}")
+    bias = state[BACKGROUND_BIAS].clone()
+    bias[0] += math.log(score / (1 - score))
+    return {**state, BACKGROUND_BIAS: bias}
+
+
 def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
-    """Return the first of the checkpoints with the mean of the weights of all. Raises UsageError for other shapes."""
+    """Return the first of the checkpoints with the mean of the weights of all.
+
+    Raises UsageError for weights of other names or shapes, and for other training images, since the shipped list would
+    lack them.
+    """
     first, *_ = checkpoints
+    if any(one.data.get("train_digest") != first.data.get("train_digest") for one in checkpoints):
+        raise UsageError("the checkpoints were trained on different images, and the list has those of the first only")
     shapes = [{name: tensor.shape for name, tensor in one.state.items()} for one in checkpoints]
     if any(one != shapes[0] for one in shapes):
         raise UsageError("the checkpoints have weights of different names or shapes; only runs of one model fit")

@@ -77,9 +77,9 @@ def test_ship_script_lowers_scores_so_that_a_given_one_becomes_one_half(tmp_path
 
 @pytest.mark.slow
 def test_ship_script_averages_the_weights_of_several_checkpoints(tmp_path) -> None:
-    for name, value in (("a", 1.0), ("b", 3.0), ("other", [1.0, 2, 3])):
-        state = {BIAS: torch.tensor(value).expand(2) if name != "other" else torch.tensor(value)}
-        saved = checkpoint.Checkpoint(state, {}, ClassNames(("kite",)), training={"name": name, "lr": len(name)})
+    for name, values, digest in (("a", [1, 1], "0"), ("b", [3, 3], "0"), ("c", [1, 2, 3], "0"), ("d", [1, 1], "1")):
+        state, data = {BIAS: torch.tensor(values).float()}, {"train_digest": digest}
+        saved = checkpoint.Checkpoint(state, {}, ClassNames(("kite",)), training={"aug": name}, data=data)
         checkpoint.save(saved, tmp_path / f"{name}.safetensors")
 
     def ship(*names: str) -> subprocess.CompletedProcess:
@@ -90,8 +90,9 @@ def test_ship_script_averages_the_weights_of_several_checkpoints(tmp_path) -> No
 
     assert ship("a", "b").returncode == 0
     made = checkpoint.load(tmp_path / "made.safetensors")
-    assert made.state[BIAS].tolist() == [2, 2] and made.training == {"lr": 1}
-    assert "different names or shapes" in ship("a", "other").stderr
+    assert made.state[BIAS].tolist() == [2, 2] and made.training == {"aug": "a"}
+    assert "different names or shapes" in ship("a", "c").stderr
+    assert "trained on different images" in ship("a", "d").stderr
 
 
 def _digests(records: Table) -> set[str]:

@@ -255,6 +255,28 @@ def test_a_missing_and_a_wrong_api_key_are_reported_and_the_image_waits_for_the_
         assert not page.is_visible("#key-form") and page.evaluate("document.activeElement.id") == "file"
 
 
+def test_the_late_answer_to_a_wrong_api_key_does_not_ask_again_after_the_right_one(browser, images):
+    with serving(tiny_model(), api_key="sesame") as client, opened(browser, str(client.base_url)) as page:
+        page.wait_for_selector("#key:focus")
+        held = []
+
+        def hold(route) -> None:
+            if "wrong" in " ".join(route.request.headers.values()):
+                held.append(route)
+            else:
+                route.continue_()
+
+        page.route("**/v1/models", hold)
+        for key in ("wrong", "sesame"):
+            page.fill("#key", key)
+            page.keyboard.press("Enter")
+        page.wait_for_selector("#key-form", state="hidden")
+        with page.expect_response("**/v1/models"):
+            held[0].continue_()
+        choose_files(page, images[0])
+        assert not page.is_visible("#key-form")
+
+
 def test_the_settings_are_below_the_image_on_a_phone_and_beside_it_on_a_desktop(page, images):
     choose_files(page, *images[:2])
     wait_for_all(page)
