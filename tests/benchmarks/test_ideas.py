@@ -71,6 +71,10 @@ def test_a_shared_box_layer_gives_all_classes_the_same_boxes():
     layer = model.roi_heads.box_predictor.bbox_pred
     offsets = layer(torch.randn(5, layer.in_features)).unflatten(1, (4, 4))
     assert layer.weight.shape == (16, layer.in_features)
+    assert ideas._BOX_CODER.weights == model.roi_heads.box_coder.weights
+    torch.nn.init.constant_(layer.weight, 1.0)
+    torch.nn.init.zeros_(layer.bias)
+    assert layer(torch.ones(1, layer.in_features))[0, 0] == 2 * layer.in_features  # 4 rows / the square root of 4
     assert all(torch.equal(offsets[:, 0], offsets[:, i]) for i in range(4))
 
 
