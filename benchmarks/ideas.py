@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +17,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torchvision.models.detection import roi_heads
 from torchvision.ops import batched_nms, complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -31,6 +32,7 @@ from detect.models import builder
 from detect.models.cpu import rpn
 from detect.models.torchvision_internals import BoxCoder, GeneralizedRCNN
 from detect.text import unknown
+from detect.training import setup
 from detect.training.logging.jsonl import MetricsLog
 from detect.training.run import LOG
 
@@ -175,6 +177,23 @@ def _merge(model: Any, found: dict[str, Tensor], mirrored: dict[str, Tensor], wi
     return {key: value[kept[: model.roi_heads.detections_per_img]] for key, value in both.items()}
 
 
+def _mean_of_late_weights(epochs: int) -> AbstractContextManager:
+    """Average the weights of all steps t with weights that grow as t³, so that about the last third of them counts.
+
+    Stochastic weight averaging with the learning rates of the default recipe, in the form of Shamir & Zhang,
+    https://arxiv.org/abs/1212.1824 (polynomial decay), which needs no first step of the average.
+    """
+
+    def update(averages: Sequence[Tensor], current: Sequence[Tensor], num_updates: Tensor | int) -> None:
+        for average, value in zip(averages, current, strict=True):
+            average.lerp_(value, 4 / (float(num_updates) + 4)) if average.is_floating_point() else average.copy_(value)
+
+    def average(model: nn.Module, decay: float) -> AveragedModel:
+        return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+    return patch.object(setup, "build_ema", average)
+
+
 # The factors of the IoU losses are those of MMDetection's configurations faster-rcnn_r50_fpn_{giou,ciou}_1x_coco.
 IDEAS = {
     BASE: Idea("default recipe"),
@@ -189,6 +208,7 @@ IDEAS = {
     "focal_rpn": Idea("focal loss of the objectness", patch=_focal_objectness),
     "ema_99": Idea("EMA of the weights, decay 0.99", {"ema": 0.99}),
     "ema_998": Idea("EMA of the weights, decay 0.998", {"ema": 0.998}),
+    "swa": Idea("SWA: mean of the weights of late steps", {"ema": 0.5}, _mean_of_late_weights),
     "fpn_256": Idea("256 FPN channels, not 128", {"fpn_channels": 256}),
     "flip": Idea("detection in mirror images too", patch=_detect_flipped_too),
     "large": Idea(f"{LARGE} pixels", {"imgsz": LARGE}),

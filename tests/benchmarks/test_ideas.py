@@ -20,6 +20,7 @@ from detect.errors import UsageError
 from detect.models import builder
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
+from detect.training import setup
 
 
 def head_outputs(seed: int = 0) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
@@ -108,6 +109,18 @@ def test_boxes_of_a_mirror_image_are_mirrored_back():
 
     merged = ideas._merge(model, found([0.0, 5, 10, 20]), found([86.0, 5, 96, 20], [0.0, 30, 40, 50]), width=96)
     assert merged["boxes"].tolist() == [[0, 5, 10, 20], [56, 30, 96, 50]]
+
+
+def test_late_steps_count_most_in_the_mean_of_the_weights():
+    weight, with_average = torch.nn.Linear(1, 1, bias=False), ideas.IDEAS["swa"]
+    with with_average.patch(1):
+        average = setup.build_ema(weight, with_average.settings["ema"])
+    values = torch.arange(1000.0)
+    for value in values:
+        torch.nn.init.constant_(weight.weight, float(value))
+        average.update_parameters(weight)
+    expected = (values * (values + 1) ** 3).sum() / ((values + 1) ** 3).sum()
+    assert average.module.weight.item() == pytest.approx(expected.item(), rel=0.005)
 
 
 def test_images_are_small_in_the_first_two_thirds_of_the_epochs():
