@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # Patterns of the files that detect.io.resources finds in an installed package.
-SHIPPED = ("weights/*.safetensors", "weights/*.md", "datasets/*.yaml", "input/*")
+SHIPPED = ("weights/*.safetensors", "weights/*.md", "weights/*.txt", "datasets/*.yaml", "input/*")
 
 
 def requirements(name: str, seen: frozenset[str] = frozenset()) -> list[str]:

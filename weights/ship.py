@@ -2,11 +2,12 @@
 
     python weights/ship.py outputs/train/NAME/best.safetensors weights/balloon.safetensors
 
-The bundled file has half-precision weights and does not contain the paths of the machine that trained it. The settings
-and the list of training images are those of the first checkpoint; the list is copied to the folder of the target.
+The bundled file has half-precision weights and does not contain the paths of the machine that trained it. The list of
+training images is written to the folder of the target, without folders and without repetitions.
 
 The weights of several checkpoints are averaged (model soup, Wortsman et al., https://arxiv.org/abs/2203.05482), which
-suits runs that continue the same model.
+suits runs that continue the same model. The settings are those of the first checkpoint; the list has the training
+images of all.
 
 --score S changes all scores so that S becomes 0.5, the default threshold: a constant is added to the logit of the
 background. The order of detections stays the same.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,23 +49,28 @@ def main() -> None:
     if not 0 < arguments.score < 1:
         raise UsageError(f"--score {arguments.score:g}: must be between 0 and 1")
 
-    from detect.data.digests import copy_digests
+    from detect.data.digests import TRAIN_IMAGES, dataset_digest, write_digests
     from detect.models import checkpoint
 
-    source, target = arguments.sources[0], arguments.target
-    trained = average([checkpoint.load(path) for path in arguments.sources])
+    target = arguments.target
+    loaded = {path: checkpoint.load(path) for path in arguments.sources}
+    trained, images = average([*loaded.values()]), training_images(loaded)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL_SETTINGS}
     for key in ("pretrained", "backgrounds"):
         if settings.get(key):
             settings[key] = Path(urlsplit(settings[key]).path).name  # without the query, which may hold a secret
     state = moved_scores(trained.state, arguments.score) if arguments.score != 0.5 else trained.state
-    shipped = replace(trained, state=state, training=settings, fast={})
+    data = trained.data
+    if images:
+        data = {**data, "train_images": len(images), "train_digest": dataset_digest(images)}
+    shipped = replace(trained, state=state, training=settings, data=data, fast={})
     content = checkpoint.to_bytes(checkpoint.to_half(shipped))
     size = len(content) / 1e6
     if len(content) > MAX_BYTES:
-        raise UsageError(f"{source}: the bundled file would have {size:.1f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB")
+        raise UsageError(f"{target}: would have {size:.1f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB")
+    if images:
+        write_digests(target.parent / TRAIN_IMAGES, [*images], [Path(name).name for name in images.values()])
     write_bytes(target, content)
-    copy_digests(source, target)
     print(f"{target}: {size:.1f} MB")
 
 
@@ -83,12 +89,9 @@ def moved_scores(state: dict[str, Tensor], score: float) -> dict[str, Tensor]:
 def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     """Return the first of the checkpoints with the mean of the weights of all.
 
-    Raises UsageError for weights of other names or shapes, and for other training images, since the shipped list would
-    lack them.
+    Raises UsageError for weights of other names or shapes.
     """
     first, *_ = checkpoints
-    if any(one.data.get("train_digest") != first.data.get("train_digest") for one in checkpoints):
-        raise UsageError("the checkpoints were trained on different images, and the list has those of the first only")
     shapes = [{name: tensor.shape for name, tensor in one.state.items()} for one in checkpoints]
     if any(one != shapes[0] for one in shapes):
         raise UsageError("the checkpoints have weights of different names or shapes; only runs of one model fit")
@@ -99,6 +102,24 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
         for name, tensor in first.state.items()
     }
     return replace(first, state=state)
+
+
+def training_images(checkpoints: Mapping[Path, Checkpoint]) -> dict[str, str]:
+    """Return the digest and the name of each image that any of the checkpoints was trained on.
+
+    A single checkpoint of an earlier version, which stores no ``train_digest``, has none. Raises UsageError if a list
+    is missing.
+    """
+    from detect.data.digests import TRAIN_IMAGES, read_images
+
+    images: dict[str, str] = {}
+    for path, one in checkpoints.items():
+        if (digest := one.data.get("train_digest")) is None and len(checkpoints) == 1:
+            continue
+        if not (found := read_images(path, digest or "")):
+            raise UsageError(f"{path}: there is no {TRAIN_IMAGES} beside it with its training images")
+        images |= found
+    return images
 
 
 if __name__ == "__main__":

@@ -80,14 +80,21 @@ def write_digests(path: Path, digests: Sequence[str], names: Sequence[str]) -> N
     write_bytes(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
-def read_digests(model: Path, expected: str) -> frozenset[str]:
-    """Return the digests in the file TRAIN_IMAGES beside a checkpoint, or of an exported model.
+def read_images(model: Path, expected: str) -> dict[str, str]:
+    """Return the digest and the name of each image in the file TRAIN_IMAGES beside a checkpoint, or of an exported model.
 
     expected: the ``dataset_digest`` that the model stores. Without the file, and for a file of other images, the
-    result is empty.
+    result is empty. Images that could not be read are left out.
     """
-    digests = [line[:16].strip("-") for line in _sections(_list_of(model)).get(f"{_TITLE}{expected}", [])]
-    return frozenset(filter(None, digests)) if dataset_digest(digests) == expected else frozenset()
+    rows = [(line[:16].strip("-"), line[18:]) for line in _sections(_list_of(model)).get(f"{_TITLE}{expected}", [])]
+    if dataset_digest(digest for digest, _ in rows) != expected:
+        return {}
+    return {digest: name for digest, name in rows if digest}
+
+
+def read_digests(model: Path, expected: str) -> frozenset[str]:
+    """Return the digests of ``read_images``."""
+    return frozenset(read_images(model, expected))
 
 
 def _sections(path: Path) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from helpers.folders import ROOT
 
 from demo import compare
 from detect.data.description import find_spec
+from detect.data.digests import TRAIN_IMAGES, dataset_digest, read_images, write_digests
 from detect.data.table import Table
 from detect.inference.load import load_model
 from detect.io.downloads import sha256_of
@@ -77,22 +78,30 @@ def test_ship_script_lowers_scores_so_that_a_given_one_becomes_one_half(tmp_path
 
 @pytest.mark.slow
 def test_ship_script_averages_the_weights_of_several_checkpoints(tmp_path) -> None:
-    for name, values, digest in (("a", [1, 1], "0"), ("b", [3, 3], "0"), ("c", [1, 2, 3], "0"), ("d", [1, 1], "1")):
-        state, data = {BIAS: torch.tensor(values).float()}, {"train_digest": digest}
+    for name, values, digest in (("a", [1, 1], "1"), ("b", [3, 3], "2"), ("c", [1, 2, 3], "1"), ("d", [1, 1], "3")):
+        digests, state = ["0" * 16, digest * 16], {BIAS: torch.tensor(values).float()}
+        data = {"train_digest": dataset_digest(digests), "train_images": 2}
         saved = checkpoint.Checkpoint(state, {}, ClassNames(("kite",)), training={"aug": name}, data=data)
-        checkpoint.save(saved, tmp_path / f"{name}.safetensors")
+        (tmp_path / name).mkdir()
+        checkpoint.save(saved, tmp_path / name / "x.safetensors")
+        if name != "d":
+            write_digests(tmp_path / name / TRAIN_IMAGES, digests, ["/home/me/0.jpg", f"/home/me/{digest}.jpg"])
+
+    (tmp_path / "made").mkdir()
 
     def ship(*names: str) -> subprocess.CompletedProcess:
-        paths = [tmp_path / f"{name}.safetensors" for name in (*names, "made")]
+        paths = [tmp_path / name / "x.safetensors" for name in (*names, "made")]
         return subprocess.run(
             [sys.executable, "weights/ship.py", *paths], check=False, cwd=ROOT, capture_output=True, text=True
         )
 
     assert ship("a", "b").returncode == 0
-    made = checkpoint.load(tmp_path / "made.safetensors")
-    assert made.state[BIAS].tolist() == [2, 2] and made.training == {"aug": "a"}
+    made = checkpoint.load(tmp_path / "made" / "x.safetensors")
+    assert made.state[BIAS].tolist() == [2, 2] and made.training == {"aug": "a"} and made.data["train_images"] == 3
+    images = read_images(tmp_path / "made" / "x.safetensors", made.data["train_digest"])
+    assert images == {digest * 16: f"{digest}.jpg" for digest in "012"}
     assert "different names or shapes" in ship("a", "c").stderr
-    assert "trained on different images" in ship("a", "d").stderr
+    assert f"{tmp_path / 'd' / 'x.safetensors'}: there is no {TRAIN_IMAGES} beside it" in ship("a", "d").stderr
 
 
 def _digests(records: Table) -> set[str]:
