@@ -9,8 +9,9 @@ The weights of several checkpoints are averaged (model soup, Wortsman et al., ht
 suits runs that continue the same model. The settings are those of the first checkpoint; the list has the training
 images of all.
 
---score S changes all scores so that S becomes 0.5, the default threshold: a constant is added to the logit of the
-background. The order of detections stays the same.
+--score S changes all scores so that S becomes 0.5, the default threshold, while 0.05, the lowest score that evaluation
+counts, stays 0.05: the logits are multiplied by a number and another is added to that of the background (Platt
+scaling). For a model of one class, the order of its detections and its AP stay the same.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from detect.models.checkpoint import Checkpoint
 
 MAX_BYTES = 20_000_000  # everyone who clones the repository downloads the file
-BACKGROUND_BIAS = "roi_heads.box_predictor.cls_score.bias"  # its first number
+CLASS_LAYER = "roi_heads.box_predictor.cls_score"  # its first output is the logit of the background
+LOWEST_SCORE = 0.05
 LOCAL_SETTINGS = ("data", "data_root", "output_dir", "name", "resume", "quiet", "device", "workers")
 
 
@@ -46,8 +48,8 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="file to write", metavar="OUT.safetensors")
     parser.add_argument("--score", type=float, default=0.5, help="score that becomes 0.5 (default: 0.5)", metavar="S")
     arguments = parser.parse_args()
-    if not 0 < arguments.score < 1:
-        raise UsageError(f"--score {arguments.score:g}: must be between 0 and 1")
+    if not LOWEST_SCORE < arguments.score < 1:
+        raise UsageError(f"--score {arguments.score:g}: must be between {LOWEST_SCORE:g} and 1")
 
     from detect.data.digests import TRAIN_IMAGES, dataset_digest, write_digests
     from detect.models import checkpoint
@@ -75,15 +77,20 @@ def main() -> None:
 
 
 def moved_scores(state: dict[str, Tensor], score: float) -> dict[str, Tensor]:
-    """Return the weights of an R-CNN with another background logit, so that ``score`` becomes 0.5.
+    """Return the weights of an R-CNN with another last layer of its classes, so that ``score`` becomes 0.5.
 
     Raises UsageError for weights of another kind of model.
     """
-    if BACKGROUND_BIAS not in state:
-        raise UsageError(f"--score needs a Faster or Mask R-CNN; this model has no {BACKGROUND_BIAS}")
-    bias = state[BACKGROUND_BIAS].clone()
-    bias[0] += math.log(score / (1 - score))
-    return {**state, BACKGROUND_BIAS: bias}
+    if f"{CLASS_LAYER}.bias" not in state:
+        raise UsageError(f"--score needs a Faster or Mask R-CNN; this model has no {CLASS_LAYER}")
+    factor = logit(LOWEST_SCORE) / (logit(LOWEST_SCORE) - logit(score))
+    weight, bias = (state[f"{CLASS_LAYER}.{name}"] * factor for name in ("weight", "bias"))
+    bias[0] += factor * logit(score)
+    return {**state, f"{CLASS_LAYER}.weight": weight, f"{CLASS_LAYER}.bias": bias}
+
+
+def logit(score: float) -> float:
+    return math.log(score / (1 - score))
 
 
 def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:

@@ -10,20 +10,27 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.folders import ROOT
+from torch.nn.functional import linear
 
 from demo import compare
 from detect.data.description import find_spec
-from detect.data.digests import TRAIN_IMAGES, dataset_digest, read_images, write_digests
-from detect.data.table import Table
+from detect.data.digests import (
+    TRAIN_IMAGES,
+    dataset_digest,
+    image_digests,
+    read_digests,
+    read_images,
+    write_digests,
+)
 from detect.inference.load import load_model
-from detect.io.downloads import sha256_of
 from detect.models import checkpoint
 from detect.models.pretrained import bundled
 from detect.structures.class_names import ClassNames
 from detect.structures.detections_json import detection_rows
 
 BALLOON = Path("../shared/data/balloon")
-BIAS = "roi_heads.box_predictor.cls_score.bias"
+CLASS_LAYER = "roi_heads.box_predictor.cls_score"
+BIAS = f"{CLASS_LAYER}.bias"
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +73,20 @@ def test_ship_script_removes_local_settings(tmp_path, training, shipped) -> None
 @pytest.mark.slow
 def test_ship_script_lowers_scores_so_that_a_given_one_becomes_one_half(tmp_path) -> None:
     source, target = tmp_path / "best.safetensors", tmp_path / "x.safetensors"
-    logits = torch.tensor([0.0, 2.0])
-    checkpoint.save(checkpoint.Checkpoint({BIAS: logits}, {}, ClassNames(("kite",))), source)
-    score = f"{logits.softmax(0)[1]:.4f}"
+    features = torch.tensor([[1.0], [0.0], [-1.0]])
+    weight, bias = torch.tensor([[-1.0], [2.0]]), torch.tensor([0.5, 0.5])
+    state = {f"{CLASS_LAYER}.weight": weight, f"{CLASS_LAYER}.bias": bias}
+    checkpoint.save(checkpoint.Checkpoint(state, {}, ClassNames(("kite",))), source)
+    before = linear(features, weight, bias).softmax(1)[:, 1]
+    assert before.tolist() == pytest.approx([0.953, 0.5, 0.047], abs=1e-3)
     command = [sys.executable, "weights/ship.py", source, target, "--score"]
-    subprocess.run([*command, score], cwd=ROOT, check=True, capture_output=True)
-    assert checkpoint.load(target).state[BIAS].softmax(0)[1] == pytest.approx(0.5, abs=1e-3)
+    subprocess.run([*command, "0.95"], cwd=ROOT, check=True, capture_output=True)
+    made = checkpoint.load(target).state
+    after = linear(features, made[f"{CLASS_LAYER}.weight"].float(), made[f"{CLASS_LAYER}.bias"].float()).softmax(1)
+    # the logits of 0.95, 0.5 and 0.05 are 2.944, 0 and -2.944; they become 0, -1.472 and -2.944
+    assert after[:, 1].tolist() == pytest.approx([0.507, 0.187, 0.049], abs=2e-3)
     done = subprocess.run([*command, "1"], check=False, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: --score 1: must be between 0 and 1\n")
+    assert (done.returncode, done.stderr) == (2, "error: --score 1: must be between 0.05 and 1\n")
 
 
 @pytest.mark.slow
@@ -104,20 +117,32 @@ def test_ship_script_averages_the_weights_of_several_checkpoints(tmp_path) -> No
     assert f"{tmp_path / 'd' / 'x.safetensors'}: there is no {TRAIN_IMAGES} beside it" in ship("a", "d").stderr
 
 
-def _digests(records: Table) -> set[str]:
-    return {sha256_of(record.path) for record in records}
-
-
 @pytest.mark.skipif(not BALLOON.is_dir(), reason="needs the balloon dataset")
 def test_training_images_are_not_in_val_or_test(header: checkpoint.Checkpoint) -> None:
     spec = find_spec("balloon", BALLOON)
-    trained, labelled = set(header.data["train_fingerprint"]), _digests(spec.read("train")[1])
+    trained = read_digests(bundled("balloon"), header.data["train_digest"])
+    labelled, *held_out = (
+        set(image_digests([record.path for record in spec.read(split)[1]])) for split in ("train", "val", "test")
+    )
     assert labelled <= trained
-    assert len(trained - labelled) == len((ROOT / "weights/backgrounds.txt").read_text().splitlines())
-    for split in ("val", "test"):
-        held_out = _digests(spec.read(split)[1])
-        assert len(held_out) == 13
-        assert not trained & held_out
+    for images in held_out:
+        assert len(images) == 13
+        assert not trained & images
+
+
+def test_the_list_of_training_images_is_that_of_the_bundled_model(header: checkpoint.Checkpoint) -> None:
+    images = read_images(bundled("balloon"), header.data["train_digest"])
+    backgrounds = {Path(line).name for line in (ROOT / "weights/backgrounds.txt").read_text().splitlines()}
+    names = set(images.values())
+    assert len(images) == header.data["train_images"] == 48 + 60 + 642 + 4
+    assert len(names & backgrounds) == 642
+    assert {name for name in names if (ROOT / "input" / name).is_file()} == {f"image_{i}.jpg" for i in range(1, 5)}
+
+
+@pytest.mark.slow
+def test_bundled_model_detects_nothing_in_photographs_without_balloons() -> None:
+    found = load_model("balloon", device="cpu")([ROOT / "input" / f"image_{i}.jpg" for i in range(1, 5)])
+    assert [len(one) for one in found] == [0] * 4
 
 
 def test_bundled_model_detects_the_balloons_of_the_sample_image(tmp_path: Path) -> None:
