@@ -81,7 +81,7 @@ def write_digests(path: Path, digests: Sequence[str], names: Sequence[str]) -> N
 
 
 def read_images(model: Path, expected: str) -> dict[str, str]:
-    """Return the digest and the name of each image in the file TRAIN_IMAGES beside a checkpoint, or of an exported model.
+    """Return digest and name of each image in the file TRAIN_IMAGES beside a checkpoint, or of an exported model.
 
     expected: the ``dataset_digest`` that the model stores. Without the file, and for a file of other images, the
     result is empty. Images that could not be read are left out.

@@ -26,6 +26,21 @@ def repeat_factors(images: np.ndarray, labels: np.ndarray, count: int, threshold
     return factors
 
 
+def limit_backgrounds(repeats: np.ndarray | None, images: np.ndarray, count: int, ratio: float) -> np.ndarray:
+    """Return how often each image is used per epoch, so that at most ``ratio`` backgrounds are used per other image.
+
+    repeats: float64 [count], how often each image is used so far; None for once each.
+    images: int [M], image index 0..count-1 of each object. Images without objects are backgrounds.
+    Returns float64 [count]. Below 1 it is the probability that an image is used in an epoch.
+    """
+    repeats = np.ones(count) if repeats is None else repeats.copy()
+    is_background = np.bincount(images, minlength=count) == 0
+    expected, limit = repeats[is_background].sum(), ratio * repeats[~is_background].sum()
+    if expected > limit:
+        repeats[is_background] *= limit / expected
+    return repeats
+
+
 def sample_epoch(count: int, rng: np.random.Generator, repeats: np.ndarray | None = None) -> np.ndarray:
     """Return the images of one epoch in random order as sample numbers, int64 [E].
 

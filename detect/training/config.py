@@ -124,6 +124,12 @@ class TrainConfig(Augmentation, _DataModelSchedule):
     backgrounds: str | None = option(
         None, "folder or pattern of images without objects, to reduce false positives (default: none)", metavar="DIR"
     )
+    background_ratio: float | None = option(
+        None,
+        "maximum number of images without objects per image with objects in an epoch, drawn again for each epoch"
+        " (default: no maximum)",
+        low=0,
+    )
     ema: float = option(
         0.0,
         "decay of an exponential moving average of the weights, such as 0.998, which is then evaluated and saved;"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from detect import distributed
-from detect.data.sampling import repeat_factors
+from detect.data.sampling import limit_backgrounds, repeat_factors
 from detect.models.pretrained import UsedWeights
 from detect.progress import report
 from detect.training.auto.fitted_default import FittedDefault
@@ -69,14 +69,18 @@ class FittedConfig:
 
     @cached_property
     def image_repeats(self) -> np.ndarray | None:
-        """Expected number of times that each image occurs per epoch; None if each occurs once.
+        """Expected number of times that each image occurs per epoch, below 1 for backgrounds; None if each
+        occurs once.
 
         Read it only after ``repeat_threshold`` is fitted, since the first value is kept.
         """
-        if not self.config.repeat_threshold:
-            return None
-        found = self.statistics
-        return repeat_factors(found.images, found.labels, len(self.data.train), self.config.repeat_threshold)
+        found, count = self.statistics, len(self.data.train)
+        repeats = None
+        if self.config.repeat_threshold:
+            repeats = repeat_factors(found.images, found.labels, count, self.config.repeat_threshold)
+        if self.config.background_ratio is not None:
+            repeats = limit_backgrounds(repeats, found.images, count, self.config.background_ratio)
+        return repeats
 
     @property
     def images_per_epoch(self) -> int:

@@ -227,6 +227,8 @@ def build_train_loader(fitted: FittedConfig, workers: int, device: torch.device,
     assert config.epochs and config.imgsz
     transform = TrainTransform(config.imgsz, config, config.epochs)
     report(f"augmentation: {transform.describe(has_masks=records.has_masks)}")
+    if config.background_ratio is not None:
+        report(f"`background_ratio={config.background_ratio:g}`: about {fitted.images_per_epoch} images per epoch")
     here = distributed.world()
     return TrainLoader(
         DetectionDataset(records, transform, with_masks=with_masks, seed=config.seed),

@@ -85,8 +85,10 @@ def test_objects_are_pasted_onto_backgrounds_but_not_from_them(records, folder):
 @pytest.mark.slow
 def test_backgrounds_are_trained_on(data, folder, train_py, tmp_path, capsys):
     flags = ["--data", data, "--backgrounds", folder, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
-    assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5) == 0
-    assert "few: 4 images and 3 background images" in capsys.readouterr().out
+    assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5, "--background-ratio", 0.5) == 0
+    printed = capsys.readouterr().out
+    assert "few: 4 images and 3 background images" in printed
+    assert "--background-ratio 0.5: about 6 images per epoch" in printed
     run = tmp_path / "out" / "few_mobilenet_v2"
     assert all(np.isfinite(value) for value in rows(run)[0]["losses"].values())
     saved = checkpoint.load(run / "last.safetensors")

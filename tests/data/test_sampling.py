@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detect.data.sampling import repeat_factors, sample_epoch, similar_size_batches
+from detect.data.sampling import limit_backgrounds, repeat_factors, sample_epoch, similar_size_batches
 
 SIDES = st.integers(1, 4000)
 IMAGES = st.lists(st.tuples(SIDES, SIDES), min_size=0, max_size=60)
@@ -126,3 +126,23 @@ def test_factors_are_at_least_one_and_never_smaller_for_a_rarer_class(images, th
 
 def test_threshold_zero_repeats_nothing():
     assert factors([{1}, {1, 2}, set()], 0.0).tolist() == [1, 1, 1]
+
+
+# Backgrounds
+
+
+def test_backgrounds_are_limited_to_a_multiple_of_the_other_images():
+    objects = np.array([0, 0, 1])  # images 2 to 9 are backgrounds
+    found = limit_backgrounds(None, objects, 10, 1.5)
+    assert found == pytest.approx([1, 1] + [3 / 8] * 8)
+    assert limit_backgrounds(None, objects, 10, 100) == pytest.approx(np.ones(10))
+    assert limit_backgrounds(np.array([4.0, 2, *[1] * 8]), objects, 10, 1)[2:].sum() == pytest.approx(6)
+    assert limit_backgrounds(None, objects, 10, 0).tolist() == [1, 1, *[0] * 8]
+
+
+def test_other_backgrounds_are_used_in_each_epoch():
+    limited = limit_backgrounds(None, np.array([0]), 40, 4)
+    epochs = [sample_epoch(40, np.random.default_rng(epoch), limited) for epoch in range(60)]
+    assert all(0 in epoch and len(epoch) == len(set(epoch.tolist())) for epoch in epochs)
+    assert set(np.concatenate(epochs).tolist()) == set(range(40))
+    assert np.mean([len(epoch) for epoch in epochs]) == pytest.approx(5, abs=0.8)
