@@ -79,7 +79,7 @@ def test_both_loops_have_equal_losses_in_the_first_step(tmp_path):
     images = records(tmp_path, (IMGSZ, 96), (IMGSZ, 80))
     runtime.seed_all(0)
     wanted = backbone_architecture("mobilenet_v2", "maskrcnn", IMGSZ)
-    model, architecture, _ = build_from_weights(wanted, CLASSES, choose_weights("mobilenet_v2", "balloon"))
+    model, architecture, _ = build_from_weights(wanted, CLASSES, choose_weights("mobilenet_v2", "none"))
     model.rpn._pre_nms_top_n["training"] = 2000
     theirs = reference.build(architecture, 2, model.state_dict())
 
