@@ -59,6 +59,7 @@ def test_the_wheel_holds_weights_descriptions_images_and_the_page(wheel):
     assert {
         "detect/py.typed",
         "detect/_resources/weights/balloon.safetensors",
+        "detect/_resources/weights/train_images.txt",
         "detect/_resources/datasets/shapes.yaml",
         "detect/_resources/input/image_1.jpg",
         "detect/serving/page/index.html",

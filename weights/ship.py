@@ -90,6 +90,7 @@ def moved_scores(state: dict[str, Tensor], score: float) -> dict[str, Tensor]:
 
 
 def logit(score: float) -> float:
+    """Return the logit of a score between 0 and 1."""
     return math.log(score / (1 - score))
 
 

@@ -126,8 +126,8 @@ class TrainConfig(Augmentation, _DataModelSchedule):
     )
     background_ratio: float | None = option(
         None,
-        "maximum number of images without objects per image with objects in an epoch, drawn again for each epoch"
-        " (default: no maximum)",
+        "at most so many images without objects per image with objects in an epoch; each epoch draws others"
+        " (default: all images)",
         low=0,
     )
     ema: float = option(

@@ -69,8 +69,9 @@ class FittedConfig:
 
     @cached_property
     def image_repeats(self) -> np.ndarray | None:
-        """Expected number of times that each image occurs per epoch, below 1 for backgrounds; None if each
-        occurs once.
+        """Expected number of times that each image occurs per epoch, float64 [N]; None if each occurs once.
+
+        Below 1, which only images without objects have, it is the probability that the image occurs.
 
         Read it only after ``repeat_threshold`` is fitted, since the first value is kept.
         """

@@ -18,6 +18,9 @@ from detect.data.description import find_spec
 from detect.errors import DataError, UsageError
 from detect.media.images import write_image
 from detect.models import checkpoint
+from detect.training.config import TrainConfig
+from detect.training.data import read_training_data
+from detect.training.fitting import FittedConfig
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,13 @@ def test_objects_are_pasted_onto_backgrounds_but_not_from_them(records, folder):
         pasted += [len(dataset[i][1]["boxes"]) for i in (4, 5, 6)]
     assert set(drawn) == {4}  # images that objects may be copied from
     assert any(pasted)
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(None, None), (0.0, [1] * 4 + [0] * 3), (0.6, [1] * 4 + [0.8] * 3)])
+def test_a_ratio_limits_how_often_backgrounds_are_used(data, folder, ratio, expected):
+    config = TrainConfig(data=str(data), backgrounds=str(folder), background_ratio=ratio, repeat_threshold=0.0)
+    repeats = FittedConfig(config, read_training_data(config.data, backgrounds=config.backgrounds)).image_repeats
+    assert repeats is None if expected is None else repeats.tolist() == pytest.approx(expected)
 
 
 @pytest.mark.slow

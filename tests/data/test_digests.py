@@ -104,6 +104,14 @@ def test_a_list_of_other_images_is_not_used(paths, tmp_path):
     assert read_digests(tmp_path / "best.safetensors", dataset_digest(digests)) == frozenset()
 
 
+def test_a_list_that_was_changed_is_not_used(paths, tmp_path):
+    digests = image_digests(paths)
+    write_digests(tmp_path / TRAIN_IMAGES, digests, [path.name for path in paths])
+    lines = (tmp_path / TRAIN_IMAGES).read_text().splitlines(keepends=True)
+    (tmp_path / TRAIN_IMAGES).write_text("".join(lines[:-1]))
+    assert read_digests(tmp_path / "best.safetensors", dataset_digest(digests)) == frozenset()
+
+
 def test_a_checkpoint_without_a_list_has_no_digests(tmp_path):
     assert read_digests(tmp_path / "best.safetensors", "0") == frozenset()
 
