@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torchvision.models.detection import roi_heads
-from torchvision.ops import batched_nms, complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
 
 from benchmarks import report
 from benchmarks.report import Result
@@ -27,10 +27,13 @@ from benchmarks.results import SMALL, read_json, train_run
 from benchmarks.settings import IdeasSettings
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.errors import UsageError
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.io.files import make_folder, write_text
 from detect.models import builder
 from detect.models.cpu import rpn
-from detect.models.torchvision_internals import BoxCoder, GeneralizedRCNN
+from detect.models.prediction.raw_detections import Limits, RawDetections
+from detect.models.prediction.selection import best_boxes
+from detect.models.torchvision_internals import BoxCoder
 from detect.text import unknown
 from detect.training import setup
 from detect.training.logging.jsonl import MetricsLog
@@ -154,27 +157,38 @@ def _small_at_first(epochs: int) -> AbstractContextManager:
 
 def _detect_flipped_too(epochs: int) -> AbstractContextManager:
     """Detect in each image and in its mirror image at validation; NMS merges the detections."""
-    detect_once = GeneralizedRCNN.forward
+    detect_once = TorchRuntime.detect
 
-    def changed(self: Any, images: list[Tensor], targets: Any = None) -> Any:
-        if self.training or targets is not None:
-            return detect_once(self, images, targets)
-        found, mirrored = (detect_once(self, some) for some in (images, [image.flip(-1) for image in images]))
-        pairs = zip(found, mirrored, images, strict=True)
-        return [_merge(self, one, other, image.shape[-1]) for one, other, image in pairs]
+    def changed(self: TorchRuntime, images: Tensor, limits: Limits) -> RawDetections:
+        found, mirrored = (detect_once(self, some, limits) for some in (images, images.flip(-1)))
+        return _merge(found, mirrored, images, limits)
 
-    return patch.object(GeneralizedRCNN, "forward", changed)
+    return patch.object(TorchRuntime, "detect", changed)
 
 
-def _merge(model: Any, found: dict[str, Tensor], mirrored: dict[str, Tensor], width: int) -> dict[str, Tensor]:
-    """Return the detections in an image and in its mirror image without duplicates."""
-    left, top, right, bottom = mirrored["boxes"].unbind(1)
-    mirrored = {**mirrored, "boxes": torch.stack([width - right, top, width - left, bottom], 1)}
-    if "masks" in mirrored:
-        mirrored["masks"] = mirrored["masks"].flip(-1)
-    both = {key: torch.cat([found[key], mirrored[key]]) for key in found}
-    kept = batched_nms(both["boxes"], both["scores"], both["labels"], model.roi_heads.nms_thresh)
-    return {key: value[kept[: model.roi_heads.detections_per_img]] for key, value in both.items()}
+def _merge(found: RawDetections, mirrored: RawDetections, images: Tensor, limits: Limits) -> RawDetections:
+    """Return the detections in images [N, 3, H, W] and in their mirror images without duplicates."""
+    width = images.shape[-1]
+    left, top, right, bottom = mirrored.boxes.unbind(1)
+    parts = {**vars(mirrored), "boxes": torch.stack([width - right, top, width - left, bottom], 1)}
+    if mirrored.masks is not None:
+        parts["masks"] = mirrored.masks.flip(-1)
+    both = {key: torch.cat([one, parts[key]]) for key, one in vars(found).items() if one is not None}
+    merged = RawDetections(**both)
+    assert limits.nms_iou is not None
+    groups = int(merged.rows.max()) + 1 if len(merged.rows) else 1
+    return merged.select(
+        best_boxes(
+            merged.boxes,
+            merged.scores,
+            merged.images,
+            len(images),
+            merged.rows,
+            groups,
+            limits.nms_iou,
+            limits.max_detections,
+        )
+    )
 
 
 def _mean_of_late_weights(epochs: int) -> AbstractContextManager:

@@ -17,9 +17,13 @@ from benchmarks.settings import IdeasSettings
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.errors import UsageError
+from detect.inference.predictor import Predictor
+from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.models import builder
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
+from detect.models.prediction.raw_detections import Limits, RawDetections
+from detect.structures.class_names import ClassNames
 from detect.training import setup
 
 
@@ -88,27 +92,38 @@ def test_models_are_built_with_other_proposals_and_rois():
     assert builder._build_on_backbone is built
 
 
-def test_detections_in_a_mirror_image_are_merged_with_those_of_the_image():
+def test_validation_detects_in_mirror_images_too():
     model = random_model(TINY_ARCHITECTURE).eval()
-    model.roi_heads.score_thresh = 0.3
-    image = torch.from_numpy(make_image((64, 96), 0)).permute(2, 0, 1) / 255
-    with torch.inference_mode():
-        alone, mirrored = model([image])[0], model([image.flip(-1)])[0]
-        with ideas.IDEAS["flip"].patch(1):
-            merged = model([image])[0]
-    assert 0 < len(merged["scores"]) <= len(alone["scores"]) + len(mirrored["scores"])
-    assert merged["scores"][0] == max(alone["scores"][0], mirrored["scores"][0])
+    predictor = Predictor(TorchRuntime(model), ClassNames(("a", "b", "c")), threshold=0.3)
+    images = [make_image((64, 96), seed) for seed in range(2)]
+    alone, of_mirrored = (predictor.predict_batch(some) for some in (images, [one[:, ::-1].copy() for one in images]))
+    with ideas.IDEAS["flip"].patch(1):
+        merged = predictor.predict_batch(images)
+    for one, other, both in zip(alone, of_mirrored, merged, strict=True):
+        assert 0 < len(both) <= len(one) + len(other)
+        assert both.scores[0] == max(one.scores[0], other.scores[0])
+    mirrored = np.concatenate([96 - of_mirrored[0].boxes[:, [2]], 96 - of_mirrored[0].boxes[:, [0]]], axis=1)
+    pairs = np.concatenate([alone[0].boxes[:, [0, 2]], mirrored])
+    distances = np.abs(merged[0].boxes[:, None, [0, 2]] - pairs).max(axis=2).min(axis=1)
+    assert distances.max() < 0.01  # each box is that of an image or of its mirror image
 
 
-def test_boxes_of_a_mirror_image_are_mirrored_back():
-    model = random_model(TINY_ARCHITECTURE)
-
-    def found(*boxes: list[float]) -> dict[str, Tensor]:
+def test_boxes_and_masks_of_a_mirror_image_are_mirrored_back():
+    def found(*boxes: list[float]) -> RawDetections:
         count = len(boxes)
-        return {"boxes": torch.tensor(boxes), "scores": torch.full((count,), 0.5), "labels": torch.ones(count).long()}
+        masks = torch.arange(4.0).view(1, 2, 2).repeat(count, 1, 1)
+        return RawDetections(
+            torch.zeros(count).long(),
+            torch.tensor(boxes),
+            0.9 - 0.1 * torch.arange(count),
+            torch.ones(count).long(),
+            masks,
+        )
 
-    merged = ideas._merge(model, found([0.0, 5, 10, 20]), found([86.0, 5, 96, 20], [0.0, 30, 40, 50]), width=96)
-    assert merged["boxes"].tolist() == [[0, 5, 10, 20], [56, 30, 96, 50]]
+    images, limits = torch.zeros(1, 3, 60, 96), Limits(0.0, 10, nms_iou=0.5)
+    merged = ideas._merge(found([0.0, 5, 10, 20]), found([86.0, 5, 96, 20], [0.0, 30, 40, 50]), images, limits)
+    assert merged.boxes.tolist() == [[0, 5, 10, 20], [56, 30, 96, 50]]
+    assert merged.masks is not None and merged.masks.tolist() == [[[0, 1], [2, 3]], [[1, 0], [3, 2]]]
 
 
 def test_late_steps_count_most_in_the_mean_of_the_weights():
