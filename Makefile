@@ -2,7 +2,7 @@
 # make test        run the tests; make test-slow runs those that take minutes
 # make test-trackers   tests of the libraries of experiment trackers, in an environment of their own: minutes
 # make check       style, types, vocabulary
-# make results     train and score everything in docs/results.md: days on two cores; RESULTS="--runs balloon_recipe" selects runs
+# make results     train and score everything in docs/results.md: days on two cores; RESULTS="--runs balloon_short" selects runs
 #
 # The first of them creates .venv and installs what it needs. PYTHON=python3.12 selects the interpreter,
 # PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu" PyTorch's smaller CPU wheels.

@@ -192,7 +192,7 @@ def _merge(found: RawDetections, mirrored: RawDetections, images: Tensor, limits
 
 
 def _mean_of_late_weights(epochs: int) -> AbstractContextManager:
-    """Average the weights of all steps t with weights that grow as t³, so that about the last third of them counts.
+    """Average the weights of all steps t with factors that grow as t³, so that about the last third of them counts.
 
     Stochastic weight averaging with the learning rates of the default recipe, in the form of Shamir & Zhang,
     https://arxiv.org/abs/1212.1824 (polynomial decay), which needs no first step of the average.
@@ -218,10 +218,11 @@ IDEAS = {
     "agnostic": Idea("class-agnostic box regression", patch=_built(_share_box_layer)),
     "giou": Idea("GIoU box loss", patch=_head_loss(lambda a, b: 10 * generalized_box_iou_loss(a, b, reduction="sum"))),
     "ciou": Idea("CIoU box loss", patch=_head_loss(lambda a, b: 12 * complete_box_iou_loss(a, b, reduction="sum"))),
-    "ohem": Idea("OHEM: losses of the hardest half of the RoIs", patch=_head_loss(hardest=0.5)),
+    "ohem": Idea("OHEM: losses of the half of the RoIs with the highest class loss", patch=_head_loss(hardest=0.5)),
     "focal_rpn": Idea("focal loss of the objectness", patch=_focal_objectness),
     "ema_99": Idea("EMA of the weights, decay 0.99", {"ema": 0.99}),
     "ema_998": Idea("EMA of the weights, decay 0.998", {"ema": 0.998}),
+    # A value of ``ema`` above 0 turns the average on; the patch replaces its decay.
     "swa": Idea("SWA: mean of the weights of late steps", {"ema": 0.5}, _mean_of_late_weights),
     "fpn_256": Idea("256 FPN channels, not 128", {"fpn_channels": 256}),
     "flip": Idea("detection in mirror images too", patch=_detect_flipped_too),
@@ -246,8 +247,9 @@ def run(settings: IdeasSettings) -> Result:
                     write_text(path, json.dumps(train(name, data, idea, seed, settings), indent=1) + "\n")
                 records[name] = read_json(path)
     text = (
-        f"A third of the default steps, `--imgsz {SMALL}`. AP and AP50 of boxes on val at the end in percent;"
-        " of each idea, the difference to the default recipe with the same seed (mean ± standard error)."
+        f"A third of the default steps, `--imgsz {SMALL}`; boxes on val after the last epoch, in percent."
+        " The first row has AP and AP50 of the default recipe, the others the difference to it with the same seed"
+        " in points (mean ± standard error)."
     )
     return f"{text}\n\n{table(records, settings.seeds)}", {"runs": records}
 
@@ -262,7 +264,7 @@ def train(name: str, data: str, idea: str, seed: int, settings: IdeasSettings) -
 
 
 def table(records: Mapping[str, Mapping[str, float]], num_seeds: int) -> str:
-    """Return the mean differences of bbox AP and AP50 to the default recipe with the same seed, in points."""
+    """Return bbox AP and AP50 of the default recipe in percent, and for each idea the mean differences in points."""
     header = ["", "seeds", *(f"{data} {key}" for data in EPOCHS for key in ("AP", "AP50"))]
     rows = []
     for idea, about in IDEAS.items():
@@ -274,14 +276,15 @@ def table(records: Mapping[str, Mapping[str, float]], num_seeds: int) -> str:
             for key in ("AP", "AP50"):
                 values = [100 * records[f"{data}_{idea}_{seed}"][key] for seed in seeds]
                 base = [100 * records[f"{data}_{BASE}_{seed}"][key] for seed in seeds]
-                cells.append(_cell(values if idea == BASE else [a - b for a, b in zip(values, base, strict=True)]))
+                differences = [a - b for a, b in zip(values, base, strict=True)]
+                cells.append(_cell(values) if idea == BASE else _cell(differences, "+"))
         rows.append([about.title, str(len(seeds)), *cells])
     return report.table(header, rows)
 
 
-def _cell(values: list[float]) -> str:
-    """Return the mean, and the standard error of several values."""
+def _cell(values: list[float], sign: str = "") -> str:
+    """Return the mean, and the standard error of several values. ``sign="+"`` marks positive numbers."""
     mean = statistics.fmean(values)
     if len(values) == 1:
-        return f"{mean:.1f}"
-    return f"{mean:.1f} ± {statistics.stdev(values) / len(values) ** 0.5:.1f}"
+        return f"{mean:{sign}.1f}"
+    return f"{mean:{sign}.1f} ± {statistics.stdev(values) / len(values) ** 0.5:.1f}"

@@ -19,7 +19,7 @@ from benchmarks.comparison_page import page
 from benchmarks.detectors import CannotRunError, Detector, Work
 from benchmarks.matrix_peak import MatrixPeak
 from benchmarks.measured_images import calibration_images, timed_images
-from benchmarks.pooled_accuracy import Accuracy, measure_accuracy
+from benchmarks.pooled_ap import PooledAP, measure_pooled_ap
 from benchmarks.processes import in_new_process, new_process
 from benchmarks.report import Result
 from benchmarks.settings import InferenceSettings
@@ -187,9 +187,9 @@ def measure_memory(loaded: Sequence[Loaded], subject: Subject, proposals: int, i
 
 def measure_ap(loaded: Sequence[Loaded], spec: DatasetSpec) -> None:
     """Set the AP of each variant."""
-    base: Accuracy | None = None
+    base: PooledAP | None = None
     for one in loaded:
-        row, found = one.row, measure_accuracy(one.detector.scored, spec, one.variant.title)
+        row, found = one.row, measure_pooled_ap(one.detector.scored, spec, one.variant.title)
         base = base or found
         row.split_ap = found.splits
         row.ap, row.segm_ap = found.pooled.get("bbox"), found.pooled.get("segm")

@@ -63,7 +63,8 @@ def found_fractions(
     table: EvaluationTable, planted: Sequence[Planted], suspects: Sequence[Suspect], kind: str
 ) -> dict[str, float]:
     """Return the number of planted errors of one kind, N, and which fraction of them is among the first N suspects of
-    this kind ("first"), the first 2 N ("first_two"), and those of all kinds that are as many as all planted ("all").
+    this kind ("first"), the first 2 N ("first_two"), and the first P of any kind ("all"), where P errors are planted
+    in all.
 
     Among the first N, the fraction found is both precision and recall.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pooled_accuracy import scored_splits
+from benchmarks.pooled_ap import scored_splits
 from detect.data.dataset import read_record
 from detect.data.image_problems import UnreadableImageError
 from detect.data.spec import DatasetSpec

@@ -27,7 +27,7 @@ from detect.structures import masks
 from detect.structures.image_record import ImageRecord
 from detect.training.step import Batch
 
-_PROPOSALS = 2000  # per level before NMS, torchvision's default
+_PROPOSALS = 2000  # in training: per level before NMS, and per image after it; torchvision's default
 _ASPECT_GROUPS = 3  # per factor of 2
 _MIRRORED = 0.5
 
@@ -38,7 +38,7 @@ def build(architecture: Architecture, num_rows: int, state: dict[str, Tensor]) -
     a = architecture
     model.transform = GeneralizedRCNNTransform(a.min_size, a.max_size, list(a.mean), list(a.std))
     if hasattr(model, "rpn"):
-        model.rpn._pre_nms_top_n["training"] = _PROPOSALS
+        model.rpn._pre_nms_top_n["training"] = model.rpn._post_nms_top_n["training"] = _PROPOSALS
     model.load_state_dict(state)
     return model
 

@@ -41,7 +41,7 @@ TITLES = {
 }
 # float32 on every machine, so that runs of several machines can be compared.
 _SHORT: dict[str, Any] = {"imgsz": SMALL, "amp": False}
-# A plain loop: all weights learn, scale and colors change mildly, nothing is fitted to the dataset.
+# A plain loop: all weights but frozen batch norms learn, and scale and colors change mildly.
 _PLAIN = {
     **_SHORT,
     **{"jitter": [0.6, 1.25], "color": "mild", "anchors": "default", "repeat_threshold": 0.0, "freeze": 0},

@@ -30,7 +30,11 @@ def _check_models(names: list[str]) -> None:
 
 
 def _rounds(default: int) -> Any:
-    return option(default, "number of repetitions; the median counts", low=1)
+    return option(default, "number of repetitions; the median is reported", low=1)
+
+
+def _pretrained(default: str) -> Any:
+    return option(default, "weights to start from, as train.py takes them", metavar="auto|none|balloon|FILE|URL")
 
 
 def _quiet() -> Any:
@@ -94,11 +98,13 @@ class TrainSettings:
     data: str = option("balloon", "dataset: a folder, a name in datasets/ or a YAML file", metavar="NAME|PATH")
     data_root: Path | None = option(None, DATA_ROOT, metavar="DIR")
     format: str = option("auto", "annotation format, for a folder that holds several", choices=FORMAT_CHOICES)
-    pretrained: str = option("balloon", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
+    pretrained: str = option(
+        "balloon", "weights to start from, as train.py takes them", metavar="auto|none|balloon|FILE|URL"
+    )
     imgsz: int = _imgsz("short side of the images in pixels")
     references: Path | None = option(
         None,
-        "copy of torchvision's references/detection, whose own loop is then the yardstick (default: one like it)",
+        "copy of torchvision's references/detection, whose own loop is then the baseline (default: a rewritten one)",
         metavar="DIR",
     )
     steps: int = option(24, "steps per round", low=1)
@@ -159,7 +165,7 @@ class LabelsSettings:
     splits: list[str] = option(["val", "test"], "splits in which errors are planted", choices=("train", "val", "test"))
     fraction: float = option(0.1, "planted errors of each kind, as a fraction of the annotations", low=0.01, high=0.25)
     imgsz: int | None = imgsz_option("short side of images in pixels (default: the checkpoint's)")
-    rounds: int = option(10, "number of repetitions with other planted errors; their means count", low=1)
+    rounds: int = option(10, "number of repetitions with other planted errors; their mean is reported", low=1)
     device: str = device_option()
     json: Path | None = _json()
     quiet: bool = _quiet()
@@ -206,7 +212,9 @@ class VideoSettings:
 @dataclass(kw_only=True)
 class _TrainedRuns:
     data_root: Path | None = option(None, "folder that holds balloon/ and bccd/ (default: datasets)", metavar="DIR")
-    pretrained: str = option("auto", "weights to start from, as train.py takes them", metavar="auto|none|FILE|URL")
+    pretrained: str = option(
+        "auto", "weights to start from, as train.py takes them", metavar="auto|none|balloon|FILE|URL"
+    )
     device: str = device_option()
     json: Path | None = _json()
     quiet: bool = _quiet()

@@ -3,7 +3,7 @@
     torchrun --nproc_per_node=2 train.py ...
 
 Every process finds its rank in the environment (https://docs.pytorch.org/docs/stable/elastic/run.html). With a single
-process, every function here returns its argument without communication.
+process, no function here communicates.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def process_group(device: torch.device) -> Iterator[World]:
 
 
 def _is_explained() -> bool:
-    """Return whether another process prints an error; if none does, the others leave it to this one."""
+    """Return whether another process has failed before, whose error is printed; the first one to fail gets False."""
     try:
         return dist.distributed_c10d._get_default_store().add(_ERRORS, 1) > 1
     except RuntimeError:  # the process that keeps the store has ended
@@ -154,8 +154,8 @@ def all_gather(value: T) -> list[T]:
 def compute_on_first(compute: Callable[[], T]) -> T:
     """Call ``compute`` in the first process and return its result in every process.
 
-    A DetectError of ``compute`` is raised in every process. NumPy arrays in the result are sent without copying them,
-    so that a large dataset needs its memory once in each process.
+    A DetectError of ``compute`` is raised in every process, any other error in the first one only. NumPy arrays in the
+    result are sent without copying them, so that a large dataset needs its memory once in each process.
     """
     if not dist.is_initialized():
         return compute()

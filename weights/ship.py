@@ -10,8 +10,8 @@ suits runs that continue the same model. The settings are those of the first che
 images of all.
 
 --score S changes all scores so that S becomes 0.5, the default threshold, while 0.05, the lowest score that evaluation
-counts, stays 0.05: the logits are multiplied by a number and another is added to that of the background (Platt
-scaling). For a model of one class, the order of its detections and its AP stay the same.
+counts, stays 0.05: all logits are multiplied by a number, and a constant is added to that of the
+background. For a model of one class, the order of its detections and its AP stay the same.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def moved_scores(state: dict[str, Tensor], score: float) -> dict[str, Tensor]:
-    """Return the weights of an R-CNN with another last layer of its classes, so that ``score`` becomes 0.5.
+    """Return the weights of an R-CNN with a rescaled classification layer, so that ``score`` becomes 0.5.
 
     Raises UsageError for weights of another kind of model.
     """
@@ -102,7 +102,9 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     first, *_ = checkpoints
     shapes = [{name: tensor.shape for name, tensor in one.state.items()} for one in checkpoints]
     if any(one != shapes[0] for one in shapes):
-        raise UsageError("the checkpoints have weights of different names or shapes; only runs of one model fit")
+        raise UsageError(
+            "the checkpoints have weights of different names or shapes; average only checkpoints of one architecture"
+        )
     state = {
         name: sum(one.state[name].float() for one in checkpoints) / len(checkpoints)
         if tensor.is_floating_point()
@@ -115,7 +117,7 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
 def training_images(checkpoints: Mapping[Path, Checkpoint]) -> dict[str, str]:
     """Return the digest and the name of each image that any of the checkpoints was trained on.
 
-    A single checkpoint of an earlier version, which stores no ``train_digest``, has none. Raises UsageError if a list
+    Returns {} for a single checkpoint without ``train_digest``, one of an earlier version. Raises UsageError if a list
     is missing.
     """
     from detect.data.digests import TRAIN_IMAGES, read_images

@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)  # a path may hav
 
 
 def match_names(written: Iterable[str], on_disk: Collection[str], used: Collection[str] = ()) -> dict[str, str]:
-    """Return {written name: image file} for the names of which exactly one image file fits and no other name does.
+    """Return {written name: image file} for the names that fit one image file only, which fits no other name.
 
     Names are compared in steps, from almost equal to equal in the last part only. A file that fits at an earlier step
     is not considered at later ones. Names that differ in case or encoding alone mean the same file. Where several

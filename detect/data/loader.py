@@ -20,7 +20,7 @@ class TrainLoader:
     """Batches of images of similar size. The batches of an epoch depend only on the seed and the epoch.
 
     Another image takes the place of an image that cannot be read, so that the number of batches stays the same.
-    ``problems`` holds such images, since the caller last took them.
+    ``problems`` collects such images until the caller takes them.
 
     Worker processes are started once and serve all epochs. Where processes are not forked (Python 3.14, macOS,
     Windows), a start takes seconds, longer than a small epoch.

@@ -47,8 +47,8 @@ def sample_epoch(count: int, rng: np.random.Generator, repeats: np.ndarray | Non
     The first use of image i has the number i, its second use ``count + i``, its third ``2 * count + i``, so that each
     use can be augmented differently.
 
-    repeats: float64 [count], at least 1, how often each image is used. The fractional part is a probability, drawn
-        again in each epoch. None uses each image once.
+    repeats: float64 [count], at least 0, how often each image is used. The fractional part is the probability of one
+        more use, drawn again in each epoch. None uses each image once.
     """
     if repeats is None:
         return rng.permutation(count)

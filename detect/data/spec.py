@@ -85,7 +85,8 @@ class DatasetSpec:
         """Return the classes and the validated records of one split; call ``prepare`` first.
 
         Invalid images and annotations are skipped or repaired with a warning (see ``validation.cleaning``), which is
-        printed once per DatasetSpec. What is only noted is said once, for the first split that has it.
+        printed once per DatasetSpec. A note about data that is read otherwise than written is printed once for each
+        kind, for the first split that has it.
 
         class_names: classes to use instead of those of the split, see ``select``.
         lenient: whether to accept a split with more invalid than valid annotations.

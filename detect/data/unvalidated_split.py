@@ -64,8 +64,8 @@ class UnvalidatedSplit:
         skipped: entries that are not rows of the table.
         notes: entries that are read otherwise than they are written, such as rotated boxes.
         has_real_masks: bool, whether a mask is more than the outline of an annotated box.
-        drawn_from: number of images from which this split and others were drawn, if it is the rest of a random split,
-            which has all images without a file; else 0.
+        drawn_from: number of images before a random split, for its first split, in which the images without a file
+            stay; else 0.
     """
 
     annotations: Path

@@ -21,15 +21,18 @@ def train(data: str | Path | None = None, **settings: Any) -> TrainResult:
         result = detect.train(resume=result.folder, epochs=30)
 
     data: folder, name of a dataset in datasets/, or YAML file. Required unless ``resume`` names a run.
-    settings: any fields of ``detect.TrainConfig``; a setting that is not given is fitted to the dataset.
+    settings: any fields of ``detect.TrainConfig``. A setting that is not given has its default; some defaults are
+        fitted to the dataset.
 
     Writes a folder below ``output_dir`` with best.safetensors, last.safetensors, last_state.pt (for ``resume``),
     settings.yaml, metrics.jsonl, results.csv, curves.png, tensorboard/, model.txt, labels.png and, of the best epoch,
     val_mosaic.png, pr_curve.png, f1_curve.png, confusion_matrix.png and report.html (docs/training.md describes them).
 
     Sets the number of threads and the random seeds of this process. Raises TypeError for an unknown setting and
-    without ``data``, UsageError for an invalid value, DataError for a dataset that cannot be used, TrainingError if
-    the loss diverges, and KeyboardInterrupt after Ctrl-C, once the state is saved.
+    without ``data``, UsageError for an invalid value, DataError for a dataset that cannot be used, CheckpointError and
+    FetchError for initial weights that cannot be used or downloaded, DiskError for a file that cannot be written,
+    TrainingError if more than ``max_skipped_steps`` steps of an epoch are not finite or a process dies, and
+    KeyboardInterrupt after Ctrl-C, once the state is saved.
     """
     return trainer.train(_config(TrainConfig, "train", data, settings))
 

@@ -118,7 +118,8 @@ class _DataModelSchedule:
 class TrainConfig(Augmentation, _DataModelSchedule):
     """Settings of ``detect.train`` and of train.py.
 
-    A setting that is None is fitted to the dataset or the machine when training starts.
+    None stands for a default that is fitted to the dataset or the machine when training starts, or for a feature that
+    is not used; the help of each setting says which.
     """
 
     backgrounds: str | None = option(
@@ -126,7 +127,7 @@ class TrainConfig(Augmentation, _DataModelSchedule):
     )
     background_ratio: float | None = option(
         None,
-        "at most so many images without objects per image with objects in an epoch; each epoch draws others"
+        "maximum number of images without objects per image with objects in an epoch, drawn anew in each epoch"
         " (default: all images)",
         low=0,
     )
@@ -155,13 +156,12 @@ class TrainConfig(Augmentation, _DataModelSchedule):
         " has bfloat16)",
     )
     metric: str = option(
-        "bbox_AP", "metric on val that selects the best epoch; of loss, the lowest is best", choices=METRICS
+        "bbox_AP", "metric on val that selects the best epoch: the highest value, of loss the lowest", choices=METRICS
     )
     patience: int = option(0, "stop after this number of epochs without a better one; 0 for never", low=0)
     max_skipped_steps: int = option(
         5,
-        "maximum number of steps per epoch with a non-finite loss or gradient; such steps are skipped, and more of"
-        " them stop the training",
+        "steps with a non-finite loss or gradient are skipped; more than this number in an epoch end the training",
         low=0,
     )
     workers: int | None = option(None, "loader processes (default: fitted to the number of cores)", low=0)

@@ -79,7 +79,8 @@ class OverfitResult:
 def overfit_test(config: TrainConfig, num_images: int) -> OverfitResult:
     """Train on ``num_images`` images until the model reproduces their annotations; report possible causes if not.
 
-    Nothing is saved. Settings that would slow overfitting down, such as augmentation and frozen layers, are ignored.
+    No checkpoint and no log is saved; random splits are saved as by a training. Settings that would slow overfitting
+    down, such as augmentation and frozen layers, are ignored.
     Raises TrainingError for a step that fails.
     """
     distributed.require_single_process("the overfit test")

@@ -159,7 +159,8 @@ def train_epochs(run: TrainingRun, fitted: FittedConfig, workers: int, tracker: 
 
 
 def patience_start(config: TrainConfig, run: TrainingRun) -> int:
-    """Return the epoch from which ``patience`` counts; reports if a resumed run has nothing, or more, to do."""
+    """Return the epoch from which ``patience`` counts; reports a resumed run that has finished, or that
+    continues after it stopped early."""
     assert config.epochs
     if run.epoch >= config.epochs:
         finished = counted(run.epoch, "epoch")

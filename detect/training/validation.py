@@ -147,8 +147,10 @@ class _DetectorInTraining:
 
 
 def describe_limit(data: TrainingData, limit: int) -> str:
-    """Return one line if the limit of ``limit`` detections per image and class is not COCO's or excludes objects of
-    the val split, or else of the train split; "" otherwise."""
+    """Return a line about the ``limit`` of detections per image and class, or "".
+
+    It says that the limit is not COCO's, or that images of val, or else of train, have more objects of one class.
+    """
     if lines := explain_limit(limit_facts(data.val, len(data.val_class_names), limit)):
         return f"val: {'; '.join(lines)}"
     if images := limit_facts(data.train, len(data.class_names), limit)["images_above"]:

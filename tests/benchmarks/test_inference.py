@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks import detectors
 from benchmarks.inference import Row, summarize
 from benchmarks.matrix_peak import SIDE, MatrixPeak
-from benchmarks.pooled_accuracy import Accuracy, measure_accuracy
+from benchmarks.pooled_ap import PooledAP, measure_pooled_ap
 from benchmarks.random_weights import OBJECTS
 from benchmarks.subject import prepare_subject
 from benchmarks.torchvision_eager import TorchvisionDetector
@@ -111,8 +111,8 @@ def test_times_are_compared_within_a_round_and_work_with_the_peak_of_its_format(
 
 
 def test_loss_is_that_of_the_worst_split():
-    base = Accuracy({"bbox": 60.0}, {"val": {"bbox": 65.0}, "test": {"bbox": 55.0}})
-    other = Accuracy({"bbox": 60.2}, {"val": {"bbox": 64.0}, "test": {"bbox": 56.0}})
+    base = PooledAP({"bbox": 60.0}, {"val": {"bbox": 65.0}, "test": {"bbox": 55.0}})
+    other = PooledAP({"bbox": 60.2}, {"val": {"bbox": 64.0}, "test": {"bbox": 56.0}})
     assert other.largest_loss(base, "bbox") == 1.0
     assert base.largest_loss(other, "bbox") == 1.0 and base.largest_loss(base, "bbox") == 0.0
     assert base.largest_loss(other, "segm") is None
@@ -134,7 +134,7 @@ def test_pooled_ap_is_that_of_all_images_together(tmp_path):
         ]
         (tmp_path / "labels" / split / f"{split}.txt").write_text("\n".join(lines))
     (tmp_path / "data.yaml").write_text("val: images/val\ntest: images/test\nnames: [balloon]\n")
-    found = measure_accuracy(ours, find_spec(str(tmp_path)), "fp32")
+    found = measure_pooled_ap(ours, find_spec(str(tmp_path)), "fp32")
     assert found.splits["val"] == found.splits["test"] and 30 < found.pooled["bbox"] <= 100
     assert found.pooled["bbox"] == pytest.approx(found.splits["val"]["bbox"], abs=1)
 

@@ -136,6 +136,8 @@ def test_the_list_of_training_images_is_that_of_the_bundled_model(header: checkp
     names = set(images.values())
     assert len(images) == header.data["train_images"] == 48 + 60 + 642 + 4
     assert len(names & backgrounds) == 642
+    measured = {Path(line).name for line in (ROOT / "weights/photographs.txt").read_text().splitlines()}
+    assert len(measured) == 300 and not measured & names
     assert {name for name in names if (ROOT / "input" / name).is_file()} == {f"image_{i}.jpg" for i in range(1, 5)}
 
 

@@ -3,8 +3,9 @@
 How to add an augmentation: add one field to ``Augmentation`` below and write one file in this folder. File and class
 are named after the field (``noise_jpeg.NoiseJpeg``). The class is derived from ``transform.Transform`` (a function of
 one image and its ground truth) or from ``albumentations_step.AlbumentationsTransform`` (albumentations transforms) and
-is built with the value of the field, its strength. The setting of ``train.py`` (``--NAME X``), its help text, the line
-that training prints and the order of application follow from the field; ``PRESETS`` says which presets use it.
+is built with the value of the field, its strength: a probability, a largest change, a range or a name. The setting of
+``train.py`` (``--NAME X``), its help text, the line that training prints and the order of application follow from the
+field; ``PRESETS`` says which presets use it.
 
 This module imports neither numpy nor albumentations, so that ``train.py --help`` stays fast.
 """
@@ -59,7 +60,7 @@ def _help(name: str, meaning: str) -> str:
     return f"{meaning} (default: set by `aug`: {values})"
 
 
-def _probability(name: str, meaning: str) -> Any:
+def _from_0_to_1(name: str, meaning: str) -> Any:
     return option(None, _help(name, meaning), low=0, high=1)
 
 
@@ -80,15 +81,15 @@ class Augmentation:
         low=0.05,
         high=8,
     )
-    mosaic: float | None = _probability(
+    mosaic: float | None = _from_0_to_1(
         "mosaic",
         "probability that an image is combined with three others; not in the last fifth of the epochs",
     )
-    copy_paste: float | None = _probability(
+    copy_paste: float | None = _from_0_to_1(
         "copy_paste", "probability that objects of another image are pasted in; needs masks; not applied to mosaics"
     )
-    cutout: float | None = _probability("cutout", "probability that rectangles of noise cover parts of the image")
-    flip: float | None = _probability("flip", "probability of a horizontal flip")
+    cutout: float | None = _from_0_to_1("cutout", "probability that rectangles of noise cover parts of the image")
+    flip: float | None = _from_0_to_1("flip", "probability of a horizontal flip")
     color: str | None = option(
         None,
         _help(
@@ -97,13 +98,13 @@ class Augmentation:
         ),
         choices=COLORS,
     )
-    brightness_contrast: float | None = _probability(
+    brightness_contrast: float | None = _from_0_to_1(
         "brightness_contrast",
         "largest change of brightness and contrast, as a fraction of their range, in half of the images",
     )
-    gamma: float | None = _probability("gamma", "probability of a gamma correction")
-    blur: float | None = _probability("blur", "probability of a Gaussian blur")
-    noise_jpeg: float | None = _probability("noise_jpeg", "probability of Gaussian noise or JPEG artefacts")
+    gamma: float | None = _from_0_to_1("gamma", "probability of a gamma correction")
+    blur: float | None = _from_0_to_1("blur", "probability of a Gaussian blur")
+    noise_jpeg: float | None = _from_0_to_1("noise_jpeg", "probability of Gaussian noise or JPEG artefacts")
 
     def __post_init__(self) -> None:
         if self.jitter is not None and (len(self.jitter) != 2 or self.jitter[0] > self.jitter[1]):

@@ -15,7 +15,7 @@ from detect.training.auto.statistics import DatasetStatistics
 
 _STRIDES = (4, 8, 16, 32, 64)  # of the FPN levels of every model with a backbone; each has its own anchor sizes
 _MAX_OBJECTS = 2_000  # a sample of this size is precise enough
-_MIN_OBJECTS = 100  # with fewer objects, the minimum gain of half a point is less than one object
+_MIN_OBJECTS = 100  # with fewer, one object changes the recall by more than a point
 _JITTER_SCALES = 4  # scales of the jitter range at which every object is measured
 _MIN_GAIN = 0.005
 # Sizes per octave for 1, 2 and 3 aspect ratios, so that there are at most six anchors per location, as by default.
@@ -52,8 +52,8 @@ def fit_anchors(
 ) -> FittedDefault[Anchors]:
     """Return anchors for images whose short side is ``imgsz`` times a factor in the range ``jitter``.
 
-    The default anchors are kept unless other anchors raise the recall (see ``Coverage``) by at least half a percentage
-    point. There are never more anchors per location than by default.
+    The default anchors are kept if there are fewer than 100 objects, or unless other anchors raise the recall (see
+    ``Coverage``) by at least half a percentage point. There are never more anchors per location than by default.
     """
     default = Anchors(anchor_sizes(imgsz), ASPECT_RATIOS)
     if len(statistics.boxes) < _MIN_OBJECTS:
@@ -67,7 +67,7 @@ def fit_anchors(
         return FittedDefault(
             default, f"the default anchors, {_in_words(default, before)}; fitted ones are hardly better"
         )
-    # By recall alone, the last object would cost all the others some of their overlap.
+    # Recall alone would lower the IoU of many objects to reach one more, so the mean IoU counts too.
     after, best = max(better, key=lambda one: one[0].recall + one[0].mean_iou)
     gain = f"(default anchors {before.recall:.1%}), mean best IoU {after.mean_iou:.2f} ({before.mean_iou:.2f})"
     return FittedDefault(best, f"{_in_words(best, after)} {gain}")

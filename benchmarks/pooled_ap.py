@@ -16,7 +16,7 @@ Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class PooledAP:
     """AP of one detector.
 
     pooled: over the images of all splits together.  splits: name -> AP on that split alone.
@@ -25,7 +25,7 @@ class Accuracy:
     pooled: Scores
     splits: dict[str, Scores]
 
-    def largest_loss(self, base: Accuracy, kind: str) -> float | None:
+    def largest_loss(self, base: PooledAP, kind: str) -> float | None:
         """Return the largest loss of a single split against ``base`` in points; negative if AP rose on every split.
 
         None if no split has ground truth of this kind.
@@ -42,7 +42,7 @@ def scored_splits(spec: DatasetSpec) -> list[str]:
     return names
 
 
-def measure_accuracy(detector: BatchDetector, spec: DatasetSpec, title: str) -> Accuracy:
+def measure_pooled_ap(detector: BatchDetector, spec: DatasetSpec, title: str) -> PooledAP:
     """Run a detector on the scored splits of a dataset that is prepared. title: of the progress bar."""
     every_record: list[ImageRecord] = []
     every_detection: list[Detections] = []
@@ -54,7 +54,7 @@ def measure_accuracy(detector: BatchDetector, spec: DatasetSpec, title: str) -> 
         splits[split] = _ap(coco_metrics.score(records, found, class_names))
         every_record += records
         every_detection += found
-    return Accuracy(_ap(coco_metrics.score(every_record, every_detection, class_names)), splits)
+    return PooledAP(_ap(coco_metrics.score(every_record, every_detection, class_names)), splits)
 
 
 def _ap(scores: dict[str, dict[str, float | None]]) -> Scores:
