@@ -154,7 +154,7 @@ def test_the_table_has_differences_to_the_default_of_the_same_seed():
     }
     base, giou = ideas.table(records, 2).splitlines()[2:]
     assert base.startswith("| default recipe | 2 | 55.0 ± 5.0 | 80.0 ± 0.0 |")
-    assert giou.startswith("| GIoU box loss | 2 | 2.0 ± 0.0 | 0.0 ± 0.0 |")
+    assert giou.startswith("| GIoU box loss | 2 | +2.0 ± 0.0 | +0.0 ± 0.0 |")
 
 
 def test_finished_runs_are_not_trained_again(tmp_path):
