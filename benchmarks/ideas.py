@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -19,21 +21,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torchvision.models.detection import roi_heads
+from torchvision.models.detection import rpn as torchvision_rpn
 from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss, sigmoid_focal_loss
 
 from benchmarks import report
 from benchmarks.report import Result
 from benchmarks.results import SMALL, read_json, train_run
 from benchmarks.settings import IdeasSettings
+from detect import runtime
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.errors import UsageError
 from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.io.files import make_folder, write_text
 from detect.models import builder
-from detect.models.cpu import rpn
+from detect.models.cpu import rpn as cpu_rpn
 from detect.models.prediction.raw_detections import Limits, RawDetections
 from detect.models.prediction.selection import best_boxes
-from detect.models.torchvision_internals import BoxCoder
+from detect.models.torchvision_internals import BoxCoder, RoIHeads
 from detect.text import unknown
 from detect.training import setup
 from detect.training.logging.jsonl import MetricsLog
@@ -103,9 +107,17 @@ def _share_box_layer(model: Any) -> None:
 def _head_loss(box_loss: Callable[[Tensor, Tensor], Tensor] | None = None, hardest: float = 1.0) -> Patch:
     """Return a patch of the losses of the box head.
 
-    box_loss: sums the loss of boxes float32 [n, 4] beside others; None for torchvision's smooth L1 loss of offsets.
+    box_loss: sums the loss of boxes float32 [n, 4], xyxy in pixels, beside others; None for torchvision's smooth L1
+        loss of offsets.
     hardest: fraction of the sampled RoIs, those with the highest classification loss, that the losses count.
     """
+    rois: list[Tensor] = []  # sampled RoIs of each image of the batch
+    select = RoIHeads.select_training_samples
+
+    def remembering(self: RoIHeads, proposals: list[Tensor], targets: Any) -> Any:
+        chosen = select(self, proposals, targets)
+        rois[:] = chosen[0]
+        return chosen
 
     def losses(logits: Tensor, offsets: Tensor, labels: list[Tensor], targets: list[Tensor]) -> tuple[Tensor, Tensor]:
         # logits [n, C], offsets [n, 4 C]; labels int64 and targets [., 4] of each image, n in all
@@ -118,19 +130,27 @@ def _head_loss(box_loss: Callable[[Tensor, Tensor], Tensor] | None = None, harde
         if box_loss is None:
             boxes = F.smooth_l1_loss(found, target[positive], beta=1 / 9, reduction="sum")
         else:
-            boxes = box_loss(_decode(found), _decode(target[positive]))
+            around = torch.cat(rois)[positive].float()
+            boxes = box_loss(*(_BOX_CODER.decode_single(one.float(), around) for one in (found, target[positive])))
         return each[kept].mean(), boxes / count
 
-    return lambda epochs: patch.object(roi_heads, "fastrcnn_loss", losses)
+    return lambda epochs: _patched(
+        patch.object(RoIHeads, "select_training_samples", remembering),
+        patch.object(roi_heads, "fastrcnn_loss", losses),
+    )
 
 
-def _decode(offsets: Tensor) -> Tensor:
-    """Return boxes in units of their proposals, float32 [n, 4]. IoU does not change with such a scale of each axis."""
-    unit = offsets.new_tensor([[0.0, 0.0, 1.0, 1.0]]).float().expand(len(offsets), 4)
-    return _BOX_CODER.decode_single(offsets.float(), unit)
+@contextmanager
+def _patched(*patches: AbstractContextManager) -> Iterator[None]:
+    with ExitStack() as stack:
+        for one in patches:
+            stack.enter_context(one)
+        yield
 
 
 def _focal_objectness(epochs: int) -> AbstractContextManager:
+    """The focal loss of Lin et al., https://arxiv.org/abs/1708.02002, of the anchors that the RPN samples."""
+
     class Functions:
         """``torch.nn.functional`` with a focal loss in place of binary cross-entropy."""
 
@@ -139,9 +159,9 @@ def _focal_objectness(epochs: int) -> AbstractContextManager:
 
         @staticmethod
         def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
-            return sigmoid_focal_loss(logits, targets, alpha=-1, gamma=2, reduction="mean")
+            return sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2, reduction="sum") / targets.sum().clamp(1)
 
-    return patch.object(rpn, "F", Functions())
+    return _patched(*(patch.object(module, "F", Functions()) for module in (cpu_rpn, torchvision_rpn)))
 
 
 def _small_at_first(epochs: int) -> AbstractContextManager:
@@ -149,8 +169,9 @@ def _small_at_first(epochs: int) -> AbstractContextManager:
     draw = TrainTransform._first_draws
 
     def changed(self: TrainTransform, rng: Any, epoch: int, **values: Any) -> tuple[bool, float]:
-        is_mosaic, factor = draw(self, rng, epoch, **values)
-        return is_mosaic, factor * (SMALL / self.imgsz if epoch < epochs * 2 // 3 else 1)
+        if self._active:  # not on validation images
+            self.imgsz = SMALL if epoch < epochs * 2 // 3 else LARGE  # read after this call only
+        return draw(self, rng, epoch, **values)
 
     return patch.object(TrainTransform, "_first_draws", changed)
 
@@ -219,15 +240,18 @@ IDEAS = {
     "giou": Idea("GIoU box loss", patch=_head_loss(lambda a, b: 10 * generalized_box_iou_loss(a, b, reduction="sum"))),
     "ciou": Idea("CIoU box loss", patch=_head_loss(lambda a, b: 12 * complete_box_iou_loss(a, b, reduction="sum"))),
     "ohem": Idea("OHEM: losses of the half of the RoIs with the highest class loss", patch=_head_loss(hardest=0.5)),
-    "focal_rpn": Idea("focal loss of the objectness", patch=_focal_objectness),
-    "ema_99": Idea("EMA of the weights, decay 0.99", {"ema": 0.99}),
-    "ema_998": Idea("EMA of the weights, decay 0.998", {"ema": 0.998}),
+    "focal_rpn": Idea("focal loss of the objectness of the sampled anchors", patch=_focal_objectness),
+    "ema_95": Idea("EMA of the weights, decay 0.95", {"ema": 0.95}),
+    # So few steps do not reach this decay, see ``build_ema``: it rises to 0.98 on balloon and 0.99 on bccd.
+    "ema_998": Idea("EMA of the weights, `--ema 0.998`", {"ema": 0.998}),
     # A value of ``ema`` above 0 turns the average on; the patch replaces its decay.
     "swa": Idea("SWA: mean of the weights of late steps", {"ema": 0.5}, _mean_of_late_weights),
     "fpn_256": Idea("256 FPN channels, not 128", {"fpn_channels": 256}),
     "flip": Idea("detection in mirror images too", patch=_detect_flipped_too),
     "large": Idea(f"{LARGE} pixels", {"imgsz": LARGE}),
-    "late_large": Idea(f"{LARGE} pixels in the last third, {SMALL} before", {"imgsz": LARGE}, _small_at_first),
+    "late_large": Idea(
+        f"{LARGE} pixels in the last third, {SMALL} before", {"imgsz": LARGE, "workers": 0}, _small_at_first
+    ),
 }
 
 
@@ -237,21 +261,42 @@ def run(settings: IdeasSettings) -> Result:
         if name not in IDEAS:
             raise UsageError(unknown("idea", name, [*IDEAS]))
     make_folder(settings.records)
-    records: dict[str, dict[str, float]] = {}
-    for seed in range(settings.seeds):
-        for idea in IDEAS if settings.ideas is None else (BASE, *settings.ideas):
-            for data in EPOCHS:
-                name = f"{data}_{idea}_{seed}"
-                path = settings.records / f"{name}.json"
-                if not path.exists():
-                    write_text(path, json.dumps(train(name, data, idea, seed, settings), indent=1) + "\n")
-                records[name] = read_json(path)
+    setup = {
+        "machine": report.machine(runtime.pick_device(settings.device)),
+        "pretrained": Path(settings.pretrained).name,
+    }
+    ideas = [*IDEAS] if settings.ideas is None else [BASE, *settings.ideas]
+    for seed, idea, data in product(range(settings.seeds), ideas, EPOCHS):
+        name = f"{data}_{idea}_{seed}"
+        path = settings.records / f"{name}.json"
+        if not path.exists():
+            check_setup(settings.records, setup)
+            record = {**train(name, data, idea, seed, settings), **setup}
+            write_text(path, json.dumps(record, indent=1) + "\n")
+    records = read_records(settings.records)
+    machines = sorted({record["machine"] for record in records.values()})
     text = (
-        f"A third of the default steps, `--imgsz {SMALL}`; boxes on val after the last epoch, in percent."
-        " The first row has AP and AP50 of the default recipe, the others the difference to it with the same seed"
-        " in points (mean ± standard error)."
+        f"Trained on {' and '.join(machines)}. A third of the default steps, `--imgsz {SMALL}`; boxes on val after the"
+        " last epoch, in percent. The first row has AP and AP50 of the default recipe, the others the difference to it"
+        " with the same seed in points (mean ± standard error)."
     )
-    return f"{text}\n\n{table(records, settings.seeds)}", {"runs": records}
+    return f"{text}\n\n{table(records)}", {"runs": records}
+
+
+def read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the records in ``folder`` by name: metrics, machine and initial weights of each run."""
+    return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+
+
+def check_setup(folder: Path, setup: Mapping[str, str]) -> None:
+    """Raise UsageError for a record of another machine or of other initial weights, which cannot be compared."""
+    for name, record in read_records(folder).items():
+        for key, value in setup.items():
+            if record[key] != value:
+                raise UsageError(
+                    f"{folder / name}.json was measured with {record[key]}, not {value}; give another folder as"
+                    " `records`"
+                )
 
 
 def train(name: str, data: str, idea: str, seed: int, settings: IdeasSettings) -> dict[str, float]:
@@ -263,12 +308,13 @@ def train(name: str, data: str, idea: str, seed: int, settings: IdeasSettings) -
     return MetricsLog(settings.output_dir / name / LOG).rows()[-1]["val"]["bbox"]
 
 
-def table(records: Mapping[str, Mapping[str, float]], num_seeds: int) -> str:
+def table(records: Mapping[str, Mapping[str, Any]]) -> str:
     """Return bbox AP and AP50 of the default recipe in percent, and for each idea the mean differences in points."""
     header = ["", "seeds", *(f"{data} {key}" for data in EPOCHS for key in ("AP", "AP50"))]
+    seeds_of_all = sorted({int(name.rpartition("_")[2]) for name in records})
     rows = []
     for idea, about in IDEAS.items():
-        seeds = [s for s in range(num_seeds) if all(f"{d}_{idea}_{s}" in records for d in EPOCHS)]
+        seeds = [s for s in seeds_of_all if all(f"{d}_{i}_{s}" in records for d in EPOCHS for i in (idea, BASE))]
         if not seeds:
             continue
         cells = []

@@ -10,7 +10,9 @@ import torch
 from helpers.tiny_models import TINY_ARCHITECTURE, make_image, random_model
 from torch import Tensor
 from torchvision.models.detection import roi_heads
-from torchvision.ops import generalized_box_iou_loss
+from torchvision.models.detection import rpn as torchvision_rpn
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss
 
 from benchmarks import ideas
 from benchmarks.settings import IdeasSettings
@@ -22,6 +24,8 @@ from detect.inference.runtimes.torch_runtime import TorchRuntime
 from detect.models import builder
 from detect.models.architecture import backbone_architecture
 from detect.models.builder import build
+from detect.models.cpu import rpn as cpu_rpn
+from detect.models.cpu.optimize import optimize_for_cpu
 from detect.models.prediction.raw_detections import Limits, RawDetections
 from detect.structures.class_names import ClassNames
 from detect.training import setup
@@ -51,23 +55,66 @@ def test_ohem_counts_the_rois_with_the_highest_loss():
     assert classification == pytest.approx(each.sort(descending=True).values[:4].mean().item())
 
 
-@pytest.mark.parametrize("idea", ["giou", "ciou"])
-def test_iou_losses_of_perfect_boxes_are_zero(idea):
+@pytest.mark.parametrize("box_loss", [generalized_box_iou_loss, complete_box_iou_loss])
+def test_iou_losses_compare_boxes_in_pixels(monkeypatch, box_loss):
     logits, offsets, labels, targets = head_outputs()
-    label = torch.cat(labels)
+    label, target = torch.cat(labels), torch.cat(targets)
+    corners = torch.rand(8, 2, generator=torch.Generator().manual_seed(1)) * 100
+    rois = torch.cat([corners, corners + torch.tensor([50.0, 20.0])], 1)
+    sampled = [rois[:4], rois[4:]], None, labels, targets
+    monkeypatch.setattr(RoIHeads, "select_training_samples", lambda *arguments: sampled)
     perfect = offsets.unflatten(1, (3, 4)).clone()
-    perfect[torch.arange(8), label] = torch.cat(targets)
-    patch = ideas.IDEAS[idea].patch
-    assert losses(patch, (logits, perfect.flatten(1), labels, targets))[1] == pytest.approx(0, abs=1e-4)
-    assert losses(patch, (logits, offsets, labels, targets))[1] > 0.1
+    perfect[torch.arange(8), label] = target
+    with ideas._head_loss(lambda a, b: box_loss(a, b, reduction="sum"))(1):
+        RoIHeads.select_training_samples(None, [], [])
+        _, found = roi_heads.fastrcnn_loss(logits, offsets, labels, targets)
+        _, without_error = roi_heads.fastrcnn_loss(logits, perfect.flatten(1), labels, targets)
+    positive = label > 0
+    own = offsets.unflatten(1, (3, 4))[positive, label[positive]]
+    boxes = [ideas._BOX_CODER.decode_single(one, rois[positive]) for one in (own, target[positive])]
+    torch.testing.assert_close(found, box_loss(*boxes, reduction="sum") / 8)
+    assert without_error == pytest.approx(0, abs=1e-4) and found > 0.1
 
 
-def test_iou_losses_in_units_of_the_proposals_are_those_in_pixels():
-    proposals = torch.tensor([[10.0, 20, 110, 60], [5, 5, 15, 95]])
-    found, target = torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(0))
-    in_pixels = [ideas._BOX_CODER.decode_single(one, proposals) for one in (found, target)]
-    expected = generalized_box_iou_loss(*in_pixels)
-    torch.testing.assert_close(generalized_box_iou_loss(ideas._decode(found), ideas._decode(target)), expected)
+@pytest.mark.parametrize(
+    ("idea", "changed"),
+    [
+        ("giou", {"loss_box_reg"}),
+        ("ciou", {"loss_box_reg"}),
+        ("ohem", {"loss_classifier", "loss_box_reg"}),
+        ("focal_rpn", {"loss_objectness"}),
+    ],
+)
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_an_idea_changes_its_own_losses_only(idea, changed, on_cpu):
+    model = random_model(TINY_ARCHITECTURE)
+    if on_cpu:
+        optimize_for_cpu(model)
+    images = [torch.from_numpy(make_image((64, 96), 0)).permute(2, 0, 1) / 255]
+    boxes = torch.tensor([[10.0, 10, 50, 40], [30, 20, 80, 60]])
+    masks = torch.zeros(2, 64, 96, dtype=torch.uint8)
+    masks[:, 20:40, 30:50] = 1
+    targets = [{"boxes": boxes, "labels": torch.tensor([1, 2]), "masks": masks}]
+
+    def all_losses() -> dict[str, float]:
+        torch.manual_seed(0)
+        return {name: value.item() for name, value in model.train()(images, targets).items()}
+
+    before = all_losses()
+    with ideas.IDEAS[idea].patch(1):
+        assert {name for name, value in all_losses().items() if value != before[name]} == changed
+    assert all_losses() == before
+
+
+def test_the_focal_loss_of_the_anchors_is_divided_by_the_objects():
+    logits, targets = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, 1.0])
+    with ideas.IDEAS["focal_rpn"].patch(1):
+        found = cpu_rpn.F.binary_cross_entropy_with_logits(logits, targets)
+        assert torch.equal(found, torchvision_rpn.F.binary_cross_entropy_with_logits(logits, targets))
+    probability = torch.where(targets > 0, logits.sigmoid(), 1 - logits.sigmoid())
+    factor = torch.where(targets > 0, 0.25, 0.75)
+    expected = -(factor * (1 - probability) ** 2 * probability.log()).sum() / 2  # RetinaNet, equation 5
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_shared_box_layer_gives_all_classes_the_same_boxes():
@@ -138,11 +185,17 @@ def test_late_steps_count_most_in_the_mean_of_the_weights():
     assert average.module.weight.item() == pytest.approx(expected.item(), rel=0.005)
 
 
-def test_images_are_small_in_the_first_two_thirds_of_the_epochs():
-    transform = TrainTransform(ideas.LARGE, Augmentation("none"))
+def test_training_images_are_small_in_the_first_two_thirds_of_the_epochs():
+    def sizes(transform: TrainTransform, epoch: int) -> list[tuple[int, int]]:
+        return [transform.size_hw((600, 800), np.random.default_rng(seed), epoch) for seed in range(20)]
+
+    small, large = (TrainTransform(side, Augmentation("default")) for side in (ideas.SMALL, ideas.LARGE))
+    expected = [sizes(small, 0), sizes(large, 0)]
+    validation = TrainTransform(ideas.LARGE, Augmentation("none"))
     with ideas.IDEAS["late_large"].patch(6):
-        sides = [min(transform.size_hw((600, 800), np.random.default_rng(0), epoch)) for epoch in range(6)]
-    assert sides == [ideas.SMALL] * 4 + [ideas.LARGE] * 2
+        found = [sizes(large, epoch) for epoch in range(6)]
+        assert min(validation.size_hw((600, 800), np.random.default_rng(0), 0)) == ideas.LARGE
+    assert found == [expected[0]] * 4 + [expected[1]] * 2
 
 
 def test_the_table_has_differences_to_the_default_of_the_same_seed():
@@ -152,16 +205,24 @@ def test_the_table_has_differences_to_the_default_of_the_same_seed():
         for idea, gain in ((ideas.BASE, 0.0), ("giou", 0.02))
         for seed in range(2)
     }
-    base, giou = ideas.table(records, 2).splitlines()[2:]
+    base, giou = ideas.table(records).splitlines()[2:]
     assert base.startswith("| default recipe | 2 | 55.0 ± 5.0 | 80.0 ± 0.0 |")
     assert giou.startswith("| GIoU box loss | 2 | +2.0 ± 0.0 | +0.0 ± 0.0 |")
 
 
 def test_finished_runs_are_not_trained_again(tmp_path):
     for data in ideas.EPOCHS:
-        (tmp_path / f"{data}_{ideas.BASE}_0.json").write_text(json.dumps({"AP": 0.5, "AP50": 0.75}))
+        (tmp_path / f"{data}_{ideas.BASE}_0.json").write_text(json.dumps({"AP": 0.5, "AP50": 0.75, "machine": "M"}))
     text, _ = ideas.run(IdeasSettings(ideas=[], records=tmp_path))
-    assert "| default recipe | 1 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
+    assert "Trained on M." in text and "| default recipe | 1 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
+
+
+def test_runs_of_another_machine_or_from_other_weights_are_not_mixed(tmp_path):
+    (tmp_path / "bccd_giou_0.json").write_text(json.dumps({"machine": "M", "pretrained": "a.pth"}))
+    ideas.check_setup(tmp_path, {"machine": "M", "pretrained": "a.pth"})
+    for other in ({"machine": "N", "pretrained": "a.pth"}, {"machine": "M", "pretrained": "b.pth"}):
+        with pytest.raises(UsageError, match=r"bccd_giou_0.json was measured with (M|a.pth), not (N|b.pth); give"):
+            ideas.check_setup(tmp_path, other)
 
 
 def test_an_unknown_idea_is_an_error(tmp_path):
