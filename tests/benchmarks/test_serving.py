@@ -26,7 +26,7 @@ def test_every_response_is_counted_once(tmp_path):
                 r'requests_total{method="POST",route="/v1/detect",status="(\d+)"} (\d+)', client.get("/metrics").text
             )
         )
-        assert len(responses.seconds) == int(counts["200"]) > 3 and len(responses.waits) == int(counts["503"]) > 0
+        assert len(responses.seconds) == int(counts["200"]) > 0 and len(responses.waits) == int(counts["503"]) > 0
         assert not responses.errors and seconds >= 1.5 and all(0 < one < seconds for one in responses.seconds)
         assert resident_memory(url) > 50e6
         broken, _ = load(url, [b"not an image"], 1, 0.2)

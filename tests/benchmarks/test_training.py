@@ -80,7 +80,7 @@ def test_both_loops_have_equal_losses_in_the_first_step(tmp_path):
     runtime.seed_all(0)
     wanted = backbone_architecture("mobilenet_v2", "maskrcnn", IMGSZ)
     model, architecture, _ = build_from_weights(wanted, CLASSES, choose_weights("mobilenet_v2", "none"))
-    model.rpn._pre_nms_top_n["training"] = 2000
+    model.rpn._pre_nms_top_n["training"] = model.rpn._post_nms_top_n["training"] = 2000
     theirs = reference.build(architecture, 2, model.state_dict())
 
     dataset = reference.FullSizeImages(images, with_masks=True, mirrored=0.0)
