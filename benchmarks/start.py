@@ -1,6 +1,7 @@
 """Time and memory until the first step of train.py on a dataset of COCO's size.
 
-``python -m benchmarks.start FOLDER`` trains on a folder until the first step, and prints the peak memory in bytes.
+``python -m benchmarks.start FOLDER OUTPUT`` trains on FOLDER until the first step, and prints its time and the peak
+memory.
 """
 
 from __future__ import annotations
@@ -75,41 +76,32 @@ def first_step(folder: Path) -> tuple[float, int]:
 
     Raises DetectError if the training does not reach it.
     """
-    begin = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.start", str(folder)]
+    begin = time.time()
     root = Path(__file__).resolve().parents[1]
-    with subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        output, errors = process.communicate()
-        seconds = time.perf_counter() - begin
-    if process.returncode:
-        raise DetectError(f"the training ended before its first step: {errors.strip()[-500:]}")
-    return seconds, int(output.split()[-1])
+    with tempfile.TemporaryDirectory() as output:
+        command = [sys.executable, "-m", "benchmarks.start", str(folder), output]
+        done = subprocess.run(command, cwd=root, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise DetectError(f"the training ended before its first step: {done.stderr.strip()[-500:]}")
+    end, peak = done.stdout.split()[-2:]
+    return float(end) - begin, int(peak)
 
 
-def train_until_the_first_step(folder: Path) -> None:
-    """Train on a folder, and end this process with the peak memory as output when the first step begins."""
+def train_until_the_first_step(folder: Path, output: Path) -> None:
+    """Train on a folder until the first step begins; print the time, in seconds since 1970, and the peak memory."""
     from detect.training.config import TrainConfig
     from detect.training.logging.progress import peak_memory_bytes
     from detect.training.step import TrainStep
     from detect.training.trainer import train
 
     def end(*_: Any) -> None:
-        print(peak_memory_bytes() or 0, file=sys.__stdout__, flush=True)
+        print(time.time(), peak_memory_bytes() or 0, file=sys.__stdout__, flush=True)
         os._exit(0)
 
-    with tempfile.TemporaryDirectory() as output, patch.object(TrainStep, "__call__", end):
-        train(
-            TrainConfig(
-                data=str(folder),
-                head="maskrcnn",
-                pretrained="none",
-                epochs=1,
-                workers=1,
-                report=False,
-                output_dir=Path(output),
-            )
-        )
+    settings = {"head": "maskrcnn", "pretrained": "none", "epochs": 1, "workers": 1, "report": False}
+    with patch.object(TrainStep, "__call__", end):
+        train(TrainConfig(data=str(folder), output_dir=output, **settings))
 
 
 if __name__ == "__main__":
-    train_until_the_first_step(Path(sys.argv[1]))
+    train_until_the_first_step(*map(Path, sys.argv[1:]))

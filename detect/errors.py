@@ -23,9 +23,11 @@ class DetectError(Exception):
     The message says what is wrong, where (file, image, annotation, setting), the value, and what would be right.
 
     is_explained: whether another process of the same program prints its message, so that this one need not.
+    problem: the message without its end that says how to continue a training; "" if it has no such end.
     """
 
     is_explained = False
+    problem = ""
 
 
 class UsageError(DetectError):

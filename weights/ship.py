@@ -11,7 +11,7 @@ images of all.
 
 --score S changes all scores so that S becomes 0.5, the default threshold, while 0.05, the lowest score that evaluation
 counts, stays 0.05: all logits are multiplied by a number, and a constant is added to that of the
-background. For a model of one class, the order of its detections and its AP stay the same.
+background. The model must have one class; the order of its detections and its AP stay the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +55,8 @@ def main() -> None:
     from detect.models import checkpoint
 
     target = arguments.target
-    loaded = {path: checkpoint.load(path) for path in arguments.sources}
-    trained, images = average([*loaded.values()]), training_images(loaded)
+    loaded = [checkpoint.load(path) for path in arguments.sources]
+    trained, images = average(loaded), training_images(arguments.sources, loaded)
     settings = {k: v for k, v in trained.training.items() if k not in LOCAL_SETTINGS}
     for key in ("pretrained", "backgrounds"):
         if settings.get(key):
@@ -79,10 +79,12 @@ def main() -> None:
 def moved_scores(state: dict[str, Tensor], score: float) -> dict[str, Tensor]:
     """Return the weights of an R-CNN with a rescaled classification layer, so that ``score`` becomes 0.5.
 
-    Raises UsageError for weights of another kind of model.
+    Raises UsageError for weights of another kind of model, or of a model of several classes.
     """
     if f"{CLASS_LAYER}.bias" not in state:
         raise UsageError(f"--score needs a Faster or Mask R-CNN; this model has no {CLASS_LAYER}")
+    if (num_classes := len(state[f"{CLASS_LAYER}.bias"]) - 1) != 1:
+        raise UsageError(f"--score needs a model of one class; this one has {num_classes}")
     factor = logit(LOWEST_SCORE) / (logit(LOWEST_SCORE) - logit(score))
     weight, bias = (state[f"{CLASS_LAYER}.{name}"] * factor for name in ("weight", "bias"))
     bias[0] += factor * logit(score)
@@ -114,7 +116,7 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     return replace(first, state=state)
 
 
-def training_images(checkpoints: Mapping[Path, Checkpoint]) -> dict[str, str]:
+def training_images(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
     """Return the digest and the name of each image that any of the checkpoints was trained on.
 
     Returns {} for a single checkpoint without ``train_digest``, one of an earlier version. Raises UsageError if a list
@@ -123,7 +125,7 @@ def training_images(checkpoints: Mapping[Path, Checkpoint]) -> dict[str, str]:
     from detect.data.digests import TRAIN_IMAGES, read_images
 
     images: dict[str, str] = {}
-    for path, one in checkpoints.items():
+    for path, one in zip(paths, checkpoints, strict=True):
         if (digest := one.data.get("train_digest")) is None and len(checkpoints) == 1:
             continue
         if not (found := read_images(path, digest or "")):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from detect.data.slow_reading import name_slow
 from detect.data.table import Table
 from detect.errors import DataError, MediaError, UsageError
 from detect.media.image_paths import find_images
@@ -25,15 +26,17 @@ def with_backgrounds(table: Table, source: str, annotated: Iterable[Path]) -> Ta
         paths = find_images(source)
     except MediaError as error:
         raise UsageError(f"`backgrounds`: {error}") from None
-    sizes, errors = [], []
-    for path in paths:
-        try:
-            sizes.append(image_hw(path))
-        except MediaError as error:
-            errors.append(str(error))
-    if errors:
+    found = [*name_slow(map(_size_or_error, paths), lambda i: [str(paths[i])])]
+    if errors := [one for one in found if isinstance(one, str)]:
         raise DataError(f"`backgrounds`: {len(errors)} of {len(paths)} images cannot be read: {first_few(errors)}")
     in_dataset = {path.resolve() for path in annotated}
     if both := [path for path in paths if path.resolve() in in_dataset]:
         raise UsageError(f"`backgrounds`: these images are in the dataset: {first_few(both)}")
-    return table.append_images(paths, np.array(sizes, np.int32))
+    return table.append_images(paths, np.array(found, np.int32))
+
+
+def _size_or_error(path: Path) -> tuple[int, int] | str:
+    try:
+        return image_hw(path)
+    except MediaError as error:
+        return str(error)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import threading
+import atexit
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from detect.data.slow_reading import name_slow
 from detect.errors import DataError, DetectError
-from detect.progress import warn
 from detect.runtime import worker_init
 from detect.text import first_few
 
-SLOW_SECONDS = 60.0  # for one batch, before a warning
 STUCK_SECONDS = 300.0  # for one batch, before worker processes are given up
+
+_loaders: weakref.WeakSet[DataLoader] = weakref.WeakSet()
 
 PathsOfBatch = Callable[[int], Sequence[str]]
 """Returns the paths of the images of batch i, in the order in which the batches are read."""
@@ -37,7 +40,7 @@ def data_loader(
         process.
     pinned: whether batches are put into pinned memory, from which they are copied to a GPU while it computes.
     """
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
@@ -48,6 +51,8 @@ def data_loader(
         prefetch_factor=ahead if workers else None,
         timeout=STUCK_SECONDS if workers else 0,
     )
+    _loaders.add(loader)
+    return loader
 
 
 def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
@@ -56,11 +61,8 @@ def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
     If a batch takes long, as on a network folder that is gone, a warning names its images. Raises DataError if it
     takes STUCK_SECONDS, which is noticed with worker processes only.
     """
-    batches = iter(loader)
+    batches = name_slow(loader, paths_of)
     for number in count():
-        notice = threading.Timer(SLOW_SECONDS, lambda: _warn_of_slow(paths_of(number)))  # noqa: B023 - cancelled below
-        notice.daemon = True
-        notice.start()
         try:
             batch = next(batches)
         except StopIteration:
@@ -75,19 +77,29 @@ def read_batches(loader: DataLoader, paths_of: PathsOfBatch) -> Iterator[Any]:
                     f" {first_few(paths_of(number), 3)}: is their disk or network folder gone?"
                 ) from None
             raise
-        finally:
-            notice.cancel()
         yield batch
 
 
+@atexit.register
+def _end_all_workers() -> None:
+    """End the worker processes of all loaders at the end of Python.
+
+    They ignore SIGTERM, by which multiprocessing would end them; it would then wait for them without limit, since the
+    traceback of an error that ended the program keeps the loader.
+    """
+    for loader in [*_loaders]:
+        _end_workers(loader)
+
+
 def _end_workers(loader: DataLoader) -> None:
-    """End the worker processes. They ignore SIGTERM, so Python would wait for them at its end without limit, since the
-    traceback of an error keeps the loader."""
     iterator, loader._iterator = loader._iterator, None
-    if isinstance(iterator, _MultiProcessingDataLoaderIter):
-        iterator._shutdown_workers()  # torch 2.6 to 2.14; it waits 5 s for one that is stuck
+    if isinstance(iterator, _MultiProcessingDataLoaderIter):  # torch 2.6 to 2.14
+        if iterator._worker_pids_set:
+            signal_handling._remove_worker_pids(id(iterator))  # their end is no error
+            iterator._worker_pids_set = False
         for worker in iterator._workers:
             worker.kill()
+        iterator._shutdown_workers()
 
 
 def _original_message(error: DetectError) -> str:
@@ -95,10 +107,6 @@ def _original_message(error: DetectError) -> str:
     if not str(error).startswith("Caught "):
         return str(error)
     return str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
-
-
-def _warn_of_slow(paths: Sequence[str]) -> None:
-    warn(f"reading images takes more than {SLOW_SECONDS:.0f} s: {first_few(paths, 3)}")
 
 
 def dead_worker(error: RuntimeError) -> str:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from detect.data.slow_reading import name_slow
 from detect.io.files import write_bytes
 from detect.io.threads import map_in_threads
 from detect.progress import bar
@@ -58,7 +59,7 @@ def image_digests(paths: Sequence[Path], digest: Callable[[Path], str] = image_d
         except OSError:
             return ""
 
-    found = map_in_threads(digest_or_nothing, paths, _THREADS)
+    found = name_slow(map_in_threads(digest_or_nothing, paths, _THREADS), lambda i: [str(paths[i])])
     return list(bar(found, desc="identify images", total=len(paths), min_items=_MANY))
 
 

@@ -19,7 +19,7 @@ import torch
 from detect import distributed, runtime
 from detect.data import FOLDS_FILE
 from detect.data.folds import read_folds, write_folds
-from detect.errors import DiskError
+from detect.errors import DetectError, DiskError
 from detect.evaluation import coco_metrics
 from detect.evaluation.cross_validation import evaluate_models, folds_table
 from detect.evaluation.evaluate import Evaluation
@@ -208,14 +208,16 @@ def _report_best_mean(metric: str, means: Mapping[int, float], epochs: Mapping[s
 
 @contextmanager
 def _explain_interruption(folder: Path) -> Iterator[None]:
-    """Add instructions for continuing to KeyboardInterrupt and DiskError; delete a folder without any model."""
+    """Add how to continue to an interrupt and to errors that come from outside; delete a folder without models."""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_continue(folder)) from None
-    except DiskError as error:  # the error of a fold states how to continue that fold only
-        problem = error.__cause__ if isinstance(error.__cause__, DiskError) else error
-        raise DiskError(f"{problem}; {_how_to_continue(folder)}") from error
+    except DetectError as error:
+        if not error.problem and not isinstance(error, DiskError):
+            raise
+        # The error of a fold states how to continue that fold, which only continues with the others.
+        raise type(error)(f"{error.problem or error}; {_how_to_continue(folder)}") from error
     finally:
         if distributed.world().is_first and not any(folder.glob("fold_*")):
             with suppress(OSError):  # a remaining folder is harmless; an error here would replace the original one

@@ -79,7 +79,8 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
         fitted.weights = pretrained.UsedWeights(f"{fitted.weights.line}, since none are published for this backbone")
     fitted.note("pretrained", fitted.weights.line)
     if origin and architecture.head != "fcos":  # which has no anchors
-        recall = anchor_recall(AnchorGrid.of(model), data.train, architecture.min_size)
+        grid, short = AnchorGrid.of(model), architecture.min_size
+        recall = distributed.compute_on_first(lambda: anchor_recall(grid, data.train, short))
         fitted.lines.append(f"anchors: {origin}, which reach {recall:.1%} of the objects at IoU 0.5 before training")
         fitted.note("anchors", origin)
     can_freeze = can_freeze_stages(model)
@@ -129,7 +130,8 @@ def _choose_anchors(
         ), "those of the weights"
     if wanted == "default":
         return architecture, "the default anchors"
-    choice = fit_anchors(fitted.statistics, architecture.min_size, fitted.config.strengths()["jitter"])
+    jitter = fitted.config.strengths()["jitter"]
+    choice = distributed.compute_on_first(lambda: fit_anchors(fitted.statistics, architecture.min_size, jitter))
     if wanted:
         fitted.lines.append(f"anchors: {choice.reason}")
     fitted.fit("anchors", FittedDefault("fitted", choice.reason))

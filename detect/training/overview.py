@@ -8,7 +8,7 @@ import numpy as np
 
 from detect.data.quality.label_overview import label_overview
 from detect.data.table import Table
-from detect.distributed import compute_on_first, world
+from detect.distributed import all_gather, compute_on_first, world
 from detect.errors import DetectError
 from detect.evaluation import coco_metrics
 from detect.evaluation.analysis import Analysis
@@ -119,14 +119,17 @@ def write_best_epoch(
 
 def _detections_of_best(run: TrainingRun, data: TrainingData) -> list[Detections | None] | None:
     """Return the detections of the best checkpoint in the val images; None, with a warning, if it cannot be used."""
+    problem = ""
     try:
         predictor = load_model(run.folder / BEST, device=str(run.train_step.device))
-        return detect_for_dataset(
-            predictor, data.val, data.val_class_names, threshold=EVALUATION_THRESHOLD, title="best epoch"
-        )
     except DetectError as error:
-        warn(f"{error}; {', '.join(BEST_EPOCH_FILES)} cannot be written")
+        problem = str(error)
+    if problems := [one for one in all_gather(problem) if one]:  # of any process: they detect together
+        warn(f"{problems[0]}; {', '.join(BEST_EPOCH_FILES)} cannot be written")
         return None
+    return detect_for_dataset(
+        predictor, data.val, data.val_class_names, threshold=EVALUATION_THRESHOLD, title="best epoch"
+    )
 
 
 def _evaluation(

@@ -14,7 +14,7 @@ import torch
 from detect import distributed
 from detect.data import FOLDS_FILE
 from detect.data.batch_reading import dead_worker
-from detect.errors import DataError, DiskError, LostProcessError, TrainingError
+from detect.errors import DataError, DetectError, DiskError, LostProcessError, TrainingError
 from detect.evaluation import coco_metrics
 from detect.progress import TRAINING, bar, report
 from detect.text import counted
@@ -179,19 +179,23 @@ def explain_interruption(run: TrainingRun) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_to_continue(run)) from None
-    except DiskError as error:
-        raise DiskError(f"{error}; {how_to_continue(run)}") from error
-    except DataError as error:
-        raise DataError(f"{error}; {how_to_continue(run)}") from error
+    except (DiskError, DataError) as error:
+        raise _with_instructions(type(error), str(error), run) from error
     except RuntimeError as error:
         if reason := dead_worker(error):
-            raise TrainingError(f"{reason}; {how_to_continue(run)}") from None
+            raise _with_instructions(TrainingError, reason, run) from None
         if distributed.is_lost_connection(error):
-            raise LostProcessError(f"another process of this training has ended; {how_to_continue(run)}") from None
+            raise _with_instructions(LostProcessError, "another process of this training has ended", run) from None
         raise
     finally:
         run.unlock()
         run.delete_if_empty()
+
+
+def _with_instructions(kind: type[DetectError], problem: str, run: TrainingRun) -> DetectError:
+    error = kind(f"{problem}; {how_to_continue(run)}")
+    error.problem = problem
+    return error
 
 
 def how_to_continue(run: TrainingRun) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
+from helpers.folders import ROOT
 from torch.utils.data import Dataset
 
-from detect.data import batch_reading
+from detect.data import batch_reading, slow_reading
 from detect.data.batch_reading import data_loader, dead_worker, read_batches
 from detect.data.image_problems import UnreadableImageError
 from detect.errors import DataError
@@ -58,11 +60,40 @@ def test_no_worker_process_is_left_after_an_error(key):
     assert raised.value and set(multiprocessing.active_children()) <= before
 
 
+PROGRAM = """
+import signal, sys, threading, time
+from torch.utils.data import Dataset
+from detect.data.batch_reading import data_loader, read_batches
+
+class Items(Dataset):
+    def __getitem__(self, key):
+        if key:
+            time.sleep(1000)
+        return key
+
+batches = read_batches(data_loader(Items(), [[0], [0], [int(sys.argv[1])]], 1, list), lambda i: [f"{i}.jpg"])
+next(batches), next(batches)
+if sys.argv[1] == "0":
+    raise RuntimeError("a bug")
+threading.Timer(1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+next(batches)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("stuck", "error"), [("0", "RuntimeError: a bug"), ("1", "KeyboardInterrupt")])
+def test_a_program_with_worker_processes_ends_after_an_error(stuck, error):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, stuck], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode and done.stderr.strip().endswith(error), done.stderr
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_slow_image_is_named_once(monkeypatch, capsys, workers):
-    monkeypatch.setattr(batch_reading, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(slow_reading, "SLOW_SECONDS", 0.5)
     assert read([["0"], ["1.5"], ["0"]], workers) == [[-1]] * 3
-    assert capsys.readouterr().err.count("reading images takes more than") == 1
+    assert capsys.readouterr().err.count(" s: 1.jpg") == 1
 
 
 def test_images_that_are_never_read_are_named(monkeypatch):

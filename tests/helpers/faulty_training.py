@@ -2,6 +2,7 @@
 
 disk: the first process cannot write its state.  image: an image of the second process disappears.
 loader: a loader process of the second process is killed.  process: the second process is killed.
+bug: the second process raises an error that nothing expects.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def read(self: DetectionDataset, index: int, epoch: int, repetition: int = 0) ->
 def take_step(self: TrainStep, *given: object) -> object:
     if is_second and fault == "process" and self.num_steps == 5:
         os.kill(os.getpid(), signal.SIGKILL)
+    if is_second and fault == "bug" and self.num_steps == 5:
+        raise RuntimeError("a bug")
     return step(self, *given)
 
 

@@ -87,6 +87,10 @@ def test_ship_script_lowers_scores_so_that_a_given_one_becomes_one_half(tmp_path
     assert after[:, 1].tolist() == pytest.approx([0.507, 0.187, 0.049], abs=2e-3)
     done = subprocess.run([*command, "1"], check=False, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: --score 1: must be between 0.05 and 1\n")
+    state = {f"{CLASS_LAYER}.weight": torch.zeros(3, 1), BIAS: torch.zeros(3)}
+    checkpoint.save(checkpoint.Checkpoint(state, {}, ClassNames(("kite", "bird"))), source)
+    done = subprocess.run([*command, "0.95"], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: --score needs a model of one class; this one has 2\n")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from helpers.training import rows
 import detect
 from detect import runtime
 from detect.data import dataset
-from detect.errors import DiskError, UsageError
+from detect.errors import DataError, DiskError, TrainingError, UsageError
 from detect.models import checkpoint
 from detect.training import finished_state, trainer
 from detect.training.config import CrossValidationConfig, TrainConfig, complete_config
@@ -98,13 +98,20 @@ def test_an_interrupted_fold_says_how_to_continue_all_folds(data, tmp_path, fake
     assert not (tmp_path / "x" / "lock").exists()
 
 
-def test_a_full_disk_says_how_to_continue_all_folds(data, tmp_path, fake_training):
-    error = DiskError(f"cannot write x: no space; continue with `resume='{tmp_path}/x/fold_2'`")
-    error.__cause__ = DiskError("cannot write x: no space")
+@pytest.mark.parametrize("kind", [DiskError, DataError, TrainingError])
+def test_an_error_of_a_fold_says_how_to_continue_all_folds(data, tmp_path, fake_training, kind):
+    error = kind(f"a fault; continue with `resume='{tmp_path}/x/fold_2'`")
+    error.problem = "a fault"
     fake_training({"fold_2": error})
-    with pytest.raises(DiskError) as stop:
+    with pytest.raises(kind) as stop:
         detect.cross_validate(data, output_dir=tmp_path, name="x", **SETTINGS)
-    assert str(stop.value).startswith("cannot write x: no space; stopped within the cross-validation; continue with")
+    assert str(stop.value) == f"a fault; stopped within the cross-validation; continue with `resume='{tmp_path}/x'`"
+
+
+def test_an_error_that_a_new_start_repeats_keeps_its_message(data, tmp_path, fake_training):
+    fake_training({"fold_2": TrainingError("the loss diverges")})
+    with pytest.raises(TrainingError, match=r"^the loss diverges$"):
+        detect.cross_validate(data, output_dir=tmp_path, name="x", **SETTINGS)
 
 
 def test_a_setting_that_does_not_fit_leaves_no_folder(data, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from detect import progress
 from detect.data.file_listing import is_file
+from detect.data.slow_reading import name_slow
 from detect.data.table import Table
 from detect.data.validation.annotations import Finding
 from detect.errors import MediaError
@@ -22,7 +23,9 @@ _THREADS = 4  # they mostly wait for the disk
 
 def read_headers(table: Table) -> list[Header | str]:
     """Return the header of each image, or the message of the error that reading it raised."""
-    headers = map_in_threads(lambda i: _header(table.path(i)), range(len(table)), _THREADS)
+    headers = name_slow(
+        map_in_threads(lambda i: _header(table.path(i)), range(len(table)), _THREADS), lambda i: [str(table.path(i))]
+    )
     total, text = len(table), "reading image headers"
     return list(progress.bar(headers, total=total, desc=text, min_items=_BAR_MIN_IMAGES))
 
