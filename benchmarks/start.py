@@ -98,7 +98,7 @@ def train_until_the_first_step(folder: Path, output: Path) -> None:
         print(time.time(), peak_memory_bytes() or 0, file=sys.__stdout__, flush=True)
         os._exit(0)
 
-    settings = {"head": "maskrcnn", "pretrained": "none", "epochs": 1, "workers": 1, "report": False}
+    settings: dict[str, Any] = {"head": "maskrcnn", "pretrained": "none", "epochs": 1, "workers": 1, "report": False}
     with patch.object(TrainStep, "__call__", end):
         train(TrainConfig(data=str(folder), output_dir=output, **settings))
 
