@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from detect import distributed
 from detect.progress import warn
 from detect.text import first_few
 
@@ -46,8 +46,8 @@ def name_slow(results: Iterable[T], paths_of: Callable[[int], Sequence[str]]) ->
 
 def _warn_of_slow(paths: Sequence[str]) -> None:
     text = f"reading images takes more than {SLOW_SECONDS:.0f} s: {first_few(paths, 3)}"
-    rank = distributed.world().rank
-    if rank == 0:
+    rank = os.environ.get("RANK", "0")  # of ``detect.distributed``, which would import torch
+    if rank == "0":
         warn(text)
     else:  # whose stderr is hidden, since warnings usually concern all processes
         print(f"warning: process {rank}: {text}", file=sys.__stderr__, flush=True)
