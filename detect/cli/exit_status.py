@@ -54,9 +54,15 @@ def exit_status(main: Callable[[], int | None]) -> int:
         print(f"error: cannot write{where}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(spelled(str(stop)) or "stopped", file=sys.stderr)
+        print(spelled(str(stop)) or _reason(stopped_by), file=sys.stderr)
         return 128 + stopped_by
     return status
+
+
+def _reason(number: signal.Signals) -> str:
+    """Return why the program stopped. torchrun ends all processes by SIGTERM when one of them has ended."""
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and number == signal.SIGTERM
+    return "stopped by torchrun, as when another process of this program has ended" if by_torchrun else "stopped"
 
 
 def _closing_bars(main: Callable[[], int | None]) -> int | None:

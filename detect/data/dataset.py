@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 from detect.data.augmentation.ground_truth import GroundTruth
 from detect.data.augmentation.pipeline import TrainTransform
 from detect.data.augmentation.sample import Sample
-from detect.data.image_problems import HINT, ImageProblems, UnreadableImageError
+from detect.data.image_problems import GONE, HINT, ImageProblems, UnreadableImageError
 from detect.data.table import Table
 from detect.errors import DataError, MediaError
 from detect.media.images import OnTruncated, read_image
@@ -176,7 +177,7 @@ def read_record(record: ImageRecord, on_truncated: OnTruncated | None = None) ->
 
     on_truncated: see ``media.read_image``; without it a truncated image is an error.
     """
-    with _media_errors_as_data_errors():
+    with _media_errors_as_data_errors(record.path):
         image = read_image(record.path, on_truncated)
     _check_size(record, image.shape[:2])
     return image
@@ -189,22 +190,22 @@ def read_resized_record(
 
     A large JPEG is decoded at reduced size, which is faster.
     """
-    with _media_errors_as_data_errors():
+    with _media_errors_as_data_errors(record.path):
         image, original_hw = read_resized(record.path, hw, on_truncated)
     _check_size(record, original_hw)
     return image
 
 
 @contextmanager
-def _media_errors_as_data_errors() -> Iterator[None]:
-    """Turn a MediaError into an error that says how to find all damaged images.
+def _media_errors_as_data_errors(path: Path) -> Iterator[None]:
+    """Turn a MediaError of the image ``path`` into an error that says how to find all damaged images.
 
     Reading a dataset checks only the headers of images, so truncated files are noticed here.
     """
     try:
         yield
     except MediaError as error:
-        raise UnreadableImageError(f"{error}{HINT}") from None
+        raise UnreadableImageError(f"{error}{HINT if path.parent.is_dir() else GONE}") from None
 
 
 def _check_size(record: ImageRecord, image_hw: tuple[int, int]) -> None:

@@ -48,7 +48,9 @@ def fetch_archive(download: Mapping[str, Any], root: Path) -> None:
 def verify_files(download: Mapping[str, Any], root: Path) -> None:
     """Raise DataError unless ``root`` holds the files that ``download`` describes. Nothing is written."""
     if problems := list(_problems(download, root)):
-        raise DataError(f"{root} does not hold the dataset of {download['url']}: {first_few(problems)}")
+        own = [one for one in root.iterdir() if any((one / name).is_file() for name in download.get("sha256", {}))]
+        hint = f"; it may be in {own[0]}" if own else ""
+        raise DataError(f"{root} does not hold the dataset of {download['url']}: {first_few(problems)}{hint}")
 
 
 def _problems(download: Mapping[str, Any], root: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from detect.errors import DataError
 from detect.text import counted, first_few
 
 HINT = "; doctor.py check finds all such images, doctor.py fix removes them"
+GONE = "; its folder is gone: is the disk or network folder connected?"
 
 
 class UnreadableImageError(DataError):
@@ -59,8 +60,8 @@ class ImageProblems:
     def check(self, total: int, what: str) -> None:
         """Raise DataError if more than half of ``total`` images, such as "training images", cannot be read."""
         if len(self.unreadable) > total / 2:
-            texts = first_few(self.unreadable.values(), 1)
-            raise DataError(f"{len(self.unreadable)} of {total} {what} cannot be read: {texts}{HINT}")
+            texts = _with_hint(first_few(self.unreadable.values(), 1))
+            raise DataError(f"{len(self.unreadable)} of {total} {what} cannot be read: {texts}")
 
     def lines(self, outcome: str) -> Iterator[str]:
         """Yield one line for each of the two kinds that occurs.
@@ -75,4 +76,9 @@ class ImageProblems:
         if self.unreadable:
             one = len(self.unreadable) == 1
             images = f"{counted(len(self.unreadable), 'image')} cannot be read and {'is' if one else 'are'} {outcome}"
-            yield f"{images}: {first_few([self.unreadable[file] for file in sorted(self.unreadable)], 2)}{HINT}"
+            yield f"{images}: {_with_hint(first_few([self.unreadable[file] for file in sorted(self.unreadable)], 2))}"
+
+
+def _with_hint(texts: str) -> str:
+    """Return messages with HINT, unless they say that a folder is gone, whose images must not be removed."""
+    return texts if GONE in texts else texts + HINT

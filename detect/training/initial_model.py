@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from detect import distributed
 from detect.errors import UsageError
 from detect.models import pretrained
@@ -87,6 +89,8 @@ def build_initial_model(fitted: FittedConfig) -> tuple[Detector, Architecture]:
     fitted.fit("freeze", fit_frozen_stages(num_images, pretrained=is_pretrained, freezable=can_freeze))
     per_class = fitted.statistics.images_per_class(data.class_names)
     fitted.fit("repeat_threshold", fit_repeat_threshold(per_class, num_images))
+    if config.background_ratio is not None and len(np.unique(fitted.statistics.images)) == num_images:
+        warn("`background_ratio` has no effect: every training image has objects; see `backgrounds`")
     fitted.fit("epochs", fit_epochs(fitted.images_per_epoch, fitted.images_per_step, pretrained=is_pretrained))
     return model, architecture
 

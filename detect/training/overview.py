@@ -21,6 +21,7 @@ from detect.evaluation.plots import confusion_figure, f1_figure, precision_recal
 from detect.evaluation.predict import EVALUATION_THRESHOLD, detect_for_dataset, only_readable
 from detect.evaluation.thresholds import choose_thresholds
 from detect.inference.load import load_model
+from detect.inference.predictor import Predictor
 from detect.io.files import write_bytes, write_text
 from detect.media import figures
 from detect.media.images import write_image
@@ -119,17 +120,27 @@ def write_best_epoch(
 
 def _detections_of_best(run: TrainingRun, data: TrainingData) -> list[Detections | None] | None:
     """Return the detections of the best checkpoint in the val images; None, with a warning, if it cannot be used."""
-    problem = ""
+    try:
+        predictor = _load_on_all(run)
+        return detect_for_dataset(
+            predictor, data.val, data.val_class_names, threshold=EVALUATION_THRESHOLD, title="best epoch"
+        )
+    except DetectError as error:
+        warn(f"{error}; {', '.join(BEST_EPOCH_FILES)} cannot be written")
+        return None
+
+
+def _load_on_all(run: TrainingRun) -> Predictor:
+    """Return the predictor of the best checkpoint. Raises DetectError if any process fails: they detect together."""
+    predictor, error = None, None
     try:
         predictor = load_model(run.folder / BEST, device=str(run.train_step.device))
-    except DetectError as error:
-        problem = str(error)
-    if problems := [one for one in all_gather(problem) if one]:  # of any process: they detect together
-        warn(f"{problems[0]}; {', '.join(BEST_EPOCH_FILES)} cannot be written")
-        return None
-    return detect_for_dataset(
-        predictor, data.val, data.val_class_names, threshold=EVALUATION_THRESHOLD, title="best epoch"
-    )
+    except DetectError as raised:
+        error = raised
+    if errors := [one for one in all_gather(error) if one]:
+        raise errors[0]
+    assert predictor
+    return predictor
 
 
 def _evaluation(

@@ -217,12 +217,12 @@ def test_finished_runs_are_not_trained_again(tmp_path):
     assert "Trained on M." in text and "| default recipe | 1 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
 
 
-def test_runs_of_another_machine_or_from_other_weights_are_not_mixed(tmp_path):
+def test_runs_of_another_machine_or_from_other_weights_are_not_mixed(tmp_path, monkeypatch):
     (tmp_path / "bccd_giou_0.json").write_text(json.dumps({"machine": "M", "pretrained": "a.pth"}))
-    ideas.check_setup(tmp_path, {"machine": "M", "pretrained": "a.pth"})
-    for other in ({"machine": "N", "pretrained": "a.pth"}, {"machine": "M", "pretrained": "b.pth"}):
-        with pytest.raises(UsageError, match=r"bccd_giou_0.json was measured with (M|a.pth), not (N|b.pth); give"):
-            ideas.check_setup(tmp_path, other)
+    for machine, pretrained, difference in (("N", "a.pth", "M, not N"), ("M", "b.pth", "a.pth, not b.pth")):
+        monkeypatch.setattr(ideas.report, "machine", lambda device, name=machine: name)
+        with pytest.raises(UsageError, match=f"bccd_giou_0.json was measured with {difference}; give"):
+            ideas.run(IdeasSettings(ideas=[], records=tmp_path, pretrained=pretrained))
 
 
 def test_an_unknown_idea_is_an_error(tmp_path):

@@ -66,6 +66,15 @@ def test_termination_signal_runs_cleanup_and_gives_128_plus_its_number(number, c
     assert closed and capsys.readouterr().err == "stopped\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_end_of_another_process_of_torchrun_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert exit_status(lambda: signal.raise_signal(signal.SIGTERM)) == 128 + signal.SIGTERM
+    assert exit_status(raises(KeyboardInterrupt())) == 130
+    by_torchrun, by_user = capsys.readouterr().err.splitlines()
+    assert "another process of this program has ended" in by_torchrun and by_user == "stopped"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
 def test_ignored_sighup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

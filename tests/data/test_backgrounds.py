@@ -93,6 +93,13 @@ def test_a_ratio_limits_how_often_backgrounds_are_used(data, folder, ratio, expe
 
 
 @pytest.mark.slow
+def test_a_ratio_without_backgrounds_is_reported(data, train_py, tmp_path, capsys):
+    flags = ["--data", data, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
+    assert train_py(*flags, "--background-ratio", 1) == 0
+    assert "--background-ratio has no effect: every training image has objects" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_backgrounds_are_trained_on(data, folder, train_py, tmp_path, capsys):
     flags = ["--data", data, "--backgrounds", folder, "--epochs", 1, "--output-dir", tmp_path / "out", *TINY]
     assert train_py(*flags, "--batch-size", 1, "--copy-paste", 0.5, "--background-ratio", 0.5) == 0

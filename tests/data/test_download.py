@@ -205,6 +205,13 @@ def test_files_in_another_folder_are_verified_too(served, tmp_path, change, word
     assert read_files(root) == before
 
 
+def test_error_names_the_subfolder_with_the_dataset(served, tmp_path):
+    _, download = served
+    write_files(tmp_path / "fake", FILES)
+    with pytest.raises(DataError, match=f"does not hold .*; it may be in {tmp_path / 'fake'}$"):
+        verify_files(download, tmp_path)
+
+
 def test_error_lists_the_first_five_problems_in_one_line(served, tmp_path):
     _, download = served
     noted = {str(i): {"filename": f"{i}.jpg", "size": 1} for i in range(8)}

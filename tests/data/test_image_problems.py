@@ -10,7 +10,7 @@ from PIL import Image
 
 from detect.data.augmentation import Augmentation
 from detect.data.augmentation.pipeline import TrainTransform
-from detect.data.dataset import DetectionDataset
+from detect.data.dataset import DetectionDataset, read_record
 from detect.data.image_problems import ImageProblems, UnreadableImageError
 from detect.data.load import SplitDataset
 from detect.data.loader import TrainLoader
@@ -100,6 +100,20 @@ def test_another_image_takes_the_place_of_one_that_cannot_be_read(records, spoil
     (line,) = problems.lines("replaced")
     assert "1 image cannot be read and is replaced" in line and "4.jpg" in line and "doctor.py check" in line
     assert not epochs.problems.unreadable
+
+
+def test_images_of_a_folder_that_is_gone_are_not_to_be_removed(records, tmp_path):
+    moved = tmp_path.rename(tmp_path.parent / "elsewhere")
+    with pytest.raises(DataError) as error:
+        read_record(records[0])
+    moved.rename(tmp_path)
+    assert str(error.value).endswith("0.jpg; its folder is gone: is the disk or network folder connected?")
+    problems = ImageProblems()
+    problems.add_unreadable(records[0].path, error.value)
+    assert "doctor.py" not in next(problems.lines("replaced"))
+    with pytest.raises(DataError) as error:
+        problems.check(1, "images")
+    assert "doctor.py" not in str(error.value)
 
 
 @pytest.mark.parametrize("augmentation", [{"mosaic": 1.0}, {"copy_paste": 1.0}])
