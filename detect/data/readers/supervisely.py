@@ -161,6 +161,9 @@ def _polygon(entry: Mapping[str, Any], _: tuple[int, int]) -> Geometry:
         rings = [[(x + 0.5, y + 0.5) for x, y in ring] for ring in rings]
     exterior, *holes = rings
     box, polygon = from_vertices(*zip(*exterior, strict=True))
+    # shapely computes with products of coordinates, which must be finite.
+    if holes and (far := [number for number in chain(*chain(*rings)) if not abs(number) < 2**31]):
+        raise InvalidEntryError("invalid_mask", f"{far[0]:g}")
     if holes and not (polygon := polygon_with_holes(exterior, holes)):
         raise InvalidEntryError("zero_area_box", "the polygon has no area")
     return Geometry(box, [polygon])
