@@ -162,7 +162,7 @@ def _polygon(entry: Mapping[str, Any], _: tuple[int, int]) -> Geometry:
     exterior, *holes = rings
     box, polygon = from_vertices(*zip(*exterior, strict=True))
     # shapely computes with products of coordinates, which must be finite.
-    if holes and (far := [number for number in chain(*chain(*rings)) if not abs(number) < 2**31]):
+    if holes and (far := [number for number in chain(*chain(*rings)) if abs(number) >= 2**31]):
         raise InvalidEntryError("invalid_mask", f"{far[0]:g}")
     if holes and not (polygon := polygon_with_holes(exterior, holes)):
         raise InvalidEntryError("zero_area_box", "the polygon has no area")

@@ -111,7 +111,7 @@ def test_images_that_were_moved_are_found_by_their_names(tmp_path):
         (shape([[1, 2], [3, 4]], "polygon"), "too_few_points"),
         (shape(CORNERS, "polygon", [[1, 2], [3, 4]]), "too_few_points"),
         (shape(CORNERS, "polygon", [[12, 7], [20, 7], [20, 1e160]]), "invalid_mask"),
-        (shape(CORNERS, "polygon", [[12, 7], [20, 7], [20, float("nan")]]), "invalid_mask"),
+        (shape(CORNERS, "polygon", [[12, 7], [20, 7], [20, float("nan")]]), "non_finite_box"),
         (shape(CORNERS, "polygon") | {"points": 3}, "malformed_object"),
         (shape(CORNERS, "polygon") | {"points": {"exterior": CORNERS, "interior": 3}}, "malformed_object"),
         (shape(kind="bitmap"), "invalid_mask"),
